@@ -1,0 +1,1 @@
+//! actor: to be written.

@@ -1,0 +1,16 @@
+//! livectl runs peer-to-peer livestreaming experiments on an emulated network and measures how close each
+//! frame's delay comes to the least the network allows. `docs/architecture.md` is the map of these rooms.
+
+pub mod actor;
+pub mod capture;
+pub mod emulator;
+pub mod network;
+pub mod plan;
+pub mod plot;
+pub mod recipe;
+pub mod run;
+pub mod sandbox;
+pub mod store;
+pub mod table;
+pub mod trace;
+pub mod ui;

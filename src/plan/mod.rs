@@ -1,0 +1,352 @@
+//! The plan: what a recipe means, as pure values.
+//!
+//! A [`Plan`] is made from a recipe without touching the machine. It names every trial, every host's
+//! addresses and every moment of the timeline, so that a dry run prints exactly what a run will do.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The TCP port of RTMP on the CDN.
+pub const RTMP_PORT: u16 = 1935;
+/// The TCP port on the CDN to which every agent keeps a connection for peer notifications.
+pub const NOTIFY_PORT: u16 = 42857;
+/// The TCP port on which a broadcaster's agent serves peers.
+pub const PEER_PORT: u16 = 2000;
+/// The RTMP application name that broadcasters publish to.
+pub const RTMP_APP: &str = "live";
+
+/// How video is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    /// Every byte goes through the CDN.
+    Direct,
+    /// The controller introduces a viewer to the broadcaster on the same switch.
+    Bypass,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Scheme::Direct => "direct",
+            Scheme::Bypass => "bypass",
+        })
+    }
+}
+
+/// What makes the links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LinkKind {
+    /// `netem` where the kernel has it, else `emulated`.
+    #[default]
+    Auto,
+    /// Mininet's TCLink: veth pairs shaped by the kernel's htb and netem.
+    Netem,
+    /// TAP pairs joined by livectl's user-space link.
+    Emulated,
+}
+
+/// What forwards packets in Open vSwitch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Datapath {
+    /// `kernel` where the module exists, else `user`.
+    #[default]
+    Auto,
+    /// The openvswitch kernel module.
+    Kernel,
+    /// OVS's user-space datapath (`datapath_type=netdev`).
+    User,
+}
+
+/// A host's part in the experiment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Runs the encoder and an agent.
+    Broadcaster,
+    /// Runs nginx-rtmp and the notification service.
+    Cdn,
+    /// Runs a player and an agent.
+    Viewer,
+    /// Runs nothing; can be pinged.
+    Idle,
+}
+
+/// What is run: a recipe's trials in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The recipe's name: the folder under `results/`.
+    pub recipe: String,
+    /// What the recipe says of itself; may be empty.
+    pub description: String,
+    /// The trials, in the order in which they run.
+    pub trials: Vec<Trial>,
+}
+
+/// One scheme, one set of parameters, one repetition, on one freshly booted network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Unique within the run and safe as a file name: `direct-1`, `bypass-2`.
+    pub id: String,
+    /// How video is delivered.
+    pub scheme: Scheme,
+    /// From 1.
+    pub repetition: u32,
+    /// Seeds jitter and loss of emulated links.
+    pub seed: u64,
+    /// Switches, hosts and links.
+    pub network: Network,
+    /// What every broadcaster encodes.
+    pub video: Video,
+    /// Who broadcasts what to whom.
+    pub streams: Vec<Stream>,
+    /// When things start and stop.
+    pub timeline: Timeline,
+    /// The ping trains.
+    pub pings: Vec<PingTrain>,
+    /// Interfaces to capture on.
+    pub captures: Vec<CapturePoint>,
+    /// What makes the links.
+    pub links: LinkKind,
+    /// What forwards packets.
+    pub datapath: Datapath,
+    /// TCP congestion control set in every host (`cubic`, `reno`, `bbr`).
+    pub congestion_control: String,
+}
+
+/// The emulated network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Network {
+    /// Switches in the recipe's order.
+    pub switches: Vec<Switch>,
+    /// Hosts in the recipe's order, `viewer × count` expanded.
+    pub hosts: Vec<Host>,
+    /// Links in the recipe's order.
+    pub links: Vec<Link>,
+}
+
+/// An OpenFlow switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switch {
+    /// Mininet's name of it: `s1`.
+    pub name: String,
+    /// OpenFlow datapath id; unique, from 1.
+    pub dpid: u64,
+}
+
+/// A host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// Mininet's name of it: `hb`.
+    pub name: String,
+    /// Its part in the experiment.
+    pub role: Role,
+    /// One per link, in link order.
+    pub interfaces: Vec<Interface>,
+}
+
+/// A host's end of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// `hb-eth0`.
+    pub name: String,
+    /// Ethernet address, `02:…` (locally administered), unique in the trial.
+    pub mac: String,
+    /// IPv4 address. Switches that are joined share one subnet; each island of switches has its own.
+    pub address: Ipv4Addr,
+    /// Length of the subnet prefix in bits.
+    pub prefix: u8,
+    /// Index into [`Network::links`].
+    pub link: usize,
+}
+
+/// One end of a link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Host or switch name.
+    pub node: String,
+    /// Interface name on it: `hb-eth0`, `s1-eth1`.
+    pub interface: String,
+}
+
+/// A link between two nodes, the same in both directions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// For a host's link this is the host.
+    pub a: End,
+    /// For a host's link this is the switch.
+    pub b: End,
+    /// What the link does to packets, in each direction.
+    pub shape: Shape,
+}
+
+/// What a link does to packets, in each direction on its own.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Shape {
+    /// Rate in bit/s, counting whole Ethernet frames without FCS and preamble; `None`: as fast as the machine.
+    pub bandwidth: Option<u64>,
+    /// One-way delay.
+    pub delay: Duration,
+    /// Each packet's delay is uniform in `delay ± jitter`.
+    pub jitter: Duration,
+    /// Probability of losing a packet, 0 to 1.
+    pub loss: f64,
+    /// Packets that wait for the link at most; further ones are dropped.
+    pub queue: u32,
+}
+
+/// What the encoder makes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Video {
+    /// Where pictures come from.
+    pub source: VideoSource,
+    /// Pictures per second.
+    pub fps: u32,
+    /// How many pictures are encoded.
+    pub frames: u32,
+    /// Video codec as ffmpeg names it: `flv1`, `libx264`.
+    pub codec: Codec,
+    /// Video bitrate in bit/s.
+    pub bitrate: u64,
+    /// A keyframe every so many frames.
+    pub keyframe_interval: u32,
+    /// AAC sound (a generated tone for generated pictures).
+    pub audio: bool,
+}
+
+/// Video codecs that FLV carries and viewers play.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    /// Sorenson H.263, ffmpeg's `flv1`.
+    Flv1,
+    /// H.264 by libx264, zero-latency tuning.
+    H264,
+}
+
+/// Where pictures come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum VideoSource {
+    /// An ffmpeg lavfi source such as `testsrc2`.
+    Generated {
+        /// `testsrc2`, `mandelbrot`, …; one of a fixed list.
+        pattern: String,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// A file, looped as often as the frames need.
+    File {
+        /// Absolute path.
+        path: std::path::PathBuf,
+    },
+}
+
+/// One live stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Stream name under [`RTMP_APP`]: the broadcaster's host name.
+    pub name: String,
+    /// Host that encodes it.
+    pub broadcaster: String,
+    /// Hosts that watch it.
+    pub viewers: Vec<String>,
+}
+
+/// Moments in the life of a trial, counted from when the network has been measured and is ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Timeline {
+    /// Encoders start.
+    pub broadcast_at: Duration,
+    /// Players start; before or after `broadcast_at`.
+    pub view_at: Duration,
+    /// The trial ends, if everything that was to be delivered has been; also when players end earlier.
+    pub end: Duration,
+    /// How long past `end` the trial waits for players that still receive. After that it ends, and what
+    /// did not arrive counts as missing.
+    pub drain: Duration,
+}
+
+/// Pings from one host to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PingTrain {
+    /// Host that pings.
+    pub from: String,
+    /// Host that answers.
+    pub to: String,
+    /// Address of `to` that `from` shares a subnet with.
+    pub address: Ipv4Addr,
+    /// First ping, on the trial's timeline.
+    pub start: Duration,
+    /// Between pings.
+    pub interval: Duration,
+    /// How many.
+    pub count: u32,
+}
+
+/// An interface whose packets are captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturePoint {
+    /// Host.
+    pub host: String,
+    /// Its interface.
+    pub interface: String,
+}
+
+impl Network {
+    /// The host of that name.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|h| h.name == name)
+    }
+
+    /// The one CDN; a valid plan has exactly one.
+    #[must_use]
+    pub fn cdn(&self) -> Option<&Host> {
+        self.hosts.iter().find(|h| h.role == Role::Cdn)
+    }
+
+    /// The address of `to` in a subnet that `from` is in too: how `from` reaches `to` without routing.
+    #[must_use]
+    pub fn address_from(&self, from: &str, to: &str) -> Option<Ipv4Addr> {
+        let (from, to) = (self.host(from)?, self.host(to)?);
+        to.interfaces
+            .iter()
+            .find(|t| from.interfaces.iter().any(|f| same_subnet(f, t)))
+            .map(|t| t.address)
+    }
+
+    /// Shapes of the links on the least-delay path from one host to another, in order. Hosts on the way count as
+    /// transit, as the CDN forwards video between islands of switches. `None`: not connected.
+    #[must_use]
+    pub fn path(&self, from: &str, to: &str) -> Option<Vec<Shape>> {
+        // Bellman-Ford over a handful of nodes: clarity over speed.
+        use std::collections::HashMap;
+        let mut best: HashMap<&str, (Duration, Vec<usize>)> = HashMap::from([(from, (Duration::ZERO, Vec::new()))]);
+        for _ in 0..self.links.len() {
+            for (index, link) in self.links.iter().enumerate() {
+                for (near, far) in [(&link.a, &link.b), (&link.b, &link.a)] {
+                    let Some((delay, path)) = best.get(near.node.as_str()).cloned() else { continue };
+                    let total = delay + link.shape.delay;
+                    if best.get(far.node.as_str()).is_none_or(|(known, _)| total < *known) {
+                        let mut path = path;
+                        path.push(index);
+                        best.insert(far.node.as_str(), (total, path));
+                    }
+                }
+            }
+        }
+        best.remove(to).map(|(_, path)| path.into_iter().map(|i| self.links[i].shape).collect())
+    }
+}
+
+fn same_subnet(a: &Interface, b: &Interface) -> bool {
+    let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix)).unwrap_or(0);
+    a.prefix == b.prefix && u32::from(a.address) & mask == u32::from(b.address) & mask
+}
