@@ -7,7 +7,7 @@ mod content;
 mod reader;
 
 pub use content::{Content, VideoHeader};
-pub use reader::{FlvError, Problem, Reader, Tag, Tail};
+pub use reader::{Damaged, FlvError, Problem, Reader, Tag, Tail};
 
 /// File header and the `PreviousTagSize0` after it, in bytes (E.2, E.3).
 pub const FILE_HEADER_LEN: usize = 13;

@@ -16,6 +16,8 @@ pub struct Reader {
     partial: Vec<u8>,
     /// Stream offset of the first byte of `partial`, or of the next byte pushed.
     offset: u64,
+    /// How many bytes are left of a tag with a hole.
+    passing: usize,
     failed: Option<FlvError>,
 }
 
@@ -38,6 +40,17 @@ impl Tag<'_> {
     pub fn content(&self) -> Content {
         Content::of(self.kind, self.payload)
     }
+}
+
+/// A tag whose payload has a hole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damaged {
+    /// What it carried.
+    pub kind: TagKind,
+    /// Milliseconds.
+    pub timestamp: u32,
+    /// Bytes of its payload, the missing ones included.
+    pub size: usize,
 }
 
 /// The end of a stream in the middle of something.
@@ -89,6 +102,9 @@ pub enum Problem {
         /// What was found.
         found: u32,
     },
+    /// Bytes are missing, and not only from one tag: where the next one begins cannot be known.
+    #[error("{0} bytes are missing, and what follows them cannot be told apart")]
+    Hole(u64),
 }
 
 struct TagHeader {
@@ -101,7 +117,7 @@ impl Reader {
     /// A reader at the beginning of a file. Tags with payloads over `max_payload` bytes are refused.
     #[must_use]
     pub fn new(max_payload: usize) -> Self {
-        Self { max_payload, header_seen: false, partial: Vec::new(), offset: 0, failed: None }
+        Self { max_payload, header_seen: false, partial: Vec::new(), offset: 0, passing: 0, failed: None }
     }
 
     /// Takes the next bytes and hands on each tag that they complete.
@@ -118,7 +134,43 @@ impl Reader {
         })
     }
 
+    /// Says that the next `bytes` bytes of the stream will not come. Within one tag this harms that tag alone: it is passed over, and
+    /// described the first time. A hole that reaches further ends the reading.
+    ///
+    /// # Errors
+    /// As [`Reader::push`].
+    pub fn hole(&mut self, bytes: u64) -> Result<Option<Damaged>, FlvError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let missing = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let header = if self.header_seen { self.tag_header(&self.partial)? } else { None };
+        let left = match &header {
+            Some(header) => (TAG_HEADER_LEN + header.size + TAG_TRAILER_LEN).saturating_sub(self.partial.len()),
+            None => self.passing,
+        };
+        if missing > left {
+            let error = self.error(Problem::Hole(bytes));
+            self.failed = Some(error);
+            return Err(error);
+        }
+        self.passing = left - missing;
+        self.offset += self.partial.len() as u64 + bytes;
+        self.partial.clear();
+        Ok(header.map(|TagHeader { kind, size, timestamp }| Damaged { kind, timestamp, size }))
+    }
+
+    /// Offset in the stream of the incomplete tag, or of the next one.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     fn read(&mut self, mut bytes: &[u8], deliver: &mut impl FnMut(Tag<'_>)) -> Result<(), FlvError> {
+        let passed = self.passing.min(bytes.len());
+        self.passing -= passed;
+        self.offset += passed as u64;
+        bytes = bytes.get(passed..).unwrap_or_default();
         // What was left over is completed first: only as many bytes are copied as it still needs.
         while !self.partial.is_empty() {
             let needed = self.needed(&self.partial)?;

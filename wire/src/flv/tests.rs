@@ -78,6 +78,35 @@ fn violations() {
 }
 
 #[test]
+fn a_hole_in_a_tag_harms_that_tag() {
+    let mut stream = header(false, true).to_vec();
+    tag(TagKind::Video, 1, &[1; 100], &mut stream).unwrap(); // 13..128
+    tag(TagKind::Video, 2, &[2; 100], &mut stream).unwrap(); // 128..243
+    let damaged = Damaged { kind: TagKind::Video, timestamp: 1, size: 100 };
+    for (from, to) in [(24, 30), (30, 32), (100, 128), (24, 128)] {
+        let mut reader = Reader::new(1000);
+        reader.push(&stream[..from], |_| panic!("no tag yet")).unwrap();
+        assert_eq!(reader.hole(1), Ok(Some(damaged.clone())), "told the first time");
+        assert_eq!(reader.hole((to - from - 1) as u64), Ok(None));
+        let (tags, result) = read(&mut reader, &stream[to..]);
+        assert_eq!(result, Ok(()));
+        assert_eq!((tags.len(), tags[0].1, tags[0].3.clone()), (1, 2, 128..243));
+        assert_eq!(reader.offset(), 243);
+    }
+}
+
+#[test]
+fn a_hole_over_a_tag_header_ends_the_reading() {
+    for (from, missing) in [(5, 1), (13, 1), (20, 1), (30, 7)] {
+        let mut reader = Reader::new(100);
+        reader.push(&SAMPLE[..from], |_| ()).unwrap();
+        let error = reader.hole(missing).unwrap_err();
+        assert_eq!(error.problem, Problem::Hole(missing));
+        assert_eq!(reader.push(SAMPLE, |_| ()), Err(error));
+    }
+}
+
+#[test]
 fn a_payload_too_long_to_write() {
     let mut out = vec![1];
     assert_eq!(tag(TagKind::Video, 0, &vec![0; MAX_PAYLOAD + 1], &mut out), Err(TooLong(MAX_PAYLOAD + 1)));

@@ -227,6 +227,13 @@ impl Reader {
         self.offset
     }
 
+    /// Offset of the first byte that belongs to an incomplete message or chunk header: nothing before it will be in a message to come.
+    #[must_use]
+    pub fn oldest(&self) -> u64 {
+        let begun = self.streams.iter().filter(|stream| stream.passed.is_some());
+        begun.filter_map(|stream| stream.spans.first()).map(|span| span.start).min().unwrap_or(self.offset)
+    }
+
     /// Messages of which a part has come.
     #[must_use]
     pub fn incomplete_messages(&self) -> usize {

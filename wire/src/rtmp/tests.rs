@@ -192,6 +192,12 @@ fn interleaved_messages_have_their_own_spans() {
     let v = writer.chunks(video, &[1; 300]).unwrap(); // 140, 129, 45 bytes
     let a = writer.chunks(audio, &[2; 130]).unwrap(); // 142, 5 bytes
     let stream = [&v[0][..], &a[0], &v[1], &v[2], &a[1]].concat();
+    let mut cut = reader();
+    let oldest = [100, 200, 330, 457].map(|len| {
+        cut.push(&stream[(cut.offset() - HANDSHAKE_LEN) as usize..len], |_| ()).unwrap();
+        cut.oldest() - HANDSHAKE_LEN
+    });
+    assert_eq!(oldest, [0, 0, 0, 140]);
     let (messages, result) = read(&mut reader(), &stream);
     assert_eq!(result, Ok(()));
     let at = |range: Range<u64>| range.start + HANDSHAKE_LEN..range.end + HANDSHAKE_LEN;
