@@ -134,11 +134,9 @@ pub fn enter(keep: &[PathBuf]) -> Result<Inside, EnterError> {
 
 /// Everything between being PID 1 and having a place where a program can run.
 fn arrange(keep: &[PathBuf]) -> Result<Inside, EnterError> {
-    for (flag, what) in [
-        (CloneFlags::CLONE_NEWNS, "mount"),
-        (CloneFlags::CLONE_NEWNET, "network"),
-        (CloneFlags::CLONE_NEWIPC, "IPC"),
-    ] {
+    for (flag, what) in
+        [(CloneFlags::CLONE_NEWNS, "mount"), (CloneFlags::CLONE_NEWNET, "network"), (CloneFlags::CLONE_NEWIPC, "IPC")]
+    {
         unshare(flag).map_err(|source| EnterError::Namespace { what, source })?;
     }
     mounts::arrange(keep)?;

@@ -60,7 +60,8 @@ pub(super) fn arrange(keep: &[PathBuf]) -> Result<(), MountError> {
     let kept = hold(keep)?;
     for folder in COVERED.iter().filter(|folder| Path::new(folder).is_dir()) {
         let mode = if *folder == "/run" { "mode=755" } else { "mode=1777" };
-        mount(Some("livectl"), *folder, Some("tmpfs"), safe, Some(mode)).step(|| format!("mount an empty {folder}"))?;
+        mount(Some("livectl"), *folder, Some("tmpfs"), safe, Some(mode))
+            .step(|| format!("mount an empty {folder}"))?;
     }
     for Kept { path, held } in &kept {
         show_again(path, held)?;

@@ -32,7 +32,8 @@ pub(super) struct Namespaces {
     pub pid: u64,
 }
 
-/// All processes that can be seen, but for kernel threads and those that end while one looks.
+/// All processes that can be seen, but for those that end while one looks or have ended and wait to be reaped: these run
+/// nothing and hold nothing, and how soon the host's init reaps them is its affair.
 pub(super) fn processes() -> io::Result<Vec<Process>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -42,7 +43,7 @@ pub(super) fn processes() -> io::Result<Vec<Process>> {
     Ok(found)
 }
 
-/// One process, if it is there and has a program.
+/// One process, if it is there and has not ended.
 pub(super) fn process(pid: i32) -> Option<Process> {
     let dir = Path::new("/proc").join(pid.to_string());
     let (name, started) = stat(&fs::read_to_string(dir.join("stat")).ok()?)?;
@@ -53,18 +54,19 @@ pub(super) fn process(pid: i32) -> Option<Process> {
         let link = fs::read_link(dir.join("ns").join(kind)).ok()?;
         namespace_inode(link.to_str()?)
     };
-    let namespaces = Namespaces {
-        net: inode("net").unwrap_or(0),
-        mnt: inode("mnt").unwrap_or(0),
-        pid: inode("pid").unwrap_or(0),
-    };
+    let namespaces =
+        Namespaces { net: inode("net").unwrap_or(0), mnt: inode("mnt").unwrap_or(0), pid: inode("pid").unwrap_or(0) };
     Some(Process { pid, name, started, inner_pid, namespaces, marker })
 }
 
-/// Name and start time from `/proc/PID/stat`. The name is between the first `(` and the last `)`; it may hold both.
+/// Name and start time from `/proc/PID/stat`, unless it is a zombie. The name is between the first `(` and the last `)`; it
+/// may hold both.
 fn stat(text: &str) -> Option<(String, u64)> {
     let (_, rest) = text.split_once('(')?;
     let (name, fields) = rest.rsplit_once(')')?;
+    if fields.trim_start().starts_with(['Z', 'X']) {
+        return None;
+    }
     // Field 22 of all is field 20 of those after the name.
     Some((name.to_owned(), fields.split_whitespace().nth(19)?.parse().ok()?))
 }
@@ -106,6 +108,7 @@ mod tests {
         let text = "1234 (a) b (c) S 1 1234 1234 0 -1 4194560 100 0 0 0 5 6 0 0 20 0 1 0 987654 1000 200 18446744";
         assert_eq!(stat(text).unwrap(), ("a) b (c".to_owned(), 987_654));
         assert_eq!(stat("1234 (short) S 1"), None);
+        assert_eq!(stat(&text.replace(") S ", ") Z ")), None, "a zombie has ended");
     }
 
     #[test]

@@ -90,5 +90,7 @@ fn on_lasting_thread(job: Job) -> io::Result<()> {
 }
 
 fn thread_is_gone() -> io::Error {
-    io::Error::other("the thread that starts sandboxes could not be started or has ended; the machine may be out of threads")
+    io::Error::other(
+        "the thread that starts sandboxes could not be started or has ended; the machine may be out of threads",
+    )
 }

@@ -15,10 +15,8 @@ const SLOW_CLOCKS: [&str; 5] = ["hpet", "acpi_pm", "jiffies", "refined-jiffies",
 /// The congestion control that recipes use unless they say otherwise.
 const USUAL_CONGESTION_CONTROL: &str = "cubic";
 
-pub(super) const NETEM_REMEDY: &str =
-    "Load it with `sudo modprobe sch_netem`; on Ubuntu first: sudo apt-get install -y linux-modules-extra-$(uname -r)";
-pub(super) const OVS_REMEDY: &str =
-    "Load it with `sudo modprobe openvswitch`; on Ubuntu first: sudo apt-get install -y linux-modules-extra-$(uname -r)";
+pub(super) const NETEM_REMEDY: &str = "Load it with `sudo modprobe sch_netem`; on Ubuntu first: sudo apt-get install -y linux-modules-extra-$(uname -r)";
+pub(super) const OVS_REMEDY: &str = "Load it with `sudo modprobe openvswitch`; on Ubuntu first: sudo apt-get install -y linux-modules-extra-$(uname -r)";
 pub(super) const TUN_REMEDY: &str =
     "Run `sudo modprobe tun`; in a container, pass the device in: docker run --device /dev/net/tun";
 
@@ -57,7 +55,13 @@ impl Finding {
         Finding { name, state: State::Fine, found, consequence: None, remedy: None, package: None }
     }
 
-    fn bad(state: State, name: &str, found: impl Into<String>, consequence: &str, remedy: impl Into<String>) -> Finding {
+    fn bad(
+        state: State,
+        name: &str,
+        found: impl Into<String>,
+        consequence: &str,
+        remedy: impl Into<String>,
+    ) -> Finding {
         let fine = Finding::fine(name, found);
         Finding { state, consequence: Some(consequence.to_owned()), remedy: Some(remedy.into()), ..fine }
     }
@@ -176,7 +180,13 @@ fn pressure(here: &Capabilities) -> Finding {
         return Finding::fine("CPU pressure", "/proc/pressure/cpu");
     }
     let consequence = "whether the machine kept up is judged by /proc/stat and timers alone";
-    Finding::bad(State::Warning, "CPU pressure", "not in this kernel", consequence, "Boot with psi=1 on the kernel's command line")
+    Finding::bad(
+        State::Warning,
+        "CPU pressure",
+        "not in this kernel",
+        consequence,
+        "Boot with psi=1 on the kernel's command line",
+    )
 }
 
 fn congestion_control(here: &Capabilities) -> Finding {

@@ -127,7 +127,9 @@ pub fn resolve_links(asked: LinkKind, here: &Capabilities) -> Result<Choice<Link
     let (netem, tun) = (&here.netem, &here.tun);
     let unavailable = |asked: &str, why: String, remedy| Err(Unavailable { asked: asked.into(), why, remedy });
     match asked {
-        LinkKind::Netem if netem.usable() => Ok(Choice { kind: LinkKind::Netem, why: "the recipe asks for it".into() }),
+        LinkKind::Netem if netem.usable() => {
+            Ok(Choice { kind: LinkKind::Netem, why: "the recipe asks for it".into() })
+        }
         LinkKind::Emulated if tun.usable() => {
             Ok(Choice { kind: LinkKind::Emulated, why: "the recipe asks for it".into() })
         }

@@ -22,7 +22,8 @@ const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 /// The version Debian's Mininet is installed for.
 const PYTHON: &str = "/usr/bin/python3";
 /// ffmpeg's names of what trials use, as `-encoders` and `-muxers` list them.
-const FFMPEG_PARTS: [(&str, &[&str]); 2] = [("-encoders", &["flv", "libx264", "aac"]), ("-muxers", &["tee", "fifo", "flv"])];
+const FFMPEG_PARTS: [(&str, &[&str]); 2] =
+    [("-encoders", &["flv", "libx264", "aac"]), ("-muxers", &["tee", "fifo", "flv"])];
 
 /// Program, Debian package, how to ask its version, purpose.
 const PROGRAMS: [(&str, &str, &[&str], &str); 16] = [
@@ -168,7 +169,7 @@ fn namespaces(root: bool, run: impl Fn(&[&str]) -> Said) -> Tried {
         };
     }
     let new = ["unshare", "--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc", "--"];
-    let said = run(&[&new[..], &["mount", "-t", "tmpfs", "livectl", "/tmp"]].concat());
+    let said = run(&[&new[..], &["mount", "-n", "-t", "tmpfs", "livectl", "/tmp"]].concat());
     tried(&said, "network, mount, PID and IPC namespaces made")
 }
 

@@ -168,11 +168,8 @@ impl Footprint {
 pub fn diff(before: &HostState, after: &HostState, footprint: &Footprint) -> Vec<Difference> {
     let mut found = Vec::new();
     let seen: BTreeSet<(i32, u64)> = before.processes.iter().map(|p| (p.pid, p.started)).collect();
-    let owned: Vec<_> = after
-        .processes
-        .iter()
-        .filter(|p| !seen.contains(&(p.pid, p.started)) && footprint.owns_process(p))
-        .collect();
+    let owned: Vec<_> =
+        after.processes.iter().filter(|p| !seen.contains(&(p.pid, p.started)) && footprint.owns_process(p)).collect();
     for process in &owned {
         let name = format!("{} ({})", process.pid, process.name);
         found.push(Difference { kind: Kind::Process, name, change: Change::Appeared, of_trial: true });

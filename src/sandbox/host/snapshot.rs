@@ -81,7 +81,10 @@ fn names(folder: &str) -> io::Result<BTreeSet<String>> {
 fn links() -> io::Result<BTreeMap<String, String>> {
     // The index tells an interface that was deleted and made again from one that stayed.
     let index = |name: &String| {
-        fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex")).unwrap_or_default().trim().to_owned()
+        fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     };
     Ok(names("/sys/class/net")?.into_iter().map(|name| (name.clone(), format!("index {}", index(&name)))).collect())
 }

@@ -22,7 +22,9 @@ fn state(processes: Vec<Process>) -> HostState {
     let named = |inode: u64, kind: &str| (format!("{kind}:[{inode}]"), "in use".to_owned());
     let namespaces = processes
         .iter()
-        .flat_map(|p| [named(p.namespaces.net, "net"), named(p.namespaces.mnt, "mnt"), named(p.namespaces.pid, "pid")])
+        .flat_map(|p| {
+            [named(p.namespaces.net, "net"), named(p.namespaces.mnt, "mnt"), named(p.namespaces.pid, "pid")]
+        })
         .collect();
     HostState { processes, namespaces, bridges: Some(BTreeMap::new()), ..HostState::default() }
 }
@@ -43,7 +45,10 @@ fn a_process_left_behind_is_the_trials_with_its_namespaces() {
     // Its environment was cleared: only the namespaces tell.
     let after = state(vec![process(1, 1, HOST_NS, None), process(90, 400, TRIAL_NS, None)]);
     let found = diff(&before, &after, &footprint());
-    assert_eq!(of_trial(&found), ["process 90 (sleep)", "namespace mnt:[12]", "namespace net:[11]", "namespace pid:[13]"]);
+    assert_eq!(
+        of_trial(&found),
+        ["process 90 (sleep)", "namespace mnt:[12]", "namespace net:[11]", "namespace pid:[13]"]
+    );
 }
 
 #[test]
