@@ -1,1 +1,2 @@
 //! run: to be written.
+pub mod fitness;
