@@ -1,1 +1,3 @@
 //! trace: to be written.
+
+pub mod ping;
