@@ -261,7 +261,9 @@ finish() {
 }
 
 need_root() {
-  ((EUID == 0)) || fail 4 "$1 needs root: it makes network namespaces and captures packets." "sudo ./run.sh ${*:2}"
+  local what=$1
+  shift
+  ((EUID == 0)) || fail 4 "$what needs root: it makes network namespaces and captures packets." "sudo ./run.sh${*:+ $*}"
 }
 
 # ---- the commands --------------------------------------------------------------------------------------------------
@@ -272,6 +274,7 @@ run_recipes() {
     *' --dry-run '*) ;;
     *)
       need_root "a run" "$@"
+      find_cargo
       packages build run
       ;;
   esac
@@ -287,11 +290,10 @@ run_recipes() {
   build
   started=$(mktemp)
   supervise "$target_dir/release/livectl" run "${arguments[@]}" || status=$?
-  if [[ $root/results/delay-plot.png -nt $started ]]; then
+  if [[ -e $root/results/delay-plot.png && ! $started -nt $root/results/delay-plot.png ]]; then
     say "the plot: results/delay-plot.png"
   fi
   rm -f "$started"
-  ((status == 0 || stopped_by == 0)) || say "interrupted; what was measured is in results/, labelled partial"
   return "$status"
 }
 
@@ -336,9 +338,9 @@ copying_to() {
 run_tests() {
   local status=0 passed failed ignored more_passed more_failed log
   need_root "the test suite" test "$@"
+  find_cargo
   packages build run test
   cd "$root"
-  find_cargo
   find_target_dir
   compile test --release --locked --workspace --no-run "$@"
 

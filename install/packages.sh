@@ -9,23 +9,18 @@
 #
 # Some of these packages bring a service that Debian starts at once and at every boot: nginx on port 80, Open vSwitch.
 # livectl starts its own copies of both inside its sandbox and needs neither service, so `install` does not start them
-# and leaves them disabled. A service whose package was there before is not touched.
+# and leaves them disabled. A service that was there before is not touched.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 list_file=$here/packages.txt
+machine=${LIVECTL_MACHINE:-} # a folder that stands for / in the tests
 # Where a machine's administrator (or a container's builder) says which services packages may start.
-policy=${LIVECTL_POLICY_RC_D:-/usr/sbin/policy-rc.d}
+policy=$machine/usr/sbin/policy-rc.d
 policy_before=$policy.before-livectl
 policy_mark='# livectl: in place only while install/packages.sh runs apt-get'
-# Services these packages may bring, each with the package that would have brought it.
-declare -A service_package=(
-  [nginx]=nginx-common
-  [openvswitch-switch]=openvswitch-switch
-  [ovs-vswitchd]=openvswitch-switch
-  [ovsdb-server]=openvswitch-switch
-  [ovs-record-hostname]=openvswitch-switch
-)
+# Services these packages may bring.
+services=(nginx openvswitch-switch ovs-vswitchd ovsdb-server ovs-record-hostname)
 
 say() { printf 'packages: %s\n' "$*" >&2; }
 fail() {
@@ -127,13 +122,25 @@ POLICY
   chmod 755 "$policy"
 }
 
+# Whether the machine has this service, running or not, enabled or not.
+has_service() {
+  local folder
+  for folder in /lib/systemd/system /usr/lib/systemd/system /etc/systemd/system; do
+    [[ ! -e $machine$folder/$1.service ]] || return 0
+  done
+  # A package that was removed leaves its init script behind, so this alone proves nothing where systemd is in charge.
+  [[ ! -d $machine/run/systemd/system && -e $machine/etc/init.d/$1 ]]
+}
+
 # Services that came just now would start at the next boot.
 disable_services() {
   local service
   for service in "$@"; do
-    if command -v systemctl >/dev/null && [[ -e /lib/systemd/system/$service.service ]]; then
-      systemctl disable --quiet "$service.service" >/dev/null 2>&1 || say "warning: could not disable $service.service"
-    elif [[ -e /etc/init.d/$service ]]; then
+    has_service "$service" || continue
+    if command -v systemctl >/dev/null; then
+      # --root: by its links, so that it also works where systemd is installed but not running.
+      systemctl --root=/ --quiet disable "$service.service" >/dev/null 2>&1 || say "warning: could not disable $service.service"
+    else
       update-rc.d "$service" disable >/dev/null 2>&1 || say "warning: could not disable /etc/init.d/$service"
     fi
   done
@@ -154,8 +161,8 @@ install_packages() {
     "On Debian it is in 'main': look at /etc/apt/sources.list and /etc/apt/sources.list.d/"
   mapfile -t packages < <(choose "${lines[@]}")
 
-  for service in "${!service_package[@]}"; do
-    installed "${service_package[$service]}" || new_services+=("$service")
+  for service in "${services[@]}"; do
+    has_service "$service" || new_services+=("$service")
   done
   trap restore_policy EXIT
   trap 'exit 130' INT
@@ -176,7 +183,11 @@ install_packages() {
 
   mapfile -t lines < <(missing "$@")
   ((${#lines[@]} == 0)) || fail "apt-get said it was done, but these are still missing: ${lines[*]}"
-  say "done; nothing was started: livectl runs its own nginx and Open vSwitch"
+  if ((${#new_services[@]})); then
+    say "done; nginx and Open vSwitch were not started: livectl runs its own"
+  else
+    say "done"
+  fi
 }
 
 (($# >= 2)) || usage

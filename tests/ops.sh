@@ -18,8 +18,9 @@ user_gid=$(id -g "$user")
 make_world() {
   world=$(mktemp -d)
   chmod 755 "$world"
-  place=$world/checkout bin=$world/bin state=$world/state home=$world/home
-  mkdir -p "$place/recipes" "$place/results" "$place/tests" "$bin" "$state/installed" "$state/known" "$home/.cargo/bin"
+  place=$world/checkout machine=$world/machine sbin=$world/machine/usr/sbin bin=$world/bin state=$world/state home=$world/home
+  mkdir -p "$place/recipes" "$place/results" "$place/tests" "$bin" "$sbin" \
+    "$machine/run/systemd/system" "$machine/lib/systemd/system" "$state/installed" "$state/known" "$home/.cargo/bin"
   cp -a "$checkout/run.sh" "$checkout/install" "$place/"
   printf '[workspace.package]\nrust-version = "1.89"\n' >"$place/Cargo.toml"
   printf '#!/bin/sh\necho "ok a script"\n' >"$place/tests/ops.sh"
@@ -43,8 +44,9 @@ printf '%s:\n  Installed: (none)\n  Candidate: %s\n' "$2" "$candidate"
 PROGRAM
   program "$bin/apt-get" <<'PROGRAM'
 echo "apt-get $*" >>"$state/log"
-/usr/sbin/policy-rc.d-of-test nginx start; echo "nginx start: $?" >>"$state/log"
-/usr/sbin/policy-rc.d-of-test cron.service restart; echo "cron restart: $?" >>"$state/log"
+policy() { [ ! -x "$machine/usr/sbin/policy-rc.d" ] || "$machine/usr/sbin/policy-rc.d" "$@"; }
+policy nginx start; echo "nginx start: $?" >>"$state/log"
+policy --quiet cron.service restart; echo "cron restart: $?" >>"$state/log"
 action=
 while [ $# -gt 0 ]; do
   case $1 in
@@ -64,12 +66,15 @@ case $action in
   install)
     if [ -e "$state/stale" ] && [ ! -e "$state/updated" ]; then echo "E: 404 Not Found" >&2; exit 100; fi
     [ ! -e "$state/install-fails" ] || { echo "E: Packages need to be removed but remove is disabled." >&2; exit 100; }
+    [ ! -e "$state/wish/nginx-light" ] || touch "$machine/lib/systemd/system/nginx.service"
     for wish in "$state"/wish/*; do touch "$state/installed/${wish##*/}"; done
     ;;
 esac
 PROGRAM
   mkdir -p "$state/wish"
-  sed -i "s|/usr/sbin/policy-rc.d-of-test|[ ! -x $state/policy-rc.d ] \|\| $state/policy-rc.d|" "$bin/apt-get"
+  program "$bin/systemctl" <<'PROGRAM'
+echo "systemctl $*" >>"$state/log"
+PROGRAM
   program "$bin/getent" <<PROGRAM
 case \$2 in
   $user_uid) echo "$user:x:$user_uid:$user_gid::$home:/bin/bash" ;;
@@ -80,10 +85,10 @@ PROGRAM
   cargo_at "$home/.cargo/bin/cargo"
 }
 
-# Writes a stand-in that knows $state, $place and $home; the body comes on stdin.
+# Writes a stand-in that knows $state, $place, $home and $machine; the body comes on stdin.
 program() {
   {
-    printf '#!/bin/sh\nstate=%s place=%s home=%s\n' "$state" "$place" "$home"
+    printf '#!/bin/sh\nstate=%s place=%s home=%s machine=%s\n' "$state" "$place" "$home" "$machine"
     cat
   } >"$1"
   chmod 755 "$1"
@@ -138,7 +143,7 @@ called_in() {
   local folder=$1
   shift
   output=$(cd "$folder" && PATH=$bin:/usr/sbin:/usr/bin:/sbin:/bin CARGO_HOME='' RUSTUP_HOME='' \
-    LIVECTL_POLICY_RC_D=$state/policy-rc.d env -u CARGO_TARGET_DIR -u CARGO_HOME -u RUSTUP_HOME "$@" 2>&1)
+    LIVECTL_MACHINE=$machine env -u CARGO_TARGET_DIR -u CARGO_HOME -u RUSTUP_HOME "$@" 2>&1)
   status=$?
 }
 settings=(A=b)
@@ -249,42 +254,45 @@ test_a_failing_installation_is_explained() {
 }
 
 test_new_services_are_not_started_and_others_are() {
-  rm "$state/installed/nginx-light" # and no nginx-common: the service would be new
+  rm "$state/installed/nginx-light"
   run packages
   status_is 0
   logged "nginx start: 101"
   logged "cron restart: 0"
-  [[ ! -e $state/policy-rc.d ]] || wrong "the policy should be gone again"
+  logged "systemctl --root=/ --quiet disable nginx.service"
+  [[ ! -e $sbin/policy-rc.d ]] || wrong "the policy should be gone again"
 }
 
 test_services_that_were_there_are_not_held() {
-  rm "$state/installed/ffmpeg"
-  touch "$state/installed/nginx-common"
+  rm "$state/installed/nginx-light" "$state/installed/ffmpeg"
+  touch "$machine/lib/systemd/system/nginx.service" # of another package, say
   run packages
+  status_is 0
   logged "nginx start: 0"
+  not_logged "disable nginx.service"
 }
 
 test_the_machines_own_policy_is_asked_and_kept() {
   rm "$state/installed/nginx-light"
-  printf '#!/bin/sh\nexit 42\n' >"$state/policy-rc.d"
-  chmod 755 "$state/policy-rc.d"
-  cp -a "$state/policy-rc.d" "$state/policy-as-it-was"
+  printf '#!/bin/sh\nexit 42\n' >"$sbin/policy-rc.d"
+  chmod 755 "$sbin/policy-rc.d"
+  cp -a "$sbin/policy-rc.d" "$state/policy-as-it-was"
   run packages
   status_is 0
   logged "nginx start: 101"
   logged "cron restart: 42"
-  cmp -s "$state/policy-rc.d" "$state/policy-as-it-was" || wrong "the machine's policy should be back as it was"
-  [[ ! -e $state/policy-rc.d.before-livectl ]] || wrong "a copy of the policy is left behind"
+  cmp -s "$sbin/policy-rc.d" "$state/policy-as-it-was" || wrong "the machine's policy should be back as it was"
+  [[ ! -e $sbin/policy-rc.d.before-livectl ]] || wrong "a copy of the policy is left behind"
 }
 
 test_the_machines_own_policy_is_back_after_a_failure() {
   rm "$state/installed/nginx-light"
   touch "$state/install-fails"
-  printf '#!/bin/sh\nexit 42\n' >"$state/policy-rc.d"
-  chmod 755 "$state/policy-rc.d"
+  printf '#!/bin/sh\nexit 42\n' >"$sbin/policy-rc.d"
+  chmod 755 "$sbin/policy-rc.d"
   run packages
   status_is 4
-  grep -q 'exit 42' "$state/policy-rc.d" || wrong "the machine's policy should be back"
+  grep -q 'exit 42' "$sbin/policy-rc.d" || wrong "the machine's policy should be back"
 }
 
 test_every_line_of_the_package_list_is_understood() {
@@ -297,9 +305,10 @@ test_every_line_of_the_package_list_is_understood() {
 # ---- cargo ---------------------------------------------------------------------------------------------------------
 
 test_without_cargo_it_says_how_to_get_it() {
-  rm "$home/.cargo/bin/cargo"
+  rm "$home/.cargo/bin/cargo" "$state/installed/ffmpeg"
   run
   status_is 4
+  not_logged apt-get # what cannot be built is not installed for
   says "no cargo was found"
   says "https://sh.rustup.rs"
 }
