@@ -1,2 +1,5 @@
-//! bin
-fn main(){}
+//! The `livectl` command.
+
+fn main() -> std::process::ExitCode {
+    livectl::cli::main()
+}

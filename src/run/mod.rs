@@ -1,2 +1,202 @@
-//! run: to be written.
+//! A run: a recipe's trials, each from boot to teardown and analysis.
+//!
+//! [`supervise`] is outside: it starts a sandbox for each trial, shows and stores what it reports, proves that
+//! the host is as it was and has the captures analysed. [`inside`] is what runs within the sandbox. They talk in [`event`]s:
+//! JSON lines on the trial's standard output, and the orders `stop` and `hurry` on its standard input.
+
+pub mod analysis;
+pub mod event;
 pub mod fitness;
+pub mod inside;
+pub mod supervise;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+
+use crate::plan::{Datapath, LinkKind, Plan};
+use crate::sandbox::capability;
+use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
+use crate::table::{SummaryRow, TableError};
+use crate::ui::Update;
+
+/// How urgently a run is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Urgency {
+    /// Not at all.
+    #[default]
+    None,
+    /// Politely: actors are interrupted and waited for, what was measured is kept.
+    Stop,
+    /// With little patience.
+    Hurry,
+    /// At once: sandboxes are killed.
+    Now,
+}
+
+/// What to run, where, and with what.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The recipe's trials.
+    pub plan: Plan,
+    /// The recipe as it was.
+    pub recipe: store::RecipeRecord,
+    /// Seed that the trials' seeds come from.
+    pub seed: u64,
+    /// Folder for results.
+    pub results: PathBuf,
+    /// Trials at the same time.
+    pub jobs: usize,
+    /// What makes the links, and why.
+    pub links: (LinkKind, capability::Choice<LinkKind>),
+    /// What forwards packets, and why.
+    pub datapath: (Datapath, capability::Choice<Datapath>),
+    /// The controller's program.
+    pub controller: PathBuf,
+    /// Versions of the programs used.
+    pub tools: std::collections::BTreeMap<String, String>,
+    /// The machine.
+    pub machine: store::Machine,
+    /// The command line.
+    pub command: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    /// Its folder.
+    pub folder: RunDir,
+    /// Per scheme and viewer.
+    pub summary: Vec<SummaryRow>,
+    /// Trials that failed, with the reason.
+    pub failed: Vec<(String, String)>,
+    /// Trials whose delays cannot be taken for the network's, with the reasons.
+    pub unfit: Vec<(String, String)>,
+    /// It was interrupted.
+    pub interrupted: bool,
+}
+
+/// Why a run could not be begun or recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Results cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Tables cannot be written.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// Runs every trial of a job. A trial that fails is recorded and the next one runs.
+///
+/// # Errors
+/// [`RunError`] when results cannot be stored; then what was stored before is complete.
+pub async fn run(job: Job, updates: mpsc::Sender<Update>, urgency: watch::Receiver<Urgency>) -> Result<Report, RunError> {
+    let owner = Owner::of_this_process()?;
+    let estimate = job.plan.estimate();
+    let folder = RunDir::create(&job.results, &job.plan.recipe, jiff::Timestamp::now(), owner)?;
+    let _settled = owner.settle_when_done(folder.path());
+    store::require_space(folder.path(), estimate.disk_bytes)?;
+    store::write_atomic(&folder.recipe(), job.recipe.text.as_bytes())?;
+    let software = store::Software {
+        version: env!("CARGO_PKG_VERSION").into(),
+        commit: option_env!("LIVECTL_COMMIT").filter(|c| !c.is_empty()).map(Into::into),
+    };
+    let mut manifest =
+        Manifest::new(&folder, job.recipe.clone(), job.plan.clone(), job.seed, software, jiff::Timestamp::now());
+    manifest.command = job.command.clone();
+    manifest.machine = job.machine.clone();
+    manifest.tools = job.tools.clone();
+    let (asked, choice) = &job.links;
+    manifest.link = Some(store::Choice { asked: *asked, used: choice.kind, why: choice.why.clone() });
+    let (asked, choice) = &job.datapath;
+    manifest.datapath = Some(store::Choice { asked: *asked, used: choice.kind, why: choice.why.clone() });
+    manifest.save(&folder)?;
+
+    tell(&updates, Update::RunStarted {
+        recipe: job.plan.recipe.clone(),
+        folder: folder.path().display().to_string(),
+        trials: job.plan.trials.len(),
+        expected: crate::ui::span(estimate.duration / u32::try_from(job.jobs.max(1)).unwrap_or(1)),
+    })
+    .await;
+    tell(&updates, Update::Say(format!("links {}: {}", job.links.1.kind, job.links.1.why))).await;
+    tell(&updates, Update::Say(format!("datapath {}: {}", job.datapath.1.kind, job.datapath.1.why))).await;
+
+    let context = Arc::new(Context {
+        links: job.links.1.kind,
+        datapath: job.datapath.1.kind,
+        controller: job.controller.clone(),
+        owner,
+        folder: folder.clone(),
+        manifest: Mutex::new(manifest),
+        updates,
+        urgency,
+    });
+    let places = Arc::new(Semaphore::new(job.jobs.max(1)));
+    let mut running = tokio::task::JoinSet::new();
+    for (serial, trial) in job.plan.trials.into_iter().enumerate() {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+        if *context.urgency.borrow() > Urgency::None {
+            break;
+        }
+        let context = Arc::clone(&context);
+        running.spawn_local(async move {
+            let result = supervise::trial(&context, &trial, u32::try_from(serial).unwrap_or(u32::MAX)).await;
+            drop(place);
+            result
+        });
+    }
+    let mut broken = None;
+    while let Some(ended) = running.join_next().await {
+        match ended {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => broken = Some(error),
+            Err(panic) => tracing::error!("a trial's supervisor broke: {panic}"),
+        }
+    }
+    if let Some(error) = broken {
+        return Err(error);
+    }
+    context.finish().await
+}
+
+/// What the supervisors of a run's trials share.
+pub(crate) struct Context {
+    links: LinkKind,
+    datapath: Datapath,
+    controller: PathBuf,
+    owner: Owner,
+    folder: RunDir,
+    manifest: Mutex<Manifest>,
+    updates: mpsc::Sender<Update>,
+    urgency: watch::Receiver<Urgency>,
+}
+
+impl Context {
+    async fn finish(&self) -> Result<Report, RunError> {
+        let mut manifest = self.manifest.lock().await;
+        manifest.ended = Some(jiff::Timestamp::now());
+        manifest.save(&self.folder)?;
+        let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
+        let summary = crate::table::gather(&self.folder, ids)?;
+        let failed = manifest.trials.iter().filter_map(|t| match &t.state {
+            TrialState::Failed { why } => Some((t.id.clone(), why.clone())),
+            _ => None,
+        });
+        let unfit = manifest.trials.iter().filter(|t| !t.unfit.is_empty()).map(|t| (t.id.clone(), t.unfit.join("; ")));
+        Ok(Report {
+            folder: self.folder.clone(),
+            summary,
+            failed: failed.collect(),
+            unfit: unfit.collect(),
+            interrupted: *self.urgency.borrow() > Urgency::None,
+        })
+    }
+}
+
+/// Sends an update; a reporter that is gone must not end an experiment.
+async fn tell(updates: &mpsc::Sender<Update>, update: Update) {
+    let _ = updates.send(update).await;
+}

@@ -1,0 +1,93 @@
+//! Exit codes, documented in `livectl --help` and in the README.
+
+use std::fmt;
+
+/// Why livectl ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exit {
+    /// Everything asked for was done.
+    Done = 0,
+    /// Something failed while running.
+    Failed = 1,
+    /// Wrong usage. clap uses this code too.
+    Usage = 2,
+    /// A recipe is invalid.
+    Recipe = 3,
+    /// This machine lacks something; `livectl doctor` says what.
+    Machine = 4,
+    /// Results cannot be read or written.
+    Results = 5,
+    /// Done, but a trial is unfit: the machine disturbed the measurement.
+    Unfit = 6,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}
+
+/// The table for `--help`.
+pub const HELP: &str = "Exit codes:
+  0    all done
+  1    something failed while running
+  2    wrong usage
+  3    a recipe is invalid
+  4    this machine lacks something; see `livectl doctor`
+  5    results cannot be read or written
+  6    done, but a trial is unfit: the machine disturbed the measurement
+  130  interrupted";
+
+/// An error and the code to end with.
+#[derive(Debug)]
+pub struct Failure {
+    /// The code.
+    pub exit: Exit,
+    /// What to print; `None` if it was printed already.
+    pub error: Option<anyhow::Error>,
+}
+
+impl Failure {
+    /// Ends with this code, saying this.
+    pub fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
+        Failure { exit, error: Some(error.into()) }
+    }
+
+    /// Ends with this code; what there is to say was said.
+    #[must_use]
+    pub fn said(exit: Exit) -> Self {
+        Failure { exit, error: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.error {
+            Some(error) => write!(f, "{error:#}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::new(Exit::Failed, error)
+    }
+}
+
+/// Gives an error its exit code.
+pub trait WithExit<T> {
+    /// Ends with this code if it is an error.
+    ///
+    /// # Errors
+    /// The same error, with its code.
+    fn exit(self, exit: Exit) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<anyhow::Error>> WithExit<T> for Result<T, E> {
+    fn exit(self, exit: Exit) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(exit, error))
+    }
+}

@@ -1,0 +1,107 @@
+//! `livectl ps`, `shell` and `exec`: into running trials.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+
+use super::exit::{Exit, Failure, WithExit};
+use super::Target;
+use crate::sandbox::running::{RunningTrial, running};
+use crate::ui;
+
+/// Lists running trials.
+pub(super) fn ps() -> Result<Exit, Failure> {
+    let trials = running().context("cannot look for running trials in /proc")?;
+    if trials.is_empty() {
+        ui::print("no trial is running (other users' trials are seen by root only)");
+        return Ok(Exit::Done);
+    }
+    let uptime = uptime();
+    let mut text = format!("{:>8}  {:>10}  {:>9}  TRIAL\n", "PID", "RUNNING", "PROCESSES");
+    for trial in &trials {
+        let age = ui::span(uptime.saturating_sub(trial.since_boot));
+        text += &format!("{:>8}  {:>10}  {:>9}  {}\n", trial.init, age, trial.processes, trial.marker.dir().display());
+        if let Ok(hosts) = trial.hosts() {
+            text += &format!("{:33}hosts: {}\n", "", hosts.keys().cloned().collect::<Vec<_>>().join(", "));
+        }
+    }
+    ui::print(&text);
+    Ok(Exit::Done)
+}
+
+/// Opens a shell on a host. Replaces this process.
+pub(super) fn shell(target: &Target) -> Result<Exit, Failure> {
+    let prompt = format!("PS1=[{}] \\w \\$ ", target.host);
+    become_on(target, &["env".into(), prompt, "bash".into(), "--norc".into(), "-i".into()])
+}
+
+/// Runs a command on a host. Replaces this process, so the exit code is the command's.
+pub(super) fn exec(target: &Target, command: &[String]) -> Result<Exit, Failure> {
+    become_on(target, command)
+}
+
+fn become_on(target: &Target, command: &[String]) -> Result<Exit, Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::new(Exit::Machine, anyhow!("entering a host needs root; run it with sudo")));
+    }
+    let trials = running().context("cannot look for running trials in /proc")?;
+    let trial = choose(&trials, target)?;
+    let (program, args) = command.split_first().ok_or_else(|| anyhow!("no command given"))?;
+    let mut command = trial.command_on(&target.host, program.as_ref(), args).exit(Exit::Failed)?;
+    let error = command.exec();
+    Err(Failure::new(Exit::Machine, anyhow!("cannot start nsenter: {error}; it is in the package util-linux")))
+}
+
+/// The trial that is meant: the only one, or the one whose folder ends in what was given.
+fn choose<'a>(trials: &'a [RunningTrial], target: &Target) -> Result<&'a RunningTrial, Failure> {
+    let matching: Vec<&RunningTrial> = trials
+        .iter()
+        .filter(|trial| target.trial.as_ref().is_none_or(|end| trial.marker.dir().ends_with(Path::new(end))))
+        .collect();
+    match matching.as_slice() {
+        [one] => Ok(one),
+        [] if trials.is_empty() => Err(anyhow!("no trial is running; start one with `livectl run`").into()),
+        [] => Err(anyhow!("no running trial matches; `livectl ps` lists them").into()),
+        several => {
+            let paths: Vec<String> = several.iter().map(|t| format!("  {}", t.marker.dir().display())).collect();
+            let error = anyhow!("{} trials are running; say which with --trial:\n{}", several.len(), paths.join("\n"));
+            Err(Failure::new(Exit::Usage, error))
+        }
+    }
+}
+
+/// Since the machine's boot.
+fn uptime() -> std::time::Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(std::time::Duration::from).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::sandbox::Marker;
+    use std::time::Duration;
+
+    fn trial(dir: &str) -> RunningTrial {
+        let marker = Marker::new(1, 2, 3, Path::new(dir));
+        RunningTrial { marker, init: 5, since_boot: Duration::ZERO, processes: 9 }
+    }
+
+    fn target(trial: Option<&str>) -> Target {
+        Target { host: "hv1".into(), trial: trial.map(Into::into) }
+    }
+
+    #[test]
+    fn the_only_trial_needs_no_name_and_two_do() {
+        let one = [trial("/r/p2p/x/direct-1")];
+        assert_eq!(choose(&one, &target(None)).unwrap(), &one[0]);
+        let two = [trial("/r/p2p/x/direct-1"), trial("/r/p2p/y/direct-1")];
+        let failure = choose(&two, &target(None)).unwrap_err();
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.to_string().contains("/r/p2p/y/direct-1"));
+        assert_eq!(choose(&two, &target(Some("y/direct-1"))).unwrap(), &two[1]);
+        assert!(choose(&two, &target(Some("z/direct-1"))).is_err());
+        assert!(choose(&[], &target(None)).unwrap_err().to_string().contains("livectl run"));
+    }
+}

@@ -1,0 +1,76 @@
+//! `livectl check`, `schema`, `doctor` and `plot`: what needs neither root nor a network.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use super::PlotArgs;
+use super::exit::{Exit, Failure, WithExit};
+use crate::plot::{self, Format, Options, Picture};
+use crate::recipe;
+use crate::sandbox::capability::{self, Places};
+use crate::store::RunDir;
+use crate::ui;
+
+/// Checks recipes, all of them, and says what each would run.
+pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
+    let mut exit = Exit::Done;
+    for path in recipes {
+        match recipe::load(path) {
+            Ok(loaded) => {
+                let estimate = loaded.plan.estimate();
+                ui::print(&format!(
+                    "{}: valid; {} trials, about {}, up to {} of results",
+                    path.display(),
+                    loaded.plan.trials.len(),
+                    ui::span(estimate.duration),
+                    ui::bytes(estimate.disk_bytes),
+                ));
+                for warning in &loaded.warnings {
+                    eprintln!("{:?}", miette::Report::msg(warning.to_string()));
+                }
+            }
+            Err(error) => {
+                eprintln!("{:?}", miette::Report::new(error));
+                exit = Exit::Recipe;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Prints the JSON Schema of recipes.
+pub(super) fn schema() -> Result<Exit, Failure> {
+    ui::print(&serde_json::to_string_pretty(&recipe::schema())?);
+    Ok(Exit::Done)
+}
+
+/// Says what this machine lacks.
+pub(super) fn doctor(json: bool) -> Result<Exit, Failure> {
+    let report = capability::doctor(&Places { results: PathBuf::from("results") });
+    if json {
+        ui::print(&serde_json::to_string_pretty(&report)?);
+    } else {
+        ui::print(&report.text(std::io::stdout().is_terminal()));
+    }
+    Ok(if report.ready() { Exit::Done } else { Exit::Machine })
+}
+
+/// Draws runs again.
+pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
+    let mut picture = Picture { format: if args.format == "svg" { Format::Svg } else { Format::Png }, ..Picture::default() };
+    if let Some(size) = args.size {
+        picture.size = size;
+    }
+    picture.title.clone_from(&args.title);
+    let several = args.runs.len() > 1;
+    for path in &args.runs {
+        let run = RunDir::open(path).exit(Exit::Results)?;
+        // Pictures of several runs in one folder would overwrite each other.
+        let out = args.out.as_ref().map(|out| if several { out.join(run.name()) } else { out.clone() });
+        let options = Options { picture: picture.clone(), out, log: args.log };
+        for file in plot::draw_run(&run, &options).exit(Exit::Results)? {
+            ui::print(&file.display().to_string());
+        }
+    }
+    Ok(Exit::Done)
+}

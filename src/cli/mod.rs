@@ -1,0 +1,261 @@
+//! The command line: the one place that knows every room.
+
+mod dry_run;
+mod exit;
+mod host;
+mod inspect;
+mod internal;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+use crate::plan::{Datapath, LinkKind, Scheme};
+
+/// Runs peer-to-peer livestreaming experiments on an emulated network and measures every frame's delay.
+#[derive(Debug, Parser)]
+#[command(name = "livectl", version, about, after_help = exit::HELP, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run recipes, one after the other, and draw their plots
+    #[command(after_help = "Examples:
+  sudo livectl run recipes/p2p.yaml
+  sudo livectl run --link emulated --repetitions 5 recipes/p2p.yaml recipes/multi.yaml
+  livectl run --dry-run recipes/p2p.yaml")]
+    Run(RunArgs),
+    /// Check recipes without running anything
+    #[command(after_help = "Example:\n  livectl check recipes/*.yaml")]
+    Check {
+        /// Recipe files
+        #[arg(required = true)]
+        recipes: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of recipes, for editors
+    #[command(after_help = "Example:\n  livectl schema > recipe.schema.json
+  # then, first line of a recipe: # yaml-language-server: $schema=recipe.schema.json")]
+    Schema,
+    /// Say what this machine lacks and the command that mends it
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List running trials
+    Ps,
+    /// Open a shell on a host of a running trial
+    #[command(after_help = "Examples:\n  sudo livectl shell hv1\n  sudo livectl shell --trial p2p/20261122T231700Z/direct-1 hb")]
+    Shell {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Run a command on a host of a running trial
+    #[command(after_help = "Example:\n  sudo livectl exec hv1 -- ping -c 3 10.0.0.1")]
+    Exec {
+        #[command(flatten)]
+        target: Target,
+        /// Program and arguments
+        #[arg(required = true, last = true)]
+        command: Vec<String>,
+    },
+    /// Draw a run's plots again from its stored tables; needs no root
+    #[command(after_help = "Examples:
+  livectl plot results/p2p/20261122T231700Z
+  livectl plot results/p2p/20261122T231700Z --format svg --size 1200x700 --title 'Evening run' --out figures")]
+    Plot(PlotArgs),
+    /// Print a shell completion script
+    #[command(after_help = "Example:\n  livectl completions bash > /etc/bash_completion.d/livectl")]
+    Completions {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    #[command(after_help = "Example:\n  livectl man > /usr/local/share/man/man1/livectl.1")]
+    Man,
+    /// What livectl runs on hosts: agents of broadcasters and viewers
+    #[command(hide = true)]
+    Agent {
+        #[command(subcommand)]
+        agent: internal::Agent,
+    },
+    /// What livectl runs inside a sandbox
+    #[command(hide = true)]
+    Internal {
+        #[command(subcommand)]
+        part: internal::Part,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Recipe files
+    #[arg(required = true)]
+    recipes: Vec<PathBuf>,
+    /// Print trials, topology, commands, expected time and disk; run nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Folder for results
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// Trials of one run at the same time; more than one disturbs the measurement on a small machine
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
+    /// What makes the links, whatever the recipe says
+    #[arg(long, value_name = "KIND", value_parser = link_kind)]
+    link: Option<LinkKind>,
+    /// What forwards packets, whatever the recipe says
+    #[arg(long, value_name = "DATAPATH", value_parser = datapath)]
+    datapath: Option<Datapath>,
+    /// Only these schemes of the recipe (direct, bypass)
+    #[arg(long = "scheme", value_name = "SCHEME", value_parser = scheme)]
+    schemes: Vec<Scheme>,
+    /// How often each scheme is run, whatever the recipe says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    repetitions: Option<u32>,
+    /// Seed of jitter and loss, whatever the recipe says
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+struct Target {
+    /// Host name, as in the recipe (viewers are numbered: hv1)
+    host: String,
+    /// Which trial, if several run: the path `livectl ps` shows, or its end
+    #[arg(long)]
+    trial: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct PlotArgs {
+    /// Folders of runs: results/RECIPE/RUN
+    #[arg(required = true)]
+    runs: Vec<PathBuf>,
+    /// Folder for the pictures [default: the run's own]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// png or svg
+    #[arg(long, default_value = "png", value_parser = ["png", "svg"])]
+    format: String,
+    /// Width and height in pixels
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    size: Option<(u32, u32)>,
+    /// Title above the picture
+    #[arg(long)]
+    title: Option<String>,
+    /// Logarithmic delay axis
+    #[arg(long)]
+    log: bool,
+}
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check { recipes } => inspect::check(&recipes),
+        Command::Schema => inspect::schema(),
+        Command::Doctor { json } => inspect::doctor(json),
+        Command::Ps => host::ps(),
+        Command::Shell { target } => host::shell(&target),
+        Command::Exec { target, command } => host::exec(&target, &command),
+        Command::Plot(args) => inspect::plot(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "livectl", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+        Command::Man => man(),
+        Command::Agent { agent } => internal::agent(agent),
+        Command::Internal { part } => internal::part(part),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if failure.error.is_some() {
+                eprintln!("livectl: {failure}");
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+/// One page with every command, as `man` shows it.
+fn man() -> Result<Exit, Failure> {
+    let mut page = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    let man = clap_mangen::Man::new(command.clone());
+    man.render(&mut page)?;
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+        let name = format!("livectl {}", sub.get_name());
+        let man = clap_mangen::Man::new(sub.clone().name(name.clone()).display_name(name.clone()));
+        page.extend_from_slice(format!(".SH \"{}\"\n", name.to_uppercase()).as_bytes());
+        man.render_description_section(&mut page)?;
+        man.render_options_section(&mut page)?;
+        man.render_extra_section(&mut page)?;
+    }
+    crate::ui::print(&String::from_utf8_lossy(&page));
+    Ok(Exit::Done)
+}
+
+fn link_kind(text: &str) -> Result<LinkKind, String> {
+    match text {
+        "auto" => Ok(LinkKind::Auto),
+        "netem" => Ok(LinkKind::Netem),
+        "emulated" => Ok(LinkKind::Emulated),
+        _ => Err("one of auto, netem, emulated".into()),
+    }
+}
+
+fn datapath(text: &str) -> Result<Datapath, String> {
+    match text {
+        "auto" => Ok(Datapath::Auto),
+        "kernel" => Ok(Datapath::Kernel),
+        "user" => Ok(Datapath::User),
+        _ => Err("one of auto, kernel, user".into()),
+    }
+}
+
+fn scheme(text: &str) -> Result<Scheme, String> {
+    match text {
+        "direct" => Ok(Scheme::Direct),
+        "bypass" => Ok(Scheme::Bypass),
+        _ => Err("one of direct, bypass".into()),
+    }
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let (w, h) = text.split_once('x').ok_or("write WIDTHxHEIGHT, such as 1600x900")?;
+    let side = |s: &str| s.parse::<u32>().ok().filter(|n| (200..=10_000).contains(n));
+    match (side(w), side(h)) {
+        (Some(w), Some(h)) => Ok((w, h)),
+        _ => Err("write WIDTHxHEIGHT in pixels, each from 200 to 10000".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_have_bounds() {
+        assert_eq!(size("1600x900"), Ok((1600, 900)));
+        assert!(size("1600").is_err());
+        assert!(size("1x1").is_err());
+        assert!(size("99999999999x3").is_err());
+    }
+}

@@ -1,0 +1,301 @@
+//! `livectl run`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use tokio::sync::{mpsc, watch};
+
+use super::RunArgs;
+use super::exit::{Exit, Failure};
+use crate::plan::{LinkKind, Plan};
+use crate::recipe::{self, Loaded};
+use crate::run::{self, Job, RunError, Urgency};
+use crate::sandbox::capability::{self, Capabilities, Places};
+use crate::store;
+use crate::ui::{self, Update};
+
+/// Width of the summary when stdout is no terminal.
+const WIDTH: usize = 110;
+
+/// How one recipe ended, for the table at the end.
+struct Line {
+    recipe: String,
+    exit: Exit,
+    what: String,
+}
+
+/// Runs recipes one after the other; one that fails does not stop the next.
+pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    if args.dry_run {
+        return super::dry_run::dry_run(args);
+    }
+    if !nix::unistd::geteuid().is_root() {
+        let again = std::env::args().collect::<Vec<_>>().join(" ");
+        return Err(Failure::new(Exit::Machine, anyhow!("running a network needs root; try: sudo {again}")));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, run_all(args))
+}
+
+async fn run_all(args: &RunArgs) -> Result<Exit, Failure> {
+    let (urgency_in, urgency) = watch::channel(Urgency::None);
+    tokio::task::spawn_local(heed_signals(urgency_in));
+    let places = Places { results: args.results.clone() };
+    let here = tokio::task::spawn_blocking(move || Capabilities::probe(&places)).await?;
+    let mut lines = Vec::new();
+    for path in &args.recipes {
+        let line = match one(args, path, &here, urgency.clone()).await {
+            Ok(line) => line,
+            Err(failure) => {
+                if failure.error.is_some() {
+                    eprintln!("livectl: {}: {failure}", path.display());
+                }
+                Line { recipe: path.display().to_string(), exit: failure.exit, what: "not run".into() }
+            }
+        };
+        let interrupted = line.exit == Exit::Interrupted;
+        lines.push(line);
+        if interrupted {
+            break;
+        }
+    }
+    if args.recipes.len() > 1 {
+        ui::print(&table(&lines));
+    }
+    Ok(worst(lines.iter().map(|line| line.exit)))
+}
+
+/// The code of several recipes: interrupted before anything else, then the first kind of failure in this order.
+fn worst(exits: impl Iterator<Item = Exit>) -> Exit {
+    let rank = |exit: &Exit| match exit {
+        Exit::Done => 0,
+        Exit::Unfit => 1,
+        Exit::Failed => 2,
+        Exit::Recipe => 3,
+        Exit::Results => 4,
+        Exit::Machine => 5,
+        Exit::Usage => 6,
+        Exit::Interrupted => 7,
+    };
+    exits.max_by_key(rank).unwrap_or(Exit::Done)
+}
+
+fn table(lines: &[Line]) -> String {
+    let width = lines.iter().map(|l| l.recipe.chars().count()).max().unwrap_or(0);
+    let rows: Vec<String> = lines
+        .iter()
+        .map(|l| format!("{} {:width$}  {}", if l.exit == Exit::Done { "✓" } else { "✗" }, l.recipe, l.what))
+        .collect();
+    rows.join("\n")
+}
+
+/// Loads a recipe and applies what the command line says otherwise.
+pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
+    let mut loaded = recipe::load(path).map_err(|error| {
+        eprintln!("{:?}", miette::Report::new(error));
+        Failure::said(Exit::Recipe)
+    })?;
+    loaded.plan = overridden(args, loaded.plan)?;
+    Ok(loaded)
+}
+
+fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
+    let mut plan = match (args.repetitions, args.seed) {
+        (None, None) => plan,
+        (repetitions, seed) => plan.repeated(repetitions, seed),
+    };
+    if !args.schemes.is_empty() {
+        plan.trials.retain(|trial| args.schemes.contains(&trial.scheme));
+        if plan.trials.is_empty() {
+            return Err(Failure::new(Exit::Usage, anyhow!("{} has none of the schemes asked for", plan.recipe)));
+        }
+    }
+    for trial in &mut plan.trials {
+        trial.links = args.link.unwrap_or(trial.links);
+        trial.datapath = args.datapath.unwrap_or(trial.datapath);
+    }
+    Ok(plan)
+}
+
+async fn one(
+    args: &RunArgs,
+    path: &Path,
+    here: &Capabilities,
+    urgency: watch::Receiver<Urgency>,
+) -> Result<Line, Failure> {
+    let loaded = load(args, path)?;
+    for warning in &loaded.warnings {
+        eprintln!("livectl: {}: warning: {warning}", path.display());
+    }
+    let job = job(args, path, loaded, here)?;
+    let plan = job.plan.clone();
+    let (updates, mut shown) = mpsc::channel::<Update>(256);
+    let screen = tokio::task::spawn_local(async move {
+        let mut reporter = ui::reporter();
+        while let Some(update) = shown.recv().await {
+            reporter.show(&update);
+        }
+        reporter.show(&Update::RunEnded);
+    });
+    let ended = run::run(job, updates, urgency).await;
+    screen.await?;
+    let report = ended.map_err(|error| match error {
+        RunError::Store(_) | RunError::Table(_) => Failure::new(Exit::Results, error),
+    })?;
+    ui::print(&format!("\n{}", crate::table::summary_text(&report.summary, width())));
+    let pictures = pictures(args, &report);
+    Ok(line(&plan, &report, pictures))
+}
+
+fn line(plan: &Plan, report: &run::Report, pictures: Result<(), Failure>) -> Line {
+    let (exit, what) = if report.interrupted {
+        (Exit::Interrupted, "interrupted; what was measured is kept, marked partial".to_owned())
+    } else if !report.failed.is_empty() {
+        let of = format!("{} of {} trials failed: ", report.failed.len(), plan.trials.len());
+        let why: Vec<String> =
+            report.failed.iter().map(|(id, why)| format!("{id}: {}", why.lines().next().unwrap_or(""))).collect();
+        (Exit::Failed, of + &why.join("; "))
+    } else if let Err(failure) = pictures {
+        (failure.exit, format!("no pictures: {failure}"))
+    } else if !report.unfit.is_empty() {
+        (Exit::Unfit, format!("done, but {} of {} trials are unfit", report.unfit.len(), plan.trials.len()))
+    } else {
+        (Exit::Done, "done".to_owned())
+    };
+    Line { recipe: plan.recipe.clone(), exit, what: format!("{what}  {}", report.folder.path().display()) }
+}
+
+/// Draws the run's pictures and puts copies where the newest are always found: `results/delay-plot.png`.
+fn pictures(args: &RunArgs, report: &run::Report) -> Result<(), Failure> {
+    let owner = store::Owner::of_this_process().map_err(|e| Failure::new(Exit::Results, e))?;
+    let drawn = crate::plot::draw_run(&report.folder, &crate::plot::Options::default());
+    let files = drawn.map_err(|e| Failure::new(Exit::Results, e))?;
+    for file in files {
+        let _ = owner.take(&file);
+        let Some(name) = file.file_name() else { continue };
+        let newest = args.results.join(name);
+        let bytes = std::fs::read(&file)?;
+        store::write_atomic(&newest, &bytes).map_err(|e| Failure::new(Exit::Results, e))?;
+        owner.take(&newest).map_err(|e| Failure::new(Exit::Results, e))?;
+        ui::print(&format!("{}", newest.display()));
+    }
+    Ok(())
+}
+
+fn width() -> usize {
+    // clap's terminal_size answers None for what is no terminal; indicatif's console crate falls back to 80.
+    match std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()) {
+        Some(columns) if columns >= 60 => columns,
+        _ => WIDTH,
+    }
+}
+
+fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Result<Job, Failure> {
+    let trial = loaded.plan.trials.first().ok_or_else(|| anyhow!("the recipe has no trials"))?;
+    let machine = |error: capability::Unavailable| Failure::new(Exit::Machine, error);
+    let links = (trial.links, capability::resolve_links(trial.links, here).map_err(machine)?);
+    let datapath = (trial.datapath, capability::resolve_datapath(trial.datapath, here).map_err(machine)?);
+    fit_for(here, links.1.kind)?;
+    let wanted = &trial.congestion_control;
+    if !here.congestion_controls.is_empty() && !here.congestion_controls.contains(wanted) {
+        let there = here.congestion_controls.join(", ");
+        let error = anyhow!(
+            "this kernel has no TCP congestion control {wanted:?} (it has: {there}); \
+             try `modprobe tcp_{wanted}` or set `congestion_control` in the recipe"
+        );
+        return Err(Failure::new(Exit::Machine, error));
+    }
+    let Some(controller) = here.controller.clone() else {
+        return Err(Failure::new(Exit::Machine, anyhow!("live-controller is neither beside livectl nor on PATH")));
+    };
+    let tools: BTreeMap<String, String> = here
+        .programs
+        .iter()
+        .filter_map(|program| Some((program.name.to_owned(), program.version.clone()?)))
+        .collect();
+    Ok(Job {
+        seed: loaded.seed,
+        recipe: store::RecipeRecord {
+            name: loaded.plan.recipe.clone(),
+            path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+            text: loaded.text,
+        },
+        plan: loaded.plan,
+        results: results_folder(&args.results)?,
+        jobs: usize::try_from(args.jobs).unwrap_or(1),
+        links,
+        datapath,
+        controller,
+        tools,
+        machine: machine_record(here),
+        command: std::env::args().collect(),
+    })
+}
+
+/// Stops before anything is started if a trial cannot run here.
+fn fit_for(here: &Capabilities, _links: LinkKind) -> Result<(), Failure> {
+    let report = capability::Report::new(here);
+    let obstacles: Vec<String> = report.obstacles().map(|o| format!("  {}: {}", o.name, o.found)).collect();
+    if obstacles.is_empty() {
+        return Ok(());
+    }
+    let mut text = format!("this machine cannot run trials:\n{}", obstacles.join("\n"));
+    if let Some(install) = &report.install {
+        text += &format!("\nInstall what is missing:\n  {install}");
+    }
+    text += "\n`livectl doctor` says more";
+    Err(Failure::new(Exit::Machine, anyhow!(text)))
+}
+
+fn results_folder(asked: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(asked).map_err(|e| Failure::new(Exit::Results, anyhow!("{}: {e}", asked.display())))
+}
+
+fn machine_record(here: &Capabilities) -> store::Machine {
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let os = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let name = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("").trim_matches('"').to_owned();
+    store::Machine {
+        cores: u32::try_from(here.cores).unwrap_or(u32::MAX),
+        memory_bytes: kib.unwrap_or(0) * 1024,
+        kernel: format!("Linux {}", here.kernel),
+        os: name,
+    }
+}
+
+/// INT and TERM ask for an end, each further one with more urgency.
+async fn heed_signals(urgency: watch::Sender<Urgency>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        tracing::warn!("cannot listen for signals; Ctrl-C will end everything at once");
+        return;
+    };
+    let levels = [
+        (Urgency::Stop, "stopping; once more: hurry"),
+        (Urgency::Hurry, "hurrying; once more: kill everything now"),
+        (Urgency::Now, "killing everything"),
+    ];
+    for (level, text) in levels {
+        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+        eprintln!("livectl: {text}");
+        if urgency.send(level).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_end_decides_the_exit_code() {
+        assert_eq!(worst([].into_iter()), Exit::Done);
+        assert_eq!(worst([Exit::Done, Exit::Unfit].into_iter()), Exit::Unfit);
+        assert_eq!(worst([Exit::Failed, Exit::Unfit, Exit::Done].into_iter()), Exit::Failed);
+        assert_eq!(worst([Exit::Interrupted, Exit::Machine].into_iter()), Exit::Interrupted);
+    }
+}

@@ -1,0 +1,165 @@
+//! What happens during a run, as values. The rooms that do things send these; the rooms that show or store things read
+//! them. Inside the sandbox they travel as JSON lines on the trial's stdout and are kept in `events.jsonl`.
+
+use serde::{Deserialize, Serialize};
+
+use super::fitness::{Observations, Verdict};
+
+/// Where a trial stands. In order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Namespaces, Open vSwitch, controller, links, Mininet.
+    Boot,
+    /// Every path is pinged and compared with the plan.
+    Measure,
+    /// CDN, notification service and captures come up.
+    Ready,
+    /// The recipe's own timeline.
+    Stream,
+    /// Everything is stopped politely.
+    Stop,
+    /// The host is compared with what it was before.
+    Prove,
+    /// Captures become tables.
+    Analyse,
+}
+
+impl Phase {
+    /// A word for bars and lines.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Phase::Boot => "booting the network",
+            Phase::Measure => "measuring the paths",
+            Phase::Ready => "starting the CDN",
+            Phase::Stream => "streaming",
+            Phase::Stop => "stopping",
+            Phase::Prove => "checking the host",
+            Phase::Analyse => "analysing",
+        }
+    }
+}
+
+/// One thing that happened inside a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Happening {
+    /// A phase begins.
+    Phase {
+        /// Which.
+        phase: Phase,
+    },
+    /// Second zero of the recipe's timeline is now.
+    TimelineZero {
+        /// Until the planned end, in nanoseconds.
+        length_ns: u64,
+    },
+    /// A program was started.
+    Started {
+        /// Host, or `-` for the network's own programs.
+        host: String,
+        /// What it is: `ffmpeg`, `agent`, `nginx`, `mn`, ….
+        actor: String,
+        /// The command as it was executed.
+        argv: Vec<String>,
+    },
+    /// A program ended.
+    Ended {
+        /// Host, or `-`.
+        host: String,
+        /// What it was.
+        actor: String,
+        /// Its exit code, if it exited.
+        code: Option<i32>,
+        /// The signal that ended it.
+        signal: Option<i32>,
+    },
+    /// What an actor or the controller reports of itself, in its own words.
+    Report {
+        /// Host, or `-` for the controller.
+        host: String,
+        /// Who reports.
+        actor: String,
+        /// Its event line.
+        what: serde_json::Value,
+    },
+    /// A path was measured before streaming.
+    Path {
+        /// Pinging host.
+        from: String,
+        /// Answering host.
+        to: String,
+        /// Least round-trip time of the pings, in milliseconds.
+        rtt_ms: f64,
+        /// What the plan promises, in milliseconds.
+        planned_ms: f64,
+    },
+    /// Something a reader should know that is no failure.
+    Note {
+        /// In words.
+        text: String,
+    },
+    /// Something that casts doubt on the trial or deserves attention.
+    Warning {
+        /// In words.
+        text: String,
+    },
+    /// The last line of a trial: how it ended.
+    Outcome(Outcome),
+}
+
+/// How a trial ended, as seen from inside its sandbox.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// `None`: all went as planned. Else what failed, in words, with the last log lines.
+    pub failure: Option<String>,
+    /// It was told to stop before its end.
+    pub interrupted: bool,
+    /// What the fitness watch saw and judged.
+    pub fitness: Option<Fitness>,
+}
+
+/// A happening and when it happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Nanoseconds of CLOCK_REALTIME.
+    pub time_ns: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub happening: Happening,
+}
+
+impl Stamped {
+    /// Stamps a happening with the present time.
+    #[must_use]
+    pub fn now(happening: Happening) -> Self {
+        Stamped { time_ns: unix_ns(), happening }
+    }
+}
+
+/// Nanoseconds of CLOCK_REALTIME.
+#[must_use]
+pub fn unix_ns() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+/// What the fitness watch saw, and its judgement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Fitness {
+    /// Whether delays can be trusted.
+    pub verdict: Verdict,
+    /// What it rests on.
+    pub observations: Observations,
+}
+
+impl Fitness {
+    /// Why the trial is unfit, in words; empty: it is fit.
+    #[must_use]
+    pub fn reasons(&self) -> Vec<String> {
+        match &self.verdict {
+            Verdict::Fit => Vec::new(),
+            Verdict::Unfit { reasons } => reasons.iter().map(|reason| reason.text.clone()).collect(),
+        }
+    }
+}

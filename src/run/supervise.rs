@@ -1,0 +1,362 @@
+//! One trial, seen from outside its sandbox.
+
+use std::fs::File;
+use std::io::Write;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{Child, ChildStdin};
+
+use super::event::{Happening, Outcome, Phase, Stamped};
+use super::{Context, RunError, Urgency, analysis, tell};
+use crate::plan::{self, Trial};
+use crate::sandbox::host::{self, Footprint, HostState};
+use crate::sandbox::{self, Marker};
+use crate::store::{self, CommandRecord, StoreError, TrialDir, TrialState};
+use crate::ui::Update;
+
+/// For boot, measurement and teardown together, on a slow machine. A trial that takes longer than its timeline and
+/// this has hung and is killed.
+const PATIENCE: Duration = Duration::from_secs(180);
+/// For the kernel to take everything away after the last process of a sandbox.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Log lines of the sandbox that an error quotes.
+const LAST_LINES: usize = 12;
+
+/// Runs one trial to its end, whatever that end is, and records it.
+///
+/// # Errors
+/// Results cannot be written.
+pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Result<(), RunError> {
+    let dir = context.folder.trial(&trial.id);
+    dir.create(context.owner)?;
+    let _settled = context.owner.settle_when_done(dir.path());
+    write_plan(&dir, trial)?;
+    tell(&context.updates, Update::TrialStarted { trial: trial.id.clone() }).await;
+    record(context, &trial.id, |r| {
+        r.state = TrialState::Running;
+        r.started = Some(jiff::Timestamp::now());
+    })
+    .await?;
+
+    let mut log = Log::new(&dir)?;
+    let mut failure = None;
+    match within_sandbox(context, trial, &dir, serial, &mut log).await {
+        Ok(()) => {}
+        Err(why) => failure = Some(why),
+    }
+    let outcome = log.outcome.clone();
+    if failure.is_none() {
+        failure = outcome.as_ref().and_then(|o| o.failure.clone());
+    }
+    let interrupted = outcome.as_ref().is_some_and(|o| o.interrupted) || *context.urgency.borrow() > Urgency::None;
+
+    log.phase(context, trial, Phase::Analyse).await;
+    let state = match (&failure, interrupted) {
+        (Some(why), false) => TrialState::Failed { why: why.clone() },
+        (Some(why), true) => TrialState::Partial { why: format!("interrupted; {why}") },
+        (None, true) => TrialState::Partial { why: "interrupted".into() },
+        (None, false) => TrialState::Done,
+    };
+    let fitness = outcome.as_ref().and_then(|o| o.fitness.clone());
+    record(context, &trial.id, |r| {
+        r.state = state.clone();
+        r.zero_ns = log.zero_ns;
+        r.commands = log.commands.clone();
+        r.unfit = fitness.as_ref().map(super::event::Fitness::reasons).unwrap_or_default();
+        r.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
+    })
+    .await?;
+    let verdict = analyse(context, trial, &dir, &log).await;
+    log.end_phase();
+    let problems = verdict.unwrap_or_else(|error| vec![format!("analysis: {error}")]);
+    record(context, &trial.id, |r| {
+        r.ended = Some(jiff::Timestamp::now());
+        r.phases = log.phases.clone();
+    })
+    .await?;
+    for problem in &problems {
+        tell(&context.updates, Update::Say(format!("{}: {problem}", trial.id))).await;
+    }
+    let (verdict, good) = verdict_words(&state, fitness.as_ref().map(super::event::Fitness::reasons));
+    tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), verdict, good }).await;
+    Ok(())
+}
+
+fn verdict_words(state: &TrialState, unfit: Option<Vec<String>>) -> (String, bool) {
+    let unfit = unfit.unwrap_or_default();
+    match state {
+        TrialState::Done if unfit.is_empty() => ("done".into(), true),
+        TrialState::Done => (format!("done, but UNFIT: {}", unfit.join("; ")), false),
+        TrialState::Partial { why } => (format!("partial: {why}"), false),
+        TrialState::Failed { why } => (format!("failed: {why}"), false),
+        TrialState::Planned | TrialState::Running | TrialState::Unknown => ("not run".into(), false),
+    }
+}
+
+fn write_plan(dir: &TrialDir, trial: &Trial) -> Result<(), StoreError> {
+    let text = serde_json::to_vec_pretty(trial).map_err(|e| StoreError::Io {
+        doing: "put into JSON for",
+        path: dir.plan(),
+        source: e.into(),
+    })?;
+    store::write_atomic(&dir.plan(), &text)
+}
+
+async fn record(
+    context: &Context,
+    id: &str,
+    change: impl FnOnce(&mut store::TrialRecord),
+) -> Result<(), StoreError> {
+    let mut manifest = context.manifest.lock().await;
+    if let Some(record) = manifest.trial_mut(id) {
+        change(record);
+    }
+    manifest.save(&context.folder)
+}
+
+/// Starts the sandbox, follows it to its end, and proves that it left nothing. The error is the trial's failure, in words.
+async fn within_sandbox(
+    context: &Context,
+    trial: &Trial,
+    dir: &TrialDir,
+    serial: u32,
+    log: &mut Log,
+) -> Result<(), String> {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let before = HostState::snapshot().map_err(|e| e.to_string())?;
+    let started = super::event::unix_ns().unsigned_abs() ^ RUNS.fetch_add(1, Ordering::Relaxed);
+    let absolute = std::path::absolute(dir.path()).map_err(|e| format!("cannot find {}: {e}", dir.path().display()))?;
+    let marker = Marker::new(std::process::id(), started, serial, &absolute);
+    let mut footprint = Footprint::new(&marker);
+    let mut child = start(context, &absolute, &marker, dir).await?;
+    let ended = follow(context, trial, &mut child, log, &mut footprint).await;
+
+    log.phase(context, trial, Phase::Prove).await;
+    let left = tokio::task::spawn_blocking(move || host::settle(&before, &footprint, SETTLE)).await;
+    let left = left.map_err(|e| format!("the host could not be compared: {e}"))?.map_err(|e| e.to_string())?;
+    let ours: Vec<String> = left.iter().filter(|d| d.of_trial).map(ToString::to_string).collect();
+    for meanwhile in left.iter().filter(|d| !d.of_trial) {
+        tracing::info!("{}: {meanwhile}", trial.id);
+    }
+    let status = ended?;
+    if !ours.is_empty() {
+        return Err(format!("the trial left something behind: {}", ours.join(", ")));
+    }
+    match (&log.outcome, status.success()) {
+        (Some(_), _) => Ok(()),
+        (None, _) => Err(format!("the sandbox ended early ({status}){}", last_lines(dir))),
+    }
+}
+
+async fn start(context: &Context, absolute: &std::path::Path, marker: &Marker, dir: &TrialDir) -> Result<Child, String> {
+    let exe = std::env::current_exe().map_err(|e| format!("cannot find livectl's own file: {e}"))?;
+    let controller = std::path::absolute(&context.controller).unwrap_or_else(|_| context.controller.clone());
+    let args: [&std::ffi::OsStr; 10] = [
+        "internal".as_ref(),
+        "trial".as_ref(),
+        "--dir".as_ref(),
+        absolute.as_os_str(),
+        "--link".as_ref(),
+        context.links.name().as_ref(),
+        "--datapath".as_ref(),
+        context.datapath.name().as_ref(),
+        "--controller".as_ref(),
+        controller.as_os_str(),
+    ];
+    let path = dir.log("-", "sandbox");
+    let stderr = File::create(&path).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    let mut command = sandbox::command(marker, &exe, args);
+    command.stderr(Stdio::from(stderr));
+    sandbox::spawn(command).await.map_err(|e| format!("cannot start a sandbox: {e}"))
+}
+
+fn last_lines(dir: &TrialDir) -> String {
+    let text = std::fs::read_to_string(dir.log("-", "sandbox")).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    if last.is_empty() { String::new() } else { format!(":\n  {}", last.join("\n  ")) }
+}
+
+/// Reads the trial's events until it ends, passing on orders to stop.
+async fn follow(
+    context: &Context,
+    trial: &Trial,
+    child: &mut Child,
+    log: &mut Log,
+    footprint: &mut Footprint,
+) -> Result<ExitStatus, String> {
+    let (Some(stdout), Some(mut stdin)) = (child.stdout.take(), child.stdin.take()) else {
+        return Err("the sandbox has no pipes".into());
+    };
+    let mut lines = BufReader::new(stdout).lines();
+    let mut urgency = context.urgency.clone();
+    let timeline = trial.timeline.end + trial.timeline.drain;
+    let deadline = tokio::time::sleep(timeline + PATIENCE);
+    tokio::pin!(deadline);
+    loop {
+        tokio::select! {
+            line = lines.next_line() => match line {
+                Ok(Some(line)) => {
+                    let Ok(stamped) = serde_json::from_str::<Stamped>(&line) else {
+                        tracing::warn!("{}: not an event: {line}", trial.id);
+                        continue;
+                    };
+                    if let Happening::Phase { phase: Phase::Ready | Phase::Stop } = stamped.happening {
+                        // What it cannot see it will not claim; the mark in the environment remains.
+                        if let Err(error) = footprint.observe() {
+                            tracing::warn!("{}: {error}", trial.id);
+                        }
+                    }
+                    log.take(&stamped).map_err(|e| e.to_string())?;
+                    tell(&context.updates, Update::Trial { trial: trial.id.clone(), what: stamped }).await;
+                }
+                Ok(None) | Err(_) => break,
+            },
+            changed = urgency.changed() => {
+                let level = *urgency.borrow_and_update();
+                if changed.is_err() || level == Urgency::Now {
+                    kill(child, trial);
+                    break;
+                }
+                order(&mut stdin, level).await;
+            }
+            () = &mut deadline => {
+                kill(child, trial);
+                let _ = child.wait().await;
+                return Err(format!("did not end within {:.0} s and was killed", (timeline + PATIENCE).as_secs_f64()));
+            }
+        }
+    }
+    // Standard input stays open until here: its end would end the sandbox.
+    let status = tokio::time::timeout(PATIENCE, child.wait()).await;
+    drop(stdin);
+    match status {
+        Ok(Ok(status)) => Ok(status),
+        Ok(Err(error)) => Err(format!("cannot wait for the sandbox: {error}")),
+        Err(_) => {
+            kill(child, trial);
+            Err("the sandbox did not end after its last event and was killed".into())
+        }
+    }
+}
+
+async fn order(stdin: &mut ChildStdin, urgency: Urgency) {
+    let word: &[u8] = if urgency >= Urgency::Hurry { b"hurry\n" } else { b"stop\n" };
+    // A sandbox that is gone needs no order.
+    let _ = stdin.write_all(word).await;
+    let _ = stdin.flush().await;
+}
+
+fn kill(child: &mut Child, trial: &Trial) {
+    if let Err(error) = child.start_kill() {
+        tracing::warn!("{}: cannot kill the sandbox: {error}", trial.id);
+    }
+}
+
+/// From stored files to the run's tables. What is returned is for the reader: problems that keep nothing from being computed.
+async fn analyse(context: &Context, trial: &plan::Trial, dir: &TrialDir, log: &Log) -> Result<Vec<String>, RunError> {
+    let (dir, trial) = (dir.clone(), trial.clone());
+    let started = log.players.clone();
+    let record = context.manifest.lock().await.trial(&trial.id).cloned();
+    let Some(record) = record else { return Ok(Vec::new()) };
+    let work = move || analysis::trial(&dir, &trial, &record, &started);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => Ok(result?),
+        Err(panic) => Ok(vec![format!("the analysis broke: {panic}")]),
+    }
+}
+
+/// What is remembered and stored of a trial's events.
+struct Log {
+    file: File,
+    outcome: Option<Outcome>,
+    zero_ns: Option<i64>,
+    commands: Vec<CommandRecord>,
+    /// Viewer → when its player was started, in nanoseconds of CLOCK_REALTIME.
+    players: analysis::Players,
+    phases: Vec<store::Phase>,
+    phase: Option<(Phase, Instant)>,
+    path: std::path::PathBuf,
+}
+
+impl Log {
+    fn new(dir: &TrialDir) -> Result<Log, StoreError> {
+        let path = dir.events();
+        let file = File::create(&path).map_err(|source| StoreError::writing(path.clone(), source))?;
+        Ok(Log {
+            file,
+            outcome: None,
+            zero_ns: None,
+            commands: Vec::new(),
+            players: analysis::Players::new(),
+            phases: Vec::new(),
+            phase: None,
+            path,
+        })
+    }
+
+    fn take(&mut self, stamped: &Stamped) -> Result<(), StoreError> {
+        self.write(stamped)?;
+        match &stamped.happening {
+            Happening::Phase { phase } => self.begin(*phase),
+            Happening::TimelineZero { .. } => self.zero_ns = Some(stamped.time_ns),
+            Happening::Started { host, actor, argv } => self.commands.push(CommandRecord {
+                host: (host != "-").then(|| host.clone()),
+                actor: actor.clone(),
+                argv: argv.clone(),
+                exit_code: None,
+                signal: None,
+            }),
+            Happening::Ended { host, actor, code, signal } => {
+                let ended = self
+                    .commands
+                    .iter_mut()
+                    .rev()
+                    .find(|c| c.host.as_deref().unwrap_or("-") == host && c.actor == *actor);
+                if let Some(command) = ended {
+                    (command.exit_code, command.signal) = (*code, *signal);
+                }
+            }
+            Happening::Report { host, what, .. }
+                if what.get("event").and_then(|e| e.as_str()) == Some("player_started") =>
+            {
+                let at = what.get("time_ns").and_then(serde_json::Value::as_i64).unwrap_or(stamped.time_ns);
+                self.players.entry(host.clone()).or_insert(at);
+            }
+            Happening::Outcome(outcome) => self.outcome = Some(outcome.clone()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, stamped: &Stamped) -> Result<(), StoreError> {
+        let mut line = serde_json::to_vec(stamped).unwrap_or_default();
+        line.push(b'\n');
+        self.file.write_all(&line).map_err(|source| StoreError::writing(self.path.clone(), source))
+    }
+
+    /// A phase that happens outside.
+    async fn phase(&mut self, context: &Context, trial: &Trial, phase: Phase) {
+        let stamped = Stamped::now(Happening::Phase { phase });
+        if let Err(error) = self.write(&stamped) {
+            tracing::warn!("{error}");
+        }
+        self.begin(phase);
+        tell(&context.updates, Update::Trial { trial: trial.id.clone(), what: stamped }).await;
+    }
+
+    fn begin(&mut self, phase: Phase) {
+        self.end_phase();
+        self.phase = Some((phase, Instant::now()));
+    }
+
+    fn end_phase(&mut self) {
+        if let Some((phase, since)) = self.phase.take() {
+            let name = serde_json::to_value(phase).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+            self.phases.push(store::Phase { name, seconds: since.elapsed().as_secs_f64() });
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Bars on a terminal.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Reporter, Update, words};
+use crate::run::event::{Happening, Phase, Stamped};
+
+/// Lines for hosts under a trial at most; a trial with more hosts shows the ones that spoke last.
+const HOST_LINES: usize = 12;
+/// How often clocks move.
+const TICK: Duration = Duration::from_millis(100);
+
+/// One bar for the run, one for each running trial, one line for each of its hosts.
+pub(super) struct Bars {
+    screen: MultiProgress,
+    run: Option<ProgressBar>,
+    trials: HashMap<String, Trial>,
+}
+
+struct Trial {
+    bar: ProgressBar,
+    /// True while the clock thread moves the bar.
+    running: Arc<AtomicBool>,
+    hosts: Vec<(String, ProgressBar)>,
+}
+
+impl Bars {
+    pub(super) fn new() -> Self {
+        Bars { screen: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()), run: None, trials: HashMap::new() }
+    }
+
+    fn say(&self, text: &str) {
+        // A terminal that went away must not end an experiment.
+        let _ = self.screen.println(text);
+    }
+
+    fn happened(&mut self, id: &str, what: &Stamped) {
+        match &what.happening {
+            Happening::Note { .. } | Happening::Warning { .. } | Happening::Path { .. } => {
+                if let Some(text) = words::sentence(&what.happening) {
+                    self.say(&format!("{id}: {text}"));
+                }
+            }
+            _ => {}
+        }
+        let Some(trial) = self.trials.get_mut(id) else { return };
+        match &what.happening {
+            Happening::Phase { phase } => trial.phase(id, *phase),
+            Happening::TimelineZero { length_ns } => trial.clock(id, Duration::from_nanos(*length_ns)),
+            _ => {}
+        }
+        if let Some((host, text)) = words::state(&what.happening) {
+            trial.host(&self.screen, host, &text);
+        }
+    }
+}
+
+impl Trial {
+    fn phase(&mut self, id: &str, phase: Phase) {
+        if phase != Phase::Stream {
+            self.running.store(false, Ordering::Relaxed);
+            self.bar.set_style(style("  {prefix:12} {spinner} {msg} {elapsed}"));
+            self.bar.set_prefix(id.to_owned());
+            self.bar.set_message(phase.label());
+            self.bar.reset_elapsed();
+        }
+    }
+
+    /// From a spinner to a bar that follows the recipe's timeline.
+    fn clock(&mut self, id: &str, length: Duration) {
+        self.bar.set_style(style("  {prefix:12} {wide_bar:.cyan/dim} {msg}"));
+        self.bar.set_prefix(id.to_owned());
+        self.bar.set_length(u64::try_from(length.as_millis()).unwrap_or(u64::MAX));
+        self.bar.set_position(0);
+        self.running.store(true, Ordering::Relaxed);
+        let (bar, running, begun) = (self.bar.downgrade(), Arc::clone(&self.running), Instant::now());
+        // Ends with the phase or with the bar, to which it holds only a weak reference.
+        std::thread::spawn(move || {
+            while let (Some(bar), true) = (bar.upgrade(), running.load(Ordering::Relaxed)) {
+                let past = begun.elapsed();
+                bar.set_position(u64::try_from(past.min(length).as_millis()).unwrap_or(u64::MAX));
+                bar.set_message(format!("{:.0} of {:.0} s", past.as_secs_f64(), length.as_secs_f64()));
+                drop(bar);
+                std::thread::sleep(TICK);
+            }
+        });
+    }
+
+    fn host(&mut self, screen: &MultiProgress, host: String, text: &str) {
+        let line = match self.hosts.iter().find(|(name, _)| *name == host) {
+            Some((_, line)) => line.clone(),
+            None => {
+                if self.hosts.len() == HOST_LINES {
+                    let (_, oldest) = self.hosts.remove(0);
+                    oldest.finish_and_clear();
+                }
+                let after = self.hosts.last().map_or(&self.bar, |(_, line)| line);
+                let line = screen.insert_after(after, ProgressBar::new_spinner());
+                line.set_style(style("    {prefix:10.dim} {wide_msg}"));
+                line.set_prefix(host.clone());
+                self.hosts.push((host, line.clone()));
+                line
+            }
+        };
+        line.set_message(text.to_owned());
+    }
+
+    fn clear(self) {
+        self.running.store(false, Ordering::Relaxed);
+        for (_, line) in self.hosts {
+            line.finish_and_clear();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Reporter for Bars {
+    fn show(&mut self, update: &Update) {
+        match update {
+            Update::RunStarted { recipe, folder, trials, expected } => {
+                self.say(&format!("{recipe}: {trials} trials, about {expected}, results in {folder}"));
+                let bar = self.screen.add(ProgressBar::new(u64::try_from(*trials).unwrap_or(u64::MAX)));
+                bar.set_style(style("{prefix:14} {wide_bar:.green/dim} {pos}/{len} trials, {elapsed}"));
+                bar.set_prefix(recipe.clone());
+                bar.enable_steady_tick(TICK);
+                self.run = Some(bar);
+            }
+            Update::TrialStarted { trial } => {
+                let bar = self.screen.add(ProgressBar::new_spinner());
+                bar.enable_steady_tick(TICK);
+                let mut shown = Trial { bar, running: Arc::default(), hosts: Vec::new() };
+                shown.phase(trial, Phase::Boot);
+                self.trials.insert(trial.clone(), shown);
+            }
+            Update::Trial { trial, what } => self.happened(trial, what),
+            Update::TrialEnded { trial, verdict, good } => {
+                if let Some(shown) = self.trials.remove(trial) {
+                    shown.clear();
+                }
+                self.say(&format!("{} {trial}: {verdict}", if *good { "✓" } else { "✗" }));
+                if let Some(run) = &self.run {
+                    run.inc(1);
+                }
+            }
+            Update::Say(text) => self.say(text),
+            Update::RunEnded => {
+                for (_, trial) in self.trials.drain() {
+                    trial.clear();
+                }
+                if let Some(run) = self.run.take() {
+                    run.finish_and_clear();
+                }
+            }
+        }
+    }
+}
+
+/// The templates are constants; a wrong one falls back to indicatif's own rather than ending a run.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,94 @@
+//! Happenings in words.
+
+use serde_json::Value;
+
+use crate::run::event::Happening;
+
+/// A happening as a sentence for a log line; `None` for what only a machine cares about.
+pub(super) fn sentence(happening: &Happening) -> Option<String> {
+    match happening {
+        Happening::Phase { phase } => Some(phase.label().to_owned()),
+        Happening::Path { from, to, rtt_ms, planned_ms } => {
+            Some(format!("{from} → {to}: RTT {rtt_ms:.1} ms (planned {planned_ms:.1} ms)"))
+        }
+        Happening::Note { text } => Some(text.clone()),
+        Happening::Warning { text } => Some(format!("warning: {text}")),
+        Happening::Report { host, actor, what } => {
+            let said = report(what)?;
+            Some(if host == "-" { format!("{actor}: {said}") } else { format!("{host}: {said}") })
+        }
+        Happening::TimelineZero { .. }
+        | Happening::Started { .. }
+        | Happening::Ended { .. }
+        | Happening::Outcome(_) => None,
+    }
+}
+
+/// What a host is doing, for its line under the trial's bar: the host and the words.
+pub(super) fn state(happening: &Happening) -> Option<(String, String)> {
+    match happening {
+        Happening::Started { host, actor, .. } if host != "-" => Some((host.clone(), format!("{actor} started"))),
+        Happening::Ended { host, actor, code, signal } if host != "-" => Some((
+            host.clone(),
+            match (code, signal) {
+                (Some(0), _) => format!("{actor} ended"),
+                (Some(code), _) => format!("{actor} ended with exit code {code}"),
+                (None, Some(signal)) => format!("{actor} ended by signal {signal}"),
+                (None, None) => format!("{actor} is gone"),
+            },
+        )),
+        Happening::Report { host, actor, what } => {
+            let said = report(what)?;
+            let who = if host == "-" { actor } else { host };
+            Some((who.clone(), said))
+        }
+        _ => None,
+    }
+}
+
+/// An agent's or the controller's event line in words; `None` for what happens too often to be told.
+fn report(what: &Value) -> Option<String> {
+    let text = |key: &str| match what.get(key) {
+        Some(Value::String(s)) => s.clone(),
+        Some(value) => value.to_string(),
+        None => String::from("?"),
+    };
+    Some(match what.get("event")?.as_str()? {
+        "switch_connected" => format!("switch {} connected", text("dpid")),
+        "switch_lost" => format!("switch {} lost: {}", text("dpid"), text("why")),
+        "viewer" => format!("{} views {}", text("host"), text("stream")),
+        "broadcaster" => format!("{} broadcasts {}", text("host"), text("stream")),
+        "introduced" => format!("introduces {} to {}", text("peer"), text("to")),
+        "acknowledged" => format!("{} acknowledged", text("to")),
+        "player_started" => format!("player started ({})", text("path")),
+        "first_keyframe" => format!("first keyframe ({})", text("path")),
+        "handover" => "handed over to its peer".to_owned(),
+        "player_ended" => format!("player ended ({})", text("path")),
+        "birth_first" => "encoding".to_owned(),
+        "peer_joined" => format!("serves peer {}", text("peer")),
+        "peer_left" => format!("peer {} left", text("peer")),
+        "encoder_ended" => "encoder has ended".to_owned(),
+        "ended" => "stream ended".to_owned(),
+        "error" => format!("error: {}", text("why")),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn reports_become_words_and_unknown_ones_stay_silent() {
+        let seen = Happening::Report {
+            host: "-".into(),
+            actor: "controller".into(),
+            what: json!({"event": "viewer", "host": "10.0.0.3", "stream": "live/hb"}),
+        };
+        assert_eq!(sentence(&seen).as_deref(), Some("controller: 10.0.0.3 views live/hb"));
+        let chatter =
+            Happening::Report { host: "hb".into(), actor: "agent".into(), what: json!({"event": "heartbeat"}) };
+        assert_eq!(sentence(&chatter), None);
+    }
+}
