@@ -268,16 +268,22 @@ fn programs(environment: &Environment, run: impl Fn(&[&str]) -> Said + Sync) -> 
             .into_iter()
             .map(|(mut program, asking)| {
                 let said = asking.and_then(|thread| thread.join().ok());
-                program.version = said.and_then(|said| version_in(&said.text));
+                program.version = said.and_then(|said| version_in(&said.text)).or_else(|| {
+                    // mplayer may not know its own version; the package does, where there is one.
+                    program.path.as_ref()?;
+                    let said = run(&["dpkg-query", "--show", "--showformat=${Version}", program.package]);
+                    Some(said.text.trim().to_owned()).filter(|text| said.success && !text.is_empty())
+                });
                 program
             })
             .collect()
     })
 }
 
-/// The first word of the first line that looks like a version: starts with a digit, perhaps behind a name and `/` or `-`.
+/// The first word of the first line that looks like a version: starts with a digit, and is not the year of a copyright.
 pub(super) fn version_in(text: &str) -> Option<String> {
     let line = text.lines().find(|line| !line.trim().is_empty())?;
+    let line = line.split("(C)").next().unwrap_or(line);
     line.split([' ', ',', '/', '(', ')'])
         .map(|word| word.trim_start_matches("iproute2-"))
         .find(|word| word.starts_with(|c: char| c.is_ascii_digit()))

@@ -160,6 +160,7 @@ fn versions_as_programs_print_them() {
         assert_eq!(version_in(said).as_deref(), Some(version), "{said}");
     }
     assert_eq!(version_in("\n\n"), None);
+    assert_eq!(version_in("MPlayer UNKNOWN-12 (C) 2000-2023 MPlayer Team\n"), None);
 }
 
 #[test]

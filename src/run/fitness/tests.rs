@@ -41,14 +41,14 @@ fn every_limit_is_held() {
         exceeded(&seen)
     };
     assert_eq!(with(&|seen| seen.heartbeat.p99 = millis(4)), ["heartbeat_p99"]);
-    assert_eq!(with(&|seen| seen.heartbeat.max = millis(101)), ["heartbeat_max"]);
+    assert_eq!(with(&|seen| seen.heartbeat.max = millis(51)), ["heartbeat_max"]);
     assert_eq!(with(&|seen| seen.samples.iter_mut().for_each(|s| s.pressure = Some(0.9))), ["pressure"]);
     assert_eq!(with(&|seen| seen.samples.iter_mut().for_each(|s| (s.pressure, s.busy) = (None, 0.97))), ["busy"]);
     assert_eq!(with(&|seen| seen.samples.iter_mut().for_each(|s| s.steal = 0.06)), ["steal"]);
     assert_eq!(with(&|seen| seen.samples[30].clock_step_ns = -2_000_000), ["clock_step"]);
     assert_eq!(with(&|seen| seen.captures[0].dropped = 1), ["capture_drops"]);
     assert_eq!(with(&|seen| seen.emulator.as_mut().unwrap().p99 = millis(2)), ["emulator_p99"]);
-    assert_eq!(with(&|seen| seen.emulator.as_mut().unwrap().max = millis(101)), ["emulator_max"]);
+    assert_eq!(with(&|seen| seen.emulator.as_mut().unwrap().max = millis(51)), ["emulator_max"]);
     assert_eq!(with(&|seen| seen.births[0].lateness.p99 = millis(101)), ["birth_p99"]);
 }
 
@@ -81,7 +81,7 @@ fn reasons_say_what_was_seen_and_what_is_allowed() {
     let mut seen = calm();
     seen.heartbeat.max = Duration::from_micros(123_400);
     let text = judge(&seen, &Limits::default()).to_string();
-    assert_eq!(text, "unfit: the machine stood still for 123.4 ms (limit 100.0 ms)");
+    assert_eq!(text, "unfit: the machine stood still for 123.4 ms (limit 50.0 ms)");
 }
 
 #[test]
