@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::PlotArgs;
 use super::exit::{Exit, Failure, WithExit};
-use crate::plot::{self, Format, Options, Picture};
+use crate::plot::{self, Format, Options, Picture, Scale};
 use crate::recipe;
 use crate::sandbox::capability::{self, Places};
 use crate::store::RunDir;
@@ -62,14 +62,20 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
         picture.size = size;
     }
     picture.title.clone_from(&args.title);
+    if args.log {
+        picture.scale = Scale::Logarithmic;
+    }
     let several = args.runs.len() > 1;
     for path in &args.runs {
         let run = RunDir::open(path).exit(Exit::Results)?;
         // Pictures of several runs in one folder would overwrite each other.
         let out = args.out.as_ref().map(|out| if several { out.join(run.name()) } else { out.clone() });
-        let options = Options { picture: picture.clone(), out, log: args.log };
-        for file in plot::draw_run(&run, &options).exit(Exit::Results)? {
+        let drawn = plot::draw_run(run.path(), &Options { picture: picture.clone(), out }).exit(Exit::Results)?;
+        for file in drawn.pictures {
             ui::print(&file.display().to_string());
+        }
+        for missing in drawn.left_out {
+            eprintln!("livectl: {}: {missing}", path.display());
         }
     }
     Ok(Exit::Done)

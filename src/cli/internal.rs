@@ -77,8 +77,7 @@ fn trial(dir: PathBuf, link: LinkKind, datapath: Datapath, controller: PathBuf) 
     let trial: Trial = serde_json::from_slice(&text).with_context(|| format!("{} is no trial", path.display()))?;
     let livectl = std::env::current_exe().context("cannot find livectl's own file")?;
 
-    let mut keep = vec![dir.clone()];
-    keep.extend([&livectl, &controller].into_iter().filter_map(|file| Some(file.parent()?.to_owned())));
+    let mut keep = vec![dir.clone(), livectl.clone(), controller.clone()];
     if let VideoSource::File { path } = &trial.video.source {
         keep.push(path.clone());
     }

@@ -170,9 +170,12 @@ fn line(plan: &Plan, report: &run::Report, pictures: Result<(), Failure>) -> Lin
 /// Draws the run's pictures and puts copies where the newest are always found: `results/delay-plot.png`.
 fn pictures(args: &RunArgs, report: &run::Report) -> Result<(), Failure> {
     let owner = store::Owner::of_this_process().map_err(|e| Failure::new(Exit::Results, e))?;
-    let drawn = crate::plot::draw_run(&report.folder, &crate::plot::Options::default());
-    let files = drawn.map_err(|e| Failure::new(Exit::Results, e))?;
-    for file in files {
+    let drawn = crate::plot::draw_run(report.folder.path(), &crate::plot::Options::default());
+    let drawn = drawn.map_err(|e| Failure::new(Exit::Results, e))?;
+    for missing in &drawn.left_out {
+        eprintln!("livectl: {missing}");
+    }
+    for file in drawn.pictures {
         let _ = owner.take(&file);
         let Some(name) = file.file_name() else { continue };
         let newest = args.results.join(name);
