@@ -14,6 +14,13 @@ const RELATIVE_TOLERANCE: f64 = 0.01;
 /// But at least this, for the hosts and the switches on the way.
 const LEAST_TOLERANCE: Duration = Duration::from_millis(3);
 
+/// Between two pings of a measurement; ping's `-i 0.1`.
+const PING_INTERVAL: Duration = Duration::from_millis(100);
+/// What the first answer may take beyond the links: ARP, and a switch that has yet to find its controller.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// What starting and ending a program may take.
+const SLACK: Duration = Duration::from_secs(10);
+
 /// The round-trip time that a plan gives a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
@@ -64,17 +71,23 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Pings an address from a host and returns the least round-trip time of all answers. Several pings are needed: the first waits for
-/// ARP and for the controller.
+/// Pings an address from a host and returns the least round-trip time of `count` answers. Before them, one answer is
+/// waited for: the first packets wait for ARP and for the controller.
 ///
 /// # Errors
-/// When nothing answers before the last ping has been waited for.
+/// When the first answer does not come within four expected round trips and 10 s, or none of the others comes at all.
 pub async fn least_rtt(pid: i32, to: Ipv4Addr, count: u32, expected: Expected) -> Result<Duration, NetworkError> {
-    let (count, to) = (count.to_string(), to.to_string());
+    let (to, count_shown) = (to.to_string(), count.to_string());
+    // With -w, ping goes on once a second until -c answers have come (ping(8)).
+    let patience = expected.rtt * 4 + FIRST_ANSWER;
+    let seconds = patience.as_secs().to_string();
+    output_in(pid, &["ping", "-n", "-q", "-c", "1", "-w", &seconds, &to], patience + SLACK).await?;
+
     // -W: how long to wait for the last answer, in seconds.
-    let wait = format!("{:.1}", (expected.rtt * 2).as_secs_f64() + 1.0);
-    let command = ["ping", "-n", "-q", "-i", "0.1", "-c", &count, "-W", &wait, &to];
-    let said = output_in(pid, &command).await?;
+    let wait = expected.rtt * 2 + Duration::from_secs(1);
+    let wait_shown = format!("{:.1}", wait.as_secs_f64());
+    let command = ["ping", "-n", "-q", "-i", "0.1", "-c", &count_shown, "-W", &wait_shown, &to];
+    let said = output_in(pid, &command, PING_INTERVAL * count + wait + SLACK).await?;
     parse_least_rtt(&said).ok_or_else(|| NetworkError::Inspect {
         command: command.join(" "),
         problem: format!("gave no round-trip time: {}", said.trim()),

@@ -111,4 +111,4 @@ pub fn port(interface: &str) -> u32 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

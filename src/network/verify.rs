@@ -35,8 +35,9 @@ pub async fn verify(trial: &plan::Trial, links: Links, pids: &BTreeMap<String, i
     let mut differences = Vec::new();
     for host in &trial.network.hosts {
         let pid = pid_of(pids, &host.name)?;
-        differences.extend(address_differences(host, &output_in(pid, &["ip", "-json", "address", "show"]).await?));
-        let control = output_in(pid, &["cat", "/proc/sys/net/ipv4/tcp_congestion_control"]).await?;
+        differences
+            .extend(address_differences(host, &output_in(pid, &["ip", "-json", "address", "show"], PATIENCE).await?));
+        let control = output_in(pid, &["cat", "/proc/sys/net/ipv4/tcp_congestion_control"], PATIENCE).await?;
         if control.trim() != trial.congestion_control {
             differences.push(format!(
                 "{}: TCP congestion control is {} instead of {}",
@@ -49,11 +50,11 @@ pub async fn verify(trial: &plan::Trial, links: Links, pids: &BTreeMap<String, i
     for link in &trial.network.links {
         for end in [&link.a, &link.b] {
             let pid = pid_of(pids, &end.node)?;
-            let offloads = output_in(pid, &["ethtool", "-k", &end.interface]).await?;
+            let offloads = output_in(pid, &["ethtool", "-k", &end.interface], PATIENCE).await?;
             differences.extend(offload_differences(&end.interface, &offloads));
             if links == Links::Netem {
-                let mut shown = output_in(pid, &["tc", "qdisc", "show", "dev", &end.interface]).await?;
-                shown += &output_in(pid, &["tc", "class", "show", "dev", &end.interface]).await?;
+                let mut shown = output_in(pid, &["tc", "qdisc", "show", "dev", &end.interface], PATIENCE).await?;
+                shown += &output_in(pid, &["tc", "class", "show", "dev", &end.interface], PATIENCE).await?;
                 differences.extend(tc::differences(&end.interface, &link.shape, &tc::parse(&shown)));
             }
         }
@@ -61,7 +62,7 @@ pub async fn verify(trial: &plan::Trial, links: Links, pids: &BTreeMap<String, i
     if !trial.network.switches.is_empty() {
         let columns =
             ["ovs-vsctl", "--timeout=5", "--format=json", "--columns=name,ofport,error", "list", "Interface"];
-        differences.extend(port_differences(&trial.network, &output(&columns).await?));
+        differences.extend(port_differences(&trial.network, &output(&columns, PATIENCE).await?));
     }
     if differences.is_empty() { Ok(()) } else { Err(NetworkError::Differs { differences }) }
 }
@@ -75,20 +76,20 @@ fn pid_of(pids: &BTreeMap<String, i32>, node: &str) -> Result<i32, NetworkError>
 /// Runs a program in a node's namespaces and returns what it printed.
 ///
 /// # Errors
-/// When it cannot be started, takes longer than 10 s, or fails.
-pub async fn output_in(pid: i32, command: &[&str]) -> Result<String, NetworkError> {
+/// When it cannot be started, takes longer than its patience, or fails.
+pub async fn output_in(pid: i32, command: &[&str], patience: Duration) -> Result<String, NetworkError> {
     let pid = pid.to_string();
     let inside: Vec<&str> = ["mnexec", "-a", &pid].into_iter().chain(command.iter().copied()).collect();
-    output(&inside).await
+    output(&inside, patience).await
 }
 
-async fn output(command: &[&str]) -> Result<String, NetworkError> {
+async fn output(command: &[&str], patience: Duration) -> Result<String, NetworkError> {
     let failed = |problem: String| NetworkError::Inspect { command: command.join(" "), problem };
     let Some((program, arguments)) = command.split_first() else { return Ok(String::new()) };
     let running = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
-    let finished = timeout(PATIENCE, running)
+    let finished = timeout(patience, running)
         .await
-        .map_err(|_| failed(format!("did not end within {PATIENCE:?}")))?
+        .map_err(|_| failed(format!("did not end within {patience:?}")))?
         .map_err(|error| failed(format!("cannot be started: {error}")))?;
     let said = String::from_utf8_lossy(&finished.stdout).into_owned();
     if finished.status.success() {
