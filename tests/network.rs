@@ -292,7 +292,7 @@ async fn the_command_line_works(mininet: &mut Mininet, pids: &BTreeMap<String, i
     let error = mininet.command("sh sleep 2", Duration::from_millis(200)).await.unwrap_err();
     assert!(matches!(error, NetworkError::Deadline { .. }), "{error}");
 
-    let state = async || output_in(pids["hx"], &["cat", "/sys/class/net/hx-eth0/flags"]).await.unwrap();
+    let state = async || output_in(pids["hx"], &["cat", "/sys/class/net/hx-eth0/flags"], PROMPTLY).await.unwrap();
     let up = state().await;
     mininet.link_up_down("hx", "s1", false, PROMPTLY).await.unwrap();
     assert_ne!(state().await, up);
