@@ -1,1 +1,218 @@
-//! emulator: to be written.
+//! The user-space link, for kernels without netem: TAP pairs joined by a process that keeps each frame back as long as
+//! the plan's link would.
+//!
+//! [`run`] creates every TAP device in the current network namespace under the name that Mininet will use, keeps the
+//! descriptors, and says when it is ready. Mininet then moves the devices into its hosts; the descriptors stay valid.
+//!
+//! - [`shaper`]: the model of one direction of a link, pure.
+//! - [`delivery`]: the thread that reads, waits and writes.
+//! - [`lateness`]: how late it was, counted.
+//! - [`report`]: `emulator.json`.
+
+pub mod delivery;
+pub mod lateness;
+pub mod realtime;
+pub mod report;
+pub mod shaper;
+pub mod tap;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeValLike;
+use serde::{Deserialize, Serialize};
+
+use self::delivery::{Counters, Delivery};
+use self::lateness::Snapshot;
+use self::shaper::Shaper;
+use crate::plan;
+
+pub use self::realtime::Scheduling;
+pub use self::report::{Direction, Lateness, Report};
+
+/// Between two rewritings of the report.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Which links to make, and where to say what they did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The links in the plan's order.
+    pub links: Vec<LinkSpec>,
+    /// Where the report goes: `emulator.json` in the trial's folder.
+    pub report: PathBuf,
+}
+
+/// One link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LinkSpec {
+    /// Name of the TAP device at the link's first end.
+    pub a: String,
+    /// Name of the TAP device at the link's second end.
+    pub b: String,
+    /// What the link does to packets, in each direction.
+    pub shape: plan::Shape,
+    /// Seeds jitter and loss; each direction has its own sequence.
+    pub seed: u64,
+}
+
+impl Spec {
+    /// The links of a trial. Each gets a seed of its own from the trial's.
+    #[must_use]
+    pub fn of(trial: &plan::Trial, report: &Path) -> Spec {
+        let mut seeds = fastrand::Rng::with_seed(trial.seed);
+        let links = trial
+            .network
+            .links
+            .iter()
+            .map(|link| LinkSpec {
+                a: link.a.interface.clone(),
+                b: link.b.interface.clone(),
+                shape: link.shape,
+                seed: seeds.u64(..),
+            })
+            .collect();
+        Spec { links, report: report.to_owned() }
+    }
+}
+
+/// Why the links could not be made or kept up.
+#[derive(Debug, thiserror::Error)]
+pub enum EmulatorError {
+    /// A TAP device was refused.
+    #[error("cannot create the TAP device {name}: {source}; {}", tap_hint(source))]
+    Tap {
+        /// Its name.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// The report cannot be written.
+    #[error("cannot write {}: {source}; is the disk full or the folder gone?", path.display())]
+    Report {
+        /// The report's path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A system call that should not fail did.
+    #[error("{what} failed: {errno}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// The kernel's answer.
+        errno: Errno,
+    },
+    /// The delivery thread panicked.
+    #[error("the delivery thread of the emulated links died; this is a bug in livectl")]
+    Died,
+}
+
+fn tap_hint(source: &io::Error) -> &'static str {
+    match source.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => {
+            "load the module with `modprobe tun`, or allow /dev/net/tun in this container"
+        }
+        Some(Errno::EPERM | Errno::EACCES) => "this needs root and CAP_NET_ADMIN",
+        Some(Errno::EBUSY | Errno::EEXIST | Errno::EINVAL) => {
+            "an interface of that name exists already, or the name is too long (15 characters at most)"
+        }
+        _ => "`livectl doctor` says what this machine lacks",
+    }
+}
+
+/// Blocks SIGTERM and SIGINT for this thread and those it starts from now on, and returns a descriptor that becomes readable
+/// when one of them comes: the `stop` of [`run`].
+///
+/// # Errors
+/// When the kernel has no descriptor left.
+pub fn stop_signals() -> Result<SignalFd, EmulatorError> {
+    let system = |what| move |errno| EmulatorError::System { what, errno };
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals.thread_block().map_err(system("blocking SIGTERM and SIGINT"))?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(system("signalfd"))
+}
+
+/// Makes the links, calls `ready`, and carries packets until `stop` becomes readable. The report is written each second
+/// and at the end. The devices vanish with the return.
+///
+/// # Errors
+/// When a device cannot be created, the report cannot be written at the end, or the delivery thread fails.
+pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report, EmulatorError> {
+    let names: Vec<&str> = spec.links.iter().flat_map(|link| [link.a.as_str(), link.b.as_str()]).collect();
+    let ends = names
+        .iter()
+        .map(|name| tap::create(name).map_err(|source| EmulatorError::Tap { name: (*name).to_owned(), source }))
+        .collect::<Result<Vec<OwnedFd>, _>>()?;
+    let shapers = spec
+        .links
+        .iter()
+        .flat_map(|link| {
+            let mut seeds = fastrand::Rng::with_seed(link.seed);
+            [seeds.u64(..), seeds.u64(..)].map(|seed| Shaper::new(&link.shape, seed))
+        })
+        .collect();
+    let counters: Vec<Counters> = names.iter().map(|_| Counters::default()).collect();
+    let memory_locked = realtime::lock_memory().is_ok();
+
+    // Closing its writing end ends the delivery thread, whatever ends this function.
+    let (halt, running) = io::pipe().map_err(|source| EmulatorError::System {
+        what: "pipe",
+        errno: Errno::from_raw(source.raw_os_error().unwrap_or_default()),
+    })?;
+    let delivery = Delivery::new(&ends, shapers, &counters);
+    std::thread::scope(|scope| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = scope.spawn(move || {
+            let _ = tell.send(realtime::prefer_this_thread());
+            delivery.run(halt.as_fd())
+        });
+        let scheduling = told.recv().map_err(|_| EmulatorError::Died)?;
+        let started = Instant::now();
+        let mut before = vec![Snapshot::default(); names.len()];
+        let mut report = || Report {
+            running_s: started.elapsed().as_secs_f64(),
+            scheduling,
+            memory_locked,
+            cpu_s: cpu_seconds(),
+            directions: (0..names.len())
+                .map(|i| Direction::of(names[i], names[i ^ 1], &counters[i], &mut before[i]))
+                .collect(),
+        };
+        ready();
+        while !thread.is_finished() && !readable_within(&stop, REPORT_INTERVAL)? {
+            // A full disk must not cut the links in the middle of a trial; the last writing reports it.
+            let _ = report().write(&spec.report);
+        }
+        drop(running);
+        thread
+            .join()
+            .map_err(|_| EmulatorError::Died)?
+            .map_err(|errno| EmulatorError::System { what: "waiting for packets", errno })?;
+        let last = report();
+        last.write(&spec.report).map_err(|source| EmulatorError::Report { path: spec.report.clone(), source })?;
+        Ok(last)
+    })
+}
+
+fn readable_within(fd: &impl AsFd, time: Duration) -> Result<bool, EmulatorError> {
+    let timeout = PollTimeout::try_from(time).unwrap_or(PollTimeout::MAX);
+    match poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], timeout) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(EmulatorError::System { what: "waiting for the signal to stop", errno }),
+    }
+}
+
+fn cpu_seconds() -> f64 {
+    getrusage(UsageWho::RUSAGE_SELF)
+        .map_or(0.0, |usage| (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6)
+}

@@ -1,0 +1,156 @@
+//! Round-trip times of paths: what the plan says, what ping says, and whether they agree.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::NetworkError;
+use super::verify::output_in;
+use crate::plan::Shape;
+
+/// A default ping's Ethernet frame of 98 bytes: 14 Ethernet, 20 IP, 8 ICMP, 56 of payload (ping(8), `-s`).
+const PING_BITS: u64 = 98 * 8;
+/// Part of the expected time by which a measured one may be off.
+const RELATIVE_TOLERANCE: f64 = 0.01;
+/// But at least this, for the hosts and the switches on the way.
+const LEAST_TOLERANCE: Duration = Duration::from_millis(3);
+
+/// Between two pings of a measurement; ping's `-i 0.1`.
+const PING_INTERVAL: Duration = Duration::from_millis(100);
+/// What the first answer may take beyond the links: ARP, and a switch that has yet to find its controller.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// What starting and ending a program may take.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// The round-trip time that a plan gives a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    /// Twice the sum of the links' delays and of their transmission times for a ping's frame of 98 bytes.
+    pub rtt: Duration,
+    /// How far a measured minimum may be off: 1 % of it or 3 ms, whichever is more, plus twice the sum of the links' jitters.
+    pub tolerance: Duration,
+}
+
+impl Expected {
+    /// What the links of a path add up to.
+    #[must_use]
+    pub fn of(path: &[Shape]) -> Expected {
+        let one_way: Duration = path
+            .iter()
+            .map(|link| {
+                let sending =
+                    link.bandwidth.filter(|rate| *rate > 0).map_or(0, |rate| PING_BITS * 1_000_000_000 / rate);
+                link.delay + Duration::from_nanos(sending)
+            })
+            .sum();
+        let jitter: Duration = path.iter().map(|link| link.jitter).sum();
+        let rtt = one_way * 2;
+        Expected { rtt, tolerance: rtt.mul_f64(RELATIVE_TOLERANCE).max(LEAST_TOLERANCE) + jitter * 2 }
+    }
+
+    /// Whether a measured minimum agrees with the plan; if not, a sentence that says so.
+    ///
+    /// # Errors
+    /// The sentence.
+    pub fn compare(&self, measured: Duration) -> Result<(), String> {
+        let off = measured.abs_diff(self.rtt);
+        if off <= self.tolerance {
+            return Ok(());
+        }
+        let than = if measured > self.rtt { "more" } else { "less" };
+        Err(format!(
+            "the least round-trip time is {:.1} ms, {:.1} ms {than} than the plan's {:.1} ms (tolerance {:.1} ms)",
+            ms(measured),
+            ms(off),
+            ms(self.rtt),
+            ms(self.tolerance)
+        ))
+    }
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// Pings an address from a host and returns the least round-trip time of `count` answers. Before them, one answer is
+/// waited for: the first packets wait for ARP and for the controller.
+///
+/// # Errors
+/// When the first answer does not come within four expected round trips and 10 s, or none of the others comes at all.
+pub async fn least_rtt(pid: i32, to: Ipv4Addr, count: u32, expected: Expected) -> Result<Duration, NetworkError> {
+    let (to, count_shown) = (to.to_string(), count.to_string());
+    // With -w, ping goes on once a second until -c answers have come (ping(8)).
+    let patience = expected.rtt * 4 + FIRST_ANSWER;
+    let seconds = patience.as_secs().to_string();
+    output_in(pid, &["ping", "-n", "-q", "-c", "1", "-w", &seconds, &to], patience + SLACK).await?;
+
+    // -W: how long to wait for the last answer, in seconds.
+    let wait = expected.rtt * 2 + Duration::from_secs(1);
+    let wait_shown = format!("{:.1}", wait.as_secs_f64());
+    let command = ["ping", "-n", "-q", "-i", "0.1", "-c", &count_shown, "-W", &wait_shown, &to];
+    let said = output_in(pid, &command, PING_INTERVAL * count + wait + SLACK).await?;
+    parse_least_rtt(&said).ok_or_else(|| NetworkError::Inspect {
+        command: command.join(" "),
+        problem: format!("gave no round-trip time: {}", said.trim()),
+    })
+}
+
+/// The minimum in ping's last line, `rtt min/avg/max/mdev = 400.4/401.1/403.0/0.9 ms` (iputils).
+#[must_use]
+pub fn parse_least_rtt(said: &str) -> Option<Duration> {
+    let line = said.lines().rev().find(|line| line.starts_with("rtt min/"))?;
+    let least: f64 = line.split_once("= ")?.1.split('/').next()?.parse().ok()?;
+    Duration::try_from_secs_f64(least / 1e3).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn link(bandwidth: Option<u64>, delay: u64, jitter: u64) -> Shape {
+        Shape {
+            bandwidth,
+            delay: Duration::from_millis(delay),
+            jitter: Duration::from_millis(jitter),
+            loss: 0.0,
+            queue: 1000,
+        }
+    }
+
+    #[test]
+    fn two_links_are_passed_four_times() {
+        let expected = Expected::of(&[link(Some(4_000_000), 100, 0), link(Some(2_000_000), 300, 0)]);
+        // 98 bytes take 196 µs at 4 Mbit/s and 392 µs at 2 Mbit/s.
+        assert_eq!(expected.rtt, Duration::from_micros(800_000 + 2 * (196 + 392)));
+        assert_eq!(expected.tolerance, expected.rtt / 100);
+        assert!(expected.compare(Duration::from_micros(808_000)).is_ok());
+        assert_eq!(
+            expected.compare(Duration::from_micros(820_176)).unwrap_err(),
+            "the least round-trip time is 820.2 ms, 19.0 ms more than the plan's 801.2 ms (tolerance 8.0 ms)"
+        );
+        assert!(expected.compare(Duration::from_millis(400)).unwrap_err().contains("less than"));
+    }
+
+    #[test]
+    fn short_paths_are_given_three_milliseconds() {
+        let expected = Expected::of(&[link(None, 1, 0)]);
+        assert_eq!((expected.rtt, expected.tolerance), (Duration::from_millis(2), Duration::from_millis(3)));
+        assert!(Expected::of(&[]).compare(Duration::from_micros(50)).is_ok());
+    }
+
+    #[test]
+    fn jitter_widens_the_tolerance() {
+        let expected = Expected::of(&[link(None, 100, 10), link(None, 100, 10)]);
+        assert_eq!(expected.tolerance, Duration::from_millis(4 + 40));
+    }
+
+    #[test]
+    fn ping_is_read() {
+        let said = "PING 10.0.0.3 (10.0.0.3) 56(84) bytes of data.\n\n--- 10.0.0.3 ping statistics ---\n\
+                    5 packets transmitted, 5 received, 0% packet loss, time 405ms\n\
+                    rtt min/avg/max/mdev = 400.431/402.118/407.262/2.613 ms, pipe 5\n";
+        assert_eq!(parse_least_rtt(said), Some(Duration::from_nanos(400_431_000)));
+        let lost = "5 packets transmitted, 0 received, 100% packet loss, time 405ms\n\n";
+        assert_eq!(parse_least_rtt(lost), None);
+    }
+}

@@ -1,0 +1,291 @@
+//! The emulated link itself, in a network namespace of its own: frames are put in at one end and stamped by the kernel at the
+//! other. Needs root and /dev/net/tun.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::PipeWriter;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use livectl::emulator::{self, EmulatorError, LinkSpec, Report, Spec};
+use livectl::plan::Shape;
+use nix::libc;
+use nix::sched::{CloneFlags, unshare};
+
+fn shape(bandwidth: Option<u64>, delay_ms: u64) -> Shape {
+    Shape { bandwidth, delay: Duration::from_millis(delay_ms), jitter: Duration::ZERO, loss: 0.0, queue: 1000 }
+}
+
+fn link(shape: Shape) -> LinkSpec {
+    LinkSpec { a: "left".into(), b: "right".into(), shape, seed: 1 }
+}
+
+/// Runs a test body in a thread with a network namespace of its own.
+fn in_own_network<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of its own: this test needs root");
+        body()
+    });
+    thread.join().unwrap()
+}
+
+fn ip(arguments: &[&str]) {
+    let output = Command::new("ip").args(arguments).output().expect("ip (iproute2)");
+    assert!(output.status.success(), "ip {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+struct Running {
+    stop: PipeWriter,
+    emulator: JoinHandle<Result<Report, EmulatorError>>,
+    folder: tempfile::TempDir,
+}
+
+impl Running {
+    fn start(links: Vec<LinkSpec>) -> Running {
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let spec = Spec { links, report: folder.path().join("emulator.json") };
+        let (wait, stop) = std::io::pipe().unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        let running = spec.clone();
+        let emulator = thread::spawn(move || emulator::run(&running, wait, move || tell.send(()).unwrap()));
+        told.recv().expect("the emulator is ready");
+        for link in &spec.links {
+            for end in [&link.a, &link.b] {
+                // As in an experiment: otherwise the kernel's own IPv6 solicitations travel over the link too.
+                let setting = format!("net.ipv6.conf.{end}.disable_ipv6=1");
+                assert!(Command::new("sysctl").args(["-qw", &setting]).status().unwrap().success());
+                ip(&["link", "set", end, "up"]);
+            }
+        }
+        Running { stop, emulator, folder }
+    }
+
+    fn stop(self) -> Report {
+        drop(self.stop);
+        let report = self.emulator.join().unwrap().unwrap();
+        assert_eq!(Report::read(&self.folder.path().join("emulator.json")).unwrap(), report);
+        report
+    }
+}
+
+/// IEEE 802 local experimental.
+const ETHERTYPE: u16 = 0x88b5;
+
+/// A packet socket on one interface.
+struct Port(OwnedFd);
+
+impl Port {
+    fn open(interface: &str) -> Port {
+        let index = nix::net::if_::if_nametoindex(interface).unwrap() as i32;
+        // SAFETY: plain socket calls with valid arguments.
+        unsafe {
+            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(ETHERTYPE.to_be()));
+            assert!(fd >= 0);
+            let mut address: libc::sockaddr_ll = std::mem::zeroed();
+            address.sll_family = libc::AF_PACKET as u16;
+            address.sll_protocol = ETHERTYPE.to_be();
+            address.sll_ifindex = index;
+            assert_eq!(libc::bind(fd, (&raw const address).cast(), size_of::<libc::sockaddr_ll>() as u32), 0);
+            for (option, value) in [(libc::SO_TIMESTAMPNS, 1i32), (libc::SO_RCVBUFFORCE, 64 << 20)] {
+                assert_eq!(libc::setsockopt(fd, libc::SOL_SOCKET, option, (&raw const value).cast(), 4), 0);
+            }
+            let patience = libc::timeval { tv_sec: 1, tv_usec: 0 };
+            let size = size_of::<libc::timeval>() as u32;
+            assert_eq!(
+                libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, (&raw const patience).cast(), size),
+                0
+            );
+            Port(OwnedFd::from_raw_fd(fd))
+        }
+    }
+
+    /// Sends a frame that carries its number, and returns the time just before, CLOCK_REALTIME in ns.
+    fn send(&self, number: u32, length: usize) -> i64 {
+        let mut frame = vec![0u8; length];
+        frame[..6].fill(0xff);
+        frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        frame[12..14].copy_from_slice(&ETHERTYPE.to_be_bytes());
+        frame[14..18].copy_from_slice(&number.to_be_bytes());
+        let before = realtime();
+        // SAFETY: the buffer is valid for its length.
+        let sent = unsafe { libc::send(self.0.as_raw_fd(), frame.as_ptr().cast(), length, 0) };
+        assert_eq!(sent, length as isize);
+        before
+    }
+
+    /// Number and time of the next frame; `None` when none has come for a second.
+    fn receive(&self) -> Option<(u32, i64)> {
+        let mut frame = [0u8; 2048];
+        let mut control = [0u64; 16];
+        let mut slice = libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() };
+        // SAFETY: all pointers are to live buffers of the stated sizes; the control message is read as the kernel wrote it.
+        unsafe {
+            let mut header: libc::msghdr = std::mem::zeroed();
+            header.msg_iov = &raw mut slice;
+            header.msg_iovlen = 1;
+            header.msg_control = control.as_mut_ptr().cast();
+            header.msg_controllen = size_of_val(&control);
+            if libc::recvmsg(self.0.as_raw_fd(), &raw mut header, 0) < 0 {
+                return None;
+            }
+            let message = libc::CMSG_FIRSTHDR(&raw const header);
+            assert!(!message.is_null() && (*message).cmsg_type == libc::SCM_TIMESTAMPNS);
+            let time: libc::timespec = std::ptr::read_unaligned(libc::CMSG_DATA(message).cast());
+            Some((u32::from_be_bytes(frame[14..18].try_into().unwrap()), time.tv_sec * 1_000_000_000 + time.tv_nsec))
+        }
+    }
+
+    fn receive_all(&self) -> Vec<u32> {
+        std::iter::from_fn(|| self.receive()).map(|(number, _)| number).collect()
+    }
+}
+
+fn realtime() -> i64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_REALTIME).unwrap();
+    time.tv_sec() * 1_000_000_000 + time.tv_nsec()
+}
+
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    sorted[((sorted.len() as f64 * q) as usize).min(sorted.len() - 1)]
+}
+
+/// Sends `count` frames, one every `gap`, and returns by how much each one's delay was off, in ms, sorted.
+fn delay_errors(shape: Shape, count: u32, gap: Duration, length: usize) -> (Vec<f64>, Report) {
+    in_own_network(move || {
+        let running = Running::start(vec![link(shape)]);
+        let (left, right) = (Port::open("left"), Port::open("right"));
+        let sender = thread::spawn(move || {
+            (0..count)
+                .map(|number| {
+                    thread::sleep(gap);
+                    left.send(number, length)
+                })
+                .collect::<Vec<_>>()
+        });
+        let arrivals: Vec<_> = (0..count).map(|_| right.receive().expect("every frame arrives")).collect();
+        let sent = sender.join().unwrap();
+        let sending = shape.bandwidth.map_or(0.0, |rate| length as f64 * 8e3 / rate as f64);
+        let ideal = shape.delay.as_secs_f64() * 1e3 + sending;
+        let mut errors: Vec<f64> =
+            arrivals.iter().map(|(number, time)| (time - sent[*number as usize]) as f64 / 1e6 - ideal).collect();
+        errors.sort_by(f64::total_cmp);
+        (errors, running.stop())
+    })
+}
+
+#[test]
+fn delays_are_what_the_plan_says() {
+    for (rate, delay) in [(Some(4_000_000), 100), (None, 5)] {
+        // 500 bytes take 1 ms at 4 Mbit/s: no frame waits for another.
+        let (errors, report) = delay_errors(shape(rate, delay), 400, Duration::from_millis(4), 500);
+        let (least, p50, p99) = (errors[0], quantile(&errors, 0.5), quantile(&errors, 0.99));
+        println!(
+            "{rate:?} bit/s, {delay} ms: delay error min {least:.3} p50 {p50:.3} p99 {p99:.3} max {:.3} ms; {:?}, memory \
+             locked: {}, {:?}",
+            quantile(&errors, 1.0),
+            report.scheduling,
+            report.memory_locked,
+            report.directions[0].lateness
+        );
+        assert!(least >= 0.0, "no frame is early: {least} ms");
+        assert!(p50 < 1.0, "median delay error {p50} ms");
+        // On an idle machine this is well under 1 ms; this one may be busy.
+        assert!(p99 < 5.0, "99th percentile of the delay error {p99} ms");
+        assert_eq!((report.directions[0].packets, report.directions[0].delivered), (400, 400));
+        assert_eq!(report.directions[1].packets, 0, "nothing else uses the link");
+    }
+}
+
+#[test]
+fn rates_are_what_the_plan_says() {
+    for rate in [1_000_000u64, 4_000_000, 20_000_000, 100_000_000] {
+        let (error, report) = in_own_network(move || {
+            let running = Running::start(vec![link(shape(Some(rate), 10))]);
+            let (left, right) = (Port::open("left"), Port::open("right"));
+            // About half a second of full frames; the queue takes 1000.
+            let count = (rate / 8 / 1514 / 2).clamp(40, 900) as u32;
+            for number in 0..count {
+                left.send(number, 1514);
+            }
+            let arrivals: Vec<_> = (0..count).map(|_| right.receive().expect("every frame arrives")).collect();
+            let numbers: Vec<u32> = arrivals.iter().map(|a| a.0).collect();
+            assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "in order");
+            let time = (arrivals[arrivals.len() - 1].1 - arrivals[0].1) as f64 / 1e9;
+            let measured = f64::from(count - 1) * 1514.0 * 8.0 / time;
+            (measured / rate as f64 - 1.0, running.stop())
+        });
+        println!("{rate} bit/s: rate error {:+.4} %, {:?}", error * 100.0, report.directions[0].lateness);
+        assert!(error.abs() < 0.01, "{rate} bit/s: off by {:.3} %", error * 100.0);
+        assert!(report.directions[0].longest_queue > 30);
+    }
+}
+
+#[test]
+fn a_full_queue_drops_and_says_so() {
+    let (report, arrived) = in_own_network(|| {
+        let running = Running::start(vec![link(Shape { queue: 10, ..shape(Some(1_000_000), 0) })]);
+        let (left, right) = (Port::open("left"), Port::open("right"));
+        for number in 0..100 {
+            left.send(number, 1250);
+        }
+        let arrived = right.receive_all();
+        (running.stop(), arrived)
+    });
+    // The frame being sent and ten that wait; each takes 10 ms, so at most a few more got a place meanwhile.
+    assert!((11..20).contains(&arrived.len()), "{arrived:?}");
+    assert_eq!(arrived[..11], (0..11).collect::<Vec<_>>()[..]);
+    let (forward, arrived) = (&report.directions[0], arrived.len() as u64);
+    assert_eq!((forward.packets, forward.delivered, forward.dropped_queue), (100, arrived, 100 - arrived));
+    assert_eq!(forward.longest_queue, 10);
+    assert_eq!((forward.from.as_str(), forward.to.as_str()), ("left", "right"));
+}
+
+#[test]
+fn losses_are_counted_and_repeat_with_the_seed() {
+    let run = || {
+        in_own_network(|| {
+            let running = Running::start(vec![link(Shape { loss: 0.2, ..shape(None, 1) })]);
+            let (left, right) = (Port::open("left"), Port::open("right"));
+            for number in 0..500 {
+                left.send(number, 100);
+            }
+            (right.receive_all(), running.stop().directions[0].dropped_loss)
+        })
+    };
+    let (arrived, lost) = run();
+    assert_eq!(arrived.len() as u64, 500 - lost);
+    assert!((50..150).contains(&lost), "{lost}");
+    assert_eq!(run().0, arrived);
+}
+
+#[test]
+fn interfaces_that_are_down_or_gone_hurt_no_other_link() {
+    in_own_network(|| {
+        let two = LinkSpec { a: "left2".into(), b: "right2".into(), shape: shape(None, 1), seed: 2 };
+        let running = Running::start(vec![link(shape(None, 1)), two]);
+        let (left, left2, right2) = (Port::open("left"), Port::open("left2"), Port::open("right2"));
+        ip(&["link", "set", "right", "down"]);
+        left.send(0, 100);
+        left2.send(0, 100);
+        assert_eq!(right2.receive().map(|a| a.0), Some(0));
+        ip(&["link", "delete", "left"]);
+        left2.send(1, 100);
+        assert_eq!(right2.receive().map(|a| a.0), Some(1));
+        let report = running.stop();
+        assert_eq!(report.directions[0].dropped_down, 1);
+        assert_eq!(report.directions[2].delivered, 2);
+    });
+}
+
+#[test]
+fn a_name_that_is_taken_is_an_error() {
+    in_own_network(|| {
+        ip(&["link", "add", "left", "type", "veth", "peer", "name", "other"]);
+        let (wait, _stop) = std::io::pipe().unwrap();
+        let spec = Spec { links: vec![link(shape(None, 0))], report: "/nowhere/emulator.json".into() };
+        let error = emulator::run(&spec, wait, || panic!("must not be ready")).unwrap_err().to_string();
+        assert!(error.contains("left") && error.contains("exists already"), "{error}");
+    });
+}
