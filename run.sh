@@ -7,7 +7,7 @@
 #   sudo ./run.sh packages                install the missing Debian packages, tests' included, and stop
 #        ./run.sh build                   build, and say where the programs are
 #        ./run.sh doctor                  build, then say what this machine lacks (`livectl doctor`)
-#        ./run.sh lint                    formatting, clippy, shellcheck: what a change must pass besides the tests
+#        ./run.sh lint                    what a change must pass besides the tests: rustfmt, clippy, shellcheck
 #        ./run.sh --help                  this text
 #
 # Under sudo, everything is built by the user who called sudo, with that user's Rust, and what a run leaves in this
@@ -396,7 +396,9 @@ lint() {
   supervise as_builder "$cargo" fmt --all --check || status=1
   supervise as_builder "$cargo" clippy --release --locked --workspace --all-targets -- -D warnings || status=1
   command -v shellcheck >/dev/null || fail 4 "shellcheck is not installed." "sudo apt-get install shellcheck"
-  supervise shellcheck --severity=style run.sh .ci/run install/*.sh tests/*.sh vagrant/*.sh || status=1
+  supervise shellcheck run.sh .ci/run install/*.sh tests/*.sh vagrant/*.sh vagrant/livectl || status=1
+  # The Vagrantfile is Ruby; who has no Ruby has no Vagrant either.
+  if command -v ruby >/dev/null; then supervise ruby -c vagrant/Vagrantfile || status=1; fi
   ((stopped_by == 0)) || exit "$stopped_by"
   return "$status"
 }

@@ -179,7 +179,6 @@ install_packages() {
       "sudo dpkg --configure -a && sudo apt-get install --no-install-recommends ${packages[*]}"
   fi
   disable_services ${new_services[@]+"${new_services[@]}"}
-  restore_policy
 
   mapfile -t lines < <(missing "$@")
   ((${#lines[@]} == 0)) || fail "apt-get said it was done, but these are still missing: ${lines[*]}"

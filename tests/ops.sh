@@ -128,7 +128,9 @@ if [ -e "$state/runs-long" ]; then
   trap 'echo "livectl got INT" >>"$state/log"; exit 130' INT
   trap 'echo "livectl got TERM" >>"$state/log"; exit 143' TERM
   : >"$state/running"
-  while :; do sleep 0.05; done
+  patience=200
+  while [ "$patience" -gt 0 ]; do sleep 0.05; patience=$((patience - 1)); done
+  exit 99
 fi
 [ ! -e "$state/livectl-status" ] || exit "$(cat "$state/livectl-status")"
 PROGRAM

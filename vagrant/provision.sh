@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Makes a Debian or Ubuntu machine ready for livectl: packages, Rust, build, livectl and live-controller on PATH. Run as root:
+#
+#   vagrant/provision.sh [CHECKOUT [USER]]
+#
+# CHECKOUT: the folder with run.sh; by default the one this script lies in. USER: who builds and who will use livectl; by
+# default whoever called sudo. Running it again brings everything up to date and changes nothing else.
+#
+# What it makes: /usr/local/lib/livectl (the two programs), /usr/local/bin/livectl and live-controller, completions and the
+# man page, /etc/sudoers.d/livectl, /etc/profile.d/livectl.sh, /var/cache/livectl (the build). Rust goes to USER's home
+# folder if USER has none.
+set -euo pipefail
+
+# Vagrant runs a copy of this script from elsewhere, and names the checkout.
+checkout=${1:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)}
+user=${2:-${SUDO_USER:-}}
+programs=/usr/local/lib/livectl
+cache=/var/cache/livectl
+
+say() { printf '==> %s\n' "$*"; }
+fail() {
+  printf 'provision: error: %s\n' "$1" >&2
+  shift
+  (($# == 0)) || printf '  %s\n' "$@" >&2
+  exit 4
+}
+
+((EUID == 0)) || fail "this installs packages and programs, which needs root." "sudo $0 $*"
+[[ -x $checkout/run.sh ]] || fail "$checkout is no checkout of livectl: it has no run.sh." \
+  "In a Vagrant guest that means that the shared folder is not mounted: vagrant reload"
+[[ -n $user ]] || fail "for whom? No user was named, and sudo did not call this." "sudo $0 $checkout USER"
+home=$(getent passwd "$user" | cut -d: -f6)
+[[ -d $home ]] || fail "there is no user $user with a home folder on this machine."
+
+# as_user COMMAND…: in the environment of a login of that user.
+as_user() { runuser --login "$user" --command "$(printf '%q ' "$@")"; }
+
+say "packages"
+"$checkout/install/packages.sh" install build run
+# xauth: X11 over ssh. curl and certificates: rustup. The rest of this script's own needs is on every Debian.
+extra=()
+for package in xauth curl ca-certificates sudo; do
+  [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) == installed ]] || extra+=("$package")
+done
+if ((${#extra[@]})); then
+  apt-get -q -o DPkg::Lock::Timeout=120 update
+  DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 install --yes \
+    --no-install-recommends "${extra[@]}"
+fi
+
+say "Rust for $user"
+if [[ ! -x $home/.cargo/bin/cargo ]] && ! as_user command -v cargo >/dev/null 2>&1; then
+  installer=$(mktemp)
+  trap 'rm -f "$installer"' EXIT
+  curl --proto '=https' --tlsv1.2 --silent --show-error --fail --retry 3 --output "$installer" https://sh.rustup.rs ||
+    fail "rustup could not be fetched." "Is the network up? Rust can also be installed by hand, as $user: https://rustup.rs"
+  chmod 755 "$installer"
+  as_user sh "$installer" -y --no-modify-path --profile minimal --default-toolchain stable
+fi
+
+say "building, as $user"
+install -d -o "$user" -g "$(id -g "$user")" "$cache" "$cache/target"
+# As if that user had called sudo: run.sh finds the user's Rust and tells what to do when it is too old.
+SUDO_USER=$user SUDO_UID=$(id -u "$user") SUDO_GID=$(id -g "$user") CARGO_TARGET_DIR=$cache/target "$checkout/run.sh" build
+
+say "installing livectl and live-controller"
+install -d "$programs"
+install -m 755 "$cache/target/release/livectl" "$cache/target/release/live-controller" "$programs/"
+ln -sfn "$programs/live-controller" /usr/local/bin/live-controller
+install -m 755 "$checkout/vagrant/livectl" /usr/local/bin/livectl
+
+# No password is asked for livectl. As livectl runs programs as root, that is as much as giving the user root; a Vagrant guest's
+# user has it anyway.
+sudoers=$(mktemp)
+printf '%s ALL=(root) NOPASSWD: %s/livectl\n' "$user" "$programs" >"$sudoers"
+visudo --check --quiet --file="$sudoers" || fail "sudo would not take the line for $user: $(cat "$sudoers")"
+install -m 440 "$sudoers" /etc/sudoers.d/livectl
+rm -f "$sudoers"
+
+# A login lands in the checkout, so that `vagrant ssh -c 'livectl run recipes/p2p.yaml'` means the checkout's recipe.
+cat >/etc/profile.d/livectl.sh <<PROFILE
+if [ "\$(id -un)" = "$user" ] && [ "\$PWD" = "\$HOME" ] && [ -d "$checkout" ]; then cd "$checkout"; fi
+PROFILE
+
+install -d /usr/local/share/bash-completion/completions /usr/local/share/man/man1
+"$programs/livectl" completions bash >/usr/local/share/bash-completion/completions/livectl
+"$programs/livectl" man >/usr/local/share/man/man1/livectl.1
+
+say "ready: livectl run recipes/p2p.yaml"
