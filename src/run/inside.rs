@@ -2,23 +2,24 @@
 //!
 //! Whatever fails, everything that was started is stopped in the reverse order, politely; the outcome says what happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
-use super::crew::{Crew, Duty, Member};
-use super::event::{Happening, Outcome, Phase, Stamped};
-use super::fitness::{self, Fitness, Watch};
 use super::Urgency;
-use crate::actor::{self, Place};
-use crate::emulator;
+use super::cast::{self, Cast};
+use super::crew::{Crew, Duty, News};
+use super::event::{Fitness, Happening, Outcome, Phase, Stamped};
+use super::fitness::{self, Watch};
+use crate::actor::process::{Ends, Place, ProcessError, pipe};
 use crate::network::{self, BootSpec, Forwarding, Links, Mininet, reach};
-use crate::plan::{Role, Trial};
+use crate::plan::Trial;
 use crate::sandbox::{Environment, Ovs};
 use crate::store::TrialDir;
 
@@ -26,14 +27,12 @@ use crate::store::TrialDir;
 const BOOT: Duration = Duration::from_secs(60);
 /// For one answer of Mininet's CLI.
 const ANSWER: Duration = Duration::from_secs(20);
-/// For one program to be ready.
-const READY: Duration = Duration::from_secs(20);
-/// For a program to end after it was asked to, when there is no hurry.
-const GRACE: Duration = Duration::from_secs(5);
-/// The same in a hurry.
-const SHORT_GRACE: Duration = Duration::from_millis(500);
+/// For Mininet to take its network down; what it leaves goes with the sandbox.
+const EXIT: Duration = Duration::from_secs(10);
 /// Pings of a path before streaming; the first waits for ARP and the controller.
 const PROBES: u32 = 5;
+/// Where Open vSwitch keeps its database and sockets, in the sandbox's own /tmp.
+const OVS_DIR: &str = "/tmp/ovs";
 
 /// What a trial needs to know.
 #[derive(Debug, Clone)]
@@ -63,9 +62,12 @@ pub enum TrialError {
     /// Open vSwitch was not to be had.
     #[error(transparent)]
     Ovs(#[from] crate::sandbox::OvsError),
-    /// A program was not to be had or ended too early.
+    /// A program was not to be had.
     #[error(transparent)]
-    Actor(#[from] actor::ActorError),
+    Process(#[from] ProcessError),
+    /// A program ended too early.
+    #[error("{0}")]
+    Trouble(String),
     /// The network is not the one that was planned.
     #[error("the network is not the one planned: {0}")]
     Measured(String),
@@ -75,6 +77,9 @@ pub enum TrialError {
     /// The plan is not one that can be run.
     #[error("the plan cannot be run: {0}")]
     Plan(String),
+    /// The system refused something.
+    #[error("cannot {0}: {1}")]
+    System(&'static str, std::io::Error),
     /// Told to stop.
     #[error("interrupted")]
     Interrupted,
@@ -93,45 +98,48 @@ impl Teller {
 
 /// Runs a trial to its end. Events go to standard output, orders come from standard input.
 pub async fn run(spec: Spec) -> Outcome {
-    let (events, mut queue) = mpsc::unbounded_channel::<Stamped>();
+    let (events, queue) = mpsc::unbounded_channel::<Stamped>();
     let teller = Teller(events);
-    let printer = tokio::task::spawn_blocking(move || {
-        use std::io::Write;
-        let mut out = std::io::stdout().lock();
-        while let Some(stamped) = queue.blocking_recv() {
-            let written = serde_json::to_writer(&mut out, &stamped).map_err(std::io::Error::from);
-            if written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_err() {
-                return;
-            }
-        }
-    });
+    let printer = tokio::task::spawn_blocking(move || print_events(queue));
     let (urgency_in, urgency) = watch::channel(Urgency::None);
     let orders = tokio::spawn(listen(urgency_in));
 
-    let watch = Watch::start();
-    let mut stage = Stage::new(spec, teller.clone(), urgency.clone());
-    let result = stage.perform().await;
+    let (crew, news) = Crew::new(teller.clone());
+    let mut stage = Stage::new(spec, teller.clone(), crew);
+    let result = stage.perform(news, urgency.clone()).await;
+    // What the machine did while everything is taken down disturbs no measurement.
+    let watched = stage.watch.take().map(Watch::stop);
     teller.tell(Happening::Phase { phase: Phase::Stop });
-    let stopped = stage.stop().await;
+    let stopped = stage.stop(urgency.clone()).await;
     let failure = match (&result, stopped) {
         (Err(TrialError::Interrupted), _) => None,
         (Err(error), _) => Some(error.to_string()),
         (Ok(()), Err(error)) => Some(format!("while stopping: {error}")),
         (Ok(()), Ok(())) => None,
     };
-    let fitness = match watch {
-        Ok(watch) => Some(stage.judge(watch)),
-        Err(error) => {
-            teller.tell(Happening::Warning { text: format!("the machine could not be watched: {error}") });
-            None
-        }
-    };
+    let fitness = watched.map(|mut seen| {
+        cast::complete(&mut seen, &stage.spec.trial, &stage.spec.dir, stage.spec.links, &teller);
+        Fitness { verdict: fitness::judge(&seen, &fitness::Limits::default()), observations: seen }
+    });
     let outcome = Outcome { failure, interrupted: *urgency.borrow() > Urgency::None, fitness };
     teller.tell(Happening::Outcome(outcome.clone()));
-    drop((teller, stage));
     orders.abort();
+    drop((teller, stage));
     let _ = printer.await;
     outcome
+}
+
+/// Writes events as JSON lines until nobody is left to tell any.
+fn print_events(mut queue: mpsc::UnboundedReceiver<Stamped>) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    while let Some(stamped) = queue.blocking_recv() {
+        let last = matches!(stamped.happening, Happening::Outcome(_));
+        let written = serde_json::to_writer(&mut out, &stamped).map_err(std::io::Error::from);
+        if written.and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()).is_err() || last {
+            return;
+        }
+    }
 }
 
 /// Reads orders until standard input ends; process 1 of the sandbox heeds the end itself.
@@ -147,49 +155,48 @@ async fn listen(urgency: watch::Sender<Urgency>) {
     }
 }
 
-/// Everything that runs for a trial, in the order in which it was started.
+/// Waits for an order to stop. Without anybody who could give one, for ever.
+async fn ordered(mut urgency: watch::Receiver<Urgency>) {
+    if urgency.wait_for(|level| *level > Urgency::None).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Everything that runs for a trial.
 struct Stage {
     spec: Spec,
     teller: Teller,
-    urgency: watch::Receiver<Urgency>,
+    watch: Option<Watch>,
     ovs: Option<Ovs>,
     mininet: Option<Mininet>,
-    /// The network's own programs: controller, emulated links.
-    machinery: Crew,
-    /// What runs on hosts.
     crew: Crew,
     pids: BTreeMap<String, i32>,
 }
 
 impl Stage {
-    fn new(spec: Spec, teller: Teller, urgency: watch::Receiver<Urgency>) -> Stage {
-        let (machinery, crew) = (Crew::new(teller.clone()), Crew::new(teller.clone()));
-        Stage { spec, teller, urgency, ovs: None, mininet: None, machinery, crew, pids: BTreeMap::new() }
+    fn new(spec: Spec, teller: Teller, crew: Crew) -> Stage {
+        Stage { spec, teller, watch: None, ovs: None, mininet: None, crew, pids: BTreeMap::new() }
     }
 
-    async fn perform(&mut self) -> Result<(), TrialError> {
-        let mut urgency = self.urgency.clone();
-        let ordered = async move {
-            // An error means that nobody can give orders any more.
-            if urgency.wait_for(|level| *level > Urgency::None).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+    /// All phases, until the end, an order to stop, or trouble with a program.
+    async fn perform(&mut self, mut news: News, urgency: watch::Receiver<Urgency>) -> Result<(), TrialError> {
         tokio::select! {
-            result = self.all_phases() => result,
-            () = ordered => Err(TrialError::Interrupted),
+            result = self.all_phases(news.finished) => result,
+            Some(trouble) = news.trouble.recv() => Err(TrialError::Trouble(trouble)),
+            () = ordered(urgency) => Err(TrialError::Interrupted),
         }
     }
 
-    async fn all_phases(&mut self) -> Result<(), TrialError> {
+    async fn all_phases(&mut self, finished: watch::Receiver<BTreeSet<String>>) -> Result<(), TrialError> {
         self.phase(Phase::Boot);
         self.boot().await?;
         self.phase(Phase::Measure);
         self.measure().await?;
         self.phase(Phase::Ready);
-        self.make_ready().await?;
+        let cast = Cast::of(&self.spec.trial, &self.spec.dir, &self.spec.livectl);
+        self.make_ready(&cast).await?;
         self.phase(Phase::Stream);
-        self.stream().await
+        self.stream(&cast, finished).await
     }
 
     fn phase(&self, phase: Phase) {
@@ -199,42 +206,33 @@ impl Stage {
     /// Open vSwitch, controller, links, Mininet.
     async fn boot(&mut self) -> Result<(), TrialError> {
         let dir = self.spec.dir.clone();
-        let ovs_dir = Path::new("/tmp/ovs");
-        let logs = dir.path().join("log");
-        let ovs = Ovs::start(ovs_dir, &logs, &self.spec.environment).await?;
-        let environment = ovs.environment().clone();
+        let ovs = Ovs::start(Path::new(OVS_DIR), &dir.path().join("log"), &self.spec.environment).await?;
+        let env = ovs.environment().iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         self.ovs = Some(ovs);
 
-        let controller = actor::controller::command(&self.spec.controller, self.spec.trial.scheme);
-        let place = self.place_outside("controller");
+        let controller = cast::controller(&self.spec.controller, self.spec.trial.scheme, &dir);
         let events = Some(dir.controller_events());
-        let controller = self.machinery.start(Duty::Lasting, "controller", &controller, place, events).await?;
-        let at = controller.json("listening", "address", READY).await?;
-        let at: SocketAddrV4 = at.parse().map_err(|_| TrialError::Plan(format!("the controller listens at {at:?}")))?;
-
+        self.crew.start(&controller, Place::Here, Ends::default(), Duty::Lasting, events).await?;
         if self.spec.links == Links::Emulated {
-            self.start_emulator().await?;
+            let emulator = cast::emulator(&self.spec.livectl, &self.spec.trial, &dir);
+            self.crew.start(&emulator, Place::Here, Ends::default(), Duty::Lasting, None).await?;
         }
         let topology = network::topology(&self.spec.trial, self.spec.links, self.spec.forwarding)?;
         crate::store::write_atomic(&dir.topology(), topology.as_bytes())?;
+        let at = Some(cast::CONTROLLER);
         let boot = BootSpec {
             topology: dir.topology(),
-            controller: Some(at),
-            env: environment.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect(),
+            controller: at,
+            env,
             transcript: dir.transcript(),
             deadline: BOOT,
         };
-        self.teller.tell(Happening::Started {
-            host: "-".into(),
-            actor: "mn".into(),
-            argv: argv(&network::session::boot_command(&dir.topology(), Some(at))),
-        });
+        let argv = argv(&network::session::boot_command(&dir.topology(), at));
+        self.teller.tell(Happening::Started { host: "-".into(), actor: "mn".into(), argv });
         let mininet = self.mininet.insert(Mininet::boot(boot, |_line| {}).await?);
         self.pids = mininet.pids(ANSWER).await?;
-        for host in &self.spec.trial.network.hosts {
-            if !self.pids.contains_key(&host.name) {
-                return Err(TrialError::Plan(format!("Mininet did not make the host {}", host.name)));
-            }
+        if let Some(host) = self.spec.trial.network.hosts.iter().find(|host| !self.pids.contains_key(&host.name)) {
+            return Err(TrialError::Plan(format!("Mininet did not make the host {}", host.name)));
         }
         let hosts = serde_json::to_vec_pretty(&self.pids).unwrap_or_default();
         crate::store::write_atomic(&dir.path().join(crate::sandbox::running::HOSTS_FILE), &hosts)?;
@@ -242,63 +240,26 @@ impl Stage {
         Ok(())
     }
 
-    async fn start_emulator(&mut self) -> Result<(), TrialError> {
-        let spec = emulator::Spec::of(&self.spec.trial, &self.spec.dir.emulator());
-        let file = Path::new("/tmp/emulator-spec.json");
-        crate::store::write_atomic(file, &serde_json::to_vec(&spec).unwrap_or_default())?;
-        let command = actor::Command::new(&self.spec.livectl).args(["internal", "emulator", "--spec"]).arg(file);
-        let place = self.place_outside("emulator");
-        let emulator = self.machinery.start(Duty::Lasting, "emulator", &command, place, None).await?;
-        emulator.json("ready", "event", READY).await?;
-        Ok(())
+    fn place(&self, host: &str) -> Result<Place, TrialError> {
+        let pid = self.pids.get(host).ok_or_else(|| TrialError::Plan(format!("there is no host {host}")))?;
+        Ok(Place::Host(*pid))
     }
 
-    fn place_outside(&self, actor: &str) -> Place {
-        Place::outside(self.spec.dir.log("-", actor), &self.environment())
-    }
-
-    fn place_on(&self, host: &str, actor: &str) -> Result<Place, TrialError> {
-        let pid = *self.pids.get(host).ok_or_else(|| TrialError::Plan(format!("there is no host {host}")))?;
-        Ok(Place::on(host, pid, self.spec.dir.log(host, actor), &self.environment()))
-    }
-
-    fn environment(&self) -> Environment {
-        self.ovs.as_ref().map_or_else(|| self.spec.environment.clone(), |ovs| ovs.environment().clone())
-    }
-
-    /// Pings every path that the recipe pings or streams over and compares with the plan.
+    /// Pings every path that video can take and compares with the plan.
     async fn measure(&mut self) -> Result<(), TrialError> {
-        let trial = &self.spec.trial;
-        let mut paths: Vec<(String, String, Ipv4Addr)> = Vec::new();
-        let cdn = trial.network.cdn().ok_or_else(|| TrialError::Plan("there is no CDN".into()))?.name.clone();
-        let mut add = |from: &str, to: &str| {
-            if let Some(address) = trial.network.address_from(from, to) {
-                paths.push((from.to_owned(), to.to_owned(), address));
-            }
-        };
-        for stream in &trial.streams {
-            add(&stream.broadcaster, &cdn);
-            for viewer in &stream.viewers {
-                add(&cdn, viewer);
-                add(&stream.broadcaster, viewer);
-            }
-        }
-        paths.sort();
-        paths.dedup();
-        let measurements = paths.iter().map(|(from, to, address)| {
-            let (pid, shapes) = (self.pids.get(from).copied(), trial.network.path(from, to));
-            async move {
-                let (Some(pid), Some(shapes)) = (pid, shapes) else {
-                    return Err(TrialError::Plan(format!("there is no path from {from} to {to}")));
-                };
+        let mut running = JoinSet::new();
+        for (from, to, address) in measured_paths(&self.spec.trial)? {
+            let shapes = self.spec.trial.network.path(&from, &to);
+            let shapes = shapes.ok_or_else(|| TrialError::Plan(format!("there is no path from {from} to {to}")))?;
+            let Some(pid) = self.pids.get(&from).copied() else { continue };
+            running.spawn(async move {
                 let expected = reach::Expected::of(&shapes);
-                let rtt = reach::least_rtt(pid, *address, PROBES, expected).await?;
-                Ok((from, to, rtt, expected))
-            }
-        });
+                (from, to, reach::least_rtt(pid, address, PROBES, expected).await, expected)
+            });
+        }
         let mut wrong = Vec::new();
-        for measured in super::crew::join_all(measurements).await {
-            let (from, to, rtt, expected) = measured?;
+        for (from, to, rtt, expected) in running.join_all().await {
+            let rtt = rtt?;
             self.teller.tell(Happening::Path {
                 from: from.clone(),
                 to: to.clone(),
@@ -311,4 +272,145 @@ impl Stage {
         }
         if wrong.is_empty() { Ok(()) } else { Err(TrialError::Measured(wrong.join("; "))) }
     }
+
+    /// Captures first, so that they miss nothing, then the CDN.
+    async fn make_ready(&mut self, cast: &Cast) -> Result<(), TrialError> {
+        let mut waiting = JoinSet::new();
+        for actor in &cast.captures {
+            let place = self.place(&actor.host)?;
+            let process = self.crew.launch(actor, place, Ends::default(), Duty::Lasting, None)?;
+            waiting.spawn(async move { process.ready().await });
+        }
+        for ready in waiting.join_all().await {
+            ready?;
+        }
+        for actor in &cast.cdn {
+            let place = self.place(&actor.host)?;
+            self.crew.start(actor, place, Ends::default(), Duty::Lasting, None).await?;
+        }
+        match Watch::start() {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => {
+                let text = format!("the machine cannot be watched, so this trial's fitness is unknown: {error}");
+                self.teller.tell(Happening::Warning { text });
+            }
+        }
+        Ok(())
+    }
+
+    /// The recipe's own timeline.
+    async fn stream(
+        &mut self,
+        cast: &Cast,
+        mut finished: watch::Receiver<BTreeSet<String>>,
+    ) -> Result<(), TrialError> {
+        let timeline = self.spec.trial.timeline.clone();
+        let zero = Instant::now();
+        let length_ns = u64::try_from(timeline.end.as_nanos()).unwrap_or(u64::MAX);
+        self.teller.tell(Happening::TimelineZero { length_ns });
+
+        let mut cues: Vec<(Duration, Cue<'_>)> = Vec::new();
+        cues.extend(cast.pings.iter().map(|(at, actor)| (*at, Cue::Alone(actor))));
+        cues.extend(cast.viewers.iter().map(|actor| (timeline.view_at, Cue::Alone(actor))));
+        cues.extend(cast.broadcasts.iter().map(|pair| (timeline.broadcast_at, Cue::Piped(pair))));
+        cues.sort_by_key(|(at, _)| *at);
+        for (at, cue) in cues {
+            self.until(zero + at).await?;
+            self.enter_stage(&cue)?;
+        }
+        let audience: BTreeSet<String> = cast.viewers.iter().map(crate::actor::process::Actor::label).collect();
+        self.until(zero + timeline.end).await?;
+        let all_seen = finished.wait_for(|done| audience.is_subset(done));
+        match tokio::time::timeout_at(zero + timeline.end + timeline.drain, all_seen).await {
+            Ok(_) => {}
+            Err(_) => {
+                let text = format!(
+                    "viewers were still receiving {} s after the end; what did not arrive counts as missing",
+                    timeline.drain.as_secs_f64()
+                );
+                self.teller.tell(Happening::Note { text });
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for a moment of the timeline; the death of what no crew watches ends the wait.
+    async fn until(&mut self, moment: Instant) -> Result<(), TrialError> {
+        let (Some(mininet), Some(ovs)) = (&mut self.mininet, &mut self.ovs) else {
+            return Err(TrialError::Plan("there is no network".into()));
+        };
+        tokio::select! {
+            () = sleep_until(moment) => Ok(()),
+            error = mininet.ended() => Err(error.into()),
+            error = ovs.died() => Err(error.into()),
+        }
+    }
+
+    fn enter_stage(&mut self, cue: &Cue<'_>) -> Result<(), TrialError> {
+        match cue {
+            Cue::Alone(actor) => {
+                let place = self.place(&actor.host)?;
+                self.crew.launch(actor, place, Ends::default(), Duty::Finite, None)?;
+            }
+            Cue::Piped((writer, reader)) => {
+                let (read, write) = pipe().map_err(|e| TrialError::System("make a pipe", e))?;
+                let ends = Ends { stdin: Some(read), stdout: None };
+                // The reader first: it must miss nothing, and it notes when it is up.
+                self.crew.launch(reader, self.place(&reader.host)?, ends, Duty::Finite, None)?;
+                let ends = Ends { stdin: None, stdout: Some(write) };
+                self.crew.launch(writer, self.place(&writer.host)?, ends, Duty::Finite, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops all that runs, the last started first.
+    async fn stop(&mut self, urgency: watch::Receiver<Urgency>) -> Result<(), TrialError> {
+        let unwell = self.crew.stop_hosts(urgency.clone()).await;
+        let exit = match self.mininet.take() {
+            Some(mininet) => mininet.exit(EXIT).await,
+            None => Ok(()),
+        };
+        let machinery = self.crew.stop(urgency).await;
+        if let Some(ovs) = self.ovs.take() {
+            ovs.stop().await;
+        }
+        for (label, exit) in unwell.into_iter().chain(machinery) {
+            let text = format!("{label} did not end well when it was stopped ({})", exit.status);
+            self.teller.tell(Happening::Warning { text });
+        }
+        Ok(exit?)
+    }
+}
+
+/// Who starts at a moment of the timeline.
+enum Cue<'a> {
+    Alone(&'a crate::actor::process::Actor),
+    /// The first writes into the pipe that the second reads.
+    Piped(&'a (crate::actor::process::Actor, crate::actor::process::Actor)),
+}
+
+/// Every path that video can take and that can be pinged without routing.
+fn measured_paths(trial: &Trial) -> Result<BTreeSet<(String, String, Ipv4Addr)>, TrialError> {
+    let network = &trial.network;
+    let cdn = network.cdn().ok_or_else(|| TrialError::Plan("there is no CDN".into()))?.name.clone();
+    let mut paths = BTreeSet::new();
+    let mut add = |from: &str, to: &str| {
+        if let Some(address) = network.address_from(from, to) {
+            paths.insert((from.to_owned(), to.to_owned(), address));
+        }
+    };
+    for stream in &trial.streams {
+        add(&stream.broadcaster, &cdn);
+        for viewer in &stream.viewers {
+            add(&cdn, viewer);
+            add(&stream.broadcaster, viewer);
+        }
+    }
+    Ok(paths)
+}
+
+fn argv(command: &std::process::Command) -> Vec<String> {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect()
 }

@@ -1,0 +1,210 @@
+//! The main job for real: livectl boots Mininet, streams through the CDN and from peer to peer, and leaves tables and plots. Needs
+//! root and the packages of `install/packages.txt`; without them these tests fail and say so.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use livectl::sandbox::running::running;
+use livectl::store::{Manifest, RunDir, TrialState};
+use livectl::table::{read_frames, read_summary};
+
+/// Trials measure time, and this machine may have two cores: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn livectl(args: &[&str]) -> Command {
+    assert!(nix::unistd::geteuid().is_root(), "these tests boot networks: run them as root");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));
+    command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+fn smoke(results: &Path, more: &[&str]) -> Command {
+    let mut command = livectl(&["run", "recipes/smoke.yaml", "--results"]);
+    command.arg(results).args(more);
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+fn only_run(results: &Path, recipe: &str) -> RunDir {
+    let runs: Vec<PathBuf> = std::fs::read_dir(results.join(recipe)).unwrap().map(|e| e.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    RunDir::open(&runs[0]).unwrap()
+}
+
+/// Interfaces, bridges and mounts of this machine, and trials that run.
+fn host() -> (Vec<String>, String, usize) {
+    let mut links: Vec<String> =
+        std::fs::read_dir("/sys/class/net").unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    links.sort();
+    (links, std::fs::read_to_string("/proc/self/mounts").unwrap(), running().unwrap().len())
+}
+
+fn assert_host_is_as(before: &(Vec<String>, String, usize)) {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while host() != *before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(host(), *before, "a trial left something behind");
+}
+
+/// Starts a run and reads its lines until one holds `word`.
+fn until(command: &mut Command, word: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let mut seen = Vec::new();
+    for line in lines.by_ref() {
+        let found = line.contains(word);
+        seen.push(line);
+        if found {
+            return (child, lines);
+        }
+    }
+    panic!("livectl ended before it said {word:?}:\n{}", seen.join("\n"));
+}
+
+fn signal(child: &Child, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+#[test]
+fn both_schemes_deliver_every_frame_and_leave_tables_and_plots() {
+    let _alone = alone();
+    let before = host();
+    let results = tempfile::tempdir().unwrap();
+    let output = smoke(results.path(), &[]).output().unwrap();
+    // 6: everything was done on a machine that was too busy for its delays to be trusted.
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    assert_host_is_as(&before);
+
+    let run = only_run(results.path(), "smoke");
+    let manifest = Manifest::load(&run).unwrap();
+    for trial in &manifest.trials {
+        assert_eq!(trial.state, TrialState::Done, "{}", trial.id);
+        assert!(trial.zero_ns.is_some() && !trial.commands.is_empty() && !trial.phases.is_empty());
+    }
+    let summary = read_summary(&run.summary()).unwrap();
+    assert_eq!(summary.len(), manifest.plan.trials.iter().flat_map(|t| &t.streams).map(|s| s.viewers.len()).sum::<usize>());
+    let wanted = manifest.plan.trials[0].video.frames;
+    for row in &summary {
+        assert_eq!((row.frames, row.missing), (wanted, 0), "{} {}: {}", row.trial, row.viewer, text(&output));
+        assert!(row.excess_p50_ms.unwrap() > 0.0, "no transfer is faster than the floor");
+    }
+    let p50: HashMap<String, f64> = summary.iter().map(|r| (r.scheme.to_string(), r.delay_p50_ms.unwrap())).collect();
+    assert!(p50["bypass"] < p50["direct"], "{p50:?}");
+    let bypass = summary.iter().find(|r| r.scheme.to_string() == "bypass").unwrap();
+    assert!(bypass.peer_bytes.unwrap() > 0);
+
+    let frames = read_frames(&run.frames()).unwrap();
+    assert_eq!(frames.len(), summary.len() * wanted as usize);
+    for frame in &frames {
+        assert!(frame.excess_ms.unwrap() > -0.1, "frame {} was faster than the floor: {frame:?}", frame.index);
+    }
+    for trial in &manifest.trials {
+        payloads_are_the_encoders(&run, &trial.id);
+    }
+    for name in ["delay-plot.png", "frame-delay-plot.png"] {
+        let bytes = std::fs::read(results.path().join(name)).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG"), "{name}");
+    }
+
+    // Months later, as somebody else: nothing but the stored files.
+    let out = results.path().join("again");
+    let output = livectl(&["plot", run.path().to_str().unwrap(), "--format", "svg", "--out", out.to_str().unwrap()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(std::fs::read_to_string(out.join("delay-plot.svg")).unwrap().contains("<svg"));
+}
+
+/// What players wrote is what the encoder emitted, payload by payload, and together they hold every frame.
+fn payloads_are_the_encoders(run: &RunDir, trial: &str) {
+    let trace = livectl::trace::read_trial(run.trial(trial).path()).unwrap();
+    assert_eq!(trace.problems, Vec::<String>::new());
+    for viewer in &trace.viewers {
+        for dump in [&viewer.cdn_dump, &viewer.peer_dump].into_iter().flatten() {
+            assert_eq!(dump.foreign, 0, "{}", viewer.viewer);
+        }
+        assert_eq!(viewer.undumped(), Vec::<u64>::new(), "{trial} {}", viewer.viewer);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_politely_and_keeps_what_was_measured() {
+    let _alone = alone();
+    let before = host();
+    let results = tempfile::tempdir().unwrap();
+    let (mut child, lines) = until(&mut smoke(results.path(), &["--scheme", "direct"]), "hb: encoding");
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{}", rest.join("\n"));
+    assert_host_is_as(&before);
+    let run = only_run(results.path(), "smoke");
+    let manifest = Manifest::load(&run).unwrap();
+    assert!(matches!(manifest.trials[0].state, TrialState::Partial { .. }), "{:?}", manifest.trials[0].state);
+    assert!(std::fs::metadata(run.trial("direct-1").births("hb")).unwrap().len() > 0);
+    assert!(read_summary(&run.summary()).unwrap().iter().all(|row| row.partial));
+}
+
+#[test]
+fn kill_9_at_any_moment_leaves_nothing() {
+    let _alone = alone();
+    let before = host();
+    for word in ["booting", "measuring", "starting the CDN", "streaming", "hb: encoding", "handed over"] {
+        let results = tempfile::tempdir().unwrap();
+        let (mut child, _lines) = until(&mut smoke(results.path(), &["--scheme", "bypass"]), word);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_host_is_as(&before);
+    }
+}
+
+#[test]
+fn an_actor_that_dies_fails_its_trial_and_the_next_one_runs() {
+    let _alone = alone();
+    let before = host();
+    let results = tempfile::tempdir().unwrap();
+    let (mut child, lines) = until(&mut smoke(results.path(), &[]), "hb: encoding");
+    let trial = running().unwrap().into_iter().next().expect("a trial is running");
+    let killed = trial
+        .command_on("hb", "sh".as_ref(), ["-c", "for p in /proc/[0-9]*; do read -r n < $p/comm; [ \"$n\" = ffmpeg ] && kill -9 ${p#/proc/}; done; true"])
+        .unwrap()
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{}", rest.join("\n"));
+    assert_host_is_as(&before);
+    let manifest = Manifest::load(&only_run(results.path(), "smoke")).unwrap();
+    let [first, second] = &manifest.trials[..] else { panic!("{:?}", manifest.trials) };
+    assert!(matches!(&first.state, TrialState::Failed { why } if why.contains("ffmpeg")), "{:?}", first.state);
+    assert_eq!(second.state, TrialState::Done);
+}
+
+#[test]
+fn hosts_of_a_running_trial_can_be_entered() {
+    let _alone = alone();
+    let results = tempfile::tempdir().unwrap();
+    let (mut child, lines) = until(&mut smoke(results.path(), &["--scheme", "direct"]), "streaming");
+    let listed = livectl(&["ps"]).output().unwrap();
+    assert!(text(&listed).contains("direct-1") && text(&listed).contains("hb"), "{}", text(&listed));
+    let inside = livectl(&["exec", "hb", "--", "ip", "-br", "address", "show", "hb-eth0"]).output().unwrap();
+    assert!(inside.status.success() && text(&inside).contains("10.0.0.1/"), "{}", text(&inside));
+    let code = livectl(&["exec", "hb", "--", "sh", "-c", "exit 7"]).status().unwrap();
+    assert_eq!(code.code(), Some(7));
+    let wrong = livectl(&["exec", "nobody", "--", "true"]).output().unwrap();
+    assert!(!wrong.status.success() && text(&wrong).contains("it has: "), "{}", text(&wrong));
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    lines.for_each(drop);
+    child.wait().unwrap();
+}
