@@ -271,7 +271,7 @@ need_root() {
 # ---- the commands --------------------------------------------------------------------------------------------------
 
 run_recipes() {
-  local arguments=() argument recipes=0 started status=0
+  local arguments=() argument recipes=0 plot=$root/results/delay-plot.png status=0
   case " $* " in
     *' --dry-run '*) ;;
     *)
@@ -290,12 +290,9 @@ run_recipes() {
   done
   ((recipes)) || arguments+=("$default_recipe")
   build
-  started=$(mktemp)
+  scratch=$(mktemp -d) # its time is when the run began
   supervise "$target_dir/release/livectl" run "${arguments[@]}" || status=$?
-  if [[ -e $root/results/delay-plot.png && ! $started -nt $root/results/delay-plot.png ]]; then
-    say "the plot: results/delay-plot.png"
-  fi
-  rm -f "$started"
+  if [[ -e $plot && ! $scratch -nt $plot ]]; then say "the plot: results/delay-plot.png"; fi
   return "$status"
 }
 
