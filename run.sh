@@ -201,15 +201,17 @@ find_target_dir() {
   [[ -n $target_dir ]] || fail 1 "cargo metadata named no target_directory."
 }
 
-# Compiles with the arguments given to cargo, as the builder.
+# compile WHAT ARGUMENT…: calls cargo with these arguments, as the builder.
 compile() {
+  local what=$1
+  shift
   local started=$SECONDS status=0
   command -v cc >/dev/null || fail 4 "there is no C compiler (cc), which Rust links with." \
     "sudo ./run.sh packages   # or: sudo apt-get install gcc libc6-dev"
   if [[ -d $target_dir/release ]]; then
-    say "building"
+    say "building $what"
   else
-    say "building for the first time: about 10 minutes on two cores; from then on seconds"
+    say "building $what for the first time: about 10 minutes on two cores; from then on seconds"
   fi
   supervise as_builder "$cargo" "$@" || status=$?
   ((status == 0)) || stop_or_fail "$status" "the build failed (cargo's message is above)."
@@ -226,7 +228,7 @@ build() {
   cd "$root"
   find_cargo
   find_target_dir
-  compile build --release --locked --workspace --bins
+  compile livectl build --release --locked --workspace --bins
   [[ -x $target_dir/release/livectl ]] ||
     fail 1 "the build left no $target_dir/release/livectl." "Is build.target set in cargo's configuration? Unset it."
 }
@@ -269,7 +271,7 @@ need_root() {
 # ---- the commands --------------------------------------------------------------------------------------------------
 
 run_recipes() {
-  local arguments=() argument recipes=0 started status=0
+  local arguments=() argument recipes=0 plot=$root/results/delay-plot.png status=0
   case " $* " in
     *' --dry-run '*) ;;
     *)
@@ -288,12 +290,9 @@ run_recipes() {
   done
   ((recipes)) || arguments+=("$default_recipe")
   build
-  started=$(mktemp)
+  scratch=$(mktemp -d) # its time is when the run began
   supervise "$target_dir/release/livectl" run "${arguments[@]}" || status=$?
-  if [[ -e $root/results/delay-plot.png && ! $started -nt $root/results/delay-plot.png ]]; then
-    say "the plot: results/delay-plot.png"
-  fi
-  rm -f "$started"
+  if [[ -e $plot && ! $scratch -nt $plot ]]; then say "the plot: results/delay-plot.png"; fi
   return "$status"
 }
 
@@ -340,9 +339,8 @@ run_tests() {
   need_root "the test suite" test "$@"
   find_cargo
   packages build run test
-  cd "$root"
-  find_target_dir
-  compile test --release --locked --workspace --no-run "$@"
+  build # livectl starts live-controller from beside itself, and cargo test alone would not build it there
+  compile "the tests" test --release --locked --workspace --no-run "$@"
 
   scratch=$(mktemp -d)
   log=$scratch/cargo-test
@@ -392,7 +390,6 @@ lint() {
   local status=0
   cd "$root"
   find_cargo
-  find_target_dir
   supervise as_builder "$cargo" fmt --all --check || status=1
   supervise as_builder "$cargo" clippy --release --locked --workspace --all-targets -- -D warnings || status=1
   command -v shellcheck >/dev/null || fail 4 "shellcheck is not installed." "sudo apt-get install shellcheck"
