@@ -3,6 +3,7 @@
 
 pub mod actor;
 pub mod capture;
+pub mod cli;
 pub mod emulator;
 pub mod network;
 pub mod plan;

@@ -1,5 +1,10 @@
+<<<<<<< HEAD
 //! The `livectl` command.
 
 fn main() -> std::process::ExitCode {
     livectl::cli::main()
 }
+=======
+//! bin
+fn main() {}
+>>>>>>> wire

@@ -5,6 +5,8 @@
 //! JSON lines on the trial's standard output, and the orders `stop` and `hurry` on its standard input.
 
 pub mod analysis;
+pub mod cast;
+mod crew;
 pub mod event;
 pub mod fitness;
 pub mod inside;
