@@ -1,1 +1,135 @@
-//! store: to be written.
+//! `results/<recipe>/<run>/`: what lies where, who owns it, and how it is written.
+//!
+//! This is the one room that knows file names. A run's folder is made whole and never shared:
+//! [`RunDir::create`] takes a name that nobody has. Everything that livectl itself writes there goes through
+//! [`write_atomic`]: a reader sees the old file or the new one, never half of one, whenever livectl or the machine dies.
+//! The layout is drawn in `docs/architecture.md`.
+
+mod atomic;
+mod layout;
+mod manifest;
+mod owner;
+
+use std::path::PathBuf;
+
+pub use atomic::{free_space, require_space, write_atomic, write_atomic_with};
+pub use layout::{RunDir, TrialDir};
+pub use manifest::{
+    Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software, TrialRecord, TrialState,
+};
+pub use owner::{Owner, Settled};
+
+/// Why results could not be stored or found again. All of these are exit code 5.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The user may not write there.
+    #[error(
+        "cannot write {}: {source}. Make its folder writable for this user, or choose another results folder",
+        path.display()
+    )]
+    NotWritable {
+        /// What was to be written.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No space, or no quota, is left.
+    #[error(
+        "cannot write {}: {source}. Free some space (captures of old runs are the largest files), \
+         or choose a results folder on another disk",
+        path.display()
+    )]
+    Full {
+        /// What was to be written.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There would not be enough space.
+    #[error(
+        "{} has {} MiB free and this needs about {} MiB. Free some space, or choose a results folder on another disk",
+        path.display(), free >> 20, (need >> 20) + 1
+    )]
+    TooLittleSpace {
+        /// A folder on the disk.
+        path: PathBuf,
+        /// Bytes that this user can still write.
+        free: u64,
+        /// Bytes asked for.
+        need: u64,
+    },
+    /// Something else went wrong with a file.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was tried: `read`, `make the folder`.
+        doing: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The name cannot be a folder of its own under `results/`.
+    #[error(
+        "{name:?} cannot be a folder's name: use letters, digits, `-`, `_` and `.`, beginning with none of the latter"
+    )]
+    Name {
+        /// The recipe's or trial's name.
+        name: String,
+    },
+    /// A thousand runs in one second.
+    #[error("{} and a thousand names after it are taken. Is a clock standing still?", path.display())]
+    NoNameFree {
+        /// The first name tried.
+        path: PathBuf,
+    },
+    /// The folder has no manifest.
+    #[error("{} is not the folder of a run: it has no manifest.json. A run's folder is results/RECIPE/RUN", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The manifest is damaged.
+    #[error("cannot understand {}: {source}", path.display())]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// Line, column and what is wrong.
+        source: serde_json::Error,
+    },
+    /// The manifest is of a later livectl.
+    #[error(
+        "{} has format {found}, and this livectl ({}) reads formats up to {FORMAT}. \
+         Use the livectl that wrote it, or a later one",
+        path.display(), env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// sudo's variables make no sense.
+    #[error(
+        "{variable}={value:?} is not a user or group number; it tells whose files results are under sudo. \
+         Start livectl through sudo, or unset SUDO_UID and SUDO_GID"
+    )]
+    Owner {
+        /// `SUDO_UID` or `SUDO_GID`.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl StoreError {
+    /// Puts what the system said of a write into the user's terms.
+    pub(crate) fn writing(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        let path = path.into();
+        match source.kind() {
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => StoreError::NotWritable { path, source },
+            Kind::StorageFull | Kind::QuotaExceeded => StoreError::Full { path, source },
+            _ => StoreError::Io { doing: "write", path, source },
+        }
+    }
+}

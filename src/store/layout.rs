@@ -1,0 +1,359 @@
+//! Names of folders and files.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use super::{Owner, StoreError};
+
+/// Names tried for a run before giving up.
+const MAX_RUNS_A_SECOND: u32 = 1000;
+
+/// The folder of a run, `results/<recipe>/<run>/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunDir {
+    path: PathBuf,
+}
+
+/// The folder of a trial, `results/<recipe>/<run>/<trial>/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrialDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Makes the folder of a new run, named after the moment in UTC: `20261122T231700Z`, and `-2`, `-3`, … after it while
+    /// that name is taken. Two runs that start at once get different folders. Folders that are made, `results` too, become `owner`'s.
+    ///
+    /// # Errors
+    /// [`StoreError::Name`] for a recipe that cannot be a folder, [`StoreError::NotWritable`], [`StoreError::Full`],
+    /// [`StoreError::Io`].
+    pub fn create(results: &Path, recipe: &str, now: jiff::Timestamp, owner: Owner) -> Result<RunDir, StoreError> {
+        let folder = results.join(file_name(recipe)?);
+        make_folders(&folder, owner)?;
+        let base = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+        for attempt in 1..=MAX_RUNS_A_SECOND {
+            let name = if attempt == 1 { base.clone() } else { format!("{base}-{attempt}") };
+            let path = folder.join(name);
+            // mkdir is atomic: of two that try the same name, one is told that it exists.
+            match fs::create_dir(&path) {
+                Ok(()) => {
+                    owner.take(&path)?;
+                    return Ok(RunDir { path });
+                }
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(source) => return Err(StoreError::writing(path, source)),
+            }
+        }
+        Err(StoreError::NoNameFree { path: folder.join(base) })
+    }
+
+    /// The folder of a run that was made before.
+    ///
+    /// # Errors
+    /// [`StoreError::NotARun`] without a manifest in it.
+    pub fn open(path: &Path) -> Result<RunDir, StoreError> {
+        let run = RunDir { path: path.to_owned() };
+        if !run.manifest().is_file() {
+            return Err(StoreError::NotARun { path: path.to_owned() });
+        }
+        Ok(run)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its name: when it began.
+    #[must_use]
+    pub fn name(&self) -> String {
+        // `plot .` must know the name too.
+        let named =
+            if self.path.file_name().is_some() { Some(self.path.clone()) } else { self.path.canonicalize().ok() };
+        named.and_then(|p| p.file_name().map(|n| n.to_string_lossy().into_owned())).unwrap_or_default()
+    }
+
+    /// What was run, how, on what, and how it went: [`Manifest`](super::Manifest).
+    #[must_use]
+    pub fn manifest(&self) -> PathBuf {
+        self.path.join("manifest.json")
+    }
+
+    /// The recipe as it was, comments and all.
+    #[must_use]
+    pub fn recipe(&self) -> PathBuf {
+        self.path.join("recipe.yaml")
+    }
+
+    /// Every trial's frames.
+    #[must_use]
+    pub fn frames(&self) -> PathBuf {
+        self.path.join("frames.parquet")
+    }
+
+    /// Every trial's pings.
+    #[must_use]
+    pub fn pings(&self) -> PathBuf {
+        self.path.join("pings.parquet")
+    }
+
+    /// A line for each trial and viewer.
+    #[must_use]
+    pub fn summary(&self) -> PathBuf {
+        self.path.join("summary.csv")
+    }
+
+    /// The folder of a trial; `id` is [`plan::Trial::id`](crate::plan::Trial::id).
+    #[must_use]
+    pub fn trial(&self, id: &str) -> TrialDir {
+        TrialDir { path: self.path.join(id) }
+    }
+}
+
+impl TrialDir {
+    /// A trial's folder, given as a path: what the process inside the sandbox is told.
+    #[must_use]
+    pub fn at(path: &Path) -> TrialDir {
+        TrialDir { path: path.to_owned() }
+    }
+
+    /// Makes the folder and those in it. Making it again is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::NotWritable`], [`StoreError::Full`], [`StoreError::Io`].
+    pub fn create(&self, owner: Owner) -> Result<(), StoreError> {
+        for folder in ["log", "births", "ping", "pcap", "dump"] {
+            make_folders(&self.path.join(folder), owner)?;
+        }
+        Ok(())
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The trial's plan, [`plan::Trial`](crate::plan::Trial) as JSON.
+    #[must_use]
+    pub fn plan(&self) -> PathBuf {
+        self.path.join("trial.json")
+    }
+
+    /// The topology that Mininet booted.
+    #[must_use]
+    pub fn topology(&self) -> PathBuf {
+        self.path.join("topology.py")
+    }
+
+    /// What was said to Mininet and what it answered.
+    #[must_use]
+    pub fn transcript(&self) -> PathBuf {
+        self.path.join("mininet.log")
+    }
+
+    /// What happened when, a JSON object a line.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events.jsonl")
+    }
+
+    /// The controller's event lines.
+    #[must_use]
+    pub fn controller_events(&self) -> PathBuf {
+        self.path.join("controller.jsonl")
+    }
+
+    /// Packets, drops and lateness of emulated links.
+    #[must_use]
+    pub fn emulator(&self) -> PathBuf {
+        self.path.join("emulator.json")
+    }
+
+    /// What an actor printed.
+    #[must_use]
+    pub fn log(&self, host: &str, actor: &str) -> PathBuf {
+        self.path.join("log").join(format!("{host}-{actor}.log"))
+    }
+
+    /// When each tag of a broadcaster's stream was born.
+    #[must_use]
+    pub fn births(&self, broadcaster: &str) -> PathBuf {
+        self.path.join("births").join(format!("{broadcaster}.csv"))
+    }
+
+    /// What `ping` printed.
+    #[must_use]
+    pub fn ping(&self, from: &str, to: &str) -> PathBuf {
+        self.path.join("ping").join(format!("{from}-{to}.txt"))
+    }
+
+    /// The packets seen at an interface, `hb-eth0`.
+    #[must_use]
+    pub fn pcap(&self, interface: &str) -> PathBuf {
+        self.path.join("pcap").join(format!("{interface}.pcap"))
+    }
+
+    /// The stream as a viewer's player got it from the CDN.
+    #[must_use]
+    pub fn cdn_dump(&self, viewer: &str) -> PathBuf {
+        self.path.join("dump").join(format!("{viewer}-cdn.flv"))
+    }
+
+    /// The stream as a viewer's player got it from its peer.
+    #[must_use]
+    pub fn peer_dump(&self, viewer: &str) -> PathBuf {
+        self.path.join("dump").join(format!("{viewer}-peer.flv"))
+    }
+
+    /// This trial's frames.
+    #[must_use]
+    pub fn frames(&self) -> PathBuf {
+        self.path.join("frames.parquet")
+    }
+
+    /// This trial's pings.
+    #[must_use]
+    pub fn pings(&self) -> PathBuf {
+        self.path.join("pings.parquet")
+    }
+
+    /// A line for each of this trial's viewers.
+    #[must_use]
+    pub fn summary(&self) -> PathBuf {
+        self.path.join("summary.csv")
+    }
+}
+
+/// The name, if it names one folder and nothing else.
+fn file_name(name: &str) -> Result<&str, StoreError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if begins_well && name.len() <= 200 && name.chars().all(plain) {
+        return Ok(name);
+    }
+    Err(StoreError::Name { name: name.to_owned() })
+}
+
+/// `mkdir -p`, and what was made becomes `owner`'s.
+fn make_folders(path: &Path, owner: Owner) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        make_folders(parent, owner)?;
+    }
+    match fs::create_dir(path) {
+        Ok(()) => owner.take(path),
+        // Another run made it in between; a file in the way is still an error.
+        Err(_) if path.is_dir() => Ok(()),
+        Err(source) => Err(StoreError::writing(path, source)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn moment() -> jiff::Timestamp {
+        "2026-11-22T23:17:00.987Z".parse().unwrap()
+    }
+
+    #[test]
+    fn runs_of_one_second_get_different_folders() {
+        let results = tempfile::tempdir().unwrap();
+        let names: Vec<String> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| RunDir::create(results.path(), "p2p", moment(), Owner::Process).unwrap().name())
+                })
+                .collect();
+            let mut names: Vec<String> = threads.into_iter().map(|t| t.join().unwrap()).collect();
+            names.sort();
+            names
+        });
+        assert_eq!(names, ["20261122T231700Z", "20261122T231700Z-2", "20261122T231700Z-3", "20261122T231700Z-4"]);
+        assert!(results.path().join("p2p/20261122T231700Z-4").is_dir());
+    }
+
+    #[test]
+    fn names_cannot_leave_the_results() {
+        let results = tempfile::tempdir().unwrap();
+        for name in ["", ".", "..", "../x", "a/b", "/etc", ".hidden", "-rf", "a b", "a\0b", "ü", &"x".repeat(201)] {
+            let told = RunDir::create(results.path(), name, moment(), Owner::Process).unwrap_err();
+            assert!(matches!(told, StoreError::Name { .. }), "{name:?}: {told:?}");
+        }
+        assert_eq!(fs::read_dir(results.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_an_error_and_stays() {
+        let results = tempfile::tempdir().unwrap();
+        fs::write(results.path().join("p2p"), "mine").unwrap();
+        let told = RunDir::create(results.path(), "p2p", moment(), Owner::Process).unwrap_err();
+        assert!(matches!(told, StoreError::Io { .. }), "{told:?}");
+        assert_eq!(fs::read(results.path().join("p2p")).unwrap(), b"mine");
+    }
+
+    #[test]
+    fn a_folder_without_a_manifest_is_no_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = RunDir::open(folder.path()).unwrap_err().to_string();
+        assert!(told.contains("manifest.json"), "{told}");
+        fs::write(folder.path().join("manifest.json"), "{}").unwrap();
+        RunDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn the_layout_is_the_one_drawn_in_the_docs() {
+        let run = RunDir { path: "r".into() };
+        let trial = run.trial("direct-1");
+        let listed = [
+            run.manifest(),
+            run.recipe(),
+            run.frames(),
+            run.pings(),
+            run.summary(),
+            trial.plan(),
+            trial.topology(),
+            trial.transcript(),
+            trial.events(),
+            trial.controller_events(),
+            trial.log("hb", "ffmpeg"),
+            trial.births("hb"),
+            trial.ping("hb", "hs"),
+            trial.pcap("hb-eth0"),
+            trial.cdn_dump("hv1"),
+            trial.peer_dump("hv1"),
+            trial.emulator(),
+        ];
+        let docs = include_str!("../../docs/architecture.md");
+        for path in listed {
+            let name = path.strip_prefix("r").unwrap().to_str().unwrap().replace("direct-1/", "");
+            let drawn = name
+                .replace("hb-ffmpeg", "<host>-<actor>")
+                .replace("hb-hs", "<from>-<to>")
+                .replace("hb-eth0", "<interface>")
+                .replace("hb.csv", "<broadcaster>.csv")
+                .replace("hv1", "<viewer>");
+            assert!(docs.contains(&drawn), "{drawn} is not in docs/architecture.md");
+        }
+        trial_folders_hold_what_is_named(&trial);
+    }
+
+    fn trial_folders_hold_what_is_named(named: &TrialDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let trial = TrialDir::at(&folder.path().join("direct-1"));
+        trial.create(Owner::Process).unwrap();
+        trial.create(Owner::Process).unwrap();
+        for path in
+            [named.log("h", "a"), named.births("h"), named.ping("h", "i"), named.pcap("h"), named.peer_dump("h")]
+        {
+            let inside = trial.path().join(path.strip_prefix(named.path()).unwrap());
+            fs::write(inside, "").unwrap();
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! `manifest.json`: what was run, how, on what machine, and how it went.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{RunDir, StoreError, write_atomic};
+use crate::plan::{Datapath, LinkKind, Plan, Scheme};
+
+/// The format that this livectl writes, and the latest that it reads. It goes up when a field changes its meaning or goes
+/// away; a field that is added gets a default instead, and readers ignore fields that they do not know.
+pub const FORMAT: u64 = 1;
+
+/// The record of a run, rewritten after every step ([`Manifest::save`]). Times are RFC 3339 in UTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`] of the livectl that wrote it.
+    pub format: u64,
+    /// Name of the run's folder.
+    pub run: String,
+    /// livectl itself.
+    pub livectl: Software,
+    /// The command line that began the run, program name first.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// The recipe as it was.
+    pub recipe: RecipeRecord,
+    /// What the recipe meant.
+    pub plan: Plan,
+    /// Seed that the trials' seeds come from.
+    pub seed: u64,
+    /// When the run began.
+    #[serde(with = "moment")]
+    pub started: Timestamp,
+    /// When it ended; `None` while it runs, or if it was killed.
+    #[serde(default, with = "optional_moment")]
+    pub ended: Option<Timestamp>,
+    /// What it ran on.
+    #[serde(default)]
+    pub machine: Machine,
+    /// Versions of the programs used: `ffmpeg` → `ffmpeg version 5.1.6-0+deb12u1`.
+    #[serde(default)]
+    pub tools: BTreeMap<String, String>,
+    /// What made the links; `None` until it is decided.
+    #[serde(default)]
+    pub link: Option<Choice<LinkKind>>,
+    /// What forwarded packets; `None` until it is decided.
+    #[serde(default)]
+    pub datapath: Option<Choice<Datapath>>,
+    /// The trials in the order of the plan.
+    pub trials: Vec<TrialRecord>,
+}
+
+/// A program and its source.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Software {
+    /// `0.1.0`.
+    pub version: String,
+    /// Git commit that it was built from, if known.
+    #[serde(default)]
+    pub commit: Option<String>,
+}
+
+/// The recipe as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecipeRecord {
+    /// Name of its folder under `results/`.
+    pub name: String,
+    /// The file.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// Its text.
+    pub text: String,
+}
+
+/// The machine of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Machine {
+    /// Processors that livectl may use.
+    pub cores: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// `uname -sr`: `Linux 6.1.0-28-amd64`.
+    pub kernel: String,
+    /// `PRETTY_NAME` of /etc/os-release.
+    pub os: String,
+}
+
+/// What was asked for, what it came to, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice<T> {
+    /// As in the recipe or on the command line; perhaps `auto`.
+    pub asked: T,
+    /// What was used.
+    pub used: T,
+    /// `the kernel has no netem`.
+    pub why: String,
+}
+
+/// How a trial stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "lowercase")]
+pub enum TrialState {
+    /// Its turn has not come.
+    #[default]
+    Planned,
+    /// It runs; or livectl was killed while it did.
+    Running,
+    /// It ran to its end. Its numbers hold unless [`TrialRecord::unfit`] says otherwise.
+    Done,
+    /// It was stopped before its end; what had been measured is kept.
+    Partial {
+        /// `interrupted by the user`.
+        why: String,
+    },
+    /// Something broke.
+    Failed {
+        /// What.
+        why: String,
+    },
+    /// A state that this livectl does not know, written by a later one.
+    #[serde(other)]
+    Unknown,
+}
+
+/// The record of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrialRecord {
+    /// [`plan::Trial::id`](crate::plan::Trial::id).
+    pub id: String,
+    /// How video was delivered.
+    pub scheme: Scheme,
+    /// From 1.
+    pub repetition: u32,
+    /// How it stands.
+    pub state: TrialState,
+    /// Why its delays cannot be taken for the network's: `CPU pressure 31 % (limit 10 %)`. Empty: they can.
+    #[serde(default)]
+    pub unfit: Vec<String>,
+    /// When its sandbox was started.
+    #[serde(default, with = "optional_moment")]
+    pub started: Option<Timestamp>,
+    /// When the host was proven to be as before.
+    #[serde(default, with = "optional_moment")]
+    pub ended: Option<Timestamp>,
+    /// The moment 0 of its timeline, in nanoseconds of CLOCK_REALTIME: the network had been measured and was ready.
+    #[serde(default)]
+    pub zero_ns: Option<i64>,
+    /// How long each phase took, in order.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
+    /// Every command run on its hosts.
+    #[serde(default)]
+    pub commands: Vec<CommandRecord>,
+    /// What the fitness watch saw, as it saw it.
+    #[serde(default)]
+    pub fitness: serde_json::Value,
+}
+
+/// A phase of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Phase {
+    /// `boot`, `measure`, `timeline`, `teardown`, `analysis`.
+    pub name: String,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// A command run for a trial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandRecord {
+    /// The host that it ran on; `None`: in the sandbox, on no host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// `broadcaster`, `nginx`, `tcpdump hb-eth0`.
+    pub actor: String,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Its exit code; `None` while it runs or if a signal ended it.
+    #[serde(default)]
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    #[serde(default)]
+    pub signal: Option<i32>,
+}
+
+impl Manifest {
+    /// The manifest of a run about to begin: every trial of the plan is planned.
+    #[must_use]
+    pub fn new(run: &RunDir, recipe: RecipeRecord, plan: Plan, seed: u64, livectl: Software, now: Timestamp) -> Self {
+        let trials = plan
+            .trials
+            .iter()
+            .map(|trial| TrialRecord {
+                id: trial.id.clone(),
+                scheme: trial.scheme,
+                repetition: trial.repetition,
+                state: TrialState::Planned,
+                unfit: Vec::new(),
+                started: None,
+                ended: None,
+                zero_ns: None,
+                phases: Vec::new(),
+                commands: Vec::new(),
+                fitness: serde_json::Value::Null,
+            })
+            .collect();
+        Manifest {
+            format: FORMAT,
+            run: run.name(),
+            livectl,
+            command: Vec::new(),
+            recipe,
+            plan,
+            seed,
+            started: now,
+            ended: None,
+            machine: Machine::default(),
+            tools: BTreeMap::new(),
+            link: None,
+            datapath: None,
+            trials,
+        }
+    }
+
+    /// The record of a trial.
+    #[must_use]
+    pub fn trial(&self, id: &str) -> Option<&TrialRecord> {
+        self.trials.iter().find(|t| t.id == id)
+    }
+
+    /// The record of a trial, to be changed.
+    pub fn trial_mut(&mut self, id: &str) -> Option<&mut TrialRecord> {
+        self.trials.iter_mut().find(|t| t.id == id)
+    }
+
+    /// Writes the manifest into the run's folder in place of the one before, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`write_atomic`].
+    pub fn save(&self, run: &RunDir) -> Result<(), StoreError> {
+        let path = run.manifest();
+        let mut text =
+            serde_json::to_vec_pretty(self).map_err(|source| StoreError::Manifest { path: path.clone(), source })?;
+        text.push(b'\n');
+        write_atomic(&path, &text)
+    }
+
+    /// Reads the manifest of a run, of this format or an older one.
+    ///
+    /// # Errors
+    /// [`StoreError::NotARun`] if there is none, [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Io`].
+    pub fn load(run: &RunDir) -> Result<Manifest, StoreError> {
+        let path = run.manifest();
+        match std::fs::read(&path) {
+            Ok(text) => Manifest::parse(&text, &path),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                Err(StoreError::NotARun { path: run.path().to_owned() })
+            }
+            Err(source) => Err(StoreError::Io { doing: "read", path, source }),
+        }
+    }
+
+    fn parse(text: &[u8], path: &Path) -> Result<Manifest, StoreError> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u64,
+        }
+        let damaged = |source| StoreError::Manifest { path: path.to_owned(), source };
+        // First the version alone, so that a later format is called that and not a missing field.
+        let Version { format } = serde_json::from_slice(text).map_err(damaged)?;
+        if format > FORMAT {
+            return Err(StoreError::Newer { path: path.to_owned(), found: format });
+        }
+        serde_json::from_slice(text).map_err(damaged)
+    }
+}
+
+impl TrialRecord {
+    /// What a reader of its numbers must be told; empty for a sound trial: `UNFIT: CPU pressure …`, `PARTIAL: …`.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        match &self.state {
+            TrialState::Done | TrialState::Planned => {}
+            TrialState::Running => warnings.push("PARTIAL: it never ended".to_owned()),
+            TrialState::Partial { why } => warnings.push(format!("PARTIAL: {why}")),
+            TrialState::Failed { why } => warnings.push(format!("FAILED: {why}")),
+            TrialState::Unknown => warnings.push("PARTIAL: its state is one of a later livectl".to_owned()),
+        }
+        if !self.unfit.is_empty() {
+            warnings.push(format!("UNFIT: {}", self.unfit.join("; ")));
+        }
+        warnings
+    }
+
+    /// Whether it was stopped or broke before its end.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        !matches!(self.state, TrialState::Done | TrialState::Planned)
+    }
+}
+
+/// RFC 3339.
+mod moment {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(moment: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(moment)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// RFC 3339, or null.
+mod optional_moment {
+    use super::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(moment: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+        match moment {
+            Some(moment) => to.collect_str(moment),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+        let text = Option::<String>::deserialize(from)?;
+        text.map(|t| t.parse().map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::store::Owner;
+
+    /// A manifest as the first format has it, with nothing but what every version writes. Never change this text.
+    const OLDEST: &str = r#"{
+        "format": 1, "run": "20261122T231700Z", "livectl": {"version": "0.1.0"},
+        "recipe": {"name": "p2p", "text": "video: {}\n"},
+        "plan": {"recipe": "p2p", "description": "", "trials": []}, "seed": 7,
+        "started": "2026-11-22T23:17:00Z",
+        "trials": [{"id": "direct-1", "scheme": "direct", "repetition": 1, "state": {"is": "done"}}]
+    }"#;
+
+    fn started() -> Timestamp {
+        "2026-11-22T23:17:00Z".parse().unwrap()
+    }
+
+    fn run() -> (tempfile::TempDir, RunDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(folder.path(), "p2p", started(), Owner::Process).unwrap();
+        (folder, run)
+    }
+
+    fn full(run: &RunDir) -> Manifest {
+        let recipe =
+            RecipeRecord { name: "p2p".into(), path: Some("recipes/p2p.yaml".into()), text: "a: ü\n".into() };
+        let plan = Plan { recipe: "p2p".into(), description: "d".into(), trials: Vec::new() };
+        let livectl = Software { version: "0.1.0".into(), commit: Some("abc".into()) };
+        let mut manifest = Manifest::new(run, recipe, plan, 7, livectl, started());
+        manifest.ended = Some("2026-11-22T23:19:00.5Z".parse().unwrap());
+        manifest.machine =
+            Machine { cores: 2, memory_bytes: 1 << 34, kernel: "Linux 6.1".into(), os: "Debian".into() };
+        manifest.tools.insert("ffmpeg".into(), "5.1".into());
+        manifest.link =
+            Some(Choice { asked: LinkKind::Auto, used: LinkKind::Emulated, why: "the kernel has no netem".into() });
+        manifest.datapath = Some(Choice { asked: Datapath::User, used: Datapath::User, why: "asked for".into() });
+        manifest.trials.push(TrialRecord {
+            id: "direct-1".into(),
+            scheme: Scheme::Direct,
+            repetition: 1,
+            state: TrialState::Failed { why: "nginx died".into() },
+            unfit: vec!["CPU pressure 31 %".into()],
+            started: Some(started()),
+            ended: None,
+            zero_ns: Some(1_795_389_420_000_000_001),
+            phases: vec![Phase { name: "boot".into(), seconds: 3.25 }],
+            commands: vec![CommandRecord {
+                host: Some("hs".into()),
+                actor: "nginx".into(),
+                argv: vec!["nginx".into(), "-c".into(), "a b".into()],
+                exit_code: Some(1),
+                signal: None,
+            }],
+            fitness: serde_json::json!({"cpu": 0.31, "late": [1, 2]}),
+        });
+        manifest
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let (_folder, run) = run();
+        let manifest = full(&run);
+        manifest.save(&run).unwrap();
+        assert_eq!(Manifest::load(&run).unwrap(), manifest);
+        assert_eq!(manifest.run, "20261122T231700Z");
+    }
+
+    #[test]
+    fn the_oldest_manifest_stays_readable() {
+        let manifest = Manifest::parse(OLDEST.as_bytes(), Path::new("m")).unwrap();
+        assert_eq!(manifest.trials[0].state, TrialState::Done);
+        assert_eq!(manifest.trial("direct-1").unwrap().warnings(), Vec::<String>::new());
+        assert_eq!((manifest.ended, manifest.link, manifest.trials[0].zero_ns), (None, None, None));
+    }
+
+    #[test]
+    fn what_later_versions_add_is_ignored() {
+        let later = OLDEST
+            .replacen("{\n", r#"{ "weather": {"rain": true},"#, 1)
+            .replace(r#"{"is": "done"}"#, r#"{"is": "paused", "until": "noon"}"#);
+        let manifest = Manifest::parse(later.as_bytes(), Path::new("m")).unwrap();
+        assert_eq!(manifest.trials[0].state, TrialState::Unknown);
+        assert!(manifest.trials[0].is_partial());
+    }
+
+    #[test]
+    fn a_later_format_is_named_even_if_nothing_else_fits() {
+        let told =
+            Manifest::parse(br#"{"format": 2, "everything": "else"}"#, Path::new("x/manifest.json")).unwrap_err();
+        assert!(matches!(told, StoreError::Newer { found: 2, .. }));
+        assert!(told.to_string().contains("x/manifest.json") && told.to_string().contains("format 2"), "{told}");
+    }
+
+    #[test]
+    fn damage_is_named_with_its_place() {
+        for text in ["", "{", "[]", r#"{"format": "one"}"#, r#"{"format": 1}"#, &OLDEST[..OLDEST.len() - 9]] {
+            let told = Manifest::parse(text.as_bytes(), Path::new("x/manifest.json")).unwrap_err();
+            assert!(matches!(told, StoreError::Manifest { .. }), "{text}");
+            assert!(told.to_string().contains("line"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_save_that_fails_leaves_the_manifest_before() {
+        let (_folder, run) = run();
+        let mut manifest = full(&run);
+        manifest.save(&run).unwrap();
+        manifest.trials[0].state = TrialState::Done;
+        let before = std::fs::read(run.manifest()).unwrap();
+        let failed = crate::store::write_atomic_with(&run.manifest(), |file| {
+            use std::io::Write;
+            file.write_all(&serde_json::to_vec(&manifest).unwrap()[..20])?;
+            Err(std::io::Error::from_raw_os_error(nix::libc::EIO))
+        });
+        assert!(matches!(failed, Err(StoreError::Io { .. })), "{failed:?}");
+        assert_eq!(std::fs::read(run.manifest()).unwrap(), before);
+        assert!(matches!(Manifest::load(&run).unwrap().trials[0].state, TrialState::Failed { .. }));
+    }
+
+    #[test]
+    fn readers_see_the_old_or_the_new_manifest_and_nothing_between() {
+        let (_folder, run) = run();
+        let mut manifest = full(&run);
+        manifest.save(&run).unwrap();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                for round in 0..50 {
+                    manifest.recipe.text = "x".repeat(round * 1000);
+                    manifest.save(&run).unwrap();
+                }
+            });
+            while !writer.is_finished() {
+                Manifest::load(&run).unwrap();
+            }
+        });
+    }
+
+    #[test]
+    fn warnings_say_unfit_and_partial_together() {
+        let (_folder, run) = run();
+        let trial = &mut full(&run).trials[0].clone();
+        assert_eq!(trial.warnings(), ["FAILED: nginx died", "UNFIT: CPU pressure 31 %"]);
+        trial.state = TrialState::Partial { why: "interrupted".into() };
+        assert_eq!(trial.warnings()[0], "PARTIAL: interrupted");
+        assert!(trial.is_partial());
+    }
+}
