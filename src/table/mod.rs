@@ -1,1 +1,75 @@
-//! table: to be written.
+//! Frames and pings as tables: the only room that knows polars.
+//!
+//! A trial's rows are written beside its captures; the run's own tables are made from those of its trials, anew
+//! after each trial ([`gather`]). So a trial that fails later takes nothing away from those before it.
+//!
+//! # Columns
+//! A name ends in its unit: `_ns` nanoseconds (of CLOCK_REALTIME for moments), `_ms` milliseconds, `_s` seconds on the
+//! trial's timeline, `_bytes`. What does not exist is null, never 0 and never NaN: the delay of a frame that did not arrive,
+//! the round trip of a ping without an answer. The row types say what each column is; their field names are the columns'.
+//!
+//! # Quantiles
+//! p50, p95, p99 are [`quantile`]s of the frames that arrived.
+
+mod files;
+mod ping_delay;
+mod rows;
+mod summary;
+mod text;
+
+use std::path::PathBuf;
+
+pub use files::{
+    gather, read_frames, read_pings, read_summary, write_frames, write_pings, write_summary, write_trial,
+};
+pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
+pub use rows::{FrameRow, PingRow, SummaryRow, Via};
+pub use summary::{LATE_BUFFER_MS, ViewerFacts, mark_late, quantile, summarise};
+pub use text::summary_text;
+
+use crate::store::StoreError;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+/// Why a table could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// The file cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file cannot be read.
+    #[error("cannot read the table {}: {source}", path.display())]
+    Read {
+        /// The table.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is cut off, damaged or no table at all.
+    #[error("cannot understand the table {}: {why}. It is cut off, damaged or something else", path.display())]
+    Damaged {
+        /// The table.
+        path: PathBuf,
+        /// What polars said.
+        why: String,
+    },
+    /// A column is missing, holds something else than it should, or nothing where something must be.
+    #[error("the table {} is not one of livectl's: column {column}: {why}", path.display())]
+    Column {
+        /// The table.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The rows cannot be made into a table.
+    #[error("cannot make the table {}: {why}", path.display())]
+    Make {
+        /// The table.
+        path: PathBuf,
+        /// What polars said.
+        why: String,
+    },
+}

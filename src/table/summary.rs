@@ -1,0 +1,174 @@
+//! A viewer's frames in a few numbers.
+
+use super::rows::{FrameRow, SummaryRow, Via};
+use crate::store::TrialRecord;
+
+/// Playout buffer of the player that [`mark_late`] imagines, in milliseconds.
+pub const LATE_BUFFER_MS: f64 = 1000.0;
+
+/// What is known of a viewer besides its frames.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ViewerFacts {
+    /// The stream it watched: its broadcaster's name.
+    pub stream: String,
+    /// Its name.
+    pub viewer: String,
+    /// When its player was started, in nanoseconds of CLOCK_REALTIME.
+    pub started_ns: Option<i64>,
+    /// Bytes that the CDN delivered to it.
+    pub cdn_bytes: Option<u64>,
+    /// Bytes that peers delivered to it.
+    pub peer_bytes: Option<u64>,
+}
+
+/// The `p`-quantile, 0 ≤ p ≤ 1, with linear interpolation between order statistics: Hyndman and Fan's definition 7
+/// (*Sample Quantiles in Statistical Packages*, The American Statistician 50(4), 1996), which is the default of numpy, pandas and R.
+/// With n values in ascending order x(0) … x(n−1) and h = (n − 1)·p it is x(⌊h⌋) + (h − ⌊h⌋)·(x(⌈h⌉) − x(⌊h⌋)). `None` for no values.
+#[must_use]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+pub fn quantile(ascending: &[f64], p: f64) -> Option<f64> {
+    let last = ascending.len().checked_sub(1)?;
+    let h = last as f64 * p.clamp(0.0, 1.0);
+    let below = h.floor() as usize;
+    let above = (below + 1).min(last);
+    Some(ascending[below] + (h - h.floor()) * (ascending[above] - ascending[below]))
+}
+
+/// Marks the late frames: those that arrive after the moment at which a player shows them that began to play
+/// [`LATE_BUFFER_MS`] after the arrival of its first keyframe and never stops. With the first keyframe's arrival a and time stamp s, a frame of time
+/// stamp t is shown at a + (t − s) + buffer. Missing frames are not late; neither are those before the first keyframe.
+pub fn mark_late(rows: &mut [FrameRow]) {
+    let firsts: Vec<_> = viewers(rows)
+        .into_iter()
+        .filter_map(|viewer| {
+            let first = first_keyframe(rows.iter().filter(|r| key(r) == viewer.as_key()))?;
+            Some((viewer, first.arrival_ns?, first.timestamp_ms))
+        })
+        .collect();
+    for row in rows {
+        let start = firsts.iter().find(|(viewer, ..)| viewer.as_key() == key(row));
+        let Some((&(_, arrival, timestamp), row_arrival)) = start.zip(row.arrival_ns) else {
+            row.late = false;
+            continue;
+        };
+        let shown_ms = f64::from(row.timestamp_ms) - f64::from(timestamp) + LATE_BUFFER_MS;
+        row.late = row.timestamp_ms >= timestamp && milliseconds(row_arrival - arrival) > shown_ms;
+    }
+}
+
+/// One row for each viewer of a trial. `viewers` names them all, so that one who saw nothing has a row too. `frames` are the
+/// trial's, already marked by [`mark_late`].
+#[must_use]
+pub fn summarise(record: &TrialRecord, viewers: &[ViewerFacts], frames: &[FrameRow]) -> Vec<SummaryRow> {
+    let mine = |facts: &ViewerFacts| -> Vec<&FrameRow> {
+        let same = |r: &&FrameRow| r.trial == record.id && r.stream == facts.stream && r.viewer == facts.viewer;
+        frames.iter().filter(same).collect()
+    };
+    viewers.iter().map(|facts| summary_row(record, facts, &mine(facts))).collect()
+}
+
+fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) -> SummaryRow {
+    let arrived = || frames.iter().filter(|r| r.arrival_ns.is_some());
+    let delays = ascending(arrived().filter_map(|r| r.delay_ms));
+    let floors = ascending(arrived().filter_map(|r| r.floor_ms));
+    let excesses = ascending(arrived().filter_map(|r| r.excess_ms));
+    let at = |sorted: &[f64], p| quantile(sorted, p).map(to_microseconds);
+    SummaryRow {
+        trial: record.id.clone(),
+        scheme: record.scheme,
+        repetition: record.repetition,
+        stream: facts.stream.clone(),
+        viewer: facts.viewer.clone(),
+        frames: count(frames.iter()),
+        missing: count(frames.iter().filter(|r| r.arrival_ns.is_none())),
+        duplicate: frames.iter().map(|r| r.copies.saturating_sub(1)).sum(),
+        late: count(frames.iter().filter(|r| r.late)),
+        startup_delay_ms: startup_delay_ms(facts, frames).map(to_microseconds),
+        delay_p50_ms: at(&delays, 0.5),
+        delay_p95_ms: at(&delays, 0.95),
+        delay_p99_ms: at(&delays, 0.99),
+        delay_max_ms: at(&delays, 1.0),
+        floor_p50_ms: at(&floors, 0.5),
+        excess_p50_ms: at(&excesses, 0.5),
+        excess_p95_ms: at(&excesses, 0.95),
+        excess_max_ms: at(&excesses, 1.0),
+        cdn_bytes: facts.cdn_bytes,
+        peer_bytes: facts.peer_bytes,
+        peer_offload: peer_offload(facts),
+        handover_gap_ms: handover_gap_ms(frames).map(to_microseconds),
+        partial: record.is_partial(),
+        fit: record.unfit.is_empty(),
+        note: record.warnings().join("; "),
+    }
+}
+
+/// A viewer that waits for a broadcaster who is not there yet does not wait for the network.
+fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {
+    let stream_began = frames.iter().map(|r| r.birth_ns).min()?;
+    let first = first_keyframe(frames.iter().copied())?.arrival_ns?;
+    Some(milliseconds(first - facts.started_ns?.max(stream_began)))
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn peer_offload(facts: &ViewerFacts) -> Option<f64> {
+    let (cdn, peer) = (facts.cdn_bytes?, facts.peer_bytes?);
+    let all = cdn.checked_add(peer).filter(|all| *all > 0)?;
+    Some((peer as f64 / all as f64 * 1e6).round() / 1e6)
+}
+
+fn handover_gap_ms(frames: &[&FrameRow]) -> Option<f64> {
+    let mut arrivals: Vec<(i64, Via)> = frames.iter().filter_map(|r| r.arrival_ns.zip(r.via)).collect();
+    arrivals.sort_by_key(|(arrival, _)| *arrival);
+    let handovers = arrivals.windows(2).filter(|pair| pair[0].1 == Via::Cdn && pair[1].1 == Via::Peer);
+    handovers.map(|pair| milliseconds(pair[1].0 - pair[0].0)).max_by(f64::total_cmp)
+}
+
+/// The first keyframe to arrive; with none, the first frame.
+fn first_keyframe<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<&'a FrameRow> {
+    frames.filter(|r| r.arrival_ns.is_some()).min_by_key(|r| (!r.keyframe, r.arrival_ns))
+}
+
+struct Viewer {
+    trial: String,
+    stream: String,
+    viewer: String,
+}
+
+impl Viewer {
+    fn as_key(&self) -> (&str, &str, &str) {
+        (&self.trial, &self.stream, &self.viewer)
+    }
+}
+
+fn key(row: &FrameRow) -> (&str, &str, &str) {
+    (&row.trial, &row.stream, &row.viewer)
+}
+
+fn viewers(rows: &[FrameRow]) -> Vec<Viewer> {
+    let mut keys: Vec<_> = rows.iter().map(key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.into_iter()
+        .map(|(trial, stream, viewer)| Viewer { trial: trial.into(), stream: stream.into(), viewer: viewer.into() })
+        .collect()
+}
+
+fn ascending(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+    u32::try_from(items.count()).unwrap_or(u32::MAX)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn milliseconds(ns: i64) -> f64 {
+    ns as f64 / 1e6
+}
+
+/// The summary is for reading: its milliseconds end at the microsecond. The frames keep every digit.
+fn to_microseconds(ms: f64) -> f64 {
+    (ms * 1e3).round() / 1e3
+}

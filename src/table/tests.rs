@@ -1,0 +1,388 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::*;
+use crate::plan::{
+    Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
+};
+use crate::store::{Owner, RunDir, TrialRecord, TrialState};
+use crate::trace::ping;
+
+/// Born at 40 ms steps from 1000 ms on; a keyframe every tenth.
+pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>, via: Via) -> FrameRow {
+    let birth_ns = 1_795_389_420_000_000_000 + 1_000_000_000 + i64::from(index) * 40_000_000;
+    #[allow(clippy::cast_possible_truncation)]
+    let arrival_ns = delay_ms.map(|ms| birth_ns + (ms * 1e6).round() as i64);
+    FrameRow {
+        trial: trial.into(),
+        scheme: if trial.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
+        repetition: 1,
+        stream: "hb".into(),
+        viewer: viewer.into(),
+        index,
+        timestamp_ms: index * 40,
+        size_bytes: 10_000 + index,
+        keyframe: index % 10 == 0,
+        id: format!("{index:032x}"),
+        birth_ns,
+        arrival_ns,
+        via: arrival_ns.map(|_| via),
+        copies: u32::from(arrival_ns.is_some()),
+        delay_ms,
+        floor_ms: Some(230.0),
+        excess_ms: delay_ms.map(|d| d - 230.0),
+        time_s: 1.0 + f64::from(index) * 0.04,
+        late: false,
+    }
+}
+
+pub(crate) fn record(id: &str) -> TrialRecord {
+    TrialRecord {
+        id: id.into(),
+        scheme: if id.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
+        repetition: 1,
+        state: TrialState::Done,
+        unfit: Vec::new(),
+        started: None,
+        ended: None,
+        zero_ns: Some(1_795_389_420_000_000_000),
+        phases: Vec::new(),
+        commands: Vec::new(),
+        fitness: serde_json::Value::Null,
+    }
+}
+
+pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
+    let host = |name: &str, role| Host { name: name.into(), role, interfaces: Vec::new() };
+    let mut hosts = vec![host("hb", Role::Broadcaster), host("hs", Role::Cdn)];
+    hosts.extend(viewers.iter().map(|v| host(v, Role::Viewer)));
+    Trial {
+        id: id.into(),
+        scheme: if id.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
+        repetition: 1,
+        seed: 1,
+        network: Network { switches: Vec::new(), hosts, links: Vec::new() },
+        video: Video {
+            source: VideoSource::Generated { pattern: "testsrc2".into(), width: 320, height: 240 },
+            fps: 30,
+            frames: 600,
+            codec: Codec::Flv1,
+            bitrate: 2_500_000,
+            keyframe_interval: 30,
+            audio: false,
+        },
+        streams: vec![Stream {
+            name: "hb".into(),
+            broadcaster: "hb".into(),
+            viewers: viewers.iter().map(|v| (*v).into()).collect(),
+        }],
+        timeline: Timeline {
+            broadcast_at: Duration::from_secs(15),
+            view_at: Duration::from_secs(15),
+            end: Duration::from_secs(60),
+            drain: Duration::from_secs(10),
+        },
+        pings: Vec::new(),
+        captures: Vec::new(),
+        links: LinkKind::Emulated,
+        datapath: Datapath::User,
+        congestion_control: "cubic".into(),
+    }
+}
+
+pub(crate) fn ping_row(trial: &str, from: &str, to: &str, seq: u32, rtt_ms: Option<f64>) -> PingRow {
+    PingRow {
+        trial: trial.into(),
+        scheme: if trial.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
+        repetition: 1,
+        from: from.into(),
+        to: to.into(),
+        seq,
+        sent_ns: rtt_ms.map(|_| 1_795_389_420_000_000_000 + i64::from(seq) * 1_000_000_000),
+        time_s: f64::from(seq),
+        rtt_ms,
+        duplicate: false,
+    }
+}
+
+fn facts(viewer: &str) -> ViewerFacts {
+    ViewerFacts { stream: "hb".into(), viewer: viewer.into(), ..ViewerFacts::default() }
+}
+
+#[test]
+fn quantiles_are_those_of_definition_7() {
+    // numpy.quantile([1, 2, 4, 8, 16], p), whose default is this definition.
+    let values = [1.0, 2.0, 4.0, 8.0, 16.0];
+    for (p, expected) in [(0.0, 1.0), (0.25, 2.0), (0.5, 4.0), (0.6, 5.6), (0.95, 14.4), (0.99, 15.68), (1.0, 16.0)] {
+        let got = quantile(&values, p).unwrap();
+        assert!((got - expected).abs() < 1e-12, "{p}: {got}");
+    }
+    // R's quantile(c(10, 20), 0.9), type 7.
+    assert_eq!(quantile(&[10.0, 20.0], 0.9), Some(19.0));
+    assert_eq!(quantile(&[7.0], 0.95), Some(7.0));
+    assert_eq!(quantile(&[], 0.5), None);
+}
+
+#[test]
+fn frames_survive_the_round_trip_with_nulls_as_nulls() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("frames.parquet");
+    let mut rows: Vec<_> =
+        (0..1000).map(|i| frame("direct-1", "hv1", i, Some(f64::from(i) / 3.0), Via::Cdn)).collect();
+    rows.push(frame("bypass-1", "hv2", 0, None, Via::Peer));
+    rows.push(FrameRow {
+        floor_ms: None,
+        excess_ms: None,
+        late: true,
+        ..frame("bypass-1", "7", 1, Some(0.0), Via::Peer)
+    });
+    write_frames(&path, &rows).unwrap();
+    assert_eq!(read_frames(&path).unwrap(), rows);
+    write_frames(&path, &[]).unwrap();
+    assert_eq!(read_frames(&path).unwrap(), []);
+}
+
+#[test]
+fn pings_survive_the_round_trip() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pings.parquet");
+    let mut rows: Vec<_> = (1..60).map(|seq| ping_row("direct-1", "hb", "hs", seq, Some(812.345_678))).collect();
+    rows[5] = ping_row("direct-1", "hb", "hs", 6, None);
+    rows[7].duplicate = true;
+    write_pings(&path, &rows).unwrap();
+    assert_eq!(read_pings(&path).unwrap(), rows);
+}
+
+#[test]
+fn summaries_survive_the_round_trip_whatever_the_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("summary.csv");
+    let mut sound = record("direct-1");
+    let frames: Vec<_> = (0..10).map(|i| frame("direct-1", "007", i, Some(300.0 + f64::from(i)), Via::Cdn)).collect();
+    let mut rows = summarise(&sound, &[facts("007")], &frames);
+    sound.unfit = vec!["a \"quoted\", reason".into(), "and\nmore; ünd mehr".into()];
+    rows.extend(summarise(&sound, &[facts("true")], &[]));
+    write_summary(&path, &rows).unwrap();
+    assert_eq!(read_summary(&path).unwrap(), rows);
+    let text = fs::read_to_string(&path).unwrap();
+    let header = text.lines().next().unwrap();
+    assert!(header.starts_with("trial,scheme,repetition,stream,viewer,frames,missing,"), "{header}");
+    // One line alone, all of whose numbers are missing.
+    write_summary(&path, &rows[1..]).unwrap();
+    assert_eq!(read_summary(&path).unwrap(), rows[1..]);
+}
+
+#[test]
+fn tables_cut_off_or_damaged_are_errors_that_name_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("frames.parquet");
+    let rows: Vec<_> = (0..50).map(|i| frame("direct-1", "hv1", i, Some(300.0), Via::Cdn)).collect();
+    write_frames(&path, &rows).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for end in (0..whole.len()).step_by(37) {
+        fs::write(&path, &whole[..end]).unwrap();
+        let told = read_frames(&path).unwrap_err();
+        assert!(matches!(told, TableError::Damaged { .. }), "cut at {end}: {told:?}");
+        assert!(told.to_string().contains("frames.parquet"), "{told}");
+    }
+    // A flipped bit may go unnoticed; it must not take the program down.
+    for at in (0..whole.len()).step_by(11) {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x10;
+        fs::write(&path, &flipped).unwrap();
+        let _ = read_frames(&path);
+    }
+    assert!(matches!(read_frames(&folder.path().join("none")), Err(TableError::Read { .. })));
+}
+
+#[test]
+fn a_missing_or_null_column_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pings.parquet");
+    write_pings(&path, &[ping_row("direct-1", "hb", "hs", 1, Some(1.0))]).unwrap();
+    let told = read_frames(&path).unwrap_err();
+    assert!(matches!(&told, TableError::Column { column, .. } if column == "stream"), "{told:?}");
+    let csv = folder.path().join("summary.csv");
+    fs::write(&csv, "trial,scheme,repetition\nx,teleport,1\n").unwrap();
+    let told = read_summary(&csv).unwrap_err().to_string();
+    assert!(told.contains("teleport"), "{told}");
+}
+
+#[test]
+fn the_run_keeps_earlier_trials_when_a_later_one_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(folder.path(), "p2p", "2026-11-22T23:17:00Z".parse().unwrap(), Owner::Process).unwrap();
+    let ids = ["direct-1", "bypass-1"];
+    for (done, id) in ids.iter().enumerate() {
+        run.trial(id).create(Owner::Process).unwrap();
+        let frames = [frame(id, "hv1", 0, Some(300.0), Via::Cdn)];
+        let pings = [ping_row(id, "hb", "hs", 1, Some(800.0))];
+        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1")], &frames)).unwrap();
+        let summary = gather(&run, ids).unwrap();
+        assert_eq!(summary.iter().map(|r| r.trial.as_str()).collect::<Vec<_>>(), ids[..=done]);
+        assert_eq!(read_frames(&run.frames()).unwrap().len(), done + 1);
+        assert_eq!(read_pings(&run.pings()).unwrap().len(), done + 1);
+    }
+    let before = fs::read(run.frames()).unwrap();
+    fs::write(run.trial("bypass-1").frames(), "rubbish").unwrap();
+    assert!(gather(&run, ids).unwrap_err().to_string().contains("bypass-1/frames.parquet"));
+    assert_eq!(fs::read(run.frames()).unwrap(), before);
+}
+
+#[test]
+fn a_viewer_in_numbers() {
+    // 21 frames: the first ten by the CDN, the rest by a peer; one missing, one twice.
+    let mut frames: Vec<_> = (0..21)
+        .map(|i| {
+            let (delay, via) = if i < 10 { (1000.0, Via::Cdn) } else { (240.0 + f64::from(i), Via::Peer) };
+            frame("bypass-1", "hv1", i, (i != 15).then_some(delay), via)
+        })
+        .collect();
+    frames[9].copies = 2;
+    let viewer = ViewerFacts {
+        started_ns: Some(frames[0].birth_ns - 5_000_000_000),
+        cdn_bytes: Some(300),
+        peer_bytes: Some(900),
+        ..facts("hv1")
+    };
+    let row = &summarise(&record("bypass-1"), &[viewer.clone()], &frames)[0];
+    assert_eq!((row.frames, row.missing, row.duplicate, row.late), (21, 1, 1, 0));
+    // The player was there before the stream: it waits for the first frame's way only. Frame 10, a keyframe too, was
+    // born 400 ms after frame 0 and came after 250 ms: before frame 0.
+    assert_eq!(row.startup_delay_ms, Some(650.0));
+    assert_eq!(row.peer_offload, Some(0.75));
+    // 10 delays of 1000 and 10 of 250 … 260 without 255: the median lies between 260 and 1000.
+    assert_eq!(row.delay_p50_ms, Some(630.0));
+    assert_eq!((row.delay_p95_ms, row.delay_max_ms), (Some(1000.0), Some(1000.0)));
+    assert_eq!((row.floor_p50_ms, row.excess_max_ms), (Some(230.0), Some(770.0)));
+    assert!(row.fit && !row.partial && row.note.is_empty());
+    let late_start = ViewerFacts { started_ns: Some(frames[0].birth_ns + 600_000_000), ..viewer };
+    assert_eq!(summarise(&record("bypass-1"), &[late_start], &frames)[0].startup_delay_ms, Some(50.0));
+}
+
+#[test]
+fn a_viewer_who_saw_nothing_has_nulls_and_not_zeros() {
+    let frames: Vec<_> = (0..3).map(|i| frame("direct-1", "hv1", i, None, Via::Cdn)).collect();
+    let row = &summarise(&record("direct-1"), &[facts("hv1")], &frames)[0];
+    assert_eq!((row.frames, row.missing), (3, 3));
+    assert_eq!((row.delay_p50_ms, row.delay_max_ms, row.startup_delay_ms), (None, None, None));
+    assert_eq!(
+        (row.floor_p50_ms, row.excess_p50_ms, row.handover_gap_ms, row.peer_offload),
+        (None, None, None, None)
+    );
+}
+
+#[test]
+fn the_handover_gap_is_the_pause_when_the_source_changes() {
+    // Frame 4 arrives at 160 + 300, frame 5 from the peer at 200 + 350.
+    let frames: Vec<_> = (0..10)
+        .map(|i| match i {
+            0..5 => frame("bypass-1", "hv1", i, Some(300.0), Via::Cdn),
+            _ => frame("bypass-1", "hv1", i, Some(350.0), Via::Peer),
+        })
+        .collect();
+    assert_eq!(summarise(&record("bypass-1"), &[facts("hv1")], &frames)[0].handover_gap_ms, Some(90.0));
+}
+
+#[test]
+fn late_is_later_than_a_player_with_a_buffer_shows_it() {
+    let mut frames: Vec<_> = (0..5).map(|i| frame("direct-1", "hv1", i, Some(300.0), Via::Cdn)).collect();
+    frames[2] = frame("direct-1", "hv1", 2, Some(300.0 + LATE_BUFFER_MS), Via::Cdn);
+    frames[3] = frame("direct-1", "hv1", 3, Some(300.001 + LATE_BUFFER_MS), Via::Cdn);
+    frames[4] = frame("direct-1", "hv1", 4, None, Via::Cdn);
+    // Another viewer's player has its own clock.
+    frames.push(frame("direct-1", "hv2", 0, Some(2000.0), Via::Cdn));
+    mark_late(&mut frames);
+    assert_eq!(frames.iter().map(|r| r.late).collect::<Vec<_>>(), [false, false, false, true, false, false]);
+    assert_eq!(summarise(&record("direct-1"), &[facts("hv1")], &frames)[0].late, 1);
+}
+
+fn train(count: u32) -> PingTrain {
+    PingTrain {
+        from: "hb".into(),
+        to: "hs".into(),
+        address: Ipv4Addr::new(10, 0, 0, 2),
+        start: Duration::from_secs(2),
+        interval: Duration::from_millis(500),
+        count,
+    }
+}
+
+#[test]
+fn pings_get_their_moment_from_the_stamp_or_the_plan() {
+    let log = ping::parse(
+        "[1795389423.500000] 64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=500 ms\n\
+         64 bytes from 10.0.0.2: icmp_seq=3 ttl=64 time=0.5 ms\n",
+    );
+    let rows = ping_rows(&trial("direct-1", &["hv1"]), &train(60), Some(1_795_389_420_000_000_000), &log);
+    let seen: Vec<_> = rows.iter().map(|r| (r.seq, r.time_s, r.rtt_ms)).collect();
+    assert_eq!(seen, [(1, 3.0, Some(500.0)), (2, 2.5, None), (3, 3.0, Some(0.5))]);
+}
+
+#[test]
+fn unanswered_pings_have_rows_but_not_without_end() {
+    let lost = "--- 10.0.0.2 ping statistics ---\n5 packets transmitted, 0 received, 100% packet loss, time 4000ms\n";
+    let rows = ping_rows(&trial("direct-1", &["hv1"]), &train(60), None, &ping::parse(lost));
+    assert_eq!(rows.iter().map(|r| r.rtt_ms).collect::<Vec<_>>(), [None; 5]);
+    let absurd = lost.replace("5 packets", "4000000000 packets");
+    assert_eq!(ping_rows(&trial("direct-1", &["hv1"]), &train(60), None, &ping::parse(&absurd)).len(), 60);
+}
+
+#[test]
+fn direct_adds_two_halves_and_bypass_has_one() {
+    let series = |id: &str| {
+        let mut pings = Vec::new();
+        for seq in 1..=3 {
+            pings.push(ping_row(id, "hb", "hs", seq, Some(800.0)));
+            pings.push(ping_row(id, "hs", "hv1", seq, Some(820.0)));
+            pings.push(ping_row(id, "hb", "hv1", seq, Some(400.0)));
+        }
+        ping_delays(&trial(id, &["hv1"]), &pings)
+    };
+    let direct = series("direct-1");
+    assert_eq!(
+        direct.iter().map(|d| (d.time_s, d.delay_ms)).collect::<Vec<_>>(),
+        [(1.0, Some(810.0)), (2.0, Some(810.0)), (3.0, Some(810.0))]
+    );
+    let bypass = series("bypass-1");
+    assert!(bypass.iter().all(|d| d.delay_ms == Some(200.0) && d.viewer == "hv1"));
+    assert_eq!(bypass.len(), 3);
+}
+
+#[test]
+fn a_viewer_without_pings_from_its_broadcaster_is_measured_by_way_of_the_cdn() {
+    let pings = [ping_row("bypass-1", "hb", "hs", 1, Some(10.0)), ping_row("bypass-1", "hs", "hv2", 1, Some(20.0))];
+    let delays = ping_delays(&trial("bypass-1", &["hv1", "hv2"]), &pings);
+    assert_eq!(delays.iter().map(|d| (d.viewer.as_str(), d.delay_ms)).collect::<Vec<_>>(), [("hv2", Some(15.0))]);
+}
+
+#[test]
+fn pairs_are_of_the_same_moment_and_losses_make_holes() {
+    let at = |time_s, rtt_ms| PingRow { time_s, ..ping_row("direct-1", "a", "b", 1, rtt_ms) };
+    let first = [at(1.0, Some(100.0)), at(2.0, Some(100.0)), at(3.0, None), at(4.0, Some(100.0))];
+    let second = [at(1.3, Some(10.0)), at(1.9, Some(20.0)), at(3.0, Some(30.0)), at(4.6, Some(40.0))];
+    assert_eq!(half_sum(&first, &second), [(1.0, Some(55.0)), (2.0, Some(60.0)), (3.0, None)]);
+    let again = PingRow { duplicate: true, ..at(1.0, Some(900.0)) };
+    assert_eq!(half(&[at(1.0, Some(100.0)), again]), [(1.0, Some(50.0))]);
+}
+
+#[test]
+fn the_text_table_fits_the_terminal() {
+    let mut unfit = record("bypass-1");
+    unfit.unfit = vec!["CPU pressure 31 % (limit 10 %)".into()];
+    let direct: Vec<_> =
+        (0..600).map(|i| frame("direct-1", "hv1", i, Some(1000.0 + f64::from(i) * 17.0), Via::Cdn)).collect();
+    let bypass: Vec<_> = (0..600).map(|i| frame("bypass-1", "hv1", i, (i > 3).then_some(241.2), Via::Peer)).collect();
+    let viewer =
+        ViewerFacts { cdn_bytes: Some(100_000), peer_bytes: Some(6_000_000), started_ns: Some(0), ..facts("hv1") };
+    let mut rows = summarise(&record("direct-1"), &[facts("hv1")], &direct);
+    rows.extend(summarise(&unfit, &[viewer], &bypass));
+    for (width, name) in [(120, "wide"), (80, "narrow")] {
+        let text = summary_text(&rows, width);
+        assert!(text.lines().all(|l| l.chars().count() <= width), "{text}");
+        insta::assert_snapshot!(name, text);
+    }
+}

@@ -1,0 +1,121 @@
+//! The summary as text for a terminal.
+
+use super::rows::SummaryRow;
+
+/// Blanks between columns.
+const GAP: usize = 2;
+
+struct Column {
+    /// Written above the first of the columns that share it.
+    group: &'static str,
+    name: &'static str,
+    /// Columns of text are flush left, numbers flush right.
+    text: bool,
+    /// The highest goes first when the terminal is narrow; 0 stays.
+    dispensable: u8,
+    cell: fn(&SummaryRow) -> String,
+}
+
+const fn words(name: &'static str, cell: fn(&SummaryRow) -> String) -> Column {
+    Column { group: "", name, text: true, dispensable: 0, cell }
+}
+
+const fn number(group: &'static str, name: &'static str, dispensable: u8, cell: fn(&SummaryRow) -> String) -> Column {
+    Column { group, name, text: false, dispensable, cell }
+}
+
+const COLUMNS: [Column; 15] = [
+    words("trial", |r| if r.fit && !r.partial { r.trial.clone() } else { format!("{} !", r.trial) }),
+    words("viewer", |r| r.viewer.clone()),
+    number("", "frames", 0, |r| r.frames.to_string()),
+    number("", "missing", 0, |r| r.missing.to_string()),
+    number("", "late", 5, |r| r.late.to_string()),
+    number("startup", "ms", 4, |r| milliseconds(r.startup_delay_ms)),
+    number("delay ms", "p50", 0, |r| milliseconds(r.delay_p50_ms)),
+    number("", "p95", 2, |r| milliseconds(r.delay_p95_ms)),
+    number("", "max", 0, |r| milliseconds(r.delay_max_ms)),
+    number("floor", "ms", 0, |r| milliseconds(r.floor_p50_ms)),
+    number("excess ms", "p50", 0, |r| milliseconds(r.excess_p50_ms)),
+    number("", "p95", 1, |r| milliseconds(r.excess_p95_ms)),
+    number("", "max", 3, |r| milliseconds(r.excess_max_ms)),
+    number("by peers", "%", 6, |r| percent(r.peer_offload)),
+    number("handover", "ms", 7, |r| milliseconds(r.handover_gap_ms)),
+];
+
+/// The summary as an aligned table with units in its header, and below it a line for each trial that is partial or unfit. Columns
+/// that `width` characters have no room for are left out, the least telling first; `summary.csv` has them all. 80 is
+/// wide enough for those that stay, with names of up to twelve characters. Milliseconds lose their decimals from 10,000 on.
+#[must_use]
+pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
+    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
+    let mut laid = lay_out(&columns, rows);
+    while laid.iter().any(|line| length(line) > width) {
+        let Some(least) = columns.iter().map(|c| c.dispensable).max().filter(|d| *d > 0) else { break };
+        columns.retain(|c| c.dispensable != least);
+        laid = lay_out(&columns, rows);
+    }
+    let mut noted: Vec<String> = Vec::new();
+    for row in rows.iter().filter(|r| !r.note.is_empty()) {
+        let note = format!("! {}: {}", row.trial, row.note);
+        if !noted.contains(&note) {
+            noted.push(note);
+        }
+    }
+    laid.extend(noted);
+    laid.join("\n") + "\n"
+}
+
+fn lay_out(columns: &[&Column], rows: &[SummaryRow]) -> Vec<String> {
+    let body: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect();
+    let widths: Vec<usize> = columns
+        .iter()
+        .enumerate()
+        .map(|(i, column)| {
+            // A group's name may reach over the columns that follow without one.
+            let alone = columns.get(i + 1).is_none_or(|next| !next.group.is_empty());
+            let group = if alone { length(column.group) } else { 0 };
+            body.iter().map(|line| length(&line[i])).chain([length(column.name), group]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = |cells: Vec<&str>| -> String {
+        let mut line = String::new();
+        for ((cell, width), column) in cells.into_iter().zip(&widths).zip(columns) {
+            let blanks = " ".repeat(width - length(cell));
+            let padded = if column.text { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") };
+            line.push_str(&padded);
+            line.push_str(&" ".repeat(GAP));
+        }
+        line.trim_end().to_owned()
+    };
+    let mut groups = String::new();
+    let mut begins = 0;
+    for (i, column) in columns.iter().enumerate() {
+        if !column.group.is_empty() {
+            let alone = columns.get(i + 1).is_none_or(|next| !next.group.is_empty());
+            let inset = if alone { widths[i] - length(column.group) } else { 0 };
+            groups.push_str(&" ".repeat((begins + inset).saturating_sub(length(&groups))));
+            groups.push_str(column.group);
+        }
+        begins += widths[i] + GAP;
+    }
+    let mut lines = vec![groups, line(columns.iter().map(|c| c.name).collect())];
+    lines.extend(body.iter().map(|cells| line(cells.iter().map(String::as_str).collect())));
+    lines
+}
+
+/// Characters, which for the names allowed are columns of the terminal.
+fn length(text: &str) -> usize {
+    text.chars().count()
+}
+
+fn milliseconds(value: Option<f64>) -> String {
+    match value {
+        None => "-".to_owned(),
+        Some(v) if v.abs() >= 9999.95 => format!("{v:.0}"),
+        Some(v) => format!("{v:.1}"),
+    }
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 100.0))
+}
