@@ -1,1 +1,167 @@
-//! plot: to be written.
+//! Tables as pictures: the only room that knows plotters.
+//!
+//! [`delay_picture`] and [`frame_delay_picture`] turn rows into the bytes of a PNG or SVG; [`draw_run`] does both for a stored run and is what
+//! `livectl plot` and the end of a run call. Nothing here needs root, system fonts or the programs of the experiment.
+//!
+//! Colours are from the palette of Okabe and Ito (*Color Universal Design*, 2008), which people with any kind of colour vision can tell apart.
+
+mod axis;
+mod canvas;
+mod chart;
+mod pictures;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use pictures::{Subject, delay_picture, frame_delay_picture};
+
+use crate::store::{Manifest, RunDir, StoreError, write_atomic};
+use crate::table::{self, TableError};
+
+/// What the bytes of a picture are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// Pixels.
+    #[default]
+    Png,
+    /// Shapes and text; the text is set in the reader's DejaVu Sans, or what is nearest to it.
+    Svg,
+}
+
+impl Format {
+    /// The end of the file's name: `png`.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Format::Png => "png",
+            Format::Svg => "svg",
+        }
+    }
+}
+
+/// How delays are laid out on the vertical axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scale {
+    /// From 0 on: lengths compare as delays do.
+    #[default]
+    Linear,
+    /// For delays of very different size.
+    Logarithmic,
+}
+
+/// How a picture looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Width and height in pixels; type and lines grow with them.
+    pub size: (u32, u32),
+    /// PNG or SVG.
+    pub format: Format,
+    /// Instead of the title made from the recipe.
+    pub title: Option<String>,
+    /// The vertical axis.
+    pub scale: Scale,
+}
+
+impl Default for Picture {
+    fn default() -> Self {
+        Picture { size: (1600, 900), format: Format::default(), title: None, scale: Scale::default() }
+    }
+}
+
+/// What [`draw_run`] is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// How both pictures look.
+    pub picture: Picture,
+    /// The folder to write them to, made if it does not exist; `None`: the run's own.
+    pub out: Option<PathBuf>,
+}
+
+/// What [`draw_run`] did.
+#[derive(Debug)]
+pub struct Drawn {
+    /// The pictures written.
+    pub pictures: Vec<PathBuf>,
+    /// Why a picture was left out: the run has no such data.
+    pub left_out: Vec<PlotError>,
+}
+
+/// Why there is no picture.
+#[derive(Debug, thiserror::Error)]
+pub enum PlotError {
+    /// There is nothing to show; an empty picture would look like a result.
+    #[error("there is no {picture} to draw: {why}")]
+    Empty {
+        /// The picture's name: `delay-plot`.
+        picture: &'static str,
+        /// What is missing.
+        why: String,
+    },
+    /// No picture can have that size.
+    #[error(
+        "a picture of {width}x{height} pixels cannot be drawn: choose a size from {}x{} to {}x{}",
+        canvas::SMALLEST.0, canvas::SMALLEST.1, canvas::LARGEST.0, canvas::LARGEST.1
+    )]
+    Size {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// plotters failed.
+    #[error("cannot draw: {0}")]
+    Drawing(String),
+    /// The run cannot be read, or the picture not be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A table of the run cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// Draws `delay-plot` and `frame-delay-plot` of a stored run, from its manifest and tables alone.
+///
+/// A picture for which the run has no data (a recipe without pings, a run cut short) is left out and said to be, as long as the other can be drawn.
+///
+/// # Errors
+/// [`PlotError::Empty`] if neither can be drawn, and whatever goes wrong with reading, drawing or writing.
+pub fn draw_run(run: &Path, options: &Options) -> Result<Drawn, PlotError> {
+    let run = RunDir::open(run)?;
+    let manifest = Manifest::load(&run)?;
+    let pings = if_there(&run.pings(), table::read_pings)?;
+    let frames = if_there(&run.frames(), table::read_frames)?;
+    let subject = Subject::of(&manifest);
+    let delays: Vec<_> = manifest.plan.trials.iter().flat_map(|t| table::ping_delays(t, &pings)).collect();
+    let streaming = pictures::streaming_interval(&manifest, &frames);
+    let drawn = [
+        ("delay-plot", delay_picture(&subject, &delays, streaming, &options.picture)),
+        ("frame-delay-plot", frame_delay_picture(&subject, &frames, streaming, &options.picture)),
+    ];
+    let folder = options.out.clone().unwrap_or_else(|| run.path().to_owned());
+    std::fs::create_dir_all(&folder).map_err(|e| StoreError::writing(&folder, e))?;
+    let (mut pictures, mut left_out) = (Vec::new(), Vec::new());
+    for (name, bytes) in drawn {
+        match bytes {
+            Ok(bytes) => {
+                let path = folder.join(name).with_extension(options.picture.format.extension());
+                write_atomic(&path, &bytes)?;
+                pictures.push(path);
+            }
+            Err(empty @ PlotError::Empty { .. }) => left_out.push(empty),
+            Err(other) => return Err(other),
+        }
+    }
+    match left_out.pop() {
+        Some(empty) if pictures.is_empty() => Err(empty),
+        last => {
+            left_out.extend(last);
+            Ok(Drawn { pictures, left_out })
+        }
+    }
+}
+
+fn if_there<T>(path: &Path, read: impl FnOnce(&Path) -> Result<Vec<T>, TableError>) -> Result<Vec<T>, TableError> {
+    if path.exists() { read(path) } else { Ok(Vec::new()) }
+}

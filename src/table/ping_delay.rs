@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::rows::PingRow;
+use super::rows::{PingRow, Via};
 use crate::plan::{PingTrain, Scheme, Trial};
 use crate::trace::ping::PingLog;
 
@@ -25,6 +25,8 @@ pub struct PingDelay {
     pub broadcaster: String,
     /// The viewer's name.
     pub viewer: String,
+    /// The way that the pings went.
+    pub via: Via,
     /// When the (first) ping was sent, on the trial's timeline.
     pub time_s: f64,
     /// `None`: a ping had no answer.
@@ -71,7 +73,8 @@ pub fn ping_delays(trial: &Trial, pings: &[PingRow]) -> Vec<PingDelay> {
     for stream in &trial.streams {
         for viewer in &stream.viewers {
             let peer = train(&stream.broadcaster, viewer);
-            let series = if trial.scheme == Scheme::Direct || peer.is_empty() {
+            let via = if trial.scheme == Scheme::Direct || peer.is_empty() { Via::Cdn } else { Via::Peer };
+            let series = if via == Via::Cdn {
                 let Some(cdn) = trial.network.cdn() else { continue };
                 half_sum(&train(&stream.broadcaster, &cdn.name), &train(&cdn.name, viewer))
             } else {
@@ -83,6 +86,7 @@ pub fn ping_delays(trial: &Trial, pings: &[PingRow]) -> Vec<PingDelay> {
                 repetition: trial.repetition,
                 broadcaster: stream.broadcaster.clone(),
                 viewer: viewer.clone(),
+                via,
                 time_s,
                 delay_ms,
             }));

@@ -348,7 +348,7 @@ fn direct_adds_two_halves_and_bypass_has_one() {
         [(1.0, Some(810.0)), (2.0, Some(810.0)), (3.0, Some(810.0))]
     );
     let bypass = series("bypass-1");
-    assert!(bypass.iter().all(|d| d.delay_ms == Some(200.0) && d.viewer == "hv1"));
+    assert!(bypass.iter().all(|d| d.delay_ms == Some(200.0) && d.viewer == "hv1" && d.via == Via::Peer));
     assert_eq!(bypass.len(), 3);
 }
 
@@ -356,7 +356,8 @@ fn direct_adds_two_halves_and_bypass_has_one() {
 fn a_viewer_without_pings_from_its_broadcaster_is_measured_by_way_of_the_cdn() {
     let pings = [ping_row("bypass-1", "hb", "hs", 1, Some(10.0)), ping_row("bypass-1", "hs", "hv2", 1, Some(20.0))];
     let delays = ping_delays(&trial("bypass-1", &["hv1", "hv2"]), &pings);
-    assert_eq!(delays.iter().map(|d| (d.viewer.as_str(), d.delay_ms)).collect::<Vec<_>>(), [("hv2", Some(15.0))]);
+    let seen: Vec<_> = delays.iter().map(|d| (d.viewer.as_str(), d.delay_ms, d.via)).collect();
+    assert_eq!(seen, [("hv2", Some(15.0), Via::Cdn)]);
 }
 
 #[test]

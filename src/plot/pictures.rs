@@ -1,0 +1,282 @@
+//! The two pictures: what is drawn, in which colour, with which words.
+
+use std::collections::BTreeMap;
+
+use plotters::style::RGBColor;
+
+use super::canvas::{self, Marker};
+use super::chart::{BLACK, Chart, Entry, Series, Shape, Swatch};
+use super::{Picture, PlotError};
+use crate::plan::{Datapath, LinkKind, Scheme};
+use crate::store::Manifest;
+use crate::table::{FrameRow, PingDelay, Via};
+
+const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
+
+/// What the data is of: the words around the picture.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subject {
+    /// The recipe's name.
+    pub recipe: String,
+    /// Run, link kind, datapath: in small type under the title.
+    pub origin: String,
+    /// For each trial whose data is doubtful, its name and why: `direct-1 UNFIT: CPU pressure …`.
+    pub warnings: Vec<String>,
+}
+
+impl Subject {
+    /// What a run's manifest says.
+    #[must_use]
+    pub fn of(manifest: &Manifest) -> Subject {
+        let mut origin = vec![format!("run {}", manifest.run)];
+        match manifest.link.as_ref().map(|choice| choice.used) {
+            Some(LinkKind::Netem) => origin.push("netem links".to_owned()),
+            Some(LinkKind::Emulated) => origin.push("emulated links".to_owned()),
+            Some(LinkKind::Auto) | None => {}
+        }
+        match manifest.datapath.as_ref().map(|choice| choice.used) {
+            Some(Datapath::Kernel) => origin.push("Open vSwitch, kernel datapath".to_owned()),
+            Some(Datapath::User) => origin.push("Open vSwitch, user datapath".to_owned()),
+            Some(Datapath::Auto) | None => {}
+        }
+        origin.push(format!("livectl {}", manifest.livectl.version));
+        let warned = manifest.trials.iter().flat_map(|t| t.warnings().into_iter().map(|w| format!("{} {w}", t.id)));
+        Subject { recipe: manifest.recipe.name.clone(), origin: origin.join(" · "), warnings: warned.collect() }
+    }
+}
+
+/// The classic picture: the delay that pings see, through the CDN and from peer to peer, over time, as PNG or SVG. `streaming` is when the stream began
+/// and ended on the trials' timeline, in s.
+///
+/// # Errors
+/// [`PlotError::Empty`] if no ping was answered, [`PlotError::Size`], [`PlotError::Drawing`].
+pub fn delay_picture(
+    subject: &Subject,
+    delays: &[PingDelay],
+    streaming: Option<(f64, f64)>,
+    picture: &Picture,
+) -> Result<Vec<u8>, PlotError> {
+    let lines =
+        grouped(delays, |d| (Kind::of(d.scheme, Some(d.via)), &d.trial, &d.viewer), |d| (d.time_s, d.delay_ms));
+    let legend_shape = |marker| Shape::Joined { marker, radius: 3.5, width: 2.5 };
+    let chart = Chart {
+        title: format!("{}: network delay, as pings see it", subject.recipe),
+        legend: legend(&lines, legend_shape, |_| String::new(), streaming),
+        series: data_series(lines, legend_shape),
+        ..frame_of(subject, streaming, picture)
+    };
+    let why = "no ping between broadcaster, CDN and viewers was answered";
+    finished(chart, "delay-plot", why, picture)
+}
+
+/// The delay of each frame over its birth, with the floor: the least that the network allows.
+///
+/// Frames that never arrived are short strokes at the upper edge.
+///
+/// # Errors
+/// [`PlotError::Empty`] if no frame arrived, [`PlotError::Size`], [`PlotError::Drawing`].
+pub fn frame_delay_picture(
+    subject: &Subject,
+    frames: &[FrameRow],
+    streaming: Option<(f64, f64)>,
+    picture: &Picture,
+) -> Result<Vec<u8>, PlotError> {
+    let lines = grouped(frames, |f| (Kind::of(f.scheme, f.via), &f.trial, &f.viewer), |f| (f.time_s, f.delay_ms));
+    let points = |marker| Shape::Points { marker, radius: 3.0 };
+    let missing = |kind| {
+        // A missing frame came from nowhere, so that it is of the kind that the scheme is meant to be.
+        let of_kind = || frames.iter().filter(|f| Kind::of(f.scheme, None) == kind);
+        match of_kind().filter(|f| f.delay_ms.is_none()).count() {
+            0 => String::new(),
+            missing => format!(", {missing} of {} frames missing", of_kind().count()),
+        }
+    };
+    let arrived = frames.iter().any(|f| f.delay_ms.is_some());
+    let mut legend = legend(&lines, points, missing, streaming);
+    let mut series = if arrived { data_series(lines, points) } else { Vec::new() };
+    let floors = floors(frames);
+    if arrived && !floors.is_empty() {
+        let shape = Shape::Line { width: 1.4 };
+        series.extend(floors.into_iter().map(|points| Series { shape, colour: BLACK, opacity: 1.0, points }));
+        let label = "floor: least possible delay".to_owned();
+        let before_interval = legend.len() - usize::from(streaming.is_some());
+        legend.insert(before_interval, Entry { swatch: Swatch::Shape(shape, BLACK), label });
+    }
+    let chart = Chart {
+        title: format!("{}: delay of each frame", subject.recipe),
+        legend,
+        series,
+        ..frame_of(subject, streaming, picture)
+    };
+    finished(chart, "frame-delay-plot", "no frame arrived at any viewer", picture)
+}
+
+/// When the encoders worked, on the trials' timeline: from the first birth to the last, or by the plan where no birth is known.
+pub(super) fn streaming_interval(manifest: &Manifest, frames: &[FrameRow]) -> Option<(f64, f64)> {
+    let born = frames.iter().map(|f| f.time_s).filter(|t| t.is_finite());
+    let (first, last) = born.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), t| (a.min(t), b.max(t)));
+    if first <= last {
+        return Some((first, last));
+    }
+    let trial = manifest.plan.trials.first()?;
+    let begin = trial.timeline.broadcast_at.as_secs_f64();
+    Some((begin, begin + f64::from(trial.video.frames) / f64::from(trial.video.fps.max(1))))
+}
+
+/// What shares a colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Direct,
+    /// What a viewer of a bypass trial gets from the CDN: before the handover, or because it has no peer.
+    BypassByCdn,
+    Bypass,
+}
+
+impl Kind {
+    fn of(scheme: Scheme, via: Option<Via>) -> Kind {
+        match (scheme, via) {
+            (Scheme::Direct, _) => Kind::Direct,
+            (Scheme::Bypass, Some(Via::Cdn)) => Kind::BypassByCdn,
+            (Scheme::Bypass, _) => Kind::Bypass,
+        }
+    }
+
+    /// Okabe and Ito's vermillion, sky blue and blue.
+    fn colour(self) -> RGBColor {
+        match self {
+            Kind::Direct => RGBColor(213, 94, 0),
+            Kind::BypassByCdn => RGBColor(86, 180, 233),
+            Kind::Bypass => RGBColor(0, 114, 178),
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Kind::Direct => "through the CDN (direct)",
+            Kind::BypassByCdn => "bypass, from the CDN",
+            Kind::Bypass => "peer to peer (bypass)",
+        }
+    }
+}
+
+/// The points of each trial's viewers.
+type Lines = BTreeMap<(Kind, String, String), Vec<(f64, Option<f64>)>>;
+
+fn grouped<'a, T>(
+    rows: &'a [T],
+    key: impl Fn(&'a T) -> (Kind, &'a String, &'a String),
+    point: impl Fn(&'a T) -> (f64, Option<f64>),
+) -> Lines {
+    let mut lines = Lines::new();
+    for row in rows {
+        let (kind, trial, viewer) = key(row);
+        lines.entry((kind, trial.clone(), viewer.clone())).or_default().push(point(row));
+    }
+    for points in lines.values_mut() {
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    }
+    lines
+}
+
+fn viewers(lines: &Lines) -> Vec<String> {
+    let mut viewers: Vec<String> = lines.keys().map(|(.., viewer)| viewer.clone()).collect();
+    viewers.sort();
+    viewers.dedup();
+    viewers
+}
+
+fn marker_of(viewers: &[String], viewer: &str) -> Marker {
+    MARKERS[viewers.iter().position(|v| v == viewer).unwrap_or(0) % MARKERS.len()]
+}
+
+/// Trials of one kind share its colour; the more there are, the lighter each is.
+fn data_series(lines: Lines, shape: impl Fn(Marker) -> Shape) -> Vec<Series> {
+    let viewers = viewers(&lines);
+    let mut trials: BTreeMap<Kind, Vec<&String>> = BTreeMap::new();
+    for (kind, trial, _) in lines.keys() {
+        let known = trials.entry(*kind).or_default();
+        if !known.contains(&trial) {
+            known.push(trial);
+        }
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let opacity = |kind| (1.0 / (trials.get(&kind).map_or(1, Vec::len) as f64).sqrt()).max(0.25);
+    let opacities: BTreeMap<Kind, f64> = trials.keys().map(|kind| (*kind, opacity(*kind))).collect();
+    lines
+        .into_iter()
+        .map(|((kind, _, viewer), points)| Series {
+            shape: shape(marker_of(&viewers, &viewer)),
+            colour: kind.colour(),
+            opacity: opacities.get(&kind).copied().unwrap_or(1.0),
+            points,
+        })
+        .collect()
+}
+
+fn legend(
+    lines: &Lines,
+    shape: impl Fn(Marker) -> Shape,
+    remark: impl Fn(Kind) -> String,
+    streaming: Option<(f64, f64)>,
+) -> Vec<Entry> {
+    let viewers = viewers(lines);
+    let mut kinds: Vec<Kind> = lines.keys().map(|(kind, ..)| *kind).collect();
+    kinds.dedup();
+    let mut entries: Vec<Entry> = kinds
+        .into_iter()
+        .map(|kind| Entry {
+            swatch: Swatch::Shape(shape(Marker::Circle), kind.colour()),
+            label: format!("{}{}", kind.words(), remark(kind)),
+        })
+        .collect();
+    if viewers.len() > 1 {
+        entries.extend(viewers.iter().map(|viewer| {
+            let marker = marker_of(&viewers, viewer);
+            Entry { swatch: Swatch::Shape(Shape::Points { marker, radius: 0.0 }, BLACK), label: viewer.clone() }
+        }));
+    }
+    if streaming.is_some() {
+        entries.push(Entry { swatch: Swatch::Dashes, label: "streaming interval".to_owned() });
+    }
+    entries
+}
+
+/// The floor of each stream at each viewer, once: schemes and repetitions share it, up to when a frame was born.
+fn floors(frames: &[FrameRow]) -> Vec<Vec<(f64, Option<f64>)>> {
+    let mut by_trial: BTreeMap<(&str, &str), BTreeMap<&str, Vec<(f64, Option<f64>)>>> = BTreeMap::new();
+    for frame in frames.iter().filter(|f| f.floor_ms.is_some()) {
+        let trials = by_trial.entry((&frame.stream, &frame.viewer)).or_default();
+        trials.entry(&frame.trial).or_default().push((frame.time_s, frame.floor_ms));
+    }
+    let longest = by_trial.into_values().filter_map(|trials| trials.into_values().max_by_key(Vec::len));
+    longest
+        .map(|mut points| {
+            points.sort_by(|a, b| a.0.total_cmp(&b.0));
+            points
+        })
+        .collect()
+}
+
+fn frame_of(subject: &Subject, streaming: Option<(f64, f64)>, picture: &Picture) -> Chart {
+    Chart {
+        title: String::new(),
+        subtitle: subject.origin.clone(),
+        warnings: subject.warnings.clone(),
+        x_label: "time (s)".to_owned(),
+        y_label: "delay (ms)".to_owned(),
+        y_scale: picture.scale,
+        series: Vec::new(),
+        marks: streaming.map_or_else(Vec::new, |(begin, end)| vec![begin, end]),
+        legend: Vec::new(),
+    }
+}
+
+fn finished(mut chart: Chart, name: &'static str, why: &str, picture: &Picture) -> Result<Vec<u8>, PlotError> {
+    if chart.is_empty() {
+        return Err(PlotError::Empty { picture: name, why: why.to_owned() });
+    }
+    if let Some(title) = &picture.title {
+        chart.title.clone_from(title);
+    }
+    canvas::picture(&chart, picture.size, picture.format)
+}
