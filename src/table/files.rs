@@ -94,7 +94,7 @@ pub fn read_frames(path: &Path) -> Result<Vec<FrameRow>, TableError> {
     let table = Table::parquet(path)?;
     let (trial, scheme, stream) = (table.text("trial")?, table.schemes()?, table.text("stream")?);
     let (viewer, id, via) = (table.text("viewer")?, table.text("id")?, table.optional_text("via")?);
-    let (repetition, index) = (table.u32("repetition")?, table.u32("index")?);
+    let (repetition, index) = (table.u32("repetition")?, table.u64("index")?);
     let (timestamp_ms, size_bytes) = (table.u32("timestamp_ms")?, table.u32("size_bytes")?);
     let (keyframe, late, copies) = (table.bool("keyframe")?, table.bool("late")?, table.u32("copies")?);
     let (birth_ns, arrival_ns) = (table.i64("birth_ns")?, table.optional_i64("arrival_ns")?);
@@ -386,6 +386,10 @@ impl<'a> Table<'a> {
         let column = self.cast(name, &DataType::UInt64)?;
         let values = column.u64().map_err(|e| self.wrong(name, e.to_string()))?;
         Ok(values.iter().collect())
+    }
+
+    fn u64(&self, name: &str) -> Result<Vec<u64>, TableError> {
+        self.every(name, self.optional_u64(name)?)
     }
 
     fn u32(&self, name: &str) -> Result<Vec<u32>, TableError> {

@@ -36,7 +36,7 @@ pub struct FrameRow {
     /// The viewer's name.
     pub viewer: String,
     /// Counts the stream's frames from 0.
-    pub index: u32,
+    pub index: u64,
     /// The frame's own time stamp, milliseconds since the stream began.
     pub timestamp_ms: u32,
     /// The tag's payload in bytes.

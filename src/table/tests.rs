@@ -22,7 +22,7 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         repetition: 1,
         stream: "hb".into(),
         viewer: viewer.into(),
-        index,
+        index: index.into(),
         timestamp_ms: index * 40,
         size_bytes: 10_000 + index,
         keyframe: index % 10 == 0,
