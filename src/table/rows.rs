@@ -105,12 +105,12 @@ pub struct SummaryRow {
     pub viewer: String,
     /// Frames that the encoder emitted.
     pub frames: u32,
-    /// Of those, frames that never arrived.
-    pub missing: u32,
+    /// Of those, frames that never arrived; `None`, here and below: nothing was captured at the viewer.
+    pub missing: Option<u32>,
     /// Whole copies beyond the first.
-    pub duplicate: u32,
+    pub duplicate: Option<u32>,
     /// Frames that arrived after the moment to show them ([`mark_late`](super::mark_late)).
-    pub late: u32,
+    pub late: Option<u32>,
     /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.
     pub startup_delay_ms: Option<f64>,
     /// Median delay.
