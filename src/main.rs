@@ -1,10 +1,5 @@
-<<<<<<< HEAD
 //! The `livectl` command.
 
 fn main() -> std::process::ExitCode {
     livectl::cli::main()
 }
-=======
-//! bin
-fn main() {}
->>>>>>> wire

@@ -111,8 +111,8 @@ fn frames_floor_and_source_are_told_apart() {
 #[test]
 fn missing_frames_are_strokes_at_the_edge_and_never_zero_delays() {
     let mut frames: Vec<_> = (0..300).map(|i| frame("direct-1", "hv1", i, Some(900.0), Via::Cdn)).collect();
-    for lost in &mut frames[100..110] {
-        *lost = frame("direct-1", "hv1", lost.index, None, Via::Cdn);
+    for lost in 100..110 {
+        frames[lost as usize] = frame("direct-1", "hv1", lost, None, Via::Cdn);
     }
     let svg = Picture { format: Format::Svg, ..Picture::default() };
     let text = String::from_utf8(frame_delay_picture(&subject(), &frames, None, &svg).unwrap()).unwrap();

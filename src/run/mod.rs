@@ -4,7 +4,6 @@
 //! the host is as it was and has the captures analysed. [`inside`] is what runs within the sandbox. They talk in [`event`]s:
 //! JSON lines on the trial's standard output, and the orders `stop` and `hurry` on its standard input.
 
-pub mod analysis;
 pub mod cast;
 mod crew;
 pub mod event;

@@ -1,5 +1,6 @@
 //! One trial, seen from outside its sandbox.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::process::{ExitStatus, Stdio};
@@ -10,11 +11,12 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 
 use super::event::{Happening, Outcome, Phase, Stamped};
-use super::{Context, RunError, Urgency, analysis, tell};
-use crate::plan::{self, Trial};
+use super::{Context, RunError, Urgency, tell};
+use crate::plan::Trial;
 use crate::sandbox::host::{self, Footprint, HostState};
 use crate::sandbox::{self, Marker};
 use crate::store::{self, CommandRecord, StoreError, TrialDir, TrialState};
+use crate::table;
 use crate::ui::Update;
 
 /// For boot, measurement and teardown together, on a slow machine. A trial that takes longer than its timeline and
@@ -256,13 +258,15 @@ fn kill(child: &mut Child, trial: &Trial) {
     }
 }
 
-/// From stored files to the run's tables. What is returned is for the reader: problems that keep nothing from being computed.
-async fn analyse(context: &Context, trial: &plan::Trial, dir: &TrialDir, log: &Log) -> Result<Vec<String>, RunError> {
-    let (dir, trial) = (dir.clone(), trial.clone());
-    let started = log.players.clone();
-    let record = context.manifest.lock().await.trial(&trial.id).cloned();
-    let Some(record) = record else { return Ok(Vec::new()) };
-    let work = move || analysis::trial(&dir, &trial, &record, &started);
+/// From stored files to the trial's tables. What is returned is for the reader: problems that keep nothing from being computed.
+async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir, log: &Log) -> Result<Vec<String>, RunError> {
+    let Some(record) = context.manifest.lock().await.trial(&trial.id).cloned() else { return Ok(Vec::new()) };
+    let (dir, players) = (dir.clone(), log.players.clone());
+    let work = move || {
+        let analysis = table::analyse(&dir, &record, |viewer| players.get(viewer).copied())?;
+        analysis.write(&dir)?;
+        Ok::<_, table::TableError>(analysis.problems)
+    };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => Ok(result?),
         Err(panic) => Ok(vec![format!("the analysis broke: {panic}")]),
@@ -276,7 +280,7 @@ struct Log {
     zero_ns: Option<i64>,
     commands: Vec<CommandRecord>,
     /// Viewer → when its player was started, in nanoseconds of CLOCK_REALTIME.
-    players: analysis::Players,
+    players: BTreeMap<String, i64>,
     phases: Vec<store::Phase>,
     phase: Option<(Phase, Instant)>,
     path: std::path::PathBuf,
@@ -291,7 +295,7 @@ impl Log {
             outcome: None,
             zero_ns: None,
             commands: Vec::new(),
-            players: analysis::Players::new(),
+            players: BTreeMap::new(),
             phases: Vec::new(),
             phase: None,
             path,

@@ -94,7 +94,7 @@ pub fn read_frames(path: &Path) -> Result<Vec<FrameRow>, TableError> {
     let table = Table::parquet(path)?;
     let (trial, scheme, stream) = (table.text("trial")?, table.schemes()?, table.text("stream")?);
     let (viewer, id, via) = (table.text("viewer")?, table.text("id")?, table.optional_text("via")?);
-    let (repetition, index) = (table.u32("repetition")?, table.u32("index")?);
+    let (repetition, index) = (table.u32("repetition")?, table.u64("index")?);
     let (timestamp_ms, size_bytes) = (table.u32("timestamp_ms")?, table.u32("size_bytes")?);
     let (keyframe, late, copies) = (table.bool("keyframe")?, table.bool("late")?, table.u32("copies")?);
     let (birth_ns, arrival_ns) = (table.i64("birth_ns")?, table.optional_i64("arrival_ns")?);
@@ -227,8 +227,9 @@ pub fn read_summary(path: &Path) -> Result<Vec<SummaryRow>, TableError> {
     let table = Table::csv(path, &["trial", "scheme", "stream", "viewer", "note"])?;
     let (trial, scheme, stream) = (table.text("trial")?, table.schemes()?, table.text("stream")?);
     let (viewer, note) = (table.text("viewer")?, table.optional_text("note")?);
-    let (repetition, frames, missing) = (table.u32("repetition")?, table.u32("frames")?, table.u32("missing")?);
-    let (duplicate, late) = (table.u32("duplicate")?, table.u32("late")?);
+    let (repetition, frames, missing) =
+        (table.u32("repetition")?, table.u32("frames")?, table.optional_u32("missing")?);
+    let (duplicate, late) = (table.optional_u32("duplicate")?, table.optional_u32("late")?);
     let startup_delay_ms = table.optional_f64("startup_delay_ms")?;
     let (delay_p50_ms, delay_p95_ms) = (table.optional_f64("delay_p50_ms")?, table.optional_f64("delay_p95_ms")?);
     let (delay_p99_ms, delay_max_ms) = (table.optional_f64("delay_p99_ms")?, table.optional_f64("delay_max_ms")?);
@@ -388,10 +389,18 @@ impl<'a> Table<'a> {
         Ok(values.iter().collect())
     }
 
-    fn u32(&self, name: &str) -> Result<Vec<u32>, TableError> {
+    fn u64(&self, name: &str) -> Result<Vec<u64>, TableError> {
+        self.every(name, self.optional_u64(name)?)
+    }
+
+    fn optional_u32(&self, name: &str) -> Result<Vec<Option<u32>>, TableError> {
         let column = self.cast(name, &DataType::UInt32)?;
         let values = column.u32().map_err(|e| self.wrong(name, e.to_string()))?;
-        self.every(name, values.iter().collect())
+        Ok(values.iter().collect())
+    }
+
+    fn u32(&self, name: &str) -> Result<Vec<u32>, TableError> {
+        self.every(name, self.optional_u32(name)?)
     }
 
     fn optional_f64(&self, name: &str) -> Result<Vec<Option<f64>>, TableError> {

@@ -11,6 +11,7 @@
 //! # Quantiles
 //! p50, p95, p99 are [`quantile`]s of the frames that arrived.
 
+mod analysis;
 mod files;
 mod ping_delay;
 mod rows;
@@ -19,6 +20,7 @@ mod text;
 
 use std::path::PathBuf;
 
+pub use analysis::{Analysis, analyse};
 pub use files::{
     gather, read_frames, read_pings, read_summary, write_frames, write_pings, write_summary, write_trial,
 };
@@ -28,6 +30,7 @@ pub use summary::{LATE_BUFFER_MS, ViewerFacts, mark_late, quantile, summarise};
 pub use text::summary_text;
 
 use crate::store::StoreError;
+use crate::trace::TraceError;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -38,6 +41,9 @@ pub enum TableError {
     /// The file cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The trial's files cannot be read at all.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// The file cannot be read.
     #[error("cannot read the table {}: {source}", path.display())]
     Read {

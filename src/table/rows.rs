@@ -36,7 +36,7 @@ pub struct FrameRow {
     /// The viewer's name.
     pub viewer: String,
     /// Counts the stream's frames from 0.
-    pub index: u32,
+    pub index: u64,
     /// The frame's own time stamp, milliseconds since the stream began.
     pub timestamp_ms: u32,
     /// The tag's payload in bytes.
@@ -105,12 +105,12 @@ pub struct SummaryRow {
     pub viewer: String,
     /// Frames that the encoder emitted.
     pub frames: u32,
-    /// Of those, frames that never arrived.
-    pub missing: u32,
+    /// Of those, frames that never arrived; `None`, here and below: nothing was captured at the viewer.
+    pub missing: Option<u32>,
     /// Whole copies beyond the first.
-    pub duplicate: u32,
+    pub duplicate: Option<u32>,
     /// Frames that arrived after the moment to show them ([`mark_late`](super::mark_late)).
-    pub late: u32,
+    pub late: Option<u32>,
     /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.
     pub startup_delay_ms: Option<f64>,
     /// Median delay.

@@ -13,6 +13,10 @@ pub struct ViewerFacts {
     pub stream: String,
     /// Its name.
     pub viewer: String,
+    /// Frames that the encoder emitted.
+    pub born: u32,
+    /// Its packets were captured, so that frames without an arrival are known not to have arrived.
+    pub captured: bool,
     /// When its player was started, in nanoseconds of CLOCK_REALTIME.
     pub started_ns: Option<i64>,
     /// Bytes that the CDN delivered to it.
@@ -79,10 +83,10 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         repetition: record.repetition,
         stream: facts.stream.clone(),
         viewer: facts.viewer.clone(),
-        frames: count(frames.iter()),
-        missing: count(frames.iter().filter(|r| r.arrival_ns.is_none())),
-        duplicate: frames.iter().map(|r| r.copies.saturating_sub(1)).sum(),
-        late: count(frames.iter().filter(|r| r.late)),
+        frames: facts.born,
+        missing: facts.captured.then(|| facts.born.saturating_sub(count(arrived()))),
+        duplicate: facts.captured.then(|| frames.iter().map(|r| r.copies.saturating_sub(1)).sum()),
+        late: facts.captured.then(|| count(frames.iter().filter(|r| r.late))),
         startup_delay_ms: startup_delay_ms(facts, frames).map(to_microseconds),
         delay_p50_ms: at(&delays, 0.5),
         delay_p95_ms: at(&delays, 0.95),

@@ -8,7 +8,7 @@ use super::*;
 use crate::plan::{
     Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
 };
-use crate::store::{Owner, RunDir, TrialRecord, TrialState};
+use crate::store::{Owner, RunDir, TrialDir, TrialRecord, TrialState};
 use crate::trace::ping;
 
 /// Born at 40 ms steps from 1000 ms on; a keyframe every tenth.
@@ -22,7 +22,7 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         repetition: 1,
         stream: "hb".into(),
         viewer: viewer.into(),
-        index,
+        index: index.into(),
         timestamp_ms: index * 40,
         size_bytes: 10_000 + index,
         keyframe: index % 10 == 0,
@@ -108,8 +108,8 @@ pub(crate) fn ping_row(trial: &str, from: &str, to: &str, seq: u32, rtt_ms: Opti
     }
 }
 
-fn facts(viewer: &str) -> ViewerFacts {
-    ViewerFacts { stream: "hb".into(), viewer: viewer.into(), ..ViewerFacts::default() }
+fn facts(viewer: &str, born: u32) -> ViewerFacts {
+    ViewerFacts { stream: "hb".into(), viewer: viewer.into(), born, captured: true, ..ViewerFacts::default() }
 }
 
 #[test]
@@ -162,9 +162,9 @@ fn summaries_survive_the_round_trip_whatever_the_names() {
     let path = folder.path().join("summary.csv");
     let mut sound = record("direct-1");
     let frames: Vec<_> = (0..10).map(|i| frame("direct-1", "007", i, Some(300.0 + f64::from(i)), Via::Cdn)).collect();
-    let mut rows = summarise(&sound, &[facts("007")], &frames);
+    let mut rows = summarise(&sound, &[facts("007", 10)], &frames);
     sound.unfit = vec!["a \"quoted\", reason".into(), "and\nmore; ünd mehr".into()];
-    rows.extend(summarise(&sound, &[facts("true")], &[]));
+    rows.extend(summarise(&sound, &[facts("true", 0)], &[]));
     write_summary(&path, &rows).unwrap();
     assert_eq!(read_summary(&path).unwrap(), rows);
     let text = fs::read_to_string(&path).unwrap();
@@ -220,7 +220,7 @@ fn the_run_keeps_earlier_trials_when_a_later_one_fails() {
         run.trial(id).create(Owner::Process).unwrap();
         let frames = [frame(id, "hv1", 0, Some(300.0), Via::Cdn)];
         let pings = [ping_row(id, "hb", "hs", 1, Some(800.0))];
-        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1")], &frames)).unwrap();
+        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1", 1)], &frames)).unwrap();
         let summary = gather(&run, ids).unwrap();
         assert_eq!(summary.iter().map(|r| r.trial.as_str()).collect::<Vec<_>>(), ids[..=done]);
         assert_eq!(read_frames(&run.frames()).unwrap().len(), done + 1);
@@ -246,10 +246,10 @@ fn a_viewer_in_numbers() {
         started_ns: Some(frames[0].birth_ns - 5_000_000_000),
         cdn_bytes: Some(300),
         peer_bytes: Some(900),
-        ..facts("hv1")
+        ..facts("hv1", 21)
     };
     let row = &summarise(&record("bypass-1"), &[viewer.clone()], &frames)[0];
-    assert_eq!((row.frames, row.missing, row.duplicate, row.late), (21, 1, 1, 0));
+    assert_eq!((row.frames, row.missing, row.duplicate, row.late), (21, Some(1), Some(1), Some(0)));
     // The player was there before the stream: it waits for the first frame's way only. Frame 10, a keyframe too, was
     // born 400 ms after frame 0 and came after 250 ms: before frame 0.
     assert_eq!(row.startup_delay_ms, Some(650.0));
@@ -266,8 +266,8 @@ fn a_viewer_in_numbers() {
 #[test]
 fn a_viewer_who_saw_nothing_has_nulls_and_not_zeros() {
     let frames: Vec<_> = (0..3).map(|i| frame("direct-1", "hv1", i, None, Via::Cdn)).collect();
-    let row = &summarise(&record("direct-1"), &[facts("hv1")], &frames)[0];
-    assert_eq!((row.frames, row.missing), (3, 3));
+    let row = &summarise(&record("direct-1"), &[facts("hv1", 3)], &frames)[0];
+    assert_eq!((row.frames, row.missing), (3, Some(3)));
     assert_eq!((row.delay_p50_ms, row.delay_max_ms, row.startup_delay_ms), (None, None, None));
     assert_eq!(
         (row.floor_p50_ms, row.excess_p50_ms, row.handover_gap_ms, row.peer_offload),
@@ -284,7 +284,7 @@ fn the_handover_gap_is_the_pause_when_the_source_changes() {
             _ => frame("bypass-1", "hv1", i, Some(350.0), Via::Peer),
         })
         .collect();
-    assert_eq!(summarise(&record("bypass-1"), &[facts("hv1")], &frames)[0].handover_gap_ms, Some(90.0));
+    assert_eq!(summarise(&record("bypass-1"), &[facts("hv1", 10)], &frames)[0].handover_gap_ms, Some(90.0));
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn late_is_later_than_a_player_with_a_buffer_shows_it() {
     frames.push(frame("direct-1", "hv2", 0, Some(2000.0), Via::Cdn));
     mark_late(&mut frames);
     assert_eq!(frames.iter().map(|r| r.late).collect::<Vec<_>>(), [false, false, false, true, false, false]);
-    assert_eq!(summarise(&record("direct-1"), &[facts("hv1")], &frames)[0].late, 1);
+    assert_eq!(summarise(&record("direct-1"), &[facts("hv1", 5)], &frames)[0].late, Some(1));
 }
 
 fn train(count: u32) -> PingTrain {
@@ -377,13 +377,51 @@ fn the_text_table_fits_the_terminal() {
     let direct: Vec<_> =
         (0..600).map(|i| frame("direct-1", "hv1", i, Some(1000.0 + f64::from(i) * 17.0), Via::Cdn)).collect();
     let bypass: Vec<_> = (0..600).map(|i| frame("bypass-1", "hv1", i, (i > 3).then_some(241.2), Via::Peer)).collect();
-    let viewer =
-        ViewerFacts { cdn_bytes: Some(100_000), peer_bytes: Some(6_000_000), started_ns: Some(0), ..facts("hv1") };
-    let mut rows = summarise(&record("direct-1"), &[facts("hv1")], &direct);
+    let viewer = ViewerFacts {
+        cdn_bytes: Some(100_000),
+        peer_bytes: Some(6_000_000),
+        started_ns: Some(0),
+        ..facts("hv1", 600)
+    };
+    let mut rows = summarise(&record("direct-1"), &[facts("hv1", 600)], &direct);
     rows.extend(summarise(&unfit, &[viewer], &bypass));
     for (width, name) in [(120, "wide"), (80, "narrow")] {
         let text = summary_text(&rows, width);
         assert!(text.lines().all(|l| l.chars().count() <= width), "{text}");
         insta::assert_snapshot!(name, text);
     }
+}
+
+/// A trial's folder with everything but the captures.
+fn uncaptured(folder: &std::path::Path) -> TrialDir {
+    use livectl_wire::birth::{HEADER, Register};
+    use livectl_wire::flv::TagKind;
+    let dir = TrialDir::at(&folder.join("direct-1"));
+    dir.create(Owner::Process).unwrap();
+    let plan = Trial { pings: vec![train(3)], ..trial("direct-1", &["hv1"]) };
+    fs::write(dir.plan(), serde_json::to_vec(&plan).unwrap()).unwrap();
+    let mut register = Register::default();
+    let births: String = (0_u8..4)
+        .map(|n| format!("{}\n", register.birth(TagKind::Video, 40 * u32::from(n), &[0x22, n], 1_000 + i64::from(n))))
+        .collect();
+    fs::write(dir.births("hb"), format!("{HEADER}\n{births}")).unwrap();
+    fs::write(dir.ping("hb", "hs"), "64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=405 ms\nrubbish\n").unwrap();
+    dir
+}
+
+#[test]
+fn without_a_capture_nothing_is_called_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = uncaptured(folder.path());
+    let analysis = analyse(&dir, &record("direct-1"), |_| None).unwrap();
+    assert_eq!(analysis.frames, []);
+    let row = &analysis.summary[0];
+    assert_eq!((row.frames, row.missing, row.duplicate, row.late), (4, None, None, None));
+    assert_eq!(analysis.pings.iter().map(|r| (r.seq, r.rtt_ms)).collect::<Vec<_>>(), [(1, Some(405.0))]);
+    let told = analysis.problems.join("\n");
+    assert!(told.contains("nothing was captured") && told.contains("rubbish"), "{told}");
+    analysis.write(&dir).unwrap();
+    assert_eq!(read_summary(&dir.summary()).unwrap(), analysis.summary);
+    fs::remove_file(dir.plan()).unwrap();
+    assert!(matches!(analyse(&dir, &record("direct-1"), |_| None), Err(TableError::Trace(_))));
 }

@@ -28,8 +28,8 @@ const COLUMNS: [Column; 15] = [
     words("trial", |r| if r.fit && !r.partial { r.trial.clone() } else { format!("{} !", r.trial) }),
     words("viewer", |r| r.viewer.clone()),
     number("", "frames", 0, |r| r.frames.to_string()),
-    number("", "missing", 0, |r| r.missing.to_string()),
-    number("", "late", 5, |r| r.late.to_string()),
+    number("", "missing", 0, |r| count(r.missing)),
+    number("", "late", 5, |r| count(r.late)),
     number("startup", "ms", 4, |r| milliseconds(r.startup_delay_ms)),
     number("delay ms", "p50", 0, |r| milliseconds(r.delay_p50_ms)),
     number("", "p95", 2, |r| milliseconds(r.delay_p95_ms)),
@@ -106,6 +106,10 @@ fn lay_out(columns: &[&Column], rows: &[SummaryRow]) -> Vec<String> {
 /// Characters, which for the names allowed are columns of the terminal.
 fn length(text: &str) -> usize {
     text.chars().count()
+}
+
+fn count(value: Option<u32>) -> String {
+    value.map_or_else(|| "-".to_owned(), |n| n.to_string())
 }
 
 fn milliseconds(value: Option<f64>) -> String {

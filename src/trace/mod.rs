@@ -13,6 +13,7 @@ mod dump;
 pub mod floor;
 pub mod flows;
 mod pairing;
+pub mod ping;
 mod trial;
 
 pub use births::Births;
