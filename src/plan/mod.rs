@@ -3,11 +3,16 @@
 //! A [`Plan`] is made from a recipe without touching the machine. It names every trial, every host's
 //! addresses and every moment of the timeline, so that a dry run prints exactly what a run will do.
 
+pub mod address;
+mod estimate;
+
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
 
 /// The TCP port of RTMP on the CDN.
 pub const RTMP_PORT: u16 = 1935;

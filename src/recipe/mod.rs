@@ -1,1 +1,185 @@
-//! recipe: to be written.
+//! Recipes: YAML as written, validated, and turned into a [`Plan`].
+//!
+//! [`load`] reads a file, [`from_str`] a text; both are strict. What is wrong is a [`RecipeError`] that points at
+//! every mistake with line, column, the text around it and a hint; what is merely doubtful is a [`Warning`]. [`schema`] describes the
+//! same format to editors. `docs/recipes.md` describes it to people.
+//!
+//! The way of a recipe: [`file`] is the recipe as written, with all values still text ([`text`]); the validation reads the values
+//! ([`unit`], [`word`]), checks them against each other and numbers hosts, interfaces and trials.
+
+pub mod file;
+mod problem;
+mod syntax;
+pub mod text;
+pub mod unit;
+mod validate;
+pub mod word;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+pub use problem::{RecipeError, Warning};
+
+use crate::plan::{Plan, VideoSource};
+use file::RecipeFile;
+use problem::Finding;
+
+/// Bytes of a recipe at most.
+pub const MAX_SIZE: u64 = 1 << 20;
+
+/// A valid recipe.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What it means.
+    pub plan: Plan,
+    /// What may not be meant.
+    pub warnings: Vec<Warning>,
+    /// The recipe as it was, to be kept with the results.
+    pub text: String,
+    /// Where it was read from, as it was given.
+    pub path: PathBuf,
+}
+
+/// Reads the recipe in a file. The plan is named after the file, and files in it are relative to the file's folder.
+///
+/// # Errors
+/// The file cannot be read, is not text, or is not a valid recipe.
+pub fn load(path: impl AsRef<Path>) -> Result<Loaded, RecipeError> {
+    let path = path.as_ref();
+    let text = read(path)?;
+    compile(path, text, &|video| match std::fs::metadata(video) {
+        Ok(file) if file.is_file() => Ok(()),
+        Ok(_) => Err("is not a file".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("does not exist".to_owned()),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    })
+}
+
+/// Reads a recipe from text. `name` is what messages call it, and otherwise like the path of [`load`]; nothing on disk is
+/// looked at, not even a video file that the recipe names.
+///
+/// # Errors
+/// The text is not a valid recipe.
+pub fn from_str(name: impl AsRef<Path>, text: &str) -> Result<Loaded, RecipeError> {
+    compile(name.as_ref(), text.to_owned(), &|_| Ok(()))
+}
+
+/// The JSON Schema (2020-12) of recipes, for editors.
+#[must_use]
+pub fn schema() -> serde_json::Value {
+    let schema = schemars::SchemaGenerator::default().into_root_schema_for::<RecipeFile>();
+    schema.to_value()
+}
+
+/// The file's text, with an explanation for people if there is none.
+fn read(path: &Path) -> Result<String, RecipeError> {
+    let unreadable = |error: io::Error| {
+        let help = match error.kind() {
+            io::ErrorKind::NotFound => similar_file(path).map_or_else(
+                || "recipes end in .yaml; look into recipes/".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            ),
+            io::ErrorKind::PermissionDenied => "make the file readable for you".to_owned(),
+            _ => "see whether the disk is well".to_owned(),
+        };
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "there is no such file".to_owned(),
+            io::ErrorKind::PermissionDenied => "you may not read this file".to_owned(),
+            _ => format!("the file cannot be read: {error}"),
+        };
+        RecipeError::whole(path, why, help)
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(RecipeError::whole(path, "this is a folder, not a recipe", "name a file in it"));
+    }
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells too long from just fitting; devices without end are cut off too.
+    file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        let help = "recipes are a few kilobytes of YAML; is this another file?";
+        return Err(RecipeError::whole(path, format!("the file is longer than {} KiB", MAX_SIZE / 1024), help));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
+        let message = format!("this is not UTF-8 text: byte {column} of line {line} belongs to no character");
+        RecipeError::whole(path, message, "save the file as UTF-8; is it a recipe at all?")
+    })
+}
+
+/// A file in the same folder whose name is like this one's.
+fn similar_file(path: &Path) -> Option<String> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let names: Vec<String> = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".yaml") || name.ends_with(".yml"))
+        .take(1000)
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let near = word::nearest(path.file_name()?.to_str()?, &names)?;
+    Some(path.with_file_name(near).display().to_string())
+}
+
+/// Text to plan. `look` says what is wrong with a video file.
+fn compile(path: &Path, text: String, look: &dyn Fn(&Path) -> Result<(), String>) -> Result<Loaded, RecipeError> {
+    let name = path.display().to_string();
+    let source = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
+    let failed = |findings| RecipeError::new(&name, source, findings);
+    if let Some((at, c)) = source.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        let message = format!("there is a control character, U+{:04X}", c as u32);
+        let finding = Finding::new(&(at..at + c.len_utf8()), message, "here");
+        return Err(failed(vec![finding.help("leave it out; is this a recipe at all?")]));
+    }
+    let options = serde_yaml::options! {
+        with_snippet: false,
+        reject_unsupported_tags: true,
+        budget: serde_yaml::budget! { max_events: 200_000, max_depth: 32 },
+        alias_limits: serde_yaml::alias_limits! {
+            max_total_replayed_events: 100_000,
+            max_replay_stack_depth: 16,
+        },
+    };
+    let file: RecipeFile = serde_yaml::from_str_with_options(source, options)
+        .map_err(|error| failed(vec![syntax::explain(&error, source)]))?;
+
+    let base = path.parent().unwrap_or(Path::new(""));
+    let mut notes = validate::Notes::new(source);
+    let plan = validate::plan(&file, &results_name(path), base, &mut notes);
+    let written = file.video.get().and_then(|video| video.file.get());
+    if let (Some(plan), Some(written)) = (&plan, written)
+        && let Some(VideoSource::File { path }) = plan.trials.first().map(|trial| &trial.video.source)
+        && let Err(why) = look(path)
+    {
+        let message = format!("file: {} {why}", word::shown(&path.display().to_string()));
+        notes.errors.push(
+            Finding::new(&written.span, message, "this file").help("it is looked for from the recipe's folder"),
+        );
+    }
+    match plan {
+        Some(plan) if notes.errors.is_empty() => {
+            let warnings = Warning::all(&name, source, notes.warnings);
+            Ok(Loaded { plan, warnings, path: path.to_owned(), text })
+        }
+        _ => Err(failed(notes.errors)),
+    }
+}
+
+/// The name of a recipe's folder under `results/`: the file's name without its ending, and nothing in it that a path or a shell
+/// would understand otherwise.
+fn results_name(path: &Path) -> String {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let safe: String = stem
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
+        .take(64)
+        .collect();
+    let safe = safe.trim_matches(|c| matches!(c, '-' | '.'));
+    if safe.is_empty() { "recipe".to_owned() } else { safe.to_owned() }
+}
+
+#[cfg(test)]
+mod tests;

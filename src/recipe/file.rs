@@ -1,0 +1,263 @@
+//! The recipe as it is written. Every doc comment here is also what an editor shows, by way of the JSON Schema.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::text::{At, Entries, Optional, Text};
+use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Whole};
+use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
+use crate::plan::{Codec, Datapath, LinkKind, Role, Scheme};
+
+/// Repetitions of each scheme.
+pub type Repetitions = Whole<1, 1000>;
+/// Any seed.
+pub type Seed = Whole<0, { u64::MAX }>;
+/// Pictures per second.
+pub type Fps = Whole<1, 120>;
+/// Pictures of a stream; a million are nine hours at 30 a second.
+pub type Frames = Whole<1, 1_000_000>;
+/// Frames between keyframes; ffmpeg reduces longer intervals to this.
+pub type KeyframeInterval = Whole<1, 600>;
+/// Hosts that are written as one.
+pub type HostCount = Whole<1, 512>;
+/// Packets.
+pub type QueueLength = Whole<1, 1_000_000>;
+
+/// A livectl recipe: what is streamed over which network, when, and how often.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "livectl recipe")]
+pub struct RecipeFile {
+    /// What this experiment is for, in a sentence or two.
+    #[serde(default)]
+    pub description: Optional<Text<Prose>>,
+    /// Ways of delivery to compare, in the order in which they are tried. Default: direct, bypass.
+    #[serde(default)]
+    #[schemars(extend("minItems" = 1, "uniqueItems" = true, "default" = ["direct", "bypass"]))]
+    pub schemes: Optional<At<Vec<Text<Scheme>>>>,
+    /// How often each scheme is tried. Default: 1.
+    #[serde(default)]
+    #[schemars(extend("default" = 1))]
+    pub repetitions: Optional<Text<Repetitions>>,
+    /// Makes chance repeatable: jitter and loss of emulated links. Default: 1.
+    #[serde(default)]
+    #[schemars(extend("default" = 1))]
+    pub seed: Optional<Text<Seed>>,
+    /// What every broadcaster encodes. Default: the values of its keys.
+    #[serde(default)]
+    pub video: Optional<VideoFile>,
+    /// Switches, hosts and links.
+    pub network: NetworkFile,
+    /// When things start and stop, counted from when the network is ready. Default: the values of its keys.
+    #[serde(default)]
+    pub timeline: Optional<TimelineFile>,
+    /// Where packets are captured: hosts (all their interfaces) and interfaces such as `hs-eth1`. Default: every
+    /// interface of broadcasters, CDN and viewers.
+    #[serde(default)]
+    pub captures: Optional<At<Vec<Text<CaptureName>>>>,
+}
+
+/// What every broadcaster encodes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct VideoFile {
+    /// ffmpeg's source of test pictures. Default: testsrc2.
+    #[serde(default)]
+    #[schemars(extend("default" = "testsrc2"))]
+    pub pattern: Optional<Text<Pattern>>,
+    /// A video file instead of a test pattern, relative to the recipe's folder; looped as often as `frames` needs.
+    #[serde(default)]
+    pub file: Optional<Text<FilePath>>,
+    /// Width x height in pixels, both even, 16 to 4096. Only for test patterns. Default: 640x360.
+    #[serde(default)]
+    #[schemars(extend("default" = "640x360"))]
+    pub size: Optional<Text<FrameSize>>,
+    /// Pictures per second. Default: 30.
+    #[serde(default)]
+    #[schemars(extend("default" = 30))]
+    pub fps: Optional<Text<Fps>>,
+    /// How many pictures are encoded. Default: 600, or what fits into `timeline.broadcast` if that has an `until`.
+    #[serde(default)]
+    #[schemars(extend("default" = 600))]
+    pub frames: Optional<Text<Frames>>,
+    /// Sorenson H.263 or H.264. Default: flv1.
+    #[serde(default)]
+    #[schemars(extend("default" = "flv1"))]
+    pub codec: Optional<Text<Codec>>,
+    /// Video bitrate, 10 kbit/s to 100 Mbit/s. Default: 2.5 Mbit/s.
+    #[serde(default)]
+    #[schemars(extend("default" = "2.5 Mbit/s"))]
+    pub bitrate: Optional<Text<Bandwidth>>,
+    /// A keyframe every so many frames, at most `frames`. Default: one a second.
+    #[serde(default)]
+    pub keyframe_every: Optional<Text<KeyframeInterval>>,
+    /// Sound (AAC), a tone for test patterns. Default: false.
+    #[serde(default)]
+    #[schemars(extend("default" = false))]
+    pub audio: Optional<Text<Flag>>,
+}
+
+/// Switches, hosts and links.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkFile {
+    /// What makes the links. Default: auto.
+    #[serde(default)]
+    #[schemars(extend("default" = "auto"))]
+    pub link: Optional<Text<LinkKind>>,
+    /// What forwards packets in Open vSwitch. Default: auto.
+    #[serde(default)]
+    #[schemars(extend("default" = "auto"))]
+    pub datapath: Optional<Text<Datapath>>,
+    /// TCP congestion control of every host. Default: cubic.
+    #[serde(default)]
+    #[schemars(extend("default" = "cubic"))]
+    pub congestion_control: Optional<Text<CongestionControl>>,
+    /// Names of the switches, 1 to 64.
+    #[schemars(extend("minItems" = 1, "maxItems" = 64, "uniqueItems" = true))]
+    pub switches: At<Vec<Text<NodeName>>>,
+    /// Hosts by name: at least one broadcaster, one CDN and at least one viewer.
+    pub hosts: At<Entries<NodeName, At<HostFile>>>,
+    /// Links between switches. Default: none.
+    #[serde(default)]
+    pub trunks: Optional<Vec<At<TrunkFile>>>,
+}
+
+/// A host: what it does and where it is plugged in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostFile {
+    /// What the host does.
+    pub role: Text<Role>,
+    /// So many hosts like this one, named with a number at the end: `hv` gives `hv1`, `hv2`, … Not for the CDN.
+    #[serde(default)]
+    pub count: Optional<Text<HostCount>>,
+    /// The broadcaster that a viewer watches. Needed if there are several.
+    #[serde(default)]
+    pub watch: Optional<Text<NodeName>>,
+    /// The host's link to a switch.
+    #[serde(default)]
+    pub link: Optional<At<LinkFile>>,
+    /// Links to several switches that are not joined to each other, instead of `link`.
+    #[serde(default)]
+    #[schemars(extend("minItems" = 1))]
+    pub links: Optional<At<Vec<At<LinkFile>>>>,
+}
+
+/// A host's link to a switch. What it says holds for each direction.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkFile {
+    /// The switch.
+    pub to: Text<NodeName>,
+    /// Rate of whole Ethernet frames, 10 kbit/s to 100 Gbit/s. Default: as fast as the machine.
+    #[serde(default)]
+    pub bandwidth: Optional<Text<Bandwidth>>,
+    /// One-way delay, up to 60 s. Default: 0 ms.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 ms"))]
+    pub delay: Optional<Text<Delay>>,
+    /// Each packet's delay is uniform in delay ± jitter; at most the delay. Default: 0 ms.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 ms"))]
+    pub jitter: Optional<Text<Delay>>,
+    /// Share of packets lost by chance, under 100 %. Default: 0 %.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 %"))]
+    pub loss: Optional<Text<Loss>>,
+    /// Packets that wait for the link at most; further ones are dropped. Default: 1000.
+    #[serde(default)]
+    #[schemars(extend("default" = 1000))]
+    pub queue: Optional<Text<QueueLength>>,
+}
+
+/// A link between two switches. What it says holds for each direction.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrunkFile {
+    /// The two switches.
+    #[schemars(extend("minItems" = 2, "maxItems" = 2, "uniqueItems" = true))]
+    pub between: At<Vec<Text<NodeName>>>,
+    /// Rate of whole Ethernet frames, 10 kbit/s to 100 Gbit/s. Default: as fast as the machine.
+    #[serde(default)]
+    pub bandwidth: Optional<Text<Bandwidth>>,
+    /// One-way delay, up to 60 s. Default: 0 ms.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 ms"))]
+    pub delay: Optional<Text<Delay>>,
+    /// Each packet's delay is uniform in delay ± jitter; at most the delay. Default: 0 ms.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 ms"))]
+    pub jitter: Optional<Text<Delay>>,
+    /// Share of packets lost by chance, under 100 %. Default: 0 %.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 %"))]
+    pub loss: Optional<Text<Loss>>,
+    /// Packets that wait for the link at most; further ones are dropped. Default: 1000.
+    #[serde(default)]
+    #[schemars(extend("default" = 1000))]
+    pub queue: Optional<Text<QueueLength>>,
+}
+
+/// When things start and stop, counted from when the network has been measured and is ready.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimelineFile {
+    /// Ping trains: each broadcaster to the CDN, the CDN to each viewer, each broadcaster to its viewers.
+    /// Default: from the beginning to the end, each second.
+    #[serde(default)]
+    pub pings: Optional<PingsFile>,
+    /// When the broadcasters stream.
+    #[serde(default)]
+    pub broadcast: Optional<BroadcastFile>,
+    /// When the viewers start to watch.
+    #[serde(default)]
+    pub view: Optional<ViewFile>,
+    /// The trial ends, up to 24 hours. Default: 5 s after the stream has ended, but not before the pings' `until`.
+    #[serde(default)]
+    pub end: Optional<Text<Moment>>,
+    /// How long past the end the trial waits for viewers that still receive. Default: 30 s.
+    #[serde(default)]
+    #[schemars(extend("default" = "30 s"))]
+    pub drain: Optional<Text<Moment>>,
+}
+
+/// When the hosts ping each other.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PingsFile {
+    /// The first ping. Default: 0 s.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 s"))]
+    pub from: Optional<Text<Moment>>,
+    /// No ping starts at this moment or later; the same as `from` means no pings. Default: the trial's end.
+    #[serde(default)]
+    pub until: Optional<Text<Moment>>,
+    /// Time between pings, 10 ms to 1 min. Default: 1 s.
+    #[serde(default)]
+    #[schemars(extend("default" = "1 s"))]
+    pub every: Optional<Text<Moment>>,
+}
+
+/// When the broadcasters stream.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BroadcastFile {
+    /// The encoders start. Default: 5 s.
+    #[serde(default)]
+    #[schemars(extend("default" = "5 s"))]
+    pub at: Optional<Text<Moment>>,
+    /// The encoders stop; another way to say how many `frames` there are. Default: when all frames are encoded.
+    #[serde(default)]
+    pub until: Optional<Text<Moment>>,
+}
+
+/// When the viewers start to watch. They stop when the stream has ended.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ViewFile {
+    /// The players start, before or after the broadcasters. Default: 3 s.
+    #[serde(default)]
+    #[schemars(extend("default" = "3 s"))]
+    pub at: Optional<Text<Moment>>,
+}

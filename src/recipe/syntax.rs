@@ -1,0 +1,282 @@
+//! The YAML parser's errors in the words of this room.
+
+use serde_yaml::Error;
+
+use super::problem::Finding;
+use super::text::{Span, span_of};
+use super::word::{nearest, shown};
+
+/// Keys that people write for others.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("bw", "bandwidth"),
+    ("rate", "bandwidth"),
+    ("rate", "bitrate"),
+    ("latency", "delay"),
+    ("rtt", "delay"),
+    ("lag", "delay"),
+    ("limit", "queue"),
+    ("buffer", "queue"),
+    ("max_queue_size", "queue"),
+    ("switch", "to"),
+    ("switch", "switches"),
+    ("host", "hosts"),
+    ("start", "at"),
+    ("start", "from"),
+    ("from", "at"),
+    ("stop", "until"),
+    ("to", "until"),
+    ("end", "until"),
+    ("interval", "every"),
+    ("gop", "keyframe_every"),
+    ("keyint", "keyframe_every"),
+    ("keyframe_interval", "keyframe_every"),
+    ("keyframe every", "keyframe_every"),
+    ("framerate", "fps"),
+    ("frame_rate", "fps"),
+    ("resolution", "size"),
+    ("source", "pattern"),
+    ("sound", "audio"),
+    ("type", "role"),
+    ("scheme", "schemes"),
+    ("viewers", "view"),
+    ("broadcaster", "broadcast"),
+    ("ping", "pings"),
+    ("cc", "congestion_control"),
+    ("capture", "captures"),
+    ("repeat", "repetitions"),
+];
+
+/// What the parser's error says to the recipe's writer.
+pub(super) fn explain(error: &Error, source: &str) -> Finding {
+    let error = error.without_snippet();
+    let span = error.location().map_or(0..0, |location| span_of(&location));
+    let span = widen(source, span);
+    match error {
+        Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, &span),
+        Error::SerdeMissingField { field, .. } => {
+            let whose = enclosing(source, &span).map_or_else(|| "the recipe".to_owned(), |key| format!("`{key}`"));
+            Finding::new(&span, format!("{whose} lacks the key `{field}`"), format!("`{field}` is missing here"))
+                .help(missing_key_help(field))
+        }
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = shown(key.as_deref().unwrap_or("this key"));
+            Finding::new(&span, format!("{key} is written twice"), "a second time")
+                .help("keep one of them; names must differ")
+        }
+        Error::Unexpected { expected, .. } => wrong_shape(expected, source, &span),
+        Error::SerdeInvalidType { unexpected, expected, .. } => {
+            Finding::new(&span, format!("{expected} belongs here, not {unexpected}"), "here")
+        }
+        Error::NullIntoString { .. } => {
+            let key = key_before(source, &span).map_or_else(|| "the key".to_owned(), |key| format!("`{key}`"));
+            Finding::new(&span, format!("{key} has no value"), "nothing is written here")
+                .help("write a value, or leave the key out to take its default")
+        }
+        Error::Eof { .. } => Finding::new(&span, "the recipe is empty", "nothing is written here")
+            .help("begin with `network:`; docs/recipes.md has a complete example"),
+        Error::MultipleDocuments { .. } => Finding::new(&span, "there is a second YAML document", "it begins here")
+            .help("write one recipe in each file"),
+        Error::UnknownAnchor { .. } => {
+            Finding::new(&span, "this alias (`*…`) has no anchor", "no `&…` of that name before it")
+                .help("put `&name` before the value that is meant, or quote text that begins with `*`")
+        }
+        Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. }
+        | Error::Budget { .. } => {
+            Finding::new(&span, "the recipe grows beyond all measure when its aliases are filled in", "here")
+                .help("write out what the aliases (`*…`) stand for")
+        }
+        Error::UnsupportedTag { tag, .. } => {
+            Finding::new(&span, format!("{} is a YAML tag", shown(tag)), "its value")
+                .help("recipes have no tags; quote text that begins with `!`")
+        }
+        Error::TaggedScalarCannotDeserializeIntoString { .. } => {
+            Finding::new(&span, "this value has a YAML tag that does not fit it", "here")
+                .help("leave the tag (`!!…`) out")
+        }
+        Error::ExternalMessage { msg, .. } => not_yaml(msg, source, &span),
+        other => {
+            let message = other.to_string();
+            let plain = message.split(" at line ").next().unwrap_or(&message);
+            Finding::new(&span, plain, "here")
+        }
+    }
+}
+
+fn unknown_key(field: &str, expected: &[&'static str], span: &Span) -> Finding {
+    let finding = Finding::new(span, format!("{} is not a key here", shown(field)), "unknown key");
+    let keys = format!("the keys here are {}", expected.join(", "));
+    // `{ to: s1, delay 10 ms }`: the colon is missing, or the space after it.
+    if let Some((key, rest)) = field.split_once([' ', ':', '='])
+        && expected.contains(&key)
+        && !rest.trim().is_empty()
+    {
+        return finding.help(format!(
+            "write a colon and a space after the key: `{key}: {}`",
+            rest.trim_start_matches([':', '=', ' '])
+        ));
+    }
+    let synonym = SYNONYMS.iter().find(|(word, key)| *word == field.to_lowercase() && expected.contains(key));
+    if let Some(meant) = nearest(field, expected).or(synonym.map(|(_, key)| *key)) {
+        return finding.help(format!("did you mean `{meant}`? {}{}", keys[..1].to_uppercase(), &keys[1..]));
+    }
+    match places_of(field, expected) {
+        Some(place) => finding.help(format!("`{field}` belongs into {place}; {keys}")),
+        None => finding.help(keys),
+    }
+}
+
+/// Where else in a recipe a key of that name is known. Its absence from `expected` says that it is not here.
+fn places_of(field: &str, expected: &[&'static str]) -> Option<String> {
+    const PLACES: &[(&str, &str)] = &[
+        ("RecipeFile", "the recipe's outermost level"),
+        ("VideoFile", "`video`"),
+        ("NetworkFile", "`network`"),
+        ("HostFile", "a host under `network: hosts`"),
+        ("LinkFile", "a host's `link: { … }`"),
+        ("TimelineFile", "`timeline`"),
+        ("PingsFile", "`timeline: pings`"),
+        ("BroadcastFile", "`timeline: broadcast`"),
+    ];
+    if expected.contains(&field) {
+        return None;
+    }
+    let schema = super::schema();
+    let knows = |properties: Option<&serde_json::Value>| properties.is_some_and(|p| p.get(field).is_some());
+    PLACES.iter().find_map(|(definition, place)| {
+        let object = if *definition == "RecipeFile" { Some(&schema) } else { schema["$defs"].get(definition) };
+        knows(object?.get("properties")).then(|| (*place).to_owned())
+    })
+}
+
+fn missing_key_help(field: &str) -> &'static str {
+    match field {
+        "network" => "add `network:` with its switches and hosts; docs/recipes.md has a complete example",
+        "switches" => "name the switches: `switches: [s1]`",
+        "hosts" => "add `hosts:` with a broadcaster, a cdn and a viewer",
+        "role" => "add `role: broadcaster`, `cdn`, `viewer` or `idle`",
+        "to" => "say which switch the link goes to: `to: s1`",
+        "between" => "name the two switches: `between: [s1, s2]`",
+        _ => "add it",
+    }
+}
+
+/// A list, a mapping or a single value where another of them belongs.
+fn wrong_shape(expected: &str, source: &str, span: &Span) -> Finding {
+    let wanted = match expected {
+        "mapping start" => "keys with values",
+        "sequence start" => "a list",
+        "string scalar" => "a single value",
+        other => other,
+    };
+    let at = source.get(span.start..).unwrap_or("");
+    let is_block_map =
+        at.split(['\n', '#']).next().is_some_and(|line| line.contains(": ") || line.trim_end().ends_with(':'));
+    let found = match at.chars().next() {
+        Some('[') => "a list",
+        Some('-') if at.starts_with("- ") || at.starts_with("-\n") => "a list",
+        Some('{') => "keys with values",
+        None | Some('\n' | '#') => "nothing",
+        _ if expected != "mapping start" && is_block_map => "keys with values",
+        _ => "a single value",
+    };
+    let key = key_before(source, span);
+    let message = match &key {
+        Some(key) => format!("`{key}` wants {wanted}, not {found}"),
+        None => format!("{wanted} belongs here, not {found}").replacen(
+            "keys with values belongs",
+            "keys with values belong",
+            1,
+        ),
+    };
+    let help = match (expected, key.as_deref()) {
+        ("mapping start", Some("link")) => "write `link: { to: s1, bandwidth: 4 Mbit/s, delay: 100 ms }`".to_owned(),
+        ("mapping start", Some("hosts")) => "write one `name: { role: …, link: … }` for each host".to_owned(),
+        ("mapping start", Some(key @ ("pings" | "broadcast" | "view"))) => {
+            format!("write `{key}: {{ … }}` with times inside")
+        }
+        ("mapping start", None) => "a recipe is made of `key: value` lines, beginning with `network:`".to_owned(),
+        ("mapping start", Some(key)) => format!("write `{key}:` and its own keys indented below it"),
+        ("sequence start", Some(key)) => format!("write `{key}: [ … ]`, even for only one"),
+        ("string scalar", Some(key)) => {
+            format!("write one value after `{key}:`; quote text that begins with {{ or [")
+        }
+        _ => return Finding::new(span, message, found),
+    };
+    Finding::new(span, message, format!("{found} here")).help(help)
+}
+
+/// The text is not YAML at all; `why` are the scanner's words.
+fn not_yaml(why: &str, source: &str, span: &Span) -> Finding {
+    let line = source[..span.start.min(source.len())].rsplit('\n').next().unwrap_or("");
+    let rest = source.get(span.start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    let help = if why.contains("tabs") || line.contains('\t') {
+        "indent with spaces; YAML forbids tabs there"
+    } else if why.contains("mapping values are not allowed") {
+        "bring the keys of one level to the same indentation, and quote text that holds a colon and a space"
+    } else if why.contains("did not find expected key") || why.contains("simple key") {
+        "bring the keys of one level to the same indentation, each followed by a colon"
+    } else if why.contains("unclosed quote") || why.contains("quoted scalar") {
+        "close the quote"
+    } else if why.contains("unclosed bracket") || why.contains("flow") {
+        "close the bracket"
+    } else if why.contains("bracket") {
+        "open and close brackets in pairs"
+    } else if rest.starts_with(['@', '`', '%', '&', '*', '!', '|', '>']) {
+        "quote text that begins with a special character"
+    } else {
+        "docs/recipes.md has a complete example"
+    };
+    Finding::new(span, format!("this is not YAML: {why}"), "here").help(help)
+}
+
+/// The parser points at the first character of some things; a key or a word is better shown whole.
+fn widen(source: &str, span: Span) -> Span {
+    let start = (0..=span.start.min(source.len())).rev().find(|n| source.is_char_boundary(*n)).unwrap_or(0);
+    let rest = source.get(start..).unwrap_or("");
+    let word = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
+    let end = span.end.max(start + word).min(source.len());
+    start..if source.is_char_boundary(end) { end } else { start + word }
+}
+
+/// The key on whose line, or above whose lines, a value stands.
+fn key_before(source: &str, span: &Span) -> Option<String> {
+    let before = source.get(..span.start)?;
+    let line_start = before.rfind('\n').map_or(0, |n| n + 1);
+    let on_line = &before[line_start..];
+    if let Some(key) = on_line.trim_end().strip_suffix(':').and_then(last_word) {
+        return Some(key);
+    }
+    if !on_line.trim().is_empty() {
+        // `key:` at the end of which nothing follows: the parser points behind the colon or at it.
+        let line = source.get(line_start..)?.lines().next()?;
+        let after = line.get(on_line.len()..)?;
+        return after.starts_with(':').then(|| last_word(on_line)).flatten();
+    }
+    enclosing(source, span)
+}
+
+/// The key under which the block at `span` is indented, or before the `{` that it is in.
+fn enclosing(source: &str, span: &Span) -> Option<String> {
+    let before = source.get(..span.start)?;
+    let on_line = before.rsplit('\n').next()?;
+    if let Some(open) = on_line.rfind(['{', '[']) {
+        return last_word(on_line[..open].trim_end().strip_suffix(':')?);
+    }
+    if let Some(key) = on_line.trim_end().strip_suffix(':') {
+        return last_word(key);
+    }
+    let indent = on_line.chars().take_while(|c| matches!(c, ' ' | '-')).count();
+    before.lines().rev().skip(1).find_map(|line| {
+        let content = line.split(" #").next()?.trim_end();
+        let depth = line.len() - line.trim_start().len();
+        let is_parent = depth < indent && !content.trim_start().starts_with('#');
+        is_parent.then(|| content.strip_suffix(':').and_then(last_word)).flatten()
+    })
+}
+
+fn last_word(text: &str) -> Option<String> {
+    let word = text.trim().rsplit([' ', '{', ',', '[', '\t']).next()?.trim_matches(['"', '\'']);
+    (!word.is_empty() && word.len() <= 40 && !word.chars().any(super::word::is_unprintable)).then(|| word.to_owned())
+}

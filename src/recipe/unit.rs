@@ -1,0 +1,573 @@
+//! Values that a recipe writes as one piece of text: numbers with their units, and whole numbers.
+//!
+//! Numbers are read exactly, without a detour through floating point: `2.5 Mbit/s` is 2 500 000 bit/s.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+use super::word::{nearest, shown};
+
+/// A kind of value that is written as one piece of text.
+pub trait Value: Sized {
+    /// What is expected, as a noun phrase: `a bandwidth such as 4 Mbit/s`.
+    fn expected() -> String;
+
+    /// Whether YAML takes it for a number or a boolean, so that quotes around it would make it something else.
+    const PLAIN: bool = false;
+
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to write instead.
+    fn parse(text: &str) -> Result<Self, Misread>;
+
+    /// The JSON Schema of the text.
+    fn schema(generator: &mut SchemaGenerator) -> Schema;
+}
+
+/// Why a piece of text is not the value that belongs there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misread {
+    /// What is wrong, as a sentence that names the text.
+    pub message: String,
+    /// What to write instead.
+    pub help: Option<String>,
+}
+
+impl Misread {
+    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Misread { message: message.into(), help: Some(help.into()) }
+    }
+}
+
+/// One kind of quantity: its units and what people write instead of them.
+struct Dimension {
+    /// `a bandwidth`.
+    noun: &'static str,
+    /// Spelling and how many of the smallest unit it is worth.
+    units: &'static [(&'static str, u128)],
+    /// Other spellings, and the proper one. Compared without regard to case.
+    slips: &'static [(&'static str, &'static str)],
+    /// The unit proposed for a bare number.
+    usual: &'static str,
+    /// A value as example.
+    example: &'static str,
+}
+
+impl Dimension {
+    fn expected(&self) -> String {
+        format!("{} such as `{}`", self.noun, self.example)
+    }
+
+    fn unit_list(&self) -> String {
+        let names: Vec<&str> = self.units.iter().map(|(name, _)| *name).collect();
+        match names.split_last() {
+            Some((last, [])) => (*last).to_owned(),
+            Some((last, rest)) => format!("{} or {last}", rest.join(", ")),
+            None => String::new(),
+        }
+    }
+
+    /// Reads `number unit` as a count of `smallest` units.
+    fn read(&self, text: &str, smallest: &str) -> Result<u128, Misread> {
+        let number = Decimal::leading(text, self)?;
+        let unit = text[number.length..].trim();
+        let written = &text[..number.length];
+        if unit.is_empty() {
+            let help = if self.units.len() == 1 {
+                format!("write `{written} {}`", self.usual)
+            } else {
+                format!("write `{written} {}`; units are {}", self.usual, self.unit_list())
+            };
+            return Err(Misread::new(format!("{} has no unit", shown(text)), help));
+        }
+        let Some((_, factor)) = self.units.iter().find(|(name, _)| *name == unit) else {
+            return Err(self.unknown_unit(written, unit));
+        };
+        number.times(*factor).ok_or_else(|| {
+            Misread::new(
+                format!("{} is finer than {smallest}", shown(text)),
+                format!("round it to whole {smallest}s"),
+            )
+        })
+    }
+
+    fn unknown_unit(&self, written: &str, unit: &str) -> Misread {
+        let slip = self.slips.iter().find(|(slip, _)| *slip == unit).or_else(|| {
+            let lower = unit.to_lowercase();
+            self.slips.iter().find(|(slip, _)| slip.to_lowercase() == lower)
+        });
+        let meant = match slip {
+            Some((_, meant)) => Some((*meant).to_owned()),
+            None => {
+                let names: Vec<&str> = self.units.iter().map(|(name, _)| *name).collect();
+                nearest(unit, &names).map(str::to_owned)
+            }
+        };
+        let help = match meant {
+            Some(meant) => format!("did you mean `{written} {meant}`? Units are {}", self.unit_list()),
+            None => format!("units are {}, as in `{}`", self.unit_list(), self.example),
+        };
+        Misread::new(format!("{} is not a unit of {}", shown(unit), self.noun), help)
+    }
+
+    fn schema(&self) -> Schema {
+        let units: Vec<&str> = self.units.iter().map(|(name, _)| *name).collect();
+        json_schema!({
+            "type": "string",
+            "pattern": format!(r"^[0-9]+(\.[0-9]+)? *({})$", units.join("|")),
+            "examples": [self.example],
+        })
+    }
+}
+
+/// A decimal number at the start of a text.
+struct Decimal {
+    digits: u128,
+    /// How many of the digits stand after the point.
+    decimals: u32,
+    /// Bytes of text it takes.
+    length: usize,
+}
+
+impl Decimal {
+    const MAX_INTEGER_DIGITS: usize = 18;
+    const MAX_DECIMALS: usize = 9;
+
+    fn leading(text: &str, dimension: &Dimension) -> Result<Decimal, Misread> {
+        let wrong = |why: &str| {
+            let help = format!("write {}", dimension.expected());
+            Misread::new(format!("{} {why}", shown(text)), help)
+        };
+        if text.starts_with(['-', '\u{2212}']) {
+            return Err(wrong("is negative"));
+        }
+        let length = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (integer, fraction) = text[..length].split_once('.').unwrap_or((&text[..length], ""));
+        let pointed = text[..length].contains('.');
+        if integer.is_empty() && fraction.is_empty() {
+            return Err(wrong("does not begin with a number"));
+        }
+        if text[length..].starts_with(',') {
+            let point = text.replacen(',', ".", 1);
+            return Err(Misread::new(
+                format!("{} has a comma in its number", shown(text)),
+                format!("write a decimal point: {}", shown(&point)),
+            ));
+        }
+        if integer.is_empty() || (pointed && fraction.is_empty()) || fraction.contains('.') {
+            return Err(wrong("does not begin with a plain decimal number"));
+        }
+        let integer = integer.trim_start_matches('0');
+        if integer.len() > Self::MAX_INTEGER_DIGITS {
+            return Err(wrong("is out of all bounds"));
+        }
+        if fraction.len() > Self::MAX_DECIMALS {
+            return Err(wrong("has more than nine decimals"));
+        }
+        let digits = integer.bytes().chain(fraction.bytes()).fold(0, |n: u128, b| n * 10 + u128::from(b - b'0'));
+        Ok(Decimal { digits, decimals: fraction.len() as u32, length })
+    }
+
+    /// The number times `factor`, if that is whole.
+    fn times(&self, factor: u128) -> Option<u128> {
+        let product = self.digits.checked_mul(factor)?;
+        let divisor = 10u128.pow(self.decimals);
+        product.is_multiple_of(divisor).then(|| product / divisor)
+    }
+}
+
+const BANDWIDTH: Dimension = Dimension {
+    noun: "a bandwidth",
+    units: &[("bit/s", 1), ("kbit/s", 1_000), ("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000)],
+    slips: &[
+        ("bps", "bit/s"),
+        ("bits/s", "bit/s"),
+        ("k", "kbit/s"),
+        ("kbps", "kbit/s"),
+        ("kbit", "kbit/s"),
+        ("kb/s", "kbit/s"),
+        ("kbits/s", "kbit/s"),
+        ("m", "Mbit/s"),
+        ("mbps", "Mbit/s"),
+        ("mbit", "Mbit/s"),
+        ("mbit/s", "Mbit/s"),
+        ("mb/s", "Mbit/s"),
+        ("mbits/s", "Mbit/s"),
+        ("g", "Gbit/s"),
+        ("gbps", "Gbit/s"),
+        ("gbit", "Gbit/s"),
+        ("gb/s", "Gbit/s"),
+    ],
+    usual: "Mbit/s",
+    example: "4 Mbit/s",
+};
+
+const TIME_UNITS: &[(&str, u128)] =
+    &[("us", 1_000), ("ms", 1_000_000), ("s", 1_000_000_000), ("min", 60_000_000_000)];
+const TIME_SLIPS: &[(&str, &str)] = &[
+    ("µs", "us"),
+    ("μs", "us"),
+    ("usec", "us"),
+    ("microseconds", "us"),
+    ("msec", "ms"),
+    ("millis", "ms"),
+    ("millisecond", "ms"),
+    ("milliseconds", "ms"),
+    ("sec", "s"),
+    ("secs", "s"),
+    ("second", "s"),
+    ("seconds", "s"),
+    ("m", "min"),
+    ("mins", "min"),
+    ("minute", "min"),
+    ("minutes", "min"),
+];
+
+const DELAY: Dimension =
+    Dimension { noun: "a time", units: TIME_UNITS, slips: TIME_SLIPS, usual: "ms", example: "100 ms" };
+const MOMENT: Dimension =
+    Dimension { noun: "a time", units: TIME_UNITS, slips: TIME_SLIPS, usual: "s", example: "15 s" };
+const LOSS: Dimension = Dimension {
+    noun: "a loss",
+    units: &[("%", 1_000_000_000)],
+    slips: &[("percent", "%"), ("pct", "%")],
+    usual: "%",
+    example: "0.5 %",
+};
+
+/// Bits per second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bandwidth(pub u64);
+
+impl Value for Bandwidth {
+    fn expected() -> String {
+        BANDWIDTH.expected()
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').trim();
+        if matches!(unit, "B/s" | "kB/s" | "KB/s" | "MB/s" | "GB/s") {
+            return Err(Misread::new(
+                format!("{} counts bytes, a bandwidth counts bits", shown(text)),
+                "multiply by eight: 1 MB/s is `8 Mbit/s`",
+            ));
+        }
+        let bits = BANDWIDTH.read(text, "bit/s")?;
+        // Beyond what a u64 holds there is no bandwidth; the bounds of each key are far below.
+        Ok(Bandwidth(u64::try_from(bits).unwrap_or(u64::MAX)))
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        BANDWIDTH.schema()
+    }
+}
+
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_quantity(f, u128::from(self.0), BANDWIDTH.units)
+    }
+}
+
+/// A link's delay or jitter: a bare number is proposed to be milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Delay(pub Duration);
+
+impl Value for Delay {
+    fn expected() -> String {
+        DELAY.expected()
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        DELAY.read(text, "nanosecond").map(|ns| Delay(duration(ns)))
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        DELAY.schema()
+    }
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_quantity(f, self.0.as_nanos(), &TIME_UNITS[..3])
+    }
+}
+
+/// A moment on the timeline or a length of it: a bare number is proposed to be seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub Duration);
+
+impl Value for Moment {
+    fn expected() -> String {
+        MOMENT.expected()
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        MOMENT.read(text, "nanosecond").map(|ns| Moment(duration(ns)))
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        MOMENT.schema()
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_quantity(f, self.0.as_nanos(), &TIME_UNITS[..3])
+    }
+}
+
+/// The share of packets that is lost, 0 to 1; written in per cent.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Loss(pub f64);
+
+impl Value for Loss {
+    fn expected() -> String {
+        LOSS.expected()
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        // Billionths of a per cent: exact up to here, then the nearest f64.
+        let billionths = LOSS.read(text, "billionth of a per cent")?;
+        Ok(Loss(billionths as f64 / 1e11))
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        LOSS.schema()
+    }
+}
+
+/// Width and height in pixels, written `640x360`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameSize {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+}
+
+impl FrameSize {
+    /// Least width and height in pixels: one macroblock.
+    pub const MIN: u32 = 16;
+    /// Greatest width and height in pixels.
+    pub const MAX: u32 = 4096;
+}
+
+impl Value for FrameSize {
+    fn expected() -> String {
+        "a size such as `640x360`".to_owned()
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        let wrong = |why: &str| {
+            Misread::new(format!("{} {why}", shown(text)), "write width x height in pixels, such as `640x360`")
+        };
+        let Some((width, height)) = text.split_once('x') else {
+            let plain = text.replace([' ', 'X', '×', '*'], "x").replace("xxx", "x");
+            return Err(match FrameSize::parse_pair(&plain) {
+                Some(size) => Misread::new(
+                    format!("{} is not a size", shown(text)),
+                    format!("write `{}x{}`", size.width, size.height),
+                ),
+                None => wrong("is not a size"),
+            });
+        };
+        let Some(size) = FrameSize::parse_pair(text) else {
+            let spaced = FrameSize::parse_pair(&text.replace(' ', ""));
+            return Err(match spaced {
+                Some(_) => wrong("has spaces in it"),
+                None if width.starts_with('-') || height.starts_with('-') => wrong("is negative"),
+                None => wrong("is not a size"),
+            });
+        };
+        let bounds = FrameSize::MIN..=FrameSize::MAX;
+        if !bounds.contains(&size.width) || !bounds.contains(&size.height) {
+            let help = format!("width and height are {} to {} pixels", FrameSize::MIN, FrameSize::MAX);
+            return Err(Misread::new(format!("{} is out of bounds", shown(text)), help));
+        }
+        if size.width % 2 == 1 || size.height % 2 == 1 {
+            return Err(Misread::new(
+                format!("{} has an odd side", shown(text)),
+                format!(
+                    "colour is coded for blocks of 2x2 pixels; write `{}x{}`",
+                    size.width.next_multiple_of(2),
+                    size.height.next_multiple_of(2)
+                ),
+            ));
+        }
+        Ok(size)
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]*[02468]x[0-9]*[02468]$",
+            "examples": ["640x360"],
+        })
+    }
+}
+
+impl FrameSize {
+    fn parse_pair(text: &str) -> Option<FrameSize> {
+        let (width, height) = text.split_once('x')?;
+        let side = |s: &str| s.bytes().all(|b| b.is_ascii_digit()).then(|| s.parse().ok()).flatten();
+        Some(FrameSize { width: side(width)?, height: side(height)? })
+    }
+}
+
+/// A whole number within bounds, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whole<const MIN: u64, const MAX: u64>(pub u64);
+
+impl<const MIN: u64, const MAX: u64> Value for Whole<MIN, MAX> {
+    const PLAIN: bool = true;
+
+    fn expected() -> String {
+        format!("a whole number from {MIN} to {MAX}")
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        let wrong = |why: &str| {
+            let help = format!("write a whole number from {MIN} to {MAX}");
+            Misread::new(format!("{} {why}", shown(text)), help)
+        };
+        if text.starts_with(['-', '\u{2212}']) {
+            return Err(wrong("is negative"));
+        }
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) || (text.len() > 1 && text.starts_with('0')) {
+            // `08` is another number, or none, to other YAML readers.
+            return Err(wrong("is not a whole number"));
+        }
+        match text.parse() {
+            Ok(number) if number < MIN => Err(wrong("is too small")),
+            Ok(number) if number <= MAX => Ok(Whole(number)),
+            _ => Err(wrong("is too large")),
+        }
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
+    }
+}
+
+fn duration(nanoseconds: u128) -> Duration {
+    // 2^64 ns are 584 years; the bounds of each key are far below.
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
+}
+
+/// Writes a quantity in its largest unit that it reaches, without needless zeros.
+fn write_quantity(f: &mut fmt::Formatter<'_>, smallest: u128, units: &[(&str, u128)]) -> fmt::Result {
+    let largest = units.iter().rev().find(|(_, factor)| smallest >= *factor);
+    // Zero is said in the larger units: `0 s`, not `0 us`.
+    let Some((name, factor)) = largest.or(if smallest == 0 { units.last() } else { units.first() }) else {
+        return write!(f, "{smallest}");
+    };
+    let (whole, rest) = (smallest / factor, smallest % factor);
+    if rest == 0 {
+        return write!(f, "{whole} {name}");
+    }
+    let width = factor.ilog10() as usize;
+    let decimals = format!("{rest:0width$}");
+    write!(f, "{whole}.{} {name}", decimals.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn help<T: Value + std::fmt::Debug>(text: &str) -> String {
+        let misread = T::parse(text).expect_err(text);
+        format!("{} | {}", misread.message, misread.help.unwrap_or_default())
+    }
+
+    #[test]
+    fn quantities_are_read_exactly() {
+        assert_eq!(Bandwidth::parse("2.5 Mbit/s"), Ok(Bandwidth(2_500_000)));
+        assert_eq!(Bandwidth::parse("400 kbit/s"), Ok(Bandwidth(400_000)));
+        assert_eq!(Bandwidth::parse("1Gbit/s"), Ok(Bandwidth(1_000_000_000)));
+        assert_eq!(Bandwidth::parse("0.000001 Mbit/s"), Ok(Bandwidth(1)));
+        assert_eq!(Delay::parse("50 us"), Ok(Delay(Duration::from_micros(50))));
+        assert_eq!(Delay::parse("0.3 ms"), Ok(Delay(Duration::from_micros(300))));
+        assert_eq!(Moment::parse("2 min"), Ok(Moment(Duration::from_secs(120))));
+        assert_eq!(Moment::parse("007 s"), Ok(Moment(Duration::from_secs(7))));
+        assert_eq!(Loss::parse("1 %"), Ok(Loss(0.01)));
+        assert_eq!(Loss::parse("0.1%"), Ok(Loss(0.001)));
+        assert_eq!(FrameSize::parse("640x360"), Ok(FrameSize { width: 640, height: 360 }));
+    }
+
+    #[test]
+    fn a_missing_or_wrong_unit_gets_the_right_one_proposed() {
+        assert_eq!(
+            help::<Bandwidth>("4"),
+            "`4` has no unit | write `4 Mbit/s`; units are bit/s, kbit/s, Mbit/s or Gbit/s"
+        );
+        assert!(help::<Bandwidth>("4 Mbps").contains("did you mean `4 Mbit/s`?"));
+        assert!(help::<Bandwidth>("4 mbit/s").contains("did you mean `4 Mbit/s`?"));
+        assert!(help::<Bandwidth>("4 MB/s").contains("counts bytes"));
+        assert!(help::<Delay>("100").contains("write `100 ms`"));
+        assert!(help::<Moment>("15").contains("write `15 s`"));
+        assert!(help::<Moment>("15 sec").contains("did you mean `15 s`?"));
+        assert!(help::<Delay>("15 µs").contains("did you mean `15 us`?"));
+        assert!(help::<Loss>("1").contains("write `1 %`"));
+        assert!(help::<Delay>("4 Mbit/s").contains("units are us, ms, s or min"));
+    }
+
+    #[test]
+    fn what_is_no_plain_number_is_refused() {
+        for text in
+            ["", " ", "-4 Mbit/s", ".nan", "nan s", "inf", "4..5 s", "4. s", ".5 s", "2,5 s", "1e3 s", "s", "٣ s"]
+        {
+            assert!(Moment::parse(text).is_err(), "{text:?}");
+            assert!(Bandwidth::parse(text).is_err(), "{text:?}");
+        }
+        assert!(help::<Moment>("2,5 s").contains("`2.5 s`"));
+        assert!(help::<Moment>("99999999999999999999999 s").contains("out of all bounds"));
+        assert!(help::<Delay>("0.0000001 us").contains("finer than nanosecond"));
+        assert!(help::<Delay>("0.00000000001 s").contains("more than nine decimals"));
+    }
+
+    #[test]
+    fn sizes_have_bounds_and_even_sides() {
+        assert!(help::<FrameSize>("641x360").contains("`642x360`"));
+        assert!(help::<FrameSize>("640 x 360").contains("spaces"));
+        assert!(help::<FrameSize>("640*360").contains("write `640x360`"));
+        assert!(help::<FrameSize>("8x8").contains("out of bounds"));
+        assert!(help::<FrameSize>("99999999999x10").contains("not a size"));
+        assert!(help::<FrameSize>("640").contains("not a size"));
+    }
+
+    #[test]
+    fn whole_numbers_have_bounds() {
+        type Fps = Whole<1, 120>;
+        assert_eq!(Fps::parse("30"), Ok(Whole(30)));
+        for (text, why) in [
+            ("0", "too small"),
+            ("121", "too large"),
+            ("-3", "negative"),
+            ("3.5", "not a whole"),
+            ("08", "not a whole"),
+            ("", "not a whole"),
+            ("999999999999999999999999999999", "too large"),
+        ] {
+            assert!(help::<Fps>(text).contains(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn quantities_are_said_in_their_largest_unit() {
+        let said = |ns| Moment(Duration::from_nanos(ns)).to_string();
+        assert_eq!(said(0), "0 s");
+        assert_eq!(said(15_000_000_000), "15 s");
+        assert_eq!(said(90_500_000_000), "90.5 s");
+        assert_eq!(said(300_000_000), "300 ms");
+        assert_eq!(said(1), "0.001 us");
+        assert_eq!(Bandwidth(2_500_000).to_string(), "2.5 Mbit/s");
+        assert_eq!(Bandwidth(999).to_string(), "999 bit/s");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in ".{0,40}") {
+            let _ = (Bandwidth::parse(&text), Delay::parse(&text), Loss::parse(&text), FrameSize::parse(&text));
+            let _ = Whole::<1, 5>::parse(&text);
+        }
+
+        #[test]
+        fn what_is_said_is_read_back(bits in 0u64.., us in 0u64..1 << 40) {
+            proptest::prop_assert_eq!(Bandwidth::parse(&Bandwidth(bits).to_string()).ok(), Some(Bandwidth(bits)));
+            let delay = Delay(Duration::from_micros(us));
+            proptest::prop_assert_eq!(Delay::parse(&delay.to_string()).ok(), Some(delay));
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! From the recipe as written to the plan that it means.
+//!
+//! Every function here reads what it can, notes what is wrong and goes on, so that all mistakes of a recipe are
+//! reported together. A check that needs several values is left out when one of them is wrong already.
+
+mod hosts;
+mod load;
+mod topology;
+mod video;
+mod when;
+
+use std::path::Path;
+
+use super::file::RecipeFile;
+use super::problem::Finding;
+use super::text::{At, Optional, Span, Text};
+use super::unit::Value;
+use super::word::{NodeName, shown};
+use crate::plan::{
+    CapturePoint, Datapath, LinkKind, Network, PingTrain, Plan, Role, Scheme, Stream, Trial, VideoSource,
+};
+
+/// What validation found out so far.
+pub(super) struct Notes<'s> {
+    source: &'s str,
+    /// What makes the recipe unusable.
+    pub errors: Vec<Finding>,
+    /// What may not be meant.
+    pub warnings: Vec<Finding>,
+}
+
+impl<'s> Notes<'s> {
+    pub(super) fn new(source: &'s str) -> Self {
+        Notes { source, errors: Vec::new(), warnings: Vec::new() }
+    }
+
+    fn error(&mut self, finding: Finding) {
+        self.errors.push(finding);
+    }
+
+    fn warn(&mut self, finding: Finding) {
+        self.warnings.push(finding);
+    }
+
+    /// Reads one value; what is wrong with it is noted under its key.
+    fn read<T: Value>(&mut self, key: &str, text: &Text<T>) -> Option<T> {
+        let quoted = self.source.get(text.span.clone()).is_some_and(|written| written.starts_with(['"', '\'']));
+        if quoted && T::PLAIN && T::parse(&text.text).is_ok() {
+            let finding = Finding::new(&text.span, format!("{key}: {} is in quotes", shown(&text.text)), "quoted");
+            self.error(finding.help(format!("quotes make it text; write {} without them", shown(&text.text))));
+            return None;
+        }
+        match T::parse(&text.text) {
+            Ok(value) => Some(value),
+            Err(misread) => {
+                let message = format!("{key}: {}", misread.message);
+                let mut finding = Finding::new(&text.span, message, format!("not {}", first_clause(&T::expected())));
+                finding.help = misread.help;
+                self.error(finding);
+                None
+            }
+        }
+    }
+
+    /// Reads a value that may be absent. `None`: it is wrong.
+    fn read_or<T: Value>(&mut self, key: &str, text: &Optional<Text<T>>, default: T) -> Option<T> {
+        match text.get() {
+            Some(text) => self.read(key, text),
+            None => Some(default),
+        }
+    }
+
+    /// Reads a list whose items must differ. `None`: something in it is wrong.
+    fn read_list<T: Value>(&mut self, key: &str, list: &[Text<T>]) -> Option<Vec<T>> {
+        let before = self.errors.len();
+        let mut values = Vec::with_capacity(list.len());
+        for (n, item) in list.iter().enumerate() {
+            if let Some(first) = list[..n].iter().find(|earlier| earlier.text == item.text) {
+                let finding =
+                    Finding::new(&item.span, format!("{key}: {} is listed twice", shown(&item.text)), "again");
+                self.error(finding.also(&first.span, "first").help("keep one of them"));
+                continue;
+            }
+            values.extend(self.read(key, item));
+        }
+        (self.errors.len() == before).then_some(values)
+    }
+}
+
+fn first_clause(expected: &str) -> &str {
+    expected.split([':']).next().unwrap_or(expected)
+}
+
+/// What every trial of a recipe has in common.
+struct Common {
+    network: Network,
+    streams: Vec<Stream>,
+    video: crate::plan::Video,
+    timeline: crate::plan::Timeline,
+    pings: Vec<PingTrain>,
+    captures: Vec<CapturePoint>,
+    links: LinkKind,
+    datapath: Datapath,
+    congestion_control: String,
+}
+
+/// Turns a recipe into a plan called `name`; files in it are relative to `base`. `None`: see `notes.errors`.
+pub(super) fn plan(file: &RecipeFile, name: &str, base: &Path, notes: &mut Notes<'_>) -> Option<Plan> {
+    let description = file.description.get().and_then(|text| notes.read("description", text));
+    let schemes = validate_schemes(file.schemes.get(), notes);
+    let repetitions = notes.read_or("repetitions", &file.repetitions, super::unit::Whole(1));
+    let seed = notes.read_or("seed", &file.seed, super::unit::Whole(1));
+    let common = validate_common(file, base, schemes.as_deref(), notes);
+
+    let (schemes, repetitions, seed, common) = (schemes?, repetitions?.0, seed?.0, common?);
+    if !notes.errors.is_empty() {
+        return None;
+    }
+    // One repetition of every scheme after the other, so that a slow drift of the machine meets all schemes alike.
+    let trials = (1..=repetitions)
+        .flat_map(|repetition| schemes.iter().map(move |scheme| (repetition, *scheme)))
+        .map(|(repetition, scheme)| common.trial(scheme, repetition as u32, trial_seed(seed, repetition)))
+        .collect();
+    let description = description.map(|prose| prose.0).unwrap_or_default();
+    Some(Plan { recipe: name.to_owned(), description, trials })
+}
+
+fn validate_common(
+    file: &RecipeFile,
+    base: &Path,
+    schemes: Option<&[Scheme]>,
+    notes: &mut Notes<'_>,
+) -> Option<Common> {
+    let timeline_file = file.timeline.get();
+    let broadcast = timeline_file.and_then(|t| t.broadcast.get());
+    let video = video::validate_video(file.video.get(), broadcast, base, notes);
+    let timeline = when::validate_timeline(timeline_file, video.as_ref(), notes);
+
+    let links = notes.read_or("link", &file.network.link, LinkKind::default());
+    let datapath = notes.read_or("datapath", &file.network.datapath, Datapath::default());
+    let default = super::word::CongestionControl("cubic");
+    let congestion_control = notes.read_or("congestion_control", &file.network.congestion_control, default);
+    let hosts = hosts::validate_hosts(&file.network, notes);
+    let topology = topology::validate_topology(&file.network, hosts.as_deref(), notes);
+    let (hosts, topology) = (hosts?, topology?);
+    let streams = hosts::validate_streams(&hosts, &topology.network, notes);
+    let captures = validate_captures(file.captures.get(), &hosts, &topology.network, notes);
+    let (video, timeline, streams, captures) = (video?, timeline?, streams?, captures?);
+
+    topology::warn_of_queues(&topology, notes);
+    load::warn_of_load(&topology, &hosts, &streams, &video, schemes?, notes);
+    let pings = timeline.ping_trains(&topology.network, &streams);
+    Some(Common {
+        network: topology.network,
+        streams,
+        video,
+        timeline: timeline.timeline,
+        pings,
+        captures,
+        links: links?,
+        datapath: datapath?,
+        congestion_control: congestion_control?.0.to_owned(),
+    })
+}
+
+impl Common {
+    fn trial(&self, scheme: Scheme, repetition: u32, seed: u64) -> Trial {
+        Trial {
+            id: format!("{scheme}-{repetition}"),
+            scheme,
+            repetition,
+            seed,
+            network: self.network.clone(),
+            video: self.video.clone(),
+            streams: self.streams.clone(),
+            timeline: self.timeline.clone(),
+            pings: self.pings.clone(),
+            captures: self.captures.clone(),
+            links: self.links,
+            datapath: self.datapath,
+            congestion_control: self.congestion_control.clone(),
+        }
+    }
+}
+
+/// The seed of a repetition: the same for all its schemes, so that they meet the same luck (common random numbers), and
+/// unrelated to the next repetition's. SplitMix64: Steele, Lea, Flood, OOPSLA 2014, figure 17.
+fn trial_seed(seed: u64, repetition: u64) -> u64 {
+    let z = seed.wrapping_add(repetition.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'_>) -> Option<Vec<Scheme>> {
+    let Some(list) = written else { return Some(vec![Scheme::Direct, Scheme::Bypass]) };
+    if list.value.is_empty() {
+        let finding = Finding::new(&list.span, "schemes: the list is empty", "no scheme");
+        notes.error(finding.help("write `schemes: [direct, bypass]`, or leave the key out"));
+        return None;
+    }
+    notes.read_list("schemes", &list.value)
+}
+
+fn validate_captures(
+    written: Option<&At<Vec<Text<super::word::CaptureName>>>>,
+    hosts: &[hosts::HostDraft<'_>],
+    network: &Network,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<CapturePoint>> {
+    let all_of = |host: &crate::plan::Host| {
+        let name = host.name.clone();
+        host.interfaces
+            .iter()
+            .map(move |i| CapturePoint { host: name.clone(), interface: i.name.clone() })
+            .collect::<Vec<_>>()
+    };
+    let Some(list) = written else {
+        return Some(network.hosts.iter().filter(|host| host.role != Role::Idle).flat_map(all_of).collect());
+    };
+    let names = notes.read_list("captures", &list.value)?;
+    let mut points: Vec<CapturePoint> = Vec::new();
+    for (name, text) in names.iter().zip(&list.value) {
+        let found: Vec<CapturePoint> = network
+            .hosts
+            .iter()
+            .zip(hosts)
+            .flat_map(|(host, draft)| all_of(host).into_iter().map(move |point| (point, draft)))
+            .filter(|(point, draft)| [&point.host, &point.interface, &draft.group].contains(&&name.0))
+            .map(|(point, _)| point)
+            .collect();
+        if found.is_empty() {
+            notes.error(unknown_node("captures", "host or interface", &text.text, &text.span, capturable(network)));
+        }
+        points.extend(found.into_iter().filter(|point| !points.contains(point)).collect::<Vec<_>>());
+    }
+    for host in network.hosts.iter().filter(|host| matches!(host.role, Role::Viewer | Role::Broadcaster)) {
+        if !points.iter().any(|point| point.host == host.name) {
+            let why = if host.role == Role::Viewer {
+                "the delay of its frames cannot be measured"
+            } else {
+                "what it sends cannot be compared with what arrives"
+            };
+            let message = format!("captures leave out {}: {why}", host.name);
+            notes.warn(Finding::new(&list.span, message, "not in this list").help(format!("add {}", host.name)));
+        }
+    }
+    Some(points)
+}
+
+fn capturable(network: &Network) -> Vec<&str> {
+    let interfaces = network.hosts.iter().flat_map(|host| host.interfaces.iter().map(|i| i.name.as_str()));
+    network.hosts.iter().map(|host| host.name.as_str()).chain(interfaces).collect()
+}
+
+/// A name that nothing has.
+fn unknown_node(key: &str, noun: &str, text: &str, span: &Span, known: Vec<&str>) -> Finding {
+    let finding = Finding::new(span, format!("{key}: there is no {noun} {}", shown(text)), "unknown");
+    match super::word::nearest(text, &known) {
+        Some(meant) => finding.help(format!("did you mean `{meant}`?")),
+        None if known.len() <= 12 => finding.help(format!("there are {}", super::word::listed(&known))),
+        None => finding.help(format!("there are {}, …", known[..12].join(", "))),
+    }
+}
+
+/// A length of time or a moment beyond its bounds.
+fn out_of_bounds(key: &str, text: &str, span: &Span, bounds: &str) -> Finding {
+    Finding::new(span, format!("{key}: {} is out of bounds", shown(text)), "out of bounds")
+        .help(format!("{key} is {bounds}"))
+}
+
+/// Names that are written as keys or in lists, read as node names and checked against the reserved ones.
+fn validate_name(key: &str, text: &Text<NodeName>, notes: &mut Notes<'_>) -> Option<NodeName> {
+    let name = notes.read(key, text)?;
+    if let Some(why) = NodeName::reserved(&name.0) {
+        let finding = Finding::new(&text.span, format!("{key}: {} is reserved: {why}", shown(&name.0)), "reserved");
+        notes.error(finding.help(format!("choose another name, such as `h{}`", &name.0[..name.0.len().min(8)])));
+        return None;
+    }
+    Some(name)
+}
+
+/// Makes the file that video comes from absolute.
+fn absolute(base: &Path, path: &Path) -> VideoSource {
+    let joined = base.join(path);
+    VideoSource::File { path: std::path::absolute(&joined).unwrap_or(joined) }
+}
