@@ -94,7 +94,10 @@ fn both_schemes_deliver_every_frame_and_leave_tables_and_plots() {
         assert!(trial.zero_ns.is_some() && !trial.commands.is_empty() && !trial.phases.is_empty());
     }
     let summary = read_summary(&run.summary()).unwrap();
-    assert_eq!(summary.len(), manifest.plan.trials.iter().flat_map(|t| &t.streams).map(|s| s.viewers.len()).sum::<usize>());
+    assert_eq!(
+        summary.len(),
+        manifest.plan.trials.iter().flat_map(|t| &t.streams).map(|s| s.viewers.len()).sum::<usize>()
+    );
     let wanted = manifest.plan.trials[0].video.frames;
     for row in &summary {
         assert_eq!((row.frames, row.missing), (wanted, 0), "{} {}: {}", row.trial, row.viewer, text(&output));

@@ -219,7 +219,7 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
         .filter_map(|program| Some((program.name.to_owned(), program.version.clone()?)))
         .collect();
     Ok(Job {
-        seed: loaded.seed,
+        seed: loaded.plan.seed,
         recipe: store::RecipeRecord {
             name: loaded.plan.recipe.clone(),
             path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),

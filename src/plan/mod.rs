@@ -5,6 +5,7 @@
 
 pub mod address;
 mod estimate;
+mod repetition;
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use repetition::trial_seed;
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
 
 /// The TCP port of RTMP on the CDN.
@@ -38,6 +40,26 @@ impl fmt::Display for Scheme {
         f.pad(match self {
             Scheme::Direct => "direct",
             Scheme::Bypass => "bypass",
+        })
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            LinkKind::Auto => "auto",
+            LinkKind::Netem => "netem",
+            LinkKind::Emulated => "emulated",
+        })
+    }
+}
+
+impl fmt::Display for Datapath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Datapath::Auto => "auto",
+            Datapath::Kernel => "kernel",
+            Datapath::User => "user",
         })
     }
 }
@@ -89,6 +111,9 @@ pub struct Plan {
     pub recipe: String,
     /// What the recipe says of itself; may be empty.
     pub description: String,
+    /// What the trials' seeds come from.
+    #[serde(default)]
+    pub seed: u64,
     /// The trials, in the order in which they run.
     pub trials: Vec<Trial>,
 }

@@ -215,7 +215,7 @@ fn stored(folder: &Path, change: impl FnOnce(&mut Manifest)) -> RunDir {
     let now = "2026-11-22T23:17:00Z".parse().unwrap();
     let run = RunDir::create(folder, "p2p", now, Owner::Process).unwrap();
     let trials = vec![trial("direct-1", &["hv1"]), trial("bypass-1", &["hv1"])];
-    let plan = Plan { recipe: "p2p".into(), description: String::new(), trials };
+    let plan = Plan { recipe: "p2p".into(), description: String::new(), seed: 1, trials };
     let recipe = RecipeRecord { name: "p2p".into(), path: None, text: String::new() };
     let mut manifest = Manifest::new(&run, recipe, plan, 1, Software::default(), now);
     manifest.trials.iter_mut().for_each(|t| t.state = TrialState::Done);

@@ -156,15 +156,16 @@ async fn within_sandbox(
 async fn start(context: &Context, absolute: &std::path::Path, marker: &Marker, dir: &TrialDir) -> Result<Child, String> {
     let exe = std::env::current_exe().map_err(|e| format!("cannot find livectl's own file: {e}"))?;
     let controller = std::path::absolute(&context.controller).unwrap_or_else(|_| context.controller.clone());
+    let (links, datapath) = (context.links.to_string(), context.datapath.to_string());
     let args: [&std::ffi::OsStr; 10] = [
         "internal".as_ref(),
         "trial".as_ref(),
         "--dir".as_ref(),
         absolute.as_os_str(),
         "--link".as_ref(),
-        context.links.name().as_ref(),
+        links.as_ref(),
         "--datapath".as_ref(),
-        context.datapath.name().as_ref(),
+        datapath.as_ref(),
         "--controller".as_ref(),
         controller.as_os_str(),
     ];

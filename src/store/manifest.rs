@@ -364,7 +364,7 @@ mod tests {
     fn full(run: &RunDir) -> Manifest {
         let recipe =
             RecipeRecord { name: "p2p".into(), path: Some("recipes/p2p.yaml".into()), text: "a: ü\n".into() };
-        let plan = Plan { recipe: "p2p".into(), description: "d".into(), trials: Vec::new() };
+        let plan = Plan { recipe: "p2p".into(), description: "d".into(), seed: 1, trials: Vec::new() };
         let livectl = Software { version: "0.1.0".into(), commit: Some("abc".into()) };
         let mut manifest = Manifest::new(run, recipe, plan, 7, livectl, started());
         manifest.ended = Some("2026-11-22T23:19:00.5Z".parse().unwrap());

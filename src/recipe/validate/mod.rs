@@ -17,6 +17,7 @@ use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{NodeName, shown};
 use crate::plan::{
+    trial_seed,
     CapturePoint, Datapath, LinkKind, Network, PingTrain, Plan, Role, Scheme, Stream, Trial, VideoSource,
 };
 
@@ -119,10 +120,10 @@ pub(super) fn plan(file: &RecipeFile, name: &str, base: &Path, notes: &mut Notes
     // One repetition of every scheme after the other, so that a slow drift of the machine meets all schemes alike.
     let trials = (1..=repetitions)
         .flat_map(|repetition| schemes.iter().map(move |scheme| (repetition, *scheme)))
-        .map(|(repetition, scheme)| common.trial(scheme, repetition as u32, trial_seed(seed, repetition)))
+        .map(|(repetition, scheme)| common.trial(scheme, repetition as u32, trial_seed(seed, repetition as u32)))
         .collect();
     let description = description.map(|prose| prose.0).unwrap_or_default();
-    Some(Plan { recipe: name.to_owned(), description, trials })
+    Some(Plan { recipe: name.to_owned(), description, seed, trials })
 }
 
 fn validate_common(
@@ -181,15 +182,6 @@ impl Common {
             congestion_control: self.congestion_control.clone(),
         }
     }
-}
-
-/// The seed of a repetition: the same for all its schemes, so that they meet the same luck (common random numbers), and
-/// unrelated to the next repetition's. SplitMix64: Steele, Lea, Flood, OOPSLA 2014, figure 17.
-fn trial_seed(seed: u64, repetition: u64) -> u64 {
-    let z = seed.wrapping_add(repetition.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'_>) -> Option<Vec<Scheme>> {
