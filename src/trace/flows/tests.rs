@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use livectl_wire::command::Command;
+use livectl_wire::flv::{Content, TagKind};
 use livectl_wire::peer;
 use livectl_wire::rtmp::Writer;
 
@@ -176,4 +177,53 @@ fn a_refusal_is_told() {
     packets.extend(server.send(peer::emit_refusal("not introduced").as_bytes(), 5, MS, 1));
     let flows = flows(&packets);
     assert_eq!(down(&flows).problems, [format!("{PEER} to {VIEWER}: the peer refused: not introduced")]);
+}
+
+/// A line of tshark's list: time, source, destination, timestamp, size.
+type Listed = (i64, String, String, u32, u32);
+
+/// The video messages that tshark finds in a capture of `tests/captures` (see `make.sh` there), pictures only.
+fn listed(name: &str) -> Vec<Listed> {
+    let path = format!("{}/tests/captures/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
+    let list = std::fs::read_to_string(path).unwrap();
+    let line = |line: &str| {
+        let [time, from, to, timestamp, size, head] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+        let (seconds, fraction) = time.split_once('.').unwrap();
+        let time = seconds.parse::<i64>().unwrap() * 1_000_000_000 + fraction.parse::<i64>().unwrap();
+        let head = [0, 2].map(|at| u8::from_str_radix(&head[at..at + 2], 16).unwrap());
+        let listed = (time, from.to_string(), to.to_string(), timestamp.parse().unwrap(), size.parse().unwrap());
+        matches!(Content::of(TagKind::Video, &head), Content::Picture { .. }).then_some(listed)
+    };
+    list.lines().filter_map(line).collect()
+}
+
+#[test]
+fn real_captures_are_read_as_tshark_reads_them() {
+    let captures =
+        [("rtmp-128-flv1", "pcap", 2), ("rtmp-4096-h264-aac", "pcap", 2), ("rtmp-60000-two-streams", "pcapng", 4)];
+    for (name, kind, with_frames) in captures {
+        let path = format!("{}/tests/captures/{name}.{kind}", env!("CARGO_MANIFEST_DIR"));
+        let (flows, facts) = super::read(std::fs::File::open(path).unwrap()).unwrap();
+        assert_eq!(facts.problems, Vec::<String>::new(), "{name}");
+        let mut found: Vec<Listed> = Vec::new();
+        for flow in &flows {
+            assert_eq!(flow.problems, Vec::<String>::new(), "{name}");
+            found.extend(flow.frames.iter().map(|frame| {
+                (frame.time_ns, flow.from.to_string(), flow.to.to_string(), frame.timestamp_ms, frame.size)
+            }));
+        }
+        let mut expected = listed(name);
+        assert!(expected.len() >= 7 * with_frames, "{name}: {} messages", expected.len());
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected, "{name}");
+
+        // What nginx-rtmp sends on is what it was sent, with the same timestamps.
+        assert_eq!(flows.iter().filter(|flow| !flow.frames.is_empty()).count(), with_frames);
+        for up in flows.iter().filter(|flow| !flow.is_from_server() && !flow.frames.is_empty()) {
+            let down = flows.iter().find(|flow| flow.is_from_server() && flow.stream == up.stream);
+            let content = |flow: &Flow| flow.frames.iter().map(|f| (f.id, f.timestamp_ms)).collect::<Vec<_>>();
+            assert_eq!(down.map(content), Some(content(up)), "{name}");
+        }
+    }
 }
