@@ -75,7 +75,7 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
 
     let livectl = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("livectl"));
     let controller = here.controller.clone().unwrap_or_else(|| PathBuf::from("live-controller"));
-    let cast = Cast::of(trial, &dir, &livectl);
+    let cast = Cast::of(trial, &dir, &livectl)?;
     let _ = writeln!(text, "\ncommands, by the moment at which they start:");
     line(text, "boot", &cast::controller(&controller, trial.scheme, &dir));
     if links == Links::Emulated {
@@ -91,8 +91,8 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
     let mut cues: Vec<(std::time::Duration, &Actor)> = Vec::new();
     cues.extend(cast.pings.iter().map(|(at, actor)| (*at, actor)));
     cues.extend(cast.viewers.iter().map(|actor| (timeline.view_at, actor)));
-    for (encoder, agent) in &cast.broadcasts {
-        cues.extend([(timeline.broadcast_at, agent), (timeline.broadcast_at, encoder)]);
+    for pair in &cast.broadcasts {
+        cues.extend([(timeline.broadcast_at, &pair.agent), (timeline.broadcast_at, &pair.encoder)]);
     }
     cues.sort_by_key(|(at, _)| *at);
     for (at, actor) in cues {
@@ -106,10 +106,7 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
 }
 
 /// What would be used; where nothing can be, what a machine without kernel support would use, and why it cannot here.
-fn settled<T: Copy>(
-    choice: Result<capability::Choice<T>, capability::Unavailable>,
-    fallback: T,
-) -> (T, String) {
+fn settled<T: Copy>(choice: Result<capability::Choice<T>, capability::Unavailable>, fallback: T) -> (T, String) {
     match choice {
         Ok(choice) => (choice.kind, choice.why),
         Err(error) => (fallback, format!("NOT ON THIS MACHINE: {error}")),

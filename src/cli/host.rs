@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 
-use super::exit::{Exit, Failure, WithExit};
 use super::Target;
+use super::exit::{Exit, Failure, WithExit};
 use crate::sandbox::running::{RunningTrial, running};
 use crate::ui;
 
@@ -21,7 +21,8 @@ pub(super) fn ps() -> Result<Exit, Failure> {
     let mut text = format!("{:>8}  {:>10}  {:>9}  TRIAL\n", "PID", "RUNNING", "PROCESSES");
     for trial in &trials {
         let age = ui::span(uptime.saturating_sub(trial.since_boot));
-        text += &format!("{:>8}  {:>10}  {:>9}  {}\n", trial.init, age, trial.processes, trial.marker.dir().display());
+        text +=
+            &format!("{:>8}  {:>10}  {:>9}  {}\n", trial.init, age, trial.processes, trial.marker.dir().display());
         if let Ok(hosts) = trial.hosts() {
             text += &format!("{:33}hosts: {}\n", "", hosts.keys().cloned().collect::<Vec<_>>().join(", "));
         }
@@ -65,7 +66,8 @@ fn choose<'a>(trials: &'a [RunningTrial], target: &Target) -> Result<&'a Running
         [] => Err(anyhow!("no running trial matches; `livectl ps` lists them").into()),
         several => {
             let paths: Vec<String> = several.iter().map(|t| format!("  {}", t.marker.dir().display())).collect();
-            let error = anyhow!("{} trials are running; say which with --trial:\n{}", several.len(), paths.join("\n"));
+            let error =
+                anyhow!("{} trials are running; say which with --trial:\n{}", several.len(), paths.join("\n"));
             Err(Failure::new(Exit::Usage, error))
         }
     }

@@ -57,7 +57,8 @@ pub(super) fn doctor(json: bool) -> Result<Exit, Failure> {
 
 /// Draws runs again.
 pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
-    let mut picture = Picture { format: if args.format == "svg" { Format::Svg } else { Format::Png }, ..Picture::default() };
+    let mut picture =
+        Picture { format: if args.format == "svg" { Format::Svg } else { Format::Png }, ..Picture::default() };
     if let Some(size) = args.size {
         picture.size = size;
     }

@@ -6,8 +6,9 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
 use super::exit::{Exit, Failure, WithExit};
-use crate::actor::agent::{self, BroadcasterArgs, ViewerArgs};
-use crate::actor::notify;
+use crate::actor::agent::broadcaster::{self, BroadcasterArgs};
+use crate::actor::agent::viewer::{self, ViewerArgs};
+use crate::actor::notify::{self, NotifyArgs};
 use crate::emulator;
 use crate::network::{Forwarding, Links};
 use crate::plan::{Datapath, LinkKind, Trial, VideoSource};
@@ -47,16 +48,18 @@ pub(super) enum Part {
         spec: PathBuf,
     },
     /// The notification service
-    Notify(notify::NotifyArgs),
+    Notify(NotifyArgs),
 }
 
 /// Runs an agent until its stream has ended.
 pub(super) fn agent(agent: Agent) -> Result<Exit, Failure> {
-    match agent {
-        Agent::Broadcaster(args) => agent::broadcaster::run(args)?,
-        Agent::Viewer(args) => agent::viewer::run(args)?,
-    }
-    Ok(Exit::Done)
+    runtime()?.block_on(async {
+        match agent {
+            Agent::Broadcaster(args) => broadcaster::run_on_stdin(&args).await?,
+            Agent::Viewer(args) => viewer::run(&args).await?,
+        }
+        Ok(Exit::Done)
+    })
 }
 
 /// Runs a part of a trial.
@@ -64,11 +67,24 @@ pub(super) fn part(part: Part) -> Result<Exit, Failure> {
     match part {
         Part::Trial { dir, link, datapath, controller } => trial(dir, link, datapath, controller),
         Part::Emulator { spec } => emulate(&spec),
-        Part::Notify(args) => {
-            notify::run(args)?;
-            Ok(Exit::Done)
-        }
+        Part::Notify(args) => runtime()?.block_on(notifications(&args)),
     }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// Serves until it is told to stop.
+async fn notifications(args: &NotifyArgs) -> Result<Exit, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let stop = async {
+        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
+    };
+    let listeners = notify::listen(&args.listen).await?;
+    notify::serve(listeners, notify::INTERVAL, stop).await;
+    Ok(Exit::Done)
 }
 
 fn trial(dir: PathBuf, link: LinkKind, datapath: Datapath, controller: PathBuf) -> Result<Exit, Failure> {
@@ -98,9 +114,10 @@ fn trial(dir: PathBuf, link: LinkKind, datapath: Datapath, controller: PathBuf) 
         },
         controller,
         livectl,
-        environment: inside.environment,
+        environment: inside.environment.clone(),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    take_over(&inside.environment);
+    let runtime = runtime()?;
     let outcome = runtime.block_on(inside::run(spec));
     // Standard input is read by a thread that nothing can wake.
     runtime.shutdown_background();
@@ -111,6 +128,20 @@ fn trial(dir: PathBuf, link: LinkKind, datapath: Datapath, controller: PathBuf) 
     } else {
         Exit::Done
     })
+}
+
+/// Makes the sandbox's environment this process's own, so that every program of the trial inherits it.
+fn take_over(environment: &sandbox::Environment) {
+    let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    // SAFETY: called before any thread is started (`sandbox::enter` has made sure), so nobody reads the environment meanwhile.
+    unsafe {
+        for name in inherited {
+            std::env::remove_var(name);
+        }
+        for (name, value) in environment.iter() {
+            std::env::set_var(name, value);
+        }
+    }
 }
 
 fn emulate(spec: &std::path::Path) -> Result<Exit, Failure> {

@@ -52,7 +52,9 @@ enum Command {
     /// List running trials
     Ps,
     /// Open a shell on a host of a running trial
-    #[command(after_help = "Examples:\n  sudo livectl shell hv1\n  sudo livectl shell --trial p2p/20261122T231700Z/direct-1 hb")]
+    #[command(
+        after_help = "Examples:\n  sudo livectl shell hv1\n  sudo livectl shell --trial p2p/20261122T231700Z/direct-1 hb"
+    )]
     Shell {
         #[command(flatten)]
         target: Target,

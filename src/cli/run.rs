@@ -258,9 +258,12 @@ fn results_folder(asked: &Path) -> Result<PathBuf, Failure> {
 
 fn machine_record(here: &Capabilities) -> store::Machine {
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = memory.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
+    let kib = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
     let os = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let name = os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("").trim_matches('"').to_owned();
+    let name =
+        os.lines().find_map(|line| line.strip_prefix("PRETTY_NAME=")).unwrap_or("").trim_matches('"').to_owned();
     store::Machine {
         cores: u32::try_from(here.cores).unwrap_or(u32::MAX),
         memory_bytes: kib.unwrap_or(0) * 1024,

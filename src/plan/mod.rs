@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use repetition::trial_seed;
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
+pub use repetition::trial_seed;
 
 /// The TCP port of RTMP on the CDN.
 pub const RTMP_PORT: u16 = 1935;

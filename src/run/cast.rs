@@ -5,12 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::event::Happening;
-use super::fitness::{BirthLateness, CaptureDrops, Lateness, Observations, dropped_by_kernel};
+use super::fitness::{BirthLateness, CaptureDrops, Lateness, Observations};
 use super::inside::Teller;
+use crate::actor::broadcaster::{Broadcaster, broadcaster};
+use crate::actor::cdn::{self, CdnError};
 use crate::actor::process::{Actor, Command, Input, Output, Readiness, Stop};
+use crate::actor::{Folders, ping, viewer};
+use crate::capture;
 use crate::emulator;
 use crate::network::Links;
-use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_PORT, Scheme, Trial};
+use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Scheme, Trial};
 use crate::store::TrialDir;
 
 /// Where the controller listens: the sandbox's own loopback, where nothing else can be.
@@ -19,6 +23,85 @@ pub const CONTROLLER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6653
 const READY: Duration = Duration::from_secs(20);
 /// Where the emulated links are described, in the sandbox's own /tmp.
 const EMULATOR_SPEC: &str = "/tmp/emulator.json";
+
+/// For what nobody needs afterwards, in the sandbox's own /tmp.
+const SCRATCH: &str = "/tmp/scratch";
+/// tcpdump writes what it has and its counts when it is interrupted; nothing else may cut it short.
+const CAPTURE_STOP: Stop = Stop { interrupt: Duration::from_secs(10), terminate: Duration::from_secs(2) };
+
+/// Everything that runs on hosts.
+#[derive(Debug, Clone)]
+pub struct Cast {
+    /// tcpdump, one for each point.
+    pub captures: Vec<Actor>,
+    /// nginx and the notification service.
+    pub cdn: Vec<Actor>,
+    /// Ping trains and when they start.
+    pub pings: Vec<(Duration, Actor)>,
+    /// Agents of viewers.
+    pub viewers: Vec<Actor>,
+    /// Encoders with their agents.
+    pub broadcasts: Vec<Broadcaster>,
+}
+
+/// The plan leaves someone out.
+#[derive(Debug, thiserror::Error)]
+pub enum CastError {
+    /// No CDN.
+    #[error(transparent)]
+    Cdn(#[from] CdnError),
+    /// No shared subnet.
+    #[error("{0} shares no subnet with the CDN")]
+    Unreachable(String),
+}
+
+impl Cast {
+    /// Everyone in that trial, with files in `dir`.
+    ///
+    /// # Errors
+    /// The plan has no CDN, or someone cannot reach it.
+    pub fn of(trial: &Trial, dir: &TrialDir, livectl: &Path) -> Result<Cast, CastError> {
+        let folders = Folders { trial: dir.path().to_owned(), scratch: SCRATCH.into(), livectl: livectl.to_owned() };
+        let (mut viewers, mut broadcasts) = (Vec::new(), Vec::new());
+        for stream in &trial.streams {
+            let unreachable = |host: &str| CastError::Unreachable(host.to_owned());
+            let pair = broadcaster(trial, stream, &folders).ok_or_else(|| unreachable(&stream.broadcaster))?;
+            broadcasts.push(pair);
+            for host in &stream.viewers {
+                viewers.push(viewer::agent(trial, stream, host, &folders).ok_or_else(|| unreachable(host))?);
+            }
+        }
+        Ok(Cast {
+            captures: trial.captures.iter().map(|point| capture(point, dir)).collect(),
+            cdn: vec![cdn::nginx(trial, &folders)?, cdn::notification_service(trial, &folders)?],
+            pings: trial.pings.iter().map(|train| (train.start, ping::ping(train, &folders))).collect(),
+            viewers,
+            broadcasts,
+        })
+    }
+}
+
+fn capture_name(point: &CapturePoint) -> String {
+    format!("tcpdump-{}", point.interface)
+}
+
+fn capture(point: &CapturePoint, dir: &TrialDir) -> Actor {
+    let file = dir.pcap(&point.interface);
+    Actor {
+        name: capture_name(point),
+        host: point.host.clone(),
+        command: Command::new(capture::PROGRAM, capture::args(point, &file)),
+        folders: file.parent().map(Path::to_owned).into_iter().collect(),
+        files: Vec::new(),
+        input: Input::Null,
+        output: Output::Log,
+        log: dir.log(&point.host, &capture_name(point)),
+        ready: Readiness::LogLine(capture::READY.into()),
+        ready_within: READY,
+        alarms: Vec::new(),
+        stop: CAPTURE_STOP,
+    }
+}
 
 /// The OpenFlow controller.
 #[must_use]
@@ -66,10 +149,12 @@ fn machine(name: &str, command: Command, ready: &str, dir: &TrialDir) -> Actor {
 pub fn complete(seen: &mut Observations, trial: &Trial, dir: &TrialDir, links: Links, teller: &Teller) {
     let unknown = |text: String| teller.tell(Happening::Warning { text });
     for point in &trial.captures {
-        let log = dir.log(&point.host, &crate::capture::name(point));
-        match std::fs::read_to_string(&log).ok().as_deref().and_then(dropped_by_kernel) {
-            Some(dropped) => seen.captures.push(CaptureDrops { interface: point.interface.clone(), dropped }),
-            None => unknown(format!("the capture on {} does not say how many packets it missed", point.interface)),
+        let log = std::fs::read_to_string(dir.log(&point.host, &capture_name(point))).unwrap_or_default();
+        match capture::Counts::parse(&log) {
+            Ok(counts) => {
+                seen.captures.push(CaptureDrops { interface: point.interface.clone(), dropped: counts.missing() })
+            }
+            Err(error) => unknown(format!("{}: {error}", point.interface)),
         }
     }
     if links == Links::Emulated {
@@ -84,7 +169,7 @@ pub fn complete(seen: &mut Observations, trial: &Trial, dir: &TrialDir, links: L
         let births = births.and_then(|file| crate::trace::Births::read(std::io::BufReader::new(file)));
         let Ok(births) = births else { continue };
         let moments: Vec<(u64, u64)> =
-            births.frames.iter().map(|birth| (birth.index, birth.time_ns.unsigned_abs())).collect();
+            births.frames.iter().map(|birth| (birth.index, birth.birth_ns.unsigned_abs())).collect();
         let lateness = Lateness::of_births(&moments, trial.video.fps);
         seen.births.push(BirthLateness { broadcaster: stream.broadcaster.clone(), lateness });
     }

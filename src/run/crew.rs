@@ -50,6 +50,12 @@ impl Crew {
         (crew, News { trouble: trouble_out, finished: finished_out })
     }
 
+    /// A crew whose news come with this one's.
+    pub(super) fn another(&self) -> Crew {
+        let (teller, trouble, finished) = (self.teller.clone(), self.trouble.clone(), self.finished.clone());
+        Crew { teller, members: Vec::new(), trouble, finished }
+    }
+
     /// Starts a program and waits until it is up. Lines of its output become reports, and also go to `copy`.
     pub(super) async fn start(
         &mut self,
@@ -98,7 +104,12 @@ impl Crew {
                     process.wait().await
                 }
             };
-            teller.tell(Happening::Ended { host, actor: name, code: exit.status.code(), signal: exit.status.signal() });
+            teller.tell(Happening::Ended {
+                host,
+                actor: name,
+                code: exit.status.code(),
+                signal: exit.status.signal(),
+            });
             if exit.asked {
                 return;
             }
@@ -107,7 +118,8 @@ impl Crew {
                     done.insert(process.label().to_owned());
                 });
             } else {
-                let _ = trouble.send(format!("{} ended early ({}){}", process.label(), exit.status, process.log_tail()));
+                let _ =
+                    trouble.send(format!("{} ended early ({}){}", process.label(), exit.status, process.log_tail()));
             }
         }
     }
@@ -133,7 +145,13 @@ impl Crew {
 }
 
 /// Lines of a program's output become reports.
-async fn relay(mut lines: mpsc::Receiver<String>, teller: Teller, host: String, actor: String, copy: Option<PathBuf>) {
+async fn relay(
+    mut lines: mpsc::Receiver<String>,
+    teller: Teller,
+    host: String,
+    actor: String,
+    copy: Option<PathBuf>,
+) {
     let mut file = match &copy {
         Some(path) => tokio::fs::File::create(path).await.ok(),
         None => None,

@@ -17,7 +17,8 @@ use super::cast::{self, Cast};
 use super::crew::{Crew, Duty, News};
 use super::event::{Fitness, Happening, Outcome, Phase, Stamped};
 use super::fitness::{self, Watch};
-use crate::actor::process::{Ends, Place, ProcessError, pipe};
+use crate::actor::broadcaster::Broadcaster;
+use crate::actor::process::{Actor, Ends, Place, ProcessError, pipe};
 use crate::network::{self, BootSpec, Forwarding, Links, Mininet, reach};
 use crate::plan::Trial;
 use crate::sandbox::{Environment, Ovs};
@@ -74,6 +75,9 @@ pub enum TrialError {
     /// A file could not be written.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// Someone is left out of the plan.
+    #[error("the plan cannot be run: {0}")]
+    Cast(#[from] cast::CastError),
     /// The plan is not one that can be run.
     #[error("the plan cannot be run: {0}")]
     Plan(String),
@@ -105,7 +109,7 @@ pub async fn run(spec: Spec) -> Outcome {
     let orders = tokio::spawn(listen(urgency_in));
 
     let (crew, news) = Crew::new(teller.clone());
-    let mut stage = Stage::new(spec, teller.clone(), crew);
+    let mut stage = Stage::new(spec, teller.clone(), crew.another(), crew);
     let result = stage.perform(news, urgency.clone()).await;
     // What the machine did while everything is taken down disturbs no measurement.
     let watched = stage.watch.take().map(Watch::stop);
@@ -169,13 +173,16 @@ struct Stage {
     watch: Option<Watch>,
     ovs: Option<Ovs>,
     mininet: Option<Mininet>,
+    /// The network's own programs: controller, emulated links.
+    machinery: Crew,
+    /// What runs on hosts.
     crew: Crew,
     pids: BTreeMap<String, i32>,
 }
 
 impl Stage {
-    fn new(spec: Spec, teller: Teller, crew: Crew) -> Stage {
-        Stage { spec, teller, watch: None, ovs: None, mininet: None, crew, pids: BTreeMap::new() }
+    fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
+        Stage { spec, teller, watch: None, ovs: None, mininet: None, machinery, crew, pids: BTreeMap::new() }
     }
 
     /// All phases, until the end, an order to stop, or trouble with a program.
@@ -193,7 +200,7 @@ impl Stage {
         self.phase(Phase::Measure);
         self.measure().await?;
         self.phase(Phase::Ready);
-        let cast = Cast::of(&self.spec.trial, &self.spec.dir, &self.spec.livectl);
+        let cast = Cast::of(&self.spec.trial, &self.spec.dir, &self.spec.livectl)?;
         self.make_ready(&cast).await?;
         self.phase(Phase::Stream);
         self.stream(&cast, finished).await
@@ -212,21 +219,16 @@ impl Stage {
 
         let controller = cast::controller(&self.spec.controller, self.spec.trial.scheme, &dir);
         let events = Some(dir.controller_events());
-        self.crew.start(&controller, Place::Here, Ends::default(), Duty::Lasting, events).await?;
+        self.machinery.start(&controller, Place::Here, Ends::default(), Duty::Lasting, events).await?;
         if self.spec.links == Links::Emulated {
             let emulator = cast::emulator(&self.spec.livectl, &self.spec.trial, &dir);
-            self.crew.start(&emulator, Place::Here, Ends::default(), Duty::Lasting, None).await?;
+            self.machinery.start(&emulator, Place::Here, Ends::default(), Duty::Lasting, None).await?;
         }
         let topology = network::topology(&self.spec.trial, self.spec.links, self.spec.forwarding)?;
         crate::store::write_atomic(&dir.topology(), topology.as_bytes())?;
         let at = Some(cast::CONTROLLER);
-        let boot = BootSpec {
-            topology: dir.topology(),
-            controller: at,
-            env,
-            transcript: dir.transcript(),
-            deadline: BOOT,
-        };
+        let boot =
+            BootSpec { topology: dir.topology(), controller: at, env, transcript: dir.transcript(), deadline: BOOT };
         let argv = argv(&network::session::boot_command(&dir.topology(), at));
         self.teller.tell(Happening::Started { host: "-".into(), actor: "mn".into(), argv });
         let mininet = self.mininet.insert(Mininet::boot(boot, |_line| {}).await?);
@@ -318,7 +320,7 @@ impl Stage {
             self.until(zero + at).await?;
             self.enter_stage(&cue)?;
         }
-        let audience: BTreeSet<String> = cast.viewers.iter().map(crate::actor::process::Actor::label).collect();
+        let audience: BTreeSet<String> = cast.viewers.iter().map(Actor::label).collect();
         self.until(zero + timeline.end).await?;
         let all_seen = finished.wait_for(|done| audience.is_subset(done));
         match tokio::time::timeout_at(zero + timeline.end + timeline.drain, all_seen).await {
@@ -352,7 +354,7 @@ impl Stage {
                 let place = self.place(&actor.host)?;
                 self.crew.launch(actor, place, Ends::default(), Duty::Finite, None)?;
             }
-            Cue::Piped((writer, reader)) => {
+            Cue::Piped(Broadcaster { encoder: writer, agent: reader }) => {
                 let (read, write) = pipe().map_err(|e| TrialError::System("make a pipe", e))?;
                 let ends = Ends { stdin: Some(read), stdout: None };
                 // The reader first: it must miss nothing, and it notes when it is up.
@@ -366,12 +368,12 @@ impl Stage {
 
     /// Stops all that runs, the last started first.
     async fn stop(&mut self, urgency: watch::Receiver<Urgency>) -> Result<(), TrialError> {
-        let unwell = self.crew.stop_hosts(urgency.clone()).await;
+        let unwell = self.crew.stop(urgency.clone()).await;
         let exit = match self.mininet.take() {
             Some(mininet) => mininet.exit(EXIT).await,
             None => Ok(()),
         };
-        let machinery = self.crew.stop(urgency).await;
+        let machinery = self.machinery.stop(urgency).await;
         if let Some(ovs) = self.ovs.take() {
             ovs.stop().await;
         }
@@ -385,9 +387,9 @@ impl Stage {
 
 /// Who starts at a moment of the timeline.
 enum Cue<'a> {
-    Alone(&'a crate::actor::process::Actor),
-    /// The first writes into the pipe that the second reads.
-    Piped(&'a (crate::actor::process::Actor, crate::actor::process::Actor)),
+    Alone(&'a Actor),
+    /// The encoder writes into the pipe that the agent reads.
+    Piped(&'a Broadcaster),
 }
 
 /// Every path that video can take and that can be pinged without routing.

@@ -93,7 +93,11 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`] when results cannot be stored; then what was stored before is complete.
-pub async fn run(job: Job, updates: mpsc::Sender<Update>, urgency: watch::Receiver<Urgency>) -> Result<Report, RunError> {
+pub async fn run(
+    job: Job,
+    updates: mpsc::Sender<Update>,
+    urgency: watch::Receiver<Urgency>,
+) -> Result<Report, RunError> {
     let owner = Owner::of_this_process()?;
     let estimate = job.plan.estimate();
     let folder = RunDir::create(&job.results, &job.plan.recipe, jiff::Timestamp::now(), owner)?;
@@ -115,12 +119,15 @@ pub async fn run(job: Job, updates: mpsc::Sender<Update>, urgency: watch::Receiv
     manifest.datapath = Some(store::Choice { asked: *asked, used: choice.kind, why: choice.why.clone() });
     manifest.save(&folder)?;
 
-    tell(&updates, Update::RunStarted {
-        recipe: job.plan.recipe.clone(),
-        folder: folder.path().display().to_string(),
-        trials: job.plan.trials.len(),
-        expected: crate::ui::span(estimate.duration / u32::try_from(job.jobs.max(1)).unwrap_or(1)),
-    })
+    tell(
+        &updates,
+        Update::RunStarted {
+            recipe: job.plan.recipe.clone(),
+            folder: folder.path().display().to_string(),
+            trials: job.plan.trials.len(),
+            expected: crate::ui::span(estimate.duration / u32::try_from(job.jobs.max(1)).unwrap_or(1)),
+        },
+    )
     .await;
     tell(&updates, Update::Say(format!("links {}: {}", job.links.1.kind, job.links.1.why))).await;
     tell(&updates, Update::Say(format!("datapath {}: {}", job.datapath.1.kind, job.datapath.1.why))).await;
@@ -186,7 +193,8 @@ impl Context {
             TrialState::Failed { why } => Some((t.id.clone(), why.clone())),
             _ => None,
         });
-        let unfit = manifest.trials.iter().filter(|t| !t.unfit.is_empty()).map(|t| (t.id.clone(), t.unfit.join("; ")));
+        let unfit =
+            manifest.trials.iter().filter(|t| !t.unfit.is_empty()).map(|t| (t.id.clone(), t.unfit.join("; ")));
         Ok(Report {
             folder: self.folder.clone(),
             summary,

@@ -107,11 +107,7 @@ fn write_plan(dir: &TrialDir, trial: &Trial) -> Result<(), StoreError> {
     store::write_atomic(&dir.plan(), &text)
 }
 
-async fn record(
-    context: &Context,
-    id: &str,
-    change: impl FnOnce(&mut store::TrialRecord),
-) -> Result<(), StoreError> {
+async fn record(context: &Context, id: &str, change: impl FnOnce(&mut store::TrialRecord)) -> Result<(), StoreError> {
     let mut manifest = context.manifest.lock().await;
     if let Some(record) = manifest.trial_mut(id) {
         change(record);
@@ -130,7 +126,8 @@ async fn within_sandbox(
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let before = HostState::snapshot().map_err(|e| e.to_string())?;
     let started = super::event::unix_ns().unsigned_abs() ^ RUNS.fetch_add(1, Ordering::Relaxed);
-    let absolute = std::path::absolute(dir.path()).map_err(|e| format!("cannot find {}: {e}", dir.path().display()))?;
+    let absolute =
+        std::path::absolute(dir.path()).map_err(|e| format!("cannot find {}: {e}", dir.path().display()))?;
     let marker = Marker::new(std::process::id(), started, serial, &absolute);
     let mut footprint = Footprint::new(&marker);
     let mut child = start(context, &absolute, &marker, dir).await?;
@@ -153,7 +150,12 @@ async fn within_sandbox(
     }
 }
 
-async fn start(context: &Context, absolute: &std::path::Path, marker: &Marker, dir: &TrialDir) -> Result<Child, String> {
+async fn start(
+    context: &Context,
+    absolute: &std::path::Path,
+    marker: &Marker,
+    dir: &TrialDir,
+) -> Result<Child, String> {
     let exe = std::env::current_exe().map_err(|e| format!("cannot find livectl's own file: {e}"))?;
     let controller = std::path::absolute(&context.controller).unwrap_or_else(|_| context.controller.clone());
     let (links, datapath) = (context.links.to_string(), context.datapath.to_string());
@@ -360,7 +362,8 @@ impl Log {
 
     fn end_phase(&mut self) {
         if let Some((phase, since)) = self.phase.take() {
-            let name = serde_json::to_value(phase).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+            let name =
+                serde_json::to_value(phase).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
             self.phases.push(store::Phase { name, seconds: since.elapsed().as_secs_f64() });
         }
     }

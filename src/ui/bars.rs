@@ -31,7 +31,11 @@ struct Trial {
 
 impl Bars {
     pub(super) fn new() -> Self {
-        Bars { screen: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()), run: None, trials: HashMap::new() }
+        Bars {
+            screen: MultiProgress::with_draw_target(ProgressDrawTarget::stdout()),
+            run: None,
+            trials: HashMap::new(),
+        }
     }
 
     fn say(&self, text: &str) {

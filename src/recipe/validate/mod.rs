@@ -17,8 +17,7 @@ use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{NodeName, shown};
 use crate::plan::{
-    trial_seed,
-    CapturePoint, Datapath, LinkKind, Network, PingTrain, Plan, Role, Scheme, Stream, Trial, VideoSource,
+    CapturePoint, Datapath, LinkKind, Network, PingTrain, Plan, Role, Scheme, Stream, Trial, VideoSource, trial_seed,
 };
 
 /// What validation found out so far.
