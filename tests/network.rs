@@ -312,8 +312,8 @@ fn the_emulator_has_reported(folder: &Path, mut emulator: Child) {
     assert!(emulator.wait().unwrap().success());
     let report = Report::read(&folder.join("emulator.json")).unwrap();
     println!(
-        "the emulator used {:.2} s of CPU in {:.1} s; {:?}, memory locked: {}",
-        report.cpu_s, report.running_s, report.scheduling, report.memory_locked
+        "the emulator used {} ms of CPU in {} ms; {:?}, memory locked: {}",
+        report.cpu_ms, report.running_ms, report.scheduling, report.memory_locked
     );
     for d in &report.directions {
         println!("{} → {}: {} packets, {} bytes, {:?}", d.from, d.to, d.packets, d.bytes, d.lateness);

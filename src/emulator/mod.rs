@@ -179,10 +179,10 @@ pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report,
         let started = Instant::now();
         let mut before = vec![Snapshot::default(); names.len()];
         let mut report = || Report {
-            running_s: started.elapsed().as_secs_f64(),
+            running_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             scheduling,
             memory_locked,
-            cpu_s: cpu_seconds(),
+            cpu_ms: cpu_milliseconds(),
             directions: (0..names.len())
                 .map(|i| Direction::of(names[i], names[i ^ 1], &counters[i], &mut before[i]))
                 .collect(),
@@ -216,9 +216,10 @@ fn readable_within(fd: &impl AsFd, time: Duration) -> Result<bool, EmulatorError
     }
 }
 
-fn cpu_seconds() -> f64 {
-    getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(0.0, |usage| (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6)
+fn cpu_milliseconds() -> u64 {
+    let used =
+        getrusage(UsageWho::RUSAGE_SELF).map(|usage| (usage.user_time() + usage.system_time()).num_milliseconds());
+    used.ok().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
