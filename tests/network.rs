@@ -1,5 +1,6 @@
-//! A real network: Mininet, Open vSwitch's user datapath and emulated links, in namespaces of their own. Needs root, Mininet,
-//! Open vSwitch, iperf and /dev/net/tun.
+//! A real network: Mininet, Open vSwitch's user datapath and emulated links, in namespaces of their own; and, where this kernel has
+//! netem, a second one with netem links and, where it has Open vSwitch's module, the kernel datapath. Needs root, Mininet, Open
+//! vSwitch, iperf and /dev/net/tun.
 //!
 //! The test starts itself three times: outside, as process 1 of the namespaces, and there as the emulator.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use livectl::emulator::{self, Report, Spec};
-use livectl::network::reach::{Expected, least_rtt};
+use livectl::network::reach::{Expected, least_rtt, parse_least_rtt};
 use livectl::network::verify::{output_in, verify};
 use livectl::network::{BootSpec, Forwarding, Links, Mininet, NetworkError, topology};
 use livectl::plan::{
@@ -24,7 +25,7 @@ const FOLDER: &str = "LIVECTL_TEST_FOLDER";
 const BOOT: Duration = Duration::from_secs(60);
 const PROMPTLY: Duration = Duration::from_secs(10);
 
-/// hb, hs and hv1 on s1. hb and hv1 have 4 Mbit/s and 100 ms; hs's link is not shaped.
+/// hb, hs, hv1 and hx on s1; hs is on s2 too, with hz. hb and hv1 have 4 Mbit/s and 100 ms; the other links are not shaped.
 fn trial() -> Trial {
     let limited = Shape {
         bandwidth: Some(4_000_000),
@@ -56,15 +57,36 @@ fn trial() -> Trial {
         b: End { node: "s1".into(), interface: format!("s1-eth{}", i + 1) },
         shape: *shape,
     };
+    let mut hosts: Vec<Host> = members.iter().enumerate().map(host).collect();
+    let mut links: Vec<Link> = members.iter().enumerate().map(link).collect();
+    for (number, name, port) in [(2, "hs", 1), (5, "hz", 0)] {
+        let interface = format!("{name}-eth{port}");
+        links.push(Link {
+            a: End { node: name.into(), interface: interface.clone() },
+            b: End { node: "s2".into(), interface: format!("s2-eth{}", links.len() - 3) },
+            shape: free,
+        });
+        let address = Interface {
+            name: interface,
+            mac: format!("02:00:00:00:01:{number:02x}"),
+            address: [10, 0, 1, number].into(),
+            prefix: 24,
+            link: links.len() - 1,
+        };
+        match hosts.iter_mut().find(|h| h.name == name) {
+            Some(host) => host.interfaces.push(address),
+            None => hosts.push(Host { name: name.into(), role: Role::Idle, interfaces: vec![address] }),
+        }
+    }
     Trial {
         id: "direct-1".into(),
         scheme: Scheme::Direct,
         repetition: 1,
         seed: 1,
         network: Network {
-            switches: vec![Switch { name: "s1".into(), dpid: 1 }],
-            hosts: members.iter().enumerate().map(host).collect(),
-            links: members.iter().enumerate().map(link).collect(),
+            switches: vec![Switch { name: "s1".into(), dpid: 1 }, Switch { name: "s2".into(), dpid: 2 }],
+            hosts,
+            links,
         },
         video: Video {
             source: VideoSource::Generated { pattern: "testsrc2".into(), width: 640, height: 360 },
@@ -128,7 +150,15 @@ fn inside_the_namespaces() {
         mistakes_are_reported(&folder).await;
         // Not before: Mininet removes all interfaces that look like its own when it ends by an exception.
         let emulator = start_emulator(&folder);
-        the_network_is_as_planned(&folder, emulator).await;
+        the_network_is_as_planned(&folder, Links::Emulated, Forwarding::User).await;
+        the_emulator_has_reported(&folder, emulator);
+        if succeeds("tc qdisc add dev lo root netem limit 10 && tc qdisc delete dev lo root") {
+            let module = Path::new("/sys/module/openvswitch").exists();
+            let forwarding = if module { Forwarding::Kernel } else { Forwarding::User };
+            the_network_is_as_planned(&folder, Links::Netem, forwarding).await;
+        } else {
+            println!("this kernel has no netem: netem links are not tested here");
+        }
     });
 }
 
@@ -138,6 +168,10 @@ fn emulator_process() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("started by inside_the_namespaces"));
     let spec = Spec::of(&trial(), &folder.join("emulator.json"));
     emulator::run(&spec, std::io::stdin(), || println!("emulator: ready")).unwrap();
+}
+
+fn succeeds(script: &str) -> bool {
+    Command::new("sh").args(["-ec", script]).output().unwrap().status.success()
 }
 
 fn sh(script: &str) -> Output {
@@ -220,9 +254,10 @@ async fn mistakes_are_reported(folder: &Path) {
     sh("ovs-vsctl --timeout=5 --if-exists del-br s1");
 }
 
-async fn the_network_is_as_planned(folder: &Path, mut emulator: Child) {
+async fn the_network_is_as_planned(folder: &Path, links: Links, forwarding: Forwarding) {
+    println!("--- {links} links, {forwarding} datapath");
     let trial = trial();
-    std::fs::write(folder.join("topology.py"), topology(&trial, Links::Emulated, Forwarding::User).unwrap()).unwrap();
+    std::fs::write(folder.join("topology.py"), topology(&trial, links, forwarding).unwrap()).unwrap();
     let lines = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&lines);
     let started = Instant::now();
@@ -232,14 +267,14 @@ async fn the_network_is_as_planned(folder: &Path, mut emulator: Child) {
     assert!(lines.lock().unwrap().iter().any(|line| line == "*** Adding links:"), "{lines:?}");
 
     let pids = mininet.pids(PROMPTLY).await.unwrap();
-    assert_eq!(pids.keys().collect::<Vec<_>>(), ["hb", "hs", "hv1", "hx", "s1"]);
+    assert_eq!(pids.keys().collect::<Vec<_>>(), ["hb", "hs", "hv1", "hx", "hz", "s1", "s2"]);
     let started = Instant::now();
-    verify(&trial, Links::Emulated, &pids).await.unwrap();
+    verify(&trial, links, &pids).await.unwrap();
     println!("verified in {:.2} s", started.elapsed().as_secs_f64());
-    differences_are_found(&trial, &pids).await;
+    differences_are_found(&trial, links, &pids).await;
 
-    // Nobody tells the switch what to do; let it learn by itself.
-    sh("ovs-vsctl --timeout=5 set-fail-mode s1 standalone");
+    // Nobody tells the switches what to do; let them learn by themselves.
+    sh("ovs-vsctl --timeout=5 set-fail-mode s1 standalone -- set-fail-mode s2 standalone");
 
     let path = trial.network.path("hb", "hv1").unwrap();
     let expected = Expected::of(&path);
@@ -248,23 +283,38 @@ async fn the_network_is_as_planned(folder: &Path, mut emulator: Child) {
     expected.compare(rtt).unwrap();
     assert!(rtt.abs_diff(Duration::from_millis(400)) < Duration::from_millis(4), "{rtt:?} is not 400 ms ± 1 %");
 
+    // The other island of a host with two interfaces.
+    let beside = Expected::of(&trial.network.path("hz", "hs").unwrap());
+    let rtt = least_rtt(pids["hz"], trial.network.address_from("hz", "hs").unwrap(), 5, beside).await.unwrap();
+    beside.compare(rtt).unwrap();
+
+    // A frame of 1514 bytes takes 3.03 ms on each of four passages; a link that lets bursts pass would not show them.
+    let full = ["ping", "-n", "-q", "-i", "1", "-c", "3", "-s", "1472", "10.0.0.3"];
+    let full = parse_least_rtt(&output_in(pids["hb"], &full, PROMPTLY).await.unwrap()).unwrap();
+    println!("round-trip time of full frames {full:?}, planned 412.112 ms");
+    assert!((411.9..416.2).contains(&(full.as_secs_f64() * 1e3)), "{full:?}");
+
     let limited = iperf(&pids, "hb", "hv1", "10.0.0.3", 12);
     println!("TCP over 4 Mbit/s and 400 ms: {:.2} Mbit/s", limited / 1e6);
     assert!((2.5e6..4.0e6).contains(&limited), "{limited} bit/s");
-    let before = Report::read(&folder.join("emulator.json")).unwrap();
     let free = iperf(&pids, "hs", "hx", "10.0.0.4", 5);
-    println!("TCP over unshaped links and the user datapath: {:.0} Mbit/s", free / 1e6);
+    println!("TCP over unshaped links: {:.0} Mbit/s", free / 1e6);
 
     the_command_line_works(&mut mininet, &pids).await;
 
     let started = Instant::now();
     mininet.exit(Duration::from_secs(30)).await.unwrap();
     println!("exited in {:.1} s", started.elapsed().as_secs_f64());
+}
+
+fn the_emulator_has_reported(folder: &Path, mut emulator: Child) {
     drop(emulator.stdin.take());
     assert!(emulator.wait().unwrap().success());
     let report = Report::read(&folder.join("emulator.json")).unwrap();
-    let used = report.cpu_s - before.cpu_s;
-    println!("the emulator used {used:.2} s of CPU for the unshaped run; worst p99 {} µs", report.worst_p99_us());
+    println!(
+        "the emulator used {} ms of CPU in {} ms; {:?}, memory locked: {}",
+        report.cpu_ms, report.running_ms, report.scheduling, report.memory_locked
+    );
     for d in &report.directions {
         println!("{} → {}: {} packets, {} bytes, {:?}", d.from, d.to, d.packets, d.bytes, d.lateness);
     }
@@ -272,23 +322,30 @@ async fn the_network_is_as_planned(folder: &Path, mut emulator: Child) {
     assert!(report.directions[0].bytes > 1_000_000);
 }
 
-async fn differences_are_found(trial: &Trial, pids: &BTreeMap<String, i32>) {
+async fn differences_are_found(trial: &Trial, links: Links, pids: &BTreeMap<String, i32>) {
     let mut other = trial.clone();
     other.congestion_control = "cubic".into();
     other.network.hosts[0].interfaces[0].address = [10, 0, 0, 99].into();
-    let error = verify(&other, Links::Emulated, pids).await.unwrap_err().to_string();
+    other.network.links[0].shape.delay = Duration::from_millis(105);
+    let error = verify(&other, links, pids).await.unwrap_err().to_string();
     assert!(error.contains("hb: TCP congestion control is reno instead of cubic"), "{error}");
     assert!(error.contains("hb-eth0: has [10.0.0.1/24] instead of 10.0.0.99/24 alone"), "{error}");
-    let error = verify(trial, Links::Netem, pids).await.unwrap_err().to_string();
-    assert!(error.contains("hb-eth0: has no netem qdisc"), "{error}");
+    if links == Links::Netem {
+        assert!(error.contains("s1-eth1: delay is 0.1 s instead of 0.105 s"), "{error}");
+    } else {
+        let error = verify(trial, Links::Netem, pids).await.unwrap_err().to_string();
+        assert!(error.contains("hb-eth0: has no netem qdisc"), "{error}");
+    }
 }
 
 async fn the_command_line_works(mininet: &mut Mininet, pids: &BTreeMap<String, i32>) {
     assert_eq!(mininet.command("py 6 * 7", PROMPTLY).await.unwrap(), "42\n");
-    assert!(mininet.command("nodes", PROMPTLY).await.unwrap().contains("hb hs hv1 hx s1"));
+    assert!(mininet.command("nodes", PROMPTLY).await.unwrap().contains("hb hs hv1 hx hz s1 s2"));
     let error = mininet.command("nonsense", PROMPTLY).await.unwrap_err().to_string();
     assert!(error.contains("*** Unknown command: nonsense"), "{error}");
     assert!(matches!(mininet.command("py 1 # 2", PROMPTLY).await, Err(NetworkError::Command(_))));
+    let error = mininet.link_up_down("hx", "hb", false, PROMPTLY).await.unwrap_err().to_string();
+    assert!(error.contains("not connected"), "{error}");
     let error = mininet.command("sh sleep 2", Duration::from_millis(200)).await.unwrap_err();
     assert!(matches!(error, NetworkError::Deadline { .. }), "{error}");
 

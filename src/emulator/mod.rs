@@ -141,11 +141,11 @@ pub fn stop_signals() -> Result<SignalFd, EmulatorError> {
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(system("signalfd"))
 }
 
-/// Makes the links, calls `ready`, and carries packets until `stop` becomes readable. The report is written each second
-/// and at the end. The devices vanish with the return.
+/// Makes the links, calls `ready`, and carries packets until `stop` becomes readable. The report is written before
+/// `ready`, each second and at the end. The devices vanish with the return.
 ///
 /// # Errors
-/// When a device cannot be created, the report cannot be written at the end, or the delivery thread fails.
+/// When a device cannot be created, the report cannot be written at the start or at the end, or the delivery thread fails.
 pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report, EmulatorError> {
     let names: Vec<&str> = spec.links.iter().flat_map(|link| [link.a.as_str(), link.b.as_str()]).collect();
     let ends = names
@@ -179,18 +179,22 @@ pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report,
         let started = Instant::now();
         let mut before = vec![Snapshot::default(); names.len()];
         let mut report = || Report {
-            running_s: started.elapsed().as_secs_f64(),
+            running_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             scheduling,
             memory_locked,
-            cpu_s: cpu_seconds(),
+            cpu_ms: cpu_milliseconds(),
             directions: (0..names.len())
                 .map(|i| Direction::of(names[i], names[i ^ 1], &counters[i], &mut before[i]))
                 .collect(),
         };
+        let write = |report: &Report| {
+            report.write(&spec.report).map_err(|source| EmulatorError::Report { path: spec.report.clone(), source })
+        };
+        write(&report())?;
         ready();
         while !thread.is_finished() && !readable_within(&stop, REPORT_INTERVAL)? {
             // A full disk must not cut the links in the middle of a trial; the last writing reports it.
-            let _ = report().write(&spec.report);
+            let _ = write(&report());
         }
         drop(running);
         thread
@@ -198,7 +202,7 @@ pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report,
             .map_err(|_| EmulatorError::Died)?
             .map_err(|errno| EmulatorError::System { what: "waiting for packets", errno })?;
         let last = report();
-        last.write(&spec.report).map_err(|source| EmulatorError::Report { path: spec.report.clone(), source })?;
+        write(&last)?;
         Ok(last)
     })
 }
@@ -212,7 +216,51 @@ fn readable_within(fd: &impl AsFd, time: Duration) -> Result<bool, EmulatorError
     }
 }
 
-fn cpu_seconds() -> f64 {
-    getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(0.0, |usage| (usage.user_time() + usage.system_time()).num_microseconds() as f64 / 1e6)
+fn cpu_milliseconds() -> u64 {
+    let used =
+        getrusage(UsageWho::RUSAGE_SELF).map(|usage| (usage.user_time() + usage.system_time()).num_milliseconds());
+    used.ok().and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::network::topology::tests::trial;
+
+    #[test]
+    fn links_are_those_of_the_plan_and_seeds_are_the_trials() {
+        let spec = Spec::of(&trial(), Path::new("/x/emulator.json"));
+        assert_eq!((spec.links[1].a.as_str(), spec.links[1].b.as_str()), ("hs-eth0", "s1-eth2"));
+        assert_eq!(spec.links[1].shape, trial().network.links[1].shape);
+        assert_ne!(spec.links[0].seed, spec.links[1].seed);
+        assert_eq!(spec, Spec::of(&trial(), Path::new("/x/emulator.json")));
+        let other = Spec::of(&plan::Trial { seed: 2, ..trial() }, Path::new("/x/emulator.json"));
+        assert_ne!(spec.links[0].seed, other.links[0].seed);
+        let json = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<Spec>(&json).unwrap(), spec);
+    }
+
+    #[test]
+    fn a_signal_ends_it_and_leaves_a_report() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = Spec { links: Vec::new(), report: folder.path().join("emulator.json") };
+        let stop = stop_signals().unwrap();
+        // SAFETY: the signal goes to this thread, which has just blocked it.
+        assert_eq!(unsafe { nix::libc::raise(nix::libc::SIGTERM) }, 0);
+        let mut ready = false;
+        let report = run(&spec, &stop, || ready = true).unwrap();
+        assert!(ready);
+        assert_eq!(Report::read(&spec.report).unwrap(), report);
+        // Otherwise the signal would end the test when the thread's mask goes.
+        stop.read_signal().unwrap();
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_is_told_at_once() {
+        let (stop, _running) = io::pipe().unwrap();
+        let spec = Spec { links: Vec::new(), report: "/nowhere/emulator.json".into() };
+        let error = run(&spec, stop, || panic!("must not be ready")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot write /nowhere/emulator.json: "), "{error}");
+    }
 }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,22 +13,22 @@ use super::lateness::Snapshot;
 use super::realtime::Scheduling;
 
 /// What every link did since the emulator started. Rewritten each second while it runs and once at the end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// Seconds since the links were ready.
-    pub running_s: f64,
+    /// Milliseconds since the links were ready.
+    pub running_ms: u64,
     /// How the delivery thread is scheduled.
     pub scheduling: Scheduling,
     /// Whether the emulator's memory is locked.
     pub memory_locked: bool,
-    /// User and system CPU time of the emulator, in seconds.
-    pub cpu_s: f64,
+    /// User and system CPU time of the emulator, in milliseconds.
+    pub cpu_ms: u64,
     /// Two per link, in the plan's order: from its end `a` to its end `b`, and back.
     pub directions: Vec<Direction>,
 }
 
 /// One direction of one link.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Direction {
     /// Interface from which packets come.
     pub from: String,
@@ -57,28 +58,27 @@ pub struct Direction {
     pub recent_lateness: Lateness,
 }
 
-/// Time at which packets were handed to the receiving interface − time at which they were due, in microseconds.
+/// Time at which packets were handed to the receiving interface − time at which they were due, in nanoseconds.
 /// Known to 6 %, rounded up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lateness {
     /// Packets counted.
     pub packets: u64,
     /// Median.
-    pub p50_us: f64,
+    pub p50_ns: u64,
     /// 99th percentile.
-    pub p99_us: f64,
+    pub p99_ns: u64,
     /// The latest.
-    pub max_us: f64,
+    pub max_ns: u64,
 }
 
 impl Lateness {
     fn of(snapshot: &Snapshot) -> Self {
-        let us = |nanos: u64| nanos as f64 / 1e3;
         Lateness {
             packets: snapshot.count(),
-            p50_us: us(snapshot.quantile(0.50)),
-            p99_us: us(snapshot.quantile(0.99)),
-            max_us: us(snapshot.max()),
+            p50_ns: snapshot.quantile(0.50),
+            p99_ns: snapshot.quantile(0.99),
+            max_ns: snapshot.max(),
         }
     }
 }
@@ -133,16 +133,16 @@ impl Report {
         Ok(())
     }
 
-    /// The worst 99th percentile of lateness over all directions, in microseconds.
+    /// The worst 99th percentile of lateness over all directions since the start.
     #[must_use]
-    pub fn worst_p99_us(&self) -> f64 {
-        self.directions.iter().map(|d| d.lateness.p99_us).fold(0.0, f64::max)
+    pub fn worst_p99(&self) -> Duration {
+        Duration::from_nanos(self.directions.iter().map(|d| d.lateness.p99_ns).max().unwrap_or(0))
     }
 
-    /// The worst lateness of all packets since the report before this one, in microseconds.
+    /// The latest of all packets since the report before this one.
     #[must_use]
-    pub fn worst_recent_us(&self) -> f64 {
-        self.directions.iter().map(|d| d.recent_lateness.max_us).fold(0.0, f64::max)
+    pub fn worst_recent(&self) -> Duration {
+        Duration::from_nanos(self.directions.iter().map(|d| d.recent_lateness.max_ns).max().unwrap_or(0))
     }
 
     /// Packets that the machine, and not the plan, dropped.

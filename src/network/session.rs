@@ -179,9 +179,18 @@ impl Mininet {
     /// Takes the links between two nodes up or down.
     ///
     /// # Errors
-    /// As [`Mininet::command`].
+    /// As [`Mininet::command`], and when Mininet says anything at all: it does so when there is no such link.
     pub async fn link_up_down(&mut self, a: &str, b: &str, up: bool, deadline: Duration) -> Result<(), NetworkError> {
-        self.command(&format!("link {a} {b} {}", if up { "up" } else { "down" }), deadline).await.map(drop)
+        let line = format!("link {a} {b} {}", if up { "up" } else { "down" });
+        let said = self.command(&line, deadline).await?;
+        if said.trim().is_empty() {
+            return Ok(());
+        }
+        Err(NetworkError::Reported {
+            doing: format!("run `{line}`"),
+            lines: said.lines().map(str::to_owned).collect(),
+            transcript: self.transcript_path.clone(),
+        })
     }
 
     /// Waits until Mininet has ended by itself, for `select!` beside other work. Nothing is lost when it is cancelled.
