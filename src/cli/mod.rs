@@ -198,9 +198,9 @@ fn man() -> Result<Exit, Failure> {
     let man = clap_mangen::Man::new(command.clone());
     man.render(&mut page)?;
     for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
-        let name = format!("livectl {}", sub.get_name());
-        let man = clap_mangen::Man::new(sub.clone().name(name.clone()).display_name(name.clone()));
-        page.extend_from_slice(format!(".SH \"{}\"\n", name.to_uppercase()).as_bytes());
+        let man = clap_mangen::Man::new(sub.clone());
+        let heading = format!(".SH \"LIVECTL {}\"\n", sub.get_name().to_uppercase());
+        page.extend_from_slice(heading.as_bytes());
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;
         man.render_extra_section(&mut page)?;

@@ -177,11 +177,10 @@ pub fn complete(seen: &mut Observations, trial: &Trial, dir: &TrialDir, links: L
 
 /// The lateness of the latest direction: a mean over all would hide one link that is late behind many that are idle.
 fn worst(report: &emulator::Report) -> Lateness {
-    let us = |value: f64| Duration::from_secs_f64(value.max(0.0) / 1e6);
     report.directions.iter().map(|d| &d.lateness).fold(Lateness::default(), |worst, one| Lateness {
         count: worst.count + one.packets,
-        p50: worst.p50.max(us(one.p50_us)),
-        p99: worst.p99.max(us(one.p99_us)),
-        max: worst.max.max(us(one.max_us)),
+        p50: worst.p50.max(Duration::from_nanos(one.p50_ns)),
+        p99: worst.p99.max(Duration::from_nanos(one.p99_ns)),
+        max: worst.max.max(Duration::from_nanos(one.max_ns)),
     })
 }
