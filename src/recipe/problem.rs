@@ -53,20 +53,28 @@ struct Remark {
 #[derive(Debug, Clone)]
 pub struct RecipeError {
     name: String,
-    /// At least one.
+    /// At least one, at most [`MOST_SHOWN`].
     remarks: Vec<Remark>,
+    /// All there are.
+    count: usize,
 }
+
+/// Problems shown at most. A recipe can repeat one mistake thousands of times, by way of aliases.
+const MOST_SHOWN: usize = 20;
 
 impl RecipeError {
     /// `findings` is not empty.
     pub(super) fn new(name: &str, source: &str, mut findings: Vec<Finding>) -> Self {
         findings.sort_by_key(|f| f.span.as_ref().map(|s| s.start));
+        findings.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+        let count = findings.len();
         let source = Arc::new(Excerpt::new(name, source));
         let remarks = findings
             .into_iter()
+            .take(MOST_SHOWN)
             .map(|finding| Remark { finding, source: source.clone(), severity: Severity::Error })
             .collect();
-        RecipeError { name: name.to_owned(), remarks }
+        RecipeError { name: name.to_owned(), remarks, count }
     }
 
     /// A file that could not be read or is not text: there is nothing to point at.
@@ -85,7 +93,7 @@ impl RecipeError {
     /// How many things are wrong.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.remarks.len()
+        self.count
     }
 
     /// The report for people, with snippets; `color`: with ANSI colours and Unicode lines for a terminal.
@@ -106,7 +114,10 @@ impl fmt::Display for RecipeError {
             }
             write!(f, "{}{}", remark.place(), remark.finding.message)?;
         }
-        Ok(())
+        match self.count - self.remarks.len() {
+            0 => Ok(()),
+            more => write!(f, "\n{}: … and {more} more problems", self.name),
+        }
     }
 }
 
@@ -153,7 +164,11 @@ impl<'e> Overview<'e> {
 
 impl fmt::Display for Overview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} problems", self.0.name, self.0.count())
+        write!(f, "{}: {} problems", self.0.name, self.0.count)?;
+        match self.0.count - self.0.remarks.len() {
+            0 => Ok(()),
+            _ => write!(f, ", of which these are the first {}", self.0.remarks.len()),
+        }
     }
 }
 
@@ -170,7 +185,8 @@ impl Diagnostic for Overview<'_> {
 pub struct Warning(Remark);
 
 impl Warning {
-    pub(super) fn all(name: &str, source: &str, findings: Vec<Finding>) -> Vec<Warning> {
+    pub(super) fn all(name: &str, source: &str, mut findings: Vec<Finding>) -> Vec<Warning> {
+        findings.sort_by_key(|f| f.span.as_ref().map(|s| s.start));
         let source = Arc::new(Excerpt::new(name, source));
         findings
             .into_iter()
@@ -209,6 +225,11 @@ impl Diagnostic for Warning {
 }
 
 impl Remark {
+    /// Whether the text around the place can be shown.
+    fn has_snippet(&self) -> bool {
+        self.finding.span.as_ref().is_some_and(|span| self.source.fits(span))
+    }
+
     /// `file:line:column: `, or nothing for the file as a whole.
     fn place(&self) -> String {
         match &self.finding.span {
@@ -223,6 +244,9 @@ impl Remark {
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.has_snippet() {
+            f.write_str(&self.place())?;
+        }
         f.write_str(&self.finding.message)
     }
 }
@@ -237,8 +261,7 @@ impl Diagnostic for Remark {
         self.finding.help.as_ref().map(|help| Box::new(help) as Box<_>)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        let span = self.finding.span.as_ref()?;
-        self.source.fits(span).then_some(&self.source.named as &dyn SourceCode)
+        self.has_snippet().then_some(&self.source.named as &dyn SourceCode)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.finding.span.as_ref().filter(|span| self.source.fits(span))?;
@@ -296,10 +319,12 @@ impl Excerpt {
         span.start <= self.text().len() && around.iter().all(|at| self.line(*at).len() <= Self::LONGEST_LINE)
     }
 
-    /// The part of the span on its first line; a label over several lines is hard to read.
+    /// The part of the span on its first line, and not too much of that; more is hard to read.
     fn on_one_line(&self, span: &Span) -> Span {
+        const LONGEST: usize = 60;
         let line = self.line(span.start);
-        span.start..span.end.clamp(span.start, line.end.max(span.start))
+        let end = span.end.clamp(span.start, line.end.max(span.start)).min(span.start + LONGEST);
+        span.start..(span.start..=end).rev().find(|n| self.text().is_char_boundary(*n)).unwrap_or(span.start)
     }
 
     /// Line and column from 1, the column in characters.
