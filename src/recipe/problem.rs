@@ -29,6 +29,17 @@ impl Finding {
         Finding { message: message.into(), span: Some(span.clone()), label: label.into(), help: None, also: None }
     }
 
+    /// The same with nothing in it that a terminal would obey; texts of the recipe may have found their way into it.
+    fn printable(self) -> Self {
+        Finding {
+            message: printable(&self.message),
+            span: self.span,
+            label: printable(&self.label),
+            help: self.help.as_deref().map(printable),
+            also: self.also.map(|(span, label)| (span, printable(&label))),
+        }
+    }
+
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -38,6 +49,28 @@ impl Finding {
         self.also = Some((span.clone(), label.into()));
         self
     }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_unprintable(c) {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
+/// Findings with the text that they are about.
+fn remarks(name: &str, source: &str, mut findings: Vec<Finding>, severity: Severity) -> Vec<Remark> {
+    findings.sort_by_key(|f| f.span.as_ref().map(|s| s.start));
+    findings.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+    let source = Arc::new(Excerpt::new(name, source));
+    findings
+        .into_iter()
+        .map(|finding| Remark { finding: finding.printable(), source: source.clone(), severity })
+        .collect()
 }
 
 /// One finding together with the recipe's text.
@@ -64,17 +97,12 @@ const MOST_SHOWN: usize = 20;
 
 impl RecipeError {
     /// `findings` is not empty.
-    pub(super) fn new(name: &str, source: &str, mut findings: Vec<Finding>) -> Self {
-        findings.sort_by_key(|f| f.span.as_ref().map(|s| s.start));
-        findings.dedup_by(|a, b| a.span == b.span && a.message == b.message);
-        let count = findings.len();
-        let source = Arc::new(Excerpt::new(name, source));
-        let remarks = findings
-            .into_iter()
-            .take(MOST_SHOWN)
-            .map(|finding| Remark { finding, source: source.clone(), severity: Severity::Error })
-            .collect();
-        RecipeError { name: name.to_owned(), remarks, count }
+    pub(super) fn new(name: &str, source: &str, findings: Vec<Finding>) -> Self {
+        let name = printable(name);
+        let mut remarks = remarks(&name, source, findings, Severity::Error);
+        let count = remarks.len();
+        remarks.truncate(MOST_SHOWN);
+        RecipeError { name, remarks, count }
     }
 
     /// A file that could not be read or is not text: there is nothing to point at.
@@ -185,13 +213,8 @@ impl Diagnostic for Overview<'_> {
 pub struct Warning(Remark);
 
 impl Warning {
-    pub(super) fn all(name: &str, source: &str, mut findings: Vec<Finding>) -> Vec<Warning> {
-        findings.sort_by_key(|f| f.span.as_ref().map(|s| s.start));
-        let source = Arc::new(Excerpt::new(name, source));
-        findings
-            .into_iter()
-            .map(|finding| Warning(Remark { finding, source: source.clone(), severity: Severity::Warning }))
-            .collect()
+    pub(super) fn all(name: &str, source: &str, findings: Vec<Finding>) -> Vec<Warning> {
+        remarks(&printable(name), source, findings, Severity::Warning).into_iter().map(Warning).collect()
     }
 
     /// The report for people, as [`RecipeError::report`].

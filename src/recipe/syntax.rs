@@ -48,7 +48,14 @@ const SYNONYMS: &[(&str, &str)] = &[
 
 /// What the parser's error says to the recipe's writer.
 pub(super) fn explain(error: &Error, source: &str) -> Finding {
-    let error = error.without_snippet();
+    let error = match error.without_snippet() {
+        // What is wrong is inside of what the alias stands for; the place is the alias.
+        Error::AliasError { error, locations, .. } => {
+            let finding = explain(error.without_snippet(), source);
+            return Finding { span: Some(widen(source, place(source, &locations.reference_location))), ..finding };
+        }
+        error => error,
+    };
     let span = error.location().map_or(0..0, |location| place(source, &location));
     let span = widen(source, span);
     match error {

@@ -434,6 +434,38 @@ fn windows_line_ends_and_byte_order_marks_are_harmless() {
 }
 
 #[test]
+fn reports_cannot_command_a_terminal() {
+    let text = BASE.replacen("link: {", "link:\u{202e} {", 1);
+    let error = from_str("\u{1b}[2J.yaml", &text).unwrap_err();
+    for report in [error.report(false, 100), error.to_string()] {
+        assert!(!report.contains(['\u{1b}', '\u{202e}']), "{report}");
+    }
+}
+
+#[test]
+fn aliases_cannot_make_a_recipe_explode() {
+    let again = ", *k".repeat(400);
+    let mut text = format!(
+        "network:\n  switches: [s1]\n  hosts:\n    h0: &h {{ role: idle, links: [ &k {{ to: s1 }}{again} ] }}\n"
+    );
+    text.extend((1..400).map(|n| format!("    h{n}: *h\n")));
+    let error = from_str("x.yaml", &text).unwrap_err();
+    assert!(error.to_string().contains("grows beyond all measure"), "{error}");
+    assert_eq!(error.count(), 1);
+}
+
+#[test]
+fn a_mistake_that_is_repeated_is_shown_twenty_times() {
+    let mut text = BASE.to_owned();
+    text.extend((0..30).map(|n| format!("    i{n}: {{ role: idle, link: {{ to: s2 }} }}\n")));
+    let error = from_str("x.yaml", &text).unwrap_err();
+    assert_eq!(error.count(), 30);
+    assert_eq!(error.to_string().lines().count(), 21);
+    assert!(error.to_string().ends_with("… and 10 more problems"));
+    assert!(error.report(false, 100).contains("30 problems, of which these are the first 20"));
+}
+
+#[test]
 fn names_of_results_are_safe() {
     let name = |path: &str| results_name(Path::new(path));
     assert_eq!(name("recipes/p2p.yaml"), "p2p");
