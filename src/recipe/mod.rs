@@ -101,6 +101,9 @@ fn read(path: &Path) -> Result<String, RecipeError> {
         let help = "recipes are a few kilobytes of YAML; is this another file?";
         return Err(RecipeError::whole(path, format!("the file is longer than {} KiB", MAX_SIZE / 1024), help));
     }
+    if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+        return Err(RecipeError::whole(path, "this is UTF-16 text", "save the file as UTF-8"));
+    }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -154,10 +157,10 @@ fn compile(path: &Path, text: String, look: &dyn Fn(&Path) -> Result<(), String>
         && let Some(VideoSource::File { path }) = plan.trials.first().map(|trial| &trial.video.source)
         && let Err(why) = look(path)
     {
-        let message = format!("file: {} {why}", word::shown(&path.display().to_string()));
-        notes.errors.push(
-            Finding::new(&written.span, message, "this file").help("it is looked for from the recipe's folder"),
-        );
+        let message = format!("file: {} {why}", word::shown(&written.text));
+        let folder = if base.as_os_str().is_empty() { Path::new(".") } else { base };
+        let help = format!("files are looked for from the recipe's folder, {}", folder.display());
+        notes.errors.push(Finding::new(&written.span, message, "this file").help(help));
     }
     match plan {
         Some(plan) if notes.errors.is_empty() => {

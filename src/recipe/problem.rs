@@ -29,6 +29,17 @@ impl Finding {
         Finding { message: message.into(), span: Some(span.clone()), label: label.into(), help: None, also: None }
     }
 
+    /// The same with nothing in it that a terminal would obey; texts of the recipe may have found their way into it.
+    fn printable(self) -> Self {
+        Finding {
+            message: printable(&self.message),
+            span: self.span,
+            label: printable(&self.label),
+            help: self.help.as_deref().map(printable),
+            also: self.also.map(|(span, label)| (span, printable(&label))),
+        }
+    }
+
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
@@ -38,6 +49,28 @@ impl Finding {
         self.also = Some((span.clone(), label.into()));
         self
     }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
+        if is_unprintable(c) {
+            out.extend(c.escape_default())
+        } else {
+            out.push(c)
+        }
+        out
+    })
+}
+
+/// Findings with the text that they are about.
+fn remarks(name: &str, source: &str, mut findings: Vec<Finding>, severity: Severity) -> Vec<Remark> {
+    findings.sort_by_key(|f| f.span.as_ref().map(|s| s.start));
+    findings.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+    let source = Arc::new(Excerpt::new(name, source));
+    findings
+        .into_iter()
+        .map(|finding| Remark { finding: finding.printable(), source: source.clone(), severity })
+        .collect()
 }
 
 /// One finding together with the recipe's text.
@@ -53,20 +86,23 @@ struct Remark {
 #[derive(Debug, Clone)]
 pub struct RecipeError {
     name: String,
-    /// At least one.
+    /// At least one, at most [`MOST_SHOWN`].
     remarks: Vec<Remark>,
+    /// All there are.
+    count: usize,
 }
+
+/// Problems shown at most. A recipe can repeat one mistake thousands of times, by way of aliases.
+const MOST_SHOWN: usize = 20;
 
 impl RecipeError {
     /// `findings` is not empty.
-    pub(super) fn new(name: &str, source: &str, mut findings: Vec<Finding>) -> Self {
-        findings.sort_by_key(|f| f.span.as_ref().map(|s| s.start));
-        let source = Arc::new(Excerpt::new(name, source));
-        let remarks = findings
-            .into_iter()
-            .map(|finding| Remark { finding, source: source.clone(), severity: Severity::Error })
-            .collect();
-        RecipeError { name: name.to_owned(), remarks }
+    pub(super) fn new(name: &str, source: &str, findings: Vec<Finding>) -> Self {
+        let name = printable(name);
+        let mut remarks = remarks(&name, source, findings, Severity::Error);
+        let count = remarks.len();
+        remarks.truncate(MOST_SHOWN);
+        RecipeError { name, remarks, count }
     }
 
     /// A file that could not be read or is not text: there is nothing to point at.
@@ -85,7 +121,7 @@ impl RecipeError {
     /// How many things are wrong.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.remarks.len()
+        self.count
     }
 
     /// The report for people, with snippets; `color`: with ANSI colours and Unicode lines for a terminal.
@@ -106,7 +142,10 @@ impl fmt::Display for RecipeError {
             }
             write!(f, "{}{}", remark.place(), remark.finding.message)?;
         }
-        Ok(())
+        match self.count - self.remarks.len() {
+            0 => Ok(()),
+            more => write!(f, "\n{}: … and {more} more problems", self.name),
+        }
     }
 }
 
@@ -153,7 +192,11 @@ impl<'e> Overview<'e> {
 
 impl fmt::Display for Overview<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} problems", self.0.name, self.0.count())
+        write!(f, "{}: {} problems", self.0.name, self.0.count)?;
+        match self.0.count - self.0.remarks.len() {
+            0 => Ok(()),
+            _ => write!(f, ", of which these are the first {}", self.0.remarks.len()),
+        }
     }
 }
 
@@ -171,11 +214,7 @@ pub struct Warning(Remark);
 
 impl Warning {
     pub(super) fn all(name: &str, source: &str, findings: Vec<Finding>) -> Vec<Warning> {
-        let source = Arc::new(Excerpt::new(name, source));
-        findings
-            .into_iter()
-            .map(|finding| Warning(Remark { finding, source: source.clone(), severity: Severity::Warning }))
-            .collect()
+        remarks(&printable(name), source, findings, Severity::Warning).into_iter().map(Warning).collect()
     }
 
     /// The report for people, as [`RecipeError::report`].
@@ -209,6 +248,11 @@ impl Diagnostic for Warning {
 }
 
 impl Remark {
+    /// Whether the text around the place can be shown.
+    fn has_snippet(&self) -> bool {
+        self.finding.span.as_ref().is_some_and(|span| self.source.fits(span))
+    }
+
     /// `file:line:column: `, or nothing for the file as a whole.
     fn place(&self) -> String {
         match &self.finding.span {
@@ -223,6 +267,9 @@ impl Remark {
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.has_snippet() {
+            f.write_str(&self.place())?;
+        }
         f.write_str(&self.finding.message)
     }
 }
@@ -237,8 +284,7 @@ impl Diagnostic for Remark {
         self.finding.help.as_ref().map(|help| Box::new(help) as Box<_>)
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        let span = self.finding.span.as_ref()?;
-        self.source.fits(span).then_some(&self.source.named as &dyn SourceCode)
+        self.has_snippet().then_some(&self.source.named as &dyn SourceCode)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.finding.span.as_ref().filter(|span| self.source.fits(span))?;
@@ -296,10 +342,12 @@ impl Excerpt {
         span.start <= self.text().len() && around.iter().all(|at| self.line(*at).len() <= Self::LONGEST_LINE)
     }
 
-    /// The part of the span on its first line; a label over several lines is hard to read.
+    /// The part of the span on its first line, and not too much of that; more is hard to read.
     fn on_one_line(&self, span: &Span) -> Span {
+        const LONGEST: usize = 60;
         let line = self.line(span.start);
-        span.start..span.end.clamp(span.start, line.end.max(span.start))
+        let end = span.end.clamp(span.start, line.end.max(span.start)).min(span.start + LONGEST);
+        span.start..(span.start..=end).rev().find(|n| self.text().is_char_boundary(*n)).unwrap_or(span.start)
     }
 
     /// Line and column from 1, the column in characters.

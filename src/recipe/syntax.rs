@@ -1,6 +1,6 @@
 //! The YAML parser's errors in the words of this room.
 
-use serde_yaml::Error;
+use serde_yaml::{Error, Location};
 
 use super::problem::Finding;
 use super::text::{Span, span_of};
@@ -48,11 +48,18 @@ const SYNONYMS: &[(&str, &str)] = &[
 
 /// What the parser's error says to the recipe's writer.
 pub(super) fn explain(error: &Error, source: &str) -> Finding {
-    let error = error.without_snippet();
-    let span = error.location().map_or(0..0, |location| span_of(&location));
+    let error = match error.without_snippet() {
+        // What is wrong is inside of what the alias stands for; the place is the alias.
+        Error::AliasError { error, locations, .. } => {
+            let finding = explain(error.without_snippet(), source);
+            return Finding { span: Some(widen(source, place(source, &locations.reference_location))), ..finding };
+        }
+        error => error,
+    };
+    let span = error.location().map_or(0..0, |location| place(source, &location));
     let span = widen(source, span);
     match error {
-        Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, &span),
+        Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, source, &span),
         Error::SerdeMissingField { field, .. } => {
             let whose = enclosing(source, &span).map_or_else(|| "the recipe".to_owned(), |key| format!("`{key}`"));
             Finding::new(&span, format!("{whose} lacks the key `{field}`"), format!("`{field}` is missing here"))
@@ -80,6 +87,10 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
             Finding::new(&span, "this alias (`*…`) has no anchor", "no `&…` of that name before it")
                 .help("put `&name` before the value that is meant, or quote text that begins with `*`")
         }
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            Finding::new(&span, "this alias (`*…`) stands inside of what it stands for", "here")
+                .help("write out what is meant")
+        }
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. }
@@ -104,10 +115,21 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
     }
 }
 
-fn unknown_key(field: &str, expected: &[&'static str], span: &Span) -> Finding {
+fn unknown_key(field: &str, expected: &[&'static str], source: &str, span: &Span) -> Finding {
     let finding = Finding::new(span, format!("{} is not a key here", shown(field)), "unknown key");
     let keys = format!("the keys here are {}", expected.join(", "));
     // `{ to: s1, delay 10 ms }`: the colon is missing, or the space after it.
+    let before = source.get(..span.start).unwrap_or("").trim_end();
+    if field.starts_with(|c: char| c.is_ascii_digit()) && before.ends_with(',') {
+        let number = before.trim_end_matches(',').rsplit([' ', ':']).next().unwrap_or("");
+        if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
+            return finding
+                .help(format!("write a decimal point, not a comma: {}", shown(&format!("{number}.{field}"))));
+        }
+    }
+    if field == "until" && expected == ["at"] {
+        return finding.help("viewers stop when the stream is over; `end` of the timeline ends the trial before");
+    }
     if let Some((key, rest)) = field.split_once([' ', ':', '='])
         && expected.contains(&key)
         && !rest.trim().is_empty()
@@ -122,7 +144,7 @@ fn unknown_key(field: &str, expected: &[&'static str], span: &Span) -> Finding {
         return finding.help(format!("did you mean `{meant}`? {}{}", keys[..1].to_uppercase(), &keys[1..]));
     }
     match places_of(field, expected) {
-        Some(place) => finding.help(format!("`{field}` belongs into {place}; {keys}")),
+        Some(place) => finding.help(format!("`{field}` belongs in {place}; {keys}")),
         None => finding.help(keys),
     }
 }
@@ -177,7 +199,9 @@ fn wrong_shape(expected: &str, source: &str, span: &Span) -> Finding {
         Some('[') => "a list",
         Some('-') if at.starts_with("- ") || at.starts_with("-\n") => "a list",
         Some('{') => "keys with values",
-        None | Some('\n' | '#') => "nothing",
+        None | Some('\n' | '\r' | '#' | '~') => "nothing",
+        Some(':') if at[1..].starts_with(['\n', '\r', ' ']) || at.len() == 1 => "nothing",
+        _ if at.starts_with("null") => "nothing",
         _ if expected != "mapping start" && is_block_map => "keys with values",
         _ => "a single value",
     };
@@ -202,6 +226,7 @@ fn wrong_shape(expected: &str, source: &str, span: &Span) -> Finding {
         ("string scalar", Some(key)) => {
             format!("write one value after `{key}:`; quote text that begins with {{ or [")
         }
+        ("string scalar", None) => "write a single word or number".to_owned(),
         _ => return Finding::new(span, message, found),
     };
     Finding::new(span, message, format!("{found} here")).help(help)
@@ -223,12 +248,27 @@ fn not_yaml(why: &str, source: &str, span: &Span) -> Finding {
         "close the bracket"
     } else if why.contains("bracket") {
         "open and close brackets in pairs"
+    } else if rest.starts_with('%') && line.is_empty() {
+        "leave out lines that begin with %"
     } else if rest.starts_with(['@', '`', '%', '&', '*', '!', '|', '>']) {
         "quote text that begins with a special character"
     } else {
         "docs/recipes.md has a complete example"
     };
     Finding::new(span, format!("this is not YAML: {why}"), "here").help(help)
+}
+
+/// Where the error is; of some the parser knows only line and column.
+fn place(source: &str, location: &Location) -> Span {
+    if location.span().byte_offset().is_some() {
+        return span_of(location);
+    }
+    let line = usize::try_from(location.line()).unwrap_or(0).saturating_sub(1);
+    let column = usize::try_from(location.column()).unwrap_or(0).saturating_sub(1);
+    let start: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = source.get(start..).unwrap_or("");
+    let inside = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
+    start + inside..start + inside
 }
 
 /// The parser points at the first character of some things; a key or a word is better shown whole.
@@ -261,8 +301,8 @@ fn key_before(source: &str, span: &Span) -> Option<String> {
 fn enclosing(source: &str, span: &Span) -> Option<String> {
     let before = source.get(..span.start)?;
     let on_line = before.rsplit('\n').next()?;
-    if let Some(open) = on_line.rfind(['{', '[']) {
-        return last_word(on_line[..open].trim_end().strip_suffix(':')?);
+    if let Some(key) = on_line.rfind(['{', '[']).and_then(|open| on_line[..open].trim_end().strip_suffix(':')) {
+        return last_word(key);
     }
     if let Some(key) = on_line.trim_end().strip_suffix(':') {
         return last_word(key);

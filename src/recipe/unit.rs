@@ -32,13 +32,15 @@ pub trait Value: Sized {
 pub struct Misread {
     /// What is wrong, as a sentence that names the text.
     pub message: String,
+    /// The same in a word or two, for the place itself.
+    pub label: &'static str,
     /// What to write instead.
     pub help: Option<String>,
 }
 
 impl Misread {
-    pub(super) fn new(message: impl Into<String>, help: impl Into<String>) -> Self {
-        Misread { message: message.into(), help: Some(help.into()) }
+    pub(super) fn new(message: impl Into<String>, label: &'static str, help: impl Into<String>) -> Self {
+        Misread { message: message.into(), label, help: Some(help.into()) }
     }
 }
 
@@ -46,6 +48,8 @@ impl Misread {
 struct Dimension {
     /// `a bandwidth`.
     noun: &'static str,
+    /// `bandwidth`, as in: a unit of bandwidth.
+    mass: &'static str,
     /// Spelling and how many of the smallest unit it is worth.
     units: &'static [(&'static str, u128)],
     /// Other spellings, and the proper one. Compared without regard to case.
@@ -77,20 +81,25 @@ impl Dimension {
         let written = &text[..number.length];
         if unit.is_empty() {
             let help = if self.units.len() == 1 {
-                format!("write `{written} {}`", self.usual)
+                let percent = number.times(100).filter(|percent| *percent > 0 && number.decimals > 0);
+                let share =
+                    percent.map(|percent| format!("; a share of {written} is `{percent} %`")).unwrap_or_default();
+                format!("write `{written} {}`{share}", self.usual)
             } else {
                 format!("write `{written} {}`; units are {}", self.usual, self.unit_list())
             };
-            return Err(Misread::new(format!("{} has no unit", shown(text)), help));
+            return Err(Misread::new(format!("{} has no unit", shown(text)), "no unit", help));
+        }
+        if unit.starts_with(['e', 'E']) && unit[1..].starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+        {
+            let help = format!("write it out, with another unit if need be: units are {}", self.unit_list());
+            return Err(Misread::new(format!("{} is written with an exponent", shown(text)), "exponent", help));
         }
         let Some((_, factor)) = self.units.iter().find(|(name, _)| *name == unit) else {
             return Err(self.unknown_unit(written, unit));
         };
         number.times(*factor).ok_or_else(|| {
-            Misread::new(
-                format!("{} is finer than {smallest}", shown(text)),
-                format!("round it to whole {smallest}s"),
-            )
+            Misread::new(format!("{} is finer than a {smallest}", shown(text)), "too fine", "write fewer decimals")
         })
     }
 
@@ -110,7 +119,7 @@ impl Dimension {
             Some(meant) => format!("did you mean `{written} {meant}`? Units are {}", self.unit_list()),
             None => format!("units are {}, as in `{}`", self.unit_list(), self.example),
         };
-        Misread::new(format!("{} is not a unit of {}", shown(unit), self.noun), help)
+        Misread::new(format!("{} is not a unit of {}", shown(unit), self.mass), "unknown unit", help)
     }
 
     fn schema(&self) -> Schema {
@@ -137,35 +146,35 @@ impl Decimal {
     const MAX_DECIMALS: usize = 9;
 
     fn leading(text: &str, dimension: &Dimension) -> Result<Decimal, Misread> {
-        let wrong = |why: &str| {
-            let help = format!("write {}", dimension.expected());
-            Misread::new(format!("{} {why}", shown(text)), help)
+        let wrong = |why: &str, label| {
+            Misread::new(format!("{} {why}", shown(text)), label, format!("write {}", dimension.expected()))
         };
         if text.starts_with(['-', '\u{2212}']) {
-            return Err(wrong("is negative"));
+            return Err(wrong("is negative", "negative"));
         }
         let length = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (integer, fraction) = text[..length].split_once('.').unwrap_or((&text[..length], ""));
         let pointed = text[..length].contains('.');
         if integer.is_empty() && fraction.is_empty() {
-            return Err(wrong("does not begin with a number"));
+            return Err(wrong("does not begin with a number", "not a number"));
         }
         if text[length..].starts_with(',') {
             let point = text.replacen(',', ".", 1);
             return Err(Misread::new(
                 format!("{} has a comma in its number", shown(text)),
+                "comma",
                 format!("write a decimal point: {}", shown(&point)),
             ));
         }
         if integer.is_empty() || (pointed && fraction.is_empty()) || fraction.contains('.') {
-            return Err(wrong("does not begin with a plain decimal number"));
+            return Err(wrong("does not begin with a plain decimal number", "not a plain number"));
         }
         let integer = integer.trim_start_matches('0');
         if integer.len() > Self::MAX_INTEGER_DIGITS {
-            return Err(wrong("is out of all bounds"));
+            return Err(wrong("is out of all bounds", "too large"));
         }
         if fraction.len() > Self::MAX_DECIMALS {
-            return Err(wrong("has more than nine decimals"));
+            return Err(wrong("has more than nine decimals", "too fine"));
         }
         let digits = integer.bytes().chain(fraction.bytes()).fold(0, |n: u128, b| n * 10 + u128::from(b - b'0'));
         Ok(Decimal { digits, decimals: fraction.len() as u32, length })
@@ -181,6 +190,7 @@ impl Decimal {
 
 const BANDWIDTH: Dimension = Dimension {
     noun: "a bandwidth",
+    mass: "bandwidth",
     units: &[("bit/s", 1), ("kbit/s", 1_000), ("Mbit/s", 1_000_000), ("Gbit/s", 1_000_000_000)],
     slips: &[
         ("bps", "bit/s"),
@@ -227,11 +237,12 @@ const TIME_SLIPS: &[(&str, &str)] = &[
 ];
 
 const DELAY: Dimension =
-    Dimension { noun: "a time", units: TIME_UNITS, slips: TIME_SLIPS, usual: "ms", example: "100 ms" };
+    Dimension { noun: "a time", mass: "time", units: TIME_UNITS, slips: TIME_SLIPS, usual: "ms", example: "100 ms" };
 const MOMENT: Dimension =
-    Dimension { noun: "a time", units: TIME_UNITS, slips: TIME_SLIPS, usual: "s", example: "15 s" };
+    Dimension { noun: "a time", mass: "time", units: TIME_UNITS, slips: TIME_SLIPS, usual: "s", example: "15 s" };
 const LOSS: Dimension = Dimension {
     noun: "a loss",
+    mass: "loss",
     units: &[("%", 1_000_000_000)],
     slips: &[("percent", "%"), ("pct", "%")],
     usual: "%",
@@ -251,6 +262,7 @@ impl Value for Bandwidth {
         if matches!(unit, "B/s" | "kB/s" | "KB/s" | "MB/s" | "GB/s") {
             return Err(Misread::new(
                 format!("{} counts bytes, a bandwidth counts bits", shown(text)),
+                "bytes",
                 "multiply by eight: 1 MB/s is `8 Mbit/s`",
             ));
         }
@@ -352,35 +364,38 @@ impl Value for FrameSize {
         "a size such as `640x360`".to_owned()
     }
     fn parse(text: &str) -> Result<Self, Misread> {
-        let wrong = |why: &str| {
-            Misread::new(format!("{} {why}", shown(text)), "write width x height in pixels, such as `640x360`")
+        let wrong = |why: &str, label| {
+            let help = "write width x height in pixels, such as `640x360`";
+            Misread::new(format!("{} {why}", shown(text)), label, help)
         };
         let Some((width, height)) = text.split_once('x') else {
             let plain = text.replace([' ', 'X', '×', '*'], "x").replace("xxx", "x");
             return Err(match FrameSize::parse_pair(&plain) {
                 Some(size) => Misread::new(
                     format!("{} is not a size", shown(text)),
+                    "not a size",
                     format!("write `{}x{}`", size.width, size.height),
                 ),
-                None => wrong("is not a size"),
+                None => wrong("is not a size", "not a size"),
             });
         };
         let Some(size) = FrameSize::parse_pair(text) else {
             let spaced = FrameSize::parse_pair(&text.replace(' ', ""));
             return Err(match spaced {
-                Some(_) => wrong("has spaces in it"),
-                None if width.starts_with('-') || height.starts_with('-') => wrong("is negative"),
-                None => wrong("is not a size"),
+                Some(_) => wrong("has spaces in it", "spaces"),
+                None if width.starts_with('-') || height.starts_with('-') => wrong("is negative", "negative"),
+                None => wrong("is not a size", "not a size"),
             });
         };
         let bounds = FrameSize::MIN..=FrameSize::MAX;
         if !bounds.contains(&size.width) || !bounds.contains(&size.height) {
             let help = format!("width and height are {} to {} pixels", FrameSize::MIN, FrameSize::MAX);
-            return Err(Misread::new(format!("{} is out of bounds", shown(text)), help));
+            return Err(Misread::new(format!("{} is out of bounds", shown(text)), "out of bounds", help));
         }
         if size.width % 2 == 1 || size.height % 2 == 1 {
             return Err(Misread::new(
                 format!("{} has an odd side", shown(text)),
+                "odd side",
                 format!(
                     "colour is coded for blocks of 2x2 pixels; write `{}x{}`",
                     size.width.next_multiple_of(2),
@@ -418,21 +433,21 @@ impl<const MIN: u64, const MAX: u64> Value for Whole<MIN, MAX> {
         format!("a whole number from {MIN} to {MAX}")
     }
     fn parse(text: &str) -> Result<Self, Misread> {
-        let wrong = |why: &str| {
+        let wrong = |why: &str, label| {
             let help = format!("write a whole number from {MIN} to {MAX}");
-            Misread::new(format!("{} {why}", shown(text)), help)
+            Misread::new(format!("{} {why}", shown(text)), label, help)
         };
         if text.starts_with(['-', '\u{2212}']) {
-            return Err(wrong("is negative"));
+            return Err(wrong("is negative", "negative"));
         }
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) || (text.len() > 1 && text.starts_with('0')) {
             // `08` is another number, or none, to other YAML readers.
-            return Err(wrong("is not a whole number"));
+            return Err(wrong("is not a whole number", "not a whole number"));
         }
         match text.parse() {
-            Ok(number) if number < MIN => Err(wrong("is too small")),
+            Ok(number) if number < MIN => Err(wrong("is too small", "too small")),
             Ok(number) if number <= MAX => Ok(Whole(number)),
-            _ => Err(wrong("is too large")),
+            _ => Err(wrong("is too large", "too large")),
         }
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -513,7 +528,7 @@ mod tests {
         }
         assert!(help::<Moment>("2,5 s").contains("`2.5 s`"));
         assert!(help::<Moment>("99999999999999999999999 s").contains("out of all bounds"));
-        assert!(help::<Delay>("0.0000001 us").contains("finer than nanosecond"));
+        assert!(help::<Delay>("0.0000001 us").contains("finer than a nanosecond"));
         assert!(help::<Delay>("0.00000000001 s").contains("more than nine decimals"));
     }
 

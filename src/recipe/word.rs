@@ -80,10 +80,10 @@ fn choose<T: Copy>(text: &str, noun: &str, words: &[(&str, T)]) -> Result<T, Mis
     }
     let names: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
     let help = match nearest(text, &names) {
-        Some(meant) => format!("did you mean `{meant}`? There are {}", listed(&names)),
-        None => format!("there are {}", listed(&names)),
+        Some(meant) => format!("did you mean `{meant}`? The words are {}", names.join(", ")),
+        None => format!("write {}", listed(&names)),
     };
-    Err(Misread::new(format!("{} is not {noun}", shown(text)), help))
+    Err(Misread::new(format!("{} is not {noun}", shown(text)), "unknown", help))
 }
 
 /// Words that stand for the values of one of the plan's types.
@@ -202,7 +202,9 @@ impl Value for Flag {
         "`true` or `false`".to_owned()
     }
     fn parse(text: &str) -> Result<Self, Misread> {
-        let wrong = |help: &str| Err(Misread::new(format!("{} is neither true nor false", shown(text)), help));
+        let wrong = |help: &str| {
+            Err(Misread::new(format!("{} is neither true nor false", shown(text)), "true or false?", help))
+        };
         match (text, text.to_lowercase().as_str()) {
             ("true", _) => Ok(Flag(true)),
             ("false", _) => Ok(Flag(false)),
@@ -304,6 +306,9 @@ impl Value for NodeName {
         "a name such as `hv1`".to_owned()
     }
     fn parse(text: &str) -> Result<Self, Misread> {
+        if text.is_empty() {
+            return Err(Misread::new("the name is empty", "no name", format!("write {}", Self::expected())));
+        }
         let well_formed = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
             && text.starts_with(|c: char| c.is_ascii_lowercase());
         if !well_formed {
@@ -315,11 +320,12 @@ impl Value for NodeName {
             } else {
                 rule.to_owned()
             };
-            return Err(Misread::new(format!("{} cannot be a name", shown(text)), help));
+            return Err(Misread::new(format!("{} cannot be a name", shown(text)), "not a name", help));
         }
         if text.len() > NodeName::MAX_LENGTH {
             return Err(Misread::new(
                 format!("{} is {} letters long", shown(text), text.len()),
+                "too long",
                 format!("names have at most {} letters, so that interface names fit", NodeName::MAX_LENGTH),
             ));
         }
@@ -344,7 +350,11 @@ impl Value for CaptureName {
             _ => text,
         };
         NodeName::parse(host).map(|_| CaptureName(text.to_owned())).map_err(|_| {
-            Misread::new(format!("{} cannot be captured on", shown(text)), format!("name {}", Self::expected()))
+            Misread::new(
+                format!("{} cannot be captured on", shown(text)),
+                "not an interface",
+                format!("name {}", Self::expected()),
+            )
         })
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
@@ -369,12 +379,14 @@ impl Value for Prose {
         if text.chars().count() > Prose::MAX_LENGTH {
             return Err(Misread::new(
                 format!("{} is longer than {} characters", shown(text), Prose::MAX_LENGTH),
+                "too long",
                 "put long explanations into comments (`# …`)",
             ));
         }
         if let Some(c) = text.chars().find(|c| is_unprintable(*c) && *c != '\n' && *c != '\t') {
             return Err(Misread::new(
                 format!("the text holds the control character U+{:04X}", c as u32),
+                "control character",
                 "leave it out",
             ));
         }
@@ -395,17 +407,19 @@ impl Value for FilePath {
     }
     fn parse(text: &str) -> Result<Self, Misread> {
         if text.trim().is_empty() {
-            return Err(Misread::new("the file has no name", format!("write {}", Self::expected())));
+            return Err(Misread::new("the file has no name", "no name", format!("write {}", Self::expected())));
         }
         if text.chars().any(is_unprintable) || text.len() > 4095 {
             return Err(Misread::new(
                 format!("{} cannot be the name of a file", shown(text)),
+                "not a file name",
                 "write one line without control characters",
             ));
         }
         if text.split_once("://").is_some_and(|(protocol, _)| protocol.bytes().all(|b| b.is_ascii_alphanumeric())) {
             return Err(Misread::new(
                 format!("{} is an address, not a file", shown(text)),
+                "an address",
                 "download it and write the file's name",
             ));
         }

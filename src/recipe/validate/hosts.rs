@@ -7,13 +7,14 @@ use super::super::problem::Finding;
 use super::super::text::{At, Span, Text};
 use super::super::unit::Whole;
 use super::super::word::{NodeName, listed, shown};
+use super::topology::{Fabric, Plug, validate_plugs};
 use super::{Notes, unknown_node, validate_name};
 use crate::plan::{Network, Role, Stream};
 
 /// Hosts of a recipe at most.
 const MOST_HOSTS: usize = 512;
 
-/// One host, `count` filled in; its links are not looked at yet.
+/// One host, `count` filled in.
 pub(super) struct HostDraft<'f> {
     pub name: String,
     /// What the recipe calls it: `hv` for `hv1`.
@@ -24,23 +25,28 @@ pub(super) struct HostDraft<'f> {
     /// Where its name is written.
     pub span: Span,
     watch: Option<&'f Text<NodeName>>,
-    pub links: Vec<&'f At<LinkFile>>,
+    pub plugs: Vec<Plug>,
 }
 
 /// Reads hosts and fills in `count`. `None`: something is wrong.
-pub(super) fn validate_hosts<'f>(file: &'f NetworkFile, notes: &mut Notes<'_>) -> Option<Vec<HostDraft<'f>>> {
+pub(super) fn validate_hosts<'f>(
+    file: &'f NetworkFile,
+    fabric: &Fabric<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<HostDraft<'f>>> {
     let before = notes.errors.len();
     let mut hosts: Vec<HostDraft<'f>> = Vec::new();
     // Where each name was first taken, and by what.
     let mut taken: HashMap<String, (Span, &str)> =
         file.switches.value.iter().map(|s| (s.text.clone(), (s.span.clone(), "a switch"))).collect();
-    let mut roles_known = true;
+    let mut complete = true;
     for (key, host) in &file.hosts.value.0 {
         let name = validate_name("hosts", key, notes);
         let role = notes.read("role", &host.value.role);
-        roles_known &= role.is_some();
         let count = validate_count(&host.value, role, notes);
-        let links = validate_plugs(key, &host.value, notes);
+        let links = written_links(key, &host.value, notes);
+        let plugs = links.and_then(|links| validate_plugs(key, &links, fabric, notes));
+        complete &= role.is_some() && plugs.is_some();
         if let (Some(watch), Some(role)) = (host.value.watch.get(), role)
             && role != Role::Viewer
         {
@@ -48,7 +54,7 @@ pub(super) fn validate_hosts<'f>(file: &'f NetworkFile, notes: &mut Notes<'_>) -
                 Finding::new(&watch.span, format!("watch: {} is no viewer", shown(&key.text)), "not for this role");
             notes.error(finding.help("only viewers watch; leave it out"));
         }
-        let (Some(NodeName(group)), Some(role), Some(count), Some(links)) = (name, role, count, links) else {
+        let (Some(NodeName(group)), Some(role), Some(count), Some(plugs)) = (name, role, count, plugs) else {
             continue;
         };
         let names = match count {
@@ -64,16 +70,16 @@ pub(super) fn validate_hosts<'f>(file: &'f NetworkFile, notes: &mut Notes<'_>) -
             if !validate_expanded(&name, key, &taken, notes) {
                 break;
             }
-            taken.insert(name.clone(), (key.span.clone(), "a host"));
+            taken.insert(name.clone(), (key.span.clone(), if count.is_some() { "one of these" } else { "a host" }));
             let watch = host.value.watch.get();
-            let (group, span, links) = (group.clone(), key.span.clone(), links.clone());
-            hosts.push(HostDraft { name, group, first: n == 0, role, span, watch, links });
+            let (group, span, plugs) = (group.clone(), key.span.clone(), plugs.clone());
+            hosts.push(HostDraft { name, group, first: n == 0, role, span, watch, plugs });
         }
     }
-    if roles_known && notes.errors.len() == before {
+    if complete && notes.errors.len() == before {
         validate_roles(file, &hosts, notes);
     }
-    (notes.errors.len() == before).then_some(hosts)
+    (complete && notes.errors.len() == before).then_some(hosts)
 }
 
 /// The `count` of a host, if it has one. Outer `None`: it is wrong.
@@ -89,7 +95,7 @@ fn validate_count(host: &HostFile, role: Option<Role>, notes: &mut Notes<'_>) ->
 }
 
 /// The host's links, from whichever of `link` and `links` is written.
-fn validate_plugs<'f>(
+fn written_links<'f>(
     key: &Text<NodeName>,
     host: &'f HostFile,
     notes: &mut Notes<'_>,
@@ -138,7 +144,7 @@ fn validate_expanded(
         return false;
     }
     if let Some((span, what)) = taken.get(name) {
-        let message = format!("hosts: {}{counted} is the name of {what} already", shown(name));
+        let message = format!("hosts: {}{counted} is taken already", shown(name));
         notes
             .error(Finding::new(&key.span, message, "again").also(span, what.to_owned()).help("choose another name"));
         return false;

@@ -55,7 +55,7 @@ pub(super) fn warn_of_load(
                 continue;
             }
             warned.push(link);
-            notes.warn(too_slow(network, link, Bandwidth(bandwidth), copies, rate, scheme).at(place));
+            notes.warn(too_slow(topology, link, Bandwidth(bandwidth), (copies, scheme), rate));
         }
     }
     if schemes.contains(&Scheme::Bypass)
@@ -68,15 +68,14 @@ pub(super) fn warn_of_load(
     }
 }
 
-impl Finding {
-    fn at(mut self, span: &super::super::text::Span) -> Self {
-        self.span = Some(span.clone());
-        self
-    }
-}
-
-fn too_slow(network: &Network, link: usize, bandwidth: Bandwidth, copies: u32, rate: f64, scheme: Scheme) -> Finding {
-    let ends = &network.links[link];
+fn too_slow(
+    topology: &Topology,
+    link: usize,
+    bandwidth: Bandwidth,
+    (copies, scheme): (u32, Scheme),
+    rate: f64,
+) -> Finding {
+    let ends = &topology.network.links[link];
     let needed = Bandwidth((f64::from(copies) * rate / 10_000.0).ceil() as u64 * 10_000);
     let what = match (copies, scheme) {
         (1, Scheme::Direct) => "one copy of the stream".to_owned(),
@@ -85,7 +84,7 @@ fn too_slow(network: &Network, link: usize, bandwidth: Bandwidth, copies: u32, r
         (n, Scheme::Bypass) => format!("{n} copies of the stream to peers"),
     };
     let message = format!("the link {} - {} of {bandwidth} is to carry {needed}: {what}", ends.a.node, ends.b.node);
-    Finding::new(&(0..0), message, format!("less than {needed}"))
+    Finding::new(&topology.places[link], message, format!("less than {needed}"))
         .help("frames will queue there and come ever later; that may be what you want to show")
 }
 

@@ -54,7 +54,7 @@ impl<'s> Notes<'s> {
             Ok(value) => Some(value),
             Err(misread) => {
                 let message = format!("{key}: {}", misread.message);
-                let mut finding = Finding::new(&text.span, message, format!("not {}", first_clause(&T::expected())));
+                let mut finding = Finding::new(&text.span, message, misread.label);
                 finding.help = misread.help;
                 self.error(finding);
                 None
@@ -87,9 +87,8 @@ impl<'s> Notes<'s> {
     }
 }
 
-fn first_clause(expected: &str) -> &str {
-    expected.split([':']).next().unwrap_or(expected)
-}
+/// Hosts of all trials of a recipe at most: its plan, which lists them all, stays within some 200 MB.
+const MOST_TRIAL_HOSTS: u64 = 200_000;
 
 /// What every trial of a recipe has in common.
 struct Common {
@@ -116,6 +115,12 @@ pub(super) fn plan(file: &RecipeFile, name: &str, base: &Path, notes: &mut Notes
     if !notes.errors.is_empty() {
         return None;
     }
+    if repetitions * (schemes.len() * common.network.hosts.len()) as u64 > MOST_TRIAL_HOSTS {
+        let span = file.repetitions.get().map_or(0..0, |text| text.span.clone());
+        let message = format!("repetitions: {repetitions} are too many for {} hosts", common.network.hosts.len());
+        notes.error(Finding::new(&span, message, "too many").help("repeat less often, or make two recipes of it"));
+        return None;
+    }
     // One repetition of every scheme after the other, so that a slow drift of the machine meets all schemes alike.
     let trials = (1..=repetitions)
         .flat_map(|repetition| schemes.iter().map(move |scheme| (repetition, *scheme)))
@@ -134,15 +139,19 @@ fn validate_common(
     let timeline_file = file.timeline.get();
     let broadcast = timeline_file.and_then(|t| t.broadcast.get());
     let video = video::validate_video(file.video.get(), broadcast, base, notes);
-    let timeline = when::validate_timeline(timeline_file, video.as_ref(), notes);
+    let timeline = when::validate_timeline(timeline_file, video.as_ref(), file.video.get(), notes);
 
     let links = notes.read_or("link", &file.network.link, LinkKind::default());
     let datapath = notes.read_or("datapath", &file.network.datapath, Datapath::default());
     let default = super::word::CongestionControl("cubic");
     let congestion_control = notes.read_or("congestion_control", &file.network.congestion_control, default);
-    let hosts = hosts::validate_hosts(&file.network, notes);
-    let topology = topology::validate_topology(&file.network, hosts.as_deref(), notes);
-    let (hosts, topology) = (hosts?, topology?);
+    let before = notes.errors.len();
+    let fabric = topology::validate_fabric(&file.network, notes);
+    let hosts = hosts::validate_hosts(&file.network, &fabric, notes)?;
+    if notes.errors.len() > before {
+        return None;
+    }
+    let topology = topology::build(&file.network, &fabric, &hosts, notes)?;
     let streams = hosts::validate_streams(&hosts, &topology.network, notes);
     let captures = validate_captures(file.captures.get(), &hosts, &topology.network, notes);
     let (video, timeline, streams, captures) = (video?, timeline?, streams?, captures?);
@@ -225,15 +234,15 @@ fn validate_captures(
         }
         points.extend(found.into_iter().filter(|point| !points.contains(point)).collect::<Vec<_>>());
     }
-    for host in network.hosts.iter().filter(|host| matches!(host.role, Role::Viewer | Role::Broadcaster)) {
-        if !points.iter().any(|point| point.host == host.name) {
-            let why = if host.role == Role::Viewer {
-                "the delay of its frames cannot be measured"
-            } else {
-                "what it sends cannot be compared with what arrives"
-            };
-            let message = format!("captures leave out {}: {why}", host.name);
-            notes.warn(Finding::new(&list.span, message, "not in this list").help(format!("add {}", host.name)));
+    for (role, why) in [
+        (Role::Viewer, "the delay of their frames cannot be measured"),
+        (Role::Broadcaster, "what they send cannot be compared with what arrives"),
+    ] {
+        let of_role = network.hosts.iter().filter(|host| host.role == role).map(|host| host.name.as_str());
+        let left_out: Vec<&str> = of_role.filter(|name| !points.iter().any(|point| point.host == *name)).collect();
+        if !left_out.is_empty() {
+            let message = format!("captures leave out {}: {why}", left_out.join(", "));
+            notes.warn(Finding::new(&list.span, message, "not in this list").help("add them"));
         }
     }
     Some(points)
@@ -249,7 +258,7 @@ fn unknown_node(key: &str, noun: &str, text: &str, span: &Span, known: Vec<&str>
     let finding = Finding::new(span, format!("{key}: there is no {noun} {}", shown(text)), "unknown");
     match super::word::nearest(text, &known) {
         Some(meant) => finding.help(format!("did you mean `{meant}`?")),
-        None if known.len() <= 12 => finding.help(format!("there are {}", super::word::listed(&known))),
+        None if known.len() <= 12 => finding.help(format!("write {}", super::word::listed(&known))),
         None => finding.help(format!("there are {}, …", known[..12].join(", "))),
     }
 }
@@ -265,7 +274,10 @@ fn validate_name(key: &str, text: &Text<NodeName>, notes: &mut Notes<'_>) -> Opt
     let name = notes.read(key, text)?;
     if let Some(why) = NodeName::reserved(&name.0) {
         let finding = Finding::new(&text.span, format!("{key}: {} is reserved: {why}", shown(&name.0)), "reserved");
-        notes.error(finding.help(format!("choose another name, such as `h{}`", &name.0[..name.0.len().min(8)])));
+        let free = [format!("{}1", name.0), format!("h{}", name.0)]
+            .into_iter()
+            .find(|free| NodeName::parse(free).is_ok() && NodeName::reserved(free).is_none());
+        notes.error(finding.help(format!("choose another name, such as `{}`", free.as_deref().unwrap_or("h1"))));
         return None;
     }
     Some(name)

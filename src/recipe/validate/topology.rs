@@ -50,70 +50,56 @@ impl Islands {
     }
 }
 
-/// A link whose ends are known to exist.
-struct Wire {
-    from: Node,
+/// Switches and the trunks between them. What is wrong with them is noted; the rest is here all the same, so that wrong links
+/// of hosts are told in the same breath.
+pub(super) struct Fabric<'f> {
+    names: Vec<&'f str>,
+    islands: Islands,
+    trunks: Vec<(usize, Plug)>,
+}
+
+/// A link from somewhere to a switch.
+#[derive(Clone)]
+pub(super) struct Plug {
     switch: usize,
     shape: Shape,
+    /// Where its bandwidth is written, else the link.
     place: Span,
     queue_place: Option<Span>,
 }
 
-enum Node {
-    Host(usize),
-    Switch(usize),
-}
-
-/// Reads switches and links and numbers everything. `None`: something is wrong.
-pub(super) fn validate_topology(
-    file: &NetworkFile,
-    hosts: Option<&[HostDraft<'_>]>,
-    notes: &mut Notes<'_>,
-) -> Option<Topology> {
-    let before = notes.errors.len();
-    let switches = validate_switches(file, notes);
-    // Names alone suffice to know whether a link leads anywhere; so wrong links are told beside a wrong switch.
+/// Reads switches and trunks.
+pub(super) fn validate_fabric<'f>(file: &'f NetworkFile, notes: &mut Notes<'_>) -> Fabric<'f> {
+    validate_switches(file, notes);
     let names: Vec<&str> = file.switches.value.iter().map(|text| text.text.as_str()).collect();
     let mut islands = Islands((0..names.len()).collect());
-    let trunks: Vec<Wire> = match file.trunks.get() {
+    let trunks = match file.trunks.get() {
         Some(trunks) => {
             trunks.iter().filter_map(|trunk| validate_trunk(trunk, &names, &mut islands, notes)).collect()
         }
         None => Vec::new(),
     };
-    let mut wires = Vec::new();
-    for (index, host) in hosts?.iter().enumerate() {
-        wires.extend(validate_host_links(index, host, &names, &islands, notes));
-    }
-    wires.extend(trunks);
-    let switches = switches?;
-    if notes.errors.len() > before {
-        return None;
-    }
-    build(&switches, hosts?, wires, &islands, file, notes)
+    Fabric { names, islands, trunks }
 }
 
-fn validate_switches(file: &NetworkFile, notes: &mut Notes<'_>) -> Option<Vec<Switch>> {
+fn validate_switches(file: &NetworkFile, notes: &mut Notes<'_>) {
     let list = &file.switches;
     if list.value.is_empty() || list.value.len() > MOST_SWITCHES {
         let message = format!("switches: there are {} switches", list.value.len());
         notes.error(
             Finding::new(&list.span, message, "here").help(format!("name 1 to {MOST_SWITCHES}: `switches: [s1]`")),
         );
-        return None;
+        return;
     }
-    let before = notes.errors.len();
-    let mut switches = Vec::new();
     for (index, text) in list.value.iter().enumerate() {
         if let Some(first) = list.value[..index].iter().find(|earlier| earlier.text == text.text) {
             let finding =
                 Finding::new(&text.span, format!("switches: {} is listed twice", shown(&text.text)), "again");
             notes.error(finding.also(&first.span, "first").help("keep one of them"));
-        } else if let Some(NodeName(name)) = validate_name("switches", text, notes) {
-            switches.push(Switch { name, dpid: index as u64 + 1 });
+        } else {
+            validate_name("switches", text, notes);
         }
     }
-    (notes.errors.len() == before).then_some(switches)
 }
 
 fn validate_trunk(
@@ -121,7 +107,7 @@ fn validate_trunk(
     names: &[&str],
     islands: &mut Islands,
     notes: &mut Notes<'_>,
-) -> Option<Wire> {
+) -> Option<(usize, Plug)> {
     let between = &trunk.value.between;
     let written = ShapeText::from(&trunk.value);
     let (place, queue_place) = (written.place(&trunk.span), written.queue.get().map(|q| q.span.clone()));
@@ -146,47 +132,45 @@ fn validate_trunk(
             .error(finding.help("leave this trunk out: packets would circle for ever, as there is no spanning tree"));
         return None;
     }
-    Some(Wire { from: Node::Switch(from), switch: to, shape: shape?, place, queue_place })
+    Some((from, Plug { switch: to, shape: shape?, place, queue_place }))
 }
 
 fn find_switch(key: &str, text: &Text<NodeName>, names: &[&str], notes: &mut Notes<'_>) -> Option<usize> {
     let found = names.iter().position(|name| *name == text.text);
-    if found.is_none() {
+    // Without any switch it is said there, once.
+    if found.is_none() && !names.is_empty() {
         notes.error(unknown_node(key, "switch", &text.text, &text.span, names.to_vec()));
     }
     found
 }
 
-/// The links of one host. What is wrong with them is told once for all hosts that are written as one.
-fn validate_host_links(
-    index: usize,
-    host: &HostDraft<'_>,
-    names: &[&str],
-    islands: &Islands,
+/// Reads the links of a host, or of hosts that are written as one. `None`: something is wrong.
+pub(super) fn validate_plugs(
+    host: &Text<NodeName>,
+    links: &[&At<LinkFile>],
+    fabric: &Fabric<'_>,
     notes: &mut Notes<'_>,
-) -> Vec<Wire> {
-    let mut silent = Notes::new(notes.source);
-    let notes = if host.first { notes } else { &mut silent };
-    let mut wires: Vec<Wire> = Vec::new();
+) -> Option<Vec<Plug>> {
+    let mut plugs = Vec::new();
     let mut joined: Vec<(usize, &Text<NodeName>)> = Vec::new();
-    for link in &host.links {
+    for link in links {
         let to = &link.value.to;
         let written = ShapeText::from(&link.value);
         let shape = validate_shape(&written, notes);
-        let Some(switch) = find_switch("to", to, names, notes) else { continue };
+        let Some(switch) = find_switch("to", to, &fabric.names, notes) else { continue };
+        let islands = &fabric.islands;
         if let Some((_, first)) = joined.iter().find(|(earlier, _)| islands.of(*earlier) == islands.of(switch)) {
             let why = if first.text == to.text { "already" } else { "already, and the switches are joined" };
-            let message = format!("to: {} has a link to {} {why}", shown(&host.group), first.text);
+            let message = format!("to: {} has a link to {} {why}", shown(&host.text), shown(&first.text));
             let finding = Finding::new(&to.span, message, "second way into one subnet").also(&first.span, "first");
             notes.error(finding.help("keep one link for each group of joined switches"));
             continue;
         }
         joined.push((switch, to));
         let queue_place = written.queue.get().map(|q| q.span.clone());
-        let place = written.place(&link.span);
-        wires.extend(shape.map(|shape| Wire { from: Node::Host(index), switch, shape, place, queue_place }));
+        plugs.extend(shape.map(|shape| Plug { switch, shape, place: written.place(&link.span), queue_place }));
     }
-    wires
+    (plugs.len() == links.len()).then_some(plugs)
 }
 
 /// The keys that say what a link does to packets.
@@ -268,63 +252,55 @@ fn validate_shape(written: &ShapeText<'_>, notes: &mut Notes<'_>) -> Option<Shap
 }
 
 /// Numbers interfaces as Mininet does (`h-eth0` first on hosts, `s-eth1` first on switches, in the order of links) and
-/// hands out addresses.
-fn build(
-    switches: &[Switch],
-    drafts: &[HostDraft<'_>],
-    wires: Vec<Wire>,
-    islands: &Islands,
+/// hands out addresses. `None`: something is wrong.
+pub(super) fn build(
     file: &NetworkFile,
+    fabric: &Fabric<'_>,
+    drafts: &[HostDraft<'_>],
     notes: &mut Notes<'_>,
 ) -> Option<Topology> {
+    let switches: Vec<Switch> =
+        (1..).zip(&fabric.names).map(|(dpid, name)| Switch { name: (*name).to_owned(), dpid }).collect();
     // Islands in the order of their first switch, and how many interfaces of hosts each has.
+    let islands = &fabric.islands;
     let roots: Vec<usize> = (0..switches.len()).filter(|switch| islands.of(*switch) == *switch).collect();
-    let mut sizes = vec![0; roots.len()];
     let island = |switch: usize| roots.iter().position(|root| *root == islands.of(switch));
-    for wire in wires.iter().filter(|wire| matches!(wire.from, Node::Host(_))) {
-        sizes[island(wire.switch)?] += 1;
+    let mut sizes = vec![0; roots.len()];
+    for plug in drafts.iter().flat_map(|draft| &draft.plugs) {
+        sizes[island(plug.switch)?] += 1;
     }
     let subnets = address::subnets(&sizes);
     let mut numbered = vec![0; roots.len()];
 
-    let mut hosts: Vec<Host> = drafts
-        .iter()
-        .map(|draft| Host { name: draft.name.clone(), role: draft.role, interfaces: Vec::new() })
-        .collect();
     let mut ports = vec![0; switches.len()];
     let mut next_port = |switch: usize| -> End {
         ports[switch] += 1;
         let node = switches[switch].name.clone();
         End { interface: format!("{node}-eth{}", ports[switch]), node }
     };
-    let mut links = Vec::new();
-    let (mut places, mut queue_places) = (Vec::new(), Vec::new());
-    for wire in wires {
-        let link = links.len();
-        let a = match wire.from {
-            Node::Switch(switch) => next_port(switch),
-            Node::Host(index) => {
-                let host = &mut hosts[index];
-                let island = island(wire.switch)?;
-                let address = subnets[island].address(numbered[island])?;
-                numbered[island] += 1;
-                let name = format!("{}-eth{}", host.name, host.interfaces.len());
-                let prefix = subnets[island].prefix;
-                host.interfaces.push(Interface {
-                    name: name.clone(),
-                    mac: address::mac(address),
-                    address,
-                    prefix,
-                    link,
-                });
-                End { node: host.name.clone(), interface: name }
-            }
-        };
-        links.push(Link { a, b: next_port(wire.switch), shape: wire.shape });
-        places.push(wire.place);
-        queue_places.push(wire.queue_place);
+    let (mut links, mut places, mut queue_places) = (Vec::new(), Vec::new(), Vec::new());
+    let mut hosts = Vec::new();
+    for draft in drafts {
+        let mut interfaces = Vec::new();
+        for plug in &draft.plugs {
+            let island = island(plug.switch)?;
+            let (address, prefix) = (subnets[island].address(numbered[island])?, subnets[island].prefix);
+            numbered[island] += 1;
+            let name = format!("{}-eth{}", draft.name, interfaces.len());
+            let a = End { node: draft.name.clone(), interface: name.clone() };
+            interfaces.push(Interface { name, mac: address::mac(address), address, prefix, link: links.len() });
+            links.push(Link { a, b: next_port(plug.switch), shape: plug.shape });
+            places.push(plug.place.clone());
+            queue_places.push(plug.queue_place.clone());
+        }
+        hosts.push(Host { name: draft.name.clone(), role: draft.role, interfaces });
     }
-    let network = Network { switches: switches.to_vec(), hosts, links };
+    for (from, plug) in &fabric.trunks {
+        links.push(Link { a: next_port(*from), b: next_port(plug.switch), shape: plug.shape });
+        places.push(plug.place.clone());
+        queue_places.push(plug.queue_place.clone());
+    }
+    let network = Network { switches, hosts, links };
     check_interface_names(&network, file, notes)?;
     Some(Topology { network, places, queue_places })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::file::{BroadcastFile, PingsFile, TimelineFile, ViewFile};
+use super::super::file::{BroadcastFile, PingsFile, TimelineFile, VideoFile, ViewFile};
 use super::super::problem::Finding;
 use super::super::text::{Optional, Text};
 use super::super::unit::Moment;
@@ -30,10 +30,11 @@ pub(super) struct When {
     ping_count: u32,
 }
 
-/// Reads the timeline. `video`: `None` if something is wrong with it.
+/// Reads the timeline. `video`: `None` if something is wrong with it; `video_file`: as it is written.
 pub(super) fn validate_timeline(
     written: Option<&TimelineFile>,
     video: Option<&Video>,
+    video_file: Option<&VideoFile>,
     notes: &mut Notes<'_>,
 ) -> Option<When> {
     let defaults = (TimelineFile::default(), PingsFile::default(), BroadcastFile::default(), ViewFile::default());
@@ -60,6 +61,12 @@ pub(super) fn validate_timeline(
     let ping_until = ping_until.map_or(end, |m| m.0);
 
     let before = notes.errors.len();
+    if stream_end > LATEST {
+        let frames = video_file.and_then(|video| video.frames.get()).map(|text| &text.span);
+        let span = frames.or(broadcast.at.get().map(|text| &text.span)).cloned().unwrap_or(0..0);
+        let message = format!("timeline: the stream goes on until {}", Moment(stream_end));
+        notes.error(Finding::new(&span, message, "too long").help("the timeline is 24 hours long at most"));
+    }
     check_order(written, (broadcast_at, view_at), (stream_end, end), notes);
     check_pings(pings, ping_from, ping_until, end, notes);
     if notes.errors.len() > before {
