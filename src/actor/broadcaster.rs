@@ -15,7 +15,8 @@
 //! - flv1 of `testsrc2` with `-minrate`, `-maxrate` and a buffer of a quarter of a second stays within 1 % of the asked bitrate
 //!   on average and 10 % over any second; keyframes are 1.5 times as large as other frames on average (three times, with a
 //!   buffer of half a second).
-//! - ffmpeg ends when the CDN has been sent everything, with status 0.
+//! - ffmpeg ends when the CDN has been sent everything, with status 0, and closes the pipe only then, in whichever order its
+//!   destinations stand. So the agent is told how many frames there will be.
 
 use std::path::Path;
 use std::time::Duration;
@@ -57,6 +58,7 @@ pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<
     if let Some(uplink) = uplink {
         args.extend(["--uplink".into(), uplink.to_string()]);
     }
+    args.extend(["--frames".into(), trial.video.frames.to_string()]);
     args.extend(["--drain".into(), trial.timeline.drain.as_secs().max(1).to_string()]);
     let agent = Actor {
         name: "agent".into(),

@@ -5,6 +5,7 @@
 //! that nothing but the encoder decides when a frame is born.
 
 use std::fs::File;
+use std::future::Future;
 use std::io::{BufWriter, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::os::fd::AsFd as _;
@@ -16,13 +17,14 @@ use std::time::Duration;
 
 use livectl_wire::StreamKey;
 use livectl_wire::birth::{self, Birth, BirthKind, Register};
-use livectl_wire::flv::{self, FlvError, Reader};
+use livectl_wire::flv::{self, FlvError, Reader, Tag};
 use livectl_wire::heartbeat::{Introduction, PeerRole};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, timeout};
 
 use super::event::{Event, now_ns, tell};
 use super::notification::{self, Interest};
@@ -33,12 +35,14 @@ use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_PORT};
 
 /// Bytes taken from the encoder at once.
 const READ_SIZE: usize = 256 << 10;
+/// How long nothing more must come after the last expected frame: sound, and the mark that ends H.264, follow at once.
+const QUIET: Duration = Duration::from_millis(250);
 /// Between two looks at what the peers leave of the uplink.
 const PACING_INTERVAL: Duration = Duration::from_millis(250);
 /// Over how many of those the stream's rate is averaged: 2 s.
 const PACING_WINDOW: usize = 8;
 /// Relative change of the allowance that is worth a system call and an event.
-const PACING_STEP: f64 = 0.05;
+const PACING_STEP: f64 = 0.1;
 
 /// Flags of `livectl agent broadcaster`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -55,6 +59,10 @@ pub struct BroadcasterArgs {
     /// Bandwidth of the link out of this host in bit/s; without it the upload to the CDN is not paced while peers are served
     #[arg(long, value_name = "BIT/S")]
     pub uplink: Option<u64>,
+    /// How many frames the encoder makes: after the last one the stream counts as ended, although the encoder keeps the pipe open until
+    /// the CDN has everything; without it, the end of the pipe is the end of the stream
+    #[arg(long, value_name = "COUNT")]
+    pub frames: Option<u64>,
     /// Where peers are served
     #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PEER_PORT))]
     pub listen: SocketAddrV4,
@@ -88,6 +96,9 @@ pub enum BroadcasterError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The signals that stop it.
+    #[error("cannot listen for signals: {0}")]
+    Signals(#[source] std::io::Error),
     /// Standard input.
     #[error("cannot read the encoder's stream: {0}; standard input must be a pipe from the encoder")]
     Input(#[source] std::io::Error),
@@ -102,21 +113,33 @@ pub enum BroadcasterError {
     },
 }
 
-/// Runs the agent on standard input until the encoder's stream has ended and the peers have it.
+/// Runs the agent on standard input until the encoder's stream has ended and the peers have it, or SIGINT or SIGTERM.
 ///
 /// # Errors
 /// See [`BroadcasterError`].
 pub async fn run_on_stdin(args: &BroadcasterArgs) -> Result<(), BroadcasterError> {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(BroadcasterError::Input)?;
     let encoder = pipe::Receiver::from_owned_fd(stdin).map_err(BroadcasterError::Input)?;
-    run(args, encoder).await
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(BroadcasterError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(BroadcasterError::Signals)?;
+    let told = async {
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+        }
+    };
+    run(args, encoder, told).await
 }
 
-/// The same with any input.
+/// The same with any input, and until `stop` is ready: then peers are left without the end of the stream, and what was born is in the log.
 ///
 /// # Errors
 /// See [`BroadcasterError`].
-pub async fn run(args: &BroadcasterArgs, encoder: impl AsyncRead + Unpin) -> Result<(), BroadcasterError> {
+pub async fn run(
+    args: &BroadcasterArgs,
+    encoder: impl AsyncRead + Unpin,
+    stop: impl Future<Output = ()>,
+) -> Result<(), BroadcasterError> {
     let births = BirthLog::create(&args.births)?;
     let failed = |source| BroadcasterError::Listen { address: args.listen, source };
     let listener = TcpListener::bind(args.listen).await.map_err(failed)?;
@@ -132,17 +155,18 @@ pub async fn run(args: &BroadcasterArgs, encoder: impl AsyncRead + Unpin) -> Res
     if let SocketAddr::V4(address) = address {
         tell(Event::Ready { address: Some(address) });
     }
-    let result = read(encoder, &births, &peers, &born).await;
-    let (frames, last) = match &result {
-        Ok(end) => (end.frames, end.timestamp),
-        Err(_) => (0, 0),
-    };
-    if result.is_ok() {
-        tell(Event::EncoderEnded { frames });
-        peers.end(last);
+    let mut stream = Stream::new(args.frames, &births, &peers, &born);
+    let work = async {
+        stream.read(encoder).await?;
         // Each connection has its own deadline after its last byte was written; a peer that takes nothing has this one.
-        let _ = tokio::time::timeout(Duration::from_secs(args.drain), peers.all_left()).await;
-    }
+        let _ = timeout(Duration::from_secs(args.drain), peers.all_left()).await;
+        Ok(())
+    };
+    let result: Result<(), BroadcasterError> = tokio::select! {
+        result = work => result,
+        () = stop => Ok(()),
+    };
+    let frames = stream.frames;
     notifications.abort();
     service.abort();
     if let Some(pacing) = pacing {
@@ -155,56 +179,85 @@ pub async fn run(args: &BroadcasterArgs, encoder: impl AsyncRead + Unpin) -> Res
     Ok(())
 }
 
-/// Where the stream ended.
-struct End {
+/// The encoder's stream on its way to the log of births and to the peers.
+struct Stream<'a> {
+    expected: Option<u64>,
+    births: &'a BirthLog,
+    peers: &'a Peers,
+    /// Bytes of all tags so far.
+    born: &'a AtomicU64,
+    register: Register,
     frames: u64,
     timestamp: u32,
+    ended: bool,
 }
 
-async fn read(
-    mut encoder: impl AsyncRead + Unpin,
-    births: &BirthLog,
-    peers: &Peers,
-    born: &AtomicU64,
-) -> Result<End, BroadcasterError> {
-    let mut reader = Reader::new(MAX_TAG);
-    let mut register = Register::default();
-    let mut end = End { frames: 0, timestamp: 0 };
-    let mut buffer = vec![0; READ_SIZE];
-    loop {
-        let count = encoder.read(&mut buffer).await.map_err(BroadcasterError::Input)?;
-        let birth_ns = now_ns();
-        if count == 0 {
-            break;
-        }
-        let mut taken = Ok(());
-        reader.push(buffer.get(..count).unwrap_or_default(), |tag| {
-            // Peers before anything else: they wait for it.
-            let mut bytes = Vec::new();
-            // What came as a tag is not too long for one.
-            let _ = flv::tag(tag.kind, tag.timestamp, tag.payload, &mut bytes);
-            let bytes: TagBytes = bytes.into();
-            peers.send(tag.kind, tag.content(), &bytes);
-            born.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            end.timestamp = tag.timestamp;
-            let birth = register.birth(tag.kind, tag.timestamp, tag.payload, birth_ns);
-            if birth.kind == BirthKind::Video {
-                if end.frames == 0 {
-                    tell(Event::BirthFirst { birth_ns });
-                }
-                end.frames += 1;
-            }
-            if taken.is_ok() {
-                taken = births.write(birth);
-            }
-        })?;
-        taken?;
-        // The peers' tasks share this thread: they come first, then the next tag.
-        tokio::task::yield_now().await;
+impl<'a> Stream<'a> {
+    fn new(expected: Option<u64>, births: &'a BirthLog, peers: &'a Peers, born: &'a AtomicU64) -> Self {
+        let register = Register::default();
+        Self { expected, births, peers, born, register, frames: 0, timestamp: 0, ended: false }
     }
-    match reader.tail() {
-        Some(tail) => Err(BroadcasterError::BrokenOff { offset: tail.offset }),
-        None => Ok(end),
+
+    /// Reads until the end of the pipe.
+    async fn read(&mut self, mut encoder: impl AsyncRead + Unpin) -> Result<(), BroadcasterError> {
+        let mut reader = Reader::new(MAX_TAG);
+        let mut buffer = vec![0; READ_SIZE];
+        loop {
+            let complete = !self.ended && self.expected.is_some_and(|expected| self.frames >= expected);
+            let patience = if complete { QUIET } else { Duration::MAX };
+            let Ok(read) = timeout(patience, encoder.read(&mut buffer)).await else {
+                self.end();
+                continue;
+            };
+            let birth_ns = now_ns();
+            let count = read.map_err(BroadcasterError::Input)?;
+            if count == 0 {
+                break;
+            }
+            let mut taken = Ok(());
+            reader.push(buffer.get(..count).unwrap_or_default(), |tag| {
+                let result = self.take(&tag, birth_ns);
+                if taken.is_ok() {
+                    taken = result;
+                }
+            })?;
+            taken?;
+            // The peers' tasks share this thread: they come first, then the next tag.
+            tokio::task::yield_now().await;
+        }
+        if let Some(tail) = reader.tail() {
+            return Err(BroadcasterError::BrokenOff { offset: tail.offset });
+        }
+        self.end();
+        Ok(())
+    }
+
+    fn take(&mut self, tag: &Tag<'_>, birth_ns: i64) -> Result<(), BroadcasterError> {
+        // Peers before anything else: they wait for it.
+        let mut bytes = Vec::new();
+        // What came as a tag is not too long for one.
+        let _ = flv::tag(tag.kind, tag.timestamp, tag.payload, &mut bytes);
+        let bytes: TagBytes = bytes.into();
+        self.peers.send(tag.kind, tag.content(), &bytes);
+        self.born.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.timestamp = tag.timestamp;
+        let birth = self.register.birth(tag.kind, tag.timestamp, tag.payload, birth_ns);
+        if birth.kind == BirthKind::Video {
+            if self.frames == 0 {
+                tell(Event::BirthFirst { birth_ns });
+            }
+            self.frames += 1;
+        }
+        self.births.write(birth)
+    }
+
+    /// The stream has ended, which is told once.
+    fn end(&mut self) {
+        if !self.ended {
+            self.ended = true;
+            tell(Event::EncoderEnded { frames: self.frames });
+            self.peers.end(self.timestamp);
+        }
     }
 }
 
@@ -239,7 +292,7 @@ async fn pace(uplink: u64, remote: SocketAddrV4, peers: Arc<Peers>, born: Arc<At
             if seconds > 0.0 { (bytes - before) as f64 * 8.0 / seconds } else { 0.0 }
         });
         let count = peers.served();
-        let wanted = (count > 0).then(|| pacing::allowance(uplink, rate, count));
+        let wanted = (count > 0).then(|| pacing::allowance(uplink, rate, count, peers.lag(rate / 8.0)));
         if upload.as_ref().is_none_or(|upload| !upload.is_there()) {
             // A new connection has no limit yet.
             (upload, set) = (None, None);

@@ -12,6 +12,7 @@ pub mod broadcaster;
 pub mod event;
 pub mod viewer;
 
+mod backlog;
 mod dump;
 mod notification;
 mod pacing;

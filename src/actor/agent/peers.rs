@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::END_OF_STREAM;
+use super::backlog::Probe;
 use super::event::{Event, tell};
 use super::prelude::{Prelude, TagBytes};
 
@@ -58,6 +59,7 @@ struct Queue {
     sender: mpsc::UnboundedSender<TagBytes>,
     waiting: Arc<AtomicU64>,
     overflow: Arc<Notify>,
+    probe: Option<Probe>,
 }
 
 /// A peer's end of its queue.
@@ -131,16 +133,31 @@ impl Peers {
         *self.served.borrow()
     }
 
+    /// By how many seconds the last of the peers lags behind the stream, which has so many bytes a second.
+    pub(super) fn lag(&self, bytes_per_s: f64) -> f64 {
+        let live = self.live();
+        let lags = live.queues.iter().map(|queue| {
+            let waiting = queue.waiting.load(Ordering::Relaxed);
+            queue.probe.as_ref().map_or(0.0, |probe| probe.lag(waiting, bytes_per_s))
+        });
+        lags.fold(0.0, f64::max)
+    }
+
     /// Waits until no peer is being served.
     pub(super) async fn all_left(&self) {
         // The sender is ours: it cannot be gone.
         let _ = self.served.subscribe().wait_for(|served| *served == 0).await;
     }
 
-    fn join(&self) -> Result<(Feed, u64), Gone> {
+    fn join(&self, connection: &TcpStream) -> Result<(Feed, u64), Gone> {
         let (sender, tags) = mpsc::unbounded_channel();
         let (waiting, overflow) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
-        let queue = Queue { sender, waiting: Arc::clone(&waiting), overflow: Arc::clone(&overflow) };
+        let queue = Queue {
+            sender,
+            waiting: Arc::clone(&waiting),
+            overflow: Arc::clone(&overflow),
+            probe: Probe::new(connection).ok(),
+        };
         // Backlog and membership under one lock: the peer's next tag is exactly the one after its backlog.
         let mut live = self.live();
         if live.ended {
@@ -215,9 +232,10 @@ async fn admit(peers: &Peers, connection: &mut TcpStream, from: Ipv4Addr) -> Res
     let mut admission = peers.admission.subscribe();
     let mut byte = [0];
     tokio::select! {
-        _ = admission.wait_for(|admission| admission.ended || admission.introduced.contains(&from)) => peers.join(),
-        _ = connection.read(&mut byte) => Err(Gone::Impatient),
+        _ = admission.wait_for(|admission| admission.ended || admission.introduced.contains(&from)) => (),
+        _ = connection.read(&mut byte) => return Err(Gone::Impatient),
     }
+    peers.join(connection)
 }
 
 async fn request(connection: &mut TcpStream) -> Result<StreamKey, Gone> {
