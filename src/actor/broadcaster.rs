@@ -1,0 +1,220 @@
+//! A broadcaster: ffmpeg, and the agent that reads its stream.
+//!
+//! Found by trying (ffmpeg 5.1):
+//! - `-re` lets frames out in steps of 10 ms (late by 5 ms in the median), and from ffmpeg 6.1 on begins with a burst of half a second.
+//!   The `realtime` filter is late by 0.6 ms in the median and 1.2 ms at the 95th percentile, whether the CDN is reachable,
+//!   congested or absent.
+//! - `tee` with `use_fifo=1` gives each destination a thread and a queue. The queue's default of 60 packets blocks the encoder when
+//!   the CDN's link is congested; with room for the whole clip nothing does.
+//! - When the RTMP leg fails, at its start or later, ffmpeg goes on for the pipe and **ends with status 0**; only its log
+//!   tells: `Slave muxer #0 failed`. Hence the alarm.
+//! - Tags on the pipe and RTMP messages carry the same payloads, byte for byte. `tee` does not ask encoders for global headers, without
+//!   which the AVC sequence header would be empty: `-flags:v +global_header` does.
+//! - RTMP takes about six round trips from connection to the first frame. Without `tcp_nodelay` the end of a frame waits for the
+//!   next frame as long as anything is unacknowledged.
+//! - flv1 of `testsrc2` with `-minrate`, `-maxrate` and a buffer of a quarter of a second stays within 1 % of the asked bitrate
+//!   on average and 10 % over any second; keyframes are 1.5 times as large as other frames on average (three times, with a
+//!   buffer of half a second).
+//! - ffmpeg ends when the CDN has been sent everything, with status 0, and closes the pipe only then, in whichever order its
+//!   destinations stand. So the agent is told how many frames there will be.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Folders;
+use super::process::{Actor, Command, Input, Output, Readiness, Stop};
+use crate::plan::{Codec, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
+
+/// Bitrate of sound, bit/s.
+const AUDIO_BITRATE: u32 = 96_000;
+/// Samples of sound per second.
+const AUDIO_RATE: u32 = 44_100;
+/// The rate control buffer is what the bitrate fills in this part of a second: frames of even size, as for any low-latency stream.
+const BUFFERS_PER_SECOND: u64 = 4;
+
+/// The encoder and the agent of a stream's broadcaster, to be started in the order agent, encoder, with a
+/// [`pipe`](super::process::pipe) from the encoder to the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broadcaster {
+    /// ffmpeg.
+    pub encoder: Actor,
+    /// `livectl agent broadcaster`.
+    pub agent: Actor,
+}
+
+/// The actors of that stream's broadcaster. `None` when the plan gives it no way to the CDN.
+#[must_use]
+pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<Broadcaster> {
+    let host = &stream.broadcaster;
+    let cdn_host = &trial.network.cdn()?.name;
+    let cdn = trial.network.address_from(host, cdn_host)?;
+    let key = format!("{RTMP_APP}/{}", stream.name);
+    let births = folders.trial.join("births");
+    let mut args = vec!["agent".into(), "broadcaster".into(), "--stream".into(), key.clone()];
+    args.extend(["--cdn".into(), cdn.to_string()]);
+    args.extend(["--births".into(), births.join(format!("{host}.csv")).to_string_lossy().into_owned()]);
+    // The first link of its way to the CDN is the one that the CDN's copy and the peers' copies share.
+    let uplink = trial.network.path(host, cdn_host).and_then(|path| path.first().and_then(|shape| shape.bandwidth));
+    if let Some(uplink) = uplink {
+        args.extend(["--uplink".into(), uplink.to_string()]);
+    }
+    args.extend(["--frames".into(), trial.video.frames.to_string()]);
+    args.extend(["--drain".into(), trial.timeline.drain.as_secs().max(1).to_string()]);
+    let agent = Actor {
+        name: "agent".into(),
+        host: host.clone(),
+        command: Command::new(folders.livectl.to_string_lossy(), args),
+        folders: vec![births],
+        files: Vec::new(),
+        input: Input::Pipe,
+        output: Output::Lines,
+        log: folders.log(host, "agent"),
+        ready: Readiness::Event("ready".into()),
+        ready_within: Duration::from_secs(10),
+        alarms: Vec::new(),
+        stop: Stop::default(),
+    };
+    let url = format!("rtmp://{cdn}:{RTMP_PORT}/{key}");
+    let encoder = Actor {
+        name: "encoder".into(),
+        host: host.clone(),
+        command: encoder(&trial.video, &url),
+        folders: Vec::new(),
+        files: Vec::new(),
+        input: Input::Null,
+        output: Output::Pipe,
+        log: folders.log(host, "encoder"),
+        ready: Readiness::LogLine("Output #0".into()),
+        ready_within: Duration::from_secs(20),
+        alarms: vec!["Slave muxer #".into()],
+        stop: Stop::default(),
+    };
+    Some(Broadcaster { encoder, agent })
+}
+
+/// ffmpeg, encoding once and sending the same packets to the CDN at `url` and, as FLV, to standard output.
+#[must_use]
+pub fn encoder(video: &Video, url: &str) -> Command {
+    let mut args: Vec<String> =
+        ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info"].map(str::to_owned).into();
+    args.extend(input(video));
+    args.extend(["-frames:v".into(), video.frames.to_string()]);
+    args.extend(encoding(video));
+    // Every packet of the clip, and what sound has beside it, fits the queue.
+    let queue = u64::from(video.frames) * 4 + 1000;
+    let leg =
+        format!("f=flv:flvflags=no_duration_filesize:flush_packets=1:use_fifo=1:fifo_options=queue_size={queue}");
+    args.extend(["-f".into(), "tee".into(), format!("[{leg}:tcp_nodelay=1]{url}|[{leg}]pipe:1")]);
+    Command::new("ffmpeg", args)
+}
+
+/// Where pictures and sound come from, at the pace of real time.
+fn input(video: &Video) -> Vec<String> {
+    let fps = video.fps;
+    let mut args: Vec<String> = Vec::new();
+    match &video.source {
+        VideoSource::Generated { pattern, width, height } => {
+            let pictures = format!("{pattern}=size={width}x{height}:rate={fps},format=yuv420p,realtime");
+            args.extend(["-f".into(), "lavfi".into(), "-i".into(), pictures, "-map".into(), "0:v".into()]);
+            if video.audio {
+                let tone = format!("sine=frequency=440:sample_rate={AUDIO_RATE}:duration={}", seconds(video));
+                args.splice(4..4, ["-f".into(), "lavfi".into(), "-i".into(), tone]);
+                args.extend(["-map".into(), "1:a".into()]);
+            }
+        }
+        VideoSource::File { path } => {
+            args.extend(["-stream_loop".into(), "-1".into(), "-i".into(), path.to_string_lossy().into_owned()]);
+            args.extend(["-map".into(), "0:v:0".into()]);
+            if video.audio {
+                args.extend(["-map".into(), "0:a:0".into()]);
+            }
+            args.extend(["-vf".into(), format!("fps={fps},format=yuv420p,realtime"), "-t".into(), seconds(video)]);
+        }
+    }
+    args
+}
+
+fn encoding(video: &Video) -> Vec<String> {
+    let Video { bitrate, keyframe_interval, .. } = video;
+    let codec: &[&str] = match video.codec {
+        Codec::Flv1 => &["-c:v", "flv1"],
+        Codec::H264 => &["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-sc_threshold", "0"],
+    };
+    let mut args: Vec<String> = codec.iter().map(|arg| (*arg).to_owned()).collect();
+    let rate = bitrate.to_string();
+    let buffer = (bitrate / BUFFERS_PER_SECOND).to_string();
+    for (flag, value) in [("-b:v", &rate), ("-minrate", &rate), ("-maxrate", &rate), ("-bufsize", &buffer)] {
+        args.extend([flag.to_owned(), value.clone()]);
+    }
+    args.extend(["-g".into(), keyframe_interval.to_string(), "-bf".into(), "0".into()]);
+    args.extend(["-flags:v".into(), "+global_header".into()]);
+    if video.audio {
+        args.extend(["-c:a".into(), "aac".into(), "-b:a".into(), AUDIO_BITRATE.to_string()]);
+        args.extend(["-ar".into(), AUDIO_RATE.to_string(), "-flags:a".into(), "+global_header".into()]);
+    }
+    args
+}
+
+/// Length of the clip.
+fn seconds(video: &Video) -> String {
+    format!("{:.3}", f64::from(video.frames) / f64::from(video.fps))
+}
+
+/// Whether an ffmpeg source of that file exists. A plan does not look at the machine; a run does before it starts.
+#[must_use]
+pub fn missing_source(video: &Video) -> Option<&Path> {
+    match &video.source {
+        VideoSource::File { path } if !path.is_file() => Some(path),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video(codec: Codec, audio: bool) -> Video {
+        Video {
+            source: VideoSource::Generated { pattern: "testsrc2".into(), width: 640, height: 360 },
+            fps: 30,
+            frames: 600,
+            codec,
+            bitrate: 2_500_000,
+            keyframe_interval: 30,
+            audio,
+        }
+    }
+
+    #[test]
+    fn the_encoder_of_the_original_experiment() {
+        let command = encoder(&video(Codec::Flv1, false), "rtmp://10.0.0.2:1935/live/hb");
+        let leg = "f=flv:flvflags=no_duration_filesize:flush_packets=1:use_fifo=1:fifo_options=queue_size=3400";
+        let expected = format!(
+            "ffmpeg -hide_banner -nostdin -nostats -loglevel info \
+             -f lavfi -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime -map 0:v -frames:v 600 \
+             -c:v flv1 -b:v 2500000 -minrate 2500000 -maxrate 2500000 -bufsize 625000 -g 30 -bf 0 -flags:v +global_header \
+             -f tee '[{leg}:tcp_nodelay=1]rtmp://10.0.0.2:1935/live/hb|[{leg}]pipe:1'"
+        );
+        assert_eq!(command.to_string(), expected);
+    }
+
+    #[test]
+    fn sound_is_a_second_input_that_ends_with_the_pictures() {
+        let text = encoder(&video(Codec::H264, true), "rtmp://10.0.0.2:1935/live/hb").to_string();
+        let sources = "-f lavfi -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime \
+             -f lavfi -i sine=frequency=440:sample_rate=44100:duration=20.000 -map 0:v -map 1:a -frames:v 600";
+        assert!(text.contains(sources), "{text}");
+        assert!(text.contains("-c:a aac -b:a 96000 -ar 44100"), "{text}");
+    }
+
+    #[test]
+    fn a_file_is_looped_and_brought_to_the_frame_rate() {
+        let mut video = video(Codec::H264, false);
+        video.source = VideoSource::File { path: "/a clip.mp4".into() };
+        let text = encoder(&video, "rtmp://10.0.0.2:1935/live/hb").to_string();
+        let input =
+            "-stream_loop -1 -i '/a clip.mp4' -map 0:v:0 -vf fps=30,format=yuv420p,realtime -t 20.000 -frames:v 600";
+        assert!(text.contains(input), "{text}");
+        assert_eq!(missing_source(&video), Some(Path::new("/a clip.mp4")));
+    }
+}

@@ -1,0 +1,169 @@
+//! The CDN: nginx-rtmp and the notification service.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::Path;
+use std::time::Duration;
+
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use super::Folders;
+use super::process::{Actor, Command, Input, Output, Readiness, Stop};
+use crate::plan::{NOTIFY_PORT, Network, RTMP_APP, RTMP_PORT, Trial};
+
+/// nginx's configuration, found by trying (nginx 1.22 with nginx-rtmp 1.2.2), so that every frame reaches every viewer:
+///
+/// - One process in the foreground: it can be supervised, and streams are not spread over workers that do not know of each other.
+/// - `out_queue`: messages that wait for one viewer. The default of 256 drops frames of a viewer whose link is slower than
+///   the stream, and inter frames do so from the half of it on; so many cannot come together within a trial.
+/// - `idle_streams on`: viewers may come before the broadcaster. As a consequence nginx does not close their connections when the
+///   broadcaster leaves; `publish_notify on` tells them instead, in order behind the last frame, and players end.
+///   (`idle_streams off` would cut them off and drop what is still queued.)
+/// - `wait_key on`: who joins later begins with a keyframe. nginx keeps none: earlier frames are gone for them.
+/// - `sync 0`, `buflen 0`: no frame is skipped or held back on purpose.
+/// - `ping 0`, `timeout 1h`, `drop_idle_publisher 0`: an answer that takes long, because of seconds of queueing, is not taken for death.
+/// - Nothing may be sent to the broadcaster while its last frames are on their way: ffmpeg closes its socket when it has
+///   written everything, and TCP answers bytes that arrive for a closed socket with a reset that throws away what is still queued.
+///   So no pings, and no window for acknowledgements that the stream could fill.
+///
+/// nginx-rtmp writes with Nagle's algorithm and has no setting for it: the last, partial segment of a frame goes out with the
+/// next frame while earlier data are unacknowledged. That belongs to the delay through this CDN.
+const CONFIGURATION: &str = "\
+daemon off;
+master_process off;
+worker_processes 1;
+load_module {{ module }};
+pid nginx.pid;
+error_log stderr info;
+
+events { worker_connections 1024; }
+
+rtmp {
+    access_log access.log;
+    server {
+{%- for address in addresses %}
+        listen {{ address }};
+{%- endfor %}
+        chunk_size 4096;
+        max_message 16m;
+        out_queue 65536;
+        out_cork 1;
+        ack_window 2000000000;
+        ping 0;
+        timeout 1h;
+        buflen 0;
+        application {{ application }} {
+            live on;
+            idle_streams on;
+            publish_notify on;
+            play_restart off;
+            wait_key on;
+            wait_video off;
+            interleave off;
+            sync 0;
+            drop_idle_publisher 0;
+        }
+    }
+}
+";
+
+/// Where Debian and Ubuntu install the module.
+const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
+
+/// The plan has no CDN, or its configuration cannot be written.
+#[derive(Debug, thiserror::Error)]
+pub enum CdnError {
+    /// No host with that role.
+    #[error("the plan has no CDN")]
+    NoCdn,
+    /// The template did not render.
+    #[error("cannot write nginx's configuration: {0}")]
+    Configuration(#[from] minijinja::Error),
+}
+
+/// nginx's configuration for a server that listens on these addresses. Its paths are relative to nginx's prefix (`-p`).
+///
+/// # Errors
+/// When the template cannot be rendered.
+pub fn configuration(addresses: &[Ipv4Addr]) -> Result<String, CdnError> {
+    let mut environment = Environment::empty();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let addresses: Vec<String> = sockets(addresses, RTMP_PORT).iter().map(ToString::to_string).collect();
+    let values = context! { module => MODULE, addresses, application => RTMP_APP };
+    Ok(environment.render_str(CONFIGURATION, values)?)
+}
+
+/// nginx on the CDN.
+///
+/// # Errors
+/// When the plan has no CDN.
+pub fn nginx(trial: &Trial, folders: &Folders) -> Result<Actor, CdnError> {
+    let (host, addresses) = host(&trial.network)?;
+    let folder = folders.scratch.join(format!("{host}-nginx"));
+    let file = folder.join("nginx.conf");
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let args = ["-p".into(), text(&folder), "-e".into(), "stderr".into(), "-c".into(), text(&file)];
+    Ok(Actor {
+        name: "nginx".into(),
+        host: host.to_owned(),
+        command: Command::new("/usr/sbin/nginx", args),
+        folders: vec![folder.clone()],
+        files: vec![(file, configuration(&addresses)?)],
+        input: Input::Null,
+        output: Output::Log,
+        log: folders.log(host, "nginx"),
+        ready: Readiness::Listening(sockets(&addresses, RTMP_PORT)),
+        ready_within: Duration::from_secs(10),
+        alarms: Vec::new(),
+        stop: Stop::default(),
+    })
+}
+
+/// The notification service on the CDN.
+///
+/// # Errors
+/// When the plan has no CDN.
+pub fn notification_service(trial: &Trial, folders: &Folders) -> Result<Actor, CdnError> {
+    let (host, addresses) = host(&trial.network)?;
+    let sockets = sockets(&addresses, NOTIFY_PORT);
+    let listen = sockets.iter().flat_map(|address| ["--listen".to_owned(), address.to_string()]);
+    let args = ["internal".to_owned(), "notify".to_owned()].into_iter().chain(listen);
+    Ok(Actor {
+        name: "notify".into(),
+        host: host.to_owned(),
+        command: Command::new(folders.livectl.to_string_lossy(), args),
+        folders: Vec::new(),
+        files: Vec::new(),
+        input: Input::Null,
+        output: Output::Log,
+        log: folders.log(host, "notify"),
+        ready: Readiness::Listening(sockets),
+        ready_within: Duration::from_secs(10),
+        alarms: Vec::new(),
+        stop: Stop::default(),
+    })
+}
+
+fn host(network: &Network) -> Result<(&str, Vec<Ipv4Addr>), CdnError> {
+    let cdn = network.cdn().ok_or(CdnError::NoCdn)?;
+    Ok((&cdn.name, cdn.interfaces.iter().map(|interface| interface.address).collect()))
+}
+
+fn sockets(addresses: &[Ipv4Addr], port: u16) -> Vec<SocketAddrV4> {
+    addresses.iter().map(|address| SocketAddrV4::new(*address, port)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn a_cdn_between_two_islands_listens_in_both() {
+        let addresses = ["10.0.1.9", "10.0.2.9"].map(|a| a.parse().unwrap());
+        let text = configuration(&addresses).unwrap();
+        assert!(text.contains(
+            "\n    server {\n        listen 10.0.1.9:1935;\n        listen 10.0.2.9:1935;\n        chunk_size"
+        ));
+        assert!(text.contains("application live {"));
+    }
+}

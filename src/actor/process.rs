@@ -1,0 +1,541 @@
+//! Supervision of a program that runs on a host.
+//!
+//! An [`Actor`] is a value: what to run, where its output goes, how one knows that it is up, how it is stopped. [`Process::spawn`] is
+//! the one place that performs it. Every process leads a process group of its own, so that stopping it reaches whatever it started,
+//! and is waited for by a task, so that its death is known at once.
+
+mod readiness;
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::sync::{mpsc, watch};
+
+pub use readiness::Readiness;
+
+/// A command line and what is added to the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Command {
+    /// Looked up in `PATH` unless it has a slash.
+    pub program: String,
+    /// Its arguments; no shell ever sees them.
+    pub args: Vec<String>,
+    /// Variables that it gets beside the inherited ones.
+    pub env: Vec<(String, String)>,
+}
+
+/// A program on a host, with all that is needed to run it, know that it is up, and stop it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// What it is to the experiment: `encoder`, `agent`, `nginx`. Unique on its host.
+    pub name: String,
+    /// The host it runs on.
+    pub host: String,
+    /// What is run.
+    pub command: Command,
+    /// Folders that must be there before it starts.
+    pub folders: Vec<PathBuf>,
+    /// Files with their text that must be there before it starts.
+    pub files: Vec<(PathBuf, String)>,
+    /// What it reads.
+    pub input: Input,
+    /// Where its standard output goes.
+    pub output: Output,
+    /// Where its standard error goes.
+    pub log: PathBuf,
+    /// When it counts as up.
+    pub ready: Readiness,
+    /// How long that may take.
+    pub ready_within: Duration,
+    /// Pieces of a log line that mean that it has failed though it goes on.
+    pub alarms: Vec<String>,
+    /// How it is stopped.
+    pub stop: Stop,
+}
+
+/// What an actor reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Input {
+    /// Nothing: end of file at once.
+    Null,
+    /// The read end of the pipe that the actor before it writes to.
+    Pipe,
+}
+
+/// Where an actor's standard output goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Output {
+    /// Into the log, with standard error.
+    Log,
+    /// Into a file of its own.
+    File(PathBuf),
+    /// Into the write end of the pipe that the actor after it reads.
+    Pipe,
+    /// Line by line to whoever started it: see [`Process::lines`].
+    Lines,
+}
+
+/// How long each step of stopping may take: SIGINT, then SIGTERM, then SIGKILL, always to the whole process group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Stop {
+    /// From SIGINT to SIGTERM.
+    pub interrupt: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub terminate: Duration,
+}
+
+/// Where a process runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the namespaces of this program.
+    Here,
+    /// On the host whose shell has this process id: through `mnexec -a`, which enters its namespaces and executes the command in
+    /// the same process, so that process id and group stay ours.
+    Host(u32),
+}
+
+/// The pipe ends that [`Input::Pipe`] and [`Output::Pipe`] stand for.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// For [`Input::Pipe`].
+    pub stdin: Option<OwnedFd>,
+    /// For [`Output::Pipe`].
+    pub stdout: Option<OwnedFd>,
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Its status.
+    pub status: ExitStatus,
+    /// Whether [`Process::stop`] had been called.
+    pub asked: bool,
+}
+
+/// Why a process could not be started, or did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// A file or folder that it needs.
+    #[error("{actor}: cannot make {}: {source}", path.display())]
+    File {
+        /// `host/name`.
+        actor: String,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The pipe that its input or output is to be was not given.
+    #[error("{actor}: its {end} is a pipe, but none was given")]
+    NoPipe {
+        /// `host/name`.
+        actor: String,
+        /// `standard input` or `standard output`.
+        end: &'static str,
+    },
+    /// The program could not be executed.
+    #[error("{actor}: cannot run `{command}`: {source}; is the program installed? (`livectl doctor` tells)")]
+    Spawn {
+        /// `host/name`.
+        actor: String,
+        /// The command line.
+        command: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// It ended before it was up.
+    #[error("{actor} ended before it was ready ({condition}): {exit}{log}")]
+    Ended {
+        /// `host/name`.
+        actor: String,
+        /// What was waited for.
+        condition: String,
+        /// How it ended.
+        exit: Exit,
+        /// Its last log lines.
+        log: LogTail,
+    },
+    /// It did not come up in time.
+    #[error("{actor} was not ready within {} s ({condition}){log}", within.as_secs_f64())]
+    NotReady {
+        /// `host/name`.
+        actor: String,
+        /// What was waited for.
+        condition: String,
+        /// How long.
+        within: Duration,
+        /// Its last log lines.
+        log: LogTail,
+    },
+}
+
+/// The last lines of a log, for error messages: empty, or `; its last words:` and an indented line each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogTail(pub Vec<String>);
+
+/// Lines that a [`LogTail`] has at most.
+const TAIL_LINES: usize = 8;
+/// Bytes of a log that a [`LogTail`] is taken from at most.
+const TAIL_BYTES: u64 = 4096;
+/// Lines of output that wait for their reader at most; a process that writes more is held up.
+const LINES_WAITING: usize = 1024;
+/// Between two looks at a log for alarms.
+const ALARM_INTERVAL: Duration = Duration::from_millis(250);
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self { interrupt: Duration::from_secs(3), terminate: Duration::from_secs(1) }
+    }
+}
+
+impl Command {
+    /// A command with these arguments and nothing added to the environment.
+    pub fn new<A: Into<String>>(program: impl Into<String>, args: impl IntoIterator<Item = A>) -> Self {
+        Self { program: program.into(), args: args.into_iter().map(Into::into).collect(), env: Vec::new() }
+    }
+
+    /// The same, with a variable added to its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.env.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// What is really executed at `place`.
+    #[must_use]
+    pub fn at(&self, place: Place) -> Self {
+        match place {
+            Place::Here => self.clone(),
+            Place::Host(pid) => {
+                let before = ["-a".to_owned(), pid.to_string(), self.program.clone()];
+                Self {
+                    program: "mnexec".into(),
+                    args: before.into_iter().chain(self.args.iter().cloned()).collect(),
+                    env: self.env.clone(),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    /// As one would type it into a POSIX shell.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.env {
+            write!(f, "{name}={} ", quoted(value))?;
+        }
+        f.write_str(&quoted(&self.program))?;
+        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
+    }
+}
+
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&b);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+impl Actor {
+    /// `host/name`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.host, self.name)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.status, if self.asked { ", as asked" } else { "" })
+    }
+}
+
+impl Exit {
+    /// Whether it ended well: by itself with status 0, or because it was told to.
+    #[must_use]
+    pub fn is_fine(&self) -> bool {
+        self.asked || self.status.success()
+    }
+}
+
+impl LogTail {
+    /// The last lines of the file; empty when it cannot be read.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        let read = || -> std::io::Result<String> {
+            let mut file = File::open(path)?;
+            let len = file.metadata()?.len();
+            file.seek(SeekFrom::Start(len.saturating_sub(TAIL_BYTES)))?;
+            let mut bytes = Vec::new();
+            file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let text = read().unwrap_or_default();
+        // Programs that draw a status line separate its states by carriage returns.
+        let lines: Vec<&str> = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).collect();
+        Self(lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)).map(|line| (*line).to_owned()).collect())
+    }
+}
+
+impl fmt::Display for LogTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        f.write_str("; its last words:")?;
+        self.0.iter().try_for_each(|line| write!(f, "\n    {line}"))
+    }
+}
+
+/// A pipe between two actors, closed on exec in everyone else. The write end is made as large as the system allows without
+/// privileges (1 MiB), so that the writer is not held up while the reader starts.
+///
+/// # Errors
+/// When the system has no more file descriptors.
+pub fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    // A smaller pipe works too.
+    let _ = nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
+    Ok((read, write))
+}
+
+/// A running program. Dropping it kills its group: the backstop for paths that did not [`stop`](Process::stop) it.
+#[derive(Debug)]
+pub struct Process {
+    label: String,
+    pid: u32,
+    log: PathBuf,
+    ready: Readiness,
+    ready_within: Duration,
+    alarms: Vec<String>,
+    stop: Stop,
+    lines: Option<mpsc::Receiver<String>>,
+    seen: Arc<readiness::Seen>,
+    asked: Arc<Mutex<bool>>,
+    exit: watch::Receiver<Option<Exit>>,
+}
+
+impl Process {
+    /// Starts an actor. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When its files cannot be made or the program cannot be executed. With [`Place::Host`] a program that does not exist
+    /// shows as an exit of `mnexec` instead, which [`Process::ready`] reports.
+    pub fn spawn(actor: &Actor, place: Place, ends: Ends) -> Result<Self, ProcessError> {
+        let label = actor.label();
+        prepare(actor)?;
+        let open = |path: &Path| {
+            let made = OpenOptions::new().create(true).append(true).open(path);
+            made.map_err(|source| ProcessError::File { actor: label.clone(), path: path.to_owned(), source })
+        };
+        let stdin = match (actor.input, ends.stdin) {
+            (Input::Null, _) => Stdio::null(),
+            (Input::Pipe, Some(end)) => end.into(),
+            (Input::Pipe, None) => return Err(ProcessError::NoPipe { actor: label, end: "standard input" }),
+        };
+        let stdout = match (&actor.output, ends.stdout) {
+            (Output::Log, _) => open(&actor.log)?.into(),
+            (Output::File(path), _) => open(path)?.into(),
+            (Output::Lines, _) => Stdio::piped(),
+            (Output::Pipe, Some(end)) => end.into(),
+            (Output::Pipe, None) => return Err(ProcessError::NoPipe { actor: label, end: "standard output" }),
+        };
+        let command = actor.command.at(place);
+        let spawned = tokio::process::Command::new(&command.program)
+            .args(&command.args)
+            .envs(command.env.iter().map(|(name, value)| (name, value)))
+            .stdin(stdin)
+            .stdout(stdout)
+            .stderr(open(&actor.log)?)
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn();
+        let failed = |source| ProcessError::Spawn { actor: label.clone(), command: command.to_string(), source };
+        let mut child = spawned.map_err(failed)?;
+        let pid = child.id().unwrap_or_default();
+        let seen = Arc::new(readiness::Seen::default());
+        let lines = child.stdout.take().map(|stdout| forward_lines(stdout, Arc::clone(&seen)));
+        let asked = Arc::new(Mutex::new(false));
+        let (told, exit) = watch::channel(None);
+        tokio::spawn({
+            let asked = Arc::clone(&asked);
+            async move {
+                // An error here means that someone else has reaped it; there is nothing left to learn.
+                if let Ok(status) = child.wait().await {
+                    let asked = *asked.lock().unwrap_or_else(PoisonError::into_inner);
+                    // What it started and left behind goes with it.
+                    signal(pid, Signal::SIGKILL);
+                    let _ = told.send(Some(Exit { status, asked }));
+                }
+            }
+        });
+        Ok(Self {
+            label,
+            pid,
+            log: actor.log.clone(),
+            ready: actor.ready.clone(),
+            ready_within: actor.ready_within,
+            alarms: actor.alarms.clone(),
+            stop: actor.stop,
+            lines,
+            seen,
+            asked,
+            exit,
+        })
+    }
+
+    /// `host/name`.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Its process id, which is also that of its group. As `mnexec` executes in place, `/proc/PID/net` is the host's.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The lines of its standard output, for [`Output::Lines`]; once.
+    pub fn lines(&mut self) -> Option<mpsc::Receiver<String>> {
+        self.lines.take()
+    }
+
+    /// Waits until it is up.
+    ///
+    /// # Errors
+    /// When it ends before, or takes longer than its actor allows; with its last log lines.
+    pub async fn ready(&self) -> Result<(), ProcessError> {
+        let condition = || self.ready.to_string();
+        tokio::select! {
+            () = self.ready.met(self.pid, &self.log, &self.seen) => Ok(()),
+            exit = self.wait() => Err(ProcessError::Ended {
+                actor: self.label.clone(), condition: condition(), exit, log: LogTail::of(&self.log),
+            }),
+            () = tokio::time::sleep(self.ready_within) => Err(ProcessError::NotReady {
+                actor: self.label.clone(), condition: condition(), within: self.ready_within, log: LogTail::of(&self.log),
+            }),
+        }
+    }
+
+    /// Waits until it ends. Any number of callers may wait, and stop waiting, at any time.
+    pub async fn wait(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        // Without a sender nobody will ever know; then this waits for ever, and the caller's deadline counts.
+        match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
+            Ok(Some(exit)) => exit,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// How it ended, if it has.
+    #[must_use]
+    pub fn exit(&self) -> Option<Exit> {
+        *self.exit.borrow()
+    }
+
+    /// Its last log lines.
+    #[must_use]
+    pub fn log_tail(&self) -> LogTail {
+        LogTail::of(&self.log)
+    }
+
+    /// The first line in its log that means failure though it goes on, if there is one.
+    #[must_use]
+    pub fn alarm(&self) -> Option<String> {
+        readiness::line_with(&self.log, &self.alarms)
+    }
+
+    /// Waits for such a line; for ever if the actor has no alarms.
+    pub async fn alarmed(&self) -> String {
+        if self.alarms.is_empty() {
+            return std::future::pending().await;
+        }
+        loop {
+            if let Some(line) = self.alarm() {
+                return line;
+            }
+            tokio::time::sleep(ALARM_INTERVAL).await;
+        }
+    }
+
+    /// Stops it: SIGINT, and after a grace SIGTERM, and after another SIGKILL, to its whole group. Returns at once if it has ended.
+    pub async fn stop(&self) -> Exit {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = self.exit().is_none();
+        let steps = [(Signal::SIGINT, self.stop.interrupt), (Signal::SIGTERM, self.stop.terminate)];
+        for (what, grace) in steps {
+            if let Some(exit) = self.exit() {
+                return exit;
+            }
+            signal(self.pid, what);
+            if let Ok(exit) = tokio::time::timeout(grace, self.wait()).await {
+                return exit;
+            }
+        }
+        signal(self.pid, Signal::SIGKILL);
+        self.wait().await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit().is_none() {
+            signal(self.pid, Signal::SIGKILL);
+        }
+    }
+}
+
+fn prepare(actor: &Actor) -> Result<(), ProcessError> {
+    let failed = |path: &Path| {
+        let (actor, path) = (actor.label(), path.to_owned());
+        |source| ProcessError::File { actor, path, source }
+    };
+    let output = if let Output::File(path) = &actor.output { path.parent() } else { None };
+    let folders = actor.folders.iter().map(PathBuf::as_path).chain(actor.log.parent()).chain(output);
+    for folder in folders {
+        std::fs::create_dir_all(folder).map_err(failed(folder))?;
+    }
+    for (path, text) in &actor.files {
+        let write = || File::create(path)?.write_all(text.as_bytes());
+        write().map_err(failed(path))?;
+    }
+    Ok(())
+}
+
+/// Sends a signal to the group that the process leads. That it is gone already is fine.
+fn signal(pid: u32, what: Signal) {
+    // Group 0 and 1 would be our own and everyone's.
+    if let Some(group) = i32::try_from(pid).ok().filter(|pid| *pid > 1) {
+        let _ = killpg(Pid::from_raw(group), what);
+    }
+}
+
+fn forward_lines(stdout: tokio::process::ChildStdout, seen: Arc<readiness::Seen>) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel(LINES_WAITING);
+    tokio::spawn(async move {
+        let mut lines = BufReader::new(stdout).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            seen.note(&line);
+            // Without a reader the pipe is still drained, or the process would be held up.
+            let _ = sender.send(line).await;
+        }
+    });
+    receiver
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use std::time::Instant;
+
+use super::*;
+
+fn shell(folder: &Path, script: &str) -> Actor {
+    Actor {
+        name: "sh".into(),
+        host: "h1".into(),
+        command: Command::new("sh", ["-c", script]),
+        folders: vec![],
+        files: vec![],
+        input: Input::Null,
+        output: Output::Log,
+        log: folder.join("log/h1-sh.log"),
+        ready: Readiness::Started,
+        ready_within: Duration::from_secs(5),
+        alarms: vec![],
+        stop: Stop { interrupt: Duration::from_millis(300), terminate: Duration::from_millis(300) },
+    }
+}
+
+fn start(actor: &Actor) -> Process {
+    Process::spawn(actor, Place::Here, Ends::default()).unwrap()
+}
+
+#[test]
+fn a_command_reads_as_one_would_type_it() {
+    let command = Command::new("ffmpeg", ["-i", "a b", "it's", ""]).env("HOME", "/x y");
+    assert_eq!(command.to_string(), r"HOME='/x y' ffmpeg -i 'a b' 'it'\''s' ''");
+    assert_eq!(command.at(Place::Here), command);
+    assert_eq!(Command::new("ping", ["-n"]).at(Place::Host(42)).to_string(), "mnexec -a 42 ping -n");
+}
+
+#[tokio::test]
+async fn ordinary_death_is_noticed_with_its_last_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut actor = shell(folder.path(), "echo one; echo two >&2; exit 3");
+    actor.ready = Readiness::LogLine("three".into());
+    let process = start(&actor);
+    let begun = Instant::now();
+    let error = process.ready().await.unwrap_err();
+    assert!(begun.elapsed() < Duration::from_secs(2));
+    let text = error.to_string();
+    assert!(
+        text.starts_with("h1/sh ended before it was ready (waiting for `three` in its log): exit status: 3"),
+        "{text}"
+    );
+    assert!(text.ends_with("; its last words:\n    one\n    two"), "{text}");
+    let exit = process.wait().await;
+    assert!(!exit.is_fine() && !exit.asked);
+    assert_eq!(process.stop().await, exit, "stopping what has ended changes nothing");
+}
+
+#[tokio::test]
+async fn not_ready_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut actor = shell(folder.path(), "echo waiting; exec sleep 60");
+    actor.ready = Readiness::FileSize(folder.path().join("never"), 1);
+    actor.ready_within = Duration::from_millis(200);
+    let process = start(&actor);
+    let text = process.ready().await.unwrap_err().to_string();
+    assert!(text.contains("not ready within 0.2 s (waiting for 1 bytes in"), "{text}");
+    assert!(process.stop().await.asked);
+}
+
+#[tokio::test]
+async fn stopping_escalates_and_reaches_the_whole_group() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("grandchild");
+    let script = format!("trap '' INT TERM; sleep 61 & echo $! > {}; echo up; wait; wait; wait", path.display());
+    let mut actor = shell(folder.path(), &script);
+    actor.ready = Readiness::LogLine("up".into());
+    let process = start(&actor);
+    process.ready().await.unwrap();
+    let grandchild = std::fs::read_to_string(&path).unwrap().trim().to_owned();
+    assert!(Path::new(&format!("/proc/{grandchild}")).exists());
+    let begun = Instant::now();
+    let exit = process.stop().await;
+    assert!(begun.elapsed() >= Duration::from_millis(600), "two graces");
+    assert!(exit.asked && exit.is_fine());
+    let gone =
+        || !std::fs::read_to_string(format!("/proc/{grandchild}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    for _ in 0..100 {
+        if gone() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(gone(), "the grandchild was killed with its group");
+}
+
+#[tokio::test]
+async fn lines_events_and_pipes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (read, write) = pipe().unwrap();
+    let mut first = shell(folder.path(), "echo '{\"event\":\"go\"}'; echo note >&2");
+    first.output = Output::Pipe;
+    let mut second = shell(folder.path(), "cat; sleep 60");
+    second.input = Input::Pipe;
+    second.output = Output::Lines;
+    second.ready = Readiness::Event("go".into());
+    assert!(matches!(
+        Process::spawn(&second, Place::Here, Ends::default()),
+        Err(ProcessError::NoPipe { end: "standard input", .. })
+    ));
+    let mut reader = Process::spawn(&second, Place::Here, Ends { stdin: Some(read), stdout: None }).unwrap();
+    let writer = Process::spawn(&first, Place::Here, Ends { stdin: None, stdout: Some(write) }).unwrap();
+    reader.ready().await.unwrap();
+    assert_eq!(reader.lines().unwrap().recv().await.unwrap(), "{\"event\":\"go\"}");
+    assert!(writer.wait().await.status.success());
+    reader.stop().await;
+}
+
+#[tokio::test]
+async fn an_alarm_is_found_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut actor =
+        shell(folder.path(), "echo fine; sleep 0.1; echo '[tee] Slave muxer #0 failed: Broken pipe'; exec sleep 60");
+    actor.alarms = vec!["Slave muxer #".into()];
+    let process = start(&actor);
+    assert_eq!(process.alarmed().await, "[tee] Slave muxer #0 failed: Broken pipe");
+    process.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_run_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut actor = shell(folder.path(), "");
+    actor.command.program = "no-such-program".into();
+    let error = Process::spawn(&actor, Place::Here, Ends::default()).unwrap_err().to_string();
+    assert!(
+        error.contains("h1/sh: cannot run `no-such-program -c ''`") && error.contains("livectl doctor"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn dropping_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(&shell(folder.path(), "exec sleep 62"));
+    let pid = process.pid();
+    drop(process);
+    let running = || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
+    for _ in 0..200 {
+        if !running() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("still running");
+}
