@@ -1,1 +1,3 @@
 //! OpenFlow controller.
+pub mod mac;
+pub mod openflow;
