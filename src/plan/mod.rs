@@ -316,10 +316,7 @@ impl Network {
     #[must_use]
     pub fn address_from(&self, from: &str, to: &str) -> Option<Ipv4Addr> {
         let (from, to) = (self.host(from)?, self.host(to)?);
-        to.interfaces
-            .iter()
-            .find(|t| from.interfaces.iter().any(|f| same_subnet(f, t)))
-            .map(|t| t.address)
+        to.interfaces.iter().find(|t| from.interfaces.iter().any(|f| same_subnet(f, t))).map(|t| t.address)
     }
 
     /// Shapes of the links on the least-delay path from one host to another, in order. Hosts on the way count as

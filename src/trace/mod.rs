@@ -1,1 +1,24 @@
-//! trace: to be written.
+//! Stored files → facts: what was born, what arrived when, and what the network allows. Needs no root and nothing but the files.
+//!
+//! [`read_trial`] joins all that a trial left; the modules below read one kind of file each. What cannot be read is counted and
+//! named, and the rest is computed without it.
+//!
+//! A **frame** is a coded picture: a video message (FLV tag type 9, RTMP message type 9) whose payload
+//! [`Content::of`](livectl_wire::flv::Content::of) calls a picture. What only prepares the decoder (an AVC sequence
+//! header) or ends a sequence is none, at the birth as at the arrival.
+
+pub mod births;
+pub mod capture;
+mod dump;
+pub mod floor;
+pub mod flows;
+mod pairing;
+mod trial;
+
+pub use births::Births;
+pub use dump::DumpCheck;
+pub use flows::{Arrival, Flow, Protocol};
+pub use trial::{FirstArrival, FrameDelay, StreamBirths, TraceError, TrialTrace, Via, ViewerTrace, read_trial};
+
+#[cfg(test)]
+mod testbed;

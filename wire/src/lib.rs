@@ -1,1 +1,29 @@
-//! Bytes and their meaning.
+//! Bytes and their meaning, without sockets, files or clocks.
+//!
+//! What livectl's agents, its controller and its analysis say to each other or read off the wire is defined here
+//! once: both ends of a conversation use the same codec, and what is recorded at a birth is recognised at an arrival.
+//!
+//! | module | bytes |
+//! |---|---|
+//! | [`heartbeat`] | the 128-byte lines of the notification channel, which the controller rewrites in place |
+//! | [`peer`] | what a viewer's agent and a broadcaster's agent say before the video flows |
+//! | [`assembler`] | one direction of a TCP connection, from its segments |
+//! | [`rtmp`] | the handshake and the chunk stream; [`amf0`] values and the [`command`]s made of them |
+//! | [`flv`] | file header, tags, what a video tag carries |
+//! | [`frame`] | the identity of a frame; [`birth`] is a line of the log of births |
+//!
+//! Every reader takes bytes from outside and never panics on them; each is bounded in memory by limits its owner
+//! states, and names the offset at which it gave up.
+
+pub mod amf0;
+pub mod assembler;
+pub mod birth;
+pub mod command;
+pub mod flv;
+pub mod frame;
+pub mod heartbeat;
+pub mod peer;
+pub mod rtmp;
+mod stream_key;
+
+pub use stream_key::{StreamKey, StreamKeyError};

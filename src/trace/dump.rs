@@ -1,0 +1,71 @@
+//! What a player wrote to disk, against what the encoder emitted.
+
+use std::collections::HashSet;
+use std::io::{self, Read};
+
+use livectl_wire::flv::{Content, MAX_PAYLOAD, Reader, TagKind, Tail};
+use livectl_wire::frame::FrameId;
+
+use super::births::Births;
+use super::pairing::Pairing;
+
+/// A dump, compared with the births payload by payload.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DumpCheck {
+    /// Frames whose payload was born.
+    pub matched: u64,
+    /// Video tags without a picture (codec headers) whose payload was born.
+    pub matched_codec: u64,
+    /// Video tags whose payload was never born. Any at all means that bytes were altered on the way.
+    pub foreign: u64,
+    /// What the file ends in the middle of, as it does when the player was stopped.
+    pub tail: Option<Tail>,
+    /// Why it could not be read to the end.
+    pub problem: Option<String>,
+    /// The frames in it, as indices into the births; each once.
+    pub frames: HashSet<usize>,
+}
+
+impl DumpCheck {
+    /// Reads an FLV file.
+    ///
+    /// # Errors
+    /// When reading fails. A file that is not FLV, or only at its beginning, is compared as far as it goes.
+    pub fn read(mut source: impl Read, births: &Births) -> io::Result<Self> {
+        let codec: HashSet<FrameId> = births.others.iter().map(|birth| birth.id).collect();
+        let mut check = Self::default();
+        let mut frames = Vec::new();
+        let mut reader = Reader::new(MAX_PAYLOAD);
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let bytes = match source.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => buffer.get(..len).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let read = reader.push(bytes, |tag| {
+                let id = FrameId::of(tag.payload);
+                match (tag.kind, tag.content()) {
+                    (TagKind::Video, Content::Picture { .. }) => frames.push((id, tag.timestamp)),
+                    (TagKind::Video, _) if codec.contains(&id) => check.matched_codec += 1,
+                    (TagKind::Video, _) => check.foreign += 1,
+                    _ => {}
+                }
+            });
+            if let Err(error) = read {
+                check.problem = Some(error.to_string());
+                break;
+            }
+        }
+        check.tail = reader.tail();
+        if check.problem.is_none() && !reader.has_header() {
+            check.problem = Some("it holds no FLV".into());
+        }
+        let paired = Pairing::new(&births.frames).pair(&frames);
+        check.foreign += paired.of.iter().filter(|of| of.is_none()).count() as u64;
+        check.matched = paired.of.iter().flatten().count() as u64;
+        check.frames = paired.of.into_iter().flatten().collect();
+        Ok(check)
+    }
+}

@@ -1,0 +1,242 @@
+//! One direction of a connection: bytes put in order, understood, and timed.
+
+use livectl_wire::assembler::{Arrivals, Assembler, Chunk, Counts, Span};
+use livectl_wire::command::Command;
+use livectl_wire::flv::{self, Content, TagKind};
+use livectl_wire::frame::FrameId;
+use livectl_wire::rtmp::{self, Message, kind};
+use livectl_wire::{StreamKey, amf0, peer};
+
+use super::Arrival;
+use crate::trace::capture::TcpPacket;
+
+/// Bytes that may wait for a gap to be filled: more than a receive window of Linux (6 MiB by default).
+const WAITING: usize = 8 << 20;
+
+pub(super) struct Direction {
+    assembler: Assembler,
+    content: Reading,
+}
+
+/// What a direction held.
+pub(super) struct Finished {
+    pub frames: Vec<Arrival>,
+    pub damaged: u64,
+    pub stream: Option<StreamKey>,
+    pub counts: Counts,
+    pub problems: Vec<String>,
+}
+
+/// The bytes in order, on their way to frames.
+struct Reading {
+    application: Application,
+    arrivals: Arrivals,
+    /// Offset of the next byte.
+    next: u64,
+    found: Found,
+}
+
+/// What is to be understood next.
+enum Application {
+    Rtmp(Box<rtmp::Reader>),
+    /// A peer's request line, as far as it has come.
+    Request(Vec<u8>),
+    /// The beginning of a peer's reply.
+    Reply(Vec<u8>),
+    Flv(flv::Reader),
+    /// Nothing more that matters, or nothing that can be understood.
+    Nothing,
+}
+
+#[derive(Default)]
+struct Found {
+    frames: Vec<Arrival>,
+    damaged: u64,
+    aggregates: u64,
+    app: Option<String>,
+    stream: Option<StreamKey>,
+    problems: Vec<String>,
+}
+
+impl Direction {
+    pub fn rtmp() -> Self {
+        let reader = rtmp::Reader::new(rtmp::Limits::default(), rtmp::Media::Whole);
+        Self::new(Application::Rtmp(Box::new(reader)))
+    }
+
+    pub fn request() -> Self {
+        Self::new(Application::Request(Vec::new()))
+    }
+
+    pub fn reply() -> Self {
+        Self::new(Application::Reply(Vec::new()))
+    }
+
+    fn new(application: Application) -> Self {
+        let content = Reading { application, arrivals: Arrivals::new(), next: 0, found: Found::default() };
+        Self { assembler: Assembler::new(WAITING), content }
+    }
+
+    /// Whether the packet begins another connection with the same addresses.
+    pub fn is_restarted_by(&self, packet: &TcpPacket<'_>) -> bool {
+        self.assembler.is_restarted_by(&packet.segment)
+    }
+
+    pub fn take(&mut self, packet: &TcpPacket<'_>) {
+        let Self { assembler, content } = self;
+        let from_start = assembler.is_from_start() || packet.segment.syn;
+        let pushed = assembler.push(&packet.segment, |chunk| content.take(&chunk, from_start));
+        if pushed.is_err() {
+            // Nothing that comes so late will come: the capture lost it.
+            assembler.skip_gap(|chunk| content.take(&chunk, from_start));
+            // Should there still be no room, the bytes are counted as refused and become a gap of their own.
+            let _ = assembler.push(&packet.segment, |chunk| content.take(&chunk, from_start));
+        }
+    }
+
+    pub fn finish(mut self) -> Finished {
+        let Self { assembler, content } = &mut self;
+        let from_start = assembler.is_from_start();
+        while assembler.skip_gap(|chunk| content.take(&chunk, from_start)).is_some() {}
+        let counts = self.assembler.counts();
+        let Found { frames, damaged, aggregates, stream, mut problems, .. } = self.content.found;
+        if counts.missing > 0 {
+            problems.push(format!("{} bytes are not in the capture", counts.missing));
+        }
+        if damaged > 0 {
+            problems.push(format!("{damaged} video messages cannot be identified, for bytes of them are missing"));
+        }
+        if aggregates > 0 {
+            problems.push(format!("{aggregates} aggregate messages were not taken apart"));
+        }
+        Finished { frames, damaged, stream, counts, problems }
+    }
+}
+
+impl Reading {
+    fn take(&mut self, chunk: &Chunk<'_>, from_start: bool) {
+        self.arrivals.record(chunk);
+        if self.next == 0 && !from_start {
+            self.give_up("the capture begins in the middle of this connection, so it cannot be read".into());
+        }
+        let hole = chunk.offset.saturating_sub(self.next);
+        self.next = chunk.offset.saturating_add(chunk.bytes.len() as u64);
+        let read = if hole > 0 { self.hole(hole) } else { Ok(()) };
+        if let Err(why) = read.and_then(|()| self.read(chunk.bytes)) {
+            self.give_up(why);
+        }
+        let oldest = match &self.application {
+            Application::Rtmp(reader) => reader.oldest(),
+            Application::Flv(reader) => reader.offset(),
+            Application::Request(_) | Application::Reply(_) => 0,
+            Application::Nothing => self.next,
+        };
+        self.arrivals.forget(oldest);
+    }
+
+    fn give_up(&mut self, why: String) {
+        self.application = Application::Nothing;
+        self.found.problems.push(why);
+    }
+
+    fn hole(&mut self, bytes: u64) -> Result<(), String> {
+        let Self { application, arrivals, found, .. } = self;
+        match application {
+            Application::Rtmp(reader) => {
+                reader.hole(bytes, |message| found.message(&message, arrivals)).map_err(|error| error.to_string())
+            }
+            Application::Flv(reader) => {
+                let damaged = reader.hole(bytes).map_err(|error| error.to_string())?;
+                found.damaged += u64::from(damaged.is_some_and(|tag| tag.kind == TagKind::Video));
+                Ok(())
+            }
+            Application::Request(_) | Application::Reply(_) => Err(format!("its first {bytes} bytes are missing")),
+            Application::Nothing => Ok(()),
+        }
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let Self { application, arrivals, found, .. } = self;
+        match application {
+            Application::Rtmp(reader) => {
+                reader.push(bytes, |message| found.message(&message, arrivals)).map_err(|error| error.to_string())
+            }
+            Application::Flv(reader) => {
+                reader.push(bytes, |tag| found.tag(&tag, arrivals)).map_err(|error| error.to_string())
+            }
+            Application::Request(received) => {
+                let room = peer::MAX_REQUEST.saturating_sub(received.len());
+                received.extend(bytes.iter().take(room));
+                if let Some((stream, _)) = peer::parse_request(received).map_err(|error| error.to_string())? {
+                    found.stream = Some(stream);
+                    *application = Application::Nothing;
+                }
+                Ok(())
+            }
+            Application::Reply(received) => {
+                received.extend_from_slice(bytes);
+                match peer::parse_reply(received).map_err(|error| error.to_string())? {
+                    None => Ok(()),
+                    Some(peer::Reply::Refused(why)) => Err(format!("the peer refused: {why}")),
+                    Some(peer::Reply::Stream) => {
+                        let received = std::mem::take(received);
+                        *application = Application::Flv(flv::Reader::new(flv::MAX_PAYLOAD));
+                        self.read(&received)
+                    }
+                }
+            }
+            Application::Nothing => Ok(()),
+        }
+    }
+}
+
+impl Found {
+    fn message(&mut self, message: &Message<'_>, arrivals: &Arrivals) {
+        match message.kind {
+            kind::VIDEO => {
+                let spans = message.spans.iter().map(|span| arrivals.of(span.clone()));
+                let span = spans.reduce(|a, b| Some(a?.with(b?))).flatten();
+                self.video(message.timestamp, message.payload, span.filter(|_| message.is_whole()));
+            }
+            kind::AGGREGATE => self.aggregates += 1,
+            kind::COMMAND_AMF0 | kind::COMMAND_AMF3 if self.stream.is_none() => {
+                // What a command means to others is theirs; only the name of the stream is wanted here.
+                match Command::parse(message.kind, message.payload, amf0::Limits::default()) {
+                    Ok(Command::Connect { app, .. }) => self.app = Some(app),
+                    Ok(Command::Publish { name, .. } | Command::Play { name, .. }) => {
+                        let app = self.app.as_deref().unwrap_or_default();
+                        match StreamKey::from_rtmp(app, &name) {
+                            Ok(stream) => self.stream = Some(stream),
+                            Err(error) => self.problems.push(format!("stream {app:?}/{name:?}: {error}")),
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn tag(&mut self, tag: &flv::Tag<'_>, arrivals: &Arrivals) {
+        if tag.kind == TagKind::Video {
+            self.video(tag.timestamp, tag.payload, arrivals.of(tag.range.clone()));
+        }
+    }
+
+    /// A video message; without `span` it is not whole.
+    fn video(&mut self, timestamp_ms: u32, payload: &[u8], span: Option<Span>) {
+        match (Content::of(TagKind::Video, payload), span) {
+            (Content::Picture { keyframe }, Some(Span { first, last })) => self.frames.push(Arrival {
+                id: FrameId::of(payload),
+                timestamp_ms,
+                // A message has at most 2²⁴ - 1 bytes.
+                size: u32::try_from(payload.len()).unwrap_or(u32::MAX),
+                keyframe,
+                time_ns: last,
+                first_byte_ns: first,
+            }),
+            (_, None) => self.damaged += 1,
+            _ => {}
+        }
+    }
+}

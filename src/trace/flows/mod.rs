@@ -1,0 +1,166 @@
+//! Frames out of a capture: every RTMP and peer connection in it, both directions, with the time at which each frame had arrived.
+
+mod direction;
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::net::SocketAddr;
+
+use livectl_wire::StreamKey;
+use livectl_wire::assembler::Counts;
+use livectl_wire::frame::FrameId;
+
+use self::direction::Direction;
+use super::capture::{self, CaptureError, CaptureFacts, TcpPacket};
+use crate::plan::{PEER_PORT, RTMP_PORT};
+
+/// A frame that passed the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Identity of its payload.
+    pub id: FrameId,
+    /// Its timestamp as it was sent.
+    pub timestamp_ms: u32,
+    /// Bytes of its payload.
+    pub size: u32,
+    /// It can be decoded without any before it.
+    pub keyframe: bool,
+    /// When its last missing byte was there (the headers of its chunks or of its tag count, the tag size after it too): nanoseconds since
+    /// 1970. Bytes of others between its own do not matter, nor do gaps before it.
+    pub time_ns: i64,
+    /// When the first of its bytes was there.
+    pub first_byte_ns: i64,
+}
+
+/// What a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// RTMP, server port 1935.
+    Rtmp,
+    /// A request line one way, FLV the other way, server port 2000.
+    Peer,
+}
+
+/// One direction of a connection.
+#[derive(Debug, Clone)]
+pub struct Flow {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// To whom.
+    pub to: SocketAddr,
+    /// What it carries.
+    pub protocol: Protocol,
+    /// The stream that the connection's client published or asked for; `None` if that was not seen.
+    pub stream: Option<StreamKey>,
+    /// The frames in it, in the order in which they were complete.
+    pub frames: Vec<Arrival>,
+    /// Video messages that cannot be identified because the capture lacks bytes of them.
+    pub damaged: u64,
+    /// What became of its bytes; `delivered` is how many there were, each counted once.
+    pub counts: Counts,
+    /// What could not be read, for people.
+    pub problems: Vec<String>,
+}
+
+impl Flow {
+    /// Whether it goes from the server to the client: the one who asks for a stream, or publishes it.
+    #[must_use]
+    pub fn is_from_server(&self) -> bool {
+        Protocol::of(self.from.port()) == Some(self.protocol)
+    }
+}
+
+impl Protocol {
+    /// The protocol of a server at that port.
+    fn of(port: u16) -> Option<Self> {
+        match port {
+            RTMP_PORT => Some(Protocol::Rtmp),
+            PEER_PORT => Some(Protocol::Peer),
+            _ => None,
+        }
+    }
+}
+
+/// Reads the flows of a capture.
+///
+/// # Errors
+/// When it is no capture.
+pub fn read(source: impl Read + Send) -> Result<(Vec<Flow>, CaptureFacts), CaptureError> {
+    let mut connections = Connections::default();
+    let facts = capture::read(source, |packet| connections.take(&packet))?;
+    Ok((connections.finish(), facts))
+}
+
+/// The connections of a capture, put together packet by packet.
+#[derive(Default)]
+struct Connections {
+    all: Vec<Connection>,
+    /// The latest connection between a client and a server.
+    open: HashMap<(SocketAddr, SocketAddr), usize>,
+}
+
+struct Connection {
+    client: SocketAddr,
+    server: SocketAddr,
+    protocol: Protocol,
+    up: Direction,
+    down: Direction,
+}
+
+impl Connections {
+    fn take(&mut self, packet: &TcpPacket<'_>) {
+        let (client, server, down) = match (Protocol::of(packet.from.port()), Protocol::of(packet.to.port())) {
+            (Some(protocol), _) => (packet.to, (packet.from, protocol), true),
+            (None, Some(protocol)) => (packet.from, (packet.to, protocol), false),
+            (None, None) => return,
+        };
+        let key = (client, server.0);
+        let known = self.open.get(&key).copied().filter(|index| {
+            let connection = self.all.get(*index);
+            let direction = connection.map(|c| if down { &c.down } else { &c.up });
+            direction.is_some_and(|direction| !direction.is_restarted_by(packet))
+        });
+        let index = known.unwrap_or_else(|| {
+            self.all.push(Connection::new(client, server.0, server.1));
+            self.open.insert(key, self.all.len() - 1);
+            self.all.len() - 1
+        });
+        if let Some(connection) = self.all.get_mut(index) {
+            let direction = if down { &mut connection.down } else { &mut connection.up };
+            direction.take(packet);
+        }
+    }
+
+    fn finish(self) -> Vec<Flow> {
+        self.all.into_iter().flat_map(Connection::finish).collect()
+    }
+}
+
+impl Connection {
+    fn new(client: SocketAddr, server: SocketAddr, protocol: Protocol) -> Self {
+        let (up, down) = match protocol {
+            Protocol::Rtmp => (Direction::rtmp(), Direction::rtmp()),
+            Protocol::Peer => (Direction::request(), Direction::reply()),
+        };
+        Self { client, server, protocol, up, down }
+    }
+
+    fn finish(self) -> [Flow; 2] {
+        let Self { client, server, protocol, up, down } = self;
+        let (up, down) = (up.finish(), down.finish());
+        let stream = up.stream.clone();
+        [(client, server, up), (server, client, down)].map(|(from, to, direction)| Flow {
+            from,
+            to,
+            protocol,
+            stream: stream.clone(),
+            frames: direction.frames,
+            damaged: direction.damaged,
+            counts: direction.counts,
+            problems: direction.problems.into_iter().map(|problem| format!("{from} to {to}: {problem}")).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

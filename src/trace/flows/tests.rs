@@ -1,0 +1,229 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use livectl_wire::command::Command;
+use livectl_wire::flv::{Content, TagKind};
+use livectl_wire::peer;
+use livectl_wire::rtmp::Writer;
+
+use super::*;
+use crate::trace::testbed::{Packet, Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
+
+const CDN: &str = "10.0.0.2:1935";
+const PEER: &str = "10.0.0.1:2000";
+const VIEWER: &str = "10.0.0.3:40000";
+const MS: i64 = 1_000_000;
+
+fn flows(packets: &[Packet]) -> Vec<Flow> {
+    super::read(&pcap(packets)[..]).unwrap().0
+}
+
+/// A viewer's half of an RTMP connection.
+fn play(name: &str) -> Vec<Packet> {
+    let mut client = Sender::new(VIEWER, CDN, 100);
+    let mut writer = Writer::new();
+    let mut bytes = handshake();
+    bytes.extend(rtmp_command(&mut writer, &Command::Connect { transaction: 1.0, app: "live".into(), tc_url: None }));
+    bytes.extend(rtmp_command(&mut writer, &Command::Play { transaction: 0.0, name: name.into() }));
+    let mut packets = vec![client.syn(0)];
+    packets.extend(client.send(&bytes, 1448, MS, 1_000));
+    packets
+}
+
+/// The server's stream with these pictures, and where each begins in it.
+fn served(pictures: &[(u32, Vec<u8>)]) -> (Vec<u8>, Vec<usize>) {
+    let mut bytes = handshake();
+    let mut writer = Writer::new();
+    writer.set_chunk_size(4096, &mut bytes).unwrap();
+    let mut starts = Vec::new();
+    for (timestamp, payload) in pictures {
+        starts.push(bytes.len());
+        bytes.extend(rtmp_video(&mut writer, *timestamp, payload));
+    }
+    starts.push(bytes.len());
+    (bytes, starts)
+}
+
+fn pictures() -> Vec<(u32, Vec<u8>)> {
+    (0..4).map(|n| (n * 33, picture(n, n == 0, 5000))).collect()
+}
+
+fn down(flows: &[Flow]) -> &Flow {
+    flows.iter().find(|flow| flow.is_from_server()).unwrap()
+}
+
+#[test]
+fn frames_of_rtmp_with_the_time_of_their_last_segment() {
+    let mut server = Sender::new(CDN, VIEWER, u32::MAX - 2000); // wraps on the way
+    let (bytes, starts) = served(&pictures());
+    let mut packets = play("hb?token=1");
+    packets.push(server.syn(0));
+    packets.extend(server.send(&bytes, 1000, 2 * MS, 1_000));
+    let flows = flows(&packets);
+    assert_eq!(flows.len(), 2);
+    let flow = down(&flows);
+    assert_eq!((flow.from.to_string(), flow.to.to_string()), (CDN.into(), VIEWER.into()));
+    assert_eq!(flow.stream.as_ref().unwrap().as_str(), "live/hb");
+    assert_eq!((flow.counts.delivered, flow.damaged), (bytes.len() as u64, 0));
+    assert_eq!(flow.problems, Vec::<String>::new());
+    let segment_of = |byte: usize| 2 * MS + 1_000 * (byte / 1000) as i64;
+    for (n, (timestamp, payload)) in pictures().into_iter().enumerate() {
+        let expected = Arrival {
+            id: FrameId::of(&payload),
+            timestamp_ms: timestamp,
+            size: 5000,
+            keyframe: n == 0,
+            time_ns: segment_of(starts[n + 1] - 1),
+            first_byte_ns: segment_of(starts[n]),
+        };
+        assert_eq!(flow.frames[n], expected);
+    }
+}
+
+#[test]
+fn a_frame_has_arrived_when_its_own_bytes_have_though_earlier_ones_are_lost() {
+    let mut server = Sender::new(CDN, VIEWER, 5);
+    let (bytes, starts) = served(&pictures());
+    let mut packets = play("hb");
+    packets.push(server.syn(0));
+    let mut sent = server.send(&bytes, 1000, 2 * MS, 1_000);
+    // A segment inside the first frame comes again much later; frame 1 has one segment in common with frame 0.
+    let lost = starts[0] / 1000 + 1;
+    let again = (900 * MS, sent[lost].1.clone());
+    let late = sent.remove(lost);
+    sent.push(again.clone());
+    sent.push((901 * MS, late.1));
+    packets.extend(sent);
+    let flows = flows(&packets);
+    let flow = down(&flows);
+    assert_eq!(flow.frames.len(), 4);
+    assert_eq!(flow.frames[0].time_ns, 900 * MS);
+    assert_eq!(flow.frames[1].time_ns, 2 * MS + 1_000 * ((starts[2] - 1) / 1000) as i64);
+    assert_eq!(flow.counts.retransmitted, 1000);
+    assert!(flow.problems.is_empty());
+}
+
+#[test]
+fn a_hole_in_the_capture_costs_one_frame_and_is_named() {
+    let mut server = Sender::new(CDN, VIEWER, 5);
+    let (bytes, starts) = served(&pictures());
+    let mut packets = vec![server.syn(0)];
+    let mut sent = server.send(&bytes, 500, 2 * MS, 1_000);
+    // Wholly inside the first chunk's payload of frame 1.
+    sent.remove((starts[1] + 12) / 500 + 2);
+    packets.extend(sent);
+    packets.push(server.fin(3_000 * MS));
+    let flows = flows(&packets);
+    let flow = down(&flows);
+    let timestamps: Vec<u32> = flow.frames.iter().map(|frame| frame.timestamp_ms).collect();
+    assert_eq!(timestamps, [0, 66, 99]);
+    assert_eq!((flow.damaged, flow.counts.missing), (1, 500));
+    let expected = [
+        format!("{CDN} to {VIEWER}: 500 bytes are not in the capture"),
+        format!("{CDN} to {VIEWER}: 1 video messages cannot be identified, for bytes of them are missing"),
+    ];
+    assert_eq!(flow.problems, expected);
+}
+
+#[test]
+fn a_connection_met_midway_is_named_not_guessed() {
+    let mut server = Sender::new(CDN, VIEWER, 5);
+    let (bytes, _) = served(&pictures());
+    let packets = server.send(&bytes[5000..], 1000, 2 * MS, 1_000);
+    let flows = flows(&packets);
+    let flow = down(&flows);
+    assert!(flow.frames.is_empty());
+    assert_eq!(flow.counts.delivered, bytes.len() as u64 - 5000);
+    let expected = "the capture begins in the middle of this connection, so it cannot be read";
+    assert_eq!(flow.problems, [format!("{CDN} to {VIEWER}: {expected}")]);
+}
+
+#[test]
+fn a_second_connection_with_the_same_ports_is_another() {
+    let (bytes, _) = served(&pictures()[..1]);
+    let mut packets = Vec::new();
+    for seq in [5, 700_000] {
+        let mut server = Sender::new(CDN, VIEWER, seq);
+        packets.push(server.syn(0));
+        packets.extend(server.send(&bytes, 1448, MS, 1));
+    }
+    let flows = flows(&packets);
+    assert_eq!(flows.iter().filter(|flow| flow.frames.len() == 1).count(), 2);
+}
+
+#[test]
+fn frames_from_a_peer() {
+    let mut client = Sender::new(VIEWER, PEER, 1);
+    let mut server = Sender::new(PEER, VIEWER, 2);
+    let mut packets = vec![client.syn(0), server.syn(0)];
+    packets.extend(client.send(peer::emit_request(&"live/hb".parse().unwrap()).as_bytes(), 7, MS, 1));
+    let mut bytes = livectl_wire::flv::header(false, true).to_vec();
+    bytes.extend(flv_video(0, &[0x17, 0, 0, 0, 0, 1, 2, 3])); // a sequence header is no frame
+    bytes.extend(flv_video(33, &picture(1, true, 3000)));
+    packets.extend(server.send(&bytes, 2, 2 * MS, 10));
+    let flows = flows(&packets);
+    let flow = down(&flows);
+    assert_eq!(flow.protocol, Protocol::Peer);
+    assert_eq!(flow.stream.as_ref().unwrap().as_str(), "live/hb");
+    assert_eq!(flow.frames.len(), 1);
+    assert_eq!((flow.frames[0].timestamp_ms, flow.frames[0].size), (33, 3000));
+    assert_eq!(flow.frames[0].time_ns, 2 * MS + 10 * ((bytes.len() as i64 - 1) / 2));
+    assert!(flow.problems.is_empty());
+}
+
+#[test]
+fn a_refusal_is_told() {
+    let mut server = Sender::new(PEER, VIEWER, 2);
+    let mut packets = vec![server.syn(0)];
+    packets.extend(server.send(peer::emit_refusal("not introduced").as_bytes(), 5, MS, 1));
+    let flows = flows(&packets);
+    assert_eq!(down(&flows).problems, [format!("{PEER} to {VIEWER}: the peer refused: not introduced")]);
+}
+
+/// A line of tshark's list: time, source, destination, timestamp, size.
+type Listed = (i64, String, String, u32, u32);
+
+/// The video messages that tshark finds in a capture of `tests/captures` (see `make.sh` there), pictures only.
+fn listed(name: &str) -> Vec<Listed> {
+    let path = format!("{}/tests/captures/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
+    let list = std::fs::read_to_string(path).unwrap();
+    let line = |line: &str| {
+        let [time, from, to, timestamp, size, head] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+        let (seconds, fraction) = time.split_once('.').unwrap();
+        let time = seconds.parse::<i64>().unwrap() * 1_000_000_000 + fraction.parse::<i64>().unwrap();
+        let head = [0, 2].map(|at| u8::from_str_radix(&head[at..at + 2], 16).unwrap());
+        let listed = (time, from.to_string(), to.to_string(), timestamp.parse().unwrap(), size.parse().unwrap());
+        matches!(Content::of(TagKind::Video, &head), Content::Picture { .. }).then_some(listed)
+    };
+    list.lines().filter_map(line).collect()
+}
+
+#[test]
+fn real_captures_are_read_as_tshark_reads_them() {
+    let captures =
+        [("rtmp-128-flv1", "pcap", 2), ("rtmp-4096-h264-aac", "pcap", 2), ("rtmp-60000-two-streams", "pcapng", 4)];
+    for (name, kind, with_frames) in captures {
+        let path = format!("{}/tests/captures/{name}.{kind}", env!("CARGO_MANIFEST_DIR"));
+        let (flows, facts) = super::read(std::fs::File::open(path).unwrap()).unwrap();
+        assert_eq!(facts.problems, Vec::<String>::new(), "{name}");
+        let mut found: Vec<Listed> = Vec::new();
+        for flow in &flows {
+            assert_eq!(flow.problems, Vec::<String>::new(), "{name}");
+            found.extend(flow.frames.iter().map(|frame| {
+                (frame.time_ns, flow.from.to_string(), flow.to.to_string(), frame.timestamp_ms, frame.size)
+            }));
+        }
+        let mut expected = listed(name);
+        assert!(expected.len() >= 7 * with_frames, "{name}: {} messages", expected.len());
+        expected.sort();
+        found.sort();
+        assert_eq!(found, expected, "{name}");
+
+        // What nginx-rtmp sends on is what it was sent, with the same timestamps.
+        assert_eq!(flows.iter().filter(|flow| !flow.frames.is_empty()).count(), with_frames);
+        for up in flows.iter().filter(|flow| !flow.is_from_server() && !flow.frames.is_empty()) {
+            let down = flows.iter().find(|flow| flow.is_from_server() && flow.stream == up.stream);
+            let content = |flow: &Flow| flow.frames.iter().map(|f| (f.id, f.timestamp_ms)).collect::<Vec<_>>();
+            assert_eq!(down.map(content), Some(content(up)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Captures made for tests: TCP connections packet by packet.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::net::SocketAddrV4;
+
+use etherparse::PacketBuilder;
+use livectl_wire::flv::{self, TagKind};
+use livectl_wire::rtmp::{HANDSHAKE_LEN, Header, VERSION, Writer, kind};
+
+/// A packet with its time in nanoseconds.
+pub(super) type Packet = (i64, Vec<u8>);
+
+/// A classic pcap file with nanoseconds, Ethernet.
+pub(super) fn pcap(packets: &[Packet]) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_3c4du32, 0x0004_0002, 0, 0, 262_144, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    for (time, bytes) in packets {
+        let len = bytes.len() as u32;
+        for word in [(time / 1_000_000_000) as u32, (time % 1_000_000_000) as u32, len, len] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(bytes);
+    }
+    file
+}
+
+/// One direction of a connection, as its sender sends it.
+pub(super) struct Sender {
+    from: SocketAddrV4,
+    to: SocketAddrV4,
+    seq: u32,
+}
+
+impl Sender {
+    pub fn new(from: &str, to: &str, seq: u32) -> Self {
+        Self { from: from.parse().unwrap(), to: to.parse().unwrap(), seq }
+    }
+
+    fn packet(&self, seq: u32, payload: &[u8], flags: &str) -> Vec<u8> {
+        let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+        let tcp = ethernet.ipv4(self.from.ip().octets(), self.to.ip().octets(), 64);
+        let mut tcp = tcp.tcp(self.from.port(), self.to.port(), seq, 65535);
+        for flag in flags.chars() {
+            tcp = match flag {
+                'S' => tcp.syn(),
+                'F' => tcp.fin(),
+                other => panic!("{other}"),
+            };
+        }
+        let mut bytes = Vec::new();
+        tcp.write(&mut bytes, payload).unwrap();
+        bytes
+    }
+
+    pub fn syn(&mut self, time: i64) -> Packet {
+        let packet = self.packet(self.seq, b"", "S");
+        self.seq = self.seq.wrapping_add(1);
+        (time, packet)
+    }
+
+    pub fn fin(&mut self, time: i64) -> Packet {
+        (time, self.packet(self.seq, b"", "F"))
+    }
+
+    /// Sends `bytes` in segments of `size`, `gap` nanoseconds apart.
+    pub fn send(&mut self, bytes: &[u8], size: usize, time: i64, gap: i64) -> Vec<Packet> {
+        let mut packets = Vec::new();
+        for (n, part) in bytes.chunks(size).enumerate() {
+            packets.push((time + gap * n as i64, self.packet(self.seq, part, "")));
+            self.seq = self.seq.wrapping_add(part.len() as u32);
+        }
+        packets
+    }
+}
+
+/// A client's or server's handshake.
+pub(super) fn handshake() -> Vec<u8> {
+    let mut bytes = vec![VERSION];
+    bytes.resize(HANDSHAKE_LEN as usize, 0x5a);
+    bytes
+}
+
+/// A video message as RTMP chunks.
+pub(super) fn rtmp_video(writer: &mut Writer, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let header = Header { chunk_stream: 6, kind: kind::VIDEO, stream_id: 1, timestamp };
+    let mut bytes = Vec::new();
+    writer.write(header, payload, &mut bytes).unwrap();
+    bytes
+}
+
+/// A command as RTMP chunks.
+pub(super) fn rtmp_command(writer: &mut Writer, command: &livectl_wire::command::Command) -> Vec<u8> {
+    let header = Header { chunk_stream: 3, kind: kind::COMMAND_AMF0, stream_id: 0, timestamp: 0 };
+    let mut bytes = Vec::new();
+    writer.write(header, &command.emit(), &mut bytes).unwrap();
+    bytes
+}
+
+/// A video tag.
+pub(super) fn flv_video(timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    flv::tag(TagKind::Video, timestamp, payload, &mut bytes).unwrap();
+    bytes
+}
+
+/// A Sorenson picture, different for each `n`.
+pub(super) fn picture(n: u32, keyframe: bool, size: usize) -> Vec<u8> {
+    let mut payload = vec![if keyframe { 0x12 } else { 0x22 }];
+    payload.extend(n.to_be_bytes());
+    payload.resize(size.max(5), n as u8);
+    payload
+}

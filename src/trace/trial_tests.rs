@@ -1,0 +1,280 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+
+use livectl_wire::birth::{HEADER, Register};
+use livectl_wire::command::Command;
+use livectl_wire::flv::TagKind;
+use livectl_wire::{flv, peer, rtmp::Writer};
+
+use super::*;
+use crate::plan::{
+    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch,
+    Timeline, Video, VideoSource,
+};
+use crate::trace::testbed::{Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
+
+const MS: i64 = 1_000_000;
+const START: i64 = 1_764_000_000_000_000_000;
+/// hb, hs and hv1 on one switch, as in p2p.yaml.
+const HOSTS: [(&str, Role, [u8; 4]); 3] = [
+    ("hb", Role::Broadcaster, [10, 0, 0, 1]),
+    ("hs", Role::Cdn, [10, 0, 0, 2]),
+    ("hv1", Role::Viewer, [10, 0, 0, 3]),
+];
+
+fn trial() -> Trial {
+    let shape = Shape {
+        bandwidth: Some(4_000_000),
+        delay: Duration::from_millis(100),
+        jitter: Duration::ZERO,
+        loss: 0.0,
+        queue: 1000,
+    };
+    let end = |node: &str, n: usize| End { node: node.into(), interface: format!("{node}-eth{n}") };
+    let host = |(link, (name, role, address)): (usize, &(&str, Role, [u8; 4]))| Host {
+        name: (*name).into(),
+        role: *role,
+        interfaces: vec![Interface {
+            name: format!("{name}-eth0"),
+            mac: format!("02:00:00:00:00:0{link}"),
+            address: (*address).into(),
+            prefix: 24,
+            link,
+        }],
+    };
+    let link =
+        |(n, (name, ..)): (usize, &(&str, Role, [u8; 4]))| Link { a: end(name, 0), b: end("s1", n + 1), shape };
+    Trial {
+        id: "bypass-1".into(),
+        scheme: Scheme::Bypass,
+        repetition: 1,
+        seed: 1,
+        network: Network {
+            switches: vec![Switch { name: "s1".into(), dpid: 1 }],
+            hosts: HOSTS.iter().enumerate().map(host).collect(),
+            links: HOSTS.iter().enumerate().map(link).collect(),
+        },
+        video: Video {
+            source: VideoSource::Generated { pattern: "testsrc2".into(), width: 64, height: 48 },
+            fps: 30,
+            frames: 6,
+            codec: Codec::Flv1,
+            bitrate: 100_000,
+            keyframe_interval: 3,
+            audio: false,
+        },
+        streams: vec![Stream { name: "hb".into(), broadcaster: "hb".into(), viewers: vec!["hv1".into()] }],
+        timeline: Timeline {
+            broadcast_at: Duration::ZERO,
+            view_at: Duration::ZERO,
+            end: Duration::from_secs(1),
+            drain: Duration::ZERO,
+        },
+        pings: vec![],
+        captures: vec![CapturePoint { host: "hv1".into(), interface: "hv1-eth0".into() }],
+        links: LinkKind::Emulated,
+        datapath: Datapath::User,
+        congestion_control: "cubic".into(),
+    }
+}
+
+/// Six frames; 3 and 4 are equal but for their time.
+fn pictures() -> Vec<(u32, Vec<u8>)> {
+    let content = [0, 1, 2, 3, 3, 5];
+    content.iter().zip(0u32..).map(|(n, i)| (33 * i, picture(*n, *n % 3 == 0 && *n < 4, 700))).collect()
+}
+
+fn birth_ns(n: i64) -> i64 {
+    START + 33 * n * MS
+}
+
+/// What a bypass trial leaves: frames 0 to 3 from the CDN, 3 to 5 from the peer, frame 2 nowhere.
+fn files() -> BTreeMap<&'static str, Vec<u8>> {
+    let pictures = pictures();
+    let mut register = Register::default();
+    let mut births = format!("{HEADER}\n{}\n", register.birth(TagKind::Script, 0, b"\x02\x00\x0aonMetaData", START));
+    for (n, (timestamp, payload)) in pictures.iter().enumerate() {
+        births += &format!("{}\n", register.birth(TagKind::Video, *timestamp, payload, birth_ns(n as i64)));
+    }
+
+    let (cdn, viewer, broadcaster) = ("10.0.0.2:1935", "10.0.0.3:40000", "10.0.0.1:2000");
+    let mut packets = Vec::new();
+    let (mut client, mut server) = (Sender::new(viewer, cdn, 1), Sender::new(cdn, viewer, 2));
+    let mut writer = Writer::new();
+    let mut asked = handshake();
+    asked.extend(rtmp_command(&mut writer, &Command::Connect { transaction: 1.0, app: "live".into(), tc_url: None }));
+    asked.extend(rtmp_command(&mut writer, &Command::Play { transaction: 0.0, name: "hb".into() }));
+    packets.extend([client.syn(START), server.syn(START)]);
+    packets.extend(client.send(&asked, 1448, START, 1));
+    packets.extend(server.send(&handshake(), 1448, START, 1));
+    let mut writer = Writer::new();
+    for n in [0, 1, 3] {
+        let (timestamp, payload) = &pictures[n];
+        let bytes = rtmp_video(&mut writer, *timestamp, payload);
+        packets.extend(server.send(&bytes, 1448, birth_ns(n as i64) + 800 * MS, 1));
+    }
+
+    let viewer = "10.0.0.3:40001";
+    let (mut client, mut server) = (Sender::new(viewer, broadcaster, 1), Sender::new(broadcaster, viewer, 2));
+    packets.extend([client.syn(START), server.syn(START)]);
+    packets.extend(client.send(peer::emit_request(&"live/hb".parse().unwrap()).as_bytes(), 100, START, 1));
+    packets.extend(server.send(&flv::header(false, true), 100, START, 1));
+    for n in [3, 4, 5] {
+        let (timestamp, payload) = &pictures[n];
+        packets.extend(server.send(&flv_video(*timestamp, payload), 1448, birth_ns(n as i64) + 210 * MS, 1));
+    }
+    // Another host's packets, which a switch showed to all.
+    let mut stranger = Sender::new(broadcaster, "10.0.0.9:40001", 2);
+    packets.push(stranger.syn(START));
+    packets.extend(stranger.send(
+        &[&flv::header(false, true)[..], &flv_video(0, &pictures[0].1)].concat(),
+        1448,
+        START,
+        1,
+    ));
+    packets.sort_by_key(|packet| packet.0);
+
+    let dump = |frames: &[usize]| {
+        let tags = frames.iter().flat_map(|n| flv_video(pictures[*n].0, &pictures[*n].1));
+        flv::header(false, true).into_iter().chain(tags).collect::<Vec<u8>>()
+    };
+    BTreeMap::from([
+        ("trial.json", serde_json::to_vec(&trial()).unwrap()),
+        ("births/hb.csv", births.into_bytes()),
+        ("pcap/hv1-eth0.pcap", pcap(&packets)),
+        ("dump/hv1-cdn.flv", dump(&[0, 1, 3])),
+        ("dump/hv1-peer.flv", dump(&[3, 4, 5])),
+    ])
+}
+
+fn folder(files: &BTreeMap<&'static str, Vec<u8>>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, bytes).unwrap();
+    }
+    dir
+}
+
+fn read(files: &BTreeMap<&'static str, Vec<u8>>) -> TrialTrace {
+    read_trial(folder(files).path()).unwrap()
+}
+
+#[test]
+fn a_trial_whole() {
+    let trace = read(&files());
+    assert_eq!(trace.problems, Vec::<String>::new());
+    assert_eq!(trace.trial, trial());
+    let [viewer] = trace.viewers.as_slice() else { panic!() };
+    assert_eq!((viewer.stream.as_str(), viewer.viewer.as_str()), ("hb", "hv1"));
+    let peer = Via::Peer("10.0.0.1:2000".parse().unwrap());
+    let seen: Vec<_> = viewer
+        .frames
+        .iter()
+        .map(|f| (f.index, f.copies, f.delay_ns().map(|ns| ns / MS), f.arrival.map(|a| a.via)))
+        .collect();
+    let expected = [
+        (0, 1, Some(800), Some(Via::Cdn)),
+        (1, 1, Some(800), Some(Via::Cdn)),
+        (2, 0, None, None),
+        (3, 2, Some(210), Some(peer)),
+        (4, 1, Some(210), Some(peer)),
+        (5, 1, Some(210), Some(peer)),
+    ];
+    assert_eq!(seen, expected);
+    // 700 + 15 + 66 bytes at 4 Mbit/s, twice, and 200 ms.
+    let floor = Duration::from_nanos(203_124_000);
+    assert!(viewer.frames.iter().all(|frame| frame.floor == Some(floor)));
+    assert_eq!(viewer.frames[4].excess_ns(), Some(210 * MS - 203_124_000));
+    assert_eq!((viewer.missing(), viewer.duplicates(), viewer.foreign), (1, 1, 0));
+    // Tags of 715 bytes after a header of 13.
+    assert_eq!(viewer.peer_bytes, Some(13 + 3 * 715));
+    assert_eq!(viewer.repeated_bytes, Some(0));
+    assert_eq!((viewer.dumped(), viewer.undumped()), (5, vec![2]));
+    let dumps = [&viewer.cdn_dump, &viewer.peer_dump].map(|dump| dump.as_ref().unwrap());
+    assert_eq!(dumps.map(|dump| (dump.matched, dump.foreign, dump.tail)), [(3, 0, None); 2]);
+}
+
+#[test]
+fn what_is_missing_is_named_and_the_rest_computed() {
+    let without = |name: &'static str| {
+        let mut files = files();
+        files.remove(name).unwrap();
+        read(&files)
+    };
+    let trace = without("births/hb.csv");
+    assert_eq!(trace.problems.len(), 1);
+    assert!(trace.problems[0].starts_with("births/hb.csv: "));
+    assert_eq!((trace.viewers[0].frames.len(), trace.viewers[0].peer_bytes), (0, Some(2158)));
+
+    let trace = without("pcap/hv1-eth0.pcap");
+    assert!(trace.problems[0].starts_with("pcap/hv1-eth0.pcap: "));
+    assert_eq!((trace.viewers[0].missing(), trace.viewers[0].cdn_bytes, trace.viewers[0].dumped()), (6, None, 5));
+
+    let trace = without("dump/hv1-peer.flv");
+    assert!(trace.problems[0].starts_with("dump/hv1-peer.flv: "), "expected, since a peer delivered");
+    assert_eq!(trace.viewers[0].undumped(), [2, 4, 5]);
+
+    let mut files = files();
+    files.remove("trial.json");
+    let error = read_trial(folder(&files).path()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read the plan of the trial, "), "{error}");
+    files.insert("trial.json", b"{".to_vec());
+    let error = read_trial(folder(&files).path()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot understand the plan of the trial, "), "{error}");
+}
+
+#[test]
+fn a_trial_cut_short() {
+    let mut files = files();
+    for name in ["births/hb.csv", "pcap/hv1-eth0.pcap", "dump/hv1-cdn.flv", "dump/hv1-peer.flv"] {
+        let bytes = files.get_mut(name).unwrap();
+        bytes.truncate(bytes.len() - 50);
+    }
+    let trace = read(&files);
+    let named =
+        ["births/hb.csv: line 8 is cut off", "pcap/hv1-eth0.pcap: the capture ends in the middle of a packet"];
+    for named in named {
+        assert!(trace.problems.iter().any(|problem| problem.starts_with(named)), "{named}: {:?}", trace.problems);
+    }
+    let viewer = &trace.viewers[0];
+    assert_eq!((viewer.frames.len(), viewer.missing()), (5, 1));
+    let tails = [&viewer.cdn_dump, &viewer.peer_dump].map(|dump| dump.as_ref().unwrap().tail.unwrap());
+    assert_eq!(tails.map(|tail| tail.tag), [Some((TagKind::Video, 99)), Some((TagKind::Video, 165))]);
+    assert_eq!(viewer.undumped(), [2]);
+}
+
+#[test]
+fn altered_payloads_are_foreign() {
+    let mut files = files();
+    for name in ["dump/hv1-cdn.flv", "pcap/hv1-eth0.pcap"] {
+        let bytes = files.get_mut(name).unwrap();
+        // The payload of frame 1, wherever it lies.
+        let at = bytes.windows(20).position(|window| window == &pictures()[1].1[..20]).unwrap();
+        bytes[at + 15] ^= 1;
+    }
+    let trace = read(&files);
+    let expected =
+        ["hv1, stream hb: 1 frames arrived that were never born", "dump/hv1-cdn.flv: 1 video tags were never born"];
+    assert_eq!(trace.problems, expected);
+    let viewer = &trace.viewers[0];
+    assert_eq!((viewer.missing(), viewer.foreign), (2, 1));
+    let dump = viewer.cdn_dump.as_ref().unwrap();
+    assert_eq!((dump.matched, dump.foreign), (2, 1));
+}
+
+#[test]
+fn two_streams_with_equal_pictures_are_told_apart() {
+    let mut files = files();
+    let mut two = trial();
+    two.streams.push(Stream { name: "hc".into(), broadcaster: "hc".into(), viewers: vec!["hv1".into()] });
+    files.insert("trial.json", serde_json::to_vec(&two).unwrap());
+    files.insert("births/hc.csv", files["births/hb.csv"].clone());
+    let trace = read(&files);
+    let missing: Vec<_> = trace.viewers.iter().map(|viewer| (viewer.stream.as_str(), viewer.missing())).collect();
+    assert_eq!(missing, [("hb", 1), ("hc", 6)]);
+    assert_eq!(trace.viewers[1].cdn_bytes, Some(0));
+    assert!(trace.viewers[1].frames.iter().all(|frame| frame.floor.is_none()), "no path from hc");
+}

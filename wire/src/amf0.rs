@@ -1,0 +1,453 @@
+//! AMF0 values (Adobe's Action Message Format AMF 0 specification, section 2).
+
+/// A value.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// IEEE 754 double; marker 0.
+    Number(f64),
+    /// Marker 1.
+    Boolean(bool),
+    /// Marker 2, or 12 when it has more than 65535 bytes.
+    String(String),
+    /// Anonymous object, its properties in order; marker 3.
+    Object(Vec<(String, Value)>),
+    /// Marker 5.
+    Null,
+    /// Marker 6.
+    Undefined,
+    /// Index of an object before it; marker 7.
+    Reference(u16),
+    /// Associative array; marker 8.
+    EcmaArray(Vec<(String, Value)>),
+    /// Marker 10.
+    StrictArray(Vec<Value>),
+    /// Marker 11.
+    Date {
+        /// Milliseconds since 1970, UTC.
+        milliseconds: f64,
+        /// Reserved; senders write 0.
+        zone: i16,
+    },
+    /// Marker 13.
+    Unsupported,
+    /// Marker 15.
+    Xml(String),
+    /// Object of a named class; marker 16.
+    TypedObject(String, Vec<(String, Value)>),
+}
+
+/// How deep and how many values may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Objects and arrays within each other.
+    pub depth: usize,
+    /// Values, those within others included.
+    pub values: usize,
+}
+
+impl Default for Limits {
+    /// Depth 8, 1024 values: several times what commands and metadata hold.
+    fn default() -> Self {
+        Self { depth: 8, values: 1024 }
+    }
+}
+
+/// Where and why decoding ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not AMF0 at byte {offset}: {problem}")]
+pub struct Amf0Error {
+    /// Offset in the payload.
+    pub offset: usize,
+    /// What was wrong.
+    pub problem: Problem,
+}
+
+/// What can be wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The payload ends within a value.
+    #[error("the payload ends within a value")]
+    Truncated,
+    /// Reserved, unknown, or AMF3.
+    #[error("marker {0} is not one of a value")]
+    Marker(u8),
+    /// Strings are UTF-8.
+    #[error("a string that is not UTF-8")]
+    Utf8,
+    /// [`Limits::depth`].
+    #[error("more than {0} objects within each other")]
+    Depth(usize),
+    /// [`Limits::values`].
+    #[error("more than {0} values")]
+    Values(usize),
+    /// An empty property name that no end-of-object marker follows.
+    #[error("a property without a name")]
+    Name,
+}
+
+/// Decodes values one after the other.
+#[derive(Debug, Clone)]
+pub struct Decoder<'a> {
+    bytes: &'a [u8],
+    offset: usize,
+    limits: Limits,
+    values: usize,
+}
+
+const OBJECT_END: u8 = 9;
+
+impl<'a> Decoder<'a> {
+    /// A decoder at the beginning of a payload.
+    #[must_use]
+    pub fn new(bytes: &'a [u8], limits: Limits) -> Self {
+        Self { bytes, offset: 0, limits, values: 0 }
+    }
+
+    /// The next value; `None` at the end of the payload.
+    ///
+    /// # Errors
+    /// When what follows is not a value within the limits. The decoder then stays where it was.
+    pub fn value(&mut self) -> Result<Option<Value>, Amf0Error> {
+        if self.offset >= self.bytes.len() {
+            return Ok(None);
+        }
+        let start = self.offset;
+        self.nested(0).map(Some).inspect_err(|_| self.offset = start)
+    }
+
+    /// Offset of what follows.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    fn nested(&mut self, depth: usize) -> Result<Value, Amf0Error> {
+        let at = self.offset;
+        let error = |problem| Amf0Error { offset: at, problem };
+        self.values += 1;
+        if self.values > self.limits.values {
+            return Err(error(Problem::Values(self.limits.values)));
+        }
+        let [marker] = self.take()?;
+        if matches!(marker, 3 | 8 | 10 | 16) && depth >= self.limits.depth {
+            return Err(error(Problem::Depth(self.limits.depth)));
+        }
+        Ok(match marker {
+            0 => Value::Number(f64::from_be_bytes(self.take()?)),
+            1 => Value::Boolean(self.take::<1>()? != [0]),
+            2 => Value::String(self.short_string()?),
+            3 => Value::Object(self.properties(depth)?),
+            5 => Value::Null,
+            6 => Value::Undefined,
+            7 => Value::Reference(u16::from_be_bytes(self.take()?)),
+            8 => {
+                // The count is a hint: the properties end with the end-of-object marker all the same.
+                self.take::<4>()?;
+                Value::EcmaArray(self.properties(depth)?)
+            }
+            10 => {
+                let count = u32::from_be_bytes(self.take()?);
+                // Not allocated ahead: the count is only believed as far as values follow.
+                let mut values = Vec::new();
+                for _ in 0..count {
+                    values.push(self.nested(depth + 1)?);
+                }
+                Value::StrictArray(values)
+            }
+            11 => {
+                Value::Date { milliseconds: f64::from_be_bytes(self.take()?), zone: i16::from_be_bytes(self.take()?) }
+            }
+            12 => Value::String(self.long_string()?),
+            13 => Value::Unsupported,
+            15 => Value::Xml(self.long_string()?),
+            16 => Value::TypedObject(self.short_string()?, self.properties(depth)?),
+            other => return Err(error(Problem::Marker(other))),
+        })
+    }
+
+    fn properties(&mut self, depth: usize) -> Result<Vec<(String, Value)>, Amf0Error> {
+        let mut properties = Vec::new();
+        loop {
+            let at = self.offset;
+            let name = self.short_string()?;
+            if self.bytes.get(self.offset) == Some(&OBJECT_END) && name.is_empty() {
+                self.offset += 1;
+                return Ok(properties);
+            }
+            if name.is_empty() && self.offset < self.bytes.len() {
+                return Err(Amf0Error { offset: at, problem: Problem::Name });
+            }
+            properties.push((name, self.nested(depth + 1)?));
+        }
+    }
+
+    fn short_string(&mut self) -> Result<String, Amf0Error> {
+        let len = u16::from_be_bytes(self.take()?);
+        self.text(usize::from(len))
+    }
+
+    fn long_string(&mut self) -> Result<String, Amf0Error> {
+        let len = u32::from_be_bytes(self.take()?);
+        self.text(len as usize)
+    }
+
+    fn text(&mut self, len: usize) -> Result<String, Amf0Error> {
+        let at = self.offset;
+        let end = at.saturating_add(len);
+        let bytes = self.bytes.get(at..end).ok_or(Amf0Error { offset: at, problem: Problem::Truncated })?;
+        let text = std::str::from_utf8(bytes).map_err(|_| Amf0Error { offset: at, problem: Problem::Utf8 })?;
+        self.offset = end;
+        Ok(text.to_owned())
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Amf0Error> {
+        let rest = self.bytes.get(self.offset..).unwrap_or_default();
+        let bytes = rest.first_chunk::<N>().ok_or(Amf0Error { offset: self.offset, problem: Problem::Truncated })?;
+        self.offset += N;
+        Ok(*bytes)
+    }
+}
+
+impl Value {
+    /// The number, if it is one.
+    #[must_use]
+    pub fn as_number(&self) -> Option<f64> {
+        if let Value::Number(number) = self { Some(*number) } else { None }
+    }
+
+    /// The text, if it is a string.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        if let Value::String(text) = self { Some(text) } else { None }
+    }
+
+    /// The value of the first property of that name, if it is an object or associative array.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value> {
+        match self {
+            Value::Object(properties) | Value::EcmaArray(properties) | Value::TypedObject(_, properties) => {
+                properties.iter().find(|(n, _)| n == name).map(|(_, value)| value)
+            }
+            _ => None,
+        }
+    }
+
+    /// Appends the value's bytes. Names longer than 65535 bytes cannot be written; they are cut at a character.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Value::Number(number) => {
+                out.push(0);
+                out.extend_from_slice(&number.to_be_bytes());
+            }
+            Value::Boolean(truth) => out.extend_from_slice(&[1, u8::from(*truth)]),
+            Value::String(text) if text.len() <= usize::from(u16::MAX) => {
+                out.push(2);
+                name(text, out);
+            }
+            Value::String(text) => long(12, text, out),
+            Value::Object(properties) => {
+                out.push(3);
+                object(properties, out);
+            }
+            Value::Null => out.push(5),
+            Value::Undefined => out.push(6),
+            Value::Reference(index) => {
+                out.push(7);
+                out.extend_from_slice(&index.to_be_bytes());
+            }
+            Value::EcmaArray(properties) => {
+                out.push(8);
+                out.extend_from_slice(&count(properties.len()).to_be_bytes());
+                object(properties, out);
+            }
+            Value::StrictArray(values) => {
+                out.push(10);
+                out.extend_from_slice(&count(values.len()).to_be_bytes());
+                values.iter().for_each(|value| value.encode(out));
+            }
+            Value::Date { milliseconds, zone } => {
+                out.push(11);
+                out.extend_from_slice(&milliseconds.to_be_bytes());
+                out.extend_from_slice(&zone.to_be_bytes());
+            }
+            Value::Unsupported => out.push(13),
+            Value::Xml(text) => long(15, text, out),
+            Value::TypedObject(class, properties) => {
+                out.push(16);
+                name(class, out);
+                object(properties, out);
+            }
+        }
+    }
+}
+
+impl From<f64> for Value {
+    fn from(number: f64) -> Self {
+        Value::Number(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::String(text.to_owned())
+    }
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn name(text: &str, out: &mut Vec<u8>) {
+    let text = cut(text, usize::from(u16::MAX));
+    out.extend_from_slice(&(text.len() as u16).to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn long(marker: u8, text: &str, out: &mut Vec<u8>) {
+    let text = cut(text, u32::MAX as usize);
+    out.push(marker);
+    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The longest beginning of at most `max` bytes that ends at a character.
+fn cut(text: &str, max: usize) -> &str {
+    (0..=max.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
+fn object(properties: &[(String, Value)], out: &mut Vec<u8>) {
+    for (property, value) in properties {
+        name(property, out);
+        value.encode(out);
+    }
+    out.extend_from_slice(&[0, 0, OBJECT_END]);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What nginx-rtmp answers to `createStream`.
+    const RESULT: &[u8] = &[
+        0x02, 0x00, 0x07, b'_', b'r', b'e', b's', b'u', b'l', b't', // "_result"
+        0x00, 0x40, 0x10, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // 4
+        0x05, // null
+        0x00, 0x3f, 0xf0, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, // 1
+    ];
+
+    fn decode(bytes: &[u8], limits: Limits) -> Result<Vec<Value>, Amf0Error> {
+        let mut decoder = Decoder::new(bytes, limits);
+        std::iter::from_fn(|| decoder.value().transpose()).take(10_000).collect()
+    }
+
+    fn encode(values: &[Value]) -> Vec<u8> {
+        let mut out = Vec::new();
+        values.iter().for_each(|value| value.encode(&mut out));
+        out
+    }
+
+    fn result() -> Vec<Value> {
+        vec!["_result".into(), 4.0.into(), Value::Null, 1.0.into()]
+    }
+
+    #[test]
+    fn an_answer_deconstructed_and_constructed() {
+        assert_eq!(decode(RESULT, Limits::default()), Ok(result()));
+        assert_eq!(encode(&result()), RESULT);
+    }
+
+    #[test]
+    fn truncated_at_every_byte() {
+        let ends = [0, 10, 19, 20, 29];
+        for len in 0..=RESULT.len() {
+            let decoded = decode(&RESULT[..len], Limits::default());
+            match ends.iter().position(|end| *end == len) {
+                Some(values) => assert_eq!(decoded.unwrap(), result()[..values]),
+                None => assert_eq!(decoded.unwrap_err().problem, Problem::Truncated, "{len}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_truncated_at_every_byte() {
+        let object = Value::Object(vec![
+            ("app".into(), "live".into()),
+            ("in".into(), Value::EcmaArray(vec![("x".into(), Value::StrictArray(vec![Value::Boolean(true)]))])),
+        ]);
+        let bytes = encode(std::slice::from_ref(&object));
+        for len in 1..bytes.len() {
+            assert_eq!(decode(&bytes[..len], Limits::default()).unwrap_err().problem, Problem::Truncated, "{len}");
+        }
+        assert_eq!(decode(&bytes, Limits::default()), Ok(vec![object.clone()]));
+        assert_eq!(object.get("app").and_then(Value::as_str), Some("live"));
+    }
+
+    #[test]
+    fn limits_and_refusals() {
+        let problem = |bytes: &[u8], depth, values| decode(bytes, Limits { depth, values }).unwrap_err().problem;
+        let deep = [10, 0, 0, 0, 1].repeat(1000);
+        assert_eq!(problem(&deep, 5, 100), Problem::Depth(5));
+        assert_eq!(problem(&[5; 11], 5, 10), Problem::Values(10));
+        assert_eq!(problem(&[10, 0xff, 0xff, 0xff, 0xff, 5], 5, 10), Problem::Truncated);
+        assert_eq!(problem(&[17], 5, 10), Problem::Marker(17));
+        assert_eq!(problem(&[9], 5, 10), Problem::Marker(9));
+        assert_eq!(problem(&[2, 0, 1, 0xff], 5, 10), Problem::Utf8);
+        assert_eq!(problem(&[3, 0, 0, 5], 5, 10), Problem::Name);
+        assert_eq!(problem(&[12, 0xff, 0xff, 0xff, 0xff], 5, 10), Problem::Truncated);
+    }
+
+    #[test]
+    fn long_strings() {
+        let text = "ä".repeat(40_000);
+        let bytes = encode(&[Value::String(text.clone())]);
+        assert_eq!(bytes[0], 12);
+        assert_eq!(decode(&bytes, Limits::default()), Ok(vec![Value::String(text.clone())]));
+        // As a name it cannot be written whole.
+        let bytes = encode(&[Value::TypedObject(text, vec![])]);
+        let decoded = decode(&bytes, Limits::default()).unwrap();
+        let [Value::TypedObject(class, _)] = decoded.as_slice() else { panic!("{decoded:?}") };
+        assert_eq!(class.len(), 65534);
+    }
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<f64>().prop_filter("NaN differs from itself", |n| !n.is_nan()).prop_map(Value::Number),
+            any::<bool>().prop_map(Value::Boolean),
+            "\\PC{0,20}".prop_map(Value::String),
+            Just(Value::Null),
+            Just(Value::Undefined),
+            Just(Value::Unsupported),
+            any::<u16>().prop_map(Value::Reference),
+            (-1e15..1e15f64, any::<i16>()).prop_map(|(milliseconds, zone)| Value::Date { milliseconds, zone }),
+            "\\PC{0,20}".prop_map(Value::Xml),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            let properties = proptest::collection::vec(("\\PC{1,8}", inner.clone()), 0..6);
+            prop_oneof![
+                properties.clone().prop_map(Value::Object),
+                properties.clone().prop_map(Value::EcmaArray),
+                ("\\PC{0,8}", properties).prop_map(|(class, p)| Value::TypedObject(class, p)),
+                proptest::collection::vec(inner, 0..6).prop_map(Value::StrictArray),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(values in proptest::collection::vec(any_value(), 0..5)) {
+            prop_assert_eq!(decode(&encode(&values), Limits { depth: 8, values: 10_000 }), Ok(values));
+        }
+
+        #[test]
+        fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&bytes, Limits::default());
+        }
+
+        #[test]
+        fn likely_bytes(bytes in proptest::collection::vec(0u8..17, 0..200)) {
+            let _ = decode(&bytes, Limits::default());
+        }
+    }
+}
