@@ -18,7 +18,7 @@ pub mod v10;
 pub mod v13;
 
 #[cfg(test)]
-mod captured;
+pub(crate) mod captured;
 #[cfg(test)]
 mod tests;
 
