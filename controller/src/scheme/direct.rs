@@ -25,7 +25,7 @@ impl Scheme for Direct {
             Event::SwitchUp => self.learning.switch_up(at),
             Event::SwitchDown => self.learning.switch_down(at),
             Event::PacketIn(packet) => self.learning.packet(now, at, &packet, out),
-            Event::PortStatus(status) => self.learning.port_status(at, status, out),
+            Event::PortStatus(status) => self.learning.port_status(at, &status, out),
             Event::FlowRemoved(_) => {}
         }
     }

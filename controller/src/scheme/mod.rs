@@ -3,6 +3,7 @@
 //! A [`Scheme`] takes events and returns messages for switches and news for the outside. It has no sockets and no clock,
 //! so that tests can play whole networks through it; the [`channel`](crate::channel) is the one place that sends.
 
+pub mod bypass;
 mod direct;
 mod learning;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use crate::news::News;
 use crate::openflow::{FlowRemoved, Message, PacketIn, PortStatus};
 
+pub use bypass::{Bypass, Ports};
 pub use direct::Direct;
 pub use learning::{Learning, Settings};
 
@@ -26,7 +28,7 @@ impl fmt::Display for Dpid {
 }
 
 /// Something that happened at a switch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Event<'a> {
     /// It is ready, and has no flows but, in 1.3, the one that sends packets up.
     SwitchUp,
@@ -37,7 +39,7 @@ pub enum Event<'a> {
     /// A flow ended that was to tell.
     FlowRemoved(FlowRemoved),
     /// A port came, went or changed.
-    PortStatus(&'a PortStatus),
+    PortStatus(PortStatus),
 }
 
 /// What a scheme wants done, in this order.

@@ -223,7 +223,7 @@ impl Network {
     pub fn port_down(&mut self, dpid: u64, port: u32) {
         let port = Port { number: PortNo(port), mac: MacAddr([2; 6]), name: "p".to_owned(), up: false };
         let status = PortStatus { reason: PortStatusReason::Modified, port };
-        self.event(Dpid(dpid), Event::PortStatus(&status));
+        self.event(Dpid(dpid), Event::PortStatus(status));
     }
 
     pub fn ups(&self, dpid: u64) -> u64 {
