@@ -172,7 +172,7 @@ pub(super) fn parse_actions(actions: &[u8]) -> Result<Option<PortNo>, ParseError
     if actions.is_empty() {
         return Ok(None);
     }
-    if actions.len() < 8 || usize::from(u16_at(actions, 2)) > actions.len() || u16_at(actions, 2) % 8 != 0 {
+    if actions.len() < 8 || usize::from(u16_at(actions, 2)) > actions.len() || !u16_at(actions, 2).is_multiple_of(8) {
         return Err(too_short(
             "an action",
             actions,

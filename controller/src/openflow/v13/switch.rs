@@ -39,7 +39,7 @@ pub(super) fn emit_port(described: &Port, out: &mut Vec<u8>) {
 
 /// Reads the ports of a description.
 pub(super) fn parse_ports(bytes: &[u8]) -> Result<Vec<Port>, ParseError> {
-    if bytes.len() % PORT_LEN != 0 {
+    if !bytes.len().is_multiple_of(PORT_LEN) {
         return Err(too_short("a list of ports", bytes, "each has 64"));
     }
     Ok(bytes.chunks_exact(PORT_LEN).map(parse_port).collect())

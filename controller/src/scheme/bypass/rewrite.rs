@@ -211,7 +211,7 @@ mod tests {
         /// rewritten is as it was sent.
         #[test]
         fn each_byte_has_one_value(segments in proptest::collection::vec((0usize..1280, 1usize..400, any::<bool>()), 1..60), base: u32) {
-            let stream: Vec<u8> = (0..10).flat_map(|n| plain(n)).collect();
+            let stream: Vec<u8> = (0..10).flat_map(plain).collect();
             let mut seen: Vec<Option<u8>> = vec![None; stream.len()];
             let mut rewriter = Rewriter::default();
             for (start, length, tells) in segments {

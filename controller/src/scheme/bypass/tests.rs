@@ -569,18 +569,18 @@ fn many_streams_and_viewers() {
         let said = if number < 10 { publish(&stream) } else { play(&stream) };
         rtmp(&mut net, &format!("10.0.1.{number}:5000"), said);
     }
-    for number in 10..60 {
-        let told = beat(&mut net, &mut agents[number], 1);
+    for (number, agent) in agents.iter_mut().enumerate().skip(10) {
+        let told = beat(&mut net, agent, 1);
         assert_eq!(told, format!("peer broadcaster 10.0.1.{}:2000 live/s{}", number % 10, number % 10));
     }
-    for broadcaster in 0..10 {
+    for (broadcaster, agent) in agents.iter_mut().enumerate().take(10) {
         for round in 1..6 {
-            let told = beat(&mut net, &mut agents[broadcaster], round);
-            let viewer = u64::from(broadcaster as u32) + 10 * round;
+            let told = beat(&mut net, agent, round);
+            let viewer = broadcaster as u64 + 10 * round;
             assert_eq!(told, format!("peer viewer 10.0.1.{viewer}:2000 live/s{broadcaster}"));
-            acknowledge(&mut net, &mut agents[broadcaster], &told);
+            acknowledge(&mut net, agent, &told);
         }
-        assert_eq!(beat(&mut net, &mut agents[broadcaster], 6), "-");
+        assert_eq!(beat(&mut net, agent, 6), "-");
     }
 }
 
