@@ -1,1 +1,23 @@
-//! OpenFlow controller.
+//! `live-controller`, an OpenFlow controller for livestreams.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`openflow`] | messages as values, and their bytes in OpenFlow 1.0 and 1.3 |
+//! | [`frame`] | Ethernet frames, as far as a flow looks into them |
+//! | [`mac_table`] | where stations are |
+//! | [`scheme`] | what the network does with packets: a pure function of events |
+//! | [`channel`] | connections to switches: the one place that reads, writes and waits |
+//! | [`news`], [`event_log`] | what the outside is told, as JSON lines |
+//! | [`cli`] | the command line |
+
+pub mod channel;
+pub mod cli;
+pub mod event_log;
+pub mod frame;
+pub mod mac;
+pub mod mac_table;
+pub mod news;
+pub mod openflow;
+pub mod scheme;
+#[cfg(test)]
+mod testing;

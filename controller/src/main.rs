@@ -1,2 +1,7 @@
-//! bin
-fn main() {}
+//! `live-controller`: see the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    live_controller::cli::main()
+}

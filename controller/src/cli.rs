@@ -1,0 +1,219 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::builder::styling::Styles;
+use clap::{Parser, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::channel::{Patience, Server};
+use crate::event_log::EventLog;
+use crate::news::News;
+use crate::openflow::Version;
+use crate::scheme::{Bypass, Direct, Ports, Scheme, Settings};
+
+const EXAMPLES: &str = "\
+Examples:
+  live-controller
+      A learning switch on 127.0.0.1:6653 for
+      mn --topo tree,2,3 --controller remote,ip=127.0.0.1,port=6653
+  live-controller --scheme bypass --listen 127.0.0.1:0
+      Introduces viewers to broadcasters; takes any free port and says which in its first line
+  live-controller --listen 0.0.0.0:6653 --allow-remote
+      For switches on other machines
+
+Each line on stdout is a JSON object that tells one thing; controller/README.md lists them.
+
+Exit codes:
+  0  ended by SIGTERM or SIGINT
+  1  cannot listen, or cannot start
+  2  wrong usage";
+
+/// OpenFlow controller: a learning switch that can introduce livestream peers to each other
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, styles = Styles::plain(), max_term_width = 100)]
+pub struct Options {
+    /// Where to listen for switches; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6653")]
+    listen: SocketAddr,
+    /// Allow an address to listen on that other machines can reach; OpenFlow has no passwords
+    #[arg(long)]
+    allow_remote: bool,
+    /// What the network does with packets
+    #[arg(long, value_enum, default_value_t = SchemeName::Direct)]
+    scheme: SchemeName,
+    /// Versions of OpenFlow to offer
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "VERSIONS", default_value = "1.0,1.3")]
+    openflow: Vec<VersionName>,
+    /// TCP port of RTMP servers (bypass)
+    #[arg(long, value_name = "PORT", default_value_t = 1935, value_parser = clap::value_parser!(u16).range(1..))]
+    rtmp_port: u16,
+    /// TCP port of notification services (bypass)
+    #[arg(long, value_name = "PORT", default_value_t = 42857, value_parser = clap::value_parser!(u16).range(1..))]
+    notify_port: u16,
+    /// TCP port on which peers serve peers (bypass)
+    #[arg(long, value_name = "PORT", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
+    peer_port: u16,
+    /// End a flow after so many seconds without a packet; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    idle_timeout: u16,
+    /// End a flow after so many seconds; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    hard_timeout: u16,
+    /// Stations to remember, at each switch
+    #[arg(long, value_name = "STATIONS", default_value_t = 65_536,
+          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(16..=1 << 24))]
+    mac_table: usize,
+    /// Write a line for each station that is learned
+    #[arg(long)]
+    report_learned: bool,
+    /// What to log on stderr: error, warn, info, debug, trace
+    #[arg(long, value_name = "LEVEL", default_value = "warn")]
+    log: EnvFilter,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum SchemeName {
+    /// A learning switch: video goes through the CDN
+    Direct,
+    /// The same, and a viewer and the broadcaster on one switch are introduced to each other
+    Bypass,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum VersionName {
+    #[value(name = "1.0")]
+    V10,
+    #[value(name = "1.3")]
+    V13,
+}
+
+impl Options {
+    fn scheme(&self) -> (Box<dyn Scheme>, &'static str) {
+        // From the time: nobody else can know which addresses compete for a place in the tables.
+        let seed =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let settings = Settings {
+            idle_timeout: self.idle_timeout,
+            hard_timeout: self.hard_timeout,
+            mac_table: self.mac_table,
+            seed: seed as u64,
+            report_learned: self.report_learned,
+        };
+        let ports = Ports { rtmp: self.rtmp_port, notify: self.notify_port, peer: self.peer_port };
+        match self.scheme {
+            SchemeName::Direct => (Box::new(Direct::new(settings)), "direct"),
+            SchemeName::Bypass => (Box::new(Bypass::new(settings, ports)), "bypass"),
+        }
+    }
+
+    fn versions(&self) -> Vec<Version> {
+        let version = |name: &VersionName| match name {
+            VersionName::V10 => Version::V10,
+            VersionName::V13 => Version::V13,
+        };
+        self.openflow.iter().map(version).collect()
+    }
+
+    /// What is wrong with the options together.
+    fn contradiction(&self) -> Option<String> {
+        if !self.listen.ip().is_loopback() && !self.allow_remote {
+            return Some(format!(
+                "--listen {} can be reached from other machines, and whoever connects is a switch; \
+                 add --allow-remote if that is meant",
+                self.listen
+            ));
+        }
+        let ports = [self.rtmp_port, self.notify_port, self.peer_port];
+        let twice = ports.iter().enumerate().any(|(at, port)| ports.iter().skip(at + 1).any(|other| other == port));
+        twice.then(|| "--rtmp-port, --notify-port and --peer-port must differ".to_owned())
+    }
+}
+
+/// The program: reads the command line, serves until a signal, says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let options = Options::parse();
+    if let Some(what) = options.contradiction() {
+        eprintln!("error: {what}\n\nFor more information, try '--help'.");
+        return ExitCode::from(2);
+    }
+    if !options.listen.ip().is_loopback() {
+        eprintln!(
+            "warning: other machines can connect to {} and take part in the network as switches",
+            options.listen
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start");
+    match runtime.and_then(|runtime| runtime.block_on(run(options))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    let (scheme, name) = options.scheme();
+    let versions = options.versions();
+    tracing_subscriber::fmt().with_env_filter(options.log).with_writer(std::io::stderr).init();
+    // Before the first line is written: whoever reads it may send a signal.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let server = Server::listen(options.listen, &versions, Patience::default()).await?;
+    let mut log = EventLog::start(std::io::stdout()).context("cannot start a thread for the event lines")?;
+    let address = server.address().context("cannot learn the address that is listened on")?;
+    log.tell(News::Listening { address, scheme: name });
+    let end = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    server.serve(scheme, log, end).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let options = Options::parse_from(["live-controller"]);
+        assert_eq!(options.listen, "127.0.0.1:6653".parse().unwrap());
+        assert_eq!(options.versions(), [Version::V10, Version::V13]);
+        assert_eq!((options.rtmp_port, options.notify_port, options.peer_port), (1935, 42857, 2000));
+        assert_eq!((options.idle_timeout, options.hard_timeout, options.mac_table), (10, 30, 65_536));
+        assert_eq!(options.contradiction(), None);
+    }
+
+    #[test]
+    fn other_machines_must_be_allowed() {
+        let options = |arguments: &[&str]| Options::parse_from([&["live-controller"], arguments].concat());
+        assert!(options(&["--listen", "0.0.0.0:0"]).contradiction().is_some());
+        assert_eq!(options(&["--listen", "0.0.0.0:0", "--allow-remote"]).contradiction(), None);
+        assert_eq!(options(&["--listen", "[::1]:0"]).contradiction(), None);
+        assert!(options(&["--rtmp-port", "2000"]).contradiction().is_some());
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for arguments in
+            [&["--openflow", "1.1"][..], &["--rtmp-port", "0"], &["--mac-table", "1"], &["--scheme", "x"]]
+        {
+            assert!(Options::try_parse_from([&["live-controller"], arguments].concat()).is_err(), "{arguments:?}");
+        }
+    }
+}

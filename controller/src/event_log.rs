@@ -1,0 +1,139 @@
+//! The lines on stdout, written by a thread of their own so that whoever reads them cannot hold up a packet.
+
+use std::io::Write;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::news::{Line, News};
+
+/// Lines that may wait for the reader.
+const WAITING: usize = 4096;
+
+/// Takes news and never waits.
+#[derive(Debug)]
+pub struct EventLog {
+    /// `None` once it is finished.
+    lines: Option<SyncSender<Line>>,
+    dropped: u64,
+    done: Receiver<()>,
+}
+
+impl EventLog {
+    /// Writes to `out` from now on, each line flushed.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(out: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let (lines, incoming) = sync_channel(WAITING);
+        let (finished, done) = sync_channel(1);
+        std::thread::Builder::new().name("event-log".to_owned()).spawn(move || {
+            if let Err(error) = write_all(out, &incoming) {
+                tracing::warn!("event lines can no longer be written: {error}");
+            }
+            let _ = finished.send(());
+        })?;
+        Ok(Self { lines: Some(lines), dropped: 0, done })
+    }
+
+    /// Has a line written; counts it instead when too many wait.
+    pub fn tell(&mut self, news: News) {
+        let Some(lines) = &self.lines else { return };
+        if self.dropped > 0 {
+            match lines.try_send(line(News::Dropped { count: self.dropped })) {
+                Ok(()) => self.dropped = 0,
+                Err(_) => {
+                    self.dropped += 1;
+                    return;
+                }
+            }
+        }
+        if let Err(TrySendError::Full(_)) = lines.try_send(line(news)) {
+            self.dropped += 1;
+        }
+    }
+
+    /// Waits until all lines are written, but not beyond `deadline`. Nothing is written after that.
+    pub fn finish(&mut self, deadline: Instant) {
+        self.lines = None;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let _ = self.done.recv_timeout(left);
+    }
+}
+
+fn line(news: News) -> Line {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Line { time_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), news }
+}
+
+fn write_all(mut out: impl Write, lines: &Receiver<Line>) -> std::io::Result<()> {
+    for line in lines {
+        let mut text = serde_json::to_vec(&line)?;
+        text.push(b'\n');
+        out.write_all(&text)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// Writes only while it is not held.
+    #[derive(Clone, Default)]
+    struct Pipe(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_costs_lines_and_no_time() {
+        let pipe = Pipe::default();
+        let mut log = EventLog::start(pipe.clone()).unwrap();
+        let held = pipe.0.lock().unwrap();
+        for number in 0..2 * WAITING {
+            log.tell(News::Error { what: number.to_string() });
+        }
+        assert!(log.dropped > 0);
+        drop(held);
+        while pipe.0.lock().unwrap().iter().filter(|byte| **byte == b'\n').count() < WAITING {
+            std::thread::yield_now();
+        }
+        log.tell(News::Error { what: "last".to_owned() });
+        log.finish(Instant::now() + Duration::from_secs(10));
+        let text = String::from_utf8(pipe.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let dropped = lines[lines.len() - 2]["count"].as_u64().unwrap();
+        assert_eq!(lines[lines.len() - 2]["event"], "dropped");
+        assert_eq!(lines[lines.len() - 1]["what"], "last");
+        assert_eq!(dropped as usize + lines.len() - 2, 2 * WAITING);
+    }
+
+    #[test]
+    fn a_broken_pipe_does_not_matter() {
+        struct Broken;
+        impl Write for Broken {
+            fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+                Err(std::io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut log = EventLog::start(Broken).unwrap();
+        for number in 0..10 * WAITING {
+            log.tell(News::Error { what: number.to_string() });
+        }
+        log.finish(Instant::now() + Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,184 @@
+//! What the controller tells the outside: one JSON object a line. The lines are a contract; `controller/README.md` lists them.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use serde::Serialize;
+
+use crate::mac::MacAddr;
+use crate::openflow::PortNo;
+
+/// One thing that the controller learnt or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum News {
+    /// The controller accepts switches.
+    Listening {
+        /// Where.
+        address: SocketAddr,
+        /// `direct` or `bypass`.
+        scheme: &'static str,
+    },
+    /// A switch is ready.
+    SwitchConnected {
+        /// Datapath id.
+        dpid: u64,
+        /// `1.0` or `1.3`.
+        version: &'static str,
+        /// Where it connected from.
+        peer: SocketAddr,
+    },
+    /// A switch that was ready is gone.
+    SwitchLost {
+        /// Datapath id.
+        dpid: u64,
+        /// Why.
+        why: String,
+    },
+    /// A connection was closed before it was a switch, or because of what it sent.
+    ConnectionRefused {
+        /// Where it came from.
+        peer: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// A station was heard for the first time, or at another port than before; with `--report-learned` only.
+    Learned {
+        /// Datapath id.
+        dpid: u64,
+        /// The station.
+        #[serde(serialize_with = "as_text")]
+        mac: MacAddr,
+        /// Where it is.
+        #[serde(serialize_with = "as_number")]
+        port: PortNo,
+    },
+    /// A server answered on the RTMP port.
+    Cdn {
+        /// Its address.
+        host: Ipv4Addr,
+        /// The switch that it was first heard at.
+        dpid: u64,
+        /// The port of that switch.
+        #[serde(serialize_with = "as_number")]
+        port: PortNo,
+    },
+    /// A host plays a stream.
+    Viewer(Member),
+    /// A host publishes a stream.
+    Broadcaster(Member),
+    /// A heartbeat was rewritten.
+    Introduced {
+        /// Who is told.
+        to: Ipv4Addr,
+        /// What the other is: `broadcaster` or `viewer`.
+        role: &'static str,
+        /// The other.
+        peer: SocketAddrV4,
+        /// The stream.
+        stream: String,
+        /// The heartbeat's sequence number.
+        sequence: u64,
+    },
+    /// An agent acts on an introduction.
+    Acknowledged {
+        /// Who does.
+        by: Ipv4Addr,
+        /// What the other is.
+        role: &'static str,
+        /// The other.
+        peer: SocketAddrV4,
+        /// The stream.
+        stream: String,
+    },
+    /// A host plays or publishes no longer.
+    Left {
+        /// The host.
+        host: Ipv4Addr,
+        /// `viewer` or `broadcaster`.
+        role: &'static str,
+        /// The stream.
+        stream: String,
+        /// `closed`, `idle`, `replaced` or `lost`.
+        why: &'static str,
+    },
+    /// Something went wrong that does not stop the controller.
+    Error {
+        /// What.
+        what: String,
+    },
+    /// So many lines could not be written since the last that could.
+    Dropped {
+        /// How many.
+        count: u64,
+    },
+}
+
+/// A viewer or broadcaster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// Its address.
+    pub host: Ipv4Addr,
+    /// What it plays or publishes.
+    pub stream: String,
+    /// The switch that it is at.
+    pub dpid: u64,
+    /// The port of that switch.
+    #[serde(serialize_with = "as_number")]
+    pub port: PortNo,
+    /// Packets of its RTMP connection that came to the controller at that switch until this was known.
+    pub packets: u64,
+}
+
+fn as_text<S: serde::Serializer>(mac: &MacAddr, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(mac)
+}
+
+fn as_number<S: serde::Serializer>(port: &PortNo, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u32(port.0)
+}
+
+/// A line as it is written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// When, in nanoseconds of CLOCK_REALTIME.
+    pub time_ns: u64,
+    /// What.
+    #[serde(flatten)]
+    pub news: News,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let line = |news| serde_json::to_string(&Line { time_ns: 7, news }).unwrap();
+        let member = Member {
+            host: Ipv4Addr::new(10, 0, 0, 2),
+            stream: "live/hb".to_owned(),
+            dpid: 1,
+            port: PortNo(3),
+            packets: 20,
+        };
+        assert_eq!(
+            line(News::Viewer(member)),
+            r#"{"time_ns":7,"event":"viewer","host":"10.0.0.2","stream":"live/hb","dpid":1,"port":3,"packets":20}"#
+        );
+        assert_eq!(
+            line(News::Introduced {
+                to: Ipv4Addr::new(10, 0, 0, 2),
+                role: "broadcaster",
+                peer: "10.0.0.1:2000".parse().unwrap(),
+                stream: "live/hb".to_owned(),
+                sequence: 42,
+            }),
+            r#"{"time_ns":7,"event":"introduced","to":"10.0.0.2","role":"broadcaster","peer":"10.0.0.1:2000","stream":"live/hb","sequence":42}"#
+        );
+        assert_eq!(
+            line(News::Learned { dpid: 1, mac: MacAddr([2, 0, 0, 0, 0, 1]), port: PortNo(1) }),
+            r#"{"time_ns":7,"event":"learned","dpid":1,"mac":"02:00:00:00:00:01","port":1}"#
+        );
+    }
+}

@@ -1,0 +1,625 @@
+//! Whole conversations through whole networks.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+use livectl_wire::heartbeat::{Heartbeat, Introduction, LEN};
+
+use super::*;
+use crate::openflow::Version;
+use crate::testing::{Arrival, Host, Network, TcpTalk, play, publish, tcp_checksum_is_right};
+use Host::{Client, Server};
+
+const BROADCASTER: &str = "10.0.0.1";
+const VIEWER: &str = "10.0.0.2";
+const CDN: &str = "10.0.0.3";
+
+fn ip(address: &str) -> Ipv4Addr {
+    address.parse().unwrap()
+}
+
+fn bypass() -> Bypass {
+    Bypass::new(Settings::default(), Ports::default())
+}
+
+/// Broadcaster, viewer, CDN and one more on one switch; all have spoken.
+fn star(version: Version) -> Network {
+    let mut net = Network::new(bypass(), version);
+    net.switch(1, 4);
+    for (host, port) in [(BROADCASTER, 1), (VIEWER, 2), (CDN, 3), ("10.0.0.4", 4)] {
+        net.host(host, 1, port);
+    }
+    net.everyone_is_known();
+    net
+}
+
+/// Broadcaster and viewer on the first switch, the CDN and another viewer behind the second.
+fn line(version: Version) -> Network {
+    let mut net = Network::new(bypass(), version);
+    net.switch(1, 3);
+    net.switch(2, 3);
+    net.link((1, 3), (2, 3));
+    net.host(BROADCASTER, 1, 1);
+    net.host(VIEWER, 1, 2);
+    net.host(CDN, 2, 1);
+    net.host("10.0.0.4", 2, 2);
+    net.everyone_is_known();
+    net
+}
+
+/// Sends frames in order; each must reach its addressee and nobody else. Returns them as they arrived.
+fn pass(net: &mut Network, frames: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    let one = |frame: Vec<u8>| {
+        let to = *Frame::parse(&frame).unwrap().tcp().unwrap().dst.ip();
+        let arrived = net.send(frame);
+        let [Arrival { host, frame }] = &arrived[..] else { panic!("arrived at {}", arrived.len()) };
+        assert_eq!(*host, to);
+        frame.clone()
+    };
+    frames.into_iter().map(one).collect()
+}
+
+fn unchanged(net: &mut Network, frames: Vec<Vec<u8>>) {
+    assert_eq!(pass(net, frames.clone()), frames);
+}
+
+/// A whole RTMP conversation; afterwards the connection streams.
+fn rtmp(net: &mut Network, client: &str, said: Vec<(Host, Vec<u8>)>) -> TcpTalk {
+    let mut talk = TcpTalk::between(client, &format!("{CDN}:1935"));
+    let frames = talk.open();
+    unchanged(net, frames);
+    for (host, bytes) in said {
+        let frames = talk.say(host, &bytes);
+        unchanged(net, frames);
+    }
+    talk
+}
+
+/// Both directions of a stream pass without the controller.
+fn streams_alone(net: &mut Network, talk: &mut TcpTalk) {
+    let before = net.packet_ins.clone();
+    for _ in 0..20 {
+        for host in [Client, Server] {
+            let frames = talk.say(host, &[0x55; 5000]);
+            unchanged(net, frames);
+        }
+    }
+    assert_eq!(net.packet_ins, before);
+}
+
+fn agent(net: &mut Network, host: &str) -> TcpTalk {
+    let mut talk = TcpTalk::between(&format!("{host}:6000"), &format!("{CDN}:42857"));
+    let frames = talk.open();
+    unchanged(net, frames);
+    talk
+}
+
+/// The service sends a heartbeat; what the agent gets.
+fn beat(net: &mut Network, talk: &mut TcpTalk, sequence: u64) -> String {
+    let bytes = Heartbeat { sequence, news: heartbeat::News::None }.emit();
+    let frames = talk.say(Server, &bytes);
+    let arrived = pass(net, frames);
+    arrived.iter().for_each(|frame| assert!(tcp_checksum_is_right(frame)));
+    let frame = Frame::parse(&arrived[0]).unwrap();
+    let heard = Heartbeat::parse(frame.payload(&frame.tcp().unwrap())).unwrap();
+    assert_eq!(heard.sequence, sequence);
+    match heard.news {
+        heartbeat::News::None => "-".to_owned(),
+        heartbeat::News::Peer(peer) => peer.to_string(),
+        heartbeat::News::Ack(_) => panic!(),
+    }
+}
+
+fn acknowledge(net: &mut Network, talk: &mut TcpTalk, told: &str) {
+    let words: Vec<&str> = told.split(' ').collect();
+    let role = if words[1] == "viewer" { PeerRole::Viewer } else { PeerRole::Broadcaster };
+    let done = Introduction { role, address: words[2].parse().unwrap(), stream: words[3].parse().unwrap() };
+    let bytes = Heartbeat { sequence: 1, news: heartbeat::News::Ack(done) }.emit();
+    let frames = talk.say(Client, &bytes);
+    unchanged(net, frames);
+}
+
+fn events(net: &Network) -> Vec<&'static str> {
+    net.news
+        .iter()
+        .map(|news| match news {
+            News::Cdn { .. } => "cdn",
+            News::Viewer(_) => "viewer",
+            News::Broadcaster(_) => "broadcaster",
+            News::Introduced { .. } => "introduced",
+            News::Acknowledged { .. } => "acknowledged",
+            News::Left { why, .. } => why,
+            _ => "other",
+        })
+        .collect()
+}
+
+#[test]
+fn video_does_not_pass_the_controller() {
+    for version in [Version::V10, Version::V13] {
+        let mut net = star(version);
+        let mut up = rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+        let ups = net.ups(1);
+        streams_alone(&mut net, &mut up);
+        let mut down = rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+        streams_alone(&mut net, &mut down);
+        // No hard time-out: a stream of ten minutes.
+        for _ in 0..60 {
+            net.wait(10);
+            streams_alone(&mut net, &mut up);
+            streams_alone(&mut net, &mut down);
+        }
+        let member = |host: &str, port: u32, packets| news::Member {
+            host: ip(host),
+            stream: "live/hb".to_owned(),
+            dpid: 1,
+            port: PortNo(port),
+            packets,
+        };
+        let cdn = News::Cdn { host: ip(CDN), dpid: 1, port: PortNo(3) };
+        let packets = net.ups(1) - ups;
+        let expected =
+            [cdn, News::Broadcaster(member(BROADCASTER, 1, ups)), News::Viewer(member(VIEWER, 2, packets))];
+        // The acknowledgement of the packet that told it finds its flow already.
+        assert_eq!(net.news, expected);
+        assert!(ups < 30 && packets < 30);
+    }
+}
+
+#[test]
+fn flows_are_in_place_before_the_packet_that_told_it() {
+    let mut net = star(Version::V10);
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    let last = net.sent.len() - 4;
+    let kinds: Vec<_> = net.sent[last..]
+        .iter()
+        .map(|(_, message)| match message {
+            Message::FlowMod(flow) => {
+                assert_eq!((flow.idle_timeout, flow.hard_timeout), (60, 0));
+                "flow"
+            }
+            Message::BarrierRequest => "barrier",
+            Message::PacketOut(_) => "packet",
+            _ => "other",
+        })
+        .collect();
+    assert_eq!(kinds, ["flow", "flow", "barrier", "packet"]);
+}
+
+#[test]
+fn through_transit_switches_too() {
+    for version in [Version::V10, Version::V13] {
+        let mut net = line(version);
+        let mut up = rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+        let mut down = rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+        for _ in 0..10 {
+            net.wait(10);
+            streams_alone(&mut net, &mut up);
+            streams_alone(&mut net, &mut down);
+        }
+        // At the transit switch: one packet in each direction of each connection.
+        assert_eq!(net.ups(2), 4);
+        assert_eq!(net.news[0], News::Cdn { host: ip(CDN), dpid: 2, port: PortNo(1) });
+        let places: Vec<_> = net.news[1..]
+            .iter()
+            .map(|news| match news {
+                News::Viewer(member) | News::Broadcaster(member) => (member.dpid, member.port.0),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(places, [(1, 1), (1, 2)]);
+    }
+}
+
+#[test]
+fn viewer_and_broadcaster_are_introduced_in_either_order() {
+    for version in [Version::V10, Version::V13] {
+        for viewer_first in [false, true] {
+            for make in [star, line] {
+                let mut net = make(version);
+                let mut at_broadcaster = agent(&mut net, BROADCASTER);
+                let mut at_viewer = agent(&mut net, VIEWER);
+                assert_eq!(beat(&mut net, &mut at_viewer, 1), "-");
+                if viewer_first {
+                    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+                    assert_eq!(beat(&mut net, &mut at_viewer, 2), "-");
+                    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+                } else {
+                    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+                    assert_eq!(beat(&mut net, &mut at_broadcaster, 2), "-");
+                    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+                }
+                let to_viewer = "peer broadcaster 10.0.0.1:2000 live/hb";
+                let to_broadcaster = "peer viewer 10.0.0.2:2000 live/hb";
+                for sequence in 3..6 {
+                    assert_eq!(beat(&mut net, &mut at_viewer, sequence), to_viewer);
+                    assert_eq!(beat(&mut net, &mut at_broadcaster, sequence), to_broadcaster);
+                }
+                acknowledge(&mut net, &mut at_viewer, to_viewer);
+                assert_eq!(beat(&mut net, &mut at_viewer, 6), "-");
+                assert_eq!(beat(&mut net, &mut at_broadcaster, 6), to_broadcaster);
+                acknowledge(&mut net, &mut at_broadcaster, to_broadcaster);
+                assert_eq!(beat(&mut net, &mut at_broadcaster, 7), "-");
+                let told = events(&net);
+                assert_eq!(told.iter().filter(|event| **event == "introduced").count(), 7);
+                assert_eq!(told.iter().filter(|event| **event == "acknowledged").count(), 2);
+            }
+        }
+    }
+}
+
+#[test]
+fn heartbeats_go_on_for_long() {
+    let mut net = line(Version::V10);
+    let mut at_viewer = agent(&mut net, VIEWER);
+    for sequence in 0..200 {
+        net.wait(1);
+        assert_eq!(beat(&mut net, &mut at_viewer, sequence), "-");
+    }
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    assert_eq!(beat(&mut net, &mut at_viewer, 200), "peer broadcaster 10.0.0.1:2000 live/hb");
+}
+
+#[test]
+fn an_agent_that_connects_late_is_told_then() {
+    let mut net = star(Version::V10);
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    net.wait(100);
+    let mut at_viewer = agent(&mut net, VIEWER);
+    assert_eq!(beat(&mut net, &mut at_viewer, 0), "-", "their flows have ended: nobody plays any more");
+    rtmp(&mut net, "10.0.0.1:5002", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5002", play("hb"));
+    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer broadcaster"));
+}
+
+#[test]
+fn a_viewer_on_another_switch_stays_with_the_cdn() {
+    let mut net = line(Version::V10);
+    let mut at_other = agent(&mut net, "10.0.0.4");
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    let mut down = rtmp(&mut net, "10.0.0.4:5000", play("hb"));
+    assert_eq!(beat(&mut net, &mut at_other, 1), "-");
+    streams_alone(&mut net, &mut down);
+}
+
+#[test]
+fn several_viewers_are_introduced_one_after_another() {
+    let mut net = star(Version::V10);
+    let mut at_broadcaster = agent(&mut net, BROADCASTER);
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    rtmp(&mut net, "10.0.0.4:5000", play("hb"));
+    for (sequence, viewer) in [(1, "10.0.0.2"), (2, "10.0.0.4")] {
+        let told = beat(&mut net, &mut at_broadcaster, sequence);
+        assert_eq!(told, format!("peer viewer {viewer}:2000 live/hb"));
+        acknowledge(&mut net, &mut at_broadcaster, &told);
+    }
+    assert_eq!(beat(&mut net, &mut at_broadcaster, 3), "-");
+}
+
+#[test]
+fn a_heartbeat_that_is_sent_again_says_the_same() {
+    let mut net = star(Version::V10);
+    let mut at_viewer = agent(&mut net, VIEWER);
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    let frames = at_viewer.say(Server, &Heartbeat { sequence: 1, news: heartbeat::News::None }.emit());
+    let first = pass(&mut net, frames[..1].to_vec());
+    assert_ne!(first, frames[..1], "it was rewritten");
+    // The acknowledgement is lost, and by now something else is to be told.
+    rtmp(&mut net, "10.0.0.4:5001", publish("hb"));
+    assert_eq!(pass(&mut net, frames[..1].to_vec()), first);
+    // When it has arrived, it does not matter any more.
+    unchanged(&mut net, vec![at_viewer.ack(Client)]);
+    unchanged(&mut net, frames[..1].to_vec());
+    let count = events(&net).iter().filter(|event| **event == "introduced").count();
+    assert_eq!(count, 1, "told once, though sent twice");
+}
+
+#[test]
+fn parts_of_heartbeats_pass_unchanged() {
+    let mut net = star(Version::V10);
+    let mut at_viewer = agent(&mut net, VIEWER);
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    let bytes = Heartbeat { sequence: 1, news: heartbeat::News::None }.emit();
+    for part in [&bytes[..50], &bytes[50..]] {
+        let frames = at_viewer.say(Server, part);
+        unchanged(&mut net, frames);
+    }
+    assert!(beat(&mut net, &mut at_viewer, 2).starts_with("peer"));
+}
+
+#[test]
+fn peers_who_were_introduced_stream_alone() {
+    let mut net = star(Version::V10);
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    net.packet_ins.clear();
+    let mut peers = TcpTalk::between("10.0.0.2:7000", "10.0.0.1:2000");
+    let frames = peers.open();
+    unchanged(&mut net, frames);
+    for _ in 0..10 {
+        net.wait(10);
+        streams_alone(&mut net, &mut peers);
+    }
+    assert_eq!(net.ups(1), 2);
+    // Others who use that port are nothing special.
+    let mut others = TcpTalk::between("10.0.0.4:7000", "10.0.0.1:2000");
+    let frames = others.open();
+    unchanged(&mut net, frames);
+    assert_eq!(net.switches[&Dpid(1)].flows().last().unwrap().hard_timeout, 30);
+}
+
+#[test]
+fn who_comes_back_is_introduced_again() {
+    let mut net = star(Version::V10);
+    let mut at_viewer = agent(&mut net, VIEWER);
+    let mut at_broadcaster = agent(&mut net, BROADCASTER);
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    for round in 0..3u16 {
+        rtmp(&mut net, &format!("10.0.0.2:{}", 5000 + round), play("hb"));
+        for talk in [&mut at_viewer, &mut at_broadcaster] {
+            let told = beat(&mut net, talk, round.into());
+            assert!(told.starts_with("peer"), "round {round}: {told}");
+            acknowledge(&mut net, talk, &told);
+            assert_eq!(beat(&mut net, talk, round.into()), "-");
+        }
+    }
+    // The broadcaster restarts.
+    rtmp(&mut net, "10.0.0.1:5001", publish("hb"));
+    assert!(beat(&mut net, &mut at_viewer, 9).starts_with("peer broadcaster"));
+    assert!(beat(&mut net, &mut at_broadcaster, 9).starts_with("peer viewer"));
+    let replaced = events(&net).iter().filter(|event| **event == "replaced").count();
+    assert_eq!(replaced, 3);
+}
+
+#[test]
+fn who_falls_silent_has_left_and_is_known_when_it_goes_on() {
+    let mut net = star(Version::V10);
+    let mut down = rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    net.wait(61);
+    assert_eq!(events(&net), ["cdn", "viewer", "idle"]);
+    streams_on(&mut net, &mut down);
+    assert_eq!(events(&net), ["cdn", "viewer", "idle", "viewer"]);
+    streams_alone(&mut net, &mut down);
+    // Its flows end again; now it says goodbye.
+    net.wait(30);
+    net.switches.get_mut(&Dpid(1)).unwrap().clear();
+    let frames = down.close(Client);
+    pass(&mut net, frames);
+    assert_eq!(events(&net).last(), Some(&"closed"));
+}
+
+/// The next packets of both directions; the first may come up.
+fn streams_on(net: &mut Network, talk: &mut TcpTalk) {
+    for host in [Client, Server] {
+        let frames = talk.say(host, b"more");
+        unchanged(net, frames);
+    }
+}
+
+#[test]
+fn a_connection_that_ends_before_it_is_known() {
+    let mut net = star(Version::V10);
+    let mut talk = TcpTalk::between("10.0.0.2:5000", "10.0.0.3:1935");
+    let frames = talk.open();
+    unchanged(&mut net, frames);
+    for host in [Client, Server] {
+        let frames = talk.close(host);
+        unchanged(&mut net, frames);
+    }
+    let mut reset = TcpTalk::between("10.0.0.2:5001", "10.0.0.3:1935");
+    let frames = reset.open();
+    unchanged(&mut net, frames);
+    unchanged(&mut net, vec![reset.reset(Server)]);
+    // The same ports again are a new connection.
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    rtmp(&mut net, "10.0.0.2:5001", play("hb"));
+    assert_eq!(events(&net).iter().filter(|event| **event == "viewer").count(), 2);
+}
+
+#[test]
+fn packets_sent_again_change_nothing() {
+    let mut net = line(Version::V10);
+    let mut talk = TcpTalk::between("10.0.0.2:5000", "10.0.0.3:1935");
+    let mut frames = talk.open();
+    for (host, bytes) in play("hb") {
+        frames.extend(talk.say(host, &bytes));
+    }
+    for frame in frames {
+        unchanged(&mut net, vec![frame.clone()]);
+        unchanged(&mut net, vec![frame]);
+    }
+    assert_eq!(events(&net), ["cdn", "viewer"]);
+    streams_alone(&mut net, &mut talk);
+}
+
+#[test]
+fn what_is_not_rtmp_is_let_go() {
+    let mut net = star(Version::V10);
+    let mut talk = TcpTalk::between("10.0.0.2:5000", "10.0.0.3:1935");
+    let frames = talk.open();
+    unchanged(&mut net, frames);
+    let frames = talk.say(Client, b"GET / HTTP/1.1\r\n\r\n");
+    unchanged(&mut net, frames);
+    streams_alone(&mut net, &mut talk);
+    assert!(net.news.is_empty());
+}
+
+#[test]
+fn a_controller_that_restarts_holds_nothing_up() {
+    for make in [star, line] {
+        let mut net = make(Version::V10);
+        let mut at_viewer = agent(&mut net, VIEWER);
+        let mut up = rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+        let mut down = rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+        assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer"));
+        net.restart(bypass());
+        net.everyone_is_known();
+        streams_on(&mut net, &mut up);
+        streams_on(&mut net, &mut down);
+        streams_alone(&mut net, &mut up);
+        streams_alone(&mut net, &mut down);
+        // The agent's connection goes on, and is understood again: its client shows where it is.
+        for sequence in 2..5 {
+            assert_eq!(beat(&mut net, &mut at_viewer, sequence), "-");
+        }
+        rtmp(&mut net, "10.0.0.1:5001", publish("hb"));
+        rtmp(&mut net, "10.0.0.2:5001", play("hb"));
+        assert_eq!(beat(&mut net, &mut at_viewer, 5), "peer broadcaster 10.0.0.1:2000 live/hb");
+    }
+}
+
+#[test]
+fn a_switch_that_comes_back_alone_gets_its_flows_again() {
+    for lost in [1, 2] {
+        let mut net = line(Version::V10);
+        let mut at_viewer = agent(&mut net, VIEWER);
+        let mut up = rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+        let mut down = rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+        net.disconnect(lost);
+        net.connect(lost);
+        // All stations of that switch are to be learned again.
+        net.everyone_is_known();
+        streams_on(&mut net, &mut up);
+        streams_on(&mut net, &mut down);
+        streams_alone(&mut net, &mut up);
+        streams_alone(&mut net, &mut down);
+        net.wait(50);
+        streams_alone(&mut net, &mut up);
+        streams_alone(&mut net, &mut down);
+        net.wait(50);
+        assert!(!events(&net).contains(&"lost"), "they went on");
+        assert!(beat(&mut net, &mut at_viewer, 7).starts_with("peer broadcaster"));
+    }
+}
+
+#[test]
+fn who_is_gone_when_the_switch_comes_back_is_noticed() {
+    let mut net = star(Version::V10);
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    net.disconnect(1);
+    net.connect(1);
+    net.wait(61);
+    assert_eq!(events(&net), ["cdn", "viewer", "lost"]);
+}
+
+#[test]
+fn an_agent_that_moves_to_another_switch_is_still_told() {
+    let mut net = line(Version::V10);
+    let mut at_viewer = agent(&mut net, VIEWER);
+    for sequence in 0..3 {
+        assert_eq!(beat(&mut net, &mut at_viewer, sequence), "-");
+    }
+    // It is plugged in behind the transit switch of its connection, and says something.
+    net.switches.get_mut(&Dpid(2)).unwrap().ports.push(PortNo(4));
+    net.move_host(VIEWER, 2, 4);
+    let frames = at_viewer.say(Client, b"\n");
+    pass(&mut net, frames);
+    rtmp(&mut net, "10.0.0.4:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    assert_eq!(beat(&mut net, &mut at_viewer, 9), "peer broadcaster 10.0.0.4:2000 live/hb");
+    assert_eq!(beat(&mut net, &mut at_viewer, 10), "peer broadcaster 10.0.0.4:2000 live/hb");
+}
+
+#[test]
+fn islands_under_one_cdn() {
+    // The CDN has an address on each of two switches that are not joined.
+    let mut net = Network::new(bypass(), Version::V10);
+    net.switch(1, 3);
+    net.switch(2, 2);
+    net.host(BROADCASTER, 1, 1);
+    net.host(VIEWER, 1, 2);
+    net.host(CDN, 1, 3);
+    net.host("10.0.1.2", 2, 1);
+    net.host("10.0.1.3", 2, 2);
+    net.everyone_is_known();
+    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
+    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
+    let mut talk = TcpTalk::between("10.0.1.2:5000", "10.0.1.3:1935");
+    let mut frames = talk.open();
+    for (host, bytes) in play("hb") {
+        frames.extend(talk.say(host, &bytes));
+    }
+    unchanged(&mut net, frames);
+    streams_alone(&mut net, &mut talk);
+    let mut at_viewer = agent(&mut net, VIEWER);
+    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer broadcaster"));
+    let mut other = TcpTalk::between("10.0.1.2:6000", "10.0.1.3:42857");
+    let frames = other.open();
+    unchanged(&mut net, frames);
+    assert_eq!(beat(&mut net, &mut other, 1), "-");
+    assert_eq!(events(&net).iter().filter(|event| **event == "viewer").count(), 2);
+    assert_eq!(events(&net).iter().filter(|event| **event == "cdn").count(), 2);
+}
+
+#[test]
+fn many_streams_and_viewers() {
+    let mut net = Network::new(bypass(), Version::V10);
+    net.switch(1, 200);
+    net.host(CDN, 1, 200);
+    for number in 0..60 {
+        net.host(&format!("10.0.1.{number}"), 1, 1 + number);
+    }
+    net.everyone_is_known();
+    let mut agents: Vec<TcpTalk> = (0..60).map(|number| agent(&mut net, &format!("10.0.1.{number}"))).collect();
+    for number in 0..60 {
+        let stream = format!("s{}", number % 10);
+        let said = if number < 10 { publish(&stream) } else { play(&stream) };
+        rtmp(&mut net, &format!("10.0.1.{number}:5000"), said);
+    }
+    for (number, agent) in agents.iter_mut().enumerate().skip(10) {
+        let told = beat(&mut net, agent, 1);
+        assert_eq!(told, format!("peer broadcaster 10.0.1.{}:2000 live/s{}", number % 10, number % 10));
+    }
+    for (broadcaster, agent) in agents.iter_mut().enumerate().take(10) {
+        for round in 1..6 {
+            let told = beat(&mut net, agent, round);
+            let viewer = broadcaster as u64 + 10 * round;
+            assert_eq!(told, format!("peer viewer 10.0.1.{viewer}:2000 live/s{broadcaster}"));
+            acknowledge(&mut net, agent, &told);
+        }
+        assert_eq!(beat(&mut net, agent, 6), "-");
+    }
+}
+
+#[test]
+fn what_the_controller_keeps_is_bounded() {
+    let mut scheme = bypass();
+    let mut out = Outcome::default();
+    scheme.on_event(Duration::ZERO, Dpid(1), Event::SwitchUp, &mut out);
+    for number in 0..200_000u32 {
+        let client =
+            SocketAddrV4::new(Ipv4Addr::from(0x0b00_0000 + number / 50_000), 2048 + (number % 50_000) as u16);
+        for port in [1935, 42857] {
+            let server = SocketAddrV4::new(ip(CDN), port);
+            let frame = crate::testing::TcpFrame::from_to(client, server).syn().seq(number).bytes();
+            let packet = PacketIn {
+                buffer: None,
+                total_len: frame.len() as u16,
+                in_port: PortNo(1),
+                reason: crate::openflow::PacketInReason::NoMatch,
+                data: &frame,
+            };
+            let mut out = Outcome::default();
+            scheme.on_event(Duration::ZERO, Dpid(1), Event::PacketIn(packet), &mut out);
+            assert_eq!(out.messages.len(), 1, "always sent on");
+        }
+    }
+    let mut count = 0;
+    scheme.watched.retain(|_, _| {
+        count += 1;
+        true
+    });
+    assert!(count <= MAX_WATCHED);
+    let later = WATCH_SILENCE + Duration::from_secs(1);
+    scheme.on_tick(later, &mut Outcome::default());
+    scheme.watched.retain(|_, _| panic!("forgotten"));
+    scheme.notified.retain(|_, _| panic!("forgotten"));
+}
+
+#[test]
+fn a_heartbeat_has_the_length_that_rewriting_relies_on() {
+    assert_eq!(Heartbeat { sequence: 1, news: heartbeat::News::None }.emit().len(), LEN);
+}

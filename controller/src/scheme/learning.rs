@@ -1,0 +1,220 @@
+//! The learning switch that all schemes are built on: one address table a switch, flows that forget.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::{Dpid, Outcome};
+use crate::frame::Frame;
+use crate::mac_table::{Learnt, MacTable};
+use crate::news::News;
+use crate::openflow::{
+    Command, FlowMatch, FlowMod, Message, PacketIn, PacketOut, PortNo, PortStatus, PortStatusReason,
+};
+
+/// How a learning switch behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Ends a flow after so many seconds without a packet; 0: never.
+    pub idle_timeout: u16,
+    /// Ends a flow after so many seconds; 0: never.
+    pub hard_timeout: u16,
+    /// Stations that are remembered, at each switch.
+    pub mac_table: usize,
+    /// Which stations compete for a place in the table.
+    pub seed: u64,
+    /// Whether each new station is news.
+    pub report_learned: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { idle_timeout: 10, hard_timeout: 30, mac_table: 65_536, seed: 0, report_learned: false }
+    }
+}
+
+/// What to do with a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// Nothing: it is not to be forwarded, or is where it should be.
+    Drop,
+    /// Send it to all other ports.
+    Flood,
+    /// Send it there.
+    To(PortNo),
+}
+
+/// How long a flow lives, and who hears of its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Life {
+    /// Seconds without a packet.
+    pub idle: u16,
+    /// Seconds.
+    pub hard: u16,
+    /// Comes back when the flow ends; `None`: nobody wants to know.
+    pub cookie: Option<u64>,
+}
+
+/// Flows of the learning switch itself.
+const LEARNED_COOKIE: u64 = 1;
+/// All flows have the same priority: a new one for the same packets replaces the old one.
+const PRIORITY: u16 = 0x8000;
+
+/// The address tables of all switches.
+#[derive(Debug)]
+pub struct Learning {
+    settings: Settings,
+    tables: HashMap<Dpid, MacTable>,
+}
+
+impl Learning {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, tables: HashMap::new() }
+    }
+
+    /// The life of a flow that was made because its first packet came.
+    #[must_use]
+    pub fn life(&self) -> Life {
+        Life { idle: self.settings.idle_timeout, hard: self.settings.hard_timeout, cookie: None }
+    }
+
+    /// Begins a switch's table anew.
+    pub fn switch_up(&mut self, at: Dpid) {
+        self.tables.insert(at, MacTable::new(self.settings.mac_table, self.settings.seed));
+    }
+
+    /// Forgets a switch.
+    pub fn switch_down(&mut self, at: Dpid) {
+        self.tables.remove(&at);
+    }
+
+    /// Forgets who was silent too long.
+    pub fn tick(&mut self, now: Duration) {
+        self.tables.values_mut().for_each(|table| table.sweep(now.as_secs()));
+    }
+
+    /// Forgets the stations behind a port that went down, and ends the flows that lead there.
+    pub fn port_status(&mut self, at: Dpid, status: &PortStatus, out: &mut Outcome<'_>) {
+        if status.port.up && status.reason != PortStatusReason::Deleted {
+            return;
+        }
+        if let Some(table) = self.tables.get_mut(&at) {
+            table.forget_port(status.port.number);
+            let lead_there = FlowMod { out_port: Some(status.port.number), ..delete(FlowMatch::ANY) };
+            out.send(at, Message::FlowMod(lead_there));
+        }
+    }
+
+    /// Learns from a frame where its sender is. If it was elsewhere before, flows that lead to it there are ended.
+    pub fn learn(&mut self, now: Duration, at: Dpid, frame: &Frame<'_>, in_port: PortNo, out: &mut Outcome<'_>) {
+        let Some(table) = self.tables.get_mut(&at) else { return };
+        let learnt = table.learn(frame.src, in_port, now.as_secs());
+        if let Learnt::Moved(_) = learnt {
+            let lead_to_it = FlowMatch { eth_dst: Some(frame.src), ..FlowMatch::ANY };
+            out.send(at, Message::FlowMod(delete(lead_to_it)));
+        }
+        if matches!(learnt, Learnt::New | Learnt::Moved(_)) && self.settings.report_learned {
+            out.tell(News::Learned { dpid: at.0, mac: frame.src, port: in_port });
+        }
+    }
+
+    /// What a learning switch does with a frame.
+    #[must_use]
+    pub fn route(&self, now: Duration, at: Dpid, frame: &Frame<'_>, in_port: PortNo) -> Route {
+        if frame.is_link_local() {
+            return Route::Drop;
+        }
+        match self.tables.get(&at).and_then(|table| table.port(frame.dst, now.as_secs())) {
+            None => Route::Flood,
+            // Its addressee hears it already: both are behind that port.
+            Some(port) if port == in_port => Route::Drop,
+            Some(port) => Route::To(port),
+        }
+    }
+
+    /// Treats a packet as a learning switch does.
+    pub fn packet<'a>(&mut self, now: Duration, at: Dpid, packet: &PacketIn<'a>, out: &mut Outcome<'a>) {
+        let Some(frame) = Frame::parse(packet.data) else { return };
+        self.frame(now, at, packet, &frame, out);
+    }
+
+    /// The same, for a frame that was taken apart already.
+    pub fn frame<'a>(
+        &mut self,
+        now: Duration,
+        at: Dpid,
+        packet: &PacketIn<'a>,
+        frame: &Frame<'a>,
+        out: &mut Outcome<'a>,
+    ) {
+        self.learn(now, at, frame, packet.in_port, out);
+        let route = self.route(now, at, frame, packet.in_port);
+        match route {
+            Route::To(port) => {
+                let matching = frame.exact_match(packet.in_port);
+                send_with_flow(at, packet, add(matching, port, self.life()), out);
+            }
+            Route::Drop | Route::Flood => send(at, packet, route, out),
+        }
+    }
+}
+
+/// A flow-mod that adds a flow.
+pub fn add(matching: FlowMatch, to: PortNo, life: Life) -> FlowMod {
+    FlowMod {
+        command: Command::Add,
+        matching,
+        cookie: life.cookie.unwrap_or(LEARNED_COOKIE),
+        idle_timeout: life.idle,
+        hard_timeout: life.hard,
+        priority: PRIORITY,
+        buffer: None,
+        out_port: None,
+        notify_removal: life.cookie.is_some(),
+        output: Some(to),
+    }
+}
+
+/// A flow-mod that deletes all flows that a match covers.
+pub fn delete(matching: FlowMatch) -> FlowMod {
+    FlowMod {
+        command: Command::Delete,
+        matching,
+        cookie: 0,
+        idle_timeout: 0,
+        hard_timeout: 0,
+        priority: 0,
+        buffer: None,
+        out_port: None,
+        notify_removal: false,
+        output: None,
+    }
+}
+
+/// Adds a flow and lets its first packet take it: out of the switch's buffer when it is there, back down otherwise.
+pub fn send_with_flow<'a>(at: Dpid, packet: &PacketIn<'a>, flow: FlowMod, out: &mut Outcome<'a>) {
+    out.send(at, Message::FlowMod(FlowMod { buffer: packet.buffer, ..flow }));
+    if let (None, Some(port)) = (packet.buffer, flow.output) {
+        send(at, packet, Route::To(port), out);
+    }
+}
+
+/// Sends a packet on without a flow.
+pub fn send<'a>(at: Dpid, packet: &PacketIn<'a>, route: Route, out: &mut Outcome<'a>) {
+    let output = match route {
+        Route::Flood => Some(PortNo::FLOOD),
+        Route::To(port) => Some(port),
+        // Only to free the switch's buffer.
+        Route::Drop if packet.buffer.is_some() => None,
+        Route::Drop => return,
+    };
+    let data = match packet.buffer {
+        Some(_) => Cow::Borrowed(&[][..]),
+        None if packet.is_whole() => Cow::Borrowed(packet.data),
+        // The rest of it is nowhere: the switch kept nothing and sent a part.
+        None => return,
+    };
+    out.send(at, Message::PacketOut(PacketOut { buffer: packet.buffer, in_port: packet.in_port, output, data }));
+}

@@ -1,0 +1,74 @@
+//! What the network does with packets.
+//!
+//! A [`Scheme`] takes events and returns messages for switches and news for the outside. It has no sockets and no clock,
+//! so that tests can play whole networks through it; the [`channel`](crate::channel) is the one place that sends.
+
+pub mod bypass;
+mod direct;
+mod learning;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::news::News;
+use crate::openflow::{FlowRemoved, Message, PacketIn, PortStatus};
+
+pub use bypass::{Bypass, Ports};
+pub use direct::Direct;
+pub use learning::{Learning, Settings};
+
+/// A switch's datapath id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dpid(pub u64);
+
+impl fmt::Display for Dpid {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:016x}", self.0)
+    }
+}
+
+/// Something that happened at a switch.
+#[derive(Debug, Clone)]
+pub enum Event<'a> {
+    /// It is ready, and has no flows but, in 1.3, the one that sends packets up.
+    SwitchUp,
+    /// Its connection ended.
+    SwitchDown,
+    /// It has no flow for a packet.
+    PacketIn(PacketIn<'a>),
+    /// A flow ended that was to tell.
+    FlowRemoved(FlowRemoved),
+    /// A port came, went or changed.
+    PortStatus(PortStatus),
+}
+
+/// What a scheme wants done, in this order.
+#[derive(Debug, Default)]
+pub struct Outcome<'a> {
+    /// Messages and whom they are for.
+    pub messages: Vec<(Dpid, Message<'a>)>,
+    /// What to tell the outside.
+    pub news: Vec<News>,
+}
+
+impl<'a> Outcome<'a> {
+    /// Adds a message.
+    pub fn send(&mut self, to: Dpid, message: Message<'a>) {
+        self.messages.push((to, message));
+    }
+
+    /// Adds news.
+    pub fn tell(&mut self, news: News) {
+        self.news.push(news);
+    }
+}
+
+/// Decides what the network does with packets.
+pub trait Scheme {
+    /// Takes note of an event and adds to `out` what is to be done about it. `now` is the time since any fixed moment;
+    /// it never goes back.
+    fn on_event<'a>(&mut self, now: Duration, at: Dpid, event: Event<'a>, out: &mut Outcome<'a>);
+
+    /// Takes note of the time; to be called about once a second.
+    fn on_tick(&mut self, now: Duration, out: &mut Outcome<'_>);
+}
