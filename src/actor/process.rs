@@ -4,6 +4,7 @@
 //! the one place that performs it. Every process leads a process group of its own, so that stopping it reaches whatever it started,
 //! and is waited for by a task, so that its death is known at once.
 
+mod actor;
 mod readiness;
 
 use std::fmt;
@@ -17,103 +18,11 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::{mpsc, watch};
 
+pub use actor::{Actor, Command, Ends, Input, Output, Place, Stop};
 pub use readiness::Readiness;
-
-/// A command line and what is added to the environment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Command {
-    /// Looked up in `PATH` unless it has a slash.
-    pub program: String,
-    /// Its arguments; no shell ever sees them.
-    pub args: Vec<String>,
-    /// Variables that it gets beside the inherited ones.
-    pub env: Vec<(String, String)>,
-}
-
-/// A program on a host, with all that is needed to run it, know that it is up, and stop it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Actor {
-    /// What it is to the experiment: `encoder`, `agent`, `nginx`. Unique on its host.
-    pub name: String,
-    /// The host it runs on.
-    pub host: String,
-    /// What is run.
-    pub command: Command,
-    /// Folders that must be there before it starts.
-    pub folders: Vec<PathBuf>,
-    /// Files with their text that must be there before it starts.
-    pub files: Vec<(PathBuf, String)>,
-    /// What it reads.
-    pub input: Input,
-    /// Where its standard output goes.
-    pub output: Output,
-    /// Where its standard error goes.
-    pub log: PathBuf,
-    /// When it counts as up.
-    pub ready: Readiness,
-    /// How long that may take.
-    pub ready_within: Duration,
-    /// Pieces of a log line that mean that it has failed though it goes on.
-    pub alarms: Vec<String>,
-    /// How it is stopped.
-    pub stop: Stop,
-}
-
-/// What an actor reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Input {
-    /// Nothing: end of file at once.
-    Null,
-    /// The read end of the pipe that the actor before it writes to.
-    Pipe,
-}
-
-/// Where an actor's standard output goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Output {
-    /// Into the log, with standard error.
-    Log,
-    /// Into a file of its own.
-    File(PathBuf),
-    /// Into the write end of the pipe that the actor after it reads.
-    Pipe,
-    /// Line by line to whoever started it: see [`Process::lines`].
-    Lines,
-}
-
-/// How long each step of stopping may take: SIGINT, then SIGTERM, then SIGKILL, always to the whole process group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Stop {
-    /// From SIGINT to SIGTERM.
-    pub interrupt: Duration,
-    /// From SIGTERM to SIGKILL.
-    pub terminate: Duration,
-}
-
-/// Where a process runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// In the namespaces of this program.
-    Here,
-    /// On the host whose shell has this process id: through `mnexec -a`, which enters its namespaces and executes the command in
-    /// the same process, so that process id and group stay ours.
-    Host(u32),
-}
-
-/// The pipe ends that [`Input::Pipe`] and [`Output::Pipe`] stand for.
-#[derive(Debug, Default)]
-pub struct Ends {
-    /// For [`Input::Pipe`].
-    pub stdin: Option<OwnedFd>,
-    /// For [`Output::Pipe`].
-    pub stdout: Option<OwnedFd>,
-}
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,70 +102,6 @@ const TAIL_BYTES: u64 = 4096;
 const LINES_WAITING: usize = 1024;
 /// Between two looks at a log for alarms.
 const ALARM_INTERVAL: Duration = Duration::from_millis(250);
-
-impl Default for Stop {
-    fn default() -> Self {
-        Self { interrupt: Duration::from_secs(3), terminate: Duration::from_secs(1) }
-    }
-}
-
-impl Command {
-    /// A command with these arguments and nothing added to the environment.
-    pub fn new<A: Into<String>>(program: impl Into<String>, args: impl IntoIterator<Item = A>) -> Self {
-        Self { program: program.into(), args: args.into_iter().map(Into::into).collect(), env: Vec::new() }
-    }
-
-    /// The same, with a variable added to its environment.
-    #[must_use]
-    pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {
-        self.env.push((name.to_owned(), value.into()));
-        self
-    }
-
-    /// What is really executed at `place`.
-    #[must_use]
-    pub fn at(&self, place: Place) -> Self {
-        match place {
-            Place::Here => self.clone(),
-            Place::Host(pid) => {
-                let before = ["-a".to_owned(), pid.to_string(), self.program.clone()];
-                Self {
-                    program: "mnexec".into(),
-                    args: before.into_iter().chain(self.args.iter().cloned()).collect(),
-                    env: self.env.clone(),
-                }
-            }
-        }
-    }
-}
-
-impl fmt::Display for Command {
-    /// As one would type it into a POSIX shell.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, value) in &self.env {
-            write!(f, "{name}={} ", quoted(value))?;
-        }
-        f.write_str(&quoted(&self.program))?;
-        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
-    }
-}
-
-fn quoted(word: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:=,@%+".contains(&b);
-    if !word.is_empty() && word.bytes().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-impl Actor {
-    /// `host/name`.
-    #[must_use]
-    pub fn label(&self) -> String {
-        format!("{}/{}", self.host, self.name)
-    }
-}
 
 impl fmt::Display for Exit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
