@@ -164,7 +164,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     // Before the first line is written: whoever reads it may send a signal.
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let server = Server::listen(options.listen, &versions, Patience::default()).await?;
+    let server = Server::listen(options.listen, &versions, Patience::default())?;
     let mut log = EventLog::start(std::io::stdout()).context("cannot start a thread for the event lines")?;
     let address = server.address().context("cannot learn the address that is listened on")?;
     log.tell(News::Listening { address, scheme: name });

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::LocalSet;
 
 use super::link::{HIGH_WATER, Link};
@@ -22,6 +22,10 @@ use crate::scheme::{Dpid, Event, Outcome, Scheme};
 const READ: usize = 256 << 10;
 /// Connections at once; further ones are closed.
 const MAX_CONNECTIONS: usize = 4096;
+/// What the kernel may keep of a connection, in each direction; it may allow less.
+const SOCKET_BUFFER: u32 = 512 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// Errors of one switch that are told; further ones only go to the log.
 const MAX_TOLD_ERRORS: u32 = 8;
 /// At the end, how long the reader of the event lines is waited for.
@@ -71,8 +75,8 @@ impl Server {
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub async fn listen(address: SocketAddr, versions: &[Version], patience: Patience) -> Result<Self, ServerError> {
-        let listener = TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
+    pub fn listen(address: SocketAddr, versions: &[Version], patience: Patience) -> Result<Self, ServerError> {
+        let listener = listen(address).map_err(|source| ServerError::Listen { address, source })?;
         Ok(Self { listener, versions: versions.to_vec(), patience })
     }
 
@@ -121,6 +125,16 @@ impl Server {
         drop(tasks);
         core.borrow_mut().log.finish(Instant::now() + LAST_LINES);
     }
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    // Connections inherit these. Left to itself, the kernel would let a switch that does not read keep megabytes.
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 impl Core {
