@@ -334,6 +334,14 @@ impl Process {
         signal(self.pid, Signal::SIGKILL);
         self.wait().await
     }
+
+    /// Kills its whole group, without waiting for its end.
+    pub fn kill(&self) {
+        if self.exit().is_none() {
+            *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            signal(self.pid, Signal::SIGKILL);
+        }
+    }
 }
 
 impl Drop for Process {

@@ -26,7 +26,7 @@ const OFFLOADS: [&str; 6] = [
     "large-receive-offload",
 ];
 
-/// Compares a booted network with its plan: addresses, offloads, TCP congestion control, the switches' ports and, with
+/// Compares a booted network with its plan: addresses, offloads, TCP congestion control by route, the switches' ports and, with
 /// netem, the shape of every link's end. `pids` are those of [`super::Mininet::pids`].
 ///
 /// # Errors
@@ -37,14 +37,9 @@ pub async fn verify(trial: &plan::Trial, links: Links, pids: &BTreeMap<String, i
         let pid = pid_of(pids, &host.name)?;
         differences
             .extend(address_differences(host, &output_in(pid, &["ip", "-json", "address", "show"], PATIENCE).await?));
-        let control = output_in(pid, &["cat", "/proc/sys/net/ipv4/tcp_congestion_control"], PATIENCE).await?;
-        if control.trim() != trial.congestion_control {
-            differences.push(format!(
-                "{}: TCP congestion control is {} instead of {}",
-                host.name,
-                control.trim(),
-                trial.congestion_control
-            ));
+        for interface in &host.interfaces {
+            let routes = output_in(pid, &["ip", "route", "show", "dev", &interface.name], PATIENCE).await?;
+            differences.extend(route_difference(&interface.name, &trial.congestion_control, &routes));
         }
     }
     for link in &trial.network.links {
@@ -97,6 +92,18 @@ async fn output(command: &[&str], patience: Duration) -> Result<String, NetworkE
     }
     let complaint = String::from_utf8_lossy(&finished.stderr).into_owned() + &said;
     Err(failed(format!("ended with {}: {}", finished.status, complaint.trim())))
+}
+
+/// Whether the routes through an interface, as `ip route show` lists them, carry TCP connections as planned.
+#[must_use]
+pub fn route_difference(interface: &str, congestion_control: &str, shown: &str) -> Option<String> {
+    let words: Vec<&str> = shown.split_whitespace().collect();
+    let at = words.iter().position(|word| *word == "congctl");
+    let used = at.and_then(|at| words[at + 1..].iter().find(|word| **word != "lock"));
+    (used != Some(&congestion_control)).then(|| {
+        let used = used.copied().unwrap_or("the machine's own");
+        format!("{interface}: TCP congestion control is {used} instead of {congestion_control}")
+    })
 }
 
 /// How a host's interfaces, as `ip -json address show` lists them, differ from the plan.
@@ -193,6 +200,17 @@ mod tests {
         {"ifindex":7,"ifname":"hb-eth0","flags":["BROADCAST","MULTICAST","UP","LOWER_UP"],"mtu":1500,"operstate":"UP",
          "address":"02:00:00:00:00:01",
          "addr_info":[{"family":"inet","local":"10.0.0.1","prefixlen":24,"broadcast":"10.0.0.255","scope":"global"}]}]"#;
+
+    #[test]
+    fn routes_name_the_congestion_control() {
+        let shown = "10.0.0.0/24 proto kernel scope link src 10.0.0.1 congctl lock cubic \n";
+        assert_eq!(route_difference("hb-eth0", "cubic", shown), None);
+        assert_eq!(route_difference("hb-eth0", "cubic", &shown.replace("lock ", "")), None);
+        let difference = route_difference("hb-eth0", "reno", shown).unwrap();
+        assert_eq!(difference, "hb-eth0: TCP congestion control is cubic instead of reno");
+        let difference = route_difference("hb-eth0", "cubic", "10.0.0.0/24 proto kernel scope link").unwrap();
+        assert!(difference.contains("the machine's own"));
+    }
 
     #[test]
     fn addresses_as_planned_are_no_difference() {

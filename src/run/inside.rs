@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +18,6 @@ use super::cast::{self, Cast};
 use super::crew::{Crew, Duty, News};
 use super::event::{Fitness, Happening, Outcome, Phase, Stamped};
 use super::fitness::{self, Watch};
-use crate::actor::broadcaster::Broadcaster;
 use crate::actor::process::{Actor, Ends, Place, ProcessError, pipe};
 use crate::network::{self, BootSpec, Forwarding, Links, Mininet, reach};
 use crate::plan::Trial;
@@ -178,11 +178,23 @@ struct Stage {
     /// What runs on hosts.
     crew: Crew,
     pids: BTreeMap<String, i32>,
+    /// The write ends of the pipes to broadcasters' agents, until their encoders get them.
+    pipes: Vec<OwnedFd>,
 }
 
 impl Stage {
     fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
-        Stage { spec, teller, watch: None, ovs: None, mininet: None, machinery, crew, pids: BTreeMap::new() }
+        Stage {
+            spec,
+            teller,
+            watch: None,
+            ovs: None,
+            mininet: None,
+            machinery,
+            crew,
+            pids: BTreeMap::new(),
+            pipes: Vec::new(),
+        }
     }
 
     /// All phases, until the end, an order to stop, or trouble with a program.
@@ -290,6 +302,14 @@ impl Stage {
             let place = self.place(&actor.host)?;
             self.crew.start(actor, place, Ends::default(), Duty::Lasting, None).await?;
         }
+        // Broadcasters' agents are there before their encoders, so that the network can introduce peers from the first frame on.
+        for pair in &cast.broadcasts {
+            let (read, write) = pipe().map_err(|e| TrialError::System("make a pipe", e))?;
+            let ends = Ends { stdin: Some(read), stdout: None };
+            let place = self.place(&pair.agent.host)?;
+            self.crew.start(&pair.agent, place, ends, Duty::Finite, None).await?;
+            self.pipes.push(write);
+        }
         match Watch::start() {
             Ok(watch) => self.watch = Some(watch),
             Err(error) => {
@@ -314,11 +334,13 @@ impl Stage {
         let mut cues: Vec<(Duration, Cue<'_>)> = Vec::new();
         cues.extend(cast.pings.iter().map(|(at, actor)| (*at, Cue::Alone(actor))));
         cues.extend(cast.viewers.iter().map(|actor| (timeline.view_at, Cue::Alone(actor))));
-        cues.extend(cast.broadcasts.iter().map(|pair| (timeline.broadcast_at, Cue::Piped(pair))));
+        let pipes = std::mem::take(&mut self.pipes);
+        let encoders = cast.broadcasts.iter().map(|pair| &pair.encoder).zip(pipes);
+        cues.extend(encoders.map(|(encoder, pipe)| (timeline.broadcast_at, Cue::Piped(encoder, pipe))));
         cues.sort_by_key(|(at, _)| *at);
         for (at, cue) in cues {
             self.until(zero + at).await?;
-            self.enter_stage(&cue)?;
+            self.enter_stage(cue)?;
         }
         let audience: BTreeSet<String> = cast.viewers.iter().map(Actor::label).collect();
         self.until(zero + timeline.end).await?;
@@ -348,21 +370,13 @@ impl Stage {
         }
     }
 
-    fn enter_stage(&mut self, cue: &Cue<'_>) -> Result<(), TrialError> {
-        match cue {
-            Cue::Alone(actor) => {
-                let place = self.place(&actor.host)?;
-                self.crew.launch(actor, place, Ends::default(), Duty::Finite, None)?;
-            }
-            Cue::Piped(Broadcaster { encoder: writer, agent: reader }) => {
-                let (read, write) = pipe().map_err(|e| TrialError::System("make a pipe", e))?;
-                let ends = Ends { stdin: Some(read), stdout: None };
-                // The reader first: it must miss nothing, and it notes when it is up.
-                self.crew.launch(reader, self.place(&reader.host)?, ends, Duty::Finite, None)?;
-                let ends = Ends { stdin: None, stdout: Some(write) };
-                self.crew.launch(writer, self.place(&writer.host)?, ends, Duty::Finite, None)?;
-            }
-        }
+    fn enter_stage(&mut self, cue: Cue<'_>) -> Result<(), TrialError> {
+        let (actor, ends) = match cue {
+            Cue::Alone(actor) => (actor, Ends::default()),
+            Cue::Piped(encoder, pipe) => (encoder, Ends { stdin: None, stdout: Some(pipe) }),
+        };
+        let place = self.place(&actor.host)?;
+        self.crew.launch(actor, place, ends, Duty::Finite, None)?;
         Ok(())
     }
 
@@ -388,8 +402,8 @@ impl Stage {
 /// Who starts at a moment of the timeline.
 enum Cue<'a> {
     Alone(&'a Actor),
-    /// The encoder writes into the pipe that the agent reads.
-    Piped(&'a Broadcaster),
+    /// An encoder, and the pipe to its agent.
+    Piped(&'a Actor, OwnedFd),
 }
 
 /// Every path that video can take and that can be pinged without routing.

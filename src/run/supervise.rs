@@ -126,8 +126,7 @@ async fn within_sandbox(
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let before = HostState::snapshot().map_err(|e| e.to_string())?;
     let started = super::event::unix_ns().unsigned_abs() ^ RUNS.fetch_add(1, Ordering::Relaxed);
-    let absolute =
-        std::path::absolute(dir.path()).map_err(|e| format!("cannot find {}: {e}", dir.path().display()))?;
+    let absolute = dir.path().canonicalize().map_err(|e| format!("cannot find {}: {e}", dir.path().display()))?;
     let marker = Marker::new(std::process::id(), started, serial, &absolute);
     let mut footprint = Footprint::new(&marker);
     let mut child = start(context, &absolute, &marker, dir).await?;
@@ -157,7 +156,7 @@ async fn start(
     dir: &TrialDir,
 ) -> Result<Child, String> {
     let exe = std::env::current_exe().map_err(|e| format!("cannot find livectl's own file: {e}"))?;
-    let controller = std::path::absolute(&context.controller).unwrap_or_else(|_| context.controller.clone());
+    let controller = context.controller.canonicalize().unwrap_or_else(|_| context.controller.clone());
     let (links, datapath) = (context.links.to_string(), context.datapath.to_string());
     let args: [&std::ffi::OsStr; 10] = [
         "internal".as_ref(),
