@@ -58,8 +58,10 @@ fn report(what: &Value) -> Option<String> {
         "switch_lost" => format!("switch {} lost: {}", text("dpid"), text("why")),
         "viewer" => format!("{} views {}", text("host"), text("stream")),
         "broadcaster" => format!("{} broadcasts {}", text("host"), text("stream")),
-        "introduced" => format!("introduces {} to {}", text("peer"), text("to")),
-        "acknowledged" => format!("{} acknowledged", text("to")),
+        // The controller introduces a peer to an agent; the agent says that it knows.
+        "introduced" if what.get("to").is_some() => format!("introduces {} to {}", text("peer"), text("to")),
+        "introduced" => format!("knows its peer {}", text("peer")),
+        "acknowledged" => format!("{} knows its peer", text("host")),
         "player_started" => format!("player started ({})", text("path")),
         "first_keyframe" => format!("first keyframe ({})", text("path")),
         "handover" => "handed over to its peer".to_owned(),
