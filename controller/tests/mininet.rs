@@ -1,0 +1,23 @@
+//! Real networks: Mininet, Open vSwitch, nginx-rtmp, ffmpeg, mplayer. These need root and those programs, and fail without.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::process::Command;
+
+fn run(what: &str) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mininet.sh");
+    let output = Command::new("bash").args([script, env!("CARGO_BIN_EXE_live-controller"), what]).output().unwrap();
+    let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{failed}");
+    print!("{said}");
+    said.into_owned()
+}
+
+#[test]
+fn pingall_on_three_topologies_in_both_versions() {
+    assert_eq!(run("pingall").matches("0% dropped").count(), 6);
+}
+
+#[test]
+fn livestreams_are_introduced_and_do_not_pass_the_controller() {
+    assert_eq!(run("bypass").matches("bytes of video did not").count(), 4);
+}

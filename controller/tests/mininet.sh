@@ -1,0 +1,93 @@
+#!/bin/bash
+# Real networks under live-controller: pingall on several topologies in OpenFlow 1.0 and 1.3, and livestreams under bypass.
+# Everything happens in namespaces of its own, with its own Open vSwitch; the host's is not touched.
+# Needs root and the packages mininet, openvswitch-switch, ethtool, iproute2, nginx-light, libnginx-mod-rtmp, ffmpeg, mplayer.
+# Usage: sudo controller/tests/mininet.sh path/to/live-controller [pingall|bypass]
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+
+fail() {
+    echo "mininet.sh: $*" >&2
+    exit 1
+}
+
+if [ "${1-}" != inside ]; then
+    controller=$(realpath "${1:?which live-controller?}")
+    [ "$(id -u)" = 0 ] || fail "needs root, for network namespaces and Open vSwitch"
+    for tool in mn ovs-vswitchd ovsdb-server ovs-vsctl ethtool ip unshare nginx ffmpeg mplayer; do
+        command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || fail "$tool is not installed"
+    done
+    exec unshare --net --mount --pid --ipc --fork --kill-child --mount-proc \
+        bash "$0" inside "$controller" "${2-all}"
+fi
+
+controller=$2 what=$3
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+cd /
+mount -t tmpfs tmpfs /run/openvswitch 2>/dev/null || { mkdir -p /run/openvswitch && mount -t tmpfs tmpfs /run/openvswitch; }
+# The program and this script may lie in /tmp, which is about to be hidden.
+mkdir /run/openvswitch/live
+cp "$controller" /run/openvswitch/live/live-controller
+cp "$here"/bypass.py /run/openvswitch/live/
+mount -t tmpfs tmpfs /tmp
+ip link set lo up
+
+export OVS_RUNDIR=/run/openvswitch OVS_DBDIR=/tmp OVS_LOGDIR=/tmp OVS_SYSCONFDIR=/tmp
+ovsdb-tool create /tmp/conf.db /usr/share/openvswitch/vswitch.ovsschema
+ovsdb-server /tmp/conf.db --remote=punix:/run/openvswitch/db.sock --pidfile --detach --log-file=/tmp/ovsdb.log 2>/dev/null
+ovs-vsctl --no-wait init
+ovs-vswitchd --pidfile --detach --log-file=/tmp/vswitchd.log 2>/dev/null
+
+# start SCHEME: a controller on any free port, whose event lines go to /tmp/events.
+start() {
+    rm -f /tmp/events
+    /run/openvswitch/live/live-controller --listen 127.0.0.1:0 --scheme "$1" --log warn >/tmp/events 2>/tmp/controller.log &
+    pid=$!
+    for _ in $(seq 100); do
+        if grep -qs '"listening"' /tmp/events; then
+            port=$(sed -n 's/.*"listening","address":"127.0.0.1:\([0-9]*\)".*/\1/p' /tmp/events)
+            return
+        fi
+        sleep 0.05
+    done
+    fail "the controller does not start: $(cat /tmp/controller.log)"
+}
+
+stop() {
+    kill -TERM "$pid"
+    wait "$pid" || fail "the controller ended with code $?: $(cat /tmp/controller.log)"
+}
+
+pingall() {
+    local version=$1 topology=$2
+    start direct
+    /usr/bin/python3 /usr/bin/mn --topo "$topology" --controller "remote,ip=127.0.0.1,port=$port" \
+        --switch "ovs,datapath=user,protocols=$version" --nolistenport --test pingall >/tmp/mn.log 2>&1 ||
+        fail "$version $topology: $(cat /tmp/mn.log)"
+    stop
+    ! grep -F '*** Error' /tmp/mn.log | grep -v 'resource limits' || fail "$version $topology"
+    grep -q '^\*\*\* Results: 0% dropped' /tmp/mn.log || fail "$version $topology: $(cat /tmp/mn.log)"
+    ! grep -F '"error"' /tmp/events || fail "$version $topology: the switch reports errors"
+    echo "$version $topology: $(sed -n 's/^\*\*\* Results: //p' /tmp/mn.log)," \
+        "$(grep -c '"switch_connected"' /tmp/events) switches"
+}
+
+case $what in
+all | pingall)
+    for version in OpenFlow10 OpenFlow13; do
+        for topology in single,3 linear,3 tree,2,3; do
+            pingall "$version" "$topology"
+        done
+    done
+    ;;&
+all | bypass)
+    for version in OpenFlow10 OpenFlow13; do
+        for layout in one line; do
+            start bypass
+            /usr/bin/python3 /run/openvswitch/live/bypass.py "$port" "$version" "$layout" ||
+                fail "bypass $version $layout: $(cat /tmp/controller.log)"
+            stop
+        done
+    done
+    ;;
+esac
