@@ -61,7 +61,7 @@ fn report(what: &Value) -> Option<String> {
         // The controller introduces a peer to an agent; the agent says that it knows.
         "introduced" if what.get("to").is_some() => format!("introduces {} to {}", text("peer"), text("to")),
         "introduced" => format!("knows its peer {}", text("peer")),
-        "acknowledged" => format!("{} knows its peer", text("host")),
+        "acknowledged" => format!("{} knows its peer", text("by")),
         "player_started" => format!("player started ({})", text("path")),
         "first_keyframe" => format!("first keyframe ({})", text("path")),
         "handover" => "handed over to its peer".to_owned(),
