@@ -109,6 +109,7 @@ fn trial() -> Trial {
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "reno".into(),
+        initial_window: 10,
     }
 }
 

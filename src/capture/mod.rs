@@ -15,16 +15,33 @@ pub const READY: &str = "listening on ";
 const BUFFER_KIB: u32 = 65_536;
 
 /// Its arguments, capturing at that point into `file`: classic pcap with nanoseconds, whole packets in both directions, each written as it
-/// comes (`-U`), as root (it would give up its privileges, and with them the folder), without looking up names.
+/// comes (`-U`, and `--immediate-mode`: without it, what the kernel has not yet handed over when tcpdump is interrupted, up to a second
+/// of packets, is lost), as root (it would give up its privileges, and with them the folder), without looking up names.
 #[must_use]
 pub fn args(point: &CapturePoint, file: &Path) -> Vec<String> {
     let file = file.to_string_lossy();
     let buffer = BUFFER_KIB.to_string();
-    ["-i", &point.interface, "-w", &file, "-U", "-s", "0", "-B", &buffer, "-n", "-Z", "root", "-Q", "inout"]
-        .into_iter()
-        .chain(["--time-stamp-precision=nano"])
-        .map(str::to_owned)
-        .collect()
+    [
+        "-i",
+        &point.interface,
+        "-w",
+        &file,
+        "-U",
+        "--immediate-mode",
+        "-s",
+        "0",
+        "-B",
+        &buffer,
+        "-n",
+        "-Z",
+        "root",
+        "-Q",
+        "inout",
+    ]
+    .into_iter()
+    .chain(["--time-stamp-precision=nano"])
+    .map(str::to_owned)
+    .collect()
 }
 
 /// What tcpdump counted.
@@ -69,10 +86,10 @@ impl Counts {
         })
     }
 
-    /// Packets that are missing from the file.
+    /// Packets that are missing from the file: dropped ones, and those that the kernel had still in its buffer at the end.
     #[must_use]
     pub fn missing(&self) -> u64 {
-        self.dropped.saturating_add(self.dropped_by_interface)
+        self.dropped.saturating_add(self.dropped_by_interface).max(self.received.saturating_sub(self.captured))
     }
 }
 
@@ -85,8 +102,7 @@ mod tests {
     fn the_command() {
         let point = CapturePoint { host: "hb".into(), interface: "hb-eth0".into() };
         let line = args(&point, Path::new("/r/pcap/hb-eth0.pcap")).join(" ");
-        let expected =
-            "-i hb-eth0 -w /r/pcap/hb-eth0.pcap -U -s 0 -B 65536 -n -Z root -Q inout --time-stamp-precision=nano";
+        let expected = "-i hb-eth0 -w /r/pcap/hb-eth0.pcap -U --immediate-mode -s 0 -B 65536 -n -Z root -Q inout --time-stamp-precision=nano";
         assert_eq!(line, expected);
     }
 
@@ -104,9 +120,14 @@ tcpdump: listening on hb-eth0, link-type EN10MB (Ethernet), snapshot length 2621
         let expected = Counts { captured: 556, received: 560, dropped: 4, dropped_by_interface: 0 };
         assert_eq!(Counts::parse(&log), Ok(expected));
         assert_eq!(expected.missing(), 4);
-        let one = log.replace("556 packets", "1 packet").replace("4 packets", "0 packets");
+        let one = log
+            .replace("556 packets", "1 packet")
+            .replace("560 packets", "1 packet")
+            .replace("4 packets", "0 packets");
         assert_eq!(Counts::parse(&format!("{one}7 packets dropped by interface\n")).unwrap().missing(), 7);
         assert_eq!(Counts::parse(&one).unwrap().captured, 1);
+        let unread = log.replace("4 packets", "0 packets").replace("560 packets", "700 packets");
+        assert_eq!(Counts::parse(&unread).unwrap().missing(), 144);
     }
 
     #[test]

@@ -77,6 +77,7 @@ pub fn topology(trial: &plan::Trial, links: Links, forwarding: Forwarding) -> Re
                 emulated => links == Links::Emulated,
                 datapath => python(&forwarding.to_string()),
                 congestion_control => python(&trial.congestion_control),
+                initial_window => trial.initial_window,
                 switches, hosts, links => cables,
             },
         )

@@ -35,6 +35,11 @@ pub enum Scheme {
     Bypass,
 }
 
+/// RFC 6928, section 2.
+pub(crate) const fn usual_initial_window() -> u32 {
+    10
+}
+
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -147,6 +152,9 @@ pub struct Trial {
     pub datapath: Datapath,
     /// TCP congestion control set in every host (`cubic`, `reno`, `bbr`).
     pub congestion_control: String,
+    /// Segments that TCP sends before the first acknowledgement (initial congestion window); RFC 6928 and Linux have 10.
+    #[serde(default = "usual_initial_window")]
+    pub initial_window: u32,
 }
 
 /// The emulated network.

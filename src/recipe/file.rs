@@ -18,6 +18,8 @@ pub type Fps = Whole<1, 120>;
 pub type Frames = Whole<1, 1_000_000>;
 /// Frames between keyframes; ffmpeg reduces longer intervals to this.
 pub type KeyframeInterval = Whole<1, 600>;
+/// Segments of TCP's first flight.
+pub type InitialWindow = Whole<1, 1000>;
 /// Hosts that are written as one.
 pub type HostCount = Whole<1, 512>;
 /// Packets.
@@ -113,6 +115,10 @@ pub struct NetworkFile {
     #[serde(default)]
     #[schemars(extend("default" = "cubic"))]
     pub congestion_control: Optional<Text<CongestionControl>>,
+    /// Segments that TCP sends before the first acknowledgement, 1 to 1000. Default: 10, as RFC 6928 and Linux have it.
+    #[serde(default)]
+    #[schemars(extend("default" = 10))]
+    pub initial_window: Optional<Text<InitialWindow>>,
     /// Names of the switches, 1 to 64.
     #[schemars(extend("minItems" = 1, "maxItems" = 64, "uniqueItems" = true))]
     pub switches: At<Vec<Text<NodeName>>>,

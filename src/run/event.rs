@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::fitness::{Observations, Verdict};
+use super::fitness::{Limits, Observations, Verdict};
 
 /// Where a trial stands. In order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -151,6 +151,8 @@ pub struct Fitness {
     pub verdict: Verdict,
     /// What it rests on.
     pub observations: Observations,
+    /// What is tolerated.
+    pub limits: Limits,
 }
 
 impl Fitness {

@@ -123,7 +123,8 @@ pub async fn run(spec: Spec) -> Outcome {
     };
     let fitness = watched.map(|mut seen| {
         cast::complete(&mut seen, &stage.spec.trial, &stage.spec.dir, stage.spec.links, &teller);
-        Fitness { verdict: fitness::judge(&seen, &fitness::Limits::default()), observations: seen }
+        let limits = fitness::Limits::default();
+        Fitness { verdict: fitness::judge(&seen, &limits), observations: seen, limits }
     });
     let outcome = Outcome { failure, interrupted: *urgency.borrow() > Urgency::None, fitness };
     teller.tell(Happening::Outcome(outcome.clone()));

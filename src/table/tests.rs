@@ -90,6 +90,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
+        initial_window: 10,
     }
 }
 

@@ -76,6 +76,7 @@ fn trial() -> Trial {
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
+        initial_window: 10,
     }
 }
 

@@ -410,5 +410,6 @@ fn trial(frames: u32, codec: Codec, audio: bool) -> Trial {
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: "cubic".into(),
+        initial_window: 10,
     }
 }

@@ -72,6 +72,7 @@ pub(crate) fn trial() -> Trial {
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: "cubic".into(),
+        initial_window: 10,
     }
 }
 
@@ -156,7 +157,10 @@ fn python_reads_what_the_plan_says() {
             "dpid": "000000000000002a", "datapath": "user", "protocols": "OpenFlow10", "failMode": "secure",
         }])
     );
-    assert_eq!(calls[2], serde_json::json!(["host", "hb", {"ip": null, "mac": null, "congestion_control": "cubic"}]));
+    assert_eq!(
+        calls[2],
+        serde_json::json!(["host", "hb", {"ip": null, "mac": null, "congestion_control": "cubic", "initial_window": 10}])
+    );
     assert_eq!(
         calls[8],
         serde_json::json!(["link", "hs", "s2", {

@@ -101,6 +101,7 @@ struct Common {
     links: LinkKind,
     datapath: Datapath,
     congestion_control: String,
+    initial_window: u32,
 }
 
 /// Turns a recipe into a plan called `name`; files in it are relative to `base`. `None`: see `notes.errors`.
@@ -145,6 +146,7 @@ fn validate_common(
     let datapath = notes.read_or("datapath", &file.network.datapath, Datapath::default());
     let default = super::word::CongestionControl("cubic");
     let congestion_control = notes.read_or("congestion_control", &file.network.congestion_control, default);
+    let initial_window = notes.read_or("initial_window", &file.network.initial_window, super::unit::Whole(10));
     let before = notes.errors.len();
     let fabric = topology::validate_fabric(&file.network, notes);
     let hosts = hosts::validate_hosts(&file.network, &fabric, notes)?;
@@ -169,6 +171,7 @@ fn validate_common(
         links: links?,
         datapath: datapath?,
         congestion_control: congestion_control?.0.to_owned(),
+        initial_window: initial_window?.0 as u32,
     })
 }
 
@@ -188,6 +191,7 @@ impl Common {
             links: self.links,
             datapath: self.datapath,
             congestion_control: self.congestion_control.clone(),
+            initial_window: self.initial_window,
         }
     }
 }
