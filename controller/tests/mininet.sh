@@ -14,7 +14,7 @@ fail() {
 if [ "${1-}" != inside ]; then
     controller=$(realpath "${1:?which live-controller?}")
     [ "$(id -u)" = 0 ] || fail "needs root, for network namespaces and Open vSwitch"
-    for tool in mn ovs-vswitchd ovsdb-server ovs-vsctl ethtool ip unshare nginx ffmpeg mplayer; do
+    for tool in mn timeout ovs-vswitchd ovsdb-server ovs-vsctl ethtool ip unshare nginx ffmpeg mplayer; do
         command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || fail "$tool is not installed"
     done
     exec unshare --net --mount --pid --ipc --fork --kill-child --mount-proc \
@@ -61,7 +61,7 @@ stop() {
 pingall() {
     local version=$1 topology=$2
     start direct
-    /usr/bin/python3 /usr/bin/mn --topo "$topology" --controller "remote,ip=127.0.0.1,port=$port" \
+    timeout 120 /usr/bin/python3 /usr/bin/mn --topo "$topology" --controller "remote,ip=127.0.0.1,port=$port" \
         --switch "ovs,datapath=user,protocols=$version" --nolistenport --test pingall >/tmp/mn.log 2>&1 ||
         fail "$version $topology: $(cat /tmp/mn.log)"
     stop
@@ -84,7 +84,7 @@ all | bypass)
     for version in OpenFlow10 OpenFlow13; do
         for layout in one line; do
             start bypass
-            /usr/bin/python3 /run/openvswitch/live/bypass.py "$port" "$version" "$layout" ||
+            timeout 180 /usr/bin/python3 /run/openvswitch/live/bypass.py "$port" "$version" "$layout" ||
                 fail "bypass $version $layout: $(cat /tmp/controller.log)"
             stop
         done

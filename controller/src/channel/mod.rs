@@ -1,6 +1,6 @@
 //! The connections to switches: the one place that reads, writes and waits.
 //!
-//! [`session`] is one connection as values: bytes in, bytes out, events for the scheme. [`server`] gives each connection a task of its
+//! `session` is one connection as values: bytes in, bytes out, events for the scheme. `server` gives each connection a task of its
 //! own on one thread. A task reads as much as there is, plays all whole messages of that through the scheme, and writes all that
 //! came of it at once. What a switch can make the controller keep is bounded; whatever a switch does wrong ends its own
 //! connection and no other.

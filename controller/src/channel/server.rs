@@ -30,8 +30,10 @@ const BACKLOG: u32 = 1024;
 const MAX_TOLD_ERRORS: u32 = 8;
 /// At the end, how long the reader of the event lines is waited for.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// How often sessions and the scheme look at the clock.
-const TICK: Duration = Duration::from_millis(500);
+/// How often the scheme looks at the clock.
+const SCHEME_TICK: Duration = Duration::from_secs(1);
+/// How often a session does.
+const TICK: Duration = Duration::from_millis(250);
 
 /// The controller's end of all connections.
 #[derive(Debug)]
@@ -95,7 +97,7 @@ impl Server {
         let scratch = Rc::new(RefCell::new(vec![0; READ]));
         let tasks = LocalSet::new();
         let accept = async {
-            let mut ticks = tokio::time::interval(TICK);
+            let mut ticks = tokio::time::interval(SCHEME_TICK);
             let connections = Rc::new(());
             let mut end = std::pin::pin!(end);
             loop {
@@ -211,6 +213,8 @@ struct Connection {
     dpid: Option<Dpid>,
     /// The beginning of a message whose end has not come.
     rest: Vec<u8>,
+    /// Whether anything came at all.
+    spoke: bool,
     stall: Duration,
     /// Since when what waits has been waiting without any of it going.
     waiting_since: Option<Duration>,
@@ -227,10 +231,8 @@ impl Connection {
     ) -> Self {
         let _ = stream.set_nodelay(true);
         let link = Rc::new(Link::default());
-        let mut hello = Vec::new();
         let now = core.borrow().now();
-        let session = Session::begin(now, &server.versions, server.patience, &mut hello);
-        link.append(|bytes| bytes.extend(hello));
+        let session = Session::begin(now, &server.versions, server.patience);
         Self {
             core: Rc::clone(core),
             scratch: Rc::clone(scratch),
@@ -240,6 +242,7 @@ impl Connection {
             link,
             dpid: None,
             rest: Vec::new(),
+            spoke: false,
             stall: server.patience.stall,
             waiting_since: None,
             told_errors: 0,
@@ -247,16 +250,17 @@ impl Connection {
     }
 
     async fn run(mut self) {
-        let why = match self.converse().await {
-            Ok(()) => "it closed the connection".to_owned(),
-            Err(why) => why,
-        };
+        let ended = self.converse().await;
+        let looked_only = ended.is_ok() && !self.spoke;
+        let why = ended.err().unwrap_or_else(|| "it closed the connection".to_owned());
         // The reason, if the switch still reads; not waited for.
         let _ = self.link.flush(|bytes| self.stream.try_write(bytes));
         tracing::info!("connection from {} ended: {why}", self.peer);
         let mut core = self.core.borrow_mut();
         match self.dpid {
             Some(dpid) => core.switch_down(dpid, &self.link, why),
+            // Someone wanted to see whether a controller listens.
+            None if looked_only => {}
             None => core.log.tell(News::ConnectionRefused { peer: self.peer, why }),
         }
     }
@@ -334,7 +338,10 @@ impl Connection {
         begun.copy_from_slice(&self.rest);
         let came = match self.stream.try_read(room) {
             Ok(0) => return Ok(true),
-            Ok(came) => came,
+            Ok(came) => {
+                self.spoke = true;
+                came
+            }
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(false),
             Err(error) => return Err(error.to_string()),
         };

@@ -12,6 +12,8 @@ use crate::openflow::{
 /// How long a switch may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
+    /// Until it is greeted, if it does not greet first.
+    pub greeting: Duration,
     /// Until it has said who it is.
     pub handshake: Duration,
     /// Of silence, until it is asked whether it is there.
@@ -25,6 +27,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
+            greeting: Duration::from_millis(250),
             handshake: Duration::from_secs(5),
             silence: Duration::from_secs(5),
             death: Duration::from_secs(15),
@@ -97,6 +100,7 @@ pub struct Session {
     offered: Vec<Version>,
     patience: Patience,
     state: State,
+    greeted: bool,
     begun: Duration,
     /// When it last sent anything.
     heard: Duration,
@@ -114,18 +118,30 @@ fn offer(versions: &[Version]) -> &'static str {
 }
 
 impl Session {
-    /// A connection that was just accepted. Appends the HELLO to `out`.
+    /// A connection that was just accepted.
+    ///
+    /// Its HELLO goes out when the other side's first message comes, or after [`Patience::greeting`]. Not at once: to see whether a
+    /// controller listens, Mininet 2.3 has telnet connect and prints what that says through a terminal in which byte 1, which every
+    /// HELLO contains, announces a process id; when the HELLO is quicker than telnet's end, Mininet waits for that id for ever.
     #[must_use]
-    pub fn begin(now: Duration, offered: &[Version], patience: Patience, out: &mut Vec<u8>) -> Self {
-        Versions::of(offered).emit(1, out);
+    pub fn begin(now: Duration, offered: &[Version], patience: Patience) -> Self {
         Self {
             offered: offered.to_vec(),
             patience,
             state: State::Begun,
+            greeted: false,
             begun: now,
             heard: now,
             asked: false,
             xid: 1,
+        }
+    }
+
+    /// Appends the HELLO, once.
+    fn greet(&mut self, out: &mut Vec<u8>) {
+        if !self.greeted {
+            self.greeted = true;
+            Versions::of(&self.offered).emit(1, out);
         }
     }
 
@@ -150,6 +166,7 @@ impl Session {
     /// When no message can begin like this.
     pub fn next<'a>(&mut self, stream: &mut &'a [u8], out: &mut Vec<u8>) -> Result<Option<&'a [u8]>, Refusal> {
         if let Some(header) = Header::parse(stream) {
+            self.greet(out);
             self.check(&header).inspect_err(|_| self.report_stream(stream, out))?;
         }
         let message = header::next(stream).map_err(Refusal::Message)?;
@@ -291,11 +308,14 @@ impl Session {
         Ok(Step::Ready(features))
     }
 
-    /// Takes note of the time. Appends an echo request when there has been silence.
+    /// Takes note of the time. Appends the HELLO when it is due, and an echo request when there has been silence.
     ///
     /// # Errors
     /// When the switch took too long.
     pub fn time(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        if now >= self.begun + self.patience.greeting {
+            self.greet(out);
+        }
         if !matches!(self.state, State::Ready(_)) && now >= self.begun + self.patience.handshake {
             return Err(Refusal::Handshake(self.patience.handshake));
         }

@@ -12,15 +12,13 @@ fn at(seconds: u64) -> Duration {
 }
 
 fn begin() -> (Session, Vec<u8>) {
-    let mut out = Vec::new();
-    let session = Session::begin(at(0), &BOTH, Patience::default(), &mut out);
-    out.clear();
-    (session, out)
+    (Session::begin(at(0), &BOTH, Patience::default()), Vec::new())
 }
 
-/// The messages in a stream of ours.
+/// The messages in a stream of ours, after its HELLO.
 fn sent(version: Version, mut stream: &[u8]) -> Vec<Message<'_>> {
     let mut messages = Vec::new();
+    stream = stream.strip_prefix(&OUR_HELLO).unwrap_or(stream);
     while let Some(message) = header::next(stream).unwrap() {
         messages.push(version.parse(message).unwrap().1);
         stream = &stream[message.len()..];
@@ -47,13 +45,22 @@ fn ready(version: Version) -> (Session, Vec<u8>) {
     (session, out)
 }
 
+const OUR_HELLO: [u8; 16] = [4, 0, 0, 16, 0, 0, 0, 1, 0, 1, 0, 8, 0, 0, 0, 0x12];
+
 #[test]
-fn our_hello_offers_both() {
+fn it_greets_when_it_is_greeted_or_after_a_while() {
+    let (mut session, mut out) = begin();
+    assert_eq!(session.time(Duration::from_millis(249), &mut out), Ok(()));
+    assert!(out.is_empty());
+    assert_eq!(session.time(Duration::from_millis(250), &mut out), Ok(()));
+    assert_eq!(session.time(Duration::from_millis(500), &mut out), Ok(()));
+    assert_eq!(out, OUR_HELLO);
+    let (mut session, mut out) = begin();
+    feed(&mut session, &[1, 0, 0, 8, 0, 0, 0, 1], &mut out).unwrap();
+    assert!(out.starts_with(&OUR_HELLO) && out.len() == 24, "and then it asks who the switch is");
+    let mut session = Session::begin(at(0), &[Version::V10], Patience::default());
     let mut out = Vec::new();
-    let _ = Session::begin(at(0), &BOTH, Patience::default(), &mut out);
-    assert_eq!(out, [4, 0, 0, 16, 0, 0, 0, 1, 0, 1, 0, 8, 0, 0, 0, 0x12]);
-    out.clear();
-    let _ = Session::begin(at(0), &[Version::V10], Patience::default(), &mut out);
+    assert_eq!(session.time(at(1), &mut out), Ok(()));
     assert_eq!(out, [1, 0, 0, 8, 0, 0, 0, 1]);
 }
 

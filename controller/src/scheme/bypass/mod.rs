@@ -2,10 +2,10 @@
 //!
 //! A learning switch that leaves two kinds of TCP connections without flows, so that their packets come up:
 //!
-//! * **RTMP**, until it is known what a connection is for ([`watch`]). Then exact flows for both directions take over before the packet
+//! * **RTMP**, until it is known what a connection is for (`watch`). Then exact flows for both directions take over before the packet
 //!   that told it is sent on, and the video never comes here.
-//! * **Notifications**, always: a heartbeat a second and agent. Those that tell nothing are rewritten in passing ([`rewrite`])
-//!   to tell an agent its peer, until the agent answers that it acts on it ([`introductions`]).
+//! * **Notifications**, always: a heartbeat a second and agent. Those that tell nothing are rewritten in passing (`rewrite`)
+//!   to tell an agent its peer, until the agent answers that it acts on it (`introductions`).
 //!
 //! # Edge and transit
 //! On its way a packet passes several switches, and each would send it up. Only the one that the client is attached to matters:
