@@ -329,7 +329,7 @@ async fn differences_are_found(trial: &Trial, links: Links, pids: &BTreeMap<Stri
     other.network.hosts[0].interfaces[0].address = [10, 0, 0, 99].into();
     other.network.links[0].shape.delay = Duration::from_millis(105);
     let error = verify(&other, links, pids).await.unwrap_err().to_string();
-    assert!(error.contains("hb: TCP congestion control is reno instead of cubic"), "{error}");
+    assert!(error.contains("hb-eth0: TCP congestion control is reno instead of cubic"), "{error}");
     assert!(error.contains("hb-eth0: has [10.0.0.1/24] instead of 10.0.0.99/24 alone"), "{error}");
     if links == Links::Netem {
         assert!(error.contains("s1-eth1: delay is 0.1 s instead of 0.105 s"), "{error}");

@@ -100,7 +100,7 @@ fn both_schemes_deliver_every_frame_and_leave_tables_and_plots() {
     );
     let wanted = manifest.plan.trials[0].video.frames;
     for row in &summary {
-        assert_eq!((row.frames, row.missing), (wanted, 0), "{} {}: {}", row.trial, row.viewer, text(&output));
+        assert_eq!((row.frames, row.missing), (wanted, Some(0)), "{} {}: {}", row.trial, row.viewer, text(&output));
         assert!(row.excess_p50_ms.unwrap() > 0.0, "no transfer is faster than the floor");
     }
     let p50: HashMap<String, f64> = summary.iter().map(|r| (r.scheme.to_string(), r.delay_p50_ms.unwrap())).collect();
@@ -193,7 +193,11 @@ fn an_actor_that_dies_fails_its_trial_and_the_next_one_runs() {
     assert_host_is_as(&before);
     let manifest = Manifest::load(&only_run(results.path(), "smoke")).unwrap();
     let [first, second] = &manifest.trials[..] else { panic!("{:?}", manifest.trials) };
-    assert!(matches!(&first.state, TrialState::Failed { why } if why.contains("ffmpeg")), "{:?}", first.state);
+    assert!(
+        matches!(&first.state, TrialState::Failed { why } if why.contains("hb/encoder") && why.contains("SIGKILL")),
+        "{:?}",
+        first.state
+    );
     assert_eq!(second.state, TrialState::Done);
 }
 

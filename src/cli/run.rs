@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
-use crate::plan::{LinkKind, Plan};
+use crate::plan::Plan;
 use crate::recipe::{self, Loaded};
 use crate::run::{self, Job, RunError, Urgency};
 use crate::sandbox::capability::{self, Capabilities, Places};
@@ -198,9 +198,9 @@ fn width() -> usize {
 fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Result<Job, Failure> {
     let trial = loaded.plan.trials.first().ok_or_else(|| anyhow!("the recipe has no trials"))?;
     let machine = |error: capability::Unavailable| Failure::new(Exit::Machine, error);
+    fit_for(here)?;
     let links = (trial.links, capability::resolve_links(trial.links, here).map_err(machine)?);
     let datapath = (trial.datapath, capability::resolve_datapath(trial.datapath, here).map_err(machine)?);
-    fit_for(here, links.1.kind)?;
     let wanted = &trial.congestion_control;
     if !here.congestion_controls.is_empty() && !here.congestion_controls.contains(wanted) {
         let there = here.congestion_controls.join(", ");
@@ -238,9 +238,11 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
 }
 
 /// Stops before anything is started if a trial cannot run here.
-fn fit_for(here: &Capabilities, _links: LinkKind) -> Result<(), Failure> {
+fn fit_for(here: &Capabilities) -> Result<(), Failure> {
     let report = capability::Report::new(here);
-    let obstacles: Vec<String> = report.obstacles().map(|o| format!("  {}: {}", o.name, o.found)).collect();
+    // How much disk is enough depends on the recipe: the run itself asks for that.
+    let obstacles = report.obstacles().filter(|obstacle| obstacle.name != "disk");
+    let obstacles: Vec<String> = obstacles.map(|o| format!("  {}: {}", o.name, o.found)).collect();
     if obstacles.is_empty() {
         return Ok(());
     }

@@ -100,9 +100,9 @@ pub async fn run(
 ) -> Result<Report, RunError> {
     let owner = Owner::of_this_process()?;
     let estimate = job.plan.estimate();
+    store::require_space(&job.results, estimate.disk_bytes)?;
     let folder = RunDir::create(&job.results, &job.plan.recipe, jiff::Timestamp::now(), owner)?;
     let _settled = owner.settle_when_done(folder.path());
-    store::require_space(folder.path(), estimate.disk_bytes)?;
     store::write_atomic(&folder.recipe(), job.recipe.text.as_bytes())?;
     let software = store::Software {
         version: env!("CARGO_PKG_VERSION").into(),
