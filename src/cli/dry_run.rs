@@ -85,14 +85,15 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
     let words: Vec<String> =
         std::iter::once(mn.get_program()).chain(mn.get_args()).map(|w| w.to_string_lossy().into_owned()).collect();
     let _ = writeln!(text, "  {:>8}  {:8} {}", "boot", "-", words.join(" "));
-    for actor in cast.captures.iter().chain(&cast.cdn) {
+    let agents = cast.broadcasts.iter().map(|pair| &pair.agent);
+    for actor in cast.captures.iter().chain(&cast.cdn).chain(agents) {
         line(text, "ready", actor);
     }
     let mut cues: Vec<(std::time::Duration, &Actor)> = Vec::new();
     cues.extend(cast.pings.iter().map(|(at, actor)| (*at, actor)));
     cues.extend(cast.viewers.iter().map(|actor| (timeline.view_at, actor)));
     for pair in &cast.broadcasts {
-        cues.extend([(timeline.broadcast_at, &pair.agent), (timeline.broadcast_at, &pair.encoder)]);
+        cues.push((timeline.broadcast_at, &pair.encoder));
     }
     cues.sort_by_key(|(at, _)| *at);
     for (at, actor) in cues {

@@ -25,8 +25,8 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
                     ui::span(estimate.duration),
                     ui::bytes(estimate.disk_bytes),
                 ));
-                for warning in &loaded.warnings {
-                    eprintln!("{:?}", miette::Report::msg(warning.to_string()));
+                for warning in loaded.warnings {
+                    eprintln!("{:?}", miette::Report::new(warning));
                 }
             }
             Err(error) => {
