@@ -223,7 +223,8 @@ pub fn judge(seen: &Observations, limits: &Limits) -> Verdict {
     let seconds = seen.samples.len();
     let allowed = limits.seconds_over * seconds as f64;
     let count = |over: &dyn Fn(&Sample) -> bool| seen.samples.iter().filter(|sample| over(sample)).count();
-    let often = |count: usize, what: String| format!("{what} in {count} of {seconds} s (allowed {})", allowed.floor());
+    let often =
+        |count: usize, what: String| format!("{what} in {count} of {seconds} s (allowed {})", allowed.floor());
     let pressed = count(&|sample| sample.pressure.is_some_and(|pressure| pressure > limits.pressure));
     let pressure = format!("programs waited for a processor over {:.0} % of the time", limits.pressure * 100.0);
     over("pressure", pressed as f64 > allowed, often(pressed, pressure));
