@@ -79,7 +79,7 @@ pub struct Port {
     pub number: PortNo,
     /// Its Ethernet address.
     pub mac: MacAddr,
-    /// Its name, at most 15 bytes; what is not UTF-8 is replaced.
+    /// Its name, at most 15 bytes; `?` stands for each byte that is not UTF-8.
     pub name: String,
     /// Whether it is neither switched off nor without a link.
     pub up: bool,

@@ -32,8 +32,11 @@ fn parse_port(bytes: &[u8]) -> Port {
 
 /// A port's name, which ends with a zero byte.
 pub(in super::super) fn parse_name(name: &[u8; NAME_LEN]) -> String {
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN);
-    String::from_utf8_lossy(name.get(..end).unwrap_or_default()).into_owned()
+    // A name that fills its field lacks the zero byte that must end it (specification 1.0, section 5.2.1): its last byte is cut.
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN - 1);
+    // One `?` for each byte that is not UTF-8: U+FFFD has three bytes, and a name must not outgrow its field.
+    let name = name.get(..end).unwrap_or_default();
+    name.utf8_chunks().flat_map(|chunk| chunk.valid().chars().chain(chunk.invalid().iter().map(|_| '?'))).collect()
 }
 
 /// A port's name with room for the zero byte.
