@@ -162,6 +162,9 @@ struct PlotArgs {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    // Warnings are for people: on standard error, which inside a sandbox is the trial's log. RUST_LOG asks for more.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check { recipes } => inspect::check(&recipes),
