@@ -269,14 +269,6 @@ fn ms(duration: Duration) -> String {
     format!("{:.1} ms", duration.as_secs_f64() * 1e3)
 }
 
-/// The number in tcpdump's line `3 packets dropped by kernel`, which it writes when it ends; `None`: there is none, so that
-/// nothing is known.
-#[must_use]
-pub fn dropped_by_kernel(tcpdump_said: &str) -> Option<u64> {
-    let line = |line: &str| line.trim().strip_suffix(" dropped by kernel")?.split(' ').next()?.parse().ok();
-    tcpdump_said.lines().find_map(line)
-}
-
 /// Watches the machine from a thread of its own.
 #[derive(Debug)]
 pub struct Watch {

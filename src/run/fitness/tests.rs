@@ -126,18 +126,6 @@ fn histogram_takes_the_greatest_lateness_as_it_is() {
 }
 
 #[test]
-fn tcpdump_tells_what_it_missed() {
-    let said = "tcpdump: listening on hb-eth0, link-type EN10MB (Ethernet), snapshot length 262144 bytes\n\
-                1234 packets captured\n1240 packets received by filter\n3 packets dropped by kernel\n";
-    assert_eq!(dropped_by_kernel(said), Some(3));
-    assert_eq!(
-        dropped_by_kernel("1 packet captured\n1 packet received by filter\n1 packet dropped by kernel\n"),
-        Some(1)
-    );
-    assert_eq!(dropped_by_kernel("tcpdump: hb-eth0: No such device exists\n"), None);
-}
-
-#[test]
 fn reads_the_kernels_counters() {
     let stat = "cpu  100 5 50 800 20 3 2 20 9 0\ncpu0 1 2 3 4\nintr 1\n";
     assert_eq!(processors(stat), Some(Processors { all: 1000, idle: 820, steal: 20 }));
