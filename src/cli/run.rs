@@ -104,7 +104,9 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
 fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
     let mut plan = match (args.repetitions, args.seed) {
         (None, None) => plan,
-        (repetitions, seed) => plan.repeated(repetitions, seed),
+        (repetitions, seed) => {
+            plan.repeated(repetitions, seed).map_err(|error| Failure::new(Exit::Usage, anyhow!(error)))?
+        }
     };
     if !args.schemes.is_empty() {
         plan.trials.retain(|trial| args.schemes.contains(&trial.scheme));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
-pub use repetition::trial_seed;
+pub use repetition::{MOST_TRIAL_HOSTS, TooMany, trial_seed};
 
 /// The TCP port of RTMP on the CDN.
 pub const RTMP_PORT: u16 = 1935;
@@ -76,7 +76,7 @@ pub enum LinkKind {
     /// `netem` where the kernel has it, else `emulated`.
     #[default]
     Auto,
-    /// Mininet's TCLink: veth pairs shaped by the kernel's htb and netem.
+    /// Mininet's veth pairs, shaped by the kernel's netem, with htb above it where there is jitter.
     Netem,
     /// TAP pairs joined by livectl's user-space link.
     Emulated,

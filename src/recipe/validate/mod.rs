@@ -17,7 +17,8 @@ use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{NodeName, shown};
 use crate::plan::{
-    CapturePoint, Datapath, LinkKind, Network, PingTrain, Plan, Role, Scheme, Stream, Trial, VideoSource, trial_seed,
+    CapturePoint, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Role, Scheme, Stream, Trial,
+    VideoSource, trial_seed,
 };
 
 /// What validation found out so far.
@@ -86,9 +87,6 @@ impl<'s> Notes<'s> {
         (self.errors.len() == before).then_some(values)
     }
 }
-
-/// Hosts of all trials of a recipe at most: its plan, which lists them all, stays within some 200 MB.
-const MOST_TRIAL_HOSTS: u64 = 200_000;
 
 /// What every trial of a recipe has in common.
 struct Common {
