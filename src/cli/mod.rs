@@ -110,10 +110,10 @@ struct RunArgs {
     /// Trials of one run at the same time; more than one disturbs the measurement on a small machine
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
-    /// What makes the links, whatever the recipe says
+    /// What makes the links, whatever the recipe says (auto, netem, emulated)
     #[arg(long, value_name = "KIND", value_parser = link_kind)]
     link: Option<LinkKind>,
-    /// What forwards packets, whatever the recipe says
+    /// What forwards packets, whatever the recipe says (auto, kernel, user)
     #[arg(long, value_name = "DATAPATH", value_parser = datapath)]
     datapath: Option<Datapath>,
     /// Only these schemes of the recipe (direct, bypass)

@@ -56,6 +56,7 @@ pub fn trial_seed(seed: u64, repetition: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::MOST_TRIAL_HOSTS;
 
     #[test]
     fn repetitions_are_as_if_the_recipe_had_said_so() {
