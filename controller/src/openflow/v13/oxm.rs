@@ -96,9 +96,19 @@ pub fn parse_in_port(bytes: &[u8]) -> Result<(PortNo, usize), ParseError> {
 pub fn parse_match(bytes: &[u8]) -> Result<(FlowMatch, usize), ParseError> {
     let (mut list, padded) = fields(bytes)?;
     let mut matching = FlowMatch::ANY;
+    let mut seen = 0u128;
     while let Some(oxm) = next(&mut list)? {
         if oxm.class != BASIC {
             return Err(ParseError::Unsupported { what: "a match", field: "class", value: oxm.class.into() });
+        }
+        let bit = 1 << oxm.field;
+        if seen & bit != 0 {
+            return Err(ParseError::Value { what: "a match", field: "twice the field", value: oxm.field.into() });
+        }
+        seen |= bit;
+        if !is_allowed(oxm.field, &matching) {
+            let field = "without what it presupposes the field";
+            return Err(ParseError::Value { what: "a match", field, value: oxm.field.into() });
         }
         add(&mut matching, &oxm)?;
     }
@@ -107,6 +117,21 @@ pub fn parse_match(bytes: &[u8]) -> Result<(FlowMatch, usize), ParseError> {
         matching.vlan_pcp = Some(0);
     }
     Ok((matching, padded))
+}
+
+/// Whether the fields before it are those that a field presupposes (section 7.2.2.6, table 12), of which IPv6 has no place in a [`FlowMatch`].
+fn is_allowed(field: u8, before: &FlowMatch) -> bool {
+    let is_ipv4 = before.eth_type == Some(IPV4);
+    let carries = |proto| is_ipv4 && before.ip_proto == Some(proto);
+    match field {
+        field::VLAN_PCP => matches!(before.vlan, Some(Vlan::Id(_))),
+        field::IP_DSCP | field::IP_PROTO | field::IPV4_SRC | field::IPV4_DST => is_ipv4,
+        field::TCP_SRC | field::TCP_DST => carries(TCP),
+        field::UDP_SRC | field::UDP_DST => carries(UDP),
+        field::ICMPV4_TYPE | field::ICMPV4_CODE => carries(ICMP),
+        field::ARP_OP | field::ARP_SPA | field::ARP_TPA => before.eth_type == Some(ARP),
+        _ => true,
+    }
 }
 
 fn add(matching: &mut FlowMatch, oxm: &Oxm<'_>) -> Result<(), ParseError> {
@@ -263,5 +288,42 @@ impl List<'_> {
     fn header(&mut self, field: u8, has_mask: bool, length: usize) {
         let [a, b] = BASIC.to_be_bytes();
         self.0.extend_from_slice(&[a, b, field << 1 | u8::from(has_mask), length as u8]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields as a match, with padding.
+    fn matching(fields: &[&[u8]]) -> Vec<u8> {
+        let list = fields.concat();
+        let length = (MATCH_HEADER + list.len()) as u16;
+        let mut bytes = [&MATCH_TYPE.to_be_bytes()[..], &length.to_be_bytes(), &list].concat();
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
+
+    const ETH_TYPE_IPV4: &[u8] = &[0x80, 0, 5 << 1, 2, 8, 0];
+    const IP_PROTO_TCP: &[u8] = &[0x80, 0, 10 << 1, 1, 6];
+    const TCP_DST: &[u8] = &[0x80, 0, 14 << 1, 2, 0x07, 0x8f];
+    const UDP_DST: &[u8] = &[0x80, 0, 16 << 1, 2, 0x07, 0x8f];
+    const VLAN_PCP: &[u8] = &[0x80, 0, 7 << 1, 1, 3];
+
+    #[test]
+    fn a_field_needs_what_it_presupposes_before_it() {
+        let parse = |fields: &[&[u8]]| parse_match(&matching(fields)).map(|(matching, _)| matching.l4_dst);
+        assert_eq!(parse(&[ETH_TYPE_IPV4, IP_PROTO_TCP, TCP_DST]), Ok(Some(1935)));
+        assert!(parse(&[IP_PROTO_TCP, ETH_TYPE_IPV4, TCP_DST]).is_err());
+        assert!(parse(&[ETH_TYPE_IPV4, TCP_DST]).is_err());
+        assert!(parse(&[ETH_TYPE_IPV4, IP_PROTO_TCP, UDP_DST]).is_err());
+        assert!(parse(&[VLAN_PCP]).is_err());
+    }
+
+    #[test]
+    fn a_field_comes_once() {
+        let parse = |fields: &[&[u8]]| parse_match(&matching(fields)).map(|_| ());
+        assert_eq!(parse(&[ETH_TYPE_IPV4]), Ok(()));
+        assert!(parse(&[ETH_TYPE_IPV4, ETH_TYPE_IPV4]).is_err());
     }
 }
