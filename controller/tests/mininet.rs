@@ -18,6 +18,14 @@ fn pingall_on_three_topologies_in_both_versions() {
 }
 
 #[test]
+fn a_restart_and_bad_switches_are_survived() {
+    let said = run("restart");
+    for outcome in ["at least 599 of 600 frames played", "0 pings of", "Mbit/s"] {
+        assert_eq!(said.matches(outcome).count(), 2, "{outcome}: {said}");
+    }
+}
+
+#[test]
 fn livestreams_are_introduced_and_do_not_pass_the_controller() {
     assert_eq!(run("bypass").matches("bytes of video did not").count(), 4);
 }

@@ -1,8 +1,9 @@
 #!/bin/bash
-# Real networks under live-controller: pingall on several topologies in OpenFlow 1.0 and 1.3, and livestreams under bypass.
+# Real networks under live-controller: pingall on several topologies in OpenFlow 1.0 and 1.3, livestreams under bypass, and a
+# controller that is killed and started again.
 # Everything happens in namespaces of its own, with its own Open vSwitch; the host's is not touched.
-# Needs root and the packages mininet, openvswitch-switch, ethtool, iproute2, nginx-light, libnginx-mod-rtmp, ffmpeg, mplayer.
-# Usage: sudo controller/tests/mininet.sh path/to/live-controller [pingall|bypass]
+# Needs root and the packages mininet, openvswitch-switch, ethtool, iproute2, iperf, iputils-ping, nginx-light, libnginx-mod-rtmp, ffmpeg, mplayer.
+# Usage: sudo controller/tests/mininet.sh path/to/live-controller [pingall|bypass|restart]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -14,7 +15,7 @@ fail() {
 if [ "${1-}" != inside ]; then
     controller=$(realpath "${1:?which live-controller?}")
     [ "$(id -u)" = 0 ] || fail "needs root, for network namespaces and Open vSwitch"
-    for tool in mn timeout ovs-vswitchd ovsdb-server ovs-vsctl ethtool ip unshare nginx ffmpeg mplayer; do
+    for tool in mn timeout ovs-vswitchd ovsdb-server ovs-vsctl ethtool ip iperf ping unshare nginx ffmpeg mplayer; do
         command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || fail "$tool is not installed"
     done
     exec unshare --net --mount --pid --ipc --fork --kill-child --mount-proc \
@@ -28,7 +29,7 @@ mount -t tmpfs tmpfs /run/openvswitch 2>/dev/null || { mkdir -p /run/openvswitch
 # The program and this script may lie in /tmp, which is about to be hidden.
 mkdir /run/openvswitch/live
 cp "$controller" /run/openvswitch/live/live-controller
-cp "$here"/bypass.py /run/openvswitch/live/
+cp "$here"/*.py /run/openvswitch/live/
 mount -t tmpfs tmpfs /tmp
 ip link set lo up
 
@@ -38,11 +39,15 @@ ovsdb-server /tmp/conf.db --remote=punix:/run/openvswitch/db.sock --pidfile --de
 ovs-vsctl --no-wait init
 ovs-vswitchd --pidfile --detach --log-file=/tmp/vswitchd.log 2>/dev/null
 
-# start SCHEME: a controller on any free port, whose event lines go to /tmp/events.
+# start SCHEME [OPTION…]: a controller on any free port, whose event lines go to /tmp/events.
 start() {
+    local scheme=$1
+    shift
     rm -f /tmp/events
-    /run/openvswitch/live/live-controller --listen 127.0.0.1:0 --scheme "$1" --log warn >/tmp/events 2>/tmp/controller.log &
+    /run/openvswitch/live/live-controller --listen 127.0.0.1:0 --scheme "$scheme" --log warn "$@" \
+        >/tmp/events 2>/tmp/controller.log &
     pid=$!
+    echo "$pid" >/tmp/controller.pid
     for _ in $(seq 100); do
         if grep -qs '"listening"' /tmp/events; then
             port=$(sed -n 's/.*"listening","address":"127.0.0.1:\([0-9]*\)".*/\1/p' /tmp/events)
@@ -61,7 +66,7 @@ stop() {
 pingall() {
     local version=$1 topology=$2
     start direct
-    timeout 120 /usr/bin/python3 /usr/bin/mn --topo "$topology" --controller "remote,ip=127.0.0.1,port=$port" \
+    timeout 240 /usr/bin/python3 /usr/bin/mn --topo "$topology" --controller "remote,ip=127.0.0.1,port=$port" \
         --switch "ovs,datapath=user,protocols=$version" --nolistenport --test pingall >/tmp/mn.log 2>&1 ||
         fail "$version $topology: $(cat /tmp/mn.log)"
     stop
@@ -75,7 +80,7 @@ pingall() {
 case $what in
 all | pingall)
     for version in OpenFlow10 OpenFlow13; do
-        for topology in single,3 linear,3 tree,2,3; do
+        for topology in single,3 linear,8 tree,3,3; do
             pingall "$version" "$topology"
         done
     done
@@ -88,6 +93,24 @@ all | bypass)
                 fail "bypass $version $layout: $(cat /tmp/controller.log)"
             stop
         done
+    done
+    ;;&
+all | restart)
+    # The second controller is no child of this shell.
+    cat >/tmp/start-controller <<'END'
+#!/bin/bash
+: >/tmp/events
+setsid /run/openvswitch/live/live-controller --listen "127.0.0.1:$1" --scheme bypass --hard-timeout 3 --log warn \
+    >/tmp/events 2>/tmp/controller.log </dev/null &
+echo $! >/tmp/controller.pid
+END
+    chmod +x /tmp/start-controller
+    for version in OpenFlow10 OpenFlow13; do
+        start bypass --hard-timeout 3
+        timeout 180 /usr/bin/python3 /run/openvswitch/live/restart.py "$port" "$version" ||
+            fail "restart $version: $(cat /tmp/controller.log /tmp/events)"
+        kill -TERM "$(cat /tmp/controller.pid)"
+        wait "$pid" 2>/dev/null || true # it was killed
     done
     ;;
 esac
