@@ -6,6 +6,7 @@
 pub mod address;
 mod estimate;
 mod repetition;
+mod way;
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -349,39 +350,4 @@ impl Network {
     pub fn cdn(&self) -> Option<&Host> {
         self.hosts.iter().find(|h| h.role == Role::Cdn)
     }
-
-    /// The address of `to` in a subnet that `from` is in too: how `from` reaches `to` without routing.
-    #[must_use]
-    pub fn address_from(&self, from: &str, to: &str) -> Option<Ipv4Addr> {
-        let (from, to) = (self.host(from)?, self.host(to)?);
-        to.interfaces.iter().find(|t| from.interfaces.iter().any(|f| same_subnet(f, t))).map(|t| t.address)
-    }
-
-    /// Shapes of the links on the least-delay path from one host to another, in order. Hosts on the way count as
-    /// transit, as the CDN forwards video between islands of switches. `None`: not connected.
-    #[must_use]
-    pub fn path(&self, from: &str, to: &str) -> Option<Vec<Shape>> {
-        // Bellman-Ford over a handful of nodes: clarity over speed.
-        use std::collections::HashMap;
-        let mut best: HashMap<&str, (Duration, Vec<usize>)> = HashMap::from([(from, (Duration::ZERO, Vec::new()))]);
-        for _ in 0..self.links.len() {
-            for (index, link) in self.links.iter().enumerate() {
-                for (near, far) in [(&link.a, &link.b), (&link.b, &link.a)] {
-                    let Some((delay, path)) = best.get(near.node.as_str()).cloned() else { continue };
-                    let total = delay + link.shape.delay;
-                    if best.get(far.node.as_str()).is_none_or(|(known, _)| total < *known) {
-                        let mut path = path;
-                        path.push(index);
-                        best.insert(far.node.as_str(), (total, path));
-                    }
-                }
-            }
-        }
-        best.remove(to).map(|(_, path)| path.into_iter().map(|i| self.links[i].shape).collect())
-    }
-}
-
-fn same_subnet(a: &Interface, b: &Interface) -> bool {
-    let mask = u32::MAX.checked_shl(32 - u32::from(a.prefix)).unwrap_or(0);
-    a.prefix == b.prefix && u32::from(a.address) & mask == u32::from(b.address) & mask
 }

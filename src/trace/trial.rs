@@ -290,7 +290,7 @@ impl Context<'_> {
 
     /// The stream's frames, none of them arrived yet.
     fn born(&self, births: Option<&Births>) -> Vec<FrameDelay> {
-        let path = self.trial.network.path(&self.stream.broadcaster, self.viewer);
+        let paths = self.trial.network.video_paths(&self.stream.broadcaster, self.viewer);
         let births = births.map(|births| births.frames.as_slice()).unwrap_or_default();
         let frame = |birth: &livectl_wire::birth::Birth| FrameDelay {
             index: birth.index,
@@ -301,7 +301,8 @@ impl Context<'_> {
             birth_ns: birth.birth_ns,
             arrival: None,
             copies: 0,
-            floor: path.as_deref().map(|path| floor(path, birth.size)),
+            // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
+            floor: paths.iter().map(|path| floor(path, birth.size)).min(),
         };
         births.iter().map(frame).collect()
     }
