@@ -12,9 +12,11 @@
 //!   which the AVC sequence header would be empty: `-flags:v +global_header` does.
 //! - RTMP takes about six round trips from connection to the first frame. Without `tcp_nodelay` the end of a frame waits for the
 //!   next frame as long as anything is unacknowledged.
-//! - flv1 of `testsrc2` with `-minrate`, `-maxrate` and a buffer of a quarter of a second stays within 1 % of the asked bitrate
+//! - flv1 of `testsrc2` with `-maxrate` and a buffer of a quarter of a second stays within 1 % of the asked bitrate
 //!   on average and 10 % over any second; keyframes are 1.5 times as large as other frames on average (three times, with a
-//!   buffer of half a second).
+//!   buffer of half a second). `-minrate` adds nothing to that, but ends the encoder with `stuffing too large` when pictures are
+//!   to have more bytes than its packet, which begins with 10,000 and 64 for each macroblock: 2.5 Mbit/s at 640x360 and 4 fps.
+//! - A buffer smaller than a picture's share of the bitrate ends it too: `VBV buffer too small for bitrate`.
 //! - ffmpeg ends when the CDN has been sent everything, with status 0, and closes the pipe only then, in whichever order its
 //!   destinations stand. So the agent is told how many frames there will be.
 
@@ -23,13 +25,12 @@ use std::time::Duration;
 
 use super::Folders;
 use super::process::{Actor, Command, Input, Output, Readiness, Stop};
-use crate::plan::{Codec, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
+use crate::plan::{AUDIO_BITRATE, Codec, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
 
-/// Bitrate of sound, bit/s.
-const AUDIO_BITRATE: u32 = 96_000;
 /// Samples of sound per second.
 const AUDIO_RATE: u32 = 44_100;
-/// The rate control buffer is what the bitrate fills in this part of a second: frames of even size, as for any low-latency stream.
+/// The rate control buffer is what the bitrate fills in this part of a second, or in that of one picture if it is longer: frames
+/// of even size, as for any low-latency stream.
 const BUFFERS_PER_SECOND: u64 = 4;
 
 /// The encoder and the agent of a stream's broadcaster, to be started in the order agent, encoder, with a
@@ -135,15 +136,15 @@ fn input(video: &Video) -> Vec<String> {
 }
 
 fn encoding(video: &Video) -> Vec<String> {
-    let Video { bitrate, keyframe_interval, .. } = video;
+    let Video { bitrate, keyframe_interval, fps, .. } = video;
     let codec: &[&str] = match video.codec {
         Codec::Flv1 => &["-c:v", "flv1"],
         Codec::H264 => &["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-sc_threshold", "0"],
     };
     let mut args: Vec<String> = codec.iter().map(|arg| (*arg).to_owned()).collect();
     let rate = bitrate.to_string();
-    let buffer = (bitrate / BUFFERS_PER_SECOND).to_string();
-    for (flag, value) in [("-b:v", &rate), ("-minrate", &rate), ("-maxrate", &rate), ("-bufsize", &buffer)] {
+    let buffer = (bitrate / BUFFERS_PER_SECOND).max(bitrate.div_ceil(u64::from((*fps).max(1)))).to_string();
+    for (flag, value) in [("-b:v", &rate), ("-maxrate", &rate), ("-bufsize", &buffer)] {
         args.extend([flag.to_owned(), value.clone()]);
     }
     args.extend(["-g".into(), keyframe_interval.to_string(), "-bf".into(), "0".into()]);
@@ -171,6 +172,7 @@ pub fn missing_source(video: &Video) -> Option<&Path> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn video(codec: Codec, audio: bool) -> Video {
@@ -192,10 +194,29 @@ mod tests {
         let expected = format!(
             "ffmpeg -hide_banner -nostdin -nostats -loglevel info \
              -f lavfi -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime -map 0:v -frames:v 600 \
-             -c:v flv1 -b:v 2500000 -minrate 2500000 -maxrate 2500000 -bufsize 625000 -g 30 -bf 0 -flags:v +global_header \
+             -c:v flv1 -b:v 2500000 -maxrate 2500000 -bufsize 625000 -g 30 -bf 0 -flags:v +global_header \
              -f tee '[{leg}:tcp_nodelay=1]rtmp://10.0.0.2:1935/live/hb|[{leg}]pipe:1'"
         );
         assert_eq!(command.to_string(), expected);
+    }
+
+    /// The outlying values that recipes may have, with the real encoder: whatever `livectl check` accepts can be encoded.
+    #[test]
+    fn every_rate_a_recipe_may_ask_for_can_be_encoded() {
+        for codec in [Codec::Flv1, Codec::H264] {
+            for (width, fps, bitrate) in
+                [(64, 1, 100_000), (640, 3, 2_500_000), (16, 30, 100_000_000), (16, 120, 10_000)]
+            {
+                let source = VideoSource::Generated { pattern: "testsrc2".into(), width, height: width };
+                let video = Video { source, fps, frames: 3, bitrate, keyframe_interval: 3, ..video(codec, false) };
+                let picture = format!("testsrc2=size={width}x{width}:rate={fps},format=yuv420p");
+                let mut ffmpeg = std::process::Command::new("ffmpeg");
+                ffmpeg.args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", &picture, "-frames:v", "3"]);
+                let output = ffmpeg.args(encoding(&video)).args(["-f", "flv", "-y", "/dev/null"]).output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{codec:?} {width} {fps} {bitrate}: {said}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{Plan, Role, Scheme, Trial, Video};
 pub const TRIAL_OVERHEAD: Duration = Duration::from_secs(10);
 
 /// Bitrate of a stream's sound in bit/s, where it has any.
-pub const AUDIO_BITRATE: u64 = 128_000;
+pub const AUDIO_BITRATE: u64 = 96_000;
 
 /// Captured bytes per byte of video: headers of Ethernet, IP and TCP, acknowledgements, pcap records.
 const CAPTURE_OVERHEAD: f64 = 1.15;
