@@ -45,7 +45,7 @@ pub(super) fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
         for trial in &plan.trials {
             describe(&mut text, trial, &folder, &here)?;
         }
-        ui::print(&text);
+        ui::print(&text)?;
     }
     Ok(exit)
 }

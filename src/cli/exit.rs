@@ -65,10 +65,23 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.error {
-            Some(error) => write!(f, "{error:#}"),
+            Some(error) => f.write_str(&sentence(error)),
             None => Ok(()),
         }
     }
+}
+
+/// The error and its causes, without those that the one before has told already.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut sentence = error.to_string();
+    let mut last = sentence.clone();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !last.contains(&cause) {
+            sentence += &format!(": {cause}");
+        }
+        last = cause;
+    }
+    sentence
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -89,5 +102,21 @@ pub trait WithExit<T> {
 impl<T, E: Into<anyhow::Error>> WithExit<T> for Result<T, E> {
     fn exit(self, exit: Exit) -> Result<T, Failure> {
         self.map_err(|error| Failure::new(exit, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let source = std::io::Error::from_raw_os_error(17);
+        let error = StoreError::Io { doing: "write", path: "a".into(), source };
+        let told = Failure::new(Exit::Results, error).to_string();
+        assert_eq!(told, "cannot write a: File exists (os error 17)");
+        let nested = anyhow::anyhow!("no such day").context("cannot read the clock").context("cannot begin");
+        assert_eq!(Failure::from(nested).to_string(), "cannot begin: cannot read the clock: no such day");
     }
 }

@@ -14,7 +14,7 @@ use crate::ui;
 pub(super) fn ps() -> Result<Exit, Failure> {
     let trials = running().context("cannot look for running trials in /proc")?;
     if trials.is_empty() {
-        ui::print("no trial is running (other users' trials are seen by root only)");
+        ui::print("no trial is running (other users' trials are seen by root only)")?;
         return Ok(Exit::Done);
     }
     let uptime = uptime();
@@ -27,7 +27,7 @@ pub(super) fn ps() -> Result<Exit, Failure> {
             text += &format!("{:33}hosts: {}\n", "", hosts.keys().cloned().collect::<Vec<_>>().join(", "));
         }
     }
-    ui::print(&text);
+    ui::print(&text)?;
     Ok(Exit::Done)
 }
 

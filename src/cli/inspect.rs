@@ -24,7 +24,7 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
                     loaded.plan.trials.len(),
                     ui::span(estimate.duration),
                     ui::bytes(estimate.disk_bytes),
-                ));
+                ))?;
                 for warning in loaded.warnings {
                     eprintln!("{:?}", miette::Report::new(warning));
                 }
@@ -40,7 +40,7 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
 
 /// Prints the JSON Schema of recipes.
 pub(super) fn schema() -> Result<Exit, Failure> {
-    ui::print(&serde_json::to_string_pretty(&recipe::schema())?);
+    ui::print(&serde_json::to_string_pretty(&recipe::schema())?)?;
     Ok(Exit::Done)
 }
 
@@ -48,9 +48,9 @@ pub(super) fn schema() -> Result<Exit, Failure> {
 pub(super) fn doctor(json: bool) -> Result<Exit, Failure> {
     let report = capability::doctor(&Places { results: PathBuf::from("results") });
     if json {
-        ui::print(&serde_json::to_string_pretty(&report)?);
+        ui::print(&serde_json::to_string_pretty(&report)?)?;
     } else {
-        ui::print(&report.text(std::io::stdout().is_terminal()));
+        ui::print(&report.text(std::io::stdout().is_terminal()))?;
     }
     Ok(if report.ready() { Exit::Done } else { Exit::Machine })
 }
@@ -73,7 +73,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
         let out = args.out.as_ref().map(|out| if several { out.join(run.name()) } else { out.clone() });
         let drawn = plot::draw_run(run.path(), &Options { picture: picture.clone(), out }).exit(Exit::Results)?;
         for file in drawn.pictures {
-            ui::print(&file.display().to_string());
+            ui::print(&file.display().to_string())?;
         }
         for missing in drawn.left_out {
             eprintln!("livectl: {}: {missing}", path.display());

@@ -148,6 +148,8 @@ fn emulate(spec: &std::path::Path) -> Result<Exit, Failure> {
     let text = std::fs::read(spec).with_context(|| format!("cannot read {}", spec.display()))?;
     let spec: emulator::Spec = serde_json::from_slice(&text)?;
     let stop = emulator::stop_signals()?;
-    emulator::run(&spec, stop, || crate::ui::print(r#"{"event":"ready"}"#))?;
+    // Whoever waits for the line and does not get it says so.
+    let ready = || drop(crate::ui::print(r#"{"event":"ready"}"#));
+    emulator::run(&spec, stop, ready)?;
     Ok(Exit::Done)
 }

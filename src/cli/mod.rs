@@ -15,6 +15,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub use exit::{Exit, Failure};
 
 use crate::plan::{Datapath, LinkKind, Scheme};
+use crate::plot;
 
 /// Runs peer-to-peer livestreaming experiments on an emulated network and measures every frame's delay.
 #[derive(Debug, Parser)]
@@ -147,7 +148,7 @@ struct PlotArgs {
     /// png or svg
     #[arg(long, default_value = "png", value_parser = ["png", "svg"])]
     format: String,
-    /// Width and height in pixels
+    /// Width and height in pixels, 480x270 to 7680x4320 [default: 1600x900]
     #[arg(long, value_name = "WxH", value_parser = size)]
     size: Option<(u32, u32)>,
     /// Title above the picture
@@ -174,10 +175,7 @@ pub fn main() -> ExitCode {
         Command::Shell { target } => host::shell(&target),
         Command::Exec { target, command } => host::exec(&target, &command),
         Command::Plot(args) => inspect::plot(&args),
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "livectl", &mut std::io::stdout());
-            Ok(Exit::Done)
-        }
+        Command::Completions { shell } => completions(shell),
         Command::Man => man(),
         Command::Agent { agent } => internal::agent(agent),
         Command::Internal { part } => internal::part(part),
@@ -191,6 +189,14 @@ pub fn main() -> ExitCode {
             failure.exit.into()
         }
     }
+}
+
+/// Through memory, for clap_complete panics when it cannot write.
+fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "livectl", &mut script);
+    crate::ui::print(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
 }
 
 /// One page with every command, as `man` shows it.
@@ -208,7 +214,7 @@ fn man() -> Result<Exit, Failure> {
         man.render_options_section(&mut page)?;
         man.render_extra_section(&mut page)?;
     }
-    crate::ui::print(&String::from_utf8_lossy(&page));
+    crate::ui::print(&String::from_utf8_lossy(&page))?;
     Ok(Exit::Done)
 }
 
@@ -239,16 +245,18 @@ fn scheme(text: &str) -> Result<Scheme, String> {
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {
-    let (w, h) = text.split_once('x').ok_or("write WIDTHxHEIGHT, such as 1600x900")?;
-    let side = |s: &str| s.parse::<u32>().ok().filter(|n| (200..=10_000).contains(n));
-    match (side(w), side(h)) {
-        (Some(w), Some(h)) => Ok((w, h)),
-        _ => Err("write WIDTHxHEIGHT in pixels, each from 200 to 10000".into()),
-    }
+    let (least, most) = (plot::SMALLEST, plot::LARGEST);
+    let side = |s: &str, least: u32, most: u32| s.parse::<u32>().ok().filter(|n| (least..=most).contains(n));
+    let sides = text.split_once('x').and_then(|(w, h)| side(w, least.0, most.0).zip(side(h, least.1, most.1)));
+    sides.ok_or_else(|| {
+        let bounds = format!("{}x{} to {}x{}", least.0, least.1, most.0, most.1);
+        format!("write WIDTHxHEIGHT in pixels, such as 1600x900, from {bounds}")
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
@@ -260,7 +268,12 @@ mod tests {
     fn sizes_have_bounds() {
         assert_eq!(size("1600x900"), Ok((1600, 900)));
         assert!(size("1600").is_err());
-        assert!(size("1x1").is_err());
+        assert_eq!(size("480x270"), Ok((480, 270)));
+        assert!(size("480x269").is_err());
+        assert!(size("10000x900").is_err());
+        let long = Cli::command().find_subcommand_mut("plot").unwrap().render_help().to_string();
+        let (least, most) = (plot::SMALLEST, plot::LARGEST);
+        assert!(long.contains(&format!("{}x{} to {}x{}", least.0, least.1, most.0, most.1)), "{long}");
         assert!(size("99999999999x3").is_err());
     }
 }

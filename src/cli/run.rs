@@ -62,7 +62,7 @@ async fn run_all(args: &RunArgs) -> Result<Exit, Failure> {
         }
     }
     if args.recipes.len() > 1 {
-        ui::print(&table(&lines));
+        ui::print(&table(&lines))?;
     }
     Ok(worst(lines.iter().map(|line| line.exit)))
 }
@@ -146,8 +146,9 @@ async fn one(
     let report = ended.map_err(|error| match error {
         RunError::Store(_) | RunError::Table(_) => Failure::new(Exit::Results, error),
     })?;
-    ui::print(&format!("\n{}", crate::table::summary_text(&report.summary, width())));
+    let printed = ui::print(&format!("\n{}", crate::table::summary_text(&report.summary, width())));
     let pictures = pictures(args, &report);
+    printed?;
     Ok(line(&plan, &report, pictures))
 }
 
@@ -184,7 +185,7 @@ fn pictures(args: &RunArgs, report: &run::Report) -> Result<(), Failure> {
         let bytes = std::fs::read(&file)?;
         store::write_atomic(&newest, &bytes).map_err(|e| Failure::new(Exit::Results, e))?;
         owner.take(&newest).map_err(|e| Failure::new(Exit::Results, e))?;
-        ui::print(&format!("{}", newest.display()));
+        ui::print(&newest.display().to_string())?;
     }
     Ok(())
 }

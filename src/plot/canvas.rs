@@ -14,9 +14,9 @@ use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, RGB
 use super::{Format, PlotError};
 
 /// The smallest picture in which the text is legible, in pixels.
-pub(super) const SMALLEST: (u32, u32) = (480, 270);
+pub const SMALLEST: (u32, u32) = (480, 270);
 /// The largest picture that fits into memory without thinking, in pixels.
-pub(super) const LARGEST: (u32, u32) = (7680, 4320);
+pub const LARGEST: (u32, u32) = (7680, 4320);
 
 /// `font-family` of an SVG: its reader may lack DejaVu, and the others are as wide.
 const FAMILY: &str = "DejaVu Sans, Bitstream Vera Sans, Verdana, sans-serif";

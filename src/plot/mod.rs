@@ -15,6 +15,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use canvas::{LARGEST, SMALLEST};
 pub use pictures::{Subject, delay_picture, frame_delay_picture};
 
 use crate::store::{Manifest, RunDir, StoreError, write_atomic};

@@ -7,7 +7,7 @@ mod bars;
 mod lines;
 mod words;
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use crate::run::event::Stamped;
 
@@ -62,17 +62,25 @@ pub trait Reporter {
 #[must_use]
 pub fn reporter() -> Box<dyn Reporter> {
     let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
-    if std::io::stdout().is_terminal() && !dumb { Box::new(bars::Bars::new()) } else { Box::new(lines::Lines) }
+    if io::stdout().is_terminal() && !dumb { Box::new(bars::Bars::new()) } else { Box::new(lines::Lines) }
 }
 
 /// Prints a text that is a command's result. A reader that went away (`livectl … | head`) is no error.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    if !text.ends_with('\n') {
-        let _ = out.write_all(b"\n");
+///
+/// # Errors
+/// The text cannot be written: a full disk behind `>`.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    print_to(&mut out, text).map_err(|error| io::Error::new(error.kind(), format!("cannot print: {error}")))
+}
+
+fn print_to(out: &mut impl Write, text: &str) -> io::Result<()> {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
     }
-    let _ = out.flush();
 }
 
 /// `3 min 20 s`.
@@ -101,7 +109,32 @@ pub fn bytes(count: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io;
     use std::time::Duration;
+
+    /// Writes nothing, for this reason.
+    struct Closed(io::ErrorKind);
+
+    impl io::Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_reader_that_left_is_no_error_and_a_full_disk_is() {
+        let mut page = Vec::new();
+        super::print_to(&mut page, "a\nb").unwrap();
+        super::print_to(&mut page, "c\n").unwrap();
+        assert_eq!(page, b"a\nb\nc\n");
+        assert!(super::print_to(&mut Closed(io::ErrorKind::BrokenPipe), "a").is_ok());
+        assert!(super::print_to(&mut Closed(io::ErrorKind::StorageFull), "a").is_err());
+    }
 
     #[test]
     fn spans_and_sizes_read_well() {
