@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
@@ -23,8 +24,17 @@ pub(super) enum Duty {
     Finite,
 }
 
-/// What went wrong with a program, in words.
-pub(super) type Trouble = String;
+/// What the programs of a network that has broken down may take to end, one because of the other.
+const AFTERMATH: Duration = Duration::from_millis(200);
+
+/// What went wrong with a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// It is one that the others need: of the network itself, on no host.
+    of_network: bool,
+    /// In words.
+    text: String,
+}
 
 /// Started programs.
 pub(super) struct Crew {
@@ -40,6 +50,25 @@ pub(super) struct News {
     pub trouble: mpsc::UnboundedReceiver<Trouble>,
     /// Labels (`host/name`) of the finite ones that have done their work.
     pub finished: watch::Receiver<BTreeSet<String>>,
+}
+
+impl News {
+    /// What is to be told of a trouble that may have led to others: the network's own, if there is one, for when links go down
+    /// with the emulator, the captures on them may be heard of first.
+    pub(super) async fn root_of(&mut self, first: Trouble) -> String {
+        if first.of_network {
+            return first.text;
+        }
+        let of_network = async {
+            while let Some(next) = self.trouble.recv().await {
+                if next.of_network {
+                    return next.text;
+                }
+            }
+            std::future::pending().await
+        };
+        tokio::time::timeout(AFTERMATH, of_network).await.unwrap_or(first.text)
+    }
 }
 
 impl Crew {
@@ -95,12 +124,14 @@ impl Crew {
     fn attend(&self, process: Arc<Process>, actor: &Actor, duty: Duty) -> impl Future<Output = ()> + use<> {
         let (teller, trouble, finished) = (self.teller.clone(), self.trouble.clone(), self.finished.clone());
         let (host, name) = (actor.host.clone(), actor.name.clone());
+        let of_network = host == "-";
         async move {
             let exit = tokio::select! {
                 exit = process.wait() => exit,
                 line = process.alarmed() => {
                     // Told to a stage that may be gone already.
-                    let _ = trouble.send(format!("{} reports: {line}", process.label()));
+                    let text = format!("{} reports: {line}", process.label());
+                    let _ = trouble.send(Trouble { of_network, text });
                     process.wait().await
                 }
             };
@@ -118,8 +149,8 @@ impl Crew {
                     done.insert(process.label().to_owned());
                 });
             } else {
-                let _ =
-                    trouble.send(format!("{} ended early ({}){}", process.label(), exit.status, process.log_tail()));
+                let text = format!("{} ended early ({}){}", process.label(), exit.status, process.log_tail());
+                let _ = trouble.send(Trouble { of_network, text });
             }
         }
     }
@@ -166,5 +197,39 @@ async fn relay(
     }
     if let Some(mut file) = file {
         let _ = file.flush().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Of two troubles that come `apart` from each other, the one that is told.
+    async fn told(first: (bool, &str), second: (bool, &str), apart: Duration) -> String {
+        let (events, _queue) = mpsc::unbounded_channel();
+        let (crew, mut news) = Crew::new(Teller::of(events));
+        let trouble = crew.trouble.clone();
+        let second = Trouble { of_network: second.0, text: second.1.into() };
+        let sender = tokio::spawn(async move {
+            tokio::time::sleep(apart).await;
+            trouble.send(second)
+        });
+        let told = news.root_of(Trouble { of_network: first.0, text: first.1.into() }).await;
+        sender.abort();
+        told
+    }
+
+    #[tokio::test]
+    async fn the_network_is_the_root_of_what_its_end_breaks() {
+        let soon = Duration::from_millis(20);
+        assert_eq!(told((false, "capture"), (true, "emulator"), soon).await, "emulator");
+        assert_eq!(told((true, "emulator"), (false, "capture"), soon).await, "emulator");
+        assert_eq!(told((false, "player"), (false, "capture"), soon).await, "player");
+        assert_eq!(
+            told((false, "player"), (true, "emulator"), AFTERMATH * 3).await,
+            "player",
+            "too late to be its cause"
+        );
     }
 }

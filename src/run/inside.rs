@@ -94,6 +94,11 @@ pub enum TrialError {
 pub struct Teller(mpsc::UnboundedSender<Stamped>);
 
 impl Teller {
+    #[cfg(test)]
+    pub(super) fn of(events: mpsc::UnboundedSender<Stamped>) -> Teller {
+        Teller(events)
+    }
+
     /// Tells one thing. A starter that does not listen is gone, and the sandbox with it.
     pub fn tell(&self, happening: Happening) {
         let _ = self.0.send(Stamped::now(happening));
@@ -110,11 +115,12 @@ pub async fn run(spec: Spec) -> Outcome {
 
     let (crew, news) = Crew::new(teller.clone());
     let mut stage = Stage::new(spec, teller.clone(), crew.another(), crew);
-    let result = stage.perform(news, urgency.clone()).await;
+    let mut ovs = None;
+    let result = stage.perform(&mut ovs, news, urgency.clone()).await;
     // What the machine did while everything is taken down disturbs no measurement.
     let watched = stage.watch.take().map(Watch::stop);
     teller.tell(Happening::Phase { phase: Phase::Stop });
-    let stopped = stage.stop(urgency.clone()).await;
+    let stopped = stage.stop(ovs, urgency.clone()).await;
     let failure = match (&result, stopped) {
         (Err(TrialError::Interrupted), _) => None,
         (Err(error), _) => Some(error.to_string()),
@@ -172,7 +178,6 @@ struct Stage {
     spec: Spec,
     teller: Teller,
     watch: Option<Watch>,
-    ovs: Option<Ovs>,
     mininet: Option<Mininet>,
     /// The network's own programs: controller, emulated links.
     machinery: Crew,
@@ -185,31 +190,44 @@ struct Stage {
 
 impl Stage {
     fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
-        Stage {
-            spec,
-            teller,
-            watch: None,
-            ovs: None,
-            mininet: None,
-            machinery,
-            crew,
-            pids: BTreeMap::new(),
-            pipes: Vec::new(),
-        }
+        Stage { spec, teller, watch: None, mininet: None, machinery, crew, pids: BTreeMap::new(), pipes: Vec::new() }
     }
 
-    /// All phases, until the end, an order to stop, or trouble with a program.
-    async fn perform(&mut self, mut news: News, urgency: watch::Receiver<Urgency>) -> Result<(), TrialError> {
+    /// All phases, until the end, an order to stop, or trouble with a program. Open vSwitch is left in `ovs`, to be stopped.
+    async fn perform(
+        &mut self,
+        ovs: &mut Option<Ovs>,
+        mut news: News,
+        urgency: watch::Receiver<Urgency>,
+    ) -> Result<(), TrialError> {
         tokio::select! {
-            result = self.all_phases(news.finished) => result,
-            Some(trouble) = news.trouble.recv() => Err(TrialError::Trouble(trouble)),
+            result = self.all_phases(ovs, news.finished.clone()) => result,
+            Some(first) = news.trouble.recv() => Err(TrialError::Trouble(news.root_of(first).await)),
             () = ordered(urgency) => Err(TrialError::Interrupted),
         }
     }
 
-    async fn all_phases(&mut self, finished: watch::Receiver<BTreeSet<String>>) -> Result<(), TrialError> {
+    async fn all_phases(
+        &mut self,
+        ovs: &mut Option<Ovs>,
+        finished: watch::Receiver<BTreeSet<String>>,
+    ) -> Result<(), TrialError> {
         self.phase(Phase::Boot);
-        self.boot().await?;
+        let logs = self.spec.dir.path().join("log");
+        let ovs = ovs.insert(Ovs::start(Path::new(OVS_DIR), &logs, &self.spec.environment).await?);
+        let environment = ovs.environment().clone();
+        tokio::select! {
+            result = self.phases_on_a_switch(&environment, finished) => result,
+            error = ovs.died() => Err(error.into()),
+        }
+    }
+
+    async fn phases_on_a_switch(
+        &mut self,
+        environment: &Environment,
+        finished: watch::Receiver<BTreeSet<String>>,
+    ) -> Result<(), TrialError> {
+        self.boot(environment).await?;
         self.phase(Phase::Measure);
         self.measure().await?;
         self.phase(Phase::Ready);
@@ -223,13 +241,10 @@ impl Stage {
         self.teller.tell(Happening::Phase { phase });
     }
 
-    /// Open vSwitch, controller, links, Mininet.
-    async fn boot(&mut self) -> Result<(), TrialError> {
+    /// Controller, links, Mininet.
+    async fn boot(&mut self, environment: &Environment) -> Result<(), TrialError> {
         let dir = self.spec.dir.clone();
-        let ovs = Ovs::start(Path::new(OVS_DIR), &dir.path().join("log"), &self.spec.environment).await?;
-        let env = ovs.environment().iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        self.ovs = Some(ovs);
-
+        let env = environment.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         let controller = cast::controller(&self.spec.controller, self.spec.trial.scheme, &dir);
         let events = Some(dir.controller_events());
         self.machinery.start(&controller, Place::Here, Ends::default(), Duty::Lasting, events).await?;
@@ -340,13 +355,14 @@ impl Stage {
         cues.extend(encoders.map(|(encoder, pipe)| (timeline.broadcast_at, Cue::Piped(encoder, pipe))));
         cues.sort_by_key(|(at, _)| *at);
         for (at, cue) in cues {
-            self.until(zero + at).await?;
+            self.on_the_network(sleep_until(zero + at)).await?;
             self.enter_stage(cue)?;
         }
         let audience: BTreeSet<String> = cast.viewers.iter().map(Actor::label).collect();
-        self.until(zero + timeline.end).await?;
+        self.on_the_network(sleep_until(zero + timeline.end)).await?;
         let all_seen = finished.wait_for(|done| audience.is_subset(done));
-        match tokio::time::timeout_at(zero + timeline.end + timeline.drain, all_seen).await {
+        let drained = tokio::time::timeout_at(zero + timeline.end + timeline.drain, all_seen);
+        match self.on_the_network(drained).await? {
             Ok(_) => {}
             Err(_) => {
                 let text = format!(
@@ -359,15 +375,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits for a moment of the timeline; the death of what no crew watches ends the wait.
-    async fn until(&mut self, moment: Instant) -> Result<(), TrialError> {
-        let (Some(mininet), Some(ovs)) = (&mut self.mininet, &mut self.ovs) else {
-            return Err(TrialError::Plan("there is no network".into()));
-        };
+    /// Waits for something that happens on the network; the end of Mininet, which no crew watches, ends the wait.
+    async fn on_the_network<T>(&mut self, happening: impl Future<Output = T>) -> Result<T, TrialError> {
+        let Some(mininet) = &mut self.mininet else { return Err(TrialError::Plan("there is no network".into())) };
         tokio::select! {
-            () = sleep_until(moment) => Ok(()),
+            happened = happening => Ok(happened),
             error = mininet.ended() => Err(error.into()),
-            error = ovs.died() => Err(error.into()),
         }
     }
 
@@ -382,14 +395,14 @@ impl Stage {
     }
 
     /// Stops all that runs, the last started first.
-    async fn stop(&mut self, urgency: watch::Receiver<Urgency>) -> Result<(), TrialError> {
+    async fn stop(&mut self, ovs: Option<Ovs>, urgency: watch::Receiver<Urgency>) -> Result<(), TrialError> {
         let unwell = self.crew.stop(urgency.clone()).await;
         let exit = match self.mininet.take() {
             Some(mininet) => mininet.exit(EXIT).await,
             None => Ok(()),
         };
         let machinery = self.machinery.stop(urgency).await;
-        if let Some(ovs) = self.ovs.take() {
+        if let Some(ovs) = ovs {
             ovs.stop().await;
         }
         for (label, exit) in unwell.into_iter().chain(machinery) {

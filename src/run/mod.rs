@@ -191,6 +191,7 @@ impl Context {
         let summary = crate::table::gather(&self.folder, ids)?;
         let failed = manifest.trials.iter().filter_map(|t| match &t.state {
             TrialState::Failed { why } => Some((t.id.clone(), why.clone())),
+            TrialState::Running => Some((t.id.clone(), "livectl itself broke while it ran".to_owned())),
             _ => None,
         });
         let unfit =

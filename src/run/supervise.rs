@@ -71,10 +71,13 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
         r.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
     })
     .await?;
-    let verdict = analyse(context, trial, &dir, &log).await;
+    let (state, problems) = match analyse(context, trial, &dir, &log).await {
+        Ok(problems) => (state, problems),
+        Err(why) => (without_tables(state, &why), vec![why]),
+    };
     log.end_phase();
-    let problems = verdict.unwrap_or_else(|error| vec![format!("analysis: {error}")]);
     record(context, &trial.id, |r| {
+        r.state = state.clone();
         r.ended = Some(jiff::Timestamp::now());
         r.phases = log.phases.clone();
     })
@@ -85,6 +88,15 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
     let (verdict, good) = verdict_words(&state, fitness.as_ref().map(super::event::Fitness::reasons));
     tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), verdict, good }).await;
     Ok(())
+}
+
+/// What becomes of a trial whose files could not be analysed: without its figures it is not done.
+fn without_tables(state: TrialState, why: &str) -> TrialState {
+    match state {
+        TrialState::Done => TrialState::Failed { why: why.to_owned() },
+        TrialState::Partial { why: before } => TrialState::Partial { why: format!("{before}; {why}") },
+        failed => failed,
+    }
 }
 
 fn verdict_words(state: &TrialState, unfit: Option<Vec<String>>) -> (String, bool) {
@@ -261,7 +273,10 @@ fn kill(child: &mut Child, trial: &Trial) {
 }
 
 /// From stored files to the trial's tables. What is returned is for the reader: problems that keep nothing from being computed.
-async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir, log: &Log) -> Result<Vec<String>, RunError> {
+///
+/// # Errors
+/// There are no tables, in words.
+async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir, log: &Log) -> Result<Vec<String>, String> {
     let Some(record) = context.manifest.lock().await.trial(&trial.id).cloned() else { return Ok(Vec::new()) };
     let (dir, players) = (dir.clone(), log.players.clone());
     let work = move || {
@@ -270,8 +285,8 @@ async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir, log: &Log) ->
         Ok::<_, table::TableError>(analysis.problems)
     };
     match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(panic) => Ok(vec![format!("the analysis broke: {panic}")]),
+        Ok(result) => result.map_err(|error| format!("its files cannot be analysed: {error}")),
+        Err(panic) => Err(format!("the analysis broke: {panic}")),
     }
 }
 
@@ -365,5 +380,20 @@ impl Log {
                 serde_json::to_value(phase).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
             self.phases.push(store::Phase { name, seconds: since.elapsed().as_secs_f64() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trial_without_tables_is_not_done() {
+        let why = "its files cannot be analysed";
+        assert_eq!(without_tables(TrialState::Done, why), TrialState::Failed { why: why.into() });
+        let failed = TrialState::Failed { why: "nginx ended early".into() };
+        assert_eq!(without_tables(failed.clone(), why), failed, "what came first is the reason");
+        let partial = without_tables(TrialState::Partial { why: "interrupted".into() }, why);
+        assert_eq!(partial, TrialState::Partial { why: "interrupted; its files cannot be analysed".into() });
     }
 }
