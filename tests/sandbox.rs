@@ -436,6 +436,18 @@ fn the_hosts_settings_cannot_be_changed() {
 }
 
 #[test]
+fn a_small_limit_of_open_files_does_not_reach_a_trial() {
+    use nix::sys::resource::{Resource, setrlimit};
+    use std::os::unix::process::CommandExt;
+    let mut trial = Trial::entered_with(&[], |command| {
+        // SAFETY: one system call, nothing allocated.
+        unsafe { command.pre_exec(|| Ok(setrlimit(Resource::RLIMIT_NOFILE, 40, 20_000)?)) };
+    });
+    assert_eq!(trial.sh("ulimit -n").trim(), "16384");
+    assert_eq!(trial.stop(), 0);
+}
+
+#[test]
 fn without_root_it_says_so() {
     let mut trial = Trial::start(&[], |command| {
         command.uid(65_534);

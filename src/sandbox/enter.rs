@@ -17,6 +17,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork, geteuid, pipe2};
 
 use super::environment::Environment;
+use super::limits;
 use super::mounts::{self, MountError};
 
 /// Signals that the keeper and PID 1 pass on to the program.
@@ -99,6 +100,7 @@ pub fn enter(keep: &[PathBuf]) -> Result<Inside, EnterError> {
         return Err(EnterError::Keep { path, why });
     }
 
+    limits::raise();
     unshare(CloneFlags::CLONE_NEWPID).map_err(|source| EnterError::Namespace { what: "process id", source })?;
     // Signals stay queued from here on; whoever watches them reads them from a descriptor.
     let mut watched = SigSet::from_iter(PASSED_ON);

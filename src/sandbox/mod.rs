@@ -26,6 +26,7 @@ pub mod running;
 
 mod enter;
 mod environment;
+mod limits;
 mod marker;
 mod mounts;
 mod ovs;
