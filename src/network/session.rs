@@ -355,13 +355,15 @@ pub fn alarms(said: &str) -> Vec<String> {
         .collect()
 }
 
-/// Names and process ids in the output of Mininet's `dump`: `<Peer hb: hb-eth0:10.0.0.1 pid=4242>`.
+/// Names and process ids in the output of Mininet's `dump`: `<Peer hb: hb-eth0:10.0.0.1 pid=4242>`. Between the kind of a
+/// node and its name there may be parameters: `<RemoteController{'ip': '127.0.0.1', 'port': 6653} c0: 127.0.0.1:6653 pid=4235>`.
 #[must_use]
 pub fn parse_dump(said: &str) -> BTreeMap<String, i32> {
     said.lines()
         .filter_map(|line| {
             let inside = line.trim().strip_prefix('<')?.strip_suffix('>')?;
-            let name = inside.split_once(' ')?.1.split_once(':')?.0;
+            let (_, after_kind) = inside.split_once("} ").or_else(|| inside.split_once(' '))?;
+            let name = after_kind.split_once(':')?.0;
             let pid = inside.rsplit_once("pid=")?.1.trim().parse().ok()?;
             Some((name.to_owned(), pid))
         })
@@ -397,7 +399,7 @@ mod tests {
     fn dump_gives_names_and_process_ids() {
         let said = "<Peer hb: hb-eth0:10.0.0.1 pid=4242> \n<Peer hs: hs-eth0:10.0.1.1,hs-eth1:10.0.2.1 pid=4244> \n\
                     <OVSSwitch s1: lo:127.0.0.1,s1-eth1:None,s1-eth2:None pid=4250> \n\
-                    <RemoteController c0: 127.0.0.1:6653 pid=4235> \nnoise\n";
+                    <RemoteController{'ip': '127.0.0.1', 'port': 6653} c0: 127.0.0.1:6653 pid=4235> \nnoise\n";
         let pids: Vec<_> = parse_dump(said).into_iter().collect();
         assert_eq!(
             pids,

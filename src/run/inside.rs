@@ -264,7 +264,9 @@ impl Stage {
         if let Some(host) = self.spec.trial.network.hosts.iter().find(|host| !self.pids.contains_key(&host.name)) {
             return Err(TrialError::Plan(format!("Mininet did not make the host {}", host.name)));
         }
-        let hosts = serde_json::to_vec_pretty(&self.pids).unwrap_or_default();
+        // Mininet's controller and switches are no hosts that one could enter.
+        let hosts = self.pids.iter().filter(|(name, _)| self.spec.trial.network.host(name).is_some());
+        let hosts = serde_json::to_vec_pretty(&hosts.collect::<BTreeMap<_, _>>()).unwrap_or_default();
         crate::store::write_atomic(&dir.path().join(crate::sandbox::running::HOSTS_FILE), &hosts)?;
         network::verify::verify(&self.spec.trial, self.spec.links, &self.pids).await?;
         Ok(())
