@@ -4,6 +4,8 @@
 //! - `-re` lets frames out in steps of 10 ms (late by 5 ms in the median), and from ffmpeg 6.1 on begins with a burst of half a second.
 //!   The `realtime` filter is late by 0.6 ms in the median and 1.2 ms at the 95th percentile, whether the CDN is reachable,
 //!   congested or absent.
+//! - Below 5 and above 100 frames per second ffmpeg looks at up to 20 pictures before it begins, to find out how many there are in a
+//!   second, and lets them out all at once: at 1 fps, five seconds of video in one moment. `-fpsprobesize 0` keeps it from that.
 //! - `tee` with `use_fifo=1` gives each destination a thread and a queue. The queue's default of 60 packets blocks the encoder when
 //!   the CDN's link is congested; with room for the whole clip nothing does.
 //! - When the RTMP leg fails, at its start or later, ffmpeg goes on for the pipe and **ends with status 0**; only its log
@@ -116,10 +118,11 @@ fn input(video: &Video) -> Vec<String> {
     match &video.source {
         VideoSource::Generated { pattern, width, height } => {
             let pictures = format!("{pattern}=size={width}x{height}:rate={fps},format=yuv420p,realtime");
-            args.extend(["-f".into(), "lavfi".into(), "-i".into(), pictures, "-map".into(), "0:v".into()]);
+            args.extend(["-f", "lavfi", "-fpsprobesize", "0", "-i"].map(String::from));
+            args.extend([pictures, "-map".into(), "0:v".into()]);
             if video.audio {
                 let tone = format!("sine=frequency=440:sample_rate={AUDIO_RATE}:duration={}", seconds(video));
-                args.splice(4..4, ["-f".into(), "lavfi".into(), "-i".into(), tone]);
+                args.splice(6..6, ["-f".into(), "lavfi".into(), "-i".into(), tone]);
                 args.extend(["-map".into(), "1:a".into()]);
             }
         }
@@ -193,7 +196,7 @@ mod tests {
         let leg = "f=flv:flvflags=no_duration_filesize:flush_packets=1:use_fifo=1:fifo_options=queue_size=3400";
         let expected = format!(
             "ffmpeg -hide_banner -nostdin -nostats -loglevel info \
-             -f lavfi -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime -map 0:v -frames:v 600 \
+             -f lavfi -fpsprobesize 0 -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime -map 0:v -frames:v 600 \
              -c:v flv1 -b:v 2500000 -maxrate 2500000 -bufsize 625000 -g 30 -bf 0 -flags:v +global_header \
              -f tee '[{leg}:tcp_nodelay=1]rtmp://10.0.0.2:1935/live/hb|[{leg}]pipe:1'"
         );
@@ -220,9 +223,30 @@ mod tests {
     }
 
     #[test]
+    fn few_pictures_a_second_come_one_after_the_other() {
+        use std::io::Read;
+        let source = VideoSource::Generated { pattern: "testsrc2".into(), width: 64, height: 64 };
+        let video = Video { source, fps: 2, frames: 4, keyframe_interval: 2, ..video(Codec::Flv1, false) };
+        let mut ffmpeg = std::process::Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-nostdin"]).args(input(&video)).args(["-frames:v", "4"]).args(encoding(&video));
+        let mut ffmpeg = ffmpeg
+            .args(["-flush_packets", "1", "-f", "flv", "pipe:1"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pictures = ffmpeg.stdout.take().unwrap();
+        pictures.read_exact(&mut [0]).unwrap();
+        let begun = std::time::Instant::now();
+        pictures.read_to_end(&mut Vec::new()).unwrap();
+        assert!(ffmpeg.wait().unwrap().success());
+        // Three intervals of half a second, less what the first picture may have been late.
+        assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+    }
+
+    #[test]
     fn sound_is_a_second_input_that_ends_with_the_pictures() {
         let text = encoder(&video(Codec::H264, true), "rtmp://10.0.0.2:1935/live/hb").to_string();
-        let sources = "-f lavfi -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime \
+        let sources = "-f lavfi -fpsprobesize 0 -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime \
              -f lavfi -i sine=frequency=440:sample_rate=44100:duration=20.000 -map 0:v -map 1:a -frames:v 600";
         assert!(text.contains(sources), "{text}");
         assert!(text.contains("-c:a aac -b:a 96000 -ar 44100"), "{text}");
