@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use livectl::sandbox::running::running;
+use livectl::sandbox::running::{RunningTrial, running};
 use livectl::store::{Manifest, RunDir, TrialState};
 use livectl::table::{read_frames, read_summary};
 
@@ -162,6 +162,31 @@ fn ctrl_c_ends_politely_and_keeps_what_was_measured() {
     assert!(read_summary(&run.summary()).unwrap().iter().all(|row| row.partial));
 }
 
+/// The terminal is closed, or the connection to it lost.
+#[test]
+fn a_hangup_ends_politely_unless_it_is_to_be_ignored() {
+    let _alone = alone();
+    let before = host();
+    let results = tempfile::tempdir().unwrap();
+    let (mut child, lines) = until(&mut smoke(results.path(), &["--scheme", "direct"]), "hb: encoding");
+    signal(&child, nix::sys::signal::Signal::SIGHUP);
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_host_is_as(&before);
+    let manifest = Manifest::load(&only_run(results.path(), "smoke")).unwrap();
+    assert!(matches!(manifest.trials[0].state, TrialState::Partial { .. }), "{:?}", manifest.trials[0].state);
+
+    let results = tempfile::tempdir().unwrap();
+    let mut nohup = Command::new("nohup");
+    nohup.arg(env!("CARGO_BIN_EXE_livectl")).args(["run", "recipes/smoke.yaml", "--scheme", "direct", "--results"]);
+    nohup.arg(results.path()).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    let (mut child, lines) = until(&mut nohup, "hb: encoding");
+    signal(&child, nix::sys::signal::Signal::SIGHUP);
+    lines.for_each(drop);
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 6)));
+    assert_host_is_as(&before);
+}
+
 #[test]
 fn kill_9_at_any_moment_leaves_nothing() {
     let _alone = alone();
@@ -181,7 +206,9 @@ fn an_actor_that_dies_fails_its_trial_and_the_next_one_runs() {
     let before = host();
     let results = tempfile::tempdir().unwrap();
     let (mut child, lines) = until(&mut smoke(results.path(), &[]), "hb: encoding");
-    let trial = running().unwrap().into_iter().next().expect("a trial is running");
+    // There may be other people's trials on this machine.
+    let mine = |trial: &RunningTrial| trial.marker.dir().starts_with(results.path());
+    let trial = running().unwrap().into_iter().find(mine).expect("a trial is running");
     let killed = trial
         .command_on("hb", "sh".as_ref(), ["-c", "for p in /proc/[0-9]*; do read -r n < $p/comm; [ \"$n\" = ffmpeg ] && kill -9 ${p#/proc/}; done; true"])
         .unwrap()
@@ -207,7 +234,11 @@ fn hosts_of_a_running_trial_can_be_entered() {
     let results = tempfile::tempdir().unwrap();
     let (mut child, lines) = until(&mut smoke(results.path(), &["--scheme", "direct"]), "streaming");
     let listed = livectl(&["ps"]).output().unwrap();
-    assert!(text(&listed).contains("direct-1") && text(&listed).contains("hb"), "{}", text(&listed));
+    assert!(
+        text(&listed).contains("direct-1") && text(&listed).contains("hosts: hb, hs, hv1\n"),
+        "{}",
+        text(&listed)
+    );
     let inside = livectl(&["exec", "hb", "--", "ip", "-br", "address", "show", "hb-eth0"]).output().unwrap();
     assert!(inside.status.success() && text(&inside).contains("10.0.0.1/"), "{}", text(&inside));
     let code = livectl(&["exec", "hb", "--", "sh", "-c", "exit 7"]).status().unwrap();

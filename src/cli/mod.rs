@@ -7,6 +7,7 @@ mod inspect;
 mod internal;
 mod run;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -121,7 +122,7 @@ struct RunArgs {
     #[arg(long = "scheme", value_name = "SCHEME", value_parser = scheme)]
     schemes: Vec<Scheme>,
     /// How often each scheme is run, whatever the recipe says
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
     /// Seed of jitter and loss, whatever the recipe says
     #[arg(long, value_name = "SEED")]
@@ -184,7 +185,8 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if failure.error.is_some() {
-                eprintln!("livectl: {failure}");
+                // There may be nobody left to tell.
+                let _ = writeln!(std::io::stderr(), "livectl: {failure}");
             }
             failure.exit.into()
         }

@@ -1,6 +1,7 @@
 //! `livectl run`.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
@@ -31,8 +32,8 @@ pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
         return super::dry_run::dry_run(args);
     }
     if !nix::unistd::geteuid().is_root() {
-        let again = std::env::args().collect::<Vec<_>>().join(" ");
-        return Err(Failure::new(Exit::Machine, anyhow!("running a network needs root; try: sudo {again}")));
+        let again = crate::actor::process::Command::new("sudo", command_line());
+        return Err(Failure::new(Exit::Machine, anyhow!("running a network needs root; try: {again}")));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
@@ -149,7 +150,12 @@ async fn one(
     let printed = ui::print(&format!("\n{}", crate::table::summary_text(&report.summary, width())));
     let pictures = pictures(args, &report);
     printed?;
-    Ok(line(&plan, &report, pictures))
+    let line = line(&plan, &report, pictures);
+    // Why trials failed or are unfit is in the summary.
+    if line.exit == Exit::Results {
+        eprintln!("livectl: {}: {}", path.display(), line.what);
+    }
+    Ok(line)
 }
 
 fn line(plan: &Plan, report: &run::Report, pictures: Result<(), Failure>) -> Line {
@@ -225,7 +231,10 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
         seed: loaded.plan.seed,
         recipe: store::RecipeRecord {
             name: loaded.plan.recipe.clone(),
-            path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+            // The manifest is JSON, which has no other characters than Unicode's.
+            path: Some(
+                std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().as_ref().into(),
+            ),
             text: loaded.text,
         },
         plan: loaded.plan,
@@ -236,8 +245,13 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
         controller,
         tools,
         machine: machine_record(here),
-        command: std::env::args().collect(),
+        command: command_line(),
     })
+}
+
+/// What was typed. File names need not be UTF-8.
+fn command_line() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// Stops before anything is started if a trial cannot run here.
@@ -277,25 +291,41 @@ fn machine_record(here: &Capabilities) -> store::Machine {
     }
 }
 
-/// INT and TERM ask for an end, each further one with more urgency.
+/// INT, TERM and HUP ask for an end, each further one with more urgency.
 async fn heed_signals(urgency: watch::Sender<Urgency>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         tracing::warn!("cannot listen for signals; Ctrl-C will end everything at once");
         return;
     };
+    // A terminal that is closed ends what runs in it, unless `nohup` has said otherwise.
+    let mut hup = if ignores_hangups() { None } else { signal(SignalKind::hangup()).ok() };
     let levels = [
         (Urgency::Stop, "stopping; once more: hurry"),
         (Urgency::Hurry, "hurrying; once more: kill everything now"),
         (Urgency::Now, "killing everything"),
     ];
     for (level, text) in levels {
-        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-        eprintln!("livectl: {text}");
+        let hung_up = async {
+            match &mut hup {
+                Some(hup) => hup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {}, _ = hung_up => {} }
         if urgency.send(level).is_err() {
             return;
         }
+        // The terminal may be the one that was closed.
+        let _ = writeln!(std::io::stderr(), "livectl: {text}");
     }
+}
+
+/// Whether this process was started with SIGHUP ignored (proc(5), `SigIgn`: the lowest bit is signal 1).
+fn ignores_hangups() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]
