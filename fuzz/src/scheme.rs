@@ -1,0 +1,53 @@
+//! The scheme `bypass`, which looks deepest into packets.
+
+use std::time::Duration;
+
+use live_controller::openflow::{BufferId, PacketIn, PacketInReason, PortNo, Version};
+use live_controller::scheme::{Bypass, Dpid, Event, Outcome, Ports, Scheme, Settings};
+
+/// The bytes are packets that come up, each after four bytes of its own: switch and port, how long after the one before, its length. Whatever
+/// they are, each answer can be written in both versions, goes to a switch that is there, and none grows with what came before.
+pub fn scheme(data: &[u8]) {
+    let mut bypass = Bypass::new(Settings { mac_table: 16, ..Settings::default() }, Ports::default());
+    let mut now = Duration::ZERO;
+    let mut out = Outcome::default();
+    for dpid in 0..4 {
+        bypass.on_event(now, Dpid(dpid), Event::SwitchUp, &mut out);
+    }
+    let mut rest = data;
+    while let Some((&[place, later, high, low], packets)) = rest.split_first_chunk::<4>() {
+        let len = usize::from(u16::from_be_bytes([high, low])).min(packets.len());
+        let (packet, after) = packets.split_at(len);
+        rest = after;
+        now += Duration::from_millis(u64::from(later).pow(2));
+        let dpid = Dpid(u64::from(place & 3));
+        let in_port = PortNo(1 + u32::from((place >> 2) & 7));
+        let event = match place >> 5 {
+            7 => Event::SwitchDown,
+            6 => Event::SwitchUp,
+            kind => Event::PacketIn(PacketIn {
+                buffer: if kind == 1 { BufferId::new(7) } else { None },
+                total_len: packet.len() as u16 + u16::from(kind == 2),
+                in_port,
+                reason: PacketInReason::NoMatch,
+                data: packet,
+            }),
+        };
+        let mut out = Outcome::default();
+        bypass.on_event(now, dpid, event, &mut out);
+        assert!(out.messages.len() <= 64, "{} answers to one packet", out.messages.len());
+        written(&out);
+        let mut out = Outcome::default();
+        bypass.on_tick(now, &mut out);
+        written(&out);
+    }
+}
+
+fn written(out: &Outcome<'_>) {
+    for (dpid, message) in &out.messages {
+        assert!(dpid.0 < 4);
+        for version in [Version::V10, Version::V13] {
+            version.emit(message, 1, &mut Vec::new()).expect("no packet is longer than it came");
+        }
+    }
+}
