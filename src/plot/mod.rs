@@ -137,18 +137,22 @@ pub fn draw_run(run: &Path, options: &Options) -> Result<Drawn, PlotError> {
     let delays: Vec<_> = manifest.plan.trials.iter().flat_map(|t| table::ping_delays(t, &pings)).collect();
     let streaming = pictures::streaming_interval(&manifest, &frames);
     let drawn = [
-        ("delay-plot", delay_picture(&subject, &delays, streaming, &options.picture)),
-        ("frame-delay-plot", frame_delay_picture(&subject, &frames, streaming, &options.picture)),
+        ("delay-plot", run.pings(), delay_picture(&subject, &delays, streaming, &options.picture)),
+        ("frame-delay-plot", run.frames(), frame_delay_picture(&subject, &frames, streaming, &options.picture)),
     ];
     let folder = options.out.clone().unwrap_or_else(|| run.path().to_owned());
     std::fs::create_dir_all(&folder).map_err(|e| StoreError::writing(&folder, e))?;
     let (mut pictures, mut left_out) = (Vec::new(), Vec::new());
-    for (name, bytes) in drawn {
+    for (name, table, bytes) in drawn {
         match bytes {
             Ok(bytes) => {
                 let path = folder.join(name).with_extension(options.picture.format.extension());
                 write_atomic(&path, &bytes)?;
                 pictures.push(path);
+            }
+            Err(PlotError::Empty { picture, .. }) if !table.exists() => {
+                let why = format!("the run has no {}", table.file_name().unwrap_or_default().display());
+                left_out.push(PlotError::Empty { picture, why });
             }
             Err(empty @ PlotError::Empty { .. }) => left_out.push(empty),
             Err(other) => return Err(other),
