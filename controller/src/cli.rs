@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::builder::styling::Styles;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use crate::bench;
 use crate::channel::{Patience, Server};
 use crate::event_log::EventLog;
 use crate::news::News;
@@ -24,6 +25,8 @@ Examples:
       Introduces viewers to broadcasters; takes any free port and says which in its first line
   live-controller --listen 0.0.0.0:6653 --allow-remote
       For switches on other machines
+  live-controller bench 127.0.0.1:6653
+      Measures how fast a controller answers; see live-controller bench --help
 
 Each line on stdout is a JSON object that tells one thing; controller/README.md lists them.
 
@@ -35,7 +38,10 @@ Exit codes:
 /// OpenFlow controller: a learning switch that can introduce livestream peers to each other
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, styles = Styles::plain(), max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Options {
+    #[command(subcommand)]
+    task: Option<Task>,
     /// Where to listen for switches; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6653")]
     listen: SocketAddr,
@@ -75,6 +81,12 @@ pub struct Options {
     log: EnvFilter,
 }
 
+/// What to do other than to be a controller.
+#[derive(Debug, Subcommand)]
+enum Task {
+    Bench(bench::Options),
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum SchemeName {
     /// A learning switch: video goes through the CDN
@@ -83,12 +95,26 @@ enum SchemeName {
     Bypass,
 }
 
+/// A version of OpenFlow on the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum VersionName {
-    #[value(name = "1.0")]
+pub enum VersionName {
+    /// 1.0
+    #[value(name = "1.0", help = "")]
     V10,
-    #[value(name = "1.3")]
+    /// 1.3
+    #[value(name = "1.3", help = "")]
     V13,
+}
+
+impl VersionName {
+    /// The version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self {
+            VersionName::V10 => Version::V10,
+            VersionName::V13 => Version::V13,
+        }
+    }
 }
 
 impl Options {
@@ -111,11 +137,7 @@ impl Options {
     }
 
     fn versions(&self) -> Vec<Version> {
-        let version = |name: &VersionName| match name {
-            VersionName::V10 => Version::V10,
-            VersionName::V13 => Version::V13,
-        };
-        self.openflow.iter().map(version).collect()
+        self.openflow.iter().map(VersionName::version).collect()
     }
 
     /// What is wrong with the options together.
@@ -136,7 +158,13 @@ impl Options {
 /// The program: reads the command line, serves until a signal, says how it ended.
 #[must_use]
 pub fn main() -> ExitCode {
-    let options = Options::parse();
+    let mut options = Options::parse();
+    if let Some(Task::Bench(options)) = options.task.take() {
+        return bench::run(options).unwrap_or_else(|error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        });
+    }
     if let Some(what) = options.contradiction() {
         eprintln!("error: {what}\n\nFor more information, try '--help'.");
         return ExitCode::from(2);

@@ -9,7 +9,9 @@
 //! | [`channel`] | connections to switches: the one place that reads, writes and waits |
 //! | [`news`], [`event_log`] | what the outside is told, as JSON lines |
 //! | [`cli`] | the command line |
+//! | [`bench`] | `live-controller bench`: plays switches to any controller and counts its answers |
 
+pub mod bench;
 pub mod channel;
 pub mod cli;
 pub mod event_log;

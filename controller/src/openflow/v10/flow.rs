@@ -168,6 +168,12 @@ impl<'a> FlowModView<'a> {
         u16_at(self.0, flow_mod::FLAGS)
     }
 
+    /// The kept packet that takes the flow.
+    #[must_use]
+    pub fn buffer_id(&self) -> u32 {
+        u32_at(self.0, flow_mod::BUFFER_ID)
+    }
+
     /// Only flows that send there.
     #[must_use]
     pub fn out_port(&self) -> u16 {
@@ -206,7 +212,7 @@ impl<'a> FlowModView<'a> {
             idle_timeout: u16_at(self.0, flow_mod::IDLE_TIMEOUT),
             hard_timeout: u16_at(self.0, flow_mod::HARD_TIMEOUT),
             priority: u16_at(self.0, flow_mod::PRIORITY),
-            buffer: BufferId::new(u32_at(self.0, flow_mod::BUFFER_ID)),
+            buffer: BufferId::new(self.buffer_id()),
             out_port,
             notify_removal: self.flags() & SEND_FLOW_REM != 0,
             output: parse_actions(self.actions())?,

@@ -63,6 +63,12 @@ impl<'a> FlowModView<'a> {
         u8_at(self.0, flow_mod::TABLE)
     }
 
+    /// The kept packet that takes the flow.
+    #[must_use]
+    pub fn buffer_id(&self) -> u32 {
+        u32_at(self.0, flow_mod::BUFFER_ID)
+    }
+
     /// Only flows that send there.
     #[must_use]
     pub fn out_port(&self) -> u32 {
@@ -99,7 +105,7 @@ impl<'a> FlowModView<'a> {
             idle_timeout: u16_at(self.0, flow_mod::IDLE_TIMEOUT),
             hard_timeout: u16_at(self.0, flow_mod::HARD_TIMEOUT),
             priority: u16_at(self.0, flow_mod::PRIORITY),
-            buffer: BufferId::new(u32_at(self.0, flow_mod::BUFFER_ID)),
+            buffer: BufferId::new(self.buffer_id()),
             out_port: Some(PortNo(self.out_port())).filter(|port| deletes && *port != PortNo::ANY),
             notify_removal: self.flags() & SEND_FLOW_REM != 0,
             output: parse_instructions(from(self.0, flow_mod::MATCH + match_len))?,
