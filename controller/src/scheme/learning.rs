@@ -107,9 +107,17 @@ impl Learning {
         }
     }
 
-    /// Learns from a frame where its sender is. If it was elsewhere before, flows that lead to it there are ended.
-    pub fn learn(&mut self, now: Duration, at: Dpid, frame: &Frame<'_>, in_port: PortNo, out: &mut Outcome<'_>) {
-        let Some(table) = self.tables.get_mut(&at) else { return };
+    /// Learns from a frame where its sender is, and says what a learning switch does with it. If the sender was elsewhere before, flows
+    /// that lead to it there are ended.
+    pub fn learn_and_route(
+        &mut self,
+        now: Duration,
+        at: Dpid,
+        frame: &Frame<'_>,
+        in_port: PortNo,
+        out: &mut Outcome<'_>,
+    ) -> Route {
+        let Some(table) = self.tables.get_mut(&at) else { return route(frame, None, in_port) };
         let learnt = table.learn(frame.src, in_port, now.as_secs());
         if let Learnt::Moved(_) = learnt {
             let lead_to_it = FlowMatch { eth_dst: Some(frame.src), ..FlowMatch::ANY };
@@ -118,25 +126,15 @@ impl Learning {
         if matches!(learnt, Learnt::New | Learnt::Moved(_)) && self.settings.report_learned {
             out.tell(News::Learned { dpid: at.0, mac: frame.src, port: in_port });
         }
-    }
-
-    /// What a learning switch does with a frame.
-    #[must_use]
-    pub fn route(&self, now: Duration, at: Dpid, frame: &Frame<'_>, in_port: PortNo) -> Route {
-        if frame.is_link_local() {
-            return Route::Drop;
-        }
-        match self.tables.get(&at).and_then(|table| table.port(frame.dst, now.as_secs())) {
-            None => Route::Flood,
-            // Its addressee hears it already: both are behind that port.
-            Some(port) if port == in_port => Route::Drop,
-            Some(port) => Route::To(port),
-        }
+        route(frame, table.port(frame.dst, now.as_secs()), in_port)
     }
 
     /// Treats a packet as a learning switch does.
     pub fn packet<'a>(&mut self, now: Duration, at: Dpid, packet: &PacketIn<'a>, out: &mut Outcome<'a>) {
-        let Some(frame) = Frame::parse(packet.data) else { return };
+        let Some(frame) = Frame::parse(packet.data) else {
+            // Nobody knows where it goes: only to free the switch's buffer.
+            return send(at, packet, Route::Drop, out);
+        };
         self.frame(now, at, packet, &frame, out);
     }
 
@@ -149,8 +147,7 @@ impl Learning {
         frame: &Frame<'a>,
         out: &mut Outcome<'a>,
     ) {
-        self.learn(now, at, frame, packet.in_port, out);
-        let route = self.route(now, at, frame, packet.in_port);
+        let route = self.learn_and_route(now, at, frame, packet.in_port, out);
         match route {
             Route::To(port) => {
                 let matching = frame.exact_match(packet.in_port);
@@ -158,6 +155,17 @@ impl Learning {
             }
             Route::Drop | Route::Flood => send(at, packet, route, out),
         }
+    }
+}
+
+/// What to do with a frame whose addressee is behind port `to`, if that is known.
+fn route(frame: &Frame<'_>, to: Option<PortNo>, in_port: PortNo) -> Route {
+    match to {
+        _ if frame.is_link_local() => Route::Drop,
+        None => Route::Flood,
+        // Its addressee hears it already: both are behind that port.
+        Some(port) if port == in_port => Route::Drop,
+        Some(port) => Route::To(port),
     }
 }
 

@@ -219,13 +219,14 @@ impl Bypass {
     }
 
     fn packet<'a>(&mut self, now: Duration, at: Dpid, packet: &PacketIn<'a>, out: &mut Outcome<'a>) {
-        let Some(frame) = Frame::parse(packet.data) else { return };
+        let Some(frame) = Frame::parse(packet.data) else {
+            return self.learning.packet(now, at, packet, out);
+        };
         let tcp = frame.tcp().filter(|_| packet.is_whole() && !frame.is_link_local());
         let Some(tcp) = tcp.filter(|tcp| self.concerns(tcp)) else {
             return self.learning.frame(now, at, packet, &frame, out);
         };
-        self.learning.learn(now, at, &frame, packet.in_port, out);
-        let route = self.learning.route(now, at, &frame, packet.in_port);
+        let route = self.learning.learn_and_route(now, at, &frame, packet.in_port, out);
         let passing = Passing { now, at, packet, frame: &frame, tcp: &tcp, route };
         if let Some((connection, direction)) = Connection::of(&tcp, self.ports.rtmp) {
             self.rtmp(&passing, connection, direction, out);
