@@ -109,6 +109,14 @@ pub struct Fleet {
     bytes_out: u64,
 }
 
+/// Whichever of reading and writing notices first that the controller closed a connection.
+fn ended(error: io::Error, switch: usize, of: usize) -> FleetError {
+    match error.kind() {
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => FleetError::Closed { switch, of },
+        _ => FleetError::Broken { switch, source: error },
+    }
+}
+
 /// A switch and its connection.
 struct Line {
     stream: TcpStream,
@@ -316,10 +324,7 @@ impl Fleet {
                 Ok(came) => came,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => {
-                    return Err(FleetError::Closed { switch, of });
-                }
-                Err(source) => return Err(FleetError::Broken { switch, source }),
+                Err(error) => return Err(ended(error, switch, of)),
             };
             self.bytes_in += came as u64;
             let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -336,6 +341,7 @@ impl Fleet {
 
     /// Sends what goes without waiting.
     fn write(&mut self, at: usize) -> Result<(), FleetError> {
+        let of = self.lines.len();
         let Some(Line { stream, switch }) = self.lines.get_mut(at) else { return Ok(()) };
         let mut sent = 0;
         let result = loop {
@@ -347,7 +353,7 @@ impl Fleet {
                 Ok(went) => sent += went,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(source) => break Err(FleetError::Broken { switch: at + 1, source }),
+                Err(error) => break Err(ended(error, at + 1, of)),
             }
         };
         switch.out().drain(..sent);
