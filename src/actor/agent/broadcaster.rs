@@ -277,11 +277,16 @@ async fn introduce(args: BroadcasterArgs, peers: Arc<Peers>) {
 /// Keeps the encoder's upload to what the peers leave of the uplink.
 async fn pace(uplink: u64, remote: SocketAddrV4, peers: Arc<Peers>, born: Arc<AtomicU64>) {
     let mut ticks = interval(PACING_INTERVAL);
+    let mut expectations = peers.expectations();
     let mut window = std::collections::VecDeque::from([(Instant::now(), born.load(Ordering::Relaxed))]);
     let mut upload: Option<pacing::Connection> = None;
     let mut set: Option<u64> = None;
     loop {
-        let now = ticks.tick().await;
+        let now = tokio::select! {
+            now = ticks.tick() => now,
+            // The queue in front of the link is to be gone before the first frame for a new peer.
+            Ok(()) = expectations.changed() => Instant::now(),
+        };
         let bytes = born.load(Ordering::Relaxed);
         window.push_back((now, bytes));
         if window.len() > PACING_WINDOW + 1 {
@@ -291,8 +296,10 @@ async fn pace(uplink: u64, remote: SocketAddrV4, peers: Arc<Peers>, born: Arc<At
             let seconds = now.duration_since(*then).as_secs_f64();
             if seconds > 0.0 { (bytes - before) as f64 * 8.0 / seconds } else { 0.0 }
         });
-        let count = peers.served();
-        let wanted = (count > 0).then(|| pacing::allowance(uplink, rate, count, peers.lag(rate / 8.0)));
+        let expected = peers.expected(now);
+        let count = peers.served() + expected;
+        let lag = if expected > 0 { f64::INFINITY } else { peers.lag(rate / 8.0) };
+        let wanted = (count > 0).then(|| pacing::allowance(uplink, rate, count, lag));
         if upload.as_ref().is_none_or(|upload| !upload.is_there()) {
             // A new connection has no limit yet.
             (upload, set) = (None, None);

@@ -92,7 +92,7 @@ pub enum Event {
     Pacing {
         /// Bit/s; `None`: as much as it can.
         bit_per_s: Option<u64>,
-        /// Peers served.
+        /// Peers served, and those that were introduced and are expected to come.
         peers: usize,
     },
     /// Broadcaster: the upload cannot be paced.

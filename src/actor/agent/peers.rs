@@ -3,7 +3,7 @@
 //! Each peer has a task and a queue of its own, so that a slow one holds up nobody. A queue that grows beyond [`MAX_QUEUE`] ends its
 //! peer.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::END_OF_STREAM;
 use super::backlog::Probe;
@@ -29,6 +29,8 @@ const MAX_QUEUE: u64 = 64 << 20;
 const MAX_CONNECTIONS: usize = 256;
 /// How long a request may take to arrive after its connection.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a viewer that was introduced is expected to come. It needs two round trips, and a player that starts.
+const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 
 /// The stream as peers see it.
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(super) struct Peers {
     stream: StreamKey,
     live: Mutex<Live>,
     admission: watch::Sender<Admission>,
+    /// Those who were introduced and have not come yet, and when they were.
+    expected: watch::Sender<HashMap<Ipv4Addr, Instant>>,
     /// How many peers are being served, those included that only get the rest after the end.
     served: watch::Sender<usize>,
 }
@@ -92,8 +96,8 @@ enum Gone {
 
 impl Peers {
     pub(super) fn new(stream: StreamKey) -> Arc<Self> {
-        let (admission, served) = (watch::Sender::default(), watch::Sender::default());
-        Arc::new(Self { stream, live: Mutex::default(), admission, served })
+        let (admission, expected, served) = Default::default();
+        Arc::new(Self { stream, live: Mutex::default(), admission, expected, served })
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -102,7 +106,21 @@ impl Peers {
 
     /// From now on connections from this address are served.
     pub(super) fn introduce(&self, address: Ipv4Addr) {
+        self.expected.send_modify(|expected| {
+            expected.insert(address, Instant::now());
+        });
         self.admission.send_if_modified(|admission| admission.introduced.insert(address));
+    }
+
+    /// Peers that were introduced lately and have not come yet.
+    pub(super) fn expected(&self, now: Instant) -> usize {
+        let lately = |since: &&Instant| now.saturating_duration_since(**since) < EXPECTED_WITHIN;
+        self.expected.borrow().values().filter(lately).count()
+    }
+
+    /// Changes when a peer is expected, or has come.
+    pub(super) fn expectations(&self) -> watch::Receiver<HashMap<Ipv4Addr, Instant>> {
+        self.expected.subscribe()
     }
 
     /// Hands a tag to every peer. Never waits.
@@ -235,7 +253,11 @@ async fn admit(peers: &Peers, connection: &mut TcpStream, from: Ipv4Addr) -> Res
         _ = admission.wait_for(|admission| admission.ended || admission.introduced.contains(&from)) => (),
         _ = connection.read(&mut byte) => return Err(Gone::Impatient),
     }
-    peers.join(connection)
+    let joined = peers.join(connection)?;
+    peers.expected.send_modify(|expected| {
+        expected.remove(&from);
+    });
+    Ok(joined)
 }
 
 async fn request(connection: &mut TcpStream) -> Result<StreamKey, Gone> {
@@ -358,6 +380,22 @@ mod tests {
         assert_eq!(timestamps(&rest(late).await), [66, 100, 133, 166, 200]);
         let refused = rest(ask(address, "live/hb").await).await;
         assert_eq!(refused, b"livectl/1 error the stream has ended\n");
+        service.abort();
+    }
+
+    #[tokio::test]
+    async fn who_was_introduced_is_expected_for_a_while() {
+        let Bench { peers, address, service } = bench().await;
+        assert_eq!(peers.expected(Instant::now()), 0);
+        let mut expectations = peers.expectations();
+        peers.introduce(Ipv4Addr::LOCALHOST);
+        assert!(expectations.has_changed().unwrap());
+        expectations.mark_unchanged();
+        assert_eq!(peers.expected(Instant::now()), 1);
+        assert_eq!(peers.expected(Instant::now() + EXPECTED_WITHIN), 0, "it is not coming");
+        let _connection = ask(address, "live/hb").await;
+        timeout(Duration::from_secs(5), expectations.changed()).await.unwrap().unwrap();
+        assert_eq!((peers.expected(Instant::now()), peers.served()), (0, 1));
         service.abort();
     }
 
