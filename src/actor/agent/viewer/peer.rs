@@ -9,9 +9,10 @@ use std::time::Duration;
 use livectl_wire::flv::{self, Content, FILE_HEADER_LEN, Reader};
 use livectl_wire::frame::FrameId;
 use livectl_wire::peer::{Reply, emit_request, parse_reply};
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -31,6 +32,10 @@ const ATTEMPTS: u32 = 5;
 const RETRY: Duration = Duration::from_millis(500);
 /// How long one of those may take.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes that the kernel may keep of what came from the peer, of which it offers half as a window. Sized by itself, the window begins at
+/// some 40 to 64 kB and grows by a third or so each round trip, so that a viewer that joins 0.4 s away needs 2.3 s until it has caught
+/// up with a stream of 2.5 Mbit/s.
+const RECEIVE_BUFFER: usize = 4 << 20;
 /// How long the player may take to end after its input has. It takes 10 ms.
 const END_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -141,6 +146,14 @@ impl PeerPath {
 }
 
 /// Waits until the agent is told to stop, or is gone.
+/// Connects with room for what a peer sends at once to one that joins.
+async fn open(peer: SocketAddrV4) -> std::io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    // Beyond net.core.rmem_max, which only root may. Without it, the kernel goes on sizing the window, as far as its own limit.
+    let _ = setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER);
+    socket.connect(peer.into()).await
+}
+
 async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
@@ -201,7 +214,7 @@ impl Fetcher {
     async fn connect(&self) -> Result<Served, Lost> {
         let mut attempt = 1;
         let mut connection = loop {
-            match timeout(CONNECT_PATIENCE, TcpStream::connect(self.from)).await {
+            match timeout(CONNECT_PATIENCE, open(self.from)).await {
                 Ok(Ok(connection)) => break connection,
                 Ok(Err(why)) if attempt == ATTEMPTS => return Err(Lost::Unreachable(why)),
                 Err(late) if attempt == ATTEMPTS => return Err(Lost::Unreachable(late.into())),
