@@ -145,7 +145,7 @@ called_in() {
   local folder=$1
   shift
   output=$(cd "$folder" && PATH=$bin:/usr/sbin:/usr/bin:/sbin:/bin CARGO_HOME='' RUSTUP_HOME='' \
-    LIVECTL_MACHINE=$machine env -u CARGO_TARGET_DIR -u CARGO_HOME -u RUSTUP_HOME "$@" 2>&1)
+    LIVECTL_MACHINE=$machine env --default-signal=HUP,INT,TERM -u CARGO_TARGET_DIR -u CARGO_HOME -u RUSTUP_HOME "$@" 2>&1)
   status=$?
 }
 settings=(A=b)

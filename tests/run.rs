@@ -21,8 +21,15 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn livectl(args: &[&str]) -> Command {
     assert!(nix::unistd::geteuid().is_root(), "these tests boot networks: run them as root");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));
+    let mut command = heeding_signals(env!("CARGO_BIN_EXE_livectl"));
     command.args(args).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+/// A program that gets no ignored signals from whoever started the tests, with nohup or in the background.
+fn heeding_signals(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM", program]);
     command
 }
 
@@ -177,7 +184,7 @@ fn a_hangup_ends_politely_unless_it_is_to_be_ignored() {
     assert!(matches!(manifest.trials[0].state, TrialState::Partial { .. }), "{:?}", manifest.trials[0].state);
 
     let results = tempfile::tempdir().unwrap();
-    let mut nohup = Command::new("nohup");
+    let mut nohup = heeding_signals("nohup");
     nohup.arg(env!("CARGO_BIN_EXE_livectl")).args(["run", "recipes/smoke.yaml", "--scheme", "direct", "--results"]);
     nohup.arg(results.path()).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
     let (mut child, lines) = until(&mut nohup, "hb: encoding");
