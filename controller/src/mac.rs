@@ -34,6 +34,13 @@ impl MacAddr {
         let [a, b, c, d, e, f] = self.0;
         u64::from_be_bytes([0, 0, a, b, c, d, e, f])
     }
+
+    /// The address that the lower 48 bits of a number are.
+    #[must_use]
+    pub fn from_bits(bits: u64) -> Self {
+        let [_, _, address @ ..] = bits.to_be_bytes();
+        Self(address)
+    }
 }
 
 impl fmt::Display for MacAddr {
@@ -62,5 +69,6 @@ mod tests {
         assert!(!MacAddr([1, 0x80, 0xc2, 0, 0, 0x10]).is_bridge_filtered());
         assert_eq!(MacAddr([2, 0, 0, 0, 0, 0xab]).to_string(), "02:00:00:00:00:ab");
         assert_eq!(MacAddr([2, 0, 0, 0, 0, 0xab]).to_bits(), 0x0200_0000_00ab);
+        assert_eq!(MacAddr::from_bits(0x0200_0000_00ab), MacAddr([2, 0, 0, 0, 0, 0xab]));
     }
 }

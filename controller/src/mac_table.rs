@@ -1,8 +1,9 @@
 //! Where stations are: the address table of one switch.
 //!
 //! Laid out as switches lay it out in hardware: sets of eight places, each address with two sets to choose from (Azar, Broder, Karlin
-//! and Upfal, "Balanced Allocations", 1999). Memory is fixed when the table is made, ten bytes a place; the cost of finding and of
-//! learning does not depend on how many there are; when both sets are full, the longest silent station makes way.
+//! and Upfal, "Balanced Allocations", 1999), ten bytes a place; the cost of finding and of learning does not depend on how many there
+//! are. A table is no larger than its stations need, so that the tables of many switches stay in the processor's caches: when both sets
+//! of a new station are full it is doubled, up to its limit. There the longest silent station makes way.
 
 use crate::mac::MacAddr;
 use crate::openflow::PortNo;
@@ -14,6 +15,8 @@ pub const AGEING: u16 = 300;
 const WAYS: usize = 8;
 /// A full sweep takes so many calls of [`MacTable::sweep`].
 const SWEEP_PARTS: usize = 64;
+/// Places of a table that begins.
+const FIRST_PLACES: usize = 256;
 
 /// Addresses and ports.
 #[derive(Debug, Clone)]
@@ -22,6 +25,8 @@ pub struct MacTable {
     places: Vec<u64>,
     /// When each was last heard, in seconds modulo 2¹⁶.
     heard: Vec<u16>,
+    /// Places at most.
+    limit: usize,
     seed: u64,
     len: usize,
     sweep_at: usize,
@@ -45,14 +50,18 @@ impl MacTable {
     /// place.
     #[must_use]
     pub fn new(capacity: usize, seed: u64) -> Self {
-        let places = capacity.clamp(2 * WAYS, 1 << 24).next_power_of_two();
-        Self { places: vec![0; places], heard: vec![0; places], seed: seed | 1, len: 0, sweep_at: 0 }
+        let limit = capacity.clamp(2 * WAYS, 1 << 24).next_power_of_two();
+        Self::with_places(limit.min(FIRST_PLACES), limit, seed | 1)
     }
 
-    /// How many stations it can hold.
+    fn with_places(places: usize, limit: usize, seed: u64) -> Self {
+        Self { places: vec![0; places], heard: vec![0; places], limit, seed, len: 0, sweep_at: 0 }
+    }
+
+    /// How many stations it can hold once it has grown.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.places.len()
+        self.limit
     }
 
     /// How many it holds, those included that are about to be forgotten.
@@ -84,12 +93,30 @@ impl MacTable {
                 false => Learnt::New,
             };
         }
-        let at = self.room(sets, now);
+        let mut at = self.room(sets, now);
+        while *slot(&mut self.places, at) != 0 && self.is_fresh(at, now) && self.places.len() < self.limit {
+            self.grow();
+            at = self.room(self.sets(mac), now);
+        }
+        self.put(at, place, now as u16);
+        Learnt::New
+    }
+
+    fn put(&mut self, at: usize, place: u64, heard: u16) {
         if std::mem::replace(slot(&mut self.places, at), place) == 0 {
             self.len += 1;
         }
-        *slot(&mut self.heard, at) = now as u16;
-        Learnt::New
+        *slot(&mut self.heard, at) = heard;
+    }
+
+    /// Doubles the table. Half of it is free then, so that everyone finds a place.
+    fn grow(&mut self) {
+        let mut larger = Self::with_places(self.places.len() * 2, self.limit, self.seed);
+        for (place, heard) in self.places.iter().zip(&self.heard).filter(|(place, _)| **place != 0) {
+            let sets = larger.sets(MacAddr::from_bits(place >> 16));
+            larger.put(larger.room(sets, (*heard).into()), *place, *heard);
+        }
+        *self = larger;
     }
 
     /// The port of a station that was heard lately.
@@ -226,6 +253,19 @@ mod tests {
         }
         let known = (0..60_000).filter(|n| table.port(station(n * 7919), 0).is_some()).count();
         assert!(known > 59_000, "{known} of 60000");
+    }
+
+    #[test]
+    fn it_grows_with_its_stations_and_keeps_them() {
+        let mut table = MacTable::new(65_536, 0x5eed);
+        for number in 0..30_000 {
+            assert_eq!(table.learn(station(number), PortNo(1 + number as u32 % 7), number / 300), Learnt::New);
+            assert!(table.places.len() <= FIRST_PLACES.max(4 * table.len()), "{} for {number}", table.places.len());
+        }
+        assert_eq!(table.len(), 30_000);
+        for number in 0..30_000 {
+            assert_eq!(table.port(station(number), 100), Some(PortNo(1 + number as u32 % 7)));
+        }
     }
 
     #[test]
