@@ -1,8 +1,7 @@
 //! What waits to be sent to one switch.
 
 use std::cell::{Cell, RefCell};
-
-use tokio::sync::Notify;
+use std::task::{Context, Waker};
 
 /// Above this many waiting bytes nothing more is read from the switch, so that it feels that it does not read itself.
 pub const HIGH_WATER: usize = 1 << 20;
@@ -17,7 +16,9 @@ const SPARE: usize = 4 << 10;
 pub struct Link {
     /// Bytes to be sent; the first `sent` of them are.
     waiting: RefCell<Waiting>,
-    wake: Notify,
+    /// Whether its task is to look after it.
+    woken: Cell<bool>,
+    task: RefCell<Option<Waker>>,
     doomed: Cell<Option<&'static str>>,
 }
 
@@ -74,12 +75,22 @@ impl Link {
 
     /// Has its task look after it.
     pub fn wake(&self) {
-        self.wake.notify_one();
+        self.woken.set(true);
+        if let Some(task) = self.task.borrow_mut().take() {
+            task.wake();
+        }
     }
 
-    /// Until there is something to look after.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
+    /// Whether there is something to look after since the last time; if not, its task is woken when there is.
+    pub fn poll_woken(&self, context: &Context<'_>) -> bool {
+        let woken = self.woken.replace(false);
+        if !woken {
+            let mut task = self.task.borrow_mut();
+            if !task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
+                *task = Some(context.waker().clone());
+            }
+        }
+        woken
     }
 }
 

@@ -5,6 +5,7 @@
 //! came of it at once. What a switch can make the controller keep is bounded; whatever a switch does wrong ends its own
 //! connection and no other.
 
+mod attention;
 mod link;
 mod server;
 mod session;

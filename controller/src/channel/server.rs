@@ -2,15 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::LocalSet;
+use tokio::time::Interval;
 
+use super::attention::Attention;
 use super::link::{HIGH_WATER, Link};
 use super::session::{Patience, Session, Step};
 use crate::event_log::EventLog;
@@ -67,6 +71,7 @@ struct Core {
     scheme: Box<dyn Scheme>,
     switches: HashMap<Dpid, Switch>,
     log: EventLog,
+    attention: Rc<Attention>,
     started: Instant,
     xid: u32,
 }
@@ -96,8 +101,15 @@ impl Server {
 
     /// Serves switches until `end`, then closes all connections and finishes the log.
     pub async fn serve(self, scheme: Box<dyn Scheme>, log: EventLog, end: impl Future<Output = ()>) {
-        let core =
-            Rc::new(RefCell::new(Core { scheme, switches: HashMap::new(), log, started: Instant::now(), xid: 0 }));
+        let attention = Rc::new(Attention::default());
+        let core = Rc::new(RefCell::new(Core {
+            scheme,
+            switches: HashMap::new(),
+            log,
+            attention: Rc::clone(&attention),
+            started: Instant::now(),
+            xid: 0,
+        }));
         let scratch = Rc::new(RefCell::new(vec![0; READ]));
         let tasks = LocalSet::new();
         let accept = async {
@@ -127,6 +139,7 @@ impl Server {
                 }
             }
         };
+        tasks.spawn_local(async move { attention.pay().await });
         tasks.run_until(accept).await;
         drop(tasks);
         core.borrow_mut().log.finish(Instant::now() + LAST_LINES);
@@ -225,6 +238,18 @@ fn read_once(stream: &TcpStream, room: &mut [u8]) -> std::io::Result<usize> {
     came.map_or(emptied, Ok)
 }
 
+/// Why a connection's task goes on.
+enum Cause {
+    /// There is something to read.
+    Readable,
+    /// There is room for what waits.
+    Writable,
+    /// Something else wants to be sent, or the connection is to be closed.
+    Woken,
+    /// It is time to look at the clock.
+    Tick,
+}
+
 /// One connection's task.
 struct Connection {
     core: Rc<RefCell<Core>>,
@@ -297,24 +322,42 @@ impl Connection {
             }
             self.write()?;
             let reads = self.link.len() < HIGH_WATER;
-            let interest = match (reads, self.link.len() > 0) {
-                (true, false) => Interest::READABLE,
-                (true, true) => Interest::READABLE | Interest::WRITABLE,
-                (false, _) => Interest::WRITABLE,
-            };
-            let link = Rc::clone(&self.link);
-            let readable = tokio::select! {
-                ready = self.stream.ready(interest) => ready.map_err(|error| error.to_string())?.is_readable(),
-                () = link.woken() => false,
-                _ = ticks.tick() => {
-                    self.time(reads)?;
-                    false
+            let writes = self.link.len() > 0;
+            let cause = poll_fn(|context| self.poll_cause(context, &mut ticks, reads, writes)).await;
+            match cause.map_err(|error| error.to_string())? {
+                Cause::Readable => {
+                    if self.read()? {
+                        return Ok(());
+                    }
                 }
-            };
-            if readable && reads && self.read()? {
-                return Ok(());
+                Cause::Tick => self.time(reads)?,
+                // The loop begins with writing.
+                Cause::Writable | Cause::Woken => {}
             }
         }
+    }
+
+    /// What a connection waits for. Time comes first, so that a switch that always has something to say does not stop the clock.
+    fn poll_cause(
+        &self,
+        context: &mut Context<'_>,
+        ticks: &mut Interval,
+        reads: bool,
+        writes: bool,
+    ) -> Poll<std::io::Result<Cause>> {
+        if ticks.poll_tick(context).is_ready() {
+            return Poll::Ready(Ok(Cause::Tick));
+        }
+        if self.link.poll_woken(context) {
+            return Poll::Ready(Ok(Cause::Woken));
+        }
+        if writes && let Poll::Ready(ready) = self.stream.poll_write_ready(context) {
+            return Poll::Ready(ready.map(|()| Cause::Writable));
+        }
+        if reads && let Poll::Ready(ready) = self.stream.poll_read_ready(context) {
+            return Poll::Ready(ready.map(|()| Cause::Readable));
+        }
+        Poll::Pending
     }
 
     /// Looks at the clock. A switch that is not read from can't be heard, but then it must read.
@@ -380,6 +423,7 @@ impl Connection {
         let core = Rc::clone(&self.core);
         let mut core = core.borrow_mut();
         let now = core.now();
+        core.attention.came();
         self.session.heard(now);
         let mut answers = Vec::new();
         let mut out = Outcome::default();
