@@ -19,11 +19,13 @@ use super::link::{HIGH_WATER, Link};
 use super::session::{Patience, Session, Step};
 use crate::event_log::EventLog;
 use crate::news::News;
-use crate::openflow::{ErrorReport, Features, Version};
+use crate::openflow::{ErrorReport, Features, PacketIn, Version};
 use crate::scheme::{Dpid, Event, Outcome, Scheme};
 
 /// Bytes that are read at once.
 const READ: usize = 256 << 10;
+/// Packets that the scheme is shown before they are played.
+const FORESEEN: usize = 16;
 /// Connections at once; further ones are closed.
 const MAX_CONNECTIONS: usize = 4096;
 /// What the kernel may keep of a connection, in each direction; it may allow less.
@@ -426,6 +428,7 @@ impl Connection {
         core.attention.came();
         self.session.heard(now);
         let mut answers = Vec::new();
+        let mut packets = Vec::new();
         let mut out = Outcome::default();
         let result = loop {
             let message = match self.session.next(stream, &mut answers) {
@@ -437,8 +440,16 @@ impl Connection {
                 Ok(step) => step,
                 Err(refusal) => break Err(refusal.to_string()),
             };
+            if let Step::PacketIn(packet) = step {
+                packets.push(packet);
+                if packets.len() >= FORESEEN {
+                    self.packets(&mut core, &mut packets, now, &mut out);
+                }
+                continue;
+            }
+            self.packets(&mut core, &mut packets, now, &mut out);
             let event = match step {
-                Step::Nothing => continue,
+                Step::Nothing | Step::PacketIn(_) => continue,
                 Step::Ready(features) => {
                     // Its greeting goes before anything that the scheme has for it.
                     self.link.append(|bytes| bytes.append(&mut answers));
@@ -449,22 +460,33 @@ impl Connection {
                     self.report_error(&report, &mut out);
                     continue;
                 }
-                Step::PacketIn(packet) => Event::PacketIn(packet),
                 Step::FlowRemoved(removed) => Event::FlowRemoved(removed),
                 Step::PortStatus(status) => Event::PortStatus(status),
             };
             if let Some(dpid) = self.dpid {
                 core.scheme.on_event(now, dpid, event, &mut out);
             }
-            if out.messages.len() >= BATCH {
-                core.perform(&mut out, Some(&self.link));
-            }
         };
+        self.packets(&mut core, &mut packets, now, &mut out);
         if !answers.is_empty() {
             self.link.append(|bytes| bytes.append(&mut answers));
         }
         core.perform(&mut out, Some(&self.link));
         result
+    }
+
+    /// Plays packets that came one after the other.
+    fn packets<'a>(&self, core: &mut Core, packets: &mut Vec<PacketIn<'a>>, now: Duration, out: &mut Outcome<'a>) {
+        let Some(dpid) = self.dpid else { return packets.clear() };
+        if packets.len() > 1 {
+            core.scheme.foresee(dpid, packets);
+        }
+        for packet in packets.drain(..) {
+            core.scheme.on_event(now, dpid, Event::PacketIn(packet), out);
+        }
+        if out.messages.len() >= BATCH {
+            core.perform(out, Some(&self.link));
+        }
     }
 
     fn ready(&mut self, core: &mut Core, features: &Features) {

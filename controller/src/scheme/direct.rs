@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::learning::{Learning, Settings};
 use super::{Dpid, Event, Outcome, Scheme};
+use crate::openflow::PacketIn;
 
 /// The learning switch.
 #[derive(Debug)]
@@ -28,6 +29,10 @@ impl Scheme for Direct {
             Event::PortStatus(status) => self.learning.port_status(at, &status, out),
             Event::FlowRemoved(_) => {}
         }
+    }
+
+    fn foresee(&self, at: Dpid, packets: &[PacketIn<'_>]) {
+        self.learning.foresee(at, packets);
     }
 
     fn on_tick(&mut self, now: Duration, _out: &mut Outcome<'_>) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Dpid, Outcome};
 use crate::frame::Frame;
+use crate::mac::MacAddr;
 use crate::mac_table::{Learnt, MacTable};
 use crate::news::News;
 use crate::openflow::{
@@ -88,6 +89,15 @@ impl Learning {
     /// Forgets a switch.
     pub fn switch_down(&mut self, at: Dpid) {
         self.tables.remove(&at);
+    }
+
+    /// Has at hand where the senders and addressees of these packets are.
+    pub fn foresee(&self, at: Dpid, packets: &[PacketIn<'_>]) {
+        let Some(table) = self.tables.get(&at) else { return };
+        let addresses = packets.iter().filter_map(|packet| packet.data.first_chunk::<12>());
+        table.touch(
+            addresses.flat_map(|[a, b, c, d, e, f, rest @ ..]| [MacAddr([*a, *b, *c, *d, *e, *f]), MacAddr(*rest)]),
+        );
     }
 
     /// Forgets who was silent too long.

@@ -547,6 +547,10 @@ impl Scheme for Bypass {
         }
     }
 
+    fn foresee(&self, at: Dpid, packets: &[PacketIn<'_>]) {
+        self.learning.foresee(at, packets);
+    }
+
     fn on_tick(&mut self, now: Duration, out: &mut Outcome<'_>) {
         self.learning.tick(now);
         self.watched
