@@ -393,7 +393,7 @@ lint() {
   supervise as_builder "$cargo" fmt --all --check || status=1
   supervise as_builder "$cargo" clippy --release --locked --workspace --all-targets -- -D warnings || status=1
   command -v shellcheck >/dev/null || fail 4 "shellcheck is not installed." "sudo apt-get install shellcheck"
-  supervise shellcheck run.sh .ci/run install/*.sh tests/*.sh fuzz/*.sh controller/tests/*.sh vagrant/*.sh vagrant/livectl || status=1
+  supervise shellcheck run.sh .ci/run install/*.sh tests/*.sh fuzz/*.sh controller/tests/*.sh controller/bench/*.sh vagrant/*.sh vagrant/livectl || status=1
   # The Vagrantfile is Ruby; who has no Ruby has no Vagrant either.
   if command -v ruby >/dev/null; then supervise ruby -c vagrant/Vagrantfile || status=1; fi
   ((stopped_by == 0)) || exit "$stopped_by"

@@ -77,7 +77,8 @@ fn until(command: &mut Command, word: &str) -> (Child, impl Iterator<Item = Stri
             return (child, lines);
         }
     }
-    panic!("livectl ended before it said {word:?}:\n{}", seen.join("\n"));
+    let ended = child.wait();
+    panic!("livectl ended ({ended:?}) before it said {word:?}:\n{}", seen.join("\n"));
 }
 
 fn signal(child: &Child, signal: nix::sys::signal::Signal) {

@@ -17,8 +17,11 @@ use livectl_wire::command::Command;
 use livectl_wire::rtmp::{self, Media};
 use livectl_wire::{birth, flv, frame};
 
+/// What must hold for these bytes.
+pub type Target = fn(&[u8]);
+
 /// All targets by name.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("amf0", amf0),
     ("assembler", assembler),
     ("flv", flv),

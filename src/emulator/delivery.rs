@@ -82,6 +82,8 @@ pub struct Delivery<'a> {
     counters: &'a [Counters],
     flights: BinaryHeap<Reverse<Flight>>,
     under_way: Vec<u64>,
+    // Boxed as in flights, so that a frame's room moves from here to there and back without being copied.
+    #[allow(clippy::vec_box)]
     spare: Vec<Box<[u8; FRAME]>>,
     sequence: u64,
 }

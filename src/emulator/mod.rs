@@ -4,10 +4,10 @@
 //! [`run`] creates every TAP device in the current network namespace under the name that Mininet will use, keeps the
 //! descriptors, and says when it is ready. Mininet then moves the devices into its hosts; the descriptors stay valid.
 //!
-//! - [`shaper`]: the model of one direction of a link, pure.
-//! - [`delivery`]: the thread that reads, waits and writes.
-//! - [`lateness`]: how late it was, counted.
-//! - [`report`]: `emulator.json`.
+//! - [`shaper`] is the model of one direction of a link, pure.
+//! - [`delivery`] is the thread that reads, waits and writes.
+//! - [`lateness`] counts how late it was.
+//! - [`report`] is `emulator.json`.
 
 pub mod delivery;
 pub mod lateness;

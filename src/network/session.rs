@@ -197,7 +197,7 @@ impl Mininet {
     pub async fn ended(&mut self) -> NetworkError {
         let said = self.session.expect(Eof).await;
         if let Ok(found) = said {
-            self.note(&String::from_utf8_lossy(found.as_bytes()).into_owned());
+            self.note(&String::from_utf8_lossy(found.as_bytes()));
         }
         self.reap(Duration::from_secs(1)).await;
         self.end_error("go on")

@@ -241,9 +241,12 @@ fn legend(
     entries
 }
 
+/// Seconds and milliseconds of a line, in time's order.
+type Points = Vec<(f64, Option<f64>)>;
+
 /// The floor of each stream at each viewer, once: schemes and repetitions share it, up to when a frame was born.
-fn floors(frames: &[FrameRow]) -> Vec<Vec<(f64, Option<f64>)>> {
-    let mut by_trial: BTreeMap<(&str, &str), BTreeMap<&str, Vec<(f64, Option<f64>)>>> = BTreeMap::new();
+fn floors(frames: &[FrameRow]) -> Vec<Points> {
+    let mut by_trial: BTreeMap<(&str, &str), BTreeMap<&str, Points>> = BTreeMap::new();
     for frame in frames.iter().filter(|f| f.floor_ms.is_some()) {
         let trials = by_trial.entry((&frame.stream, &frame.viewer)).or_default();
         trials.entry(&frame.trial).or_default().push((frame.time_s, frame.floor_ms));

@@ -41,7 +41,8 @@ impl Phase {
     }
 }
 
-/// One thing that happened inside a trial.
+/// One thing that happened inside a trial. There are a few a second: their size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Happening {

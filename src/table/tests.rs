@@ -25,7 +25,7 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         index: index.into(),
         timestamp_ms: index * 40,
         size_bytes: 10_000 + index,
-        keyframe: index % 10 == 0,
+        keyframe: index.is_multiple_of(10),
         id: format!("{index:032x}"),
         birth_ns,
         arrival_ns,
@@ -249,7 +249,7 @@ fn a_viewer_in_numbers() {
         peer_bytes: Some(900),
         ..facts("hv1", 21)
     };
-    let row = &summarise(&record("bypass-1"), &[viewer.clone()], &frames)[0];
+    let row = &summarise(&record("bypass-1"), std::slice::from_ref(&viewer), &frames)[0];
     assert_eq!((row.frames, row.missing, row.duplicate, row.late), (21, Some(1), Some(1), Some(0)));
     // The player was there before the stream: it waits for the first frame's way only. Frame 10, a keyframe too, was
     // born 400 ms after frame 0 and came after 250 ms: before frame 0.

@@ -104,7 +104,7 @@ mod tests {
         let bytes = payload + TAG_OVERHEAD;
         let full = (bytes / SEGMENT) as usize;
         let mut packets = vec![SEGMENT; full];
-        packets.extend((bytes % SEGMENT > 0).then_some(bytes % SEGMENT));
+        packets.extend((!bytes.is_multiple_of(SEGMENT)).then_some(bytes % SEGMENT));
         // When each packet is there to be sent on.
         let mut ready = vec![Duration::ZERO; packets.len()];
         for link in path {

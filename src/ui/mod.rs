@@ -11,7 +11,8 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::run::event::Stamped;
 
-/// Something to show.
+/// Something to show. There are a few a second: their size does not matter.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Update {
     /// A recipe's run begins.

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn gives_up_when_it_is_in_vain_and_tries_again_now_and_then() {
         let attention = Attention::default();
-        let mut tries = |messages: u32| {
+        let tries = |messages: u32| {
             (0..messages)
                 .filter(|_| {
                     attention.came();

@@ -47,16 +47,13 @@ pub(super) async fn listen(service: SocketAddrV4, interest: Interest, introducti
     let mut back_off = BACK_OFF;
     let mut known = HashSet::new();
     loop {
-        match timeout(CONNECT_PATIENCE, TcpStream::connect(service)).await {
-            Ok(Ok(connection)) => {
-                tell(Event::Connected { service });
-                back_off = BACK_OFF;
-                if let Err(why) = attend(connection, &interest, &mut known, &introductions).await {
-                    tell(Event::Disconnected { service, why: why.to_string() });
-                }
+        // The service may come later than the agent.
+        if let Ok(Ok(connection)) = timeout(CONNECT_PATIENCE, TcpStream::connect(service)).await {
+            tell(Event::Connected { service });
+            back_off = BACK_OFF;
+            if let Err(why) = attend(connection, &interest, &mut known, &introductions).await {
+                tell(Event::Disconnected { service, why: why.to_string() });
             }
-            // The service may come later than the agent.
-            Ok(Err(_)) | Err(_) => (),
         }
         tokio::time::sleep(back_off).await;
         back_off = (back_off * 2).min(MAX_BACK_OFF);
