@@ -110,8 +110,10 @@ async fn a_viewer_that_is_introduced_changes_over_without_missing_a_frame() {
 
 #[tokio::test]
 async fn a_peer_that_is_lost_is_told_and_the_cdn_takes_over_again() {
-    let network = Network::new(&[("hb", 50 * MBIT), ("hs", 50 * MBIT), ("hv", 50 * MBIT)]);
+    let network = Network::new(&[("hb", 100 * MBIT), ("hs", 100 * MBIT), ("hv", 100 * MBIT)]);
     let mut stage = Stage::new(&network, 240, Codec::Flv1, false);
+    // The limit that the upload has when the agent is killed stays. Of this uplink it is never less than the stream needs.
+    stage.plan_bandwidth(100 * MBIT);
     stage.start_cdn_with_introductions().await;
     stage.start_viewer().await;
     stage.viewer_has_joined().await;

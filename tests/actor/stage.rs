@@ -62,6 +62,13 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// The plan says that every link has this bandwidth, in bit/s; 4 Mbit/s without it.
+    pub fn plan_bandwidth(&mut self, bit_per_s: u64) {
+        for link in &mut self.trial.network.links {
+            link.shape.bandwidth = Some(bit_per_s);
+        }
+    }
+
     async fn start(&mut self, name: &'static str, actor: &Actor, ends: Ends) {
         let mut actor = actor.clone();
         if actor.command.program == "livectl" {

@@ -6,6 +6,8 @@
 //! whatever the queueing discipline and the congestion control (Linux 4.13 and later). The socket is borrowed from the
 //! encoder with `pidfd_getfd` (Linux 5.6 and later) for the moment of setting only, since a copy of it that stayed open would keep
 //! the connection open after the encoder closed it.
+//!
+//! An agent lifts its limit when it ends. One that is killed cannot; a trial whose agent dies has failed and is stopped.
 
 use std::io;
 use std::net::SocketAddrV4;
