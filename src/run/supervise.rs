@@ -1,6 +1,5 @@
 //! One trial, seen from outside its sandbox.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::process::{ExitStatus, Stdio};
@@ -71,7 +70,7 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
         r.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
     })
     .await?;
-    let (state, problems) = match analyse(context, trial, &dir, &log).await {
+    let (state, problems) = match analyse(context, trial, &dir).await {
         Ok(problems) => (state, problems),
         Err(why) => (without_tables(state, &why), vec![why]),
     };
@@ -276,11 +275,11 @@ fn kill(child: &mut Child, trial: &Trial) {
 ///
 /// # Errors
 /// There are no tables, in words.
-async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir, log: &Log) -> Result<Vec<String>, String> {
+async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir) -> Result<Vec<String>, String> {
     let Some(record) = context.manifest.lock().await.trial(&trial.id).cloned() else { return Ok(Vec::new()) };
-    let (dir, players) = (dir.clone(), log.players.clone());
+    let dir = dir.clone();
     let work = move || {
-        let analysis = table::analyse(&dir, &record, |viewer| players.get(viewer).copied())?;
+        let analysis = table::analyse(&dir, &record)?;
         analysis.write(&dir)?;
         Ok::<_, table::TableError>(analysis.problems)
     };
@@ -296,8 +295,6 @@ struct Log {
     outcome: Option<Outcome>,
     zero_ns: Option<i64>,
     commands: Vec<CommandRecord>,
-    /// Viewer → when its player was started, in nanoseconds of CLOCK_REALTIME.
-    players: BTreeMap<String, i64>,
     phases: Vec<store::Phase>,
     phase: Option<(Phase, Instant)>,
     path: std::path::PathBuf,
@@ -307,16 +304,7 @@ impl Log {
     fn new(dir: &TrialDir) -> Result<Log, StoreError> {
         let path = dir.events();
         let file = File::create(&path).map_err(|source| StoreError::writing(path.clone(), source))?;
-        Ok(Log {
-            file,
-            outcome: None,
-            zero_ns: None,
-            commands: Vec::new(),
-            players: BTreeMap::new(),
-            phases: Vec::new(),
-            phase: None,
-            path,
-        })
+        Ok(Log { file, outcome: None, zero_ns: None, commands: Vec::new(), phases: Vec::new(), phase: None, path })
     }
 
     fn take(&mut self, stamped: &Stamped) -> Result<(), StoreError> {
@@ -340,12 +328,6 @@ impl Log {
                 if let Some(command) = ended {
                     (command.exit_code, command.signal) = (*code, *signal);
                 }
-            }
-            Happening::Report { host, what, .. }
-                if what.get("event").and_then(|e| e.as_str()) == Some("player_started") =>
-            {
-                let at = what.get("time_ns").and_then(serde_json::Value::as_i64).unwrap_or(stamped.time_ns);
-                self.players.entry(host.clone()).or_insert(at);
             }
             Happening::Outcome(outcome) => self.outcome = Some(outcome.clone()),
             _ => {}

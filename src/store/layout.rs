@@ -105,6 +105,18 @@ impl RunDir {
         self.path.join("summary.csv")
     }
 
+    /// A line for each trial, viewer and playout buffer.
+    #[must_use]
+    pub fn playouts(&self) -> PathBuf {
+        self.path.join("playout.csv")
+    }
+
+    /// A line for each figure of each scheme and viewer over all repetitions.
+    #[must_use]
+    pub fn estimates(&self) -> PathBuf {
+        self.path.join("estimates.csv")
+    }
+
     /// The folder of a trial; `id` is [`plan::Trial::id`](crate::plan::Trial::id).
     #[must_use]
     pub fn trial(&self, id: &str) -> TrialDir {
@@ -224,6 +236,12 @@ impl TrialDir {
     #[must_use]
     pub fn summary(&self) -> PathBuf {
         self.path.join("summary.csv")
+    }
+
+    /// A line for each of this trial's viewers and playout buffer.
+    #[must_use]
+    pub fn playouts(&self) -> PathBuf {
+        self.path.join("playout.csv")
     }
 }
 

@@ -1,10 +1,13 @@
 //! What [`trace`](crate::trace) read, as rows: the one place that knows both.
 
-use super::rows::{FrameRow, PingRow, SummaryRow, Via};
+use std::collections::BTreeMap;
+
+use super::playout::playouts;
+use super::rows::{FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
 use crate::store::{TrialDir, TrialRecord};
-use crate::trace::{self, FrameDelay, TrialTrace, ViewerTrace, ping};
+use crate::trace::{self, FrameDelay, Parts, TrialTrace, ViewerTrace, ping};
 
 /// The tables of a trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,23 +18,25 @@ pub struct Analysis {
     pub pings: Vec<PingRow>,
     /// One for each viewer of each stream.
     pub summary: Vec<SummaryRow>,
+    /// One for each viewer of each stream and playout buffer.
+    pub playouts: Vec<PlayoutRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
 }
 
-/// Computes a trial's tables from the files in its folder. `player_started` tells when a viewer's player was started, in nanoseconds of CLOCK_REALTIME.
+/// Computes a trial's tables from the files in its folder.
 ///
 /// What is missing or damaged is named in [`Analysis::problems`], and the rest is computed without it.
 ///
 /// # Errors
 /// [`TableError::Trace`] if the folder has no plan.
-pub fn analyse(
-    trial: &TrialDir,
-    record: &TrialRecord,
-    player_started: impl Fn(&str) -> Option<i64>,
-) -> Result<Analysis, TableError> {
+pub fn analyse(trial: &TrialDir, record: &TrialRecord) -> Result<Analysis, TableError> {
     let trace = trace::read_trial(trial.path())?;
     let mut problems = trace.problems.clone();
+    let players = trace::players_started(&trial.events()).unwrap_or_else(|error| {
+        problems.push(format!("events.jsonl: {error}; startup delays count from the first frame's birth"));
+        BTreeMap::new()
+    });
     let zero_ns = record.zero_ns.or_else(|| planned_zero_ns(&trace));
     let mut pings = Vec::new();
     for train in &trace.trial.pings {
@@ -49,9 +54,10 @@ pub fn analyse(
     }
     let mut frames = frame_rows(&trace, zero_ns);
     mark_late(&mut frames);
-    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &player_started)).collect();
+    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &players)).collect();
     let summary = summarise(record, &viewers, &frames);
-    Ok(Analysis { frames, pings, summary, problems })
+    let playouts = playouts(record, &viewers, &frames);
+    Ok(Analysis { frames, pings, summary, playouts, problems })
 }
 
 impl Analysis {
@@ -60,7 +66,7 @@ impl Analysis {
     /// # Errors
     /// [`TableError::Store`].
     pub fn write(&self, trial: &TrialDir) -> Result<(), TableError> {
-        write_trial(trial, &self.frames, &self.pings, &self.summary)
+        write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts)
     }
 }
 
@@ -71,6 +77,8 @@ fn frame_rows(trace: &TrialTrace, zero_ns: Option<i64>) -> Vec<FrameRow> {
 }
 
 fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_ns: Option<i64>) -> FrameRow {
+    let parts = frame.parts();
+    let part = |of: fn(Parts) -> Option<i64>| parts.and_then(of).map(milliseconds);
     FrameRow {
         trial: trace.trial.id.clone(),
         scheme: trace.trial.scheme,
@@ -94,23 +102,31 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         excess_ms: frame.excess_ns().map(milliseconds),
         time_s: milliseconds(frame.birth_ns.saturating_sub(zero_ns.unwrap_or(frame.birth_ns))) / 1e3,
         late: false,
+        sent_ns: frame.passage.sent_ns,
+        cdn_arrival_ns: frame.passage.cdn_arrival_ns,
+        cdn_departure_ns: frame.passage.cdn_departure_ns,
+        queue_ms: part(|parts| match parts {
+            Parts::Cdn { queue, .. } | Parts::Peer { queue, .. } => Some(queue),
+        }),
+        uplink_ms: part(|parts| if let Parts::Cdn { uplink, .. } = parts { Some(uplink) } else { None }),
+        dwell_ms: part(|parts| if let Parts::Cdn { dwell, .. } = parts { Some(dwell) } else { None }),
+        downlink_ms: part(|parts| if let Parts::Cdn { downlink, .. } = parts { Some(downlink) } else { None }),
+        transfer_ms: part(|parts| if let Parts::Peer { transfer, .. } = parts { Some(transfer) } else { None }),
     }
 }
 
-fn viewer_facts(
-    trace: &TrialTrace,
-    viewer: &ViewerTrace,
-    player_started: &impl Fn(&str) -> Option<i64>,
-) -> ViewerFacts {
+fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, players: &BTreeMap<String, i64>) -> ViewerFacts {
     let births = trace.births.iter().find(|b| b.stream == viewer.stream).and_then(|b| b.births.as_ref());
     ViewerFacts {
         stream: viewer.stream.clone(),
         viewer: viewer.viewer.clone(),
         born: u32::try_from(births.map_or(0, |b| b.frames.len())).unwrap_or(u32::MAX),
         captured: is_captured(viewer),
-        started_ns: player_started(&viewer.viewer),
+        started_ns: players.get(&viewer.viewer).copied(),
         cdn_bytes: viewer.cdn_bytes,
         peer_bytes: viewer.peer_bytes,
+        cdn_sent: viewer.cdn_sent,
+        peer_sent: viewer.peer_sent,
     }
 }
 
@@ -134,7 +150,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
     use crate::table::tests::trial;
-    use crate::trace::{Births, FirstArrival, StreamBirths};
+    use crate::trace::{Births, FirstArrival, Passage, StreamBirths};
     use livectl_wire::birth::Register;
     use livectl_wire::flv::TagKind;
     use std::time::Duration;
@@ -152,6 +168,7 @@ mod tests {
                 )
             })
             .collect();
+        let passage = Passage { sent_ns: Some(20_004_000_000), ..Passage::default() };
         let delay = |n: usize, arrival| FrameDelay {
             index: frames[n].index,
             timestamp_ms: frames[n].timestamp_ms,
@@ -160,20 +177,27 @@ mod tests {
             id: frames[n].id,
             birth_ns: frames[n].birth_ns,
             arrival,
+            passage: arrival.map(|_| passage).unwrap_or_default(),
             copies: u32::from(arrival.is_some()),
             floor: Some(Duration::from_micros(210_500)),
         };
-        let via = trace::Via::Peer("10.0.0.1:2000".parse().unwrap());
+        let (from, to) = ("10.0.0.1:2000".parse().unwrap(), "10.0.0.3:40000".parse().unwrap());
+        let via = trace::Via::Peer(from);
         let viewer = ViewerTrace {
             stream: "hb".into(),
             viewer: "hv1".into(),
             frames: vec![
-                delay(0, Some(FirstArrival { time_ns: 20_215_250_001, first_byte_ns: 20_200_000_000, via })),
+                delay(
+                    0,
+                    Some(FirstArrival { time_ns: 20_215_250_001, first_byte_ns: 20_200_000_000, via, from, to }),
+                ),
                 delay(1, None),
             ],
             cdn_bytes: Some(0),
             peer_bytes: Some(4),
             repeated_bytes: Some(0),
+            cdn_sent: None,
+            peer_sent: Some(trace::Sent { bytes: 8, again: 4 }),
             foreign: 0,
             cdn_dump: None,
             peer_dump: None,
@@ -195,6 +219,14 @@ mod tests {
         assert_eq!((first.delay_ms, first.floor_ms), (Some(215.250_001), Some(210.5)));
         assert_eq!((first.excess_ms, first.via, first.time_s), (Some(4.750_001), Some(Via::Peer), 15.0));
         assert_eq!((first.keyframe, first.id.len(), first.arrival_ns), (true, 32, Some(20_215_250_001)));
+        assert_eq!(
+            (first.sent_ns, first.queue_ms, first.transfer_ms),
+            (Some(20_004_000_000), Some(4.0), Some(211.250_001))
+        );
+        assert_eq!(
+            (first.cdn_arrival_ns, first.uplink_ms, first.dwell_ms, first.downlink_ms),
+            (None, None, None, None)
+        );
         let lost = &rows[1];
         assert_eq!(
             (lost.index, lost.arrival_ns, lost.delay_ms, lost.excess_ms, lost.via),
@@ -210,10 +242,10 @@ mod tests {
     #[test]
     fn a_viewer_not_captured_has_facts_but_no_rows() {
         let mut trace = trace();
-        let facts = viewer_facts(&trace, &trace.viewers[0], &|viewer: &str| (viewer == "hv1").then_some(7));
+        let facts = viewer_facts(&trace, &trace.viewers[0], &BTreeMap::from([("hv1".to_owned(), 7)]));
         assert_eq!((facts.born, facts.captured, facts.started_ns, facts.peer_bytes), (2, true, Some(7), Some(4)));
         trace.viewers[0].cdn_bytes = None;
         assert_eq!(frame_rows(&trace, None), []);
-        assert!(!viewer_facts(&trace, &trace.viewers[0], &|_: &str| None).captured);
+        assert!(!viewer_facts(&trace, &trace.viewers[0], &BTreeMap::new()).captured);
     }
 }

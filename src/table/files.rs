@@ -13,9 +13,16 @@ use polars_io::parquet::write::ParquetWriter;
 use polars_io::{SerReader, SerWriter};
 
 use super::TableError;
-use super::rows::{FrameRow, PingRow, SummaryRow, Via};
+use super::rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 use crate::plan::Scheme;
 use crate::store::{RunDir, TrialDir, write_atomic};
+
+/// Columns of `summary.csv` that are text whatever they look like.
+pub(super) const SUMMARY_TEXTS: &[&str] = &["trial", "scheme", "stream", "viewer", "note"];
+/// The same of `estimates.csv`.
+const ESTIMATE_TEXTS: &[&str] = &["scheme", "stream", "viewer", "metric"];
+/// The same of `playout.csv`.
+pub(super) const PLAYOUT_TEXTS: &[&str] = &["trial", "scheme", "stream", "viewer"];
 
 /// Writes the tables of one trial into its folder, each whole or not at all.
 ///
@@ -26,9 +33,11 @@ pub fn write_trial(
     frames: &[FrameRow],
     pings: &[PingRow],
     summary: &[SummaryRow],
+    playouts: &[PlayoutRow],
 ) -> Result<(), TableError> {
     write_frames(&trial.frames(), frames)?;
     write_pings(&trial.pings(), pings)?;
+    write_playouts(&trial.playouts(), playouts)?;
     write_summary(&trial.summary(), summary)
 }
 
@@ -41,6 +50,7 @@ pub fn gather<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Re
     let trials: Vec<TrialDir> = trials.into_iter().map(|id| run.trial(id)).collect();
     write_frames(&run.frames(), &concatenated(trials.iter().map(TrialDir::frames), read_frames)?)?;
     write_pings(&run.pings(), &concatenated(trials.iter().map(TrialDir::pings), read_pings)?)?;
+    write_playouts(&run.playouts(), &concatenated(trials.iter().map(TrialDir::playouts), read_playouts)?)?;
     let summary = concatenated(trials.iter().map(TrialDir::summary), read_summary)?;
     write_summary(&run.summary(), &summary)?;
     Ok(summary)
@@ -62,7 +72,11 @@ fn concatenated<T>(
 /// # Errors
 /// [`TableError::Store`].
 pub fn write_frames(path: &Path, rows: &[FrameRow]) -> Result<(), TableError> {
-    let columns = vec![
+    write_parquet(path, rows.len(), frame_columns(rows))
+}
+
+pub(super) fn frame_columns(rows: &[FrameRow]) -> Vec<Column> {
+    vec![
         column("trial", rows, |r| r.trial.as_str()),
         column("scheme", rows, |r| scheme_name(r.scheme)),
         column("repetition", rows, |r| r.repetition),
@@ -82,8 +96,15 @@ pub fn write_frames(path: &Path, rows: &[FrameRow]) -> Result<(), TableError> {
         column("excess_ms", rows, |r| r.excess_ms),
         column("time_s", rows, |r| r.time_s),
         column("late", rows, |r| r.late),
-    ];
-    write_parquet(path, rows.len(), columns)
+        column("sent_ns", rows, |r| r.sent_ns),
+        column("cdn_arrival_ns", rows, |r| r.cdn_arrival_ns),
+        column("cdn_departure_ns", rows, |r| r.cdn_departure_ns),
+        column("queue_ms", rows, |r| r.queue_ms),
+        column("uplink_ms", rows, |r| r.uplink_ms),
+        column("dwell_ms", rows, |r| r.dwell_ms),
+        column("downlink_ms", rows, |r| r.downlink_ms),
+        column("transfer_ms", rows, |r| r.transfer_ms),
+    ]
 }
 
 /// Reads what [`write_frames`] wrote.
@@ -100,6 +121,11 @@ pub fn read_frames(path: &Path) -> Result<Vec<FrameRow>, TableError> {
     let (birth_ns, arrival_ns) = (table.i64("birth_ns")?, table.optional_i64("arrival_ns")?);
     let (delay_ms, floor_ms) = (table.optional_f64("delay_ms")?, table.optional_f64("floor_ms")?);
     let (excess_ms, time_s) = (table.optional_f64("excess_ms")?, table.f64("time_s")?);
+    let (sent_ns, cdn_arrival_ns) = (table.added_i64("sent_ns")?, table.added_i64("cdn_arrival_ns")?);
+    let cdn_departure_ns = table.added_i64("cdn_departure_ns")?;
+    let (queue_ms, uplink_ms) = (table.added_f64("queue_ms")?, table.added_f64("uplink_ms")?);
+    let (dwell_ms, downlink_ms) = (table.added_f64("dwell_ms")?, table.added_f64("downlink_ms")?);
+    let transfer_ms = table.added_f64("transfer_ms")?;
     let via = via
         .into_iter()
         .map(|name| match name.as_deref() {
@@ -130,6 +156,14 @@ pub fn read_frames(path: &Path) -> Result<Vec<FrameRow>, TableError> {
             excess_ms: excess_ms[i],
             time_s: time_s[i],
             late: late[i],
+            sent_ns: sent_ns[i],
+            cdn_arrival_ns: cdn_arrival_ns[i],
+            cdn_departure_ns: cdn_departure_ns[i],
+            queue_ms: queue_ms[i],
+            uplink_ms: uplink_ms[i],
+            dwell_ms: dwell_ms[i],
+            downlink_ms: downlink_ms[i],
+            transfer_ms: transfer_ms[i],
         })
         .collect())
 }
@@ -139,7 +173,11 @@ pub fn read_frames(path: &Path) -> Result<Vec<FrameRow>, TableError> {
 /// # Errors
 /// [`TableError::Store`].
 pub fn write_pings(path: &Path, rows: &[PingRow]) -> Result<(), TableError> {
-    let columns = vec![
+    write_parquet(path, rows.len(), ping_columns(rows))
+}
+
+pub(super) fn ping_columns(rows: &[PingRow]) -> Vec<Column> {
+    vec![
         column("trial", rows, |r| r.trial.as_str()),
         column("scheme", rows, |r| scheme_name(r.scheme)),
         column("repetition", rows, |r| r.repetition),
@@ -150,8 +188,7 @@ pub fn write_pings(path: &Path, rows: &[PingRow]) -> Result<(), TableError> {
         column("time_s", rows, |r| r.time_s),
         column("rtt_ms", rows, |r| r.rtt_ms),
         column("duplicate", rows, |r| r.duplicate),
-    ];
-    write_parquet(path, rows.len(), columns)
+    ]
 }
 
 /// Reads what [`write_pings`] wrote.
@@ -185,7 +222,11 @@ pub fn read_pings(path: &Path) -> Result<Vec<PingRow>, TableError> {
 /// # Errors
 /// [`TableError::Store`].
 pub fn write_summary(path: &Path, rows: &[SummaryRow]) -> Result<(), TableError> {
-    let columns = vec![
+    write_csv(path, rows.len(), summary_columns(rows))
+}
+
+pub(super) fn summary_columns(rows: &[SummaryRow]) -> Vec<Column> {
+    vec![
         column("trial", rows, |r| r.trial.as_str()),
         column("scheme", rows, |r| scheme_name(r.scheme)),
         column("repetition", rows, |r| r.repetition),
@@ -211,12 +252,16 @@ pub fn write_summary(path: &Path, rows: &[SummaryRow]) -> Result<(), TableError>
         column("partial", rows, |r| r.partial),
         column("fit", rows, |r| r.fit),
         column("note", rows, |r| r.note.as_str()),
-    ];
-    let mut bytes = Vec::new();
-    DataFrame::new(rows.len(), columns)
-        .and_then(|mut frame| CsvWriter::new(&mut bytes).finish(&mut frame))
-        .map_err(|e| TableError::Make { path: path.to_owned(), why: e.to_string() })?;
-    Ok(write_atomic(path, &bytes)?)
+        column("jitter_ms", rows, |r| r.jitter_ms),
+        column("server_egress_bytes", rows, |r| r.server_egress_bytes),
+        column("retransmission_rate", rows, |r| r.retransmission_rate),
+        column("delay_mean_ms", rows, |r| r.delay_mean_ms),
+        column("queue_mean_ms", rows, |r| r.queue_mean_ms),
+        column("uplink_mean_ms", rows, |r| r.uplink_mean_ms),
+        column("dwell_mean_ms", rows, |r| r.dwell_mean_ms),
+        column("downlink_mean_ms", rows, |r| r.downlink_mean_ms),
+        column("transfer_mean_ms", rows, |r| r.transfer_mean_ms),
+    ]
 }
 
 /// Reads what [`write_summary`] wrote.
@@ -224,7 +269,7 @@ pub fn write_summary(path: &Path, rows: &[SummaryRow]) -> Result<(), TableError>
 /// # Errors
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_summary(path: &Path) -> Result<Vec<SummaryRow>, TableError> {
-    let table = Table::csv(path, &["trial", "scheme", "stream", "viewer", "note"])?;
+    let table = Table::csv(path, SUMMARY_TEXTS)?;
     let (trial, scheme, stream) = (table.text("trial")?, table.schemes()?, table.text("stream")?);
     let (viewer, note) = (table.text("viewer")?, table.optional_text("note")?);
     let (repetition, frames, missing) =
@@ -239,6 +284,12 @@ pub fn read_summary(path: &Path) -> Result<Vec<SummaryRow>, TableError> {
     let (peer_offload, handover_gap_ms) =
         (table.optional_f64("peer_offload")?, table.optional_f64("handover_gap_ms")?);
     let (partial, fit) = (table.bool("partial")?, table.bool("fit")?);
+    let (jitter_ms, delay_mean_ms) = (table.added_f64("jitter_ms")?, table.added_f64("delay_mean_ms")?);
+    let server_egress_bytes = table.added_u64("server_egress_bytes")?;
+    let retransmission_rate = table.added_f64("retransmission_rate")?;
+    let (queue_mean_ms, uplink_mean_ms) = (table.added_f64("queue_mean_ms")?, table.added_f64("uplink_mean_ms")?);
+    let (dwell_mean_ms, downlink_mean_ms) = (table.added_f64("dwell_mean_ms")?, table.added_f64("downlink_mean_ms")?);
+    let transfer_mean_ms = table.added_f64("transfer_mean_ms")?;
     Ok((0..table.rows())
         .map(|i| SummaryRow {
             trial: trial[i].clone(),
@@ -266,6 +317,111 @@ pub fn read_summary(path: &Path) -> Result<Vec<SummaryRow>, TableError> {
             partial: partial[i],
             fit: fit[i],
             note: note[i].clone().unwrap_or_default(),
+            jitter_ms: jitter_ms[i],
+            server_egress_bytes: server_egress_bytes[i],
+            retransmission_rate: retransmission_rate[i],
+            delay_mean_ms: delay_mean_ms[i],
+            queue_mean_ms: queue_mean_ms[i],
+            uplink_mean_ms: uplink_mean_ms[i],
+            dwell_mean_ms: dwell_mean_ms[i],
+            downlink_mean_ms: downlink_mean_ms[i],
+            transfer_mean_ms: transfer_mean_ms[i],
+        })
+        .collect())
+}
+
+/// Writes `playout.csv` (RFC 4180, empty fields for null), whole or not at all.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_playouts(path: &Path, rows: &[PlayoutRow]) -> Result<(), TableError> {
+    write_csv(path, rows.len(), playout_columns(rows))
+}
+
+pub(super) fn playout_columns(rows: &[PlayoutRow]) -> Vec<Column> {
+    vec![
+        column("trial", rows, |r| r.trial.as_str()),
+        column("scheme", rows, |r| scheme_name(r.scheme)),
+        column("repetition", rows, |r| r.repetition),
+        column("stream", rows, |r| r.stream.as_str()),
+        column("viewer", rows, |r| r.viewer.as_str()),
+        column("buffer_s", rows, |r| r.buffer_s),
+        column("startup_delay_ms", rows, |r| r.startup_delay_ms),
+        column("stalls", rows, |r| r.stalls),
+        column("stalled_ms", rows, |r| r.stalled_ms),
+        column("longest_stall_ms", rows, |r| r.longest_stall_ms),
+        column("continuity", rows, |r| r.continuity),
+    ]
+}
+
+/// Reads what [`write_playouts`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_playouts(path: &Path) -> Result<Vec<PlayoutRow>, TableError> {
+    let table = Table::csv(path, PLAYOUT_TEXTS)?;
+    let (trial, scheme, stream) = (table.text("trial")?, table.schemes()?, table.text("stream")?);
+    let (viewer, repetition, buffer_s) = (table.text("viewer")?, table.u32("repetition")?, table.f64("buffer_s")?);
+    let (startup_delay_ms, stalls) = (table.optional_f64("startup_delay_ms")?, table.optional_u32("stalls")?);
+    let (stalled_ms, longest_stall_ms) = (table.optional_f64("stalled_ms")?, table.optional_f64("longest_stall_ms")?);
+    let continuity = table.optional_f64("continuity")?;
+    Ok((0..table.rows())
+        .map(|i| PlayoutRow {
+            trial: trial[i].clone(),
+            scheme: scheme[i],
+            repetition: repetition[i],
+            stream: stream[i].clone(),
+            viewer: viewer[i].clone(),
+            buffer_s: buffer_s[i],
+            startup_delay_ms: startup_delay_ms[i],
+            stalls: stalls[i],
+            stalled_ms: stalled_ms[i],
+            longest_stall_ms: longest_stall_ms[i],
+            continuity: continuity[i],
+        })
+        .collect())
+}
+
+/// Writes `estimates.csv` (RFC 4180, empty fields for null), whole or not at all.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_estimates(path: &Path, rows: &[EstimateRow]) -> Result<(), TableError> {
+    let columns = vec![
+        column("scheme", rows, |r| scheme_name(r.scheme)),
+        column("stream", rows, |r| r.stream.as_str()),
+        column("viewer", rows, |r| r.viewer.as_str()),
+        column("metric", rows, |r| r.metric.as_str()),
+        column("trials", rows, |r| r.trials),
+        column("left_out", rows, |r| r.left_out),
+        column("value", rows, |r| r.value),
+        column("low_95", rows, |r| r.low_95),
+        column("high_95", rows, |r| r.high_95),
+    ];
+    write_csv(path, rows.len(), columns)
+}
+
+/// Reads what [`write_estimates`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_estimates(path: &Path) -> Result<Vec<EstimateRow>, TableError> {
+    let table = Table::csv(path, ESTIMATE_TEXTS)?;
+    let (scheme, stream, viewer) = (table.schemes()?, table.text("stream")?, table.text("viewer")?);
+    let (metric, trials, left_out) = (table.text("metric")?, table.u32("trials")?, table.u32("left_out")?);
+    let (value, low_95, high_95) =
+        (table.f64("value")?, table.optional_f64("low_95")?, table.optional_f64("high_95")?);
+    Ok((0..table.rows())
+        .map(|i| EstimateRow {
+            scheme: scheme[i],
+            stream: stream[i].clone(),
+            viewer: viewer[i].clone(),
+            metric: metric[i].clone(),
+            trials: trials[i],
+            left_out: left_out[i],
+            value: value[i],
+            low_95: low_95[i],
+            high_95: high_95[i],
         })
         .collect())
 }
@@ -284,6 +440,14 @@ fn scheme_name(scheme: Scheme) -> &'static str {
     }
 }
 
+pub(super) fn write_csv(path: &Path, height: usize, columns: Vec<Column>) -> Result<(), TableError> {
+    let mut bytes = Vec::new();
+    DataFrame::new(height, columns)
+        .and_then(|mut frame| CsvWriter::new(&mut bytes).finish(&mut frame))
+        .map_err(|e| TableError::Make { path: path.to_owned(), why: e.to_string() })?;
+    Ok(write_atomic(path, &bytes)?)
+}
+
 fn write_parquet(path: &Path, height: usize, columns: Vec<Column>) -> Result<(), TableError> {
     let mut bytes = Vec::new();
     DataFrame::new(height, columns)
@@ -293,18 +457,18 @@ fn write_parquet(path: &Path, height: usize, columns: Vec<Column>) -> Result<(),
 }
 
 /// A table as read, with what is said of its columns when they are wrong.
-struct Table<'a> {
+pub(super) struct Table<'a> {
     path: &'a Path,
-    frame: DataFrame,
+    pub(super) frame: DataFrame,
 }
 
 impl<'a> Table<'a> {
-    fn parquet(path: &'a Path) -> Result<Table<'a>, TableError> {
+    pub(super) fn parquet(path: &'a Path) -> Result<Table<'a>, TableError> {
         Table::read(path, |bytes| ParquetReader::new(Cursor::new(bytes)).finish())
     }
 
     /// `texts` are columns that are text whatever they look like: a viewer may be called `7`.
-    fn csv(path: &'a Path, texts: &[&str]) -> Result<Table<'a>, TableError> {
+    pub(super) fn csv(path: &'a Path, texts: &[&str]) -> Result<Table<'a>, TableError> {
         let schema: Schema = texts.iter().map(|name| ((*name).into(), DataType::String)).collect();
         Table::read(path, |bytes| {
             CsvReadOptions::default()
@@ -377,6 +541,23 @@ impl<'a> Table<'a> {
         let column = self.cast(name, &DataType::Int64)?;
         let values = column.i64().map_err(|e| self.wrong(name, e.to_string()))?;
         Ok(values.iter().collect())
+    }
+
+    /// A column that older tables do not have.
+    fn added_i64(&self, name: &str) -> Result<Vec<Option<i64>>, TableError> {
+        if self.has(name) { self.optional_i64(name) } else { Ok(vec![None; self.rows()]) }
+    }
+
+    fn added_u64(&self, name: &str) -> Result<Vec<Option<u64>>, TableError> {
+        if self.has(name) { self.optional_u64(name) } else { Ok(vec![None; self.rows()]) }
+    }
+
+    fn added_f64(&self, name: &str) -> Result<Vec<Option<f64>>, TableError> {
+        if self.has(name) { self.optional_f64(name) } else { Ok(vec![None; self.rows()]) }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.frame.column(name).is_ok()
     }
 
     fn i64(&self, name: &str) -> Result<Vec<i64>, TableError> {

@@ -63,6 +63,23 @@ pub struct FrameRow {
     pub time_s: f64,
     /// It arrived after the moment to show it ([`mark_late`](super::mark_late)).
     pub late: bool,
+    /// When its first byte left the broadcaster, for the CDN or for the viewer; `None`, here and below: it did not arrive, or that was not
+    /// captured ([`trace::Passage`](crate::trace::Passage)).
+    pub sent_ns: Option<i64>,
+    /// When its last missing byte reached the CDN; `None` too if it came from a peer.
+    pub cdn_arrival_ns: Option<i64>,
+    /// When its first byte left the CDN for the viewer; `None` too if it came from a peer.
+    pub cdn_departure_ns: Option<i64>,
+    /// From birth to leaving the broadcaster. These parts add up to the delay.
+    pub queue_ms: Option<f64>,
+    /// From there to the CDN.
+    pub uplink_ms: Option<f64>,
+    /// In the CDN.
+    pub dwell_ms: Option<f64>,
+    /// From there to the viewer.
+    pub downlink_ms: Option<f64>,
+    /// From the broadcaster to the viewer, if it came from a peer.
+    pub transfer_ms: Option<f64>,
 }
 
 /// One ping and, if any, its answer: `pings.parquet`.
@@ -137,10 +154,79 @@ pub struct SummaryRow {
     pub peer_offload: Option<f64>,
     /// Longest pause between two arrivals at which the source changed from CDN to peer; `None`: it never did.
     pub handover_gap_ms: Option<f64>,
+    /// Interarrival jitter, the mean over the frames of RFC 3550's running estimate ([`jitter_ms`](super::jitter_ms)).
+    pub jitter_ms: Option<f64>,
+    /// Bytes of TCP payload that the CDN sent it, those sent again too; `None`: nothing was captured at the CDN.
+    pub server_egress_bytes: Option<u64>,
+    /// Bytes of TCP payload sent to it again / all bytes sent to it, 0 to 1; `None`: not captured at every sender.
+    pub retransmission_rate: Option<f64>,
+    /// Mean delay.
+    pub delay_mean_ms: Option<f64>,
+    /// What it is made of: the means of the parts of [`FrameRow`], over all frames that arrived, where a part that is not on a frame's way
+    /// counts as 0, so that they add up to the mean delay. `None`: not all of the way of all these frames was captured.
+    pub queue_mean_ms: Option<f64>,
+    /// See `queue_mean_ms`.
+    pub uplink_mean_ms: Option<f64>,
+    /// See `queue_mean_ms`.
+    pub dwell_mean_ms: Option<f64>,
+    /// See `queue_mean_ms`.
+    pub downlink_mean_ms: Option<f64>,
+    /// See `queue_mean_ms`.
+    pub transfer_mean_ms: Option<f64>,
     /// The trial was stopped or broke before its end.
     pub partial: bool,
     /// The delays can be taken for the network's.
     pub fit: bool,
     /// Why it is partial or unfit; empty if it is neither.
     pub note: String,
+}
+
+/// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See [`play`](super::play).
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlayoutRow {
+    /// [`plan::Trial::id`](crate::plan::Trial::id).
+    pub trial: String,
+    /// How video was delivered.
+    pub scheme: Scheme,
+    /// From 1.
+    pub repetition: u32,
+    /// The stream: its broadcaster's name.
+    pub stream: String,
+    /// The viewer's name.
+    pub viewer: String,
+    /// How much of the stream the player has before it shows anything.
+    pub buffer_s: f64,
+    /// From the start of the viewer's player, or of the stream if that came later, to the first picture; `None`, here and below: no frame arrived.
+    pub startup_delay_ms: Option<f64>,
+    /// How often the picture stood still.
+    pub stalls: Option<u32>,
+    /// For how long in all.
+    pub stalled_ms: Option<f64>,
+    /// The longest of them.
+    pub longest_stall_ms: Option<f64>,
+    /// Share of the frames that a player which never waits would have had in time, 0 to 1.
+    pub continuity: Option<f64>,
+}
+
+/// A figure over the repetitions of a run: `estimates.csv`. See [`Sample`](super::Sample).
+#[derive(Debug, Clone, PartialEq)]
+pub struct EstimateRow {
+    /// How video was delivered.
+    pub scheme: Scheme,
+    /// The stream: its broadcaster's name.
+    pub stream: String,
+    /// The viewer's name.
+    pub viewer: String,
+    /// `delay_p50_ms`: a quantile of all frames; a column of the summary or of the playout table: its mean over the trials.
+    pub metric: String,
+    /// Trials that have it; those that are partial or unfit are not among them.
+    pub trials: u32,
+    /// Trials that are partial or unfit.
+    pub left_out: u32,
+    /// The figure.
+    pub value: f64,
+    /// Where its 95 % confidence interval begins; `None`: a single trial.
+    pub low_95: Option<f64>,
+    /// Where it ends.
+    pub high_95: Option<f64>,
 }

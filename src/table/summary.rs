@@ -1,7 +1,9 @@
 //! A viewer's frames in a few numbers.
 
+use super::playout::first_keyframe;
 use super::rows::{FrameRow, SummaryRow, Via};
 use crate::store::TrialRecord;
+use crate::trace::Sent;
 
 /// Playout buffer of the player that [`mark_late`] imagines, in milliseconds.
 pub const LATE_BUFFER_MS: f64 = 1000.0;
@@ -23,6 +25,10 @@ pub struct ViewerFacts {
     pub cdn_bytes: Option<u64>,
     /// Bytes that peers delivered to it.
     pub peer_bytes: Option<u64>,
+    /// What the CDN put on the wire for it.
+    pub cdn_sent: Option<Sent>,
+    /// What peers put on the wire for it.
+    pub peer_sent: Option<Sent>,
 }
 
 /// The `p`-quantile, 0 ≤ p ≤ 1, with linear interpolation between order statistics: Hyndman and Fan's definition 7
@@ -77,6 +83,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     let floors = ascending(arrived().filter_map(|r| r.floor_ms));
     let excesses = ascending(arrived().filter_map(|r| r.excess_ms));
     let at = |sorted: &[f64], p| quantile(sorted, p).map(to_microseconds);
+    let parts = mean_parts(arrived().copied());
     SummaryRow {
         trial: record.id.clone(),
         scheme: record.scheme,
@@ -100,17 +107,31 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         peer_bytes: facts.peer_bytes,
         peer_offload: peer_offload(facts),
         handover_gap_ms: handover_gap_ms(frames).map(to_microseconds),
+        jitter_ms: jitter_ms(arrived().copied()).map(to_microseconds),
+        server_egress_bytes: facts.cdn_sent.map(|sent| sent.bytes),
+        retransmission_rate: retransmission_rate(facts),
+        delay_mean_ms: parts.map(|p| p.delay).or_else(|| mean(&delays)).map(to_microseconds),
+        queue_mean_ms: parts.map(|p| to_microseconds(p.queue)),
+        uplink_mean_ms: parts.map(|p| to_microseconds(p.uplink)),
+        dwell_mean_ms: parts.map(|p| to_microseconds(p.dwell)),
+        downlink_mean_ms: parts.map(|p| to_microseconds(p.downlink)),
+        transfer_mean_ms: parts.map(|p| to_microseconds(p.transfer)),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: record.warnings().join("; "),
     }
 }
 
-/// A viewer that waits for a broadcaster who is not there yet does not wait for the network.
-fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {
+/// From when on the viewer wants pictures and there could be any: one that waits for a broadcaster who is not there yet does not wait for
+/// the network.
+pub(super) fn wanted_ns(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<i64> {
     let stream_began = frames.iter().map(|r| r.birth_ns).min()?;
+    Some(facts.started_ns?.max(stream_began))
+}
+
+fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {
     let first = first_keyframe(frames.iter().copied())?.arrival_ns?;
-    Some(milliseconds(first - facts.started_ns?.max(stream_began)))
+    Some(milliseconds(first - wanted_ns(facts, frames)?))
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -127,9 +148,72 @@ fn handover_gap_ms(frames: &[&FrameRow]) -> Option<f64> {
     handovers.map(|pair| milliseconds(pair[1].0 - pair[0].0)).max_by(f64::total_cmp)
 }
 
-/// The first keyframe to arrive; with none, the first frame.
-fn first_keyframe<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<&'a FrameRow> {
-    frames.filter(|r| r.arrival_ns.is_some()).min_by_key(|r| (!r.keyframe, r.arrival_ns))
+/// Interarrival jitter in milliseconds as RFC 3550, section 6.4.1, defines it, with frames in the place of packets and their own time stamps
+/// as the times of sending: for each frame but the first to arrive, J += (|D| − J) / 16, where D is by how much more the arrivals than the time stamps of
+/// it and the frame before it are apart. What is returned is the mean of J over these frames; `None` for fewer than two.
+#[must_use]
+pub fn jitter_ms<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<f64> {
+    let mut arrivals: Vec<(i64, u32)> = frames.filter_map(|r| Some((r.arrival_ns?, r.timestamp_ms))).collect();
+    arrivals.sort_unstable();
+    let (mut jitter, mut sum) = (0.0, 0.0);
+    for pair in arrivals.windows(2) {
+        let difference = milliseconds(pair[1].0 - pair[0].0) - (f64::from(pair[1].1) - f64::from(pair[0].1));
+        jitter += (difference.abs() - jitter) / 16.0;
+        sum += jitter;
+    }
+    #[allow(clippy::cast_precision_loss)]
+    (arrivals.len() > 1).then(|| sum / (arrivals.len() - 1) as f64)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn retransmission_rate(facts: &ViewerFacts) -> Option<f64> {
+    // Without peers there is nothing to have captured at them.
+    let peer = facts.peer_sent.or_else(|| (facts.peer_bytes == Some(0)).then(Sent::default))?;
+    let cdn = facts.cdn_sent.or_else(|| (facts.cdn_bytes == Some(0)).then(Sent::default))?;
+    let (bytes, again) = (cdn.bytes + peer.bytes, cdn.again + peer.again);
+    (bytes > 0).then(|| (again as f64 / bytes as f64 * 1e6).round() / 1e6)
+}
+
+/// Means in milliseconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct MeanParts {
+    delay: f64,
+    queue: f64,
+    uplink: f64,
+    dwell: f64,
+    downlink: f64,
+    transfer: f64,
+}
+
+/// Of frames that arrived; `None` if there is none, or one whose parts are not known.
+fn mean_parts<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<MeanParts> {
+    let (mut sum, mut count) = (MeanParts::default(), 0.0);
+    for frame in frames {
+        sum.queue += frame.queue_ms?;
+        sum.delay += frame.delay_ms?;
+        if let Some(transfer) = frame.transfer_ms {
+            sum.transfer += transfer;
+        } else {
+            sum.uplink += frame.uplink_ms?;
+            sum.dwell += frame.dwell_ms?;
+            sum.downlink += frame.downlink_ms?;
+        }
+        count += 1.0;
+    }
+    let MeanParts { delay, queue, uplink, dwell, downlink, transfer } = sum;
+    (count > 0.0).then(|| MeanParts {
+        delay: delay / count,
+        queue: queue / count,
+        uplink: uplink / count,
+        dwell: dwell / count,
+        downlink: downlink / count,
+        transfer: transfer / count,
+    })
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 struct Viewer {
@@ -168,11 +252,11 @@ fn count<T>(items: impl Iterator<Item = T>) -> u32 {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn milliseconds(ns: i64) -> f64 {
+pub(super) fn milliseconds(ns: i64) -> f64 {
     ns as f64 / 1e6
 }
 
 /// The summary is for reading: its milliseconds end at the microsecond. The frames keep every digit.
-fn to_microseconds(ms: f64) -> f64 {
+pub(super) fn to_microseconds(ms: f64) -> f64 {
     (ms * 1e3).round() / 1e3
 }

@@ -10,16 +10,20 @@
 pub mod births;
 pub mod capture;
 mod dump;
+mod events;
 pub mod floor;
 pub mod flows;
 mod pairing;
+mod passage;
 pub mod ping;
 mod trial;
 
 pub use births::Births;
 pub use dump::DumpCheck;
+pub use events::players_started;
 pub use flows::{Arrival, Flow, Protocol};
-pub use trial::{FirstArrival, FrameDelay, StreamBirths, TraceError, TrialTrace, Via, ViewerTrace, read_trial};
+pub use passage::{Parts, Passage};
+pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, Via, ViewerTrace, read_trial};
 
 #[cfg(test)]
 mod testbed;

@@ -3,7 +3,10 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use livectl_wire::StreamKey;
@@ -14,7 +17,8 @@ use super::dump::DumpCheck;
 use super::floor::floor;
 use super::flows::{self, Arrival, Flow, Protocol};
 use super::pairing::Pairing;
-use crate::plan::{RTMP_APP, Stream, Trial};
+use super::passage::{Captured, Passage, Sighting, Sightings};
+use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Stream, Trial};
 
 /// Why a trial cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -74,12 +78,25 @@ pub struct ViewerTrace {
     pub peer_bytes: Option<u64>,
     /// TCP payload bytes that came again, from either; `None` without a capture.
     pub repeated_bytes: Option<u64>,
+    /// What the CDN sent it on this stream's connections; `None` if nothing was captured there.
+    pub cdn_sent: Option<Sent>,
+    /// What the broadcaster sent it as a peer; `None` if nothing was captured there.
+    pub peer_sent: Option<Sent>,
     /// Frames that arrived and were never born. Any at all means that bytes were altered, or that the births are incomplete.
     pub foreign: u64,
     /// What the player wrote from the CDN; `None` if there is none.
     pub cdn_dump: Option<DumpCheck>,
     /// What the player wrote from the peer; `None` if there is none.
     pub peer_dump: Option<DumpCheck>,
+}
+
+/// TCP payload that a sender put on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Bytes in all, each counted as often as it was sent.
+    pub bytes: u64,
+    /// Of those, what had been sent before: retransmissions.
+    pub again: u64,
 }
 
 /// A frame at a viewer.
@@ -99,6 +116,8 @@ pub struct FrameDelay {
     pub birth_ns: i64,
     /// The first time that all of it had arrived; `None`: never.
     pub arrival: Option<FirstArrival>,
+    /// What that copy passed on its way.
+    pub passage: Passage,
     /// How often it was delivered in all.
     pub copies: u32,
     /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
@@ -114,6 +133,10 @@ pub struct FirstArrival {
     pub first_byte_ns: i64,
     /// Where from.
     pub via: Via,
+    /// Its connection's address at the sender.
+    pub from: SocketAddr,
+    /// The same at the viewer.
+    pub to: SocketAddr,
 }
 
 /// Where a frame came from.
@@ -183,19 +206,16 @@ pub fn read_trial(dir: &Path) -> Result<TrialTrace, TraceError> {
     let mut problems = Vec::new();
     let births: Vec<StreamBirths> =
         trial.streams.iter().map(|stream| read_births(dir, stream, &mut problems)).collect();
-    let mut hosts: Vec<&str> =
-        trial.streams.iter().flat_map(|stream| stream.viewers.iter().map(String::as_str)).collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    let captured: Vec<(&str, Option<Vec<Flow>>)> =
-        hosts.into_iter().map(|host| (host, read_flows(dir, &trial, host, &mut problems))).collect();
+    let captures = Captures::read(dir, &trial, &mut problems);
 
     let mut viewers = Vec::new();
     for (stream, births) in trial.streams.iter().zip(&births) {
+        let frames = births.births.as_ref().map(|births| births.frames.as_slice()).unwrap_or_default();
+        let pairing = Pairing::new(frames);
+        let sightings = captures.sightings(&trial, stream, &pairing, frames.len());
         for viewer in &stream.viewers {
-            let flows = captured.iter().find(|(host, _)| host == viewer).and_then(|(_, flows)| flows.as_deref());
-            let context = Context { dir, trial: &trial, stream, viewer };
-            viewers.push(context.trace(births.births.as_ref(), flows, &mut problems));
+            let context = Context { dir, trial: &trial, stream, viewer, pairing: &pairing, sightings: &sightings };
+            viewers.push(context.trace(births.births.as_ref(), &captures, &mut problems));
         }
     }
     Ok(TrialTrace { trial, births, viewers, problems })
@@ -217,33 +237,134 @@ fn read_births(dir: &Path, stream: &Stream, problems: &mut Vec<String>) -> Strea
     StreamBirths { stream: stream.name.clone(), births }
 }
 
-/// The flows to a host, from all captures on its interfaces; `None` if there is none that can be read.
-fn read_flows(dir: &Path, trial: &Trial, host: &str, problems: &mut Vec<String>) -> Option<Vec<Flow>> {
-    let mut read = None;
-    let points: Vec<_> = trial.captures.iter().filter(|point| point.host == host).collect();
-    if points.is_empty() {
-        problems.push(format!("{host}: nothing was captured there"));
-    }
-    for point in points {
-        let name = format!("pcap/{}.pcap", point.interface);
-        let flows = match File::open(dir.join(&name)).map_err(|error| error.to_string()) {
-            Ok(file) => flows::read(file).map_err(|error| error.to_string()),
-            Err(error) => Err(error),
-        };
-        match flows {
-            Ok((flows, facts)) => {
-                problems.extend(facts.problems.iter().map(|problem| format!("{name}: {problem}")));
-                let mine = flows.into_iter().filter(|flow| is_address_of(trial, host, flow.to.ip()));
-                let before = read.get_or_insert_with(Vec::new).len();
-                read.get_or_insert_with(Vec::new).extend(mine);
-                for flow in read.iter().flat_map(|flows| flows.iter().skip(before)) {
-                    problems.extend(flow.problems.iter().map(|problem| format!("{name}: {problem}")));
+/// What was captured at each host that matters: flows from it and to it.
+struct Captures {
+    /// By host; `None`: nothing was, or none of it can be read.
+    at: Vec<(String, Option<Vec<Captured>>)>,
+}
+
+impl Captures {
+    /// Reads the captures of viewers, broadcasters and the CDN, as many at a time as there are processors.
+    fn read(dir: &Path, trial: &Trial, problems: &mut Vec<String>) -> Self {
+        let viewers: Vec<&str> =
+            trial.streams.iter().flat_map(|stream| stream.viewers.iter().map(String::as_str)).collect();
+        let senders = trial.streams.iter().map(|stream| stream.broadcaster.as_str());
+        let senders = senders.chain(trial.network.cdn().map(|cdn| cdn.name.as_str()));
+        let mut hosts: Vec<&str> = viewers.iter().copied().chain(senders).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        let points: Vec<&CapturePoint> =
+            trial.captures.iter().filter(|point| hosts.contains(&point.host.as_str())).collect();
+        let mut read = in_parallel(&points, |point| read_flows(dir, trial, point));
+
+        let mut at: Vec<(String, Option<Vec<Captured>>)> = Vec::new();
+        for host in hosts {
+            let mut captured = None;
+            let mine = points.iter().zip(&mut read).filter(|(point, _)| point.host == host);
+            let mut any = false;
+            for (point, read) in mine {
+                any = true;
+                let name = format!("pcap/{}.pcap", point.interface);
+                match std::mem::replace(read, Err(String::new())) {
+                    Ok((flows, found)) => {
+                        problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
+                        captured.get_or_insert_with(Vec::new).extend(flows);
+                    }
+                    Err(error) => problems.push(format!("{name}: {error}")),
                 }
             }
-            Err(error) => problems.push(format!("{name}: {error}")),
+            // Without a viewer's packets there is no delay; without a sender's it only cannot be split into parts.
+            if !any && viewers.contains(&host) {
+                problems.push(format!("{host}: nothing was captured there"));
+            }
+            at.push((host.to_owned(), captured));
+        }
+        Self { at }
+    }
+
+    /// The flows captured at a host.
+    fn at(&self, host: &str) -> Option<&[Captured]> {
+        self.at.iter().find(|(name, _)| name == host).and_then(|(_, flows)| flows.as_deref())
+    }
+
+    /// Where the stream's frames were seen at its senders.
+    fn sightings(&self, trial: &Trial, stream: &Stream, pairing: &Pairing<'_>, born: usize) -> Sightings {
+        let key = StreamKey::new(RTMP_APP, &stream.name).ok();
+        let at = |host: &str, wanted: &dyn Fn(&Flow) -> bool| -> Vec<Sighting> {
+            let flows = self.at(host).unwrap_or_default().iter();
+            let flows =
+                flows.filter(|seen| seen.flow.stream.is_some() && seen.flow.stream == key && wanted(&seen.flow));
+            flows.map(|captured| Sighting::new(captured, pairing, born)).collect()
+        };
+        let upload = |flow: &Flow| flow.protocol == Protocol::Rtmp && !flow.is_from_server();
+        let Some(cdn) = trial.network.cdn() else { return Sightings::default() };
+        let broadcaster = stream.broadcaster.as_str();
+        Sightings {
+            at_broadcaster: at(broadcaster, &|flow| {
+                is_address_of(trial, broadcaster, flow.from.ip())
+                    && (upload(flow) || flow.protocol == Protocol::Peer && flow.is_from_server())
+            }),
+            into_cdn: at(&cdn.name, &|flow| upload(flow) && is_address_of(trial, &cdn.name, flow.to.ip())),
+            out_of_cdn: at(&cdn.name, &|flow| {
+                flow.is_from_server() && is_address_of(trial, &cdn.name, flow.from.ip())
+            }),
         }
     }
-    read
+}
+
+/// The flows of the captured host, and what is wrong with them or the capture.
+fn read_flows(dir: &Path, trial: &Trial, point: &CapturePoint) -> Result<(Vec<Captured>, Vec<String>), String> {
+    let file = File::open(dir.join(format!("pcap/{}.pcap", point.interface))).map_err(|error| error.to_string())?;
+    let (flows, facts) = flows::read(file).map_err(|error| error.to_string())?;
+    let entered_before = entered_before(dir, trial, point);
+    let is_mine = |address: SocketAddr| is_address_of(trial, &point.host, address.ip());
+    let mine = flows.into_iter().filter(|flow| is_mine(flow.from) || is_mine(flow.to));
+    let mine: Vec<Captured> = mine.map(|flow| Captured { flow, entered_before }).collect();
+    let mut problems = facts.problems;
+    // What a client says to a server matters to nobody but for the stream's name, unless it publishes.
+    let matters = |flow: &Flow| flow.is_from_server() && is_mine(flow.to) || !flow.frames.is_empty();
+    problems.extend(mine.iter().filter(|seen| matters(&seen.flow)).flat_map(|seen| seen.flow.problems.clone()));
+    Ok((mine, problems))
+}
+
+/// How long before it is captured there a packet entered the link. See [`passage`](super::passage).
+fn entered_before(dir: &Path, trial: &Trial, point: &CapturePoint) -> Option<Duration> {
+    let netem = match trial.links {
+        LinkKind::Netem => true,
+        LinkKind::Emulated => false,
+        LinkKind::Auto => !dir.join("emulator.json").exists(),
+    };
+    if !netem {
+        return Some(Duration::ZERO);
+    }
+    let interfaces = &trial.network.host(&point.host)?.interfaces;
+    let interface = interfaces.iter().find(|interface| interface.name == point.interface)?;
+    let shape = trial.network.links.get(interface.link)?.shape;
+    shape.jitter.is_zero().then_some(shape.delay)
+}
+
+/// Does the same with each item, on as many threads as there are processors; results are in the order of the items.
+fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
+    if threads < 2 {
+        return items.iter().map(work).collect();
+    }
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((n, item)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, items.get(n)?)))
+                {
+                    let result = work(item);
+                    results.lock().unwrap_or_else(PoisonError::into_inner).push((n, result));
+                }
+            });
+        }
+    });
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_by_key(|(n, _)| *n);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// A switch that does not know where a host is shows its packets to all; those are not the viewer's.
@@ -257,10 +378,13 @@ struct Context<'a> {
     trial: &'a Trial,
     stream: &'a Stream,
     viewer: &'a str,
+    pairing: &'a Pairing<'a>,
+    sightings: &'a Sightings,
 }
 
 impl Context<'_> {
-    fn trace(&self, births: Option<&Births>, flows: Option<&[Flow]>, problems: &mut Vec<String>) -> ViewerTrace {
+    fn trace(&self, births: Option<&Births>, captures: &Captures, problems: &mut Vec<String>) -> ViewerTrace {
+        let flows = captures.at(self.viewer);
         let mut trace = ViewerTrace {
             stream: self.stream.name.clone(),
             viewer: self.viewer.to_owned(),
@@ -268,15 +392,21 @@ impl Context<'_> {
             cdn_bytes: flows.map(|_| 0),
             peer_bytes: flows.map(|_| 0),
             repeated_bytes: flows.map(|_| 0),
+            cdn_sent: self.trial.network.cdn().and_then(|cdn| self.sent(captures.at(&cdn.name)?, Protocol::Rtmp)),
+            peer_sent: captures.at(&self.stream.broadcaster).and_then(|seen| self.sent(seen, Protocol::Peer)),
             foreign: 0,
             cdn_dump: None,
             peer_dump: None,
         };
-        let pairing = Pairing::new(births.map(|births| births.frames.as_slice()).unwrap_or_default());
-        for flow in flows.unwrap_or_default() {
-            if flow.is_from_server() && self.carries_stream(flow, problems) {
-                join(&mut trace, flow, &pairing, births.is_some(), problems);
+        for Captured { flow, .. } in flows.unwrap_or_default() {
+            let to_viewer = is_address_of(self.trial, self.viewer, flow.to.ip());
+            if to_viewer && flow.is_from_server() && self.carries_stream(flow, problems) {
+                join(&mut trace, flow, self.pairing, births.is_some(), problems);
             }
+        }
+        for (index, frame) in trace.frames.iter_mut().enumerate() {
+            let Some(arrival) = frame.arrival else { continue };
+            frame.passage = self.sightings.passage(index, arrival);
         }
         if trace.foreign > 0 {
             let (viewer, stream, foreign) = (&trace.viewer, &trace.stream, trace.foreign);
@@ -300,11 +430,25 @@ impl Context<'_> {
             id: birth.id,
             birth_ns: birth.birth_ns,
             arrival: None,
+            passage: Passage::default(),
             copies: 0,
             // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
             floor: paths.iter().map(|path| floor(path, birth.size)).min(),
         };
         births.iter().map(frame).collect()
+    }
+
+    /// What was sent to the viewer of this stream, as captured where it was sent from.
+    fn sent(&self, captured: &[Captured], protocol: Protocol) -> Option<Sent> {
+        let key = StreamKey::new(RTMP_APP, &self.stream.name).ok()?;
+        let mine = captured.iter().map(|seen| &seen.flow).filter(|flow| {
+            let to_viewer = is_address_of(self.trial, self.viewer, flow.to.ip());
+            flow.protocol == protocol && flow.is_from_server() && to_viewer && flow.stream.as_ref() == Some(&key)
+        });
+        Some(mine.fold(Sent::default(), |sent, Flow { counts, .. }| {
+            let again = counts.retransmitted + counts.overlapping;
+            Sent { bytes: sent.bytes + counts.delivered + again, again: sent.again + again }
+        }))
     }
 
     /// Whether a flow to the viewer carries this stream.
@@ -379,7 +523,7 @@ fn join(trace: &mut ViewerTrace, flow: &Flow, pairing: &Pairing<'_>, born: bool,
         let Arrival { time_ns, first_byte_ns, .. } = *arrival;
         frame.copies = frame.copies.saturating_add(1);
         if frame.arrival.is_none_or(|first| time_ns < first.time_ns) {
-            frame.arrival = Some(FirstArrival { time_ns, first_byte_ns, via });
+            frame.arrival = Some(FirstArrival { time_ns, first_byte_ns, via, from: flow.from, to: flow.to });
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::plan::{
     CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch,
     Timeline, Video, VideoSource,
 };
+use crate::trace::Parts;
 use crate::trace::testbed::{Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
 
 const MS: i64 = 1_000_000;
@@ -278,4 +279,131 @@ fn two_streams_with_equal_pictures_are_told_apart() {
     assert_eq!(missing, [("hb", 1), ("hc", 6)]);
     assert_eq!(trace.viewers[1].cdn_bytes, Some(0));
     assert!(trace.viewers[1].frames.iter().all(|frame| frame.floor.is_none()), "no path from hc");
+}
+
+/// The same trial, captured at the broadcaster and the CDN too. Frames leave the broadcaster 20 ms after their birth, are at the CDN
+/// 300 ms later, and leave it after another 5 ms.
+fn files_with_senders(links: LinkKind, jitter: Duration) -> BTreeMap<&'static str, Vec<u8>> {
+    let mut files = files();
+    let mut plan = trial();
+    plan.links = links;
+    for link in &mut plan.network.links {
+        link.shape.jitter = jitter;
+    }
+    plan.captures
+        .extend(["hb", "hs"].map(|host| CapturePoint { host: host.into(), interface: format!("{host}-eth0") }));
+    files.insert("trial.json", serde_json::to_vec(&plan).unwrap());
+
+    let (cdn, upload, viewer) = ("10.0.0.2:1935", "10.0.0.1:50000", "10.0.0.3:40000");
+    let pictures = pictures();
+    let mut published = handshake();
+    let mut writer = Writer::new();
+    let connect = Command::Connect { transaction: 1.0, app: "live".into(), tc_url: None };
+    published.extend(rtmp_command(&mut writer, &connect));
+    published.extend(rtmp_command(
+        &mut writer,
+        &Command::Publish { transaction: 0.0, name: "hb".into(), mode: Some("live".into()) },
+    ));
+    let video: Vec<Vec<u8>> =
+        pictures.iter().map(|(timestamp, payload)| rtmp_video(&mut writer, *timestamp, payload)).collect();
+    // At the broadcaster, and the same 300 ms later at the CDN.
+    let upload = |late: i64| {
+        let mut client = Sender::new(upload, cdn, 1);
+        let mut packets = vec![client.syn(START + late)];
+        packets.extend(client.send(&published, 1448, START + late, 1));
+        for (n, bytes) in video.iter().enumerate() {
+            // Each frame takes three packets, a millisecond apart.
+            packets.extend(client.send(bytes, 300, birth_ns(n as i64) + 20 * MS + late, MS));
+        }
+        packets
+    };
+    let peer = |late: i64| {
+        let (mut client, mut server) =
+            (Sender::new("10.0.0.3:40001", "10.0.0.1:2000", 1), Sender::new("10.0.0.1:2000", "10.0.0.3:40001", 2));
+        let mut packets = vec![client.syn(START), server.syn(START)];
+        packets.extend(client.send(peer::emit_request(&"live/hb".parse().unwrap()).as_bytes(), 100, START, 1));
+        packets.extend(server.send(&flv::header(false, true), 100, START, 1));
+        for n in [3, 4, 5] {
+            let bytes = flv_video(pictures[n].0, &pictures[n].1);
+            let sent = server.send(&bytes, 1448, birth_ns(n as i64) + late, 1);
+            // The first time it is lost on the way: what counts is when it left first.
+            packets.extend(sent.iter().map(|(time, packet)| (time + 9 * MS, packet.clone())).filter(|_| n == 4));
+            packets.extend(sent);
+        }
+        packets
+    };
+    let mut at_broadcaster = [upload(0), peer(4 * MS)].concat();
+    at_broadcaster.sort_by_key(|packet| packet.0);
+    let mut at_cdn = upload(300 * MS);
+    let (mut client, mut server) = (Sender::new(viewer, cdn, 1), Sender::new(cdn, viewer, 2));
+    let mut writer = Writer::new();
+    let mut asked = handshake();
+    asked.extend(rtmp_command(&mut writer, &connect));
+    asked.extend(rtmp_command(&mut writer, &Command::Play { transaction: 0.0, name: "hb".into() }));
+    at_cdn.extend([client.syn(START), server.syn(START)]);
+    at_cdn.extend(client.send(&asked, 1448, START, 1));
+    at_cdn.extend(server.send(&handshake(), 1448, START, 1));
+    let mut writer = Writer::new();
+    for n in [0, 1, 3] {
+        let bytes = rtmp_video(&mut writer, pictures[n].0, &pictures[n].1);
+        at_cdn.extend(server.send(&bytes, 1448, birth_ns(n as i64) + 327 * MS, 1));
+    }
+    at_cdn.sort_by_key(|packet| packet.0);
+    files.insert("pcap/hb-eth0.pcap", pcap(&at_broadcaster));
+    files.insert("pcap/hs-eth0.pcap", pcap(&at_cdn));
+    files
+}
+
+#[test]
+fn the_way_of_each_frame_adds_up_to_its_delay() {
+    let trace = read(&files_with_senders(LinkKind::Emulated, Duration::ZERO));
+    assert_eq!(trace.problems, Vec::<String>::new());
+    let viewer = &trace.viewers[0];
+    let cdn = Parts::Cdn { queue: 20 * MS, uplink: 302 * MS, dwell: 5 * MS, downlink: 473 * MS };
+    let peer = Parts::Peer { queue: 4 * MS, transfer: 206 * MS };
+    let parts: Vec<_> = viewer.frames.iter().map(FrameDelay::parts).collect();
+    assert_eq!(parts, [Some(cdn), Some(cdn), None, Some(peer), Some(peer), Some(peer)]);
+    for (frame, parts) in viewer.frames.iter().zip(parts) {
+        let sum = parts.map(|parts| match parts {
+            Parts::Cdn { queue, uplink, dwell, downlink } => queue + uplink + dwell + downlink,
+            Parts::Peer { queue, transfer } => queue + transfer,
+        });
+        assert_eq!(sum, frame.delay_ns());
+    }
+    // Three tags of 715 bytes after a header of 13, and one of them again.
+    assert_eq!(viewer.peer_sent, Some(Sent { bytes: 13 + 4 * 715, again: 715 }));
+    let cdn_sent = viewer.cdn_sent.unwrap();
+    assert_eq!((Some(cdn_sent.bytes), cdn_sent.again), (viewer.cdn_bytes, 0));
+}
+
+#[test]
+fn behind_netem_a_packet_is_seen_a_delay_late() {
+    let trace = read(&files_with_senders(LinkKind::Netem, Duration::ZERO));
+    let parts = trace.viewers[0].frames[0].parts();
+    let expected = Parts::Cdn { queue: -80 * MS, uplink: 402 * MS, dwell: -95 * MS, downlink: 573 * MS };
+    assert_eq!(
+        parts,
+        Some(expected),
+        "these captures were made without netem, so the parts are off by the delay of 100 ms"
+    );
+    // Nobody says what made the links, but the emulator has left its report.
+    let mut files = files_with_senders(LinkKind::Auto, Duration::ZERO);
+    assert_eq!(read(&files).viewers[0].frames[0].parts(), Some(expected));
+    files.insert("emulator.json", b"{}".to_vec());
+    assert_ne!(read(&files).viewers[0].frames[0].parts(), Some(expected));
+}
+
+#[test]
+fn what_cannot_be_known_of_the_way_is_not_guessed() {
+    let trace = read(&files_with_senders(LinkKind::Netem, Duration::from_millis(10)));
+    assert!(trace.viewers[0].frames.iter().all(|frame| frame.parts().is_none()));
+    assert_eq!(trace.viewers[0].missing(), 1);
+
+    let mut files = files_with_senders(LinkKind::Emulated, Duration::ZERO);
+    files.remove("pcap/hs-eth0.pcap");
+    let trace = read(&files);
+    assert_eq!(trace.problems.len(), 1, "{:?}", trace.problems);
+    let viewer = &trace.viewers[0];
+    assert_eq!((viewer.frames[0].parts(), viewer.cdn_sent), (None, None));
+    assert!(viewer.frames[3].parts().is_some(), "the way from the peer does not need it");
 }

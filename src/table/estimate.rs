@@ -1,0 +1,376 @@
+//! Figures over several repetitions, with confidence intervals.
+//!
+//! What repeats is the trial: the frames of one trial depend on each other, so that intervals from single frames would be far too narrow.
+//! The bootstrap here therefore draws whole trials, with replacement, [`RESAMPLES`] times (the cluster bootstrap of Davison and Hinkley,
+//! *Bootstrap Methods and their Application*, 1997, section 3.8), and takes the 2.5 % and 97.5 % points of what the figure comes to (the percentile
+//! interval of Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13). One trial has no interval, and with
+//! fewer than about five the intervals are too narrow. The draws are seeded: the same tables give the same intervals.
+
+use super::rows::{EstimateRow, FrameRow, PlayoutRow, SummaryRow};
+use super::summary::{quantile, to_microseconds};
+
+/// How often trials are drawn anew.
+pub const RESAMPLES: usize = 1000;
+/// Any number will do.
+const SEED: u64 = 0x6c69_7665_6374_6c00;
+
+/// One viewer of one stream in one trial.
+#[derive(Debug, Clone, Copy)]
+pub struct Unit<'a> {
+    /// Its line of the summary.
+    pub summary: &'a SummaryRow,
+    /// Its frames; none if nothing was captured there.
+    pub frames: &'a [FrameRow],
+    /// Its lines of the playout table.
+    pub playouts: &'a [PlayoutRow],
+}
+
+/// A figure of several trials.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sample {
+    /// A quantile of all their values together.
+    Quantile {
+        /// Each trial's values, ascending.
+        trials: Vec<Vec<f64>>,
+        /// Which, 0 to 1.
+        p: f64,
+    },
+    /// The mean of one value for each trial.
+    Mean(Vec<f64>),
+}
+
+/// What a figure comes to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Estimate {
+    /// From all trials.
+    pub value: f64,
+    /// The 95 % confidence interval; `None` for a single trial.
+    pub interval: Option<(f64, f64)>,
+    /// How many trials.
+    pub trials: usize,
+}
+
+/// A figure's name, as in `estimates.csv`. It ends in its unit, as columns do.
+pub type Metric = String;
+
+/// Puts tables together: a unit for each line of the summary, in its order.
+#[must_use]
+pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'a [PlayoutRow]) -> Vec<Unit<'a>> {
+    use std::collections::HashMap;
+    // Rows of a unit follow each other, so that there are few groups and no need to copy rows.
+    let frames: HashMap<_, _> = frames
+        .chunk_by(|a, b| (&a.viewer, &a.stream, &a.trial) == (&b.viewer, &b.stream, &b.trial))
+        .map(|rows| ((rows[0].trial.as_str(), rows[0].stream.as_str(), rows[0].viewer.as_str()), rows))
+        .collect();
+    let playouts: HashMap<_, _> = playouts
+        .chunk_by(|a, b| (&a.viewer, &a.stream, &a.trial) == (&b.viewer, &b.stream, &b.trial))
+        .map(|rows| ((rows[0].trial.as_str(), rows[0].stream.as_str(), rows[0].viewer.as_str()), rows))
+        .collect();
+    let unit = |summary: &'a SummaryRow| {
+        let key = (summary.trial.as_str(), summary.stream.as_str(), summary.viewer.as_str());
+        let (frames, playouts) = (frames.get(&key).copied(), playouts.get(&key).copied());
+        Unit { summary, frames: frames.unwrap_or_default(), playouts: playouts.unwrap_or_default() }
+    };
+    summary.iter().map(unit).collect()
+}
+
+/// The figures of several units, taken as repetitions of one and the same thing. Those that none of them has are left out.
+/// Units that are partial or unfit should not be among them.
+#[must_use]
+pub fn samples(units: &[Unit<'_>]) -> Vec<(Metric, Sample)> {
+    let mut all: Vec<(Metric, Sample)> = Vec::new();
+    let columns: [(&str, fn(&FrameRow) -> Option<f64>); 2] = [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms)];
+    for (name, value) in columns {
+        let mut trials: Vec<Vec<f64>> =
+            units.iter().map(|unit| unit.frames.iter().filter_map(value).collect()).collect();
+        trials.retain(|values| !values.is_empty());
+        trials.iter_mut().for_each(|values| values.sort_by(f64::total_cmp));
+        if !trials.is_empty() {
+            for (percent, p) in [(50, 0.5), (95, 0.95), (99, 0.99)] {
+                all.push((format!("{name}_p{percent}_ms"), Sample::Quantile { trials: trials.clone(), p }));
+            }
+        }
+    }
+    let columns: [(&str, fn(&SummaryRow) -> Option<f64>); 14] = [
+        ("delay_mean_ms", |r| r.delay_mean_ms),
+        ("delay_max_ms", |r| r.delay_max_ms),
+        ("floor_p50_ms", |r| r.floor_p50_ms),
+        ("missing", |r| r.missing.map(f64::from)),
+        ("duplicate", |r| r.duplicate.map(f64::from)),
+        ("late", |r| r.late.map(f64::from)),
+        ("startup_delay_ms", |r| r.startup_delay_ms),
+        ("handover_gap_ms", |r| r.handover_gap_ms),
+        ("jitter_ms", |r| r.jitter_ms),
+        ("peer_offload", |r| r.peer_offload),
+        #[allow(clippy::cast_precision_loss)]
+        ("server_egress_bytes", |r| r.server_egress_bytes.map(|bytes| bytes as f64)),
+        ("retransmission_rate", |r| r.retransmission_rate),
+        ("queue_mean_ms", |r| r.queue_mean_ms),
+        ("transfer_mean_ms", |r| r.transfer_mean_ms),
+    ];
+    let mean = |values: Vec<f64>| (!values.is_empty()).then_some(Sample::Mean(values));
+    for (name, value) in columns {
+        let values = mean(units.iter().filter_map(|unit| value(unit.summary)).collect());
+        all.extend(values.map(|values| (name.to_owned(), values)));
+    }
+    let columns: [(&str, &str, fn(&PlayoutRow) -> Option<f64>); 4] = [
+        ("stalls", "", |r| r.stalls.map(f64::from)),
+        ("stalled", "_ms", |r| r.stalled_ms),
+        ("playout_startup", "_ms", |r| r.startup_delay_ms),
+        ("continuity", "", |r| r.continuity),
+    ];
+    let mut buffers: Vec<f64> = units.iter().flat_map(|unit| unit.playouts.iter().map(|r| r.buffer_s)).collect();
+    buffers.sort_by(f64::total_cmp);
+    buffers.dedup();
+    for buffer_s in buffers {
+        for (name, unit_name, value) in columns {
+            #[allow(clippy::float_cmp)]
+            let rows = units.iter().filter_map(|unit| unit.playouts.iter().find(|r| r.buffer_s == buffer_s));
+            let values = mean(rows.filter_map(value).collect());
+            all.extend(values.map(|values| (format!("{name}_buffer_{buffer_s}s{unit_name}"), values)));
+        }
+    }
+    all
+}
+
+impl Sample {
+    /// What it comes to; `None` if there are no values.
+    #[must_use]
+    pub fn estimate(&self) -> Option<Estimate> {
+        let (value, trials) = (self.value()?, self.trials());
+        let mut drawn = self.resampled();
+        drawn.sort_by(f64::total_cmp);
+        let interval = quantile(&drawn, 0.025).zip(quantile(&drawn, 0.975));
+        Some(Estimate { value, interval, trials })
+    }
+
+    /// By how much `other` is larger than this, and its interval: trials of both are drawn independently.
+    #[must_use]
+    pub fn difference(&self, other: &Sample) -> Option<Estimate> {
+        let value = other.value()? - self.value()?;
+        // Two draws of one seed would be the same draws.
+        let (ours, theirs) = (self.resampled(), other.resampled_from(SEED + 1));
+        let mut drawn: Vec<f64> = theirs.iter().zip(&ours).map(|(b, a)| b - a).collect();
+        drawn.sort_by(f64::total_cmp);
+        let interval = quantile(&drawn, 0.025).zip(quantile(&drawn, 0.975));
+        Some(Estimate { value, interval, trials: self.trials().min(other.trials()) })
+    }
+
+    /// How many trials have values.
+    #[must_use]
+    pub fn trials(&self) -> usize {
+        match self {
+            Sample::Quantile { trials, .. } => trials.len(),
+            Sample::Mean(values) => values.len(),
+        }
+    }
+
+    fn value(&self) -> Option<f64> {
+        match self {
+            Sample::Quantile { trials, p } => weighted_quantile(&merged(trials), &vec![1; trials.len()], *p),
+            Sample::Mean(values) => mean_of(values.iter().copied(), values.len()),
+        }
+    }
+
+    /// What it would have come to with other trials; nothing for fewer than two.
+    fn resampled(&self) -> Vec<f64> {
+        self.resampled_from(SEED)
+    }
+
+    fn resampled_from(&self, seed: u64) -> Vec<f64> {
+        let count = self.trials();
+        if count < 2 {
+            return Vec::new();
+        }
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut draws = (0..RESAMPLES).map(|_| {
+            let mut times = vec![0_u32; count];
+            (0..count).for_each(|_| times[random.usize(..count)] += 1);
+            times
+        });
+        match self {
+            Sample::Quantile { trials, p } => {
+                let merged = merged(trials);
+                draws.filter_map(|times| weighted_quantile(&merged, &times, *p)).collect()
+            }
+            Sample::Mean(values) => {
+                let sum = |times: Vec<u32>| values.iter().zip(times).map(|(v, n)| v * f64::from(n)).sum::<f64>();
+                draws.by_ref().filter_map(|times| mean_of([sum(times)].into_iter(), count)).collect()
+            }
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn mean_of(values: impl Iterator<Item = f64>, count: usize) -> Option<f64> {
+    (count > 0).then(|| values.sum::<f64>() / count as f64)
+}
+
+/// All values in ascending order, each with its trial.
+fn merged(trials: &[Vec<f64>]) -> Vec<(f64, usize)> {
+    let mut all: Vec<(f64, usize)> =
+        trials.iter().enumerate().flat_map(|(n, values)| values.iter().map(move |v| (*v, n))).collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0));
+    all
+}
+
+/// [`quantile`] of the values, where those of trial `n` are there `times[n]` times.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+fn weighted_quantile(ascending: &[(f64, usize)], times: &[u32], p: f64) -> Option<f64> {
+    let mut of_trial = vec![0_u64; times.len()];
+    ascending.iter().for_each(|(_, trial)| of_trial[*trial] += 1);
+    let count: u64 = of_trial.iter().zip(times).map(|(values, times)| values * u64::from(*times)).sum();
+    let h = count.checked_sub(1)? as f64 * p.clamp(0.0, 1.0);
+    let (below, above) = (h.floor() as u64, (h.floor() as u64 + 1).min(count - 1));
+    let (mut seen, mut lower) = (0, None);
+    for (value, trial) in ascending {
+        seen += u64::from(times[*trial]);
+        if lower.is_none() && seen > below {
+            lower = Some(*value);
+        }
+        if let Some(lower) = lower.filter(|_| seen > above) {
+            return Some(lower + (h - h.floor()) * (value - lower));
+        }
+    }
+    None
+}
+
+/// The rows of `estimates.csv`: the figures of each scheme, stream and viewer over the repetitions that are whole and fit.
+#[must_use]
+pub fn estimates(units: &[Unit<'_>]) -> Vec<EstimateRow> {
+    let mut groups: Vec<(&SummaryRow, Vec<Unit<'_>>)> = Vec::new();
+    for unit in units {
+        let key = |row: &SummaryRow| (row.scheme, row.stream.clone(), row.viewer.clone());
+        match groups.iter_mut().find(|(first, _)| key(first) == key(unit.summary)) {
+            Some((_, group)) => group.push(*unit),
+            None => groups.push((unit.summary, vec![*unit])),
+        }
+    }
+    let mut rows = Vec::new();
+    for (first, group) in groups {
+        let all = group.len();
+        let sound: Vec<Unit<'_>> = group.into_iter().filter(|u| u.summary.fit && !u.summary.partial).collect();
+        for (metric, sample) in samples(&sound) {
+            let Some(estimate) = sample.estimate() else { continue };
+            rows.push(EstimateRow {
+                scheme: first.scheme,
+                stream: first.stream.clone(),
+                viewer: first.viewer.clone(),
+                metric,
+                trials: u32::try_from(estimate.trials).unwrap_or(u32::MAX),
+                left_out: u32::try_from(all - sound.len()).unwrap_or(u32::MAX),
+                value: to_microseconds(estimate.value),
+                low_95: estimate.interval.map(|(low, _)| to_microseconds(low)),
+                high_95: estimate.interval.map(|(_, high)| to_microseconds(high)),
+            });
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
+    use super::super::rows::Via;
+    use super::super::summary::{ViewerFacts, summarise};
+    use super::super::tests::{frame, record};
+    use super::*;
+
+    fn quantile_of(trials: &[&[f64]], p: f64) -> Sample {
+        Sample::Quantile { trials: trials.iter().map(|values| values.to_vec()).collect(), p }
+    }
+
+    #[test]
+    fn a_quantile_is_that_of_all_values_together() {
+        let estimate = quantile_of(&[&[1.0, 8.0], &[2.0, 4.0, 16.0]], 0.6).estimate().unwrap();
+        assert_eq!((estimate.value, estimate.trials), (5.6, 2), "numpy.quantile([1, 2, 4, 8, 16], 0.6)");
+        assert_eq!(quantile_of(&[], 0.5).estimate(), None);
+    }
+
+    #[test]
+    fn one_trial_has_no_interval() {
+        let estimate = quantile_of(&[&[1.0, 2.0, 3.0]], 0.5).estimate().unwrap();
+        assert_eq!((estimate.value, estimate.interval), (2.0, None));
+        assert_eq!(Sample::Mean(vec![4.0]).estimate().unwrap().interval, None);
+    }
+
+    #[test]
+    fn trials_are_drawn_and_not_frames() {
+        // A thousand equal values in each trial: drawing frames would give an interval of almost no width.
+        let (low, high) = (vec![100.0; 1000], vec![200.0; 1000]);
+        let sample = quantile_of(&[&low, &high, &low, &high, &low], 0.5);
+        let estimate = sample.estimate().unwrap();
+        assert_eq!((estimate.value, estimate.interval), (100.0, Some((100.0, 200.0))));
+        assert_eq!(sample.estimate(), Some(estimate), "the same each time");
+    }
+
+    #[test]
+    fn the_interval_of_a_mean_is_that_of_theory() {
+        // Normal quantiles at 40 even steps: mean 0, standard deviation of the mean 0.156.
+        let values: Vec<f64> = (0..40)
+            .map(|n| {
+                let p = (f64::from(n) + 0.5) / 40.0;
+                // Tukey's lambda approximation of the normal quantile.
+                (p.powf(0.1349) - (1.0 - p).powf(0.1349)) / 0.1975
+            })
+            .collect();
+        let (low, high) = Sample::Mean(values).estimate().unwrap().interval.unwrap();
+        assert!((low + 0.30).abs() < 0.06 && (high - 0.30).abs() < 0.06, "{low} {high}");
+    }
+
+    #[test]
+    fn a_difference_is_real_if_its_interval_leaves_zero_out() {
+        let (a, b) = (Sample::Mean(vec![10.0, 11.0, 12.0, 11.0]), Sample::Mean(vec![20.0, 21.0, 19.0, 20.0]));
+        let difference = a.difference(&b).unwrap();
+        let (low, high) = difference.interval.unwrap();
+        assert_eq!((difference.value, difference.trials), (9.0, 4));
+        assert!(low > 7.0 && high < 11.0 && low < 9.0 && high > 9.0, "{low} {high}");
+        let (low, high) = a.difference(&a.clone()).unwrap().interval.unwrap();
+        assert!(low < 0.0 && high > 0.0, "the draws are independent: {low} {high}");
+        assert_eq!(a.difference(&Sample::Mean(vec![20.0])).unwrap().interval, None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn weights_are_as_good_as_copies(
+            trials in proptest::collection::vec(proptest::collection::vec(-50..50i32, 0..12), 1..5),
+            times in proptest::collection::vec(0u32..4, 5),
+            p in 0.0..=1.0f64,
+        ) {
+            let trials: Vec<Vec<f64>> = trials.into_iter().map(|t| t.into_iter().map(f64::from).collect()).collect();
+            let mut copies: Vec<f64> =
+                trials.iter().zip(&times).flat_map(|(values, n)| values.repeat(*n as usize)).collect();
+            copies.sort_by(f64::total_cmp);
+            let weighted = weighted_quantile(&merged(&trials), &times[..trials.len()], p);
+            proptest::prop_assert_eq!(weighted, quantile(&copies, p));
+        }
+    }
+
+    #[test]
+    fn a_group_leaves_out_what_is_unfit() {
+        let ids = ["bypass-1", "bypass-2", "bypass-3"];
+        let (mut frames, mut summary) = (Vec::new(), Vec::new());
+        for (n, id) in ids.iter().enumerate() {
+            let rows: Vec<_> =
+                (0..10).map(|i| frame(id, "hv1", i, Some(240.0 + 10.0 * n as f64), Via::Peer)).collect();
+            let facts = ViewerFacts {
+                stream: "hb".into(),
+                viewer: "hv1".into(),
+                born: 10,
+                captured: true,
+                ..ViewerFacts::default()
+            };
+            let mut record = record(id);
+            record.unfit.extend((n == 2).then(|| "CPU pressure".to_owned()));
+            summary.extend(summarise(&record, &[facts], &rows));
+            frames.extend(rows);
+        }
+        let units = units(&summary, &frames, &[]);
+        assert_eq!(units.iter().map(|u| u.frames.len()).collect::<Vec<_>>(), [10, 10, 10]);
+        let rows = estimates(&units);
+        let p50 = rows.iter().find(|r| r.metric == "delay_p50_ms").unwrap();
+        assert_eq!((p50.value, p50.low_95, p50.high_95), (245.0, Some(240.0), Some(250.0)));
+        assert_eq!((p50.trials, p50.left_out), (2, 1));
+        assert!(rows.iter().all(|r| r.metric != "server_egress_bytes"), "nobody knows it");
+    }
+}
