@@ -6,6 +6,7 @@ pub mod capture;
 pub mod cli;
 pub mod emulator;
 pub mod network;
+mod parallel;
 pub mod plan;
 pub mod plot;
 pub mod recipe;

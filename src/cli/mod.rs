@@ -1,5 +1,6 @@
 //! The command line: the one place that knows every room.
 
+mod analyze;
 mod dry_run;
 mod exit;
 mod host;
@@ -75,6 +76,17 @@ enum Command {
   livectl plot results/p2p/20261122T231700Z
   livectl plot results/p2p/20261122T231700Z --format svg --size 1200x700 --title 'Evening run' --out figures")]
     Plot(PlotArgs),
+    /// Compute the tables of runs anew from their captures; needs no root
+    #[command(after_help = "Examples:
+  livectl analyze results/p2p/20261122T231700Z
+  livectl analyze results                        # every run there is
+Captures may be deleted to save space; the tables of such trials stay as they are.")]
+    Analyze(analyze::AnalyzeArgs),
+    /// Say whether stored runs are as they were stored, and their tables what their captures give
+    #[command(after_help = "Example:
+  livectl verify results/p2p/20261122T231700Z
+Exit code 1 if anything differs. Changes nothing.")]
+    Verify(analyze::VerifyArgs),
     /// Print a shell completion script
     #[command(after_help = "Example:\n  livectl completions bash > /etc/bash_completion.d/livectl")]
     Completions {
@@ -176,6 +188,8 @@ pub fn main() -> ExitCode {
         Command::Shell { target } => host::shell(&target),
         Command::Exec { target, command } => host::exec(&target, &command),
         Command::Plot(args) => inspect::plot(&args),
+        Command::Analyze(args) => analyze::analyze(&args),
+        Command::Verify(args) => analyze::verify(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
         Command::Agent { agent } => internal::agent(agent),

@@ -16,9 +16,6 @@ use crate::sandbox::capability::{self, Capabilities, Places};
 use crate::store;
 use crate::ui::{self, Update};
 
-/// Width of the summary when stdout is no terminal.
-const WIDTH: usize = 110;
-
 /// How one recipe ended, for the table at the end.
 struct Line {
     recipe: String,
@@ -147,7 +144,11 @@ async fn one(
     let report = ended.map_err(|error| match error {
         RunError::Store(_) | RunError::Table(_) => Failure::new(Exit::Results, error),
     })?;
-    let printed = ui::print(&format!("\n{}", crate::table::summary_text(&report.summary, width())));
+    let mut text = format!("\n{}", crate::table::summary_text(&report.summary, ui::width()));
+    if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
+        text += &format!("\n{estimates}");
+    }
+    let printed = ui::print(&text);
     let pictures = pictures(args, &report);
     printed?;
     let line = line(&plan, &report, pictures);
@@ -194,14 +195,6 @@ fn pictures(args: &RunArgs, report: &run::Report) -> Result<(), Failure> {
         ui::print(&newest.display().to_string())?;
     }
     Ok(())
-}
-
-fn width() -> usize {
-    // clap's terminal_size answers None for what is no terminal; indicatif's console crate falls back to 80.
-    match std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok()) {
-        Some(columns) if columns >= 60 => columns,
-        _ => WIDTH,
-    }
 }
 
 fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Result<Job, Failure> {

@@ -41,12 +41,20 @@ pub(crate) const fn usual_initial_window() -> u32 {
     10
 }
 
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl Scheme {
+    /// As in recipes and tables: `direct`, `bypass`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Scheme::Direct => "direct",
             Scheme::Bypass => "bypass",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

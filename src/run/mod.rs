@@ -19,7 +19,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
-use crate::table::{SummaryRow, TableError};
+use crate::table::{EstimateRow, SummaryRow, TableError};
 use crate::ui::Update;
 
 /// How urgently a run is to end.
@@ -70,6 +70,8 @@ pub struct Report {
     pub folder: RunDir,
     /// Per scheme and viewer.
     pub summary: Vec<SummaryRow>,
+    /// A line for each figure of each scheme and viewer, over repetitions.
+    pub estimates: Vec<EstimateRow>,
     /// Trials that failed, with the reason.
     pub failed: Vec<(String, String)>,
     /// Trials whose delays cannot be taken for the network's, with the reasons.
@@ -104,10 +106,7 @@ pub async fn run(
     let folder = RunDir::create(&job.results, &job.plan.recipe, jiff::Timestamp::now(), owner)?;
     let _settled = owner.settle_when_done(folder.path());
     store::write_atomic(&folder.recipe(), job.recipe.text.as_bytes())?;
-    let software = store::Software {
-        version: env!("CARGO_PKG_VERSION").into(),
-        commit: option_env!("LIVECTL_COMMIT").filter(|c| !c.is_empty()).map(Into::into),
-    };
+    let software = store::Software::of_this_livectl();
     let mut manifest =
         Manifest::new(&folder, job.recipe.clone(), job.plan.clone(), job.seed, software, jiff::Timestamp::now());
     manifest.command = job.command.clone();
@@ -188,7 +187,9 @@ impl Context {
         manifest.ended = Some(jiff::Timestamp::now());
         manifest.save(&self.folder)?;
         let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
-        let summary = crate::table::gather(&self.folder, ids)?;
+        let crate::table::Tables { summary, estimates, .. } = crate::table::gather(&self.folder, ids)?;
+        manifest.record_files(&self.folder)?;
+        manifest.save(&self.folder)?;
         let failed = manifest.trials.iter().filter_map(|t| match &t.state {
             TrialState::Failed { why } => Some((t.id.clone(), why.clone())),
             TrialState::Running => Some((t.id.clone(), "livectl itself broke while it ran".to_owned())),
@@ -199,6 +200,7 @@ impl Context {
         Ok(Report {
             folder: self.folder.clone(),
             summary,
+            estimates,
             failed: failed.collect(),
             unfit: unfit.collect(),
             interrupted: *self.urgency.borrow() > Urgency::None,

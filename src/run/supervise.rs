@@ -75,10 +75,14 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
         Err(why) => (without_tables(state, &why), vec![why]),
     };
     log.end_phase();
+    let folder = dir.path().to_owned();
+    let files = tokio::task::spawn_blocking(move || store::FileRecord::of_folder(&folder)).await;
+    let files = files.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     record(context, &trial.id, |r| {
         r.state = state.clone();
         r.ended = Some(jiff::Timestamp::now());
         r.phases = log.phases.clone();
+        r.files = files;
     })
     .await?;
     for problem in &problems {

@@ -60,6 +60,20 @@ impl RunDir {
         Ok(run)
     }
 
+    /// The run in that folder; or, if it is the folder of a recipe (or one with several), all runs in it, the oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::NotARun`] if there is none, [`StoreError::Io`].
+    pub fn all(path: &Path) -> Result<Vec<RunDir>, StoreError> {
+        let not_a_run = match RunDir::open(path) {
+            Ok(run) => return Ok(vec![run]),
+            Err(error) => error,
+        };
+        let mut runs = Vec::new();
+        find_runs(path, 2, &mut runs)?;
+        if runs.is_empty() { Err(not_a_run) } else { Ok(runs) }
+    }
+
     /// The folder itself.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -245,6 +259,32 @@ impl TrialDir {
     }
 }
 
+/// The runs so many levels below a folder: results, recipe, run. A folder that does not exist has none.
+fn find_runs(folder: &Path, levels: u32, runs: &mut Vec<RunDir>) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { doing: "read", path: folder.to_owned(), source };
+    let mut folders = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    for folder in folders {
+        match RunDir::open(&folder) {
+            Ok(run) => runs.push(run),
+            Err(_) if levels > 1 => find_runs(&folder, levels - 1, runs)?,
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// The name, if it names one folder and nothing else.
 fn file_name(name: &str) -> Result<&str, StoreError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
@@ -323,6 +363,27 @@ mod tests {
         assert!(told.contains("manifest.json"), "{told}");
         fs::write(folder.path().join("manifest.json"), "{}").unwrap();
         RunDir::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_runs_is_all_of_them() {
+        let results = tempfile::tempdir().unwrap();
+        for run in ["p2p/20261122T231700Z", "p2p/20261122T231700Z-2", "multi/20261121T000000Z", "p2p/notes"] {
+            fs::create_dir_all(results.path().join(run)).unwrap();
+            if !run.ends_with("notes") {
+                fs::write(results.path().join(run).join("manifest.json"), "{}").unwrap();
+            }
+        }
+        let names = |path: &str| -> Vec<String> {
+            RunDir::all(&results.path().join(path)).unwrap().iter().map(RunDir::name).collect()
+        };
+        assert_eq!(names("p2p/20261122T231700Z-2"), ["20261122T231700Z-2"]);
+        assert_eq!(names("p2p"), ["20261122T231700Z", "20261122T231700Z-2"]);
+        assert_eq!(names(""), ["20261121T000000Z", "20261122T231700Z", "20261122T231700Z-2"]);
+        for none in ["p2p/notes", "nowhere"] {
+            let told = RunDir::all(&results.path().join(none)).unwrap_err();
+            assert!(matches!(told, StoreError::NotARun { .. }), "{told:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{RunDir, StoreError, write_atomic};
+use super::{FileRecord, RunDir, StoreError, write_atomic};
 use crate::plan::{Datapath, LinkKind, Plan, Scheme};
 
 /// The format that this livectl writes, and the latest that it reads. It goes up when a field changes its meaning or goes
@@ -51,6 +51,22 @@ pub struct Manifest {
     pub datapath: Option<Choice<Datapath>>,
     /// The trials in the order of the plan.
     pub trials: Vec<TrialRecord>,
+    /// The recipe and the run's tables as they were stored, by name.
+    #[serde(default)]
+    pub files: BTreeMap<String, FileRecord>,
+    /// When the tables were last computed anew from captures; `None`: they are those of the run itself.
+    #[serde(default)]
+    pub analysis: Option<AnalysisRecord>,
+}
+
+/// Who computed tables, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnalysisRecord {
+    /// With which livectl.
+    pub livectl: Software,
+    /// When.
+    #[serde(with = "moment")]
+    pub time: Timestamp,
 }
 
 /// A program and its source.
@@ -61,6 +77,15 @@ pub struct Software {
     /// Git commit that it was built from, if known.
     #[serde(default)]
     pub commit: Option<String>,
+}
+
+impl Software {
+    /// The livectl that runs now.
+    #[must_use]
+    pub fn of_this_livectl() -> Software {
+        let commit = option_env!("LIVECTL_COMMIT").filter(|commit| !commit.is_empty());
+        Software { version: env!("CARGO_PKG_VERSION").into(), commit: commit.map(Into::into) }
+    }
 }
 
 /// The recipe as it was.
@@ -158,6 +183,9 @@ pub struct TrialRecord {
     /// What the fitness watch saw, as it saw it.
     #[serde(default)]
     pub fitness: serde_json::Value,
+    /// The files in its folder as they were stored: captures, births, logs, tables. Empty for runs of older livectls.
+    #[serde(default)]
+    pub files: BTreeMap<String, FileRecord>,
 }
 
 /// A phase of a trial.
@@ -206,6 +234,7 @@ impl Manifest {
                 phases: Vec::new(),
                 commands: Vec::new(),
                 fitness: serde_json::Value::Null,
+                files: BTreeMap::new(),
             })
             .collect();
         Manifest {
@@ -223,6 +252,8 @@ impl Manifest {
             link: None,
             datapath: None,
             trials,
+            files: BTreeMap::new(),
+            analysis: None,
         }
     }
 
@@ -235,6 +266,20 @@ impl Manifest {
     /// The record of a trial, to be changed.
     pub fn trial_mut(&mut self, id: &str) -> Option<&mut TrialRecord> {
         self.trials.iter_mut().find(|t| t.id == id)
+    }
+
+    /// Records the recipe and the run's own tables as they are now; those of trials are the trials' own.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn record_files(&mut self, run: &RunDir) -> Result<(), StoreError> {
+        self.files.clear();
+        for path in [run.recipe(), run.frames(), run.pings(), run.summary(), run.playouts(), run.estimates()] {
+            if let Some(name) = path.file_name().filter(|_| path.is_file()) {
+                self.files.insert(name.to_string_lossy().into_owned(), FileRecord::of(&path)?);
+            }
+        }
+        Ok(())
     }
 
     /// Writes the manifest into the run's folder in place of the one before, whole or not at all.
@@ -392,6 +437,10 @@ mod tests {
                 signal: None,
             }],
             fitness: serde_json::json!({"cpu": 0.31, "late": [1, 2]}),
+            files: BTreeMap::from([(
+                "trial.json".to_owned(),
+                FileRecord { bytes: 9, xxh3_128: "99aa06d3014798d86001c324468d497f".into() },
+            )]),
         });
         manifest
     }

@@ -6,6 +6,7 @@
 //! The layout is drawn in `docs/architecture.md`.
 
 mod atomic;
+mod checksum;
 mod layout;
 mod manifest;
 mod owner;
@@ -13,9 +14,11 @@ mod owner;
 use std::path::PathBuf;
 
 pub use atomic::{free_space, require_space, write_atomic, write_atomic_with};
+pub use checksum::{FileRecord, changes};
 pub use layout::{RunDir, TrialDir};
 pub use manifest::{
-    Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software, TrialRecord, TrialState,
+    AnalysisRecord, Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software, TrialRecord,
+    TrialState,
 };
 pub use owner::{Owner, Settled};
 

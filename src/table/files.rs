@@ -13,6 +13,7 @@ use polars_io::parquet::write::ParquetWriter;
 use polars_io::{SerReader, SerWriter};
 
 use super::TableError;
+use super::estimate::{estimates, units};
 use super::rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 use crate::plan::Scheme;
 use crate::store::{RunDir, TrialDir, write_atomic};
@@ -20,7 +21,7 @@ use crate::store::{RunDir, TrialDir, write_atomic};
 /// Columns of `summary.csv` that are text whatever they look like.
 pub(super) const SUMMARY_TEXTS: &[&str] = &["trial", "scheme", "stream", "viewer", "note"];
 /// The same of `estimates.csv`.
-const ESTIMATE_TEXTS: &[&str] = &["scheme", "stream", "viewer", "metric"];
+pub(super) const ESTIMATE_TEXTS: &[&str] = &["scheme", "stream", "viewer", "metric"];
 /// The same of `playout.csv`.
 pub(super) const PLAYOUT_TEXTS: &[&str] = &["trial", "scheme", "stream", "viewer"];
 
@@ -41,19 +42,60 @@ pub fn write_trial(
     write_summary(&trial.summary(), summary)
 }
 
-/// Makes the run's tables from those of its trials, in the order given. Trials without tables yet are left out. Gives the
-/// summary, for [`summary_text`](super::summary_text).
+/// The tables of a run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Tables {
+    /// `frames.parquet`.
+    pub frames: Vec<FrameRow>,
+    /// `pings.parquet`.
+    pub pings: Vec<PingRow>,
+    /// `playout.csv`.
+    pub playouts: Vec<PlayoutRow>,
+    /// `summary.csv`.
+    pub summary: Vec<SummaryRow>,
+    /// `estimates.csv`.
+    pub estimates: Vec<EstimateRow>,
+}
+
+impl Tables {
+    /// Puts those of its trials together, in the order given. Trials without tables yet are left out.
+    ///
+    /// # Errors
+    /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+    pub fn of_trials<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Result<Tables, TableError> {
+        let trials: Vec<TrialDir> = trials.into_iter().map(|id| run.trial(id)).collect();
+        let mut tables = Tables {
+            frames: concatenated(trials.iter().map(TrialDir::frames), read_frames)?,
+            pings: concatenated(trials.iter().map(TrialDir::pings), read_pings)?,
+            playouts: concatenated(trials.iter().map(TrialDir::playouts), read_playouts)?,
+            summary: concatenated(trials.iter().map(TrialDir::summary), read_summary)?,
+            estimates: Vec::new(),
+        };
+        tables.estimates = estimates(&units(&tables.summary, &tables.frames, &tables.playouts));
+        Ok(tables)
+    }
+
+    /// Writes them into the run's folder, each whole or not at all.
+    ///
+    /// # Errors
+    /// [`TableError::Store`].
+    pub fn write(&self, run: &RunDir) -> Result<(), TableError> {
+        write_frames(&run.frames(), &self.frames)?;
+        write_pings(&run.pings(), &self.pings)?;
+        write_playouts(&run.playouts(), &self.playouts)?;
+        write_estimates(&run.estimates(), &self.estimates)?;
+        write_summary(&run.summary(), &self.summary)
+    }
+}
+
+/// Makes the run's tables from those of its trials, in the order given, and writes them. Trials without tables yet are left out.
 ///
 /// # Errors
 /// Any [`TableError`]; a table that could not be made anew is as it was before.
-pub fn gather<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Result<Vec<SummaryRow>, TableError> {
-    let trials: Vec<TrialDir> = trials.into_iter().map(|id| run.trial(id)).collect();
-    write_frames(&run.frames(), &concatenated(trials.iter().map(TrialDir::frames), read_frames)?)?;
-    write_pings(&run.pings(), &concatenated(trials.iter().map(TrialDir::pings), read_pings)?)?;
-    write_playouts(&run.playouts(), &concatenated(trials.iter().map(TrialDir::playouts), read_playouts)?)?;
-    let summary = concatenated(trials.iter().map(TrialDir::summary), read_summary)?;
-    write_summary(&run.summary(), &summary)?;
-    Ok(summary)
+pub fn gather<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Result<Tables, TableError> {
+    let tables = Tables::of_trials(run, trials)?;
+    tables.write(run)?;
+    Ok(tables)
 }
 
 fn concatenated<T>(
@@ -78,7 +120,7 @@ pub fn write_frames(path: &Path, rows: &[FrameRow]) -> Result<(), TableError> {
 pub(super) fn frame_columns(rows: &[FrameRow]) -> Vec<Column> {
     vec![
         column("trial", rows, |r| r.trial.as_str()),
-        column("scheme", rows, |r| scheme_name(r.scheme)),
+        column("scheme", rows, |r| r.scheme.name()),
         column("repetition", rows, |r| r.repetition),
         column("stream", rows, |r| r.stream.as_str()),
         column("viewer", rows, |r| r.viewer.as_str()),
@@ -179,7 +221,7 @@ pub fn write_pings(path: &Path, rows: &[PingRow]) -> Result<(), TableError> {
 pub(super) fn ping_columns(rows: &[PingRow]) -> Vec<Column> {
     vec![
         column("trial", rows, |r| r.trial.as_str()),
-        column("scheme", rows, |r| scheme_name(r.scheme)),
+        column("scheme", rows, |r| r.scheme.name()),
         column("repetition", rows, |r| r.repetition),
         column("from", rows, |r| r.from.as_str()),
         column("to", rows, |r| r.to.as_str()),
@@ -228,7 +270,7 @@ pub fn write_summary(path: &Path, rows: &[SummaryRow]) -> Result<(), TableError>
 pub(super) fn summary_columns(rows: &[SummaryRow]) -> Vec<Column> {
     vec![
         column("trial", rows, |r| r.trial.as_str()),
-        column("scheme", rows, |r| scheme_name(r.scheme)),
+        column("scheme", rows, |r| r.scheme.name()),
         column("repetition", rows, |r| r.repetition),
         column("stream", rows, |r| r.stream.as_str()),
         column("viewer", rows, |r| r.viewer.as_str()),
@@ -341,7 +383,7 @@ pub fn write_playouts(path: &Path, rows: &[PlayoutRow]) -> Result<(), TableError
 pub(super) fn playout_columns(rows: &[PlayoutRow]) -> Vec<Column> {
     vec![
         column("trial", rows, |r| r.trial.as_str()),
-        column("scheme", rows, |r| scheme_name(r.scheme)),
+        column("scheme", rows, |r| r.scheme.name()),
         column("repetition", rows, |r| r.repetition),
         column("stream", rows, |r| r.stream.as_str()),
         column("viewer", rows, |r| r.viewer.as_str()),
@@ -387,8 +429,12 @@ pub fn read_playouts(path: &Path) -> Result<Vec<PlayoutRow>, TableError> {
 /// # Errors
 /// [`TableError::Store`].
 pub fn write_estimates(path: &Path, rows: &[EstimateRow]) -> Result<(), TableError> {
-    let columns = vec![
-        column("scheme", rows, |r| scheme_name(r.scheme)),
+    write_csv(path, rows.len(), estimate_columns(rows))
+}
+
+pub(super) fn estimate_columns(rows: &[EstimateRow]) -> Vec<Column> {
+    vec![
+        column("scheme", rows, |r| r.scheme.name()),
         column("stream", rows, |r| r.stream.as_str()),
         column("viewer", rows, |r| r.viewer.as_str()),
         column("metric", rows, |r| r.metric.as_str()),
@@ -397,8 +443,7 @@ pub fn write_estimates(path: &Path, rows: &[EstimateRow]) -> Result<(), TableErr
         column("value", rows, |r| r.value),
         column("low_95", rows, |r| r.low_95),
         column("high_95", rows, |r| r.high_95),
-    ];
-    write_csv(path, rows.len(), columns)
+    ]
 }
 
 /// Reads what [`write_estimates`] wrote.
@@ -431,13 +476,6 @@ where
     Series: NamedFrom<Vec<V>, [V]>,
 {
     Series::new(name.into(), rows.iter().map(value).collect::<Vec<V>>()).into()
-}
-
-fn scheme_name(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Direct => "direct",
-        Scheme::Bypass => "bypass",
-    }
 }
 
 pub(super) fn write_csv(path: &Path, height: usize, columns: Vec<Column>) -> Result<(), TableError> {

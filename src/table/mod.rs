@@ -12,6 +12,7 @@
 //! p50, p95, p99 are [`quantile`]s of the frames that arrived.
 
 mod analysis;
+mod difference;
 mod estimate;
 mod files;
 mod ping_delay;
@@ -23,16 +24,17 @@ mod text;
 use std::path::PathBuf;
 
 pub use analysis::{Analysis, analyse};
+pub use difference::Comparison;
 pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, samples, units};
 pub use files::{
-    gather, read_estimates, read_frames, read_pings, read_playouts, read_summary, write_estimates, write_frames,
-    write_pings, write_playouts, write_summary, write_trial,
+    Tables, gather, read_estimates, read_frames, read_pings, read_playouts, read_summary, write_estimates,
+    write_frames, write_pings, write_playouts, write_summary, write_trial,
 };
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use playout::{BUFFERS_S, Playout, play, playouts};
 pub use rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
-pub use text::summary_text;
+pub use text::{estimates_text, summary_text};
 
 use crate::store::StoreError;
 use crate::trace::TraceError;

@@ -60,6 +60,7 @@ pub(crate) fn record(id: &str) -> TrialRecord {
         phases: Vec::new(),
         commands: Vec::new(),
         fitness: serde_json::Value::Null,
+        files: std::collections::BTreeMap::new(),
     }
 }
 
@@ -231,7 +232,7 @@ fn the_run_keeps_earlier_trials_when_a_later_one_fails() {
         let pings = [ping_row(id, "hb", "hs", 1, Some(800.0))];
         write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1", 1)], &frames), &[])
             .unwrap();
-        let summary = gather(&run, ids).unwrap();
+        let summary = gather(&run, ids).unwrap().summary;
         assert_eq!(summary.iter().map(|r| r.trial.as_str()).collect::<Vec<_>>(), ids[..=done]);
         assert_eq!(read_frames(&run.frames()).unwrap().len(), done + 1);
         assert_eq!(read_pings(&run.pings()).unwrap().len(), done + 1);

@@ -1,6 +1,6 @@
 //! The summary as text for a terminal.
 
-use super::rows::SummaryRow;
+use super::rows::{EstimateRow, SummaryRow};
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -122,4 +122,60 @@ fn milliseconds(value: Option<f64>) -> String {
 
 fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 100.0))
+}
+
+/// What [`estimates_text`] shows of all figures.
+const SHOWN: [(&str, &str); 5] = [
+    ("delay_p50_ms", "delay p50 ms"),
+    ("delay_p95_ms", "delay p95 ms"),
+    ("excess_p50_ms", "excess p50 ms"),
+    ("startup_delay_ms", "startup ms"),
+    ("missing", "missing"),
+];
+
+/// The main figures over repetitions with their 95 % confidence intervals; `None` if no scheme was repeated. `estimates.csv` has them all.
+#[must_use]
+pub fn estimates_text(rows: &[EstimateRow]) -> Option<String> {
+    if rows.iter().all(|row| row.low_95.is_none()) {
+        return None;
+    }
+    let mut viewers: Vec<&EstimateRow> = Vec::new();
+    let key = |row: &EstimateRow| (row.scheme, row.stream.clone(), row.viewer.clone());
+    for row in rows {
+        if viewers.iter().all(|known| key(known) != key(row)) {
+            viewers.push(row);
+        }
+    }
+    let mut lines = vec![vec!["scheme".to_owned(), "viewer".to_owned(), "trials".to_owned()]];
+    lines[0].extend(SHOWN.iter().map(|(_, heading)| (*heading).to_owned()));
+    for viewer in viewers {
+        let mut line = vec![viewer.scheme.name().to_owned(), viewer.viewer.clone(), viewer.trials.to_string()];
+        for (metric, _) in SHOWN {
+            let row = rows.iter().find(|row| key(row) == key(viewer) && row.metric == metric);
+            line.push(row.map_or_else(|| "-".to_owned(), interval));
+        }
+        lines.push(line);
+    }
+    let widths: Vec<usize> =
+        (0..lines[0].len()).map(|i| lines.iter().map(|line| length(&line[i])).max().unwrap_or(0)).collect();
+    let mut text = String::from("over repetitions, with 95 % confidence intervals:\n");
+    for line in lines {
+        let padded =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - length(cell))));
+        text.push_str(padded.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end());
+        text.push('\n');
+    }
+    if let Some(left_out) = rows.iter().map(|row| row.left_out).max().filter(|count| *count > 0) {
+        text.push_str(&format!("without those that are partial or unfit: up to {left_out} of a scheme\n"));
+    }
+    Some(text)
+}
+
+/// `245.0 (240.1 to 250.0)`.
+fn interval(row: &EstimateRow) -> String {
+    let value = milliseconds(Some(row.value));
+    match row.low_95.zip(row.high_95) {
+        Some((low, high)) => format!("{value} ({} to {})", milliseconds(Some(low)), milliseconds(Some(high))),
+        None => value,
+    }
 }

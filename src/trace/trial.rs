@@ -3,10 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use livectl_wire::StreamKey;
@@ -18,6 +15,7 @@ use super::floor::floor;
 use super::flows::{self, Arrival, Flow, Protocol};
 use super::pairing::Pairing;
 use super::passage::{Captured, Passage, Sighting, Sightings};
+use crate::parallel;
 use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Stream, Trial};
 
 /// Why a trial cannot be read at all.
@@ -255,7 +253,7 @@ impl Captures {
         hosts.dedup();
         let points: Vec<&CapturePoint> =
             trial.captures.iter().filter(|point| hosts.contains(&point.host.as_str())).collect();
-        let mut read = in_parallel(&points, |point| read_flows(dir, trial, point));
+        let mut read = parallel::map(&points, |point| read_flows(dir, trial, point));
 
         let mut at: Vec<(String, Option<Vec<Captured>>)> = Vec::new();
         for host in hosts {
@@ -341,30 +339,6 @@ fn entered_before(dir: &Path, trial: &Trial, point: &CapturePoint) -> Option<Dur
     let interface = interfaces.iter().find(|interface| interface.name == point.interface)?;
     let shape = trial.network.links.get(interface.link)?.shape;
     shape.jitter.is_zero().then_some(shape.delay)
-}
-
-/// Does the same with each item, on as many threads as there are processors; results are in the order of the items.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
-    if threads < 2 {
-        return items.iter().map(work).collect();
-    }
-    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(items.len())));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while let Some((n, item)) =
-                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|n| Some((n, items.get(n)?)))
-                {
-                    let result = work(item);
-                    results.lock().unwrap_or_else(PoisonError::into_inner).push((n, result));
-                }
-            });
-        }
-    });
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_by_key(|(n, _)| *n);
-    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// A switch that does not know where a host is shows its packets to all; those are not the viewer's.

@@ -5,11 +5,17 @@
 
 mod bars;
 mod lines;
+mod progress;
 mod words;
 
 use std::io::{self, IsTerminal, Write};
 
+pub use progress::Progress;
+
 use crate::run::event::Stamped;
+
+/// Characters in a line of a table when nothing says otherwise.
+const WIDTH: usize = 110;
 
 /// Something to show. There are a few a second: their size does not matter.
 #[allow(clippy::large_enum_variant)]
@@ -82,6 +88,13 @@ fn print_to(out: &mut impl Write, text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// How many characters a line of a table may have: what the shell says of its terminal in COLUMNS, else 110.
+#[must_use]
+pub fn width() -> usize {
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    columns.filter(|columns| *columns >= 60).unwrap_or(WIDTH)
 }
 
 /// `3 min 20 s`.

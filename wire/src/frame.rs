@@ -22,6 +22,29 @@ impl FrameId {
     }
 }
 
+/// The same for bytes that come piece by piece.
+#[derive(Clone, Default)]
+pub struct Hasher(xxhash_rust::xxh3::Xxh3Default);
+
+impl Hasher {
+    /// Of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The id of all bytes so far.
+    #[must_use]
+    pub fn finish(&self) -> FrameId {
+        FrameId(self.0.digest128().to_be_bytes())
+    }
+}
+
 impl fmt::Display for FrameId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", u128::from_be_bytes(self.0))

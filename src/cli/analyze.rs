@@ -1,0 +1,218 @@
+//! `livectl analyze` and `livectl verify`: tables from captures, again.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::exit::{Exit, Failure, WithExit};
+use crate::parallel;
+use crate::store::{self, AnalysisRecord, FileRecord, Manifest, Owner, RunDir, Software, TrialRecord, TrialState};
+use crate::table::{self, Analysis, Comparison, TableError};
+use crate::ui::{self, Progress};
+
+/// Flags of `livectl analyze`.
+#[derive(Debug, Args)]
+pub(super) struct AnalyzeArgs {
+    /// Folders of runs (results/RECIPE/RUN), or of recipes: all their runs
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+    /// Only these trials, as in direct-1
+    #[arg(long = "trial", value_name = "TRIAL")]
+    trials: Vec<String>,
+    /// Write tables even if less is known now than is stored, because captures are gone
+    #[arg(long)]
+    force: bool,
+}
+
+/// Flags of `livectl verify`.
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// Folders of runs (results/RECIPE/RUN), or of recipes: all their runs
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<PathBuf>,
+}
+
+/// What became of a trial.
+enum Analysed {
+    /// It has not been run, or was not asked for.
+    Skipped,
+    /// Its tables were computed.
+    Done {
+        analysis: Box<Analysis>,
+        comparison: Comparison,
+        /// What has become of the files recorded.
+        changes: Vec<String>,
+    },
+    Failed(String),
+}
+
+/// Computes the tables of runs anew.
+pub(super) fn analyze(args: &AnalyzeArgs) -> Result<Exit, Failure> {
+    each_run(&args.runs, |run| analyze_run(run, args))
+}
+
+fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
+    let mut manifest = Manifest::load(run).exit(Exit::Results)?;
+    if let Some(unknown) = args.trials.iter().find(|id| manifest.trial(id).is_none()) {
+        let known: Vec<&str> = manifest.trials.iter().map(|trial| trial.id.as_str()).collect();
+        return Err(Failure::new(
+            Exit::Usage,
+            anyhow!("{} has no trial {unknown}; it has {}", run.path().display(), known.join(", ")),
+        ));
+    }
+    let owner = Owner::of_this_process().exit(Exit::Results)?;
+    let _settled = owner.settle_when_done(run.path());
+    let wanted = |record: &TrialRecord| args.trials.is_empty() || args.trials.contains(&record.id);
+    let progress = Progress::new("analysing", manifest.trials.len() as u64);
+    let results = parallel::map(&manifest.trials, |record| {
+        let analysed = analyse(run, record, wanted(record), false);
+        progress.step();
+        analysed
+    });
+    drop(progress);
+
+    let mut exit = Exit::Done;
+    for (record, analysed) in manifest.trials.iter_mut().zip(results) {
+        let dir = run.trial(&record.id);
+        let told = |text: String| eprintln!("livectl: {}/{text}", record_path(run, &record.id));
+        match analysed {
+            Analysed::Skipped => {}
+            Analysed::Failed(why) => {
+                told(format!(": {why}"));
+                exit = Exit::Results;
+            }
+            Analysed::Done { analysis, comparison, .. } => {
+                for problem in &analysis.problems {
+                    told(problem.clone());
+                }
+                if !comparison.no_longer_known.is_empty() && !args.force {
+                    let gone = comparison.no_longer_known.join(", ");
+                    told(format!(
+                        ": its tables stay as they are, for they hold what cannot be computed any more ({gone}). \
+                         --force writes what can"
+                    ));
+                    exit = Exit::Results;
+                    continue;
+                }
+                analysis.write(&dir).exit(Exit::Results)?;
+                for path in [dir.frames(), dir.pings(), dir.summary(), dir.playouts()] {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
+                }
+            }
+        }
+    }
+    let ids: Vec<&str> = manifest.trials.iter().map(|trial| trial.id.as_str()).collect();
+    let gathered = table::gather(run, ids).exit(Exit::Results)?;
+    manifest.record_files(run).exit(Exit::Results)?;
+    manifest.analysis = Some(AnalysisRecord { livectl: Software::of_this_livectl(), time: jiff::Timestamp::now() });
+    manifest.save(run).exit(Exit::Results)?;
+
+    let mut text = format!("{}\n{}", run.path().display(), table::summary_text(&gathered.summary, ui::width()));
+    if let Some(estimates) = table::estimates_text(&gathered.estimates) {
+        text += &format!("\n{estimates}");
+    }
+    ui::print(&text)?;
+    if exit == Exit::Done && gathered.summary.iter().any(|row| !row.fit) { Ok(Exit::Unfit) } else { Ok(exit) }
+}
+
+/// Compares what is stored of runs with what their captures give.
+pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
+    each_run(&args.runs, verify_run)
+}
+
+fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
+    let manifest = Manifest::load(run).exit(Exit::Results)?;
+    let progress = Progress::new("verifying", manifest.trials.len() as u64);
+    let results = parallel::map(&manifest.trials, |record| {
+        let analysed = analyse(run, record, true, true);
+        progress.step();
+        analysed
+    });
+    drop(progress);
+    let (mut lines, mut notes, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
+    let (mut recorded, mut recomputed) = (manifest.files.len(), 0);
+    for change in store::changes(run.path(), &manifest.files).exit(Exit::Results)? {
+        lines.push(change);
+    }
+    for (record, analysed) in manifest.trials.iter().zip(results) {
+        let id = &record.id;
+        match analysed {
+            Analysed::Skipped => notes.push(format!("{id}: it was not run")),
+            Analysed::Failed(why) => {
+                lines.push(format!("{id}: {why}"));
+                exit = Exit::Results;
+            }
+            Analysed::Done { comparison, changes, .. } => {
+                if record.files.is_empty() {
+                    notes.push(format!("{id}: no checksums were recorded"));
+                }
+                recorded += record.files.len();
+                recomputed += 1;
+                lines.extend(changes.into_iter().map(|change| format!("{id}/{change}")));
+                lines.extend(comparison.differences.into_iter().map(|difference| format!("{id}/{difference}")));
+                if !comparison.not_stored.is_empty() {
+                    let count = comparison.not_stored.len();
+                    notes.push(format!("{id}: {count} columns or tables were not stored, by an older livectl"));
+                }
+            }
+        }
+    }
+    let ids = manifest.trials.iter().map(|trial| trial.id.as_str());
+    match table::Tables::of_trials(run, ids).and_then(|tables| tables.compare(run)) {
+        Ok(comparison) => lines.extend(comparison.differences),
+        Err(error) => {
+            lines.push(error.to_string());
+            exit = Exit::Results;
+        }
+    }
+    let verdict = if lines.is_empty() {
+        format!("as stored: {recorded} files by their checksums, the tables of {recomputed} trials recomputed")
+    } else {
+        let count = lines.len();
+        format!("NOT as stored: {count} {}", if count == 1 { "difference" } else { "differences" })
+    };
+    let all = lines.iter().chain(&notes).map(|line| format!("  {line}\n"));
+    ui::print(&format!("{}: {verdict}\n{}", run.path().display(), all.collect::<String>()))?;
+    Ok(if exit == Exit::Done && !lines.is_empty() { Exit::Failed } else { exit })
+}
+
+fn analyse(run: &RunDir, record: &TrialRecord, wanted: bool, with_checksums: bool) -> Analysed {
+    if !wanted || record.state == TrialState::Planned {
+        return Analysed::Skipped;
+    }
+    let dir = run.trial(&record.id);
+    let done = || -> Result<Analysed, TableError> {
+        let analysis = table::analyse(&dir, record)?;
+        let comparison = analysis.compare(&dir)?;
+        let changes = if with_checksums { store::changes(dir.path(), &record.files)? } else { Vec::new() };
+        Ok(Analysed::Done { analysis: Box::new(analysis), comparison, changes })
+    };
+    done().unwrap_or_else(|error| Analysed::Failed(error.to_string()))
+}
+
+/// Does the same with all runs; one that fails does not stop the next.
+fn each_run(paths: &[PathBuf], work: impl Fn(&RunDir) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
+    let mut runs = Vec::new();
+    for path in paths {
+        runs.extend(RunDir::all(path).exit(Exit::Results)?);
+    }
+    let several = runs.len() > 1;
+    let mut worst = Exit::Done;
+    for run in &runs {
+        match work(run) {
+            Ok(exit) => worst = worst.max(exit),
+            Err(failure) if several && failure.exit != Exit::Usage => {
+                eprintln!("livectl: {}: {failure}", run.path().display());
+                worst = worst.max(failure.exit);
+            }
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(worst)
+}
+
+fn record_path(run: &RunDir, id: &str) -> String {
+    Path::new(&run.name()).join(id).display().to_string()
+}

@@ -1,0 +1,122 @@
+//! What files held when they were stored, so that one can tell later whether they still do.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+use livectl_wire::frame::Hasher;
+use serde::{Deserialize, Serialize};
+
+use super::StoreError;
+
+/// Read at once.
+const BUFFER: usize = 1 << 18;
+
+/// A file as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its length.
+    pub bytes: u64,
+    /// XXH3-128 of its content as `xxhsum -H128` (xxHash 0.8) prints it: 32 hex digits. It tells chance from change, but not a forgery.
+    pub xxh3_128: String,
+}
+
+impl FileRecord {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn of(path: &Path) -> Result<FileRecord, StoreError> {
+        let failed = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
+        let mut file = File::open(path).map_err(failed)?;
+        let (mut hasher, mut bytes, mut buffer) = (Hasher::new(), 0, vec![0; BUFFER]);
+        loop {
+            match file.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => {
+                    hasher.update(buffer.get(..len).unwrap_or_default());
+                    bytes += len as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(FileRecord { bytes, xxh3_128: hasher.finish().to_string() })
+    }
+
+    /// All files in a folder and the folders in it, by their paths within it. Symbolic links and what is no file are not followed.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn of_folder(folder: &Path) -> Result<BTreeMap<String, FileRecord>, StoreError> {
+        let mut records = BTreeMap::new();
+        collect(folder, "", &mut records)?;
+        Ok(records)
+    }
+}
+
+fn collect(folder: &Path, prefix: &str, records: &mut BTreeMap<String, FileRecord>) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { doing: "read", path: folder.to_owned(), source };
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type().map_err(failed)?;
+        if kind.is_dir() {
+            collect(&entry.path(), &format!("{name}/"), records)?;
+        } else if kind.is_file() {
+            records.insert(name, FileRecord::of(&entry.path())?);
+        }
+    }
+    Ok(())
+}
+
+/// What has become of files since they were recorded, for people; empty: nothing. Files that were not recorded do not matter.
+///
+/// # Errors
+/// [`StoreError::Io`].
+pub fn changes(folder: &Path, recorded: &BTreeMap<String, FileRecord>) -> Result<Vec<String>, StoreError> {
+    let mut changes = Vec::new();
+    for (name, before) in recorded {
+        match FileRecord::of(&folder.join(name)) {
+            Ok(now) if now == *before => {}
+            Ok(now) if now.bytes == before.bytes => changes.push(format!("{name}: its content has changed")),
+            Ok(now) => changes.push(format!("{name}: it has {} bytes and had {}", now.bytes, before.bytes)),
+            Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                changes.push(format!("{name}: it is gone"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(changes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn files_are_recorded_and_changes_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("log/deep")).unwrap();
+        fs::write(at("a"), "").unwrap();
+        fs::write(at("log/deep/b"), vec![7; 600_000]).unwrap();
+        fs::write(at("c"), "four").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", at("link")).unwrap();
+        let records = FileRecord::of_folder(folder.path()).unwrap();
+        assert_eq!(records.keys().collect::<Vec<_>>(), ["a", "c", "log/deep/b"]);
+        // As `xxhsum -H128` has it of an empty file.
+        assert_eq!(records["a"].xxh3_128, "99aa06d3014798d86001c324468d497f");
+        assert_eq!(records["log/deep/b"].bytes, 600_000);
+        assert_eq!(changes(folder.path(), &records).unwrap(), Vec::<String>::new());
+
+        fs::write(at("new"), "not recorded").unwrap();
+        fs::write(at("a"), "x").unwrap();
+        fs::write(at("c"), "fore").unwrap();
+        fs::remove_file(at("log/deep/b")).unwrap();
+        let told = changes(folder.path(), &records).unwrap();
+        assert_eq!(told, ["a: it has 1 bytes and had 0", "c: its content has changed", "log/deep/b: it is gone"]);
+    }
+}
