@@ -1,6 +1,7 @@
 //! The command line: the one place that knows every room.
 
 mod analyze;
+mod compare;
 mod dry_run;
 mod exit;
 mod host;
@@ -87,6 +88,12 @@ Captures may be deleted to save space; the tables of such trials stay as they ar
   livectl verify results/p2p/20261122T231700Z
 Exit code 1 if anything differs. Changes nothing.")]
     Verify(analyze::VerifyArgs),
+    /// Tell whether runs, or the schemes of one run, differ by more than chance
+    #[command(after_help = "Examples:
+  livectl compare results/p2p/20261122T231700Z results/p2p/20261123T081500Z
+  livectl compare results/p2p                    # the schemes, over all runs of the recipe
+  livectl compare --metric delay_p95_ms --csv p95.csv results/p2p results/multi")]
+    Compare(compare::CompareArgs),
     /// Print a shell completion script
     #[command(after_help = "Example:\n  livectl completions bash > /etc/bash_completion.d/livectl")]
     Completions {
@@ -190,6 +197,7 @@ pub fn main() -> ExitCode {
         Command::Plot(args) => inspect::plot(&args),
         Command::Analyze(args) => analyze::analyze(&args),
         Command::Verify(args) => analyze::verify(&args),
+        Command::Compare(args) => compare::compare(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
         Command::Agent { agent } => internal::agent(agent),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{ChunkCompareEq, Column, DataFrame, DataType};
+use polars::prelude::{AnyValue, ChunkCompareEq, Column, DataFrame, DataType};
 
 use super::files::{
     ESTIMATE_TEXTS, PLAYOUT_TEXTS, SUMMARY_TEXTS, Table, Tables, estimate_columns, frame_columns, ping_columns,
@@ -132,7 +132,12 @@ fn differing(stored: &Column, computed: &Column) -> Result<Option<String>, polar
     let rows = same.len();
     let Some(first) = same.iter().position(|same| same == Some(false)) else { return Ok(None) };
     let count = same.iter().filter(|same| *same == Some(false)).count();
-    let text = |column: &Column| column.get(first).map_or_else(|_| "?".into(), |value| format!("{value}"));
+    // polars rounds numbers when it shows them, which would make some look equal.
+    let text = |column: &Column| match column.get(first) {
+        Ok(AnyValue::Float64(value)) => value.to_string(),
+        Ok(value) => value.to_string(),
+        Err(_) => "?".to_owned(),
+    };
     let (before, now) = (text(&stored), text(&computed));
     Ok(Some(format!(
         "differs in {count} of {rows} rows; first in row {}: {before} stored, {now} computed",

@@ -471,7 +471,7 @@ pub fn read_estimates(path: &Path) -> Result<Vec<EstimateRow>, TableError> {
         .collect())
 }
 
-fn column<'a, T, V>(name: &str, rows: &'a [T], value: impl Fn(&'a T) -> V) -> Column
+pub(super) fn column<'a, T, V>(name: &str, rows: &'a [T], value: impl Fn(&'a T) -> V) -> Column
 where
     Series: NamedFrom<Vec<V>, [V]>,
 {

@@ -12,6 +12,7 @@
 //! p50, p95, p99 are [`quantile`]s of the frames that arrived.
 
 mod analysis;
+mod compare;
 mod difference;
 mod estimate;
 mod files;
@@ -24,6 +25,9 @@ mod text;
 use std::path::PathBuf;
 
 pub use analysis::{Analysis, analyse};
+pub use compare::{
+    DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
+};
 pub use difference::Comparison;
 pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, samples, units};
 pub use files::{
