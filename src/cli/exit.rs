@@ -32,7 +32,7 @@ impl From<Exit> for std::process::ExitCode {
 /// The table for `--help`.
 pub const HELP: &str = "Exit codes:
   0    all done
-  1    something failed while running
+  1    something failed while running; `verify`: something differs
   2    wrong usage
   3    a recipe is invalid
   4    this machine lacks something; see `livectl doctor`
