@@ -1,10 +1,14 @@
-//! Reads what iputils `ping -n` printed, with or without `-D`.
+//! Reads what iputils `ping -n` printed, with or without `-D`; also BusyBox's, inetutils' and the BSDs' ping.
 //!
 //! iputils translates its words (`time=`, `Zeit=`, `temps=`) and, with them, the decimal point. What it never
 //! translates is `icmp_seq=N` and `ttl=N`, so a line is understood by those and by the number that follows,
 //! not by its words.
+//!
+//! The others have a colon after the address in their first line, number pings from 0 (here from 1, as iputils does), and
+//! BusyBox writes `seq=` for `icmp_seq=`.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 /// ICMP sequence numbers are 16 bits wide (RFC 792, Echo): later ones start again at 0.
@@ -46,6 +50,10 @@ pub struct PingLog {
     pub received: Option<u32>,
     /// Lines that are none of what ping is known to print, and a last line that was cut off.
     pub unreadable: Vec<String>,
+    /// The address pinged, from the first line; `None` if that is missing or has none.
+    pub target: Option<IpAddr>,
+    /// The file goes on with another ping's output, which was not read: its numbers begin anew.
+    pub another_follows: bool,
 }
 
 /// Why ping output could not be read.
@@ -76,7 +84,15 @@ pub enum PingError {
 /// words that do not matter can hold them.
 pub fn read(path: &Path) -> Result<PingLog, PingError> {
     let bytes = std::fs::read(path).map_err(|source| PingError::Read { path: path.to_owned(), source })?;
-    let text = String::from_utf8_lossy(&bytes);
+    from_bytes(path, &bytes)
+}
+
+/// As [`read`], of bytes read before; `path` is for the error.
+///
+/// # Errors
+/// [`PingError::Foreign`].
+pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<PingLog, PingError> {
+    let text = String::from_utf8_lossy(bytes);
     let log = parse(&text);
     let nothing = log.replies.is_empty() && log.failures.is_empty() && log.transmitted.is_none();
     if nothing && !log.unreadable.is_empty() && !text.starts_with("PING ") {
@@ -93,13 +109,28 @@ pub fn parse(text: &str) -> PingLog {
     let mut answered = HashSet::new();
     let (mut previous, mut wraps) = (0_u32, 0_u32);
     let mut in_summary = false;
-    for (position, whole) in text.split_inclusive('\n').enumerate() {
-        let Some(line) = whole.strip_suffix('\n') else {
+    // What to add to the numbers; known from the first line, or else from the first number.
+    let mut base = None;
+    let mut headed = false;
+    for whole in text.trim_start_matches('\u{feff}').split_inclusive('\n') {
+        let Some(line) = whole.strip_suffix('\n').or_else(|| is_whole_reply(whole).then_some(whole)) else {
             // The file ends inside this line: `time=40` may have been `time=405 ms`.
             log.unreadable.push(whole.to_owned());
             break;
         };
-        let (stamp, line) = split_stamp(line.trim_end_matches('\r'));
+        // A terminal shows `^C` where ping was interrupted.
+        let (stamp, line) = split_stamp(line.trim_end_matches('\r').trim_start_matches("^C"));
+        // Only this line tells whom ping pings; in every language it begins with this word.
+        if line.starts_with("PING ") {
+            if headed || in_summary || !log.replies.is_empty() || !log.failures.is_empty() {
+                log.another_follows = true;
+                break;
+            }
+            headed = true;
+            log.target = target(line);
+            base = line.contains("): ").then_some(1);
+            continue;
+        }
         if in_summary {
             if log.transmitted.is_none() {
                 let mut counts = integers(line);
@@ -108,25 +139,39 @@ pub fn parse(text: &str) -> PingLog {
             }
             continue;
         }
+        let mut number = |seq: u32, from_zero: bool| {
+            let base = *base.get_or_insert(u32::from(from_zero || seq == 0));
+            unwrap_sequence(seq, &mut previous, &mut wraps).saturating_add(base)
+        };
         match understand(line) {
-            // Only the first line tells whom ping pings; in every language it begins with this word.
-            _ if position == 0 && line.starts_with("PING ") => {}
             Line::Blank | Line::Notice => {}
             Line::SummaryAhead => in_summary = true,
             Line::Reply { seq, rtt_ns, duplicate } => {
-                let seq = unwrap_sequence(seq, &mut previous, &mut wraps);
+                let seq = number(seq, !line.contains("icmp_"));
                 let sent_ns = stamp.zip(i64::try_from(rtt_ns).ok()).map(|(stamp, rtt)| stamp - rtt);
                 let again = !answered.insert(seq);
                 log.replies.push(PingReply { seq, sent_ns, rtt_ns, duplicate: duplicate || again });
             }
             Line::Failure { seq } => {
-                let seq = unwrap_sequence(seq, &mut previous, &mut wraps);
+                let seq = number(seq, !line.contains("icmp_"));
                 log.failures.push(PingFailure { seq, line: line.to_owned() });
             }
             Line::Unknown => log.unreadable.push(line.to_owned()),
         }
     }
     log
+}
+
+/// Whether a line without its end is an answer all the same: its time is whole when the unit follows it.
+fn is_whole_reply(line: &str) -> bool {
+    let line = line.trim_end_matches(" (DUP!)");
+    line.ends_with(" ms") && matches!(understand(split_stamp(line).1), Line::Reply { .. })
+}
+
+/// `PING name (10.0.0.3) …`, `PING ::1(::1) …` → the address.
+fn target(line: &str) -> Option<IpAddr> {
+    let (_, rest) = line.split_once('(')?;
+    rest.split_once(')')?.0.parse().ok()
 }
 
 enum Line {
@@ -152,11 +197,13 @@ fn understand(line: &str) -> Line {
     if line.starts_with("--- ") && line.trim_end().ends_with("---") {
         return Line::SummaryAhead;
     }
-    if line.starts_with("ping: ") || line.starts_with("Warning: ") || line.starts_with("no answer yet") {
+    let notices = ["ping: ", "Warning: ", "no answer yet", "Request timeout for icmp_seq"];
+    if notices.iter().any(|notice| line.starts_with(notice)) {
         return Line::Notice;
     }
     // `icmp_req` is what iputils before 2013 said.
-    let Some(at) = line.find("icmp_seq=").or_else(|| line.find("icmp_req=")) else { return Line::Unknown };
+    let number = ["icmp_seq=", "icmp_req="].into_iter().find_map(|word| line.find(word));
+    let Some(at) = number.or_else(|| line.find(": seq=").map(|at| at + 2)) else { return Line::Unknown };
     let mut values = line[at..].split_whitespace().filter_map(|word| word.split_once('='));
     let Some(seq) = values.next().and_then(|(_, n)| n.parse().ok()).filter(|seq| *seq < SEQUENCE_SPAN) else {
         return Line::Unknown;
@@ -164,7 +211,13 @@ fn understand(line: &str) -> Line {
     if !line[at..].contains(" ttl=") {
         // An answer always has a ttl; an error tells who reports it, then the number, then what.
         let words_follow = line[at..].split_whitespace().count() > 1;
-        return if words_follow { Line::Failure { seq } } else { Line::Unknown };
+        // A line that ends with the number is `no answer yet for icmp_seq=3` in some language; one of an answer begins with its size.
+        let size_leads = line.starts_with(|c: char| c.is_ascii_digit());
+        return match (words_follow, size_leads) {
+            (true, _) => Line::Failure { seq },
+            (false, true) => Line::Unknown,
+            (false, false) => Line::Notice,
+        };
     }
     match values.find(|(key, _)| *key != "ttl").and_then(|(_, number)| milliseconds(number)) {
         Some(rtt_ns) => Line::Reply { seq, rtt_ns, duplicate: line.contains("DUP!") },
@@ -212,14 +265,14 @@ fn integers(line: &str) -> impl Iterator<Item = u32> + '_ {
 /// Counts on past 65535: a number far below the one before belongs to the next round, one far above to the last.
 fn unwrap_sequence(seq: u32, previous: &mut u32, wraps: &mut u32) -> u32 {
     if seq + SEQUENCE_SPAN / 2 < *previous {
-        *wraps += 1;
+        *wraps = wraps.saturating_add(1);
         *previous = seq;
     } else if seq > *previous + SEQUENCE_SPAN / 2 && *wraps > 0 {
-        return seq + (*wraps - 1) * SEQUENCE_SPAN;
+        return (*wraps - 1).saturating_mul(SEQUENCE_SPAN).saturating_add(seq);
     } else {
         *previous = seq;
     }
-    seq + *wraps * SEQUENCE_SPAN
+    wraps.saturating_mul(SEQUENCE_SPAN).saturating_add(seq)
 }
 
 #[cfg(test)]
@@ -334,6 +387,58 @@ rtt min/avg/max/mdev = 0.045/300.648/802.000/356.771 ms, pipe 2
         assert_eq!(log.replies, []);
         assert_eq!(log.failures, []);
         assert_eq!(log.unreadable.len(), 4, "{:?}", log.unreadable);
+    }
+
+    #[test]
+    fn pings_that_count_from_zero_are_counted_from_one() {
+        let busybox = "PING 10.0.0.2 (10.0.0.2): 56 data bytes\n\
+                       64 bytes from 10.0.0.2: seq=0 ttl=64 time=804.123 ms\n\
+                       64 bytes from 10.0.0.2: seq=2 ttl=64 time=0.5 ms\n\
+                       64 bytes from 10.0.0.2: seq=2 ttl=64 time=0.6 ms (DUP!)\n\n\
+                       --- 10.0.0.2 ping statistics ---\n\
+                       3 packets transmitted, 2 packets received, 1 duplicates, 33% packet loss\n";
+        let expected =
+            [reply(1, None, 804_123_000, false), reply(3, None, 500_000, false), reply(3, None, 600_000, true)];
+        let bsd = busybox.replace("seq=", "icmp_seq=");
+        for text in [busybox, &bsd, &busybox[busybox.find("64").unwrap()..], &bsd[bsd.find("64").unwrap()..]] {
+            let log = parse(text);
+            assert_eq!(log.replies, expected, "{text}");
+            assert_eq!((log.transmitted, log.received, log.unreadable.len()), (Some(3), Some(2), 0), "{text}");
+        }
+        assert_eq!(parse(busybox).target, Some(IpAddr::from([10, 0, 0, 2])));
+        // With `-I`, BusyBox has no colon there.
+        let bound = busybox.replace("2): 56", "2) from 10.0.0.1: 56").replace("seq=0", "seq=1");
+        assert_eq!(parse(&bound).replies[0], reply(2, None, 804_123_000, false));
+    }
+
+    #[test]
+    fn the_target_is_known_from_the_first_line() {
+        let target = |line: &str| parse(&format!("{line}\n")).target.map(|a| a.to_string());
+        assert_eq!(target("PING hs (10.0.0.2) 56(84) bytes of data.").as_deref(), Some("10.0.0.2"));
+        assert_eq!(target("PING ::1(::1) 56 data bytes").as_deref(), Some("::1"));
+        assert_eq!(target("PING hs"), None);
+    }
+
+    #[test]
+    fn a_file_copied_from_a_terminal_or_written_elsewhere() {
+        let text = format!("\u{feff}{}", STAMPED.replace("\n\n---", "\n^C\n---").replace('\n', "\r\n"));
+        assert_eq!(parse(&text), parse(STAMPED));
+        // Without the end of its last line; the time is whole as its unit follows.
+        let reply_line = "64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=802 ms";
+        assert_eq!(parse(reply_line).replies, [reply(1, None, 802_000_000, false)]);
+        assert_eq!(parse(&format!("{reply_line} (DUP!)")).replies.len(), 1);
+        assert_eq!(parse(reply_line.trim_end_matches(" ms")).unreadable.len(), 1);
+        let waiting = "Noch keine Antwort für icmp_seq=3\nRequest timeout for icmp_seq 4\n";
+        assert_eq!(parse(waiting), PingLog::default());
+    }
+
+    #[test]
+    fn another_pings_output_is_not_mixed_with_the_first() {
+        let twice = parse(&STAMPED.repeat(2));
+        assert!(twice.another_follows && !parse(STAMPED).another_follows);
+        assert_eq!(twice.replies, parse(STAMPED).replies);
+        let cut = "PING 10.0.0.2 (10.0.0.2) 56(84) bytes of data.\n";
+        assert!(parse(&cut.repeat(2)).another_follows);
     }
 
     #[test]
