@@ -5,6 +5,7 @@ pub mod actor;
 pub mod capture;
 pub mod cli;
 pub mod emulator;
+pub mod import;
 pub mod network;
 mod parallel;
 pub mod plan;

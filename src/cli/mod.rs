@@ -5,6 +5,7 @@ mod compare;
 mod dry_run;
 mod exit;
 mod host;
+mod import;
 mod inspect;
 mod internal;
 mod run;
@@ -94,6 +95,11 @@ Exit code 1 if anything differs. Changes nothing.")]
   livectl compare results/p2p                    # the schemes, over all runs of the recipe
   livectl compare --metric delay_p95_ms --csv p95.csv results/p2p results/multi")]
     Compare(compare::CompareArgs),
+    /// Make a run of what was measured elsewhere: old and foreign data
+    Import {
+        #[command(subcommand)]
+        what: import::What,
+    },
     /// Print a shell completion script
     #[command(after_help = "Example:\n  livectl completions bash > /etc/bash_completion.d/livectl")]
     Completions {
@@ -198,6 +204,7 @@ pub fn main() -> ExitCode {
         Command::Analyze(args) => analyze::analyze(&args),
         Command::Verify(args) => analyze::verify(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::Import { what } => import::import(what),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
         Command::Agent { agent } => internal::agent(agent),
@@ -230,9 +237,14 @@ fn man() -> Result<Exit, Failure> {
     command.build();
     let man = clap_mangen::Man::new(command.clone());
     man.render(&mut page)?;
-    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
+    fn shown(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+        command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
+    }
+    // `import` has commands of its own, which follow it.
+    for sub in shown(&command).flat_map(|sub| std::iter::once(sub).chain(shown(sub))) {
         let man = clap_mangen::Man::new(sub.clone());
-        let heading = format!(".SH \"LIVECTL {}\"\n", sub.get_name().to_uppercase());
+        let name = sub.get_bin_name().unwrap_or(sub.get_name()).to_uppercase();
+        let heading = format!(".SH \"{name}\"\n");
         page.extend_from_slice(heading.as_bytes());
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;

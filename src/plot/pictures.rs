@@ -39,6 +39,9 @@ impl Subject {
             Some(Datapath::User) => origin.push("Open vSwitch, user datapath".to_owned()),
             Some(Datapath::Auto) | None => {}
         }
+        if manifest.imported.is_some() {
+            origin.push("imported".to_owned());
+        }
         origin.push(format!("livectl {}", manifest.livectl.version));
         let warned = manifest.trials.iter().flat_map(|t| t.warnings().into_iter().map(|w| format!("{} {w}", t.id)));
         Subject { recipe: manifest.recipe.name.clone(), origin: origin.join(" · "), warnings: warned.collect() }
@@ -111,8 +114,12 @@ pub fn frame_delay_picture(
     finished(chart, "frame-delay-plot", "no frame arrived at any viewer", picture)
 }
 
-/// When the encoders worked, on the trials' timeline: from the first birth to the last, or by the plan where no birth is known.
+/// When the encoders worked, on the trials' timeline: from the first birth to the last, or by the plan where no birth is known. Of
+/// imported runs, whose plan knows no video, it is what was said when they were imported.
 pub(super) fn streaming_interval(manifest: &Manifest, frames: &[FrameRow]) -> Option<(f64, f64)> {
+    if let Some(imported) = &manifest.imported {
+        return imported.streaming_s();
+    }
     let born = frames.iter().map(|f| f.time_s).filter(|t| t.is_finite());
     let (first, last) = born.fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), t| (a.min(t), b.max(t)));
     if first <= last {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FileRecord, RunDir, StoreError, write_atomic};
+use super::{FileRecord, Imported, RunDir, StoreError, write_atomic};
 use crate::plan::{Datapath, LinkKind, Plan, Scheme};
 
 /// The format that this livectl writes, and the latest that it reads. It goes up when a field changes its meaning or goes
@@ -49,6 +49,9 @@ pub struct Manifest {
     /// What forwarded packets; `None` until it is decided.
     #[serde(default)]
     pub datapath: Option<Choice<Datapath>>,
+    /// Where it was measured elsewhere and imported: from what. `None`: livectl ran it.
+    #[serde(default)]
+    pub imported: Option<Imported>,
     /// The trials in the order of the plan.
     pub trials: Vec<TrialRecord>,
     /// The recipe and the run's tables as they were stored, by name.
@@ -251,6 +254,7 @@ impl Manifest {
             tools: BTreeMap::new(),
             link: None,
             datapath: None,
+            imported: None,
             trials,
             files: BTreeMap::new(),
             analysis: None,
@@ -460,6 +464,7 @@ mod tests {
         assert_eq!(manifest.trials[0].state, TrialState::Done);
         assert_eq!(manifest.trial("direct-1").unwrap().warnings(), Vec::<String>::new());
         assert_eq!((manifest.ended, manifest.link, manifest.trials[0].zero_ns), (None, None, None));
+        assert_eq!(manifest.imported, None);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod atomic;
 mod checksum;
+mod imported;
 mod layout;
 mod manifest;
 mod owner;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 
 pub use atomic::{free_space, require_space, write_atomic, write_atomic_with};
 pub use checksum::{FileRecord, changes};
+pub use imported::{Imported, ImportedFile};
 pub use layout::{RunDir, TrialDir};
 pub use manifest::{
     AnalysisRecord, Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software, TrialRecord,

@@ -17,6 +17,7 @@ mod difference;
 mod estimate;
 mod files;
 mod ping_delay;
+mod ping_phases;
 mod playout;
 mod rows;
 mod summary;
@@ -35,6 +36,7 @@ pub use files::{
     write_frames, write_pings, write_playouts, write_summary, write_trial,
 };
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
+pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, playouts};
 pub use rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};

@@ -1,0 +1,225 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use super::*;
+use std::fmt::Write as _;
+
+/// A folder of files made for a test.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new() -> Files {
+        Files(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+/// 23:17:00 UTC on 22 November 2026.
+const BEGAN_US: i64 = 1_795_389_420_000_000;
+
+/// As `ping -D` prints it: the first ping `offset_ms` after [`BEGAN_US`], then one every `every_ms`.
+fn stamped(host: u8, offset_ms: i64, every_ms: i64, rtts: &[Option<i64>]) -> String {
+    let mut text = format!("PING 10.0.0.{host} (10.0.0.{host}) 56(84) bytes of data.\n");
+    for (n, rtt) in (0_i64..).zip(rtts) {
+        let Some(rtt) = rtt else { continue };
+        let at = BEGAN_US + 1000 * (offset_ms + n * every_ms + rtt);
+        let (s, us, seq) = (at / 1_000_000, at % 1_000_000, n + 1);
+        writeln!(text, "[{s}.{us:06}] 64 bytes from 10.0.0.{host}: icmp_seq={seq} ttl=64 time={rtt} ms").unwrap();
+    }
+    text + &format!("\n--- 10.0.0.{host} ping statistics ---\n{} packets transmitted, …\n", rtts.len())
+}
+
+fn plain(host: u8, rtts: &[Option<i64>]) -> String {
+    let text = stamped(host, 0, 1000, rtts);
+    text.lines().map(|line| line.split_once("] ").map_or(line, |(_, rest)| rest).to_owned() + "\n").collect()
+}
+
+fn direct(uplink: PathBuf, downlink: PathBuf) -> Request {
+    Request { name: "classic".into(), direct: vec![[uplink, downlink]], ..Request::default() }
+}
+
+fn bypass(peer: PathBuf) -> Request {
+    Request { name: "classic".into(), bypass: vec![peer], ..Request::default() }
+}
+
+/// Time in s, to the millisecond, and delay in ms.
+fn delays(import: &Import) -> Vec<(f64, Option<f64>)> {
+    let (trial, imported) = (&import.plan.trials[0], &import.trials[0]);
+    let delays = table::ping_delays(trial, &imported.pings);
+    delays.into_iter().map(|d| ((d.time_s * 1000.0).round() / 1000.0, d.delay_ms)).collect()
+}
+
+#[test]
+fn time_stamps_place_the_trains_and_tell_the_interval() {
+    let files = Files::new();
+    // The second train begins 200 ms later; its first ping and the first train's second are lost.
+    let uplink = files.file("a", stamped(2, 0, 2000, &[Some(800), None, Some(820), Some(900)]));
+    let downlink = files.file("b", stamped(3, 200, 2000, &[None, Some(400), Some(420), Some(440)]));
+    let import = read(&direct(uplink, downlink)).unwrap();
+    let trains = &import.plan.trials[0].pings;
+    assert_eq!(trains.iter().map(|t| t.interval).collect::<Vec<_>>(), [Duration::from_secs(2); 2]);
+    assert_eq!(trains.iter().map(|t| t.start.as_millis()).collect::<Vec<_>>(), [0, 200]);
+    assert_eq!(delays(&import), [(0.0, None), (2.0, None), (4.0, Some(620.0)), (6.0, Some(670.0))]);
+    assert_eq!(import.trials[0].zero_ns, Some(BEGAN_US * 1000));
+    let (from, to) = import.trials[0].span.unwrap();
+    assert_eq!(
+        (from.to_string().as_str(), to.to_string().as_str()),
+        ("2026-11-22T23:17:00Z", "2026-11-22T23:17:06.2Z")
+    );
+    assert_eq!(import.trials[0].state, TrialState::Done);
+    assert_eq!(import.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn without_time_stamps_pings_are_an_interval_apart() {
+    let files = Files::new();
+    let peer = files.file("a", plain(3, &[Some(400), Some(402), None, Some(404)]));
+    let import = read(&bypass(peer.clone())).unwrap();
+    assert_eq!(delays(&import), [(0.0, Some(200.0)), (1.0, Some(201.0)), (2.0, None), (3.0, Some(202.0))]);
+    assert_eq!((import.trials[0].zero_ns, import.trials[0].span), (None, None));
+    let request = Request { interval: Some(Duration::from_millis(200)), ..bypass(peer) };
+    let times: Vec<f64> = delays(&read(&request).unwrap()).into_iter().map(|(time, _)| time).collect();
+    assert_eq!(times, [0.0, 0.2, 0.4, 0.6]);
+}
+
+#[test]
+fn an_interval_that_time_stamps_contradict_is_refused() {
+    let files = Files::new();
+    let peer = files.file("a", stamped(3, 0, 200, &[Some(40), Some(41), Some(42)]));
+    let wrong = Request { interval: Some(Duration::from_secs(1)), ..bypass(peer.clone()) };
+    let told = read(&wrong).unwrap_err();
+    assert!(matches!(told, ImportError::Interval { .. }) && told.is_usage(), "{told}");
+    assert!(told.to_string().contains("0.2 s apart, not 1 s"), "{told}");
+    read(&Request { interval: Some(Duration::from_millis(200)), ..bypass(peer) }).unwrap();
+}
+
+#[test]
+fn repetitions_are_numbered_within_their_scheme() {
+    let files = Files::new();
+    let file = |name: &str, host| files.file(name, plain(host, &[Some(400)]));
+    let request = Request {
+        direct: vec![[file("a", 2), file("b", 3)], [file("c", 2), file("d", 3)]],
+        bypass: vec![file("e", 3), file("f", 3)],
+        ..Request::default()
+    };
+    let import = read(&request).unwrap();
+    let ids: Vec<&str> = import.plan.trials.iter().map(|t| t.id.as_str()).collect();
+    assert_eq!(ids, ["direct-1", "direct-2", "bypass-1", "bypass-2"]);
+    let files: Vec<String> =
+        import.record.files.iter().map(|f| format!("{}:{}-{}:{}", f.trial, f.from, f.to, f.bytes)).collect();
+    let size = plain(2, &[Some(400)]).len();
+    assert_eq!(
+        files[..3],
+        ["b-s", "s-v", "b-s"]
+            .map(String::from)
+            .iter()
+            .zip([1, 1, 2])
+            .map(|(ends, n)| format!("direct-{n}:{ends}:{size}"))
+            .collect::<Vec<_>>()
+    );
+    assert_eq!(files[5], format!("bypass-2:b-v:{size}"));
+    assert_eq!(import.plan.trials[2].pings[0].address.to_string(), "10.0.0.3");
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_wrong_usage() {
+    let files = Files::new();
+    let rtts = [Some(400), Some(401), Some(402)];
+    let (uplink, downlink, peer) =
+        (files.file("b2s", plain(2, &rtts)), files.file("s2v", plain(3, &rtts)), files.file("b2v", plain(3, &rtts)));
+    let request = |one: &PathBuf, other: &PathBuf, peer: Vec<PathBuf>| Request {
+        bypass: peer,
+        ..direct(one.clone(), other.clone())
+    };
+    read(&request(&uplink, &downlink, vec![peer.clone()])).unwrap();
+    let told = |request: &Request| {
+        let told = read(request).unwrap_err();
+        assert!(told.is_usage(), "{told}");
+        told
+    };
+    assert!(matches!(told(&request(&downlink, &uplink, vec![peer.clone()])), ImportError::Swapped { .. }));
+    assert!(matches!(told(&request(&uplink, &uplink, vec![])), ImportError::Twice { .. }));
+    assert!(matches!(told(&request(&downlink, &peer, vec![])), ImportError::SameTarget { .. }));
+
+    let early = files.file("early", stamped(2, 0, 1000, &rtts));
+    let late = files.file("late", stamped(3, 3_600_000, 1000, &rtts));
+    let apart = told(&request(&early, &late, vec![]));
+    assert!(matches!(apart, ImportError::Apart { spans: Some(_), .. }));
+    let text = apart.to_string();
+    assert!(
+        text.contains("2026-11-22T23:17:00Z to 2026-11-22T23:17:02Z") && text.contains("2026-11-23T00:17:00Z"),
+        "{text}"
+    );
+}
+
+#[test]
+fn damaged_files_are_partial_and_hopeless_ones_refused() {
+    let files = Files::new();
+    let whole = plain(3, &[Some(400), Some(401)]);
+    let cut = files.file("cut", &whole[..whole.rfind(" time=").unwrap() + 9]);
+    let import = read(&bypass(cut)).unwrap();
+    assert_eq!(delays(&import), [(0.0, Some(200.0))]);
+    let TrialState::Partial { why } = &import.trials[0].state else { panic!("{:?}", import.trials[0].state) };
+    assert!(why.starts_with("ping/b-v.txt ends in the middle of a line"), "{why}");
+    let odd = files.file("odd", whole.replacen("time=400", "time=4x0", 1));
+    assert!(read(&bypass(odd)).unwrap().warnings[0].contains("a line cannot be read"));
+
+    let refused = |name: &str, text: &[u8]| {
+        let told = read(&bypass(files.file(name, text))).unwrap_err();
+        assert!(
+            !told.is_usage() && (told.to_string().contains(name) || matches!(told, ImportError::NoAnswer)),
+            "{told}"
+        );
+        told
+    };
+    assert!(matches!(refused("empty", b""), ImportError::Empty { .. }));
+    assert!(matches!(refused("header", &whole.as_bytes()[..40]), ImportError::Ping(_) | ImportError::NoPing { .. }));
+    assert!(matches!(refused("twice", whole.repeat(2).as_bytes()), ImportError::Several { .. }));
+    assert!(matches!(refused("binary", &[0x7f, b'E', b'L', b'F', 0, 0, 1, 10]), ImportError::Ping(_)));
+    let absurd = whole.replace("2 packets", "4000000000 packets");
+    assert!(matches!(refused("absurd", absurd.as_bytes()), ImportError::Implausible { .. }));
+    let silent =
+        "PING 10.0.0.3 (10.0.0.3) 56(84) bytes of data.\n\n--- 10.0.0.3 ping statistics ---\n9 packets transmitted\n";
+    assert!(matches!(refused("silent", silent.as_bytes()), ImportError::NoAnswer));
+    let year = stamped(3, 0, 1000, &[Some(1)])
+        .replace("\n\n---", "\n[1.5] 64 bytes from 10.0.0.3: icmp_seq=2 ttl=64 time=1 ms\n\n---");
+    assert!(matches!(refused("year", year.as_bytes()), ImportError::Implausible { .. }));
+    assert!(matches!(read(&bypass("/dev/zero".into())), Err(ImportError::Ping(_))));
+    assert!(matches!(read(&bypass(files.0.path().to_owned())), Err(ImportError::Ping(_))));
+}
+
+#[test]
+fn a_stream_outside_the_pings_is_warned_of() {
+    let files = Files::new();
+    let peer = files.file("a", plain(3, &[Some(400), Some(402)]));
+    let seconds = Duration::from_secs;
+    let import = read(&Request { streaming: Some((seconds(150), seconds(450))), ..bypass(peer) }).unwrap();
+    assert_eq!(import.warnings.len(), 1, "{:?}", import.warnings);
+    assert!(import.warnings[0].contains("second 150 to 450"), "{:?}", import.warnings);
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_numbers_are_survived(
+        lines in proptest::collection::vec((0_u64..20_000_000_000, 0_u32..65_536, 0_u64..100_000_000, 0_u8..8), 1..20),
+        transmitted in 0_u32..3_000_000,
+    ) {
+        let files = Files::new();
+        let mut text = String::new();
+        for (stamp, seq, rtt, kind) in lines {
+            let stamp = if kind & 1 == 1 { format!("[{stamp}.5] ") } else { String::new() };
+            let what = if kind & 2 == 2 { format!("ttl=1 time={rtt} ms") } else { "Destination Host Unreachable".into() };
+            let seq = if kind & 4 == 4 { seq } else { seq % 9 };
+            writeln!(text, "{stamp}64 bytes from 10.0.0.3: icmp_seq={seq} {what}").unwrap();
+        }
+        text += &format!("--- x ---\n{transmitted} sent\n");
+        if let Ok(import) = read(&bypass(files.file("a", text))) {
+            let rows = &import.trials[0].pings;
+            proptest::prop_assert!(rows.iter().all(|r| r.time_s.is_finite()));
+            proptest::prop_assert!(rows.len() <= 1_000_050);
+        }
+    }
+}
