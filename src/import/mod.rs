@@ -214,7 +214,7 @@ impl Source {
         })
     }
 
-    fn train(&self, zero_ns: Option<i64>, asked: Option<Duration>) -> PingTrain {
+    fn train(&self, zero_ns: Option<i64>, without_stamps: Duration) -> PingTrain {
         let start = self.clock.as_ref().zip(zero_ns).and_then(|(c, zero)| u64::try_from(c.first_ns - zero).ok());
         PingTrain {
             from: self.ends.0.to_owned(),
@@ -224,7 +224,7 @@ impl Source {
                 _ => std::net::Ipv4Addr::UNSPECIFIED,
             },
             start: start.map_or(Duration::ZERO, Duration::from_nanos),
-            interval: self.clock.as_ref().and_then(|c| c.interval).or(asked).unwrap_or(USUAL_INTERVAL),
+            interval: self.clock.as_ref().and_then(|c| c.interval).unwrap_or(without_stamps),
             count: sent(&self.log),
         }
     }
@@ -287,7 +287,9 @@ impl Import {
                 return Err(ImportError::Implausible { path: source.path.clone(), what });
             }
         }
-        let trains: Vec<PingTrain> = sources.iter().map(|s| s.train(zero_ns, request.interval)).collect();
+        // Who pings with time stamps tells how those do who ping without, unless it is said.
+        let interval = request.interval.or_else(|| clocks().find_map(|c| c.interval)).unwrap_or(USUAL_INTERVAL);
+        let trains: Vec<PingTrain> = sources.iter().map(|s| s.train(zero_ns, interval)).collect();
         let trial = outline::trial(scheme, repetition, trains, request.streaming);
         let rows = |(train, source): (&PingTrain, &Source)| table::ping_rows(&trial, train, zero_ns, &source.log);
         let pings: Vec<PingRow> = trial.pings.iter().zip(&sources).flat_map(rows).collect();

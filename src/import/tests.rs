@@ -86,6 +86,15 @@ fn without_time_stamps_pings_are_an_interval_apart() {
 }
 
 #[test]
+fn time_stamps_of_one_file_tell_the_interval_of_the_other() {
+    let files = Files::new();
+    let rtts = [Some(40), Some(40), Some(60), Some(60)];
+    let (uplink, downlink) = (files.file("a", stamped(2, 0, 3000, &rtts)), files.file("b", plain(3, &rtts)));
+    let import = read(&direct(uplink, downlink)).unwrap();
+    assert_eq!(delays(&import), [(0.0, Some(40.0)), (3.0, Some(40.0)), (6.0, Some(60.0)), (9.0, Some(60.0))]);
+}
+
+#[test]
 fn an_interval_that_time_stamps_contradict_is_refused() {
     let files = Files::new();
     let peer = files.file("a", stamped(3, 0, 200, &[Some(40), Some(41), Some(42)]));

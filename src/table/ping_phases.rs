@@ -110,10 +110,14 @@ impl PingPhase {
     }
 }
 
-/// The phases as an aligned table, a line each, for a terminal of 80 characters.
+/// The phases as an aligned table, a line each, for a terminal of 80 characters. Delays below 10 ms are told to the microsecond.
 #[must_use]
 pub fn ping_phases_text(phases: &[PingPhase]) -> String {
-    let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| format!("{v:.1}"));
+    let ms = |value: Option<f64>| match value {
+        None => "-".to_owned(),
+        Some(v) if v < 9.9995 => format!("{v:.3}"),
+        Some(v) => format!("{v:.1}"),
+    };
     let line = |scheme: &str, phase: &str, numbers: [String; 7]| {
         let [delays, mean, p50, p95, max, pings, lost] = numbers;
         format!(
@@ -194,6 +198,9 @@ mod tests {
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(lines[3], ["streaming", "0", "-", "-", "-", "-", "0", "0"], "{text}");
         assert_eq!(lines[2], ["direct", "before", "5", "118.0", "100.0", "180.0", "200.0", "12", "1"], "{text}");
+        let mut near = phases[0].clone();
+        near.mean_ms = Some(0.0234);
+        assert_eq!(ping_phases_text(&[near]).lines().nth(2).unwrap().split_whitespace().nth(3), Some("0.023"));
         assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     }
 }
