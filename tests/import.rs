@@ -187,6 +187,15 @@ fn a_run_moved_elsewhere_is_drawn_and_imported_again() {
     ] {
         assert!(svg.contains(said), "{said}");
     }
+    let output = place.command("verify archive").output().unwrap();
+    assert!(output.status.success() && text(&output).contains("as stored"), "{}", text(&output));
+    for (command, told) in
+        [("analyze archive", "was imported and has no captures"), ("compare archive", "has no summary.csv")]
+    {
+        let output = place.command(command).output().unwrap();
+        assert_eq!(output.status.code(), Some(5), "{command}");
+        assert!(text(&output).contains(told), "{command}: {}", text(&output));
+    }
     let (again, second) = place.imported("--again archive");
     let table = |printed: &str| printed.lines().take(10).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(table(&second), table(&first));

@@ -54,6 +54,12 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<Exit, Failure> {
 
 fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let mut manifest = Manifest::load(run).exit(Exit::Results)?;
+    if manifest.imported.is_some() {
+        let path = run.path().display();
+        let why =
+            format!("{path} was imported and has no captures; `livectl import ping --again {path}` imports it anew");
+        return Err(Failure::new(Exit::Results, anyhow!(why)));
+    }
     if let Some(unknown) = args.trials.iter().find(|id| manifest.trial(id).is_none()) {
         let known: Vec<&str> = manifest.trials.iter().map(|trial| trial.id.as_str()).collect();
         return Err(Failure::new(
@@ -152,7 +158,8 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
                 recomputed += 1;
                 lines.extend(changes.into_iter().map(|change| format!("{id}/{change}")));
                 lines.extend(comparison.differences.into_iter().map(|difference| format!("{id}/{difference}")));
-                if !comparison.not_stored.is_empty() {
+                // What is imported is pings alone.
+                if !comparison.not_stored.is_empty() && manifest.imported.is_none() {
                     let count = comparison.not_stored.len();
                     notes.push(format!("{id}: {count} columns or tables were not stored, by an older livectl"));
                 }
@@ -161,7 +168,7 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
     }
     let ids = manifest.trials.iter().map(|trial| trial.id.as_str());
     match table::Tables::of_trials(run, ids).and_then(|tables| tables.compare(run)) {
-        Ok(comparison) => lines.extend(comparison.differences),
+        Ok(comparison) => lines.extend(comparison.differences.into_iter().map(|what| format!("the run's {what}"))),
         Err(error) => {
             lines.push(error.to_string());
             exit = Exit::Results;

@@ -153,6 +153,10 @@ impl Side {
         };
         for (number, run) in runs.iter().enumerate() {
             side.manifests.push(Manifest::load(run).exit(Exit::Results)?);
+            if !run.summary().exists() {
+                let why = "has no summary.csv: it was imported, or cut short (`livectl analyze` makes its tables)";
+                return Err(Failure::new(Exit::Results, anyhow!("{} {why}", run.path().display())));
+            }
             side.add(run, number).exit(Exit::Results)?;
         }
         if runs.len() > 1 {

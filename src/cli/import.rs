@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure, WithExit};
 use crate::import::{self, Import, ImportError, Request};
 use crate::plot;
 use crate::recipe::unit::{Moment, Value as _};
-use crate::store::{Manifest, Owner, RecipeRecord, RunDir, Software, StoreError, write_atomic};
+use crate::store::{FileRecord, Manifest, Owner, RecipeRecord, RunDir, Software, StoreError, write_atomic};
 use crate::table::{self, TableError};
 use crate::ui;
 
@@ -121,11 +121,7 @@ fn keep(import: &Import, results: &Path) -> Result<(RunDir, Vec<PathBuf>), Failu
 fn write(import: &Import, run: &RunDir) -> Result<(), TableError> {
     let now = jiff::Timestamp::now();
     let recipe = RecipeRecord { name: import.plan.recipe.clone(), path: None, text: String::new() };
-    let livectl = Software {
-        version: env!("CARGO_PKG_VERSION").into(),
-        commit: option_env!("LIVECTL_COMMIT").filter(|c| !c.is_empty()).map(Into::into),
-    };
-    let mut manifest = Manifest::new(run, recipe, import.plan.clone(), 0, livectl, now);
+    let mut manifest = Manifest::new(run, recipe, import.plan.clone(), 0, Software::of_this_livectl(), now);
     manifest.command = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     manifest.imported = Some(import.record.clone());
     manifest.ended = Some(now);
@@ -146,9 +142,11 @@ fn write(import: &Import, run: &RunDir) -> Result<(), TableError> {
             record.state = imported.state.clone();
             record.zero_ns = imported.zero_ns;
             (record.started, record.ended) = imported.span.unzip();
+            record.files = FileRecord::of_folder(folder.path())?;
         }
     }
     table::write_pings(&run.pings(), &import.pings())?;
+    manifest.record_files(run)?;
     // Last, for it is what makes the folder a run's.
     Ok(manifest.save(run)?)
 }
