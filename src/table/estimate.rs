@@ -91,7 +91,7 @@ pub fn samples(units: &[Unit<'_>]) -> Vec<(Metric, Sample)> {
             }
         }
     }
-    let columns: [(&str, fn(&SummaryRow) -> Option<f64>); 14] = [
+    let columns: [(&str, fn(&SummaryRow) -> Option<f64>); 17] = [
         ("delay_mean_ms", |r| r.delay_mean_ms),
         ("delay_max_ms", |r| r.delay_max_ms),
         ("floor_p50_ms", |r| r.floor_p50_ms),
@@ -106,6 +106,9 @@ pub fn samples(units: &[Unit<'_>]) -> Vec<(Metric, Sample)> {
         ("server_egress_bytes", |r| r.server_egress_bytes.map(|bytes| bytes as f64)),
         ("retransmission_rate", |r| r.retransmission_rate),
         ("queue_mean_ms", |r| r.queue_mean_ms),
+        ("uplink_mean_ms", |r| r.uplink_mean_ms),
+        ("dwell_mean_ms", |r| r.dwell_mean_ms),
+        ("downlink_mean_ms", |r| r.downlink_mean_ms),
         ("transfer_mean_ms", |r| r.transfer_mean_ms),
     ];
     let mean = |values: Vec<f64>| (!values.is_empty()).then_some(Sample::Mean(values));
