@@ -15,14 +15,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
+/// The TCP port on which a broadcaster's agent serves peers.
+pub use livectl_wire::peer::PORT as PEER_PORT;
+/// The TCP port of RTMP on the CDN.
+pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany, trial_seed};
 
-/// The TCP port of RTMP on the CDN.
-pub const RTMP_PORT: u16 = 1935;
 /// The TCP port on the CDN to which every agent keeps a connection for peer notifications.
 pub const NOTIFY_PORT: u16 = 42857;
-/// The TCP port on which a broadcaster's agent serves peers.
-pub const PEER_PORT: u16 = 2000;
 /// The RTMP application name that broadcasters publish to.
 pub const RTMP_APP: &str = "live";
 

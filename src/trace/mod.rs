@@ -1,18 +1,16 @@
 //! Stored files → facts: what was born, what arrived when, and what the network allows. Needs no root and nothing but the files.
 //!
-//! [`read_trial`] joins all that a trial left; the modules below read one kind of file each. What cannot be read is counted and
-//! named, and the rest is computed without it.
+//! [`read_trial`] joins all that a trial left; the modules below read one kind of file each, captures those of [`livectl_wire`]. What
+//! cannot be read is counted and named, and the rest is computed without it.
 //!
 //! A **frame** is a coded picture: a video message (FLV tag type 9, RTMP message type 9) whose payload
 //! [`Content::of`](livectl_wire::flv::Content::of) calls a picture. What only prepares the decoder (an AVC sequence
 //! header) or ends a sequence is none, at the birth as at the arrival.
 
 pub mod births;
-pub mod capture;
 mod dump;
 mod events;
 pub mod floor;
-pub mod flows;
 mod pairing;
 mod passage;
 pub mod ping;
@@ -21,9 +19,10 @@ mod trial;
 pub use births::Births;
 pub use dump::DumpCheck;
 pub use events::players_started;
-pub use flows::{Arrival, Flow, Protocol};
+pub use livectl_wire::flows::{Arrival, Flow, Protocol};
+pub use livectl_wire::{capture, flows};
 pub use passage::{Parts, Passage};
 pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, Via, ViewerTrace, read_trial};
 
 #[cfg(test)]
-mod testbed;
+use livectl_wire::testbed;

@@ -10,6 +10,8 @@
 //! | [`assembler`] | one direction of a TCP connection, from its segments |
 //! | [`rtmp`] | the handshake and the chunk stream; [`amf0`] values and the [`command`]s made of them |
 //! | [`flv`] | file header, tags, what a video tag carries |
+//! | [`capture`] | pcap and pcapng files: the TCP segments in them (feature `capture`) |
+//! | [`flows`] | the frames in those, with their times (feature `capture`) |
 //! | [`frame`] | the identity of a frame; [`birth`] is a line of the log of births |
 //!
 //! Every reader takes bytes from outside and never panics on them; each is bounded in memory by limits its owner
@@ -18,12 +20,18 @@
 pub mod amf0;
 pub mod assembler;
 pub mod birth;
+#[cfg(feature = "capture")]
+pub mod capture;
 pub mod command;
+#[cfg(feature = "capture")]
+pub mod flows;
 pub mod flv;
 pub mod frame;
 pub mod heartbeat;
 pub mod peer;
 pub mod rtmp;
 mod stream_key;
+#[cfg(any(feature = "testbed", all(test, feature = "capture")))]
+pub mod testbed;
 
 pub use stream_key::{StreamKey, StreamKeyError};

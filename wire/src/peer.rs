@@ -11,6 +11,9 @@
 use crate::heartbeat::MAGIC;
 use crate::stream_key::{StreamKey, StreamKeyError};
 
+/// The TCP port on which a broadcaster's agent serves peers.
+pub const PORT: u16 = 2000;
+
 /// Longest request in bytes, the newline included.
 pub const MAX_REQUEST: usize = PLAY.len() + StreamKey::MAX_LEN + 1;
 

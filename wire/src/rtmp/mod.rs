@@ -12,6 +12,8 @@ use std::ops::Range;
 pub use reader::{Counts, Limits, Media, Problem, Reader, RtmpError};
 pub use writer::{Header, Writer, WriterError};
 
+/// TCP port of RTMP servers (section 5.1 names 1935, as IANA does).
+pub const PORT: u16 = 1935;
 /// Length of a direction's handshake in bytes: version (C0 or S0), C1 or S1, C2 or S2 (section 5.2). The digest handshake that
 /// Flash introduced has the same lengths.
 pub const HANDSHAKE_LEN: u64 = 1 + 1536 + 1536;

@@ -1,14 +1,13 @@
 //! One direction of a connection: bytes put in order, understood, and timed.
 
-use livectl_wire::assembler::{Arrivals, Assembler, Chunk, Counts, Span};
-use livectl_wire::command::Command;
-use livectl_wire::flv::{self, Content, TagKind};
-use livectl_wire::frame::FrameId;
-use livectl_wire::rtmp::{self, Message, kind};
-use livectl_wire::{StreamKey, amf0, peer};
-
 use super::Arrival;
-use crate::trace::capture::TcpPacket;
+use crate::assembler::{Arrivals, Assembler, Chunk, Counts, Span};
+use crate::capture::TcpPacket;
+use crate::command::Command;
+use crate::flv::{self, Content, TagKind};
+use crate::frame::FrameId;
+use crate::rtmp::{self, Message, kind};
+use crate::{StreamKey, amf0, peer};
 
 /// Bytes that may wait for a gap to be filled: more than a receive window of Linux (6 MiB by default).
 const WAITING: usize = 8 << 20;

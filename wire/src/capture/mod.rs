@@ -10,7 +10,7 @@ mod packet;
 use std::io::Read;
 use std::net::SocketAddr;
 
-use livectl_wire::assembler::Segment;
+use crate::assembler::Segment;
 
 /// A TCP segment of a capture.
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,10 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
-use livectl_wire::assembler::Segment;
 use pcap_parser::Linktype;
 
 use super::TcpPacket;
+use crate::assembler::Segment;
 
 /// What a packet is.
 pub(super) enum Parsed<'a> {

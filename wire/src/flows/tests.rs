@@ -1,12 +1,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use livectl_wire::command::Command;
-use livectl_wire::flv::{Content, TagKind};
-use livectl_wire::peer;
-use livectl_wire::rtmp::Writer;
-
 use super::*;
-use crate::trace::testbed::{Packet, Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
+use crate::command::Command;
+use crate::flv::{Content, TagKind};
+use crate::rtmp::Writer;
+use crate::testbed::{Packet, Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
 
 const CDN: &str = "10.0.0.2:1935";
 const PEER: &str = "10.0.0.1:2000";
@@ -156,7 +154,7 @@ fn frames_from_a_peer() {
     let mut server = Sender::new(PEER, VIEWER, 2);
     let mut packets = vec![client.syn(0), server.syn(0)];
     packets.extend(client.send(peer::emit_request(&"live/hb".parse().unwrap()).as_bytes(), 7, MS, 1));
-    let mut bytes = livectl_wire::flv::header(false, true).to_vec();
+    let mut bytes = crate::flv::header(false, true).to_vec();
     bytes.extend(flv_video(0, &[0x17, 0, 0, 0, 0, 1, 2, 3])); // a sequence header is no frame
     bytes.extend(flv_video(33, &picture(1, true, 3000)));
     packets.extend(server.send(&bytes, 2, 2 * MS, 10));
@@ -184,7 +182,7 @@ type Listed = (i64, String, String, u32, u32);
 
 /// The video messages that tshark finds in a capture of `tests/captures` (see `make.sh` there), pictures only.
 fn listed(name: &str) -> Vec<Listed> {
-    let path = format!("{}/tests/captures/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../tests/captures/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
     let list = std::fs::read_to_string(path).unwrap();
     let line = |line: &str| {
         let [time, from, to, timestamp, size, head] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
@@ -202,7 +200,7 @@ fn real_captures_are_read_as_tshark_reads_them() {
     let captures =
         [("rtmp-128-flv1", "pcap", 2), ("rtmp-4096-h264-aac", "pcap", 2), ("rtmp-60000-two-streams", "pcapng", 4)];
     for (name, kind, with_frames) in captures {
-        let path = format!("{}/tests/captures/{name}.{kind}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../tests/captures/{name}.{kind}", env!("CARGO_MANIFEST_DIR"));
         let (flows, facts) = super::read(std::fs::File::open(path).unwrap()).unwrap();
         assert_eq!(facts.problems, Vec::<String>::new(), "{name}");
         let mut found: Vec<Listed> = Vec::new();

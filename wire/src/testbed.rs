@@ -4,15 +4,15 @@
 
 use std::net::SocketAddrV4;
 
+use crate::flv::{self, TagKind};
+use crate::rtmp::{HANDSHAKE_LEN, Header, VERSION, Writer, kind};
 use etherparse::PacketBuilder;
-use livectl_wire::flv::{self, TagKind};
-use livectl_wire::rtmp::{HANDSHAKE_LEN, Header, VERSION, Writer, kind};
 
 /// A packet with its time in nanoseconds.
-pub(super) type Packet = (i64, Vec<u8>);
+pub type Packet = (i64, Vec<u8>);
 
 /// A classic pcap file with nanoseconds, Ethernet.
-pub(super) fn pcap(packets: &[Packet]) -> Vec<u8> {
+pub fn pcap(packets: &[Packet]) -> Vec<u8> {
     let mut file = Vec::new();
     for word in [0xa1b2_3c4du32, 0x0004_0002, 0, 0, 262_144, 1] {
         file.extend(word.to_le_bytes());
@@ -28,13 +28,14 @@ pub(super) fn pcap(packets: &[Packet]) -> Vec<u8> {
 }
 
 /// One direction of a connection, as its sender sends it.
-pub(super) struct Sender {
+pub struct Sender {
     from: SocketAddrV4,
     to: SocketAddrV4,
     seq: u32,
 }
 
 impl Sender {
+    /// From one address and port to another; `seq` is its initial sequence number.
     pub fn new(from: &str, to: &str, seq: u32) -> Self {
         Self { from: from.parse().unwrap(), to: to.parse().unwrap(), seq }
     }
@@ -55,12 +56,14 @@ impl Sender {
         bytes
     }
 
+    /// The packet that opens the connection.
     pub fn syn(&mut self, time: i64) -> Packet {
         let packet = self.packet(self.seq, b"", "S");
         self.seq = self.seq.wrapping_add(1);
         (time, packet)
     }
 
+    /// The packet that closes it.
     pub fn fin(&mut self, time: i64) -> Packet {
         (time, self.packet(self.seq, b"", "F"))
     }
@@ -77,14 +80,14 @@ impl Sender {
 }
 
 /// A client's or server's handshake.
-pub(super) fn handshake() -> Vec<u8> {
+pub fn handshake() -> Vec<u8> {
     let mut bytes = vec![VERSION];
     bytes.resize(HANDSHAKE_LEN as usize, 0x5a);
     bytes
 }
 
 /// A video message as RTMP chunks.
-pub(super) fn rtmp_video(writer: &mut Writer, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+pub fn rtmp_video(writer: &mut Writer, timestamp: u32, payload: &[u8]) -> Vec<u8> {
     let header = Header { chunk_stream: 6, kind: kind::VIDEO, stream_id: 1, timestamp };
     let mut bytes = Vec::new();
     writer.write(header, payload, &mut bytes).unwrap();
@@ -92,7 +95,7 @@ pub(super) fn rtmp_video(writer: &mut Writer, timestamp: u32, payload: &[u8]) ->
 }
 
 /// A command as RTMP chunks.
-pub(super) fn rtmp_command(writer: &mut Writer, command: &livectl_wire::command::Command) -> Vec<u8> {
+pub fn rtmp_command(writer: &mut Writer, command: &crate::command::Command) -> Vec<u8> {
     let header = Header { chunk_stream: 3, kind: kind::COMMAND_AMF0, stream_id: 0, timestamp: 0 };
     let mut bytes = Vec::new();
     writer.write(header, &command.emit(), &mut bytes).unwrap();
@@ -100,14 +103,14 @@ pub(super) fn rtmp_command(writer: &mut Writer, command: &livectl_wire::command:
 }
 
 /// A video tag.
-pub(super) fn flv_video(timestamp: u32, payload: &[u8]) -> Vec<u8> {
+pub fn flv_video(timestamp: u32, payload: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     flv::tag(TagKind::Video, timestamp, payload, &mut bytes).unwrap();
     bytes
 }
 
 /// A Sorenson picture, different for each `n`.
-pub(super) fn picture(n: u32, keyframe: bool, size: usize) -> Vec<u8> {
+pub fn picture(n: u32, keyframe: bool, size: usize) -> Vec<u8> {
     let mut payload = vec![if keyframe { 0x12 } else { 0x22 }];
     payload.extend(n.to_be_bytes());
     payload.resize(size.max(5), n as u8);

@@ -6,13 +6,11 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::net::SocketAddr;
 
-use livectl_wire::StreamKey;
-use livectl_wire::assembler::Counts;
-use livectl_wire::frame::FrameId;
-
 use self::direction::Direction;
-use super::capture::{self, CaptureError, CaptureFacts, TcpPacket};
-use crate::plan::{PEER_PORT, RTMP_PORT};
+use crate::assembler::Counts;
+use crate::capture::{self, CaptureError, CaptureFacts, TcpPacket};
+use crate::frame::FrameId;
+use crate::{StreamKey, peer, rtmp};
 
 /// A frame that passed the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +72,8 @@ impl Protocol {
     /// The protocol of a server at that port.
     fn of(port: u16) -> Option<Self> {
         match port {
-            RTMP_PORT => Some(Protocol::Rtmp),
-            PEER_PORT => Some(Protocol::Peer),
+            rtmp::PORT => Some(Protocol::Rtmp),
+            peer::PORT => Some(Protocol::Peer),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@ use etherparse::{PacketBuilder, VlanId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::trace::testbed::{Packet, Sender, pcap};
+use crate::testbed::{Packet, Sender, pcap};
 
 /// A segment, its time, who sent it and what it carries.
 type Seen = (i64, String, String, u32, Vec<u8>);
