@@ -6,6 +6,7 @@
 
 mod file;
 mod packet;
+mod window;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -57,19 +58,19 @@ pub enum CaptureError {
     /// It does not begin as pcap or pcapng do.
     #[error("it is neither pcap nor pcapng")]
     Unknown,
+    /// It begins as they do, and ends before the first packet could stand.
+    #[error("it ends within its header")]
+    Header,
     /// Reading it failed at once.
     #[error("it cannot be read: {0}")]
-    Read(#[from] std::io::Error),
+    Read(std::io::Error),
 }
 
 /// Reads a capture and hands on its TCP segments in the order of the file.
 ///
 /// # Errors
 /// When it is no capture at all. One that is damaged further on is read up to there; `problems` of the facts says where.
-pub fn read(
-    source: impl Read + Send,
-    mut on_segment: impl FnMut(TcpPacket<'_>),
-) -> Result<CaptureFacts, CaptureError> {
+pub fn read(source: impl Read, mut on_segment: impl FnMut(TcpPacket<'_>)) -> Result<CaptureFacts, CaptureError> {
     let mut facts = CaptureFacts::default();
     let mut first_unreadable = None;
     let problem = file::read(source, |record| {

@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
-use pcap_parser::Linktype;
 
 use super::TcpPacket;
 use crate::assembler::Segment;
@@ -18,14 +17,14 @@ pub(super) enum Parsed<'a> {
 }
 
 /// Link types that libpcap writes for what Linux captures (<https://www.tcpdump.org/linktypes.html>).
-const RAW: [i32; 5] = [12, 14, 101, 228, 229];
-const LINUX_SLL: i32 = 113;
-const LINUX_SLL2: i32 = 276;
+const RAW: [u32; 5] = [12, 14, 101, 228, 229];
+const LINUX_SLL: u32 = 113;
+const LINUX_SLL2: u32 = 276;
 
 /// Reads a packet's headers. Lengths that the headers give are believed, but for what the capture has cut off.
-pub(super) fn parse(link: Linktype, bytes: &[u8], time: i64) -> Result<Parsed<'_>, String> {
+pub(super) fn parse(link: u32, bytes: &[u8], time: i64) -> Result<Parsed<'_>, String> {
     // The upper bits tell of a frame check sequence, which the lengths inside leave out.
-    let sliced = match link.0 & 0xffff {
+    let sliced = match link & 0xffff {
         1 => LaxSlicedPacket::from_ethernet(bytes).map_err(|error| error.to_string())?,
         id if RAW.contains(&id) => LaxSlicedPacket::from_ip(bytes).map_err(|error| error.to_string())?,
         // Protocol in the last two bytes of 16, or in the first two of 20.

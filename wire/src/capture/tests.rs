@@ -115,7 +115,8 @@ fn cut_at_every_byte_what_is_whole_is_read_and_the_end_is_named() {
             let mut seen = Vec::new();
             match read(&file[..len], |p| seen.push(p.segment.payload.to_vec())) {
                 Err(CaptureError::Empty) => assert_eq!(len, 0),
-                Err(CaptureError::Unknown) => assert!(len < header, "{len}"),
+                Err(CaptureError::Unknown) => assert!(len < 4, "{len}"),
+                Err(CaptureError::Header) => assert!((4..header).contains(&len), "{len}"),
                 Err(error) => panic!("{len}: {error}"),
                 Ok(facts) => {
                     assert!(len >= header);
@@ -131,6 +132,89 @@ fn cut_at_every_byte_what_is_whole_is_read_and_the_end_is_named() {
         }
         assert_eq!(before, 2);
     }
+}
+
+/// Gives one byte at a time and fails after the last.
+struct Failing<'a>(&'a [u8]);
+
+impl Read for Failing<'_> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let (first, rest) = self.0.split_first().ok_or_else(|| std::io::Error::other("the disk is gone"))?;
+        self.0 = rest;
+        out[0] = *first;
+        Ok(1)
+    }
+}
+
+#[test]
+fn a_failure_of_the_source_is_told_and_what_came_before_is_kept() {
+    for (file, header) in [(pcap(&two_packets()), 24), (pcapng(u32::to_le_bytes, u16::to_le_bytes, 9), 28)] {
+        let whole = segments(&file).0;
+        for len in 0..file.len() {
+            let mut seen = 0;
+            match read(Failing(&file[..len]), |_| seen += 1) {
+                Err(CaptureError::Read(error)) => {
+                    assert!(len < header && error.to_string() == "the disk is gone", "{len}: {error}");
+                }
+                // Three bytes tell no format from another.
+                Err(error) => assert!(len < 4, "{len}: {error}"),
+                Ok(facts) => {
+                    assert!(len >= header && seen < whole.len(), "{len}");
+                    let told = |problem: &String| problem.starts_with("reading the capture failed after byte");
+                    assert!(facts.problems.iter().any(told), "{len}: {:?}", facts.problems);
+                }
+            }
+        }
+        let mut seen = 0;
+        read(Failing(&file), |_| seen += 1).unwrap();
+        assert_eq!(seen, whole.len());
+    }
+}
+
+#[test]
+fn what_a_block_says_of_itself_must_hold() {
+    let (le, le16) = (u32::to_le_bytes, u16::to_le_bytes);
+    let whole = pcapng(le, le16, 9);
+    let packet = whole.len() - 92 - 88;
+    assert_eq!(whole[packet..packet + 8], [le(6), le(92)].concat());
+    let told = |at: usize, value: u32| {
+        let mut file = whole.clone();
+        file[at..at + 4].copy_from_slice(&le(value));
+        let (seen, facts) = segments(&file);
+        assert_eq!(facts.problems.len(), 1, "{:?}", facts.problems);
+        (
+            seen.len(),
+            facts.problems[0].trim_start_matches(&format!("the capture is damaged at byte {packet}: ")).to_owned(),
+        )
+    };
+    let then = |why: &str| (0, format!("{why}; what follows was not read"));
+    assert_eq!(told(packet + 4, 90), then("a block of 90 bytes"));
+    assert_eq!(told(packet + 4, 8), then("a block of 8 bytes"));
+    assert_eq!(told(packet + 4, 1 << 26), then("a block of 67108864 bytes"));
+    assert_eq!(told(packet + 88, 96), then("a block that gives two lengths"));
+    assert_eq!(told(packet + 8, 2), then("a packet of interface 2, which is not described"));
+    assert_eq!(told(packet + 20, 61), then("a packet longer than its block"));
+    // Longer than the file: it ends here, however far.
+    assert_eq!(
+        told(packet + 4, 1 << 24),
+        (0, format!("the capture ends in the middle of a packet, at byte {packet}"))
+    );
+}
+
+#[test]
+fn obsolete_and_simple_packets() {
+    let (le, le16) = (u32::to_le_bytes, u16::to_le_bytes);
+    let mut file = pcapng(le, le16, 9);
+    let packet = file.len() - 92 - 88;
+    // A Packet Block: the interface in 16 bits, then how many packets were dropped before it.
+    file[packet..packet + 4].copy_from_slice(&le(2));
+    file[packet + 10..packet + 12].copy_from_slice(&le16(77));
+    let (seen, facts) = segments(&file);
+    assert_eq!((seen, facts.problems), (expected(), Vec::new()));
+    file[packet..packet + 4].copy_from_slice(&le(3));
+    let (seen, facts) = segments(&file);
+    assert_eq!(seen, expected()[1..]);
+    assert_eq!(facts.problems, ["1 packets stand without their time and were passed over"]);
 }
 
 /// Whether a packet or block ends at `len`.
