@@ -99,8 +99,9 @@ struct Piece {
 
 /// What a waiting piece costs beside its bytes: so that many tiny ones are bounded too.
 const PIECE_COST: usize = 96;
-/// Buffers kept for use again.
+/// Buffers kept for use again, and how large they may be.
 const SPARES: usize = 64;
+const MAX_SPARE: usize = 4 << 10;
 
 impl Assembler {
     /// For a direction of which nothing was seen yet. At most about `limit` bytes of memory are used for bytes that came early.
@@ -183,7 +184,7 @@ impl Assembler {
             self.waiting_bytes -= piece.bytes.len();
             deliver(Chunk { offset: self.next, bytes: &piece.bytes, time: piece.time });
             self.advance(piece.bytes.len());
-            if self.spare.len() < SPARES {
+            if self.spare.len() < SPARES && piece.bytes.capacity() <= MAX_SPARE {
                 piece.bytes.clear();
                 self.spare.push(piece.bytes);
             }
@@ -212,8 +213,7 @@ impl Assembler {
             let until = self.waiting.range(at..end).next().map_or(end, |(start, _)| *start);
             let part = usize::try_from(at - offset).ok().zip(usize::try_from(until - offset).ok());
             let part = part.and_then(|(from, to)| segment.payload.get(from..to)).unwrap_or_default();
-            let used = self.waiting_bytes + self.waiting.len() * PIECE_COST;
-            if used + part.len() + PIECE_COST > self.limit {
+            if self.waiting() + part.len() + PIECE_COST > self.limit {
                 self.counts.refused += part.len() as u64;
                 let gap = self.gap().map_or(at - self.next, |gap| gap.end - gap.start);
                 result = Err(Full { waiting: self.waiting_bytes, gap });
@@ -274,6 +274,12 @@ impl Assembler {
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.next
+    }
+
+    /// Bytes of memory that segments take which came early.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting_bytes + self.waiting.len() * PIECE_COST
     }
 
     /// What happened so far.

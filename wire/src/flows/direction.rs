@@ -93,10 +93,20 @@ impl Direction {
         }
     }
 
-    pub fn finish(mut self) -> Finished {
-        let Self { assembler, content } = &mut self;
+    /// Bytes of memory that wait for a gap to be filled.
+    pub fn waiting(&self) -> usize {
+        self.assembler.waiting()
+    }
+
+    /// Waits no longer for the present gap; says whether there was one.
+    pub fn give_up_gap(&mut self) -> bool {
+        let Self { assembler, content } = self;
         let from_start = assembler.is_from_start();
-        while assembler.skip_gap(|chunk| content.take(&chunk, from_start)).is_some() {}
+        assembler.skip_gap(|chunk| content.take(&chunk, from_start)).is_some()
+    }
+
+    pub fn finish(mut self) -> Finished {
+        while self.give_up_gap() {}
         let counts = self.assembler.counts();
         let Found { frames, damaged, aggregates, stream, mut problems, .. } = self.content.found;
         if counts.missing > 0 {

@@ -79,22 +79,52 @@ impl Protocol {
     }
 }
 
-/// Reads the flows of a capture.
+/// What reading may keep in memory, whatever the capture holds.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Connections that are read; the packets of further ones are counted.
+    connections: usize,
+    /// Bytes that wait for gaps to be filled, in all connections together. Beyond, gaps count as lost by the capture.
+    waiting: usize,
+}
+
+impl Default for Limits {
+    /// 16,384 connections, about 2 KB each, and 64 MiB.
+    fn default() -> Self {
+        Self { connections: 1 << 14, waiting: 1 << 26 }
+    }
+}
+
+/// Reads the flows of a capture. Memory does not grow with the file but for [`Flow::frames`], whose entries have 48 bytes each.
 ///
 /// # Errors
 /// When it is no capture.
-pub fn read(source: impl Read + Send) -> Result<(Vec<Flow>, CaptureFacts), CaptureError> {
-    let mut connections = Connections::default();
-    let facts = capture::read(source, |packet| connections.take(&packet))?;
+pub fn read(source: impl Read) -> Result<(Vec<Flow>, CaptureFacts), CaptureError> {
+    read_within(Limits::default(), source)
+}
+
+fn read_within(limits: Limits, source: impl Read) -> Result<(Vec<Flow>, CaptureFacts), CaptureError> {
+    let mut connections = Connections::new(limits);
+    let mut facts = capture::read(source, |packet| connections.take(&packet))?;
+    if connections.beyond > 0 {
+        let (beyond, most) = (connections.beyond, limits.connections);
+        facts
+            .problems
+            .push(format!("{beyond} packets are of further connections than the first {most}; they were not read"));
+    }
     Ok((connections.finish(), facts))
 }
 
 /// The connections of a capture, put together packet by packet.
-#[derive(Default)]
 struct Connections {
+    limits: Limits,
     all: Vec<Connection>,
     /// The latest connection between a client and a server.
     open: HashMap<(SocketAddr, SocketAddr), usize>,
+    /// Bytes that wait in all of them.
+    waiting: usize,
+    /// Packets of connections beyond the limit.
+    beyond: u64,
 }
 
 struct Connection {
@@ -106,6 +136,10 @@ struct Connection {
 }
 
 impl Connections {
+    fn new(limits: Limits) -> Self {
+        Self { limits, all: Vec::new(), open: HashMap::new(), waiting: 0, beyond: 0 }
+    }
+
     fn take(&mut self, packet: &TcpPacket<'_>) {
         let (client, server, down) = match (Protocol::of(packet.from.port()), Protocol::of(packet.to.port())) {
             (Some(protocol), _) => (packet.to, (packet.from, protocol), true),
@@ -118,15 +152,24 @@ impl Connections {
             let direction = connection.map(|c| if down { &c.down } else { &c.up });
             direction.is_some_and(|direction| !direction.is_restarted_by(packet))
         });
-        let index = known.unwrap_or_else(|| {
-            self.all.push(Connection::new(client, server.0, server.1));
-            self.open.insert(key, self.all.len() - 1);
-            self.all.len() - 1
-        });
-        if let Some(connection) = self.all.get_mut(index) {
-            let direction = if down { &mut connection.down } else { &mut connection.up };
-            direction.take(packet);
-        }
+        let index = match known {
+            Some(index) => index,
+            None if self.all.len() >= self.limits.connections => {
+                self.beyond += 1;
+                return;
+            }
+            None => {
+                self.all.push(Connection::new(client, server.0, server.1));
+                self.open.insert(key, self.all.len() - 1);
+                self.all.len() - 1
+            }
+        };
+        let Some(connection) = self.all.get_mut(index) else { return };
+        let direction = if down { &mut connection.down } else { &mut connection.up };
+        let others = self.waiting - direction.waiting();
+        direction.take(packet);
+        while others + direction.waiting() > self.limits.waiting && direction.give_up_gap() {}
+        self.waiting = others + direction.waiting();
     }
 
     fn finish(self) -> Vec<Flow> {

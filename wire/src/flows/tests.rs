@@ -169,6 +169,59 @@ fn frames_from_a_peer() {
 }
 
 #[test]
+fn what_waits_is_bounded_over_all_connections_together() {
+    let (bytes, _) = served(&pictures());
+    let mut packets = Vec::new();
+    for n in 0..4 {
+        // A segment of the first picture's first chunk was not captured.
+        let mut server = Sender::new(CDN, &format!("10.0.0.{}:40000", 3 + n), 5);
+        packets.push(server.syn(0));
+        let mut sent = server.send(&bytes, 1000, MS, 1_000);
+        sent.remove(4);
+        packets.extend(sent);
+    }
+    let file = pcap(&packets);
+    let read = |waiting| super::read_within(Limits { waiting, ..Limits::default() }, &file[..]).unwrap().0;
+    let found = |flows: Vec<Flow>| -> Vec<_> {
+        flows.into_iter().map(|flow| (flow.frames, flow.damaged, flow.counts.missing)).collect()
+    };
+    let roomy = found(read(usize::MAX));
+    let expected: Vec<_> = [(0, 0, 0), (3, 1, 1000)].into_iter().cycle().take(8).collect();
+    assert_eq!(roomy.iter().map(|of| (of.0.len(), of.1, of.2)).collect::<Vec<_>>(), expected);
+    for waiting in [0, 3_000, 40_000] {
+        assert_eq!(found(read(waiting)), roomy, "{waiting}");
+        let mut connections = Connections::new(Limits { waiting, ..Limits::default() });
+        crate::capture::read(&file[..], |packet| {
+            connections.take(&packet);
+            let all = connections.all.iter().flat_map(|connection| [&connection.up, &connection.down]);
+            assert_eq!(connections.waiting, all.map(Direction::waiting).sum::<usize>());
+            assert!(connections.waiting <= waiting);
+        })
+        .unwrap();
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_are_counted() {
+    let mut packets = Vec::new();
+    for n in 0..3 {
+        let mut client = Sender::new(&format!("10.0.0.{}:40000", 3 + n), CDN, 5);
+        packets.push(client.syn(0));
+        packets.extend(client.send(b"abc", 1, MS, 1));
+    }
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let (flows, facts) = super::read_within(limits, &pcap(&packets)[..]).unwrap();
+    assert_eq!(flows.len(), 4);
+    assert_eq!(facts.problems, ["4 packets are of further connections than the first 2; they were not read"]);
+}
+
+#[test]
+fn what_a_frame_and_a_connection_take_is_what_is_said() {
+    assert_eq!(size_of::<Arrival>(), 48);
+    assert!(size_of::<Connection>() + 2 * size_of::<rtmp::Reader>() < 2_048, "{}", size_of::<Connection>());
+}
+
+#[test]
 fn a_refusal_is_told() {
     let mut server = Sender::new(PEER, VIEWER, 2);
     let mut packets = vec![server.syn(0)];
