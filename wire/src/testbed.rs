@@ -68,6 +68,11 @@ impl Sender {
         (time, self.packet(self.seq, b"", "F"))
     }
 
+    /// A packet that carries nothing.
+    pub fn acknowledge(&self, time: i64) -> Packet {
+        (time, self.packet(self.seq, b"", ""))
+    }
+
     /// Sends `bytes` in segments of `size`, `gap` nanoseconds apart.
     pub fn send(&mut self, bytes: &[u8], size: usize, time: i64, gap: i64) -> Vec<Packet> {
         let mut packets = Vec::new();
