@@ -40,7 +40,10 @@ def main(capture):
         ends = []
         for side in ("src", "dst"):
             port = field(of["tcp"], f"tcp.{side}port").get("show")
-            ends.append(f"{field(of['ip'], f'ip.{side}').get('show')}:{port}")
+            if "ip" in of:
+                ends.append(f"{field(of['ip'], f'ip.{side}').get('show')}:{port}")
+            else:
+                ends.append(f"[{field(of['ipv6'], f'ipv6.{side}').get('show')}]:{port}")
         for rtmp in (p for p in protocols if p.get("name") == "rtmpt"):
             csid = field(rtmp, "rtmpt.header.csid")
             if csid is None:

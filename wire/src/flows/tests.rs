@@ -233,9 +233,14 @@ fn a_refusal_is_told() {
 /// A line of tshark's list: time, source, destination, timestamp, size.
 type Listed = (i64, String, String, u32, u32);
 
-/// The video messages that tshark finds in a capture of `tests/captures` (see `make.sh` there), pictures only.
+/// `tests/captures`, or another folder that `make.sh` there has filled.
+fn folder() -> String {
+    std::env::var("LIVECTL_CAPTURES").unwrap_or(format!("{}/../tests/captures", env!("CARGO_MANIFEST_DIR")))
+}
+
+/// The video messages that tshark finds in a capture, pictures only.
 fn listed(name: &str) -> Vec<Listed> {
-    let path = format!("{}/../tests/captures/{name}.tsv", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/{name}.tsv", folder());
     let list = std::fs::read_to_string(path).unwrap();
     let line = |line: &str| {
         let [time, from, to, timestamp, size, head] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
@@ -250,10 +255,14 @@ fn listed(name: &str) -> Vec<Listed> {
 
 #[test]
 fn real_captures_are_read_as_tshark_reads_them() {
-    let captures =
-        [("rtmp-128-flv1", "pcap", 2), ("rtmp-4096-h264-aac", "pcap", 2), ("rtmp-60000-two-streams", "pcapng", 4)];
+    let captures = [
+        ("rtmp-128-flv1", "pcap", 2),
+        ("rtmp-4096-h264-aac", "pcap", 2),
+        ("rtmp-4096-ipv6-vlan", "pcap", 2),
+        ("rtmp-60000-two-streams", "pcapng", 4),
+    ];
     for (name, kind, with_frames) in captures {
-        let path = format!("{}/../tests/captures/{name}.{kind}", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/{name}.{kind}", folder());
         let (flows, facts) = super::read(std::fs::File::open(path).unwrap()).unwrap();
         assert_eq!(facts.problems, Vec::<String>::new(), "{name}");
         let mut found: Vec<Listed> = Vec::new();
@@ -268,6 +277,7 @@ fn real_captures_are_read_as_tshark_reads_them() {
         expected.sort();
         found.sort();
         assert_eq!(found, expected, "{name}");
+        println!("{name}: {} messages as tshark lists them", found.len());
 
         // What nginx-rtmp sends on is what it was sent, with the same timestamps.
         assert_eq!(flows.iter().filter(|flow| !flow.frames.is_empty()).count(), with_frames);
