@@ -12,6 +12,9 @@ use crate::{StreamKey, amf0, peer};
 /// Bytes that may wait for a gap to be filled: more than a receive window of Linux (6 MiB by default).
 const WAITING: usize = 8 << 20;
 
+/// Streams whose names cannot be read are told so often: a client may ask again for ever.
+const MAX_NAMED: usize = 10;
+
 pub(super) struct Direction {
     assembler: Assembler,
     content: Reading,
@@ -73,7 +76,7 @@ impl Direction {
 
     fn new(application: Application) -> Self {
         let content = Reading { application, arrivals: Arrivals::new(), next: 0, found: Found::default() };
-        Self { assembler: Assembler::new(WAITING), content }
+        Self { assembler: Assembler::new(usize::MAX), content }
     }
 
     /// Whether the packet begins another connection with the same addresses.
@@ -84,13 +87,10 @@ impl Direction {
     pub fn take(&mut self, packet: &TcpPacket<'_>) {
         let Self { assembler, content } = self;
         let from_start = assembler.is_from_start() || packet.segment.syn;
-        let pushed = assembler.push(&packet.segment, |chunk| content.take(&chunk, from_start));
-        if pushed.is_err() {
-            // Nothing that comes so late will come: the capture lost it.
-            assembler.skip_gap(|chunk| content.take(&chunk, from_start));
-            // Should there still be no room, the bytes are counted as refused and become a gap of their own.
-            let _ = assembler.push(&packet.segment, |chunk| content.take(&chunk, from_start));
-        }
+        // It has no limit of its own, so nothing is refused: room is made below.
+        let _ = assembler.push(&packet.segment, |chunk| content.take(&chunk, from_start));
+        // What comes so late will not come: the capture lost it.
+        while self.waiting() > WAITING && self.give_up_gap() {}
     }
 
     /// Bytes of memory that wait for a gap to be filled.
@@ -216,7 +216,10 @@ impl Found {
                         let app = self.app.as_deref().unwrap_or_default();
                         match StreamKey::from_rtmp(app, &name) {
                             Ok(stream) => self.stream = Some(stream),
-                            Err(error) => self.problems.push(format!("stream {app:?}/{name:?}: {error}")),
+                            Err(error) if self.problems.len() < MAX_NAMED => {
+                                self.problems.push(format!("stream {app:?}/{name:?}: {error}"));
+                            }
+                            Err(_) => {}
                         }
                     }
                     _ => {}

@@ -202,6 +202,28 @@ fn what_waits_is_bounded_over_all_connections_together() {
 }
 
 #[test]
+fn a_gap_is_given_up_when_too_much_waits_and_each_byte_is_counted_once() {
+    let pictures: Vec<_> = (0..150).map(|n| (n, picture(n, false, 100_000))).collect();
+    let (bytes, _) = served(&pictures);
+    let mut server = Sender::new(CDN, VIEWER, 5);
+    let mut packets = vec![server.syn(0)];
+    let mut sent = server.send(&bytes, 1_000, MS, 1_000);
+    // Inside of a chunk.
+    let (early, late) = (sent[2].clone(), sent.remove(5));
+    packets.extend(sent);
+    // What was given up comes after all, and something else twice.
+    packets.extend([(900 * MS, late.1), (901 * MS, early.1)]);
+    let flows = flows(&packets);
+    let flow = down(&flows);
+    let counts = flow.counts;
+    assert_eq!((flow.damaged, flow.frames.len()), (1, 149), "{:?}", flow.problems);
+    assert_eq!((counts.missing, counts.refused, counts.overlapping), (1_000, 0, 0));
+    assert_eq!((counts.delivered, counts.retransmitted), (bytes.len() as u64 - 1_000, 2_000));
+    // 8 MiB in pieces of 1000 bytes, each of which costs 96 more, and the one that is too much.
+    assert_eq!(counts.out_of_order, (8 << 20) / 1_096 * 1_000 + 1_000);
+}
+
+#[test]
 fn connections_beyond_the_limit_are_counted() {
     let mut packets = Vec::new();
     for n in 0..3 {
