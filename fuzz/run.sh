@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 seconds=${1:-600}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(amf0 assembler flv openflow rtmp scheme)
+((${#targets[@]})) || targets=(amf0 assembler capture flv openflow rtmp scheme)
 
 python3 seeds.py
 # No sanitizer: there is no unsafe code here. Debug assertions and overflow checks are on.
@@ -16,16 +16,22 @@ failed=()
 for target in "${targets[@]}"; do
   mkdir -p "corpus/$target" "artifacts/$target" "seeds/$target"
   found=$(mktemp -d)
+  # Length of an input in bytes, MiB of memory, and whether how often code is reached counts when inputs are picked to be kept. A
+  # capture holds an RTMP handshake, and its reader states its limit.
+  case $target in
+    capture) length=9000 memory=256 counters=0 ;;
+    *) length=5000 memory=1024 counters=1 ;;
+  esac
   echo "$target: $seconds s"
   cargo +nightly fuzz run --sanitizer none --features libfuzzer "$target" \
     "$found" "corpus/$target" "seeds/$target" -- \
-    -max_total_time="$seconds" -max_len=5000 -rss_limit_mb=1024 -print_final_stats=1 \
+    -max_total_time="$seconds" -max_len="$length" -rss_limit_mb="$memory" -print_final_stats=1 \
     -artifact_prefix="$PWD/artifacts/$target/" >"$found.log" 2>&1 || failed+=("$target")
   grep -E '^stat::(number_of_executed_units|average_exec_per_sec|peak_rss_mb)' "$found.log" || tail -n 20 "$found.log"
   # The fewest inputs that reach all that was reached.
   fewest=$(mktemp -d)
   cargo +nightly fuzz run --sanitizer none --features libfuzzer "$target" \
-    "$fewest" "$found" "corpus/$target" "seeds/$target" -- -set_cover_merge=1 -max_len=5000 >"$fewest.log" 2>&1
+    "$fewest" "$found" "corpus/$target" "seeds/$target" -- -set_cover_merge=1 -use_counters="$counters" -max_len="$length" >"$fewest.log" 2>&1
   rm -r "corpus/$target" "$found" "$found.log" "$fewest.log"
   mv "$fewest" "corpus/$target"
   chmod 755 "corpus/$target"

@@ -41,6 +41,11 @@ def segments(path):
         yield target == 1935, max(source, target), seq, bool(frame[ip + 13] & 2), payload, frame
 
 
+def simple_captures():
+    """Those of plain IPv4 in classic files."""
+    return [path for path in sorted(CAPTURES.glob("*.pcap")) if any(segments(path))]
+
+
 def streams(path):
     """Each direction's bytes; in these captures nothing is lost."""
     found = {}
@@ -79,8 +84,107 @@ def chunk_payloads(stream):
         at += 1
 
 
+LITTLE, BIG = "<", ">"
+
+
+def classic(order, magic, unit, link, frames, more=b""):
+    """A classic capture of (nanoseconds, bytes); `more` ends each packet's header."""
+    file = struct.pack(order + "IHHIIII", magic, 2, 4, 0, 0, 262144, link)
+    for time, frame in frames:
+        file += struct.pack(order + "IIII", time // 10**9, time % 10**9 // unit, len(frame), len(frame)) + more + frame
+    return file
+
+
+def pcapng(order, link, frames):
+    """A pcapng of one section and two interfaces; the second counts from an offset, and the packets came over it."""
+
+    def block(kind, body):
+        body += bytes(-len(body) % 4)
+        length = struct.pack(order + "I", len(body) + 12)
+        return struct.pack(order + "I", kind) + length + body + length
+
+    file = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    file += block(1, struct.pack(order + "HHI", link, 0, 0))
+    options = struct.pack(order + "HHB3xHHqHH", 9, 1, 9, 14, 8, 10**9, 0, 0)
+    file += block(1, struct.pack(order + "HHI", link, 0, 0) + options)
+    file += block(5, bytes(12))
+    for time, frame in frames:
+        time -= 10**18
+        file += block(6, struct.pack(order + "IIIII", 1, time >> 32, time & 0xFFFFFFFF, len(frame), len(frame)) + frame)
+    return file
+
+
+def rejoined(path, up_to):
+    """The first direction from the server, from its SYN, in few packets: a handshake takes two of 1460 bytes."""
+    first, wanted = None, None
+    for up, connection, seq, syn, payload, frame in segments(path):
+        if up or wanted not in (None, connection):
+            continue
+        wanted = connection
+        if syn:
+            first, stream = (seq + 1, frame), b""
+        elif first and payload and (seq - first[0]) & 0xFFFFFFFF == len(stream):
+            stream += payload
+    syn = first[1][:54]
+    yield ethernet(syn, first[0] - 1, 2, b"")
+    for at in range(0, up_to, 1460):
+        yield ethernet(syn, first[0] + at, 16, stream[at : min(at + 1460, up_to)])
+
+
+def ethernet(like, seq, flags, payload):
+    """A packet of the same connection, without options."""
+    head = bytearray(like)
+    struct.pack_into(">H", head, 16, 40 + len(payload))
+    struct.pack_into(">I", head, 38, seq & 0xFFFFFFFF)
+    head[46], head[47] = 0x50, flags
+    return bytes(head) + payload
+
+
+def peers():
+    """A peer connection: request and reply, the reply's second packet twice and its third before it."""
+    tag = b"\x09" + struct.pack(">I", 40)[1:] + bytes([0, 0, 33, 0, 0, 0, 0]) + b"\x12" + bytes(39) + struct.pack(">I", 51)
+    reply = b"FLV\1\1\0\0\0\x09\0\0\0\0" + 3 * tag
+    head = bytes.fromhex("020000000001020000000002080045000028000000004006000000000000") + bytes([0] * 24)
+    ends = [(b"\x0a\0\0\3\x0a\0\0\1", 40000, 2000), (b"\x0a\0\0\1\x0a\0\0\3", 2000, 40000)]
+    for (addresses, source, target), what in zip(ends, (b"livectl/1 play live/hb\n", reply)):
+        like = bytearray(head)
+        like[26:34] = addresses
+        struct.pack_into(">HH", like, 34, source, target)
+        yield ethernet(like, 99, 2, b"")
+        parts = [(at, what[at : at + 50]) for at in range(0, len(what), 50)]
+        if len(parts) > 3:
+            parts[1:4] = [parts[2], parts[1], parts[1], parts[3]]
+        for at, part in parts:
+            yield ethernet(like, 100 + at, 16, part)
+
+
+def captures():
+    """(name, capture) in all the forms of a file and of a packet."""
+    connections = {path.stem: list(rejoined(path, 7500)) for path in simple_captures()}
+    connections["peers"] = list(peers())
+    begin = 1_764_000_000_123_456_789
+    for name, frames in connections.items():
+        timed = [(begin + 1000 * n, frame) for n, frame in enumerate(frames)]
+        for order, text in ((LITTLE, "le"), (BIG, "be")):
+            yield f"{name}-us-{text}", classic(order, 0xA1B2C3D4, 1000, 1, timed)
+            yield f"{name}-ns-{text}", classic(order, 0xA1B23C4D, 1, 1, timed)
+            yield f"{name}-ng-{text}", pcapng(order, 1, timed)
+        yield f"{name}-modified", classic(LITTLE, 0xA1B2CD34, 1000, 1, timed, bytes(8))
+        vlan = [(time, frame[:12] + bytes.fromhex("8100002a") + frame[12:]) for time, frame in timed]
+        yield f"{name}-vlan", classic(LITTLE, 0xA1B23C4D, 1, 1, vlan)
+        v6 = [(time, frame[:12] + b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(frame) - 34, 6, 64)
+               + bytes(12) + frame[26:30] + bytes(12) + frame[30:]) for time, frame in timed]
+        yield f"{name}-v6", classic(LITTLE, 0xA1B23C4D, 1, 1, v6)
+        for link, prefix in ((101, b""), (113, bytes(14) + b"\x08\0"), (276, b"\x08\0" + bytes(18))):
+            yield f"{name}-link-{link}", classic(LITTLE, 0xA1B23C4D, 1, link, [(t, prefix + f[14:]) for t, f in timed])
+    for path in CAPTURES.glob("*.pcap*"):
+        yield f"{path.stem}-cut", path.read_bytes()[:8000]
+
+
 def main():
-    for path in sorted(CAPTURES.glob("*.pcap")):
+    for name, file in captures():
+        write("capture", name, bytes([100, 128]) + file)
+    for path in simple_captures():
         scheme = b""
         for n, (up, _, _, _, _, frame) in enumerate(segments(path)):
             if n >= 60:

@@ -4,10 +4,12 @@
 //! found interesting, on every test run and with a stable compiler.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod capture;
 mod openflow;
 mod scheme;
 mod tcp;
 
+pub use capture::capture;
 pub use openflow::openflow;
 pub use scheme::scheme;
 pub use tcp::assembler;
@@ -21,9 +23,10 @@ use livectl_wire::{birth, flv, frame};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("amf0", amf0),
     ("assembler", assembler),
+    ("capture", capture),
     ("flv", flv),
     ("openflow", openflow),
     ("rtmp", rtmp),
