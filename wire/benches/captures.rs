@@ -97,8 +97,8 @@ struct Viewer {
     rest: Vec<u8>,
     /// State of a xorshift generator: what is coded looks like noise.
     noise: u64,
-    /// Of the video message before.
-    last_size: usize,
+    /// Length of the video and of the audio message before.
+    last: [usize; 2],
 }
 
 impl Viewer {
@@ -120,21 +120,18 @@ impl Viewer {
         packets.extend(client.send(&up, SEGMENT, time, 0));
         packets.extend(server.send(&down, SEGMENT, time, 0));
         packets.iter().for_each(|packet| out.put(packet));
-        Self { server, writer, rest: Vec::new(), noise: 88_172_645_463_325_252 + n as u64, last_size: 0 }
+        Self { server, writer, rest: Vec::new(), noise: 88_172_645_463_325_252 + n as u64, last: [0; 2] }
     }
 
     /// The packets that are full once this frame and its sound have been written.
     fn frame(&mut self, frame: u32) -> Vec<Packet> {
         let keyframe = frame.is_multiple_of(60);
-        let mut size = if keyframe { 60_000 } else { 8_000 } + self.random() as usize % 8_000;
-        // Were it as long as the one before, its header would leave out type and length, and tshark's filters would miss it.
-        size += usize::from(size == self.last_size);
-        self.last_size = size;
+        let size = self.size(0, if keyframe { 60_000 } else { 8_000 }, 8_000);
         let mut payload = vec![if keyframe { 0x12 } else { 0x22 }];
         payload.resize_with(size, || self.random() as u8);
         self.message(kind::VIDEO, 6, frame * 1000 / 30, &payload);
         for n in 0..if frame % 7 < 3 { 2 } else { 1 } {
-            let size = 300 + self.random() as usize % 140;
+            let size = self.size(1, 300, 140);
             self.message(kind::AUDIO, 4, frame * 1000 / 30 + 10 * n, payload.get(..size).unwrap());
         }
         let full = self.rest.len() - self.rest.len() % SEGMENT;
@@ -145,6 +142,15 @@ impl Viewer {
     fn message(&mut self, kind: u8, chunk_stream: u32, timestamp: u32, payload: &[u8]) {
         let header = Header { chunk_stream, kind, stream_id: 1, timestamp };
         self.writer.write(header, payload, &mut self.rest).unwrap();
+    }
+
+    /// At least `base`, and not that of the message before: then its header would leave out type and length, and tshark's filter would
+    /// miss it.
+    fn size(&mut self, of: usize, base: usize, spread: u64) -> usize {
+        let size = base + (self.random() % spread) as usize;
+        let size = if size == self.last[of] { size + 1 } else { size };
+        self.last[of] = size;
+        size
     }
 
     fn random(&mut self) -> u64 {
