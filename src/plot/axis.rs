@@ -42,12 +42,22 @@ impl Axis {
         })
     }
 
+    /// An even axis from one value to another.
+    pub(super) fn exactly(from: f64, to: f64) -> Axis {
+        Axis { from, to, scale: Scale::Linear }
+    }
+
     /// Where a value lies, from 0 at the beginning to 1 at the end.
     pub(super) fn place(&self, value: f64) -> f64 {
         match self.scale {
             Scale::Linear => (value - self.from) / (self.to - self.from),
             Scale::Logarithmic => (value / self.from).ln() / (self.to / self.from).ln(),
         }
+    }
+
+    /// The same, but at one of the ends for values beyond them.
+    pub(super) fn place_within(&self, value: f64) -> f64 {
+        if self.scale == Scale::Logarithmic && value <= 0.0 { 0.0 } else { self.place(value).clamp(0.0, 1.0) }
     }
 
     /// Whether the value has a place on the axis.

@@ -199,6 +199,49 @@ impl<B: DrawingBackend> Sheet<'_, B> {
         self.put(&PathElement::new(points.iter().map(|p| self.at(*p)).collect::<Vec<_>>(), style))
     }
 
+    /// A polygon without an outline.
+    pub(super) fn polygon(&self, corners: &[(f64, f64)], colour: RGBColor, opacity: f64) -> Result<(), PlotError> {
+        let corners: Vec<_> = corners.iter().map(|c| self.at(*c)).collect();
+        self.put(&Polygon::new(corners, colour.mix(opacity).filled()))
+    }
+
+    /// A line through points, broken into strokes: `pattern` is the length of a stroke, of the gap after it, and so on; an
+    /// empty one is a whole line.
+    pub(super) fn broken_line(
+        &self,
+        points: &[(f64, f64)],
+        pattern: &[f64],
+        width: f64,
+        colour: RGBColor,
+    ) -> Result<(), PlotError> {
+        if pattern.is_empty() {
+            return self.line(points, width, colour, 1.0);
+        }
+        let (mut turn, mut left) = (0, pattern[0]);
+        let mut stroke: Vec<(f64, f64)> = points.first().copied().into_iter().collect();
+        for pair in points.windows(2) {
+            let (mut from, to) = (pair[0], pair[1]);
+            loop {
+                let length = (to.0 - from.0).hypot(to.1 - from.1);
+                if length < left {
+                    left -= length;
+                    stroke.push(to);
+                    break;
+                }
+                let part = if length > 0.0 { left / length } else { 0.0 };
+                from = (from.0 + (to.0 - from.0) * part, from.1 + (to.1 - from.1) * part);
+                stroke.push(from);
+                if turn % 2 == 0 {
+                    self.line(&stroke, width, colour, 1.0)?;
+                }
+                turn = (turn + 1) % pattern.len();
+                left = pattern[turn].max(0.5);
+                stroke = vec![from];
+            }
+        }
+        if turn % 2 == 0 && stroke.len() > 1 { self.line(&stroke, width, colour, 1.0) } else { Ok(()) }
+    }
+
     /// A straight line of dashes `dash` long and as far apart.
     pub(super) fn dashes(
         &self,

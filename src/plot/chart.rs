@@ -26,7 +26,14 @@ pub(super) struct Chart {
     pub(super) warnings: Vec<String>,
     pub(super) x_label: String,
     pub(super) y_label: String,
+    pub(super) x_scale: Scale,
     pub(super) y_scale: Scale,
+    /// Names in place of numbers under the horizontal axis: the first is at 0, the next at 1. A name can have several lines.
+    pub(super) categories: Vec<String>,
+    /// Values that the vertical axis must hold besides those of the data.
+    pub(super) y_holds: Vec<f64>,
+    /// Under the series, in the order of drawing.
+    pub(super) pieces: Vec<Piece>,
     /// In the order of drawing: later ones lie over earlier ones.
     pub(super) series: Vec<Series>,
     /// Dashed vertical lines.
@@ -38,8 +45,9 @@ pub(super) struct Chart {
 pub(super) struct Series {
     pub(super) shape: Shape,
     pub(super) colour: RGBColor,
-    /// 0 to 1.
+    /// 0 to 1; of whole lines and points.
     pub(super) opacity: f64,
+    pub(super) dash: Dash,
     /// x and y; no y: a hole in a line, a short stroke at the upper edge for points.
     pub(super) points: Vec<(f64, Option<f64>)>,
 }
@@ -54,6 +62,66 @@ pub(super) enum Shape {
     Line { width: f64 },
 }
 
+/// How a line is broken, so that lines can be told apart without their colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Dash {
+    #[default]
+    Whole,
+    Dashed,
+    Dotted,
+    DashDotted,
+}
+
+impl Dash {
+    /// Lengths of strokes and gaps, at the reference size.
+    fn pattern(self, unit: f64) -> Vec<f64> {
+        let lengths: &[f64] = match self {
+            Dash::Whole => &[],
+            Dash::Dashed => &[14.0, 8.0],
+            Dash::Dotted => &[3.5, 6.0],
+            Dash::DashDotted => &[16.0, 6.0, 3.5, 6.0],
+        };
+        lengths.iter().map(|length| length * unit).collect()
+    }
+}
+
+/// A figure other than a point or a line. `x` and `width` are in the units of the horizontal axis.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Piece {
+    /// Where a line may lie: x, low, high.
+    Band { points: Vec<(f64, f64, f64)>, colour: RGBColor },
+    /// A part of a stack.
+    Bar { x: f64, width: f64, from: f64, to: f64, colour: RGBColor },
+    /// Quartiles, and whiskers to further quantiles.
+    Box { x: f64, width: f64, whiskers: (f64, f64), quartiles: (f64, f64), median: f64, colour: RGBColor },
+    /// An interval about a point.
+    Interval { x: f64, low: f64, high: f64, colour: RGBColor },
+    /// A level, such as the floor.
+    Level { x: f64, width: f64, y: f64, colour: RGBColor },
+}
+
+impl Piece {
+    fn ys(&self) -> Vec<f64> {
+        match self {
+            Piece::Band { points, .. } => points.iter().flat_map(|(_, low, high)| [*low, *high]).collect(),
+            Piece::Bar { from, to, .. } => vec![*from, *to],
+            Piece::Box { whiskers, quartiles, .. } => vec![whiskers.0, whiskers.1, quartiles.0, quartiles.1],
+            Piece::Interval { low, high, .. } => vec![*low, *high],
+            Piece::Level { y, .. } => vec![*y],
+        }
+    }
+
+    fn xs(&self) -> Vec<f64> {
+        match self {
+            Piece::Band { points, .. } => points.iter().map(|(x, ..)| *x).collect(),
+            Piece::Interval { x, .. } => vec![*x],
+            Piece::Bar { x, width, .. } | Piece::Box { x, width, .. } | Piece::Level { x, width, .. } => {
+                vec![x - width / 2.0, x + width / 2.0]
+            }
+        }
+    }
+}
+
 /// A line of the legend.
 pub(super) struct Entry {
     pub(super) swatch: Swatch,
@@ -62,6 +130,12 @@ pub(super) struct Entry {
 
 pub(super) enum Swatch {
     Shape(Shape, RGBColor),
+    /// A line that is broken, with or without a marker.
+    Broken(Dash, Option<Marker>, RGBColor),
+    /// A part of a stack.
+    Block(RGBColor),
+    /// A level.
+    Level(RGBColor),
     Dashes,
 }
 
@@ -70,7 +144,9 @@ impl Swatch {
     fn width(&self) -> f64 {
         match self {
             Swatch::Shape(Shape::Points { .. }, _) => 16.0,
-            Swatch::Shape(..) | Swatch::Dashes => 46.0,
+            Swatch::Block(_) => 22.0,
+            Swatch::Level(_) => 30.0,
+            Swatch::Shape(..) | Swatch::Broken(..) | Swatch::Dashes => 46.0,
         }
     }
 }
@@ -93,16 +169,38 @@ impl Plane {
     fn y(&self, value: f64) -> f64 {
         self.bottom - self.y.place(value) * (self.bottom - self.top)
     }
+
+    /// The same for values that may lie outside.
+    fn y_within(&self, value: f64) -> f64 {
+        self.bottom - self.y.place_within(value) * (self.bottom - self.top)
+    }
+}
+
+/// The names under the horizontal axis as they fit.
+enum Names {
+    /// In lines beside each other.
+    Lines(Vec<Vec<String>>),
+    /// Upwards, where they are too many or too long.
+    Upwards(Vec<String>),
 }
 
 impl Chart {
     /// Axes over all points; `None`: no point has a place.
     fn axes(&self) -> Option<(Axis, Axis)> {
-        let shown = |y: f64| self.y_scale == Scale::Linear || y > 0.0;
         let points = || self.series.iter().flat_map(|s| &s.points);
-        let ys = points().filter_map(|(_, y)| *y).filter(|y| shown(*y));
-        let xs = points().map(|(x, _)| *x).chain(self.marks.iter().copied());
-        Some((Axis::over(xs, Scale::Linear, false)?, Axis::over(ys, self.y_scale, true)?))
+        let shown = |y: f64| self.y_scale == Scale::Linear || y > 0.0;
+        let ys = points().filter_map(|(_, y)| *y).chain(self.pieces.iter().flat_map(Piece::ys));
+        let ys: Vec<f64> = ys.filter(|y| shown(*y)).collect();
+        if ys.is_empty() {
+            return None;
+        }
+        let y = Axis::over(ys.into_iter().chain(self.y_holds.iter().copied()), self.y_scale, true)?;
+        if !self.categories.is_empty() {
+            #[allow(clippy::cast_precision_loss)]
+            return Some((Axis::exactly(-0.5, self.categories.len() as f64 - 0.5), y));
+        }
+        let xs = points().map(|(x, _)| *x).chain(self.pieces.iter().flat_map(Piece::xs));
+        Some((Axis::over(xs.chain(self.marks.iter().copied()), self.x_scale, false)?, y))
     }
 
     /// Whether there is a point to draw.
@@ -134,7 +232,10 @@ impl Drawing for Chart {
 
         let ticks = type_of(20.0, false, BLACK);
         let plane_top = top + 16.0 * unit;
-        let bottom = sheet.height - 96.0 * unit;
+        // The names' room is that between the axes, of which the left one is not known yet but never far from here.
+        let slot = (wide - 130.0 * unit) / self.categories.len().max(1) as f64;
+        let (names, below) = self.names(sheet, unit, slot, ticks);
+        let bottom = sheet.height - 96.0 * unit - below;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let room_for = |length: f64, each: f64| (length / (each * unit)).max(2.0) as usize;
         let y_ticks = y.ticks(room_for(bottom - plane_top, 62.0));
@@ -144,7 +245,10 @@ impl Drawing for Chart {
         }
         let left = margin + 44.0 * unit + widest + 14.0 * unit;
         let plane = Plane { left, right: sheet.width - margin - 8.0 * unit, top: plane_top, bottom, x, y };
-        let x_ticks = x.ticks(room_for(plane.right - plane.left, 110.0));
+        let x_ticks = match names {
+            Some(_) => Vec::new(),
+            None => x.ticks(room_for(plane.right - plane.left, 110.0)),
+        };
 
         for tick in &y_ticks {
             let at = plane.y(tick.value);
@@ -157,9 +261,15 @@ impl Drawing for Chart {
             sheet.line(&[(at, plane.bottom), (at, plane.bottom + 8.0 * unit)], 1.5 * unit, BLACK, 1.0)?;
             sheet.text(&tick.label, (at, plane.bottom + 26.0 * unit), Align::Centre, ticks)?;
         }
+        if let Some(names) = names {
+            self.draw_names(sheet, &plane, unit, &names, ticks)?;
+        }
         for mark in self.marks.iter().filter(|m| plane.x.holds(**m)) {
             let at = plane.x(*mark);
             sheet.dashes((at, plane.top), (at, plane.bottom), 9.0 * unit, 2.0 * unit, GREY)?;
+        }
+        for piece in &self.pieces {
+            draw_piece(sheet, &plane, piece, unit)?;
         }
         for series in &self.series {
             draw_series(sheet, &plane, series, unit)?;
@@ -178,6 +288,67 @@ impl Drawing for Chart {
 }
 
 impl Chart {
+    /// The categories' names, and how much more room than numbers they need below the axis.
+    fn names<B: DrawingBackend>(&self, sheet: &Sheet<B>, unit: f64, slot: f64, face: Type) -> (Option<Names>, f64) {
+        if self.categories.is_empty() {
+            return (None, 0.0);
+        }
+        let wide = slot * 0.94;
+        let fits = |text: &str| text.split_whitespace().all(|word| sheet.text_width(word, face) <= wide);
+        if self.categories.iter().all(|name| fits(name)) {
+            let lines: Vec<Vec<String>> = self
+                .categories
+                .iter()
+                .map(|name| name.lines().flat_map(|line| wrapped(sheet, &printable(line), face, wide)).collect())
+                .collect();
+            let most = lines.iter().map(Vec::len).max().unwrap_or(1);
+            if most <= 4 {
+                #[allow(clippy::cast_precision_loss)]
+                let below = most.saturating_sub(1) as f64 * 26.0 * unit;
+                return (Some(Names::Lines(lines)), below);
+            }
+        }
+        let longest = 0.3 * sheet.height;
+        let names: Vec<String> =
+            self.categories.iter().map(|name| cut(sheet, &printable(name), face, longest)).collect();
+        let widest = names.iter().map(|name| sheet.text_width(name, face)).fold(0.0, f64::max);
+        (Some(Names::Upwards(names)), (widest - 14.0 * unit).max(0.0))
+    }
+
+    fn draw_names<B: DrawingBackend>(
+        &self,
+        sheet: &Sheet<B>,
+        plane: &Plane,
+        unit: f64,
+        names: &Names,
+        face: Type,
+    ) -> Result<(), PlotError> {
+        #[allow(clippy::cast_precision_loss)]
+        let middle = |n: usize| plane.x(n as f64);
+        match names {
+            Names::Lines(all) => {
+                for (n, lines) in all.iter().enumerate() {
+                    let mut y = plane.bottom + 26.0 * unit;
+                    for line in lines {
+                        sheet.text(line, (middle(n), y), Align::Centre, face)?;
+                        y += 26.0 * unit;
+                    }
+                }
+            }
+            Names::Upwards(all) => {
+                // Where there are more names than room for them, every second, third, … is written.
+                let slot = middle(1) - middle(0);
+                #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+                let every = (24.0 * unit / slot).ceil().max(1.0) as usize;
+                for (n, name) in all.iter().enumerate().step_by(every) {
+                    let half = sheet.text_width(name, face) / 2.0;
+                    sheet.text_upwards(name, (middle(n), plane.bottom + 12.0 * unit + half), face)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn warning_lines<B: DrawingBackend>(&self, sheet: &Sheet<B>, face: Type, wide: f64) -> Vec<String> {
         let mut lines = Vec::new();
         for warning in &self.warnings {
@@ -215,6 +386,16 @@ impl Chart {
             let middle = (left + swatch / 2.0, y);
             match &entry.swatch {
                 Swatch::Dashes => sheet.dashes(from, to, 9.0 * unit, 2.0 * unit, GREY)?,
+                Swatch::Broken(dash, marker, colour) => {
+                    sheet.broken_line(&[from, to], &dash.pattern(unit), 3.0 * unit, *colour)?;
+                    if let Some(marker) = marker {
+                        sheet.marker(*marker, middle, 6.5 * unit, *colour, 1.0)?;
+                    }
+                }
+                Swatch::Block(colour) => {
+                    sheet.rectangle((left, y - 9.0 * unit), (left + swatch, y + 9.0 * unit), *colour)?;
+                }
+                Swatch::Level(colour) => sheet.line(&[from, to], 4.0 * unit, *colour, 1.0)?,
                 Swatch::Shape(shape, colour) => {
                     if let Shape::Joined { width, .. } | Shape::Line { width } = shape {
                         sheet.line(&[from, to], width * unit, *colour, 1.0)?;
@@ -241,7 +422,11 @@ fn draw_series<B: DrawingBackend>(
     if let Shape::Joined { width, .. } | Shape::Line { width } = series.shape {
         for unbroken in series.points.split(|p| place(*p).is_none()).filter(|part| part.len() > 1) {
             let line: Vec<_> = unbroken.iter().filter_map(|p| place(*p)).collect();
-            sheet.line(&line, width * unit, series.colour, series.opacity)?;
+            if series.dash == Dash::Whole {
+                sheet.line(&line, width * unit, series.colour, series.opacity)?;
+            } else {
+                sheet.broken_line(&line, &series.dash.pattern(unit), width * unit, series.colour)?;
+            }
         }
     }
     let (Shape::Points { marker, radius } | Shape::Joined { marker, radius, .. }) = series.shape else {
@@ -257,6 +442,47 @@ fn draw_series<B: DrawingBackend>(
         }
     }
     Ok(())
+}
+
+fn draw_piece<B: DrawingBackend>(sheet: &Sheet<B>, plane: &Plane, piece: &Piece, unit: f64) -> Result<(), PlotError> {
+    let sides = |x: f64, width: f64| (plane.x(x - width / 2.0), plane.x(x + width / 2.0));
+    match piece {
+        Piece::Band { points, colour } => {
+            let low = points.iter().map(|(x, low, _)| (plane.x(*x), plane.y_within(*low)));
+            let high = points.iter().rev().map(|(x, _, high)| (plane.x(*x), plane.y_within(*high)));
+            sheet.polygon(&low.chain(high).collect::<Vec<_>>(), *colour, 0.2)
+        }
+        Piece::Bar { x, width, from, to, colour } => {
+            let (left, right) = sides(*x, *width);
+            sheet.rectangle((left, plane.y_within(*to)), (right, plane.y_within(*from)), *colour)
+        }
+        Piece::Box { x, width, whiskers, quartiles, median, colour } => {
+            let (left, right) = sides(*x, *width);
+            let (middle, quarter) = (plane.x(*x), (right - left) / 4.0);
+            for (whisker, quartile) in [(whiskers.0, quartiles.0), (whiskers.1, quartiles.1)] {
+                let (end, begin) = (plane.y_within(whisker), plane.y_within(quartile));
+                sheet.line(&[(middle, begin), (middle, end)], 2.0 * unit, *colour, 1.0)?;
+                sheet.line(&[(middle - quarter, end), (middle + quarter, end)], 2.0 * unit, *colour, 1.0)?;
+            }
+            let (low, high) = (plane.y_within(quartiles.0), plane.y_within(quartiles.1));
+            let corners = [(left, low), (right, low), (right, high), (left, high)];
+            sheet.polygon(&corners, *colour, 0.3)?;
+            sheet.line(&[corners[0], corners[1], corners[2], corners[3], corners[0]], 2.0 * unit, *colour, 1.0)?;
+            let median = plane.y_within(*median);
+            sheet.line(&[(left, median), (right, median)], 4.0 * unit, *colour, 1.0)
+        }
+        Piece::Interval { x, low, high, colour } => {
+            let (middle, low, high, cap) = (plane.x(*x), plane.y_within(*low), plane.y_within(*high), 7.0 * unit);
+            sheet.line(&[(middle, low), (middle, high)], 2.0 * unit, *colour, 1.0)?;
+            sheet.line(&[(middle - cap, low), (middle + cap, low)], 2.0 * unit, *colour, 1.0)?;
+            sheet.line(&[(middle - cap, high), (middle + cap, high)], 2.0 * unit, *colour, 1.0)
+        }
+        Piece::Level { x, width, y, colour } => {
+            let (left, right) = sides(*x, *width);
+            let y = plane.y_within(*y);
+            sheet.line(&[(left, y), (right, y)], 4.0 * unit, *colour, 1.0)
+        }
+    }
 }
 
 /// A text that is too long for its line gets smaller type, and if that is not enough, an end cut off.

@@ -1,14 +1,23 @@
 //! Tables as pictures: the only room that knows plotters.
 //!
 //! [`delay_picture`] and [`frame_delay_picture`] turn rows into the bytes of a PNG or SVG; [`draw_run`] does both for a stored run and is what
-//! `livectl plot` and the end of a run call. Nothing here needs root, system fonts or the programs of the experiment.
+//! the end of a run calls. [`gallery`] draws any [`Family`] of pictures of any number of [`Loaded`] runs, as a [`View`] chooses and
+//! groups their trials, and gives each with the figures behind it: what `livectl plot` writes and reports show.
+//! Nothing here needs root, system fonts or the programs of the experiment.
+//!
+//! A picture is made in three steps: a [`Selection`](selection) of trials in groups, a chart as a value ([`family`]), its bytes ([`canvas`]).
 //!
 //! Colours are from the palette of Okabe and Ito (*Color Universal Design*, 2008), which people with any kind of colour vision can tell apart.
 
 mod axis;
 mod canvas;
 mod chart;
+mod family;
+mod gallery;
+mod key;
+mod loaded;
 mod pictures;
+mod selection;
 
 #[cfg(test)]
 mod tests;
@@ -16,7 +25,12 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use canvas::{LARGEST, SMALLEST};
+pub use family::Family;
+pub use gallery::{Gallery, Shown, gallery};
+pub use key::{Condition, Key};
+pub use loaded::{Found, Loaded, find, load};
 pub use pictures::{Subject, delay_picture, frame_delay_picture};
+pub use selection::MOST_GROUPS;
 
 use crate::store::{Manifest, RunDir, StoreError, write_atomic};
 use crate::table::{self, TableError};
@@ -71,6 +85,31 @@ impl Default for Picture {
     }
 }
 
+/// Which trials pictures are of, and what of them is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct View {
+    /// Only trials and viewers that meet all of these.
+    pub only: Vec<Condition>,
+    /// What shares a colour or a bar; empty: the scheme, and the recipe where there are several.
+    pub by: Vec<Key>,
+    /// What is shown, where a family leaves the choice: `excess` (cdf, box), `stalls` (stalls), `delay_p95_ms` (sweep).
+    pub metric: Option<String>,
+    /// What a sweep is drawn over; `None`: the first parameter that differs.
+    pub x: Option<Key>,
+    /// Takes trials in that are unfit or partial, and says so on the picture.
+    pub include_unfit: bool,
+}
+
+/// The words around a picture of several runs.
+struct Around {
+    /// The recipes.
+    subject: String,
+    /// Runs, link kind, version.
+    origin: String,
+    /// What makes the runs hard to compare.
+    warnings: Vec<String>,
+}
+
 /// What [`draw_run`] is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
@@ -111,6 +150,32 @@ pub enum PlotError {
         /// Pixels.
         height: u32,
     },
+    /// No trial has such a key.
+    #[error("no trial has {key:?}: {hint}")]
+    Key {
+        /// As it was written.
+        key: String,
+        /// Those that there are.
+        hint: String,
+    },
+    /// There is no such figure.
+    #[error("there is no metric {metric:?} for these pictures: choose from {known}")]
+    Metric {
+        /// As it was written.
+        metric: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// They could not be told apart.
+    #[error(
+        "{count} groups cannot be told apart in one picture, {most} at most: choose with --where, or group --by less"
+    )]
+    Groups {
+        /// How many there are.
+        count: usize,
+        /// How many there can be.
+        most: usize,
+    },
     /// plotters failed.
     #[error("cannot draw: {0}")]
     Drawing(String),
@@ -131,8 +196,8 @@ pub enum PlotError {
 pub fn draw_run(run: &Path, options: &Options) -> Result<Drawn, PlotError> {
     let run = RunDir::open(run)?;
     let manifest = Manifest::load(&run)?;
-    let pings = if_there(&run.pings(), table::read_pings)?;
-    let frames = if_there(&run.frames(), table::read_frames)?;
+    let pings = loaded::if_there(&run.pings(), table::read_pings)?;
+    let frames = loaded::if_there(&run.frames(), table::read_frames)?;
     let subject = Subject::of(&manifest);
     let delays: Vec<_> = manifest.plan.trials.iter().flat_map(|t| table::ping_delays(t, &pings)).collect();
     let streaming = pictures::streaming_interval(&manifest, &frames);
@@ -165,8 +230,4 @@ pub fn draw_run(run: &Path, options: &Options) -> Result<Drawn, PlotError> {
             Ok(Drawn { pictures, left_out })
         }
     }
-}
-
-fn if_there<T>(path: &Path, read: impl FnOnce(&Path) -> Result<Vec<T>, TableError>) -> Result<Vec<T>, TableError> {
-    if path.exists() { read(path) } else { Ok(Vec::new()) }
 }

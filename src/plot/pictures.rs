@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use plotters::style::RGBColor;
 
 use super::canvas::{self, Marker};
-use super::chart::{BLACK, Chart, Entry, Series, Shape, Swatch};
-use super::{Picture, PlotError};
+use super::chart::{BLACK, Chart, Dash, Entry, Series, Shape, Swatch};
+use super::{Picture, PlotError, Scale};
 use crate::plan::{Datapath, LinkKind, Scheme};
 use crate::store::Manifest;
 use crate::table::{FrameRow, PingDelay, Via};
@@ -59,6 +59,15 @@ pub fn delay_picture(
     streaming: Option<(f64, f64)>,
     picture: &Picture,
 ) -> Result<Vec<u8>, PlotError> {
+    drawn(&delay_chart(subject, delays, streaming, picture)?, picture)
+}
+
+pub(super) fn delay_chart(
+    subject: &Subject,
+    delays: &[PingDelay],
+    streaming: Option<(f64, f64)>,
+    picture: &Picture,
+) -> Result<Chart, PlotError> {
     let lines =
         grouped(delays, |d| (Kind::of(d.scheme, Some(d.via)), &d.trial, &d.viewer), |d| (d.time_s, d.delay_ms));
     let legend_shape = |marker| Shape::Joined { marker, radius: 3.5, width: 2.5 };
@@ -84,6 +93,15 @@ pub fn frame_delay_picture(
     streaming: Option<(f64, f64)>,
     picture: &Picture,
 ) -> Result<Vec<u8>, PlotError> {
+    drawn(&frame_delay_chart(subject, frames, streaming, picture)?, picture)
+}
+
+pub(super) fn frame_delay_chart(
+    subject: &Subject,
+    frames: &[FrameRow],
+    streaming: Option<(f64, f64)>,
+    picture: &Picture,
+) -> Result<Chart, PlotError> {
     let lines = grouped(frames, |f| (Kind::of(f.scheme, f.via), &f.trial, &f.viewer), |f| (f.time_s, f.delay_ms));
     let points = |marker| Shape::Points { marker, radius: 3.0 };
     let missing = |kind| {
@@ -100,7 +118,13 @@ pub fn frame_delay_picture(
     let floors = floors(frames);
     if arrived && !floors.is_empty() {
         let shape = Shape::Line { width: 1.4 };
-        series.extend(floors.into_iter().map(|points| Series { shape, colour: BLACK, opacity: 1.0, points }));
+        series.extend(floors.into_iter().map(|points| Series {
+            shape,
+            colour: BLACK,
+            opacity: 1.0,
+            dash: Dash::Whole,
+            points,
+        }));
         let label = "floor: least possible delay".to_owned();
         let before_interval = legend.len() - usize::from(streaming.is_some());
         legend.insert(before_interval, Entry { swatch: Swatch::Shape(shape, BLACK), label });
@@ -215,6 +239,7 @@ fn data_series(lines: Lines, shape: impl Fn(Marker) -> Shape) -> Vec<Series> {
             shape: shape(marker_of(&viewers, &viewer)),
             colour: kind.colour(),
             opacity: opacities.get(&kind).copied().unwrap_or(1.0),
+            dash: Dash::Whole,
             points,
         })
         .collect()
@@ -274,19 +299,27 @@ fn frame_of(subject: &Subject, streaming: Option<(f64, f64)>, picture: &Picture)
         warnings: subject.warnings.clone(),
         x_label: "time (s)".to_owned(),
         y_label: "delay (ms)".to_owned(),
+        x_scale: Scale::Linear,
         y_scale: picture.scale,
+        categories: Vec::new(),
+        y_holds: Vec::new(),
+        pieces: Vec::new(),
         series: Vec::new(),
         marks: streaming.map_or_else(Vec::new, |(begin, end)| vec![begin, end]),
         legend: Vec::new(),
     }
 }
 
-fn finished(mut chart: Chart, name: &'static str, why: &str, picture: &Picture) -> Result<Vec<u8>, PlotError> {
+fn finished(mut chart: Chart, name: &'static str, why: &str, picture: &Picture) -> Result<Chart, PlotError> {
     if chart.is_empty() {
         return Err(PlotError::Empty { picture: name, why: why.to_owned() });
     }
     if let Some(title) = &picture.title {
         chart.title.clone_from(title);
     }
-    canvas::picture(&chart, picture.size, picture.format)
+    Ok(chart)
+}
+
+fn drawn(chart: &Chart, picture: &Picture) -> Result<Vec<u8>, PlotError> {
+    canvas::picture(chart, picture.size, picture.format)
 }

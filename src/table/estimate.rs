@@ -74,66 +74,94 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
     summary.iter().map(unit).collect()
 }
 
+/// Columns of which quantiles over all frames are figures.
+const FRAME_METRICS: [(&str, fn(&FrameRow) -> Option<f64>); 2] =
+    [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms)];
+const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
+/// Columns of the summary whose means over the trials are figures.
+const SUMMARY_METRICS: [(&str, fn(&SummaryRow) -> Option<f64>); 17] = [
+    ("delay_mean_ms", |r| r.delay_mean_ms),
+    ("delay_max_ms", |r| r.delay_max_ms),
+    ("floor_p50_ms", |r| r.floor_p50_ms),
+    ("missing", |r| r.missing.map(f64::from)),
+    ("duplicate", |r| r.duplicate.map(f64::from)),
+    ("late", |r| r.late.map(f64::from)),
+    ("startup_delay_ms", |r| r.startup_delay_ms),
+    ("handover_gap_ms", |r| r.handover_gap_ms),
+    ("jitter_ms", |r| r.jitter_ms),
+    ("peer_offload", |r| r.peer_offload),
+    #[allow(clippy::cast_precision_loss)]
+    ("server_egress_bytes", |r| r.server_egress_bytes.map(|bytes| bytes as f64)),
+    ("retransmission_rate", |r| r.retransmission_rate),
+    ("queue_mean_ms", |r| r.queue_mean_ms),
+    ("uplink_mean_ms", |r| r.uplink_mean_ms),
+    ("dwell_mean_ms", |r| r.dwell_mean_ms),
+    ("downlink_mean_ms", |r| r.downlink_mean_ms),
+    ("transfer_mean_ms", |r| r.transfer_mean_ms),
+];
+/// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the column.
+type PlayoutMetric = (&'static str, &'static str, fn(&PlayoutRow) -> Option<f64>);
+const PLAYOUT_METRICS: [PlayoutMetric; 4] = [
+    ("stalls", "", |r| r.stalls.map(f64::from)),
+    ("stalled", "_ms", |r| r.stalled_ms),
+    ("playout_startup", "_ms", |r| r.startup_delay_ms),
+    ("continuity", "", |r| r.continuity),
+];
+
 /// The figures of several units, taken as repetitions of one and the same thing. Those that none of them has are left out.
 /// Units that are partial or unfit should not be among them.
 #[must_use]
 pub fn samples(units: &[Unit<'_>]) -> Vec<(Metric, Sample)> {
-    let mut all: Vec<(Metric, Sample)> = Vec::new();
-    let columns: [(&str, fn(&FrameRow) -> Option<f64>); 2] = [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms)];
-    for (name, value) in columns {
-        let mut trials: Vec<Vec<f64>> =
-            units.iter().map(|unit| unit.frames.iter().filter_map(value).collect()).collect();
-        trials.retain(|values| !values.is_empty());
-        trials.iter_mut().for_each(|values| values.sort_by(f64::total_cmp));
-        if !trials.is_empty() {
-            for (percent, p) in [(50, 0.5), (95, 0.95), (99, 0.99)] {
-                all.push((format!("{name}_p{percent}_ms"), Sample::Quantile { trials: trials.clone(), p }));
-            }
-        }
-    }
-    let columns: [(&str, fn(&SummaryRow) -> Option<f64>); 17] = [
-        ("delay_mean_ms", |r| r.delay_mean_ms),
-        ("delay_max_ms", |r| r.delay_max_ms),
-        ("floor_p50_ms", |r| r.floor_p50_ms),
-        ("missing", |r| r.missing.map(f64::from)),
-        ("duplicate", |r| r.duplicate.map(f64::from)),
-        ("late", |r| r.late.map(f64::from)),
-        ("startup_delay_ms", |r| r.startup_delay_ms),
-        ("handover_gap_ms", |r| r.handover_gap_ms),
-        ("jitter_ms", |r| r.jitter_ms),
-        ("peer_offload", |r| r.peer_offload),
-        #[allow(clippy::cast_precision_loss)]
-        ("server_egress_bytes", |r| r.server_egress_bytes.map(|bytes| bytes as f64)),
-        ("retransmission_rate", |r| r.retransmission_rate),
-        ("queue_mean_ms", |r| r.queue_mean_ms),
-        ("uplink_mean_ms", |r| r.uplink_mean_ms),
-        ("dwell_mean_ms", |r| r.dwell_mean_ms),
-        ("downlink_mean_ms", |r| r.downlink_mean_ms),
-        ("transfer_mean_ms", |r| r.transfer_mean_ms),
-    ];
-    let mean = |values: Vec<f64>| (!values.is_empty()).then_some(Sample::Mean(values));
-    for (name, value) in columns {
-        let values = mean(units.iter().filter_map(|unit| value(unit.summary)).collect());
-        all.extend(values.map(|values| (name.to_owned(), values)));
-    }
-    let columns: [(&str, &str, fn(&PlayoutRow) -> Option<f64>); 4] = [
-        ("stalls", "", |r| r.stalls.map(f64::from)),
-        ("stalled", "_ms", |r| r.stalled_ms),
-        ("playout_startup", "_ms", |r| r.startup_delay_ms),
-        ("continuity", "", |r| r.continuity),
-    ];
+    let trials: Vec<Vec<Unit<'_>>> = units.iter().map(|unit| vec![*unit]).collect();
+    metrics(units).into_iter().filter_map(|name| sample(&trials, &name).map(|sample| (name, sample))).collect()
+}
+
+/// The names of the figures that units can have: the buffers are those of their playout tables.
+#[must_use]
+pub fn metrics(units: &[Unit<'_>]) -> Vec<Metric> {
+    let quantiles =
+        FRAME_METRICS.iter().flat_map(|(name, _)| PERCENTS.map(|(percent, _)| format!("{name}_p{percent}_ms")));
+    let means = SUMMARY_METRICS.iter().map(|(name, _)| (*name).to_owned());
     let mut buffers: Vec<f64> = units.iter().flat_map(|unit| unit.playouts.iter().map(|r| r.buffer_s)).collect();
     buffers.sort_by(f64::total_cmp);
     buffers.dedup();
-    for buffer_s in buffers {
-        for (name, unit_name, value) in columns {
-            #[allow(clippy::float_cmp)]
-            let rows = units.iter().filter_map(|unit| unit.playouts.iter().find(|r| r.buffer_s == buffer_s));
-            let values = mean(rows.filter_map(value).collect());
-            all.extend(values.map(|values| (format!("{name}_buffer_{buffer_s}s{unit_name}"), values)));
-        }
+    let playouts = buffers.iter().flat_map(|buffer_s| PLAYOUT_METRICS.map(|metric| playout_name(&metric, *buffer_s)));
+    quantiles.chain(means).chain(playouts).collect()
+}
+
+fn playout_name((name, unit, _): &PlayoutMetric, buffer_s: f64) -> Metric {
+    format!("{name}_buffer_{buffer_s}s{unit}")
+}
+
+/// One figure of several trials, each of one or more viewers' units. A quantile is of all frames of all its viewers together; a mean
+/// is of each trial's mean over those of its viewers that have the column. `None`: there is no such figure, or nobody has it.
+#[must_use]
+pub fn sample(trials: &[Vec<Unit<'_>>], metric: &str) -> Option<Sample> {
+    for (name, value) in FRAME_METRICS {
+        let Some((_, p)) = PERCENTS.iter().find(|(percent, _)| metric == format!("{name}_p{percent}_ms")) else {
+            continue;
+        };
+        let values = |units: &Vec<Unit<'_>>| -> Vec<f64> {
+            let mut values: Vec<f64> = units.iter().flat_map(|unit| unit.frames.iter().filter_map(value)).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            values
+        };
+        let trials: Vec<Vec<f64>> = trials.iter().map(values).filter(|values| !values.is_empty()).collect();
+        return (!trials.is_empty()).then_some(Sample::Quantile { trials, p: *p });
     }
-    all
+    let mean_over = |value: &dyn Fn(&Unit<'_>) -> Option<f64>| {
+        let of_trial = |units: &Vec<Unit<'_>>| {
+            let values: Vec<f64> = units.iter().filter_map(value).collect();
+            mean_of(values.iter().copied(), values.len())
+        };
+        let values: Vec<f64> = trials.iter().filter_map(of_trial).collect();
+        (!values.is_empty()).then_some(Sample::Mean(values))
+    };
+    if let Some((_, value)) = SUMMARY_METRICS.iter().find(|(name, _)| *name == metric) {
+        return mean_over(&|unit| value(unit.summary));
+    }
+    let named = |row: &&PlayoutRow| PLAYOUT_METRICS.into_iter().find(|m| playout_name(m, row.buffer_s) == metric);
+    mean_over(&|unit| unit.playouts.iter().find_map(|row| named(&row).and_then(|(_, _, value)| value(row))))
 }
 
 impl Sample {

@@ -486,7 +486,7 @@ pub(super) fn write_csv(path: &Path, height: usize, columns: Vec<Column>) -> Res
     Ok(write_atomic(path, &bytes)?)
 }
 
-fn write_parquet(path: &Path, height: usize, columns: Vec<Column>) -> Result<(), TableError> {
+pub(super) fn write_parquet(path: &Path, height: usize, columns: Vec<Column>) -> Result<(), TableError> {
     let mut bytes = Vec::new();
     DataFrame::new(height, columns)
         .and_then(|mut frame| ParquetWriter::new(&mut bytes).finish(&mut frame))

@@ -15,6 +15,7 @@ mod analysis;
 mod compare;
 mod difference;
 mod estimate;
+mod figures;
 mod files;
 mod ping_delay;
 mod ping_phases;
@@ -30,7 +31,8 @@ pub use compare::{
     DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
 };
 pub use difference::Comparison;
-pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, samples, units};
+pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, metrics, sample, samples, units};
+pub use figures::Figures;
 pub use files::{
     Tables, gather, read_estimates, read_frames, read_pings, read_playouts, read_summary, write_estimates,
     write_frames, write_pings, write_playouts, write_summary, write_trial,

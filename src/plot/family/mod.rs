@@ -1,0 +1,214 @@
+//! The families of pictures. Each makes a [`Plate`] of a [`Selection`]: a chart as a value and the figures behind it.
+
+pub(super) mod cdf;
+pub(super) mod parts;
+pub(super) mod sources;
+pub(super) mod spread;
+pub(super) mod stalls;
+pub(super) mod sweep;
+pub(super) mod timeline;
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::PlotError;
+use super::chart::{Chart, Entry, Shape, Swatch};
+use super::key::{Key, Value};
+use super::selection::{Group, Selection, Style};
+use crate::table::{Figures, FrameRow};
+
+/// A kind of picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// What pings see, over time; a picture for each run.
+    Delay,
+    /// Each frame's delay over its birth, with the floor; a picture for each run.
+    FrameDelay,
+    /// The share of frames within a delay.
+    Cdf,
+    /// Quartiles and whiskers for each viewer.
+    Box,
+    /// The parts that the mean delay is made of.
+    Parts,
+    /// Stalls under playout buffers.
+    Stalls,
+    /// Bytes from the CDN and from peers.
+    Sources,
+    /// A figure over a parameter.
+    Sweep,
+}
+
+impl Family {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [Family; 8] = [
+        Family::Delay,
+        Family::FrameDelay,
+        Family::Cdf,
+        Family::Box,
+        Family::Parts,
+        Family::Stalls,
+        Family::Sources,
+        Family::Sweep,
+    ];
+
+    /// As on the command line: `frame-delay`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Delay => "delay",
+            Family::FrameDelay => "frame-delay",
+            Family::Cdf => "cdf",
+            Family::Box => "box",
+            Family::Parts => "parts",
+            Family::Stalls => "stalls",
+            Family::Sources => "sources",
+            Family::Sweep => "sweep",
+        }
+    }
+
+    /// The file's name without its end: `frame-delay-plot`.
+    #[must_use]
+    pub fn stem(self) -> &'static str {
+        match self {
+            Family::Delay => "delay-plot",
+            Family::FrameDelay => "frame-delay-plot",
+            Family::Cdf => "cdf-plot",
+            Family::Box => "box-plot",
+            Family::Parts => "parts-plot",
+            Family::Stalls => "stalls-plot",
+            Family::Sources => "sources-plot",
+            Family::Sweep => "sweep-plot",
+        }
+    }
+
+    /// Whether all runs come together in one picture; the others are of one run each.
+    #[must_use]
+    pub fn compares(self) -> bool {
+        !matches!(self, Family::Delay | Family::FrameDelay)
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Family {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let names = || Family::ALL.map(Family::name).join(", ");
+        Family::ALL
+            .into_iter()
+            .find(|family| family.name() == text)
+            .ok_or_else(|| format!("there is no picture called {text:?}: choose from {}, or all", names()))
+    }
+}
+
+/// A picture before it is drawn.
+pub(super) struct Plate {
+    pub(super) chart: Chart,
+    /// One sentence.
+    pub(super) caption: String,
+    /// A few lines for people.
+    pub(super) table: Figures,
+    /// Every point, where the table has less.
+    pub(super) points: Option<Figures>,
+}
+
+/// Columns of frames in milliseconds, by the name that `--metric` gives them, and in words.
+type FrameMetric = (&'static str, &'static str, fn(&FrameRow) -> Option<f64>);
+const FRAME_METRICS: [FrameMetric; 8] = [
+    ("delay", "delay of the frames", |r| r.delay_ms),
+    ("excess", "excess of the frames' delay over the floor", |r| r.excess_ms),
+    ("floor", "floor of the frames that arrived", |r| r.floor_ms.filter(|_| r.arrival_ns.is_some())),
+    ("queue", "time of the frames in the broadcaster's queue", |r| r.queue_ms),
+    ("uplink", "time of the frames on the way to the CDN", |r| r.uplink_ms),
+    ("dwell", "time of the frames in the CDN", |r| r.dwell_ms),
+    ("downlink", "time of the frames on the way from the CDN", |r| r.downlink_ms),
+    ("transfer", "time of the frames on the way from a peer", |r| r.transfer_ms),
+];
+
+/// The names that `--metric` takes for a family, besides those of `sweep`.
+pub(super) fn metric_names(family: Family) -> Vec<&'static str> {
+    match family {
+        Family::Cdf | Family::Box => FRAME_METRICS.map(|(name, ..)| name).to_vec(),
+        Family::Stalls => stalls::METRICS.map(|metric| metric.name).to_vec(),
+        _ => Vec::new(),
+    }
+}
+
+/// The column asked for; another family's metric, and none, mean the delay.
+fn frame_metric(name: Option<&str>) -> FrameMetric {
+    let name = name.unwrap_or_default();
+    let plain = name.strip_suffix("_ms").unwrap_or(name);
+    FRAME_METRICS.into_iter().find(|(known, ..)| *known == plain).unwrap_or(FRAME_METRICS[0])
+}
+
+/// The columns that name the groups: a row for each of `rows`. Keys whose values are numbers stay numbers.
+fn key_columns(mut figures: Figures, by: &[Key], rows: &[&[Option<Value>]]) -> Figures {
+    for (place, key) in by.iter().enumerate() {
+        let values = || rows.iter().map(|row| row.get(place).and_then(Option::as_ref));
+        let numbers = values().flatten().all(|value| value.number().is_some());
+        figures = if numbers && values().flatten().next().is_some() {
+            figures.numbers(key.name(), values().map(|value| value.and_then(Value::number)))
+        } else {
+            figures.texts(key.name(), values().map(|value| value.map(ToString::to_string)))
+        };
+    }
+    figures
+}
+
+/// A legend's entry of a group drawn as a line with markers.
+fn line_entry(style: Style, label: String) -> Entry {
+    let swatch = match style.dash {
+        super::chart::Dash::Whole => {
+            Swatch::Shape(Shape::Joined { marker: style.marker, radius: 0.0, width: 3.0 }, style.colour)
+        }
+        dash => Swatch::Broken(dash, Some(style.marker), style.colour),
+    };
+    Entry { swatch, label }
+}
+
+/// What the legend adds to a group's name: how many of its trials are not sound.
+fn remarked(group: &Group<'_>) -> String {
+    let unsound = super::selection::trials(group.members.iter().filter(|member| !member.is_sound())).len();
+    if unsound > 0 { format!("{} ({unsound} unfit or partial)", group.name()) } else { group.name() }
+}
+
+/// An empty chart with the words that all pictures of a selection share.
+fn blank(selection: &Selection<'_>, around: &super::Around, scale: super::Scale) -> Chart {
+    let mut subtitle = around.origin.clone();
+    let sound = selection.trials - selection.left_out.len();
+    let count = if selection.left_out.is_empty() {
+        format!("{sound} trials")
+    } else {
+        format!("{sound} of {} trials: {} unfit or partial left out", selection.trials, selection.left_out.len())
+    };
+    subtitle += &format!(" · {count}");
+    Chart {
+        title: String::new(),
+        subtitle,
+        warnings: around.warnings.iter().chain(&selection.doubtful).cloned().collect(),
+        x_label: String::new(),
+        y_label: String::new(),
+        x_scale: super::Scale::Linear,
+        y_scale: scale,
+        categories: Vec::new(),
+        y_holds: Vec::new(),
+        pieces: Vec::new(),
+        series: Vec::new(),
+        marks: Vec::new(),
+        legend: Vec::new(),
+    }
+}
+
+fn empty(family: Family, why: String) -> PlotError {
+    PlotError::Empty { picture: family.stem(), why }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn count(values: usize) -> u64 {
+    values as u64
+}

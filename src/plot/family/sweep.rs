@@ -1,0 +1,166 @@
+//! A figure over a parameter, with its confidence.
+
+use std::collections::BTreeMap;
+
+use super::{Family, Plate, blank, count, empty, key_columns, line_entry, remarked};
+use crate::plot::chart::{Piece, Series, Shape};
+use crate::plot::key::{Key, Value, paths};
+use crate::plot::loaded::Loaded;
+use crate::plot::selection::{Group, Selection, trials};
+use crate::plot::{Around, PlotError, Scale, View};
+use crate::table::{Estimate, Figures, Sample, metrics, sample};
+
+/// What is shown unless something else is asked for.
+pub(in crate::plot) const METRIC: &str = "delay_p50_ms";
+/// Differ from trial to trial without being parameters.
+const NO_PARAMETERS: [&str; 4] = ["id", "scheme", "repetition", "seed"];
+
+struct Point<'s, 'a> {
+    group: &'s Group<'a>,
+    x: Value,
+    estimate: Estimate,
+}
+
+/// The figure that `--metric` means here: its name, or the median of a column that has quantiles.
+pub(in crate::plot) fn metric(selection: &Selection<'_>, asked: Option<&str>) -> Option<String> {
+    let units: Vec<_> = selection.groups.iter().flat_map(|group| &group.members).map(|member| member.unit).collect();
+    let known = metrics(&units);
+    let asked = asked.unwrap_or(METRIC);
+    let plain = asked.strip_suffix("_ms").unwrap_or(asked);
+    [asked.to_owned(), format!("{plain}_p50_ms"), format!("{plain}_mean_ms")]
+        .into_iter()
+        .find(|name| known.contains(name))
+}
+
+/// The first parameter whose values differ between the trials, numbers before words.
+fn parameter(runs: &[Loaded]) -> Option<Key> {
+    let mut values: BTreeMap<String, Vec<Option<Value>>> = BTreeMap::new();
+    let mut trials = 0;
+    for run in runs {
+        for trial in &run.manifest.plan.trials {
+            let Some(json) = run.plan_json(&trial.id) else { continue };
+            for path in paths(json).into_iter().filter(|path| !NO_PARAMETERS.contains(&path.as_str())) {
+                let key = Key::from(path.as_str());
+                let asked = crate::plot::key::Asked { run, trial, stream: "", viewer: "" };
+                let known = values.entry(path).or_insert_with(|| vec![None; trials]);
+                known.resize(trials, None);
+                known.push(key.of(asked));
+            }
+            trials += 1;
+        }
+    }
+    let differs = |all: &Vec<Option<Value>>| all.iter().any(|value| *value != all[0]);
+    let mut differing: Vec<(&String, &Vec<Option<Value>>)> = values.iter().filter(|(_, all)| differs(all)).collect();
+    differing.sort_by_key(|(_, all)| !all.iter().flatten().all(|value| value.number().is_some()));
+    differing.first().map(|(path, _)| Key::from(path.as_str()))
+}
+
+#[allow(clippy::cast_precision_loss)]
+pub(in crate::plot) fn plate(
+    selection: &Selection<'_>,
+    runs: &[Loaded],
+    view: &View,
+    around: &Around,
+    scale: Scale,
+) -> Result<Plate, PlotError> {
+    selection.tellable()?;
+    let Some(key) = view.x.clone().or_else(|| parameter(runs)) else {
+        let why = "no parameter differs between the trials; --x KEY names another to draw over, such as repetition";
+        return Err(empty(Family::Sweep, why.to_owned()));
+    };
+    // Another family's metric, and none, mean the usual one.
+    let metric = metric(selection, view.metric.as_deref()).unwrap_or_else(|| METRIC.to_owned());
+    let mut points: Vec<Point<'_, '_>> = Vec::new();
+    for group in &selection.groups {
+        let mut xs: Vec<Value> = group.members.iter().filter_map(|member| key.of(member.asked)).collect();
+        xs.sort_by(Value::compare);
+        xs.dedup();
+        for x in xs {
+            let here = group.members.iter().filter(|member| key.of(member.asked).as_ref() == Some(&x));
+            let estimate = sample(&trials(here), &metric).as_ref().and_then(Sample::estimate);
+            points.extend(estimate.map(|estimate| Point { group, x, estimate }));
+        }
+    }
+    if points.is_empty() {
+        return Err(empty(Family::Sweep, selection.why_empty(&format!("{metric} over {}", key.name()))));
+    }
+    let mut chart = blank(selection, around, scale);
+    chart.title = format!("{}: {metric} over {}", around.subject, key.name());
+    let numbers = points.iter().all(|point| point.x.number().is_some());
+    let mut names: Vec<&Value> = points.iter().map(|point| &point.x).collect();
+    names.sort_by(|a, b| a.compare(b));
+    names.dedup();
+    let (unit, factor) = key.unit();
+    if numbers {
+        chart.x_label = format!("{}{unit}", key.name());
+    } else {
+        chart.x_label = key.name().to_owned();
+        chart.categories = names.iter().map(|name| name.to_string()).collect();
+    }
+    chart.y_label = axis_label(&metric);
+    let groups = selection.groups.len() as f64;
+    for (place, group) in selection.groups.iter().enumerate() {
+        let aside = if numbers { 0.0 } else { (place as f64 - (groups - 1.0) / 2.0) * (0.5 / groups.max(4.0)) };
+        let at = |x: &Value| match x.number() {
+            Some(number) if numbers => number * factor,
+            _ => names.iter().position(|name| *name == x).unwrap_or(0) as f64 + aside,
+        };
+        let mine: Vec<_> = points.iter().filter(|point| std::ptr::eq(point.group, group)).collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let band: Vec<_> =
+            mine.iter().filter_map(|p| p.estimate.interval.map(|(low, high)| (at(&p.x), low, high))).collect();
+        let colour = group.style.colour;
+        if numbers && band.len() > 1 {
+            chart.pieces.push(Piece::Band { points: band, colour });
+        } else {
+            chart.pieces.extend(band.into_iter().map(|(x, low, high)| Piece::Interval { x, low, high, colour }));
+        }
+        let shape = Shape::Joined { marker: group.style.marker, radius: 7.0, width: 3.0 };
+        let line = mine.iter().map(|p| (at(&p.x), Some(p.estimate.value))).collect();
+        chart.series.push(Series { shape, colour, opacity: 1.0, dash: group.style.dash, points: line });
+        chart.legend.push(line_entry(group.style, remarked(group)));
+    }
+    let keys: Vec<_> = points.iter().map(|point| &point.group.values[..]).collect();
+    let xs: Vec<[Option<Value>; 1]> = points.iter().map(|point| [Some(point.x.clone())]).collect();
+    let mut table = key_columns(Figures::default(), &selection.by, &keys);
+    if !selection.by.contains(&key) {
+        let xs: Vec<&[Option<Value>]> = xs.iter().map(|x| &x[..]).collect();
+        table = key_columns(table, std::slice::from_ref(&key), &xs);
+    }
+    let table = table
+        .texts("metric", points.iter().map(|_| Some(metric.clone())))
+        .counts("trials", points.iter().map(|point| count(point.estimate.trials)))
+        .numbers("value", points.iter().map(|point| point.estimate.value))
+        .numbers("low_95", points.iter().map(|point| point.estimate.interval.map(|i| i.0)))
+        .numbers("high_95", points.iter().map(|point| point.estimate.interval.map(|i| i.1)));
+    let caption = format!(
+        "{metric} over {}, with the 95 % confidence interval from drawing whole trials anew; a single trial has none.",
+        key.name()
+    );
+    Ok(Plate { chart, caption, table, points: None })
+}
+
+/// `delay_p50_ms` → `delay p50 (ms)`.
+fn axis_label(metric: &str) -> String {
+    let words = |name: &str| name.replace('_', " ");
+    for (end, unit) in [("_ms", "ms"), ("_bytes", "bytes")] {
+        if let Some(name) = metric.strip_suffix(end) {
+            return format!("{} ({unit})", words(name));
+        }
+    }
+    words(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_written_with_its_unit() {
+        assert_eq!(axis_label("delay_p50_ms"), "delay p50 (ms)");
+        assert_eq!(axis_label("server_egress_bytes"), "server egress (bytes)");
+        assert_eq!(axis_label("peer_offload"), "peer offload");
+    }
+}

@@ -1,0 +1,346 @@
+//! What trials are chosen and grouped by: `scheme`, `viewer`, `video.bitrate`, and any other path into a trial's plan.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::str::FromStr;
+
+use serde_json::Value as Json;
+
+use super::PlotError;
+use super::loaded::Loaded;
+use crate::plan::{Datapath, LinkKind, Scheme, Trial};
+
+/// Keys that are not paths into the plan.
+const NAMED: [&str; 9] = ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "link", "datapath"];
+/// Parts of the plan of which every trial has so many that to list them helps nobody.
+const UNLISTED: [&str; 6] = ["interfaces", "pings", "captures", "switches", "a", "b"];
+/// More would not be read.
+const MOST_LISTED: usize = 40;
+
+/// What a trial's viewer can be asked for: `scheme`, `video.bitrate`, `network.links.0.shape.bandwidth` or, by the name of a host,
+/// `network.links.hb.shape.bandwidth`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key(String);
+
+/// What the answer is. Durations are in seconds.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    Scheme(Scheme),
+    Number(f64),
+    Text(String),
+}
+
+/// `KEY=VALUE`, `KEY=VALUE,VALUE` (one of them), `KEY!=VALUE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    key: Key,
+    equal: bool,
+    values: Vec<String>,
+}
+
+/// Who is asked: a viewer of a stream in a trial.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) run: &'a Loaded,
+    pub(super) trial: &'a Trial,
+    pub(super) stream: &'a str,
+    pub(super) viewer: &'a str,
+}
+
+impl Key {
+    /// `None`: this trial has no such thing.
+    pub(super) fn of(&self, asked: Asked<'_>) -> Option<Value> {
+        let manifest = &asked.run.manifest;
+        let trial = asked.trial;
+        let link = || manifest.link.as_ref().map_or(trial.links, |choice| choice.used);
+        let datapath = || manifest.datapath.as_ref().map_or(trial.datapath, |choice| choice.used);
+        Some(match self.0.as_str() {
+            "run" => Value::Text(manifest.run.clone()),
+            "recipe" => Value::Text(manifest.recipe.name.clone()),
+            "trial" => Value::Text(trial.id.clone()),
+            "scheme" => Value::Scheme(trial.scheme),
+            "repetition" => Value::Number(f64::from(trial.repetition)),
+            "stream" => Value::Text(asked.stream.to_owned()),
+            "viewer" => Value::Text(asked.viewer.to_owned()),
+            "link" => Value::Text(LinkKind::to_string(&link())),
+            "datapath" => Value::Text(Datapath::to_string(&datapath())),
+            path => value(lookup(asked.run.plan_json(&trial.id)?, path)?)?,
+        })
+    }
+
+    /// As it was written.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether its values need the plan's JSON, and may be missing from some trials.
+    pub(super) fn is_path(&self) -> bool {
+        !NAMED.contains(&self.0.as_str())
+    }
+
+    /// What a value is called on a picture: `hv1`, `bitrate 1500000`.
+    pub(super) fn label(&self, value: Option<&Value>) -> String {
+        let value = value.map_or_else(|| "none".to_owned(), ToString::to_string);
+        match self.0.as_str() {
+            "run" | "recipe" | "trial" | "scheme" | "stream" | "viewer" => value,
+            "link" => format!("{value} links"),
+            "datapath" => format!("{value} datapath"),
+            path => format!("{} {value}", path.rsplit('.').next().unwrap_or(path)),
+        }
+    }
+
+    /// Its unit on an axis, and what its values are multiplied by to be in it.
+    pub(super) fn unit(&self) -> (&'static str, f64) {
+        match self.0.rsplit('.').next().unwrap_or_default() {
+            "bandwidth" | "bitrate" => (" (Mbit/s)", 1e-6),
+            "delay" | "jitter" => (" (ms)", 1e3),
+            "broadcast_at" | "view_at" | "end" | "drain" | "start" | "interval" => (" (s)", 1.0),
+            "queue" => (" (packets)", 1.0),
+            "initial_window" => (" (segments)", 1.0),
+            _ => ("", 1.0),
+        }
+    }
+
+    /// An error if no trial has it.
+    pub(super) fn known(&self, runs: &[Loaded]) -> Result<(), PlotError> {
+        let trials = || runs.iter().flat_map(|run| run.manifest.plan.trials.iter().map(move |trial| (run, trial)));
+        let has = |(run, trial): (&Loaded, &Trial)| {
+            run.plan_json(&trial.id)
+                .and_then(|json| lookup(json, &self.0))
+                .is_some_and(|found| value(found).is_some())
+        };
+        if !self.is_path() || trials().any(has) {
+            return Ok(());
+        }
+        let json = trials().find_map(|(run, trial)| run.plan_json(&trial.id));
+        Err(PlotError::Key { key: self.0.clone(), hint: hint(&self.0, json) })
+    }
+}
+
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Key(text.trim().to_owned())
+    }
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, values) = text.split_once('=').ok_or("write KEY=VALUE or KEY!=VALUE, such as scheme=bypass")?;
+        let (key, equal) = key.strip_suffix('!').map_or((key, true), |key| (key, false));
+        if key.trim().is_empty() {
+            return Err("write KEY=VALUE; the key is missing".to_owned());
+        }
+        let values = values.split(',').map(|v| v.trim().to_owned()).collect();
+        Ok(Condition { key: Key::from(key), equal, values })
+    }
+}
+
+impl Condition {
+    /// Its key.
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    pub(super) fn holds(&self, asked: Asked<'_>) -> bool {
+        let value = self.key.of(asked);
+        self.values.iter().any(|wanted| value.as_ref().is_some_and(|value| value.is(wanted))) == self.equal
+    }
+}
+
+impl Value {
+    pub(super) fn number(&self) -> Option<f64> {
+        if let Value::Number(number) = self { Some(*number) } else { None }
+    }
+
+    /// Numbers are equal as numbers: 1500000 is 1.5e6.
+    fn is(&self, wanted: &str) -> bool {
+        match self {
+            Value::Number(number) => wanted
+                .parse()
+                .is_ok_and(|wanted: f64| (number - wanted).abs() <= 1e-9 * number.abs().max(wanted.abs())),
+            other => other.to_string() == wanted,
+        }
+    }
+
+    /// Schemes as they are declared, numbers by size, names with their numbers by size: hv2 before hv10.
+    pub(super) fn compare(&self, other: &Value) -> Ordering {
+        match (self, other) {
+            (Value::Scheme(a), Value::Scheme(b)) => a.cmp(b),
+            (Value::Number(a), Value::Number(b)) => a.total_cmp(b),
+            (a, b) => natural(&a.to_string(), &b.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Scheme(scheme) => write!(f, "{scheme}"),
+            Value::Number(number) => write!(f, "{number}"),
+            Value::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// Names with a number at their end in the order of the numbers.
+pub(super) fn natural(a: &str, b: &str) -> Ordering {
+    let split = |text: &str| {
+        let name = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        (text[..name].to_owned(), text[name..].parse::<u64>().ok())
+    };
+    split(a).cmp(&split(b)).then_with(|| a.cmp(b))
+}
+
+/// The value at a path. An element of a list is named by its place, or by its name: a link's is that of its first end, the host's.
+fn lookup<'j>(json: &'j Json, path: &str) -> Option<&'j Json> {
+    if path.is_empty() {
+        return Some(json);
+    }
+    // A key may have dots in it.
+    let mut ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+    ends.find_map(|end| {
+        let (head, rest) = (&path[..end], path.get(end + 1..).unwrap_or_default());
+        let found = match json {
+            Json::Object(fields) => fields.get(head),
+            Json::Array(elements) => match head.parse::<usize>() {
+                Ok(place) => elements.get(place),
+                Err(_) => elements.iter().find(|element| element_name(element) == Some(head)),
+            },
+            _ => None,
+        };
+        lookup(found?, rest)
+    })
+}
+
+fn element_name(element: &Json) -> Option<&str> {
+    element.get("name").or_else(|| element.get("a")?.get("node")).and_then(Json::as_str)
+}
+
+/// Durations, which the plan has as seconds and nanoseconds, become seconds.
+fn value(json: &Json) -> Option<Value> {
+    match json {
+        Json::Number(number) => number.as_f64().map(Value::Number),
+        Json::String(text) => Some(Value::Text(text.clone())),
+        Json::Bool(truth) => Some(Value::Text(truth.to_string())),
+        Json::Object(fields) if fields.len() == 2 => {
+            let (secs, nanos) = (fields.get("secs")?.as_f64()?, fields.get("nanos")?.as_f64()?);
+            // In one division, so that 20 ms are 0.02 s.
+            Some(Value::Number((secs * 1e9 + nanos) / 1e9))
+        }
+        Json::Object(_) | Json::Array(_) | Json::Null => None,
+    }
+}
+
+/// All paths that have a value.
+pub(super) fn paths(json: &Json) -> Vec<String> {
+    fn walk(json: &Json, path: &str, found: &mut Vec<String>) {
+        if value(json).is_some() {
+            found.push(path.to_owned());
+            return;
+        }
+        let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+        match json {
+            Json::Object(fields) => {
+                for (name, field) in fields.iter().filter(|(name, _)| !UNLISTED.contains(&name.as_str())) {
+                    walk(field, &below(name), found);
+                }
+            }
+            Json::Array(elements) => {
+                for (place, element) in elements.iter().enumerate() {
+                    walk(element, &below(element_name(element).unwrap_or(&place.to_string())), found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    walk(json, "", &mut found);
+    found
+}
+
+/// What keys there are; first those that look like the one that was asked for.
+fn hint(key: &str, json: Option<&Json>) -> String {
+    let paths: Vec<String> = json.map(paths).unwrap_or_default();
+    let paths: Vec<String> =
+        paths.into_iter().filter(|path| path.contains('.') || !NAMED.contains(&path.as_str())).collect();
+    let last = key.rsplit('.').next().unwrap_or(key).to_lowercase();
+    let alike = |known: &&str| {
+        let end = known.rsplit('.').next().unwrap_or(known);
+        !last.is_empty() && (end.contains(&last) || last.contains(end) || known.starts_with(&last))
+    };
+    let all: Vec<&str> = NAMED.into_iter().chain(paths.iter().map(String::as_str)).collect();
+    let near: Vec<&str> = all.iter().copied().filter(alike).take(4).collect();
+    let meant = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
+    let more = if all.len() > MOST_LISTED { ", and what else trial.json has" } else { "" };
+    format!("{meant}Known are {}{more}", all[..all.len().min(MOST_LISTED)].join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    fn plan() -> Json {
+        serde_json::json!({
+            "scheme": "direct",
+            "network": {"links": [
+                {"a": {"node": "hb"}, "shape": {"bandwidth": 4_000_000, "delay": {"secs": 1, "nanos": 20_000_000}}},
+                {"a": {"node": "hs"}, "shape": {"bandwidth": null, "delay": {"secs": 0, "nanos": 300_000_000}}},
+            ]},
+            "video": {"bitrate": 1_500_000, "audio": false},
+            "parameters": {"video.fps": 25},
+        })
+    }
+
+    fn at(path: &str) -> Option<Value> {
+        lookup(&plan(), path).and_then(value)
+    }
+
+    #[test]
+    fn a_path_leads_through_lists_by_place_or_by_name_and_durations_are_seconds() {
+        assert_eq!(at("video.bitrate"), Some(Value::Number(1.5e6)));
+        assert_eq!(at("network.links.0.shape.delay"), Some(Value::Number(1.02)));
+        assert_eq!(at("network.links.hs.shape.delay"), Some(Value::Number(0.3)));
+        assert_eq!(at("video.audio"), Some(Value::Text("false".into())));
+        assert_eq!(at("parameters.video.fps"), Some(Value::Number(25.0)));
+        for nothing in ["network.links.1.shape.bandwidth", "network.links.9", "video", "video.bitrat", ""] {
+            assert_eq!(at(nothing), None, "{nothing}");
+        }
+        let all = paths(&plan());
+        assert!(all.contains(&"network.links.hb.shape.delay".to_owned()), "{all:?}");
+        assert!(all.iter().all(|path| at(path).is_some()), "{all:?}");
+    }
+
+    #[test]
+    fn numbers_compare_as_numbers_and_words_as_words() {
+        assert!(Value::Number(1.5e6).is("1500000") && Value::Number(1.5e6).is("1.5e6"));
+        assert!(
+            !Value::Number(1.0).is("one") && Value::Text("1".into()).is("1") && !Value::Text("1".into()).is("1.0")
+        );
+        assert!(Value::Scheme(Scheme::Bypass).is("bypass"));
+        let mut names = ["hv10", "hv2", "hb"].map(|n| Value::Text(n.into()));
+        names.sort_by(Value::compare);
+        assert_eq!(names.map(|n| n.to_string()), ["hb", "hv2", "hv10"]);
+    }
+
+    #[test]
+    fn conditions_are_read_and_bad_ones_explained() {
+        let condition: Condition = "viewer!=hv1, hv2".parse().unwrap();
+        assert_eq!((condition.key.name(), condition.equal), ("viewer", false));
+        assert_eq!(condition.values, ["hv1", "hv2"]);
+        assert!("viewer".parse::<Condition>().unwrap_err().contains("KEY=VALUE"));
+        assert!("=7".parse::<Condition>().unwrap_err().contains("key is missing"));
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_with_those_alike() {
+        let told = hint("bitrate", Some(&plan()));
+        assert!(told.starts_with("did you mean video.bitrate?"), "{told}");
+        assert!(hint("schemes", Some(&plan())).starts_with("did you mean scheme?"));
+        assert!(hint("xyz", None).starts_with("Known are run, recipe, trial"));
+    }
+}

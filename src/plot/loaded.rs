@@ -1,0 +1,216 @@
+//! Stored runs in memory: what pictures are made from.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value as Json;
+
+use super::{Family, PlotError};
+use crate::plan::Trial;
+use crate::store::{Manifest, RunDir, StoreError};
+use crate::table::{
+    self, BUFFERS_S, FrameRow, PingRow, PlayoutRow, SummaryRow, TableError, Unit, ViewerFacts, play, summarise,
+};
+
+/// A stored run: its manifest and those of its tables that the pictures asked for need.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its folder.
+    pub path: PathBuf,
+    /// What was run.
+    pub manifest: Manifest,
+    /// `frames.parquet`; empty, here and below, if there is none.
+    pub frames: Vec<FrameRow>,
+    /// `pings.parquet`.
+    pub pings: Vec<PingRow>,
+    /// `summary.csv`; made from the frames if there is none.
+    pub summary: Vec<SummaryRow>,
+    /// `playout.csv`; made from the frames where an older livectl wrote none.
+    pub playouts: Vec<PlayoutRow>,
+    json: OnceLock<HashMap<String, Json>>,
+}
+
+impl Loaded {
+    /// Reads what the families given need of a run.
+    ///
+    /// # Errors
+    /// [`PlotError::Store`] if it is no run, [`PlotError::Table`] if a table is damaged.
+    pub fn read(path: &Path, families: &[Family]) -> Result<Loaded, PlotError> {
+        let run = RunDir::open(path)?;
+        let manifest = Manifest::load(&run)?;
+        let pings =
+            if families.contains(&Family::Delay) { if_there(&run.pings(), table::read_pings)? } else { vec![] };
+        let frames = if_there(&run.frames(), table::read_frames)?;
+        let (mut summary, mut playouts) = (Vec::new(), Vec::new());
+        if families.iter().any(|family| family.compares()) {
+            summary = if_there(&run.summary(), table::read_summary)?;
+            if summary.is_empty() {
+                summary = summary_of(&manifest, &frames);
+            }
+            playouts = if_there(&run.playouts(), table::read_playouts)?;
+            if playouts.is_empty() {
+                playouts = playouts_of(&summary, &frames);
+            }
+        }
+        Ok(Loaded { path: path.to_owned(), manifest, frames, pings, summary, playouts, json: OnceLock::new() })
+    }
+
+    /// A unit for each viewer of each stream in each trial.
+    #[must_use]
+    pub fn units(&self) -> Vec<Unit<'_>> {
+        table::units(&self.summary, &self.frames, &self.playouts)
+    }
+
+    /// A trial's plan as `trial.json` has it.
+    pub(super) fn plan_json(&self, trial: &str) -> Option<&Json> {
+        let all = self.json.get_or_init(|| {
+            let json = |trial: &Trial| Some((trial.id.clone(), serde_json::to_value(trial).ok()?));
+            self.manifest.plan.trials.iter().filter_map(json).collect()
+        });
+        all.get(trial)
+    }
+}
+
+/// Reads runs, as many at a time as there are processors. What cannot be read is told beside its path.
+#[must_use]
+pub fn load(paths: &[PathBuf], families: &[Family]) -> (Vec<Loaded>, Vec<(PathBuf, PlotError)>) {
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
+    let work = || {
+        let mut mine = Vec::new();
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            let Some(path) = paths.get(n) else { return mine };
+            mine.push((n, Loaded::read(path, families)));
+        }
+    };
+    let mut all: Vec<(usize, Result<Loaded, PlotError>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    all.sort_by_key(|(n, _)| *n);
+    let (mut runs, mut failed) = (Vec::new(), Vec::new());
+    for (n, outcome) in all {
+        match outcome {
+            Ok(run) => runs.push(run),
+            Err(error) => failed.push((paths[n].clone(), error)),
+        }
+    }
+    (runs, failed)
+}
+
+/// What [`find`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Folders of runs, each once.
+    pub runs: Vec<PathBuf>,
+    /// Folders within those given that are no runs.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// The runs that paths mean: a run's folder means itself, another folder (`results/RECIPE`, `results`) all runs in it, up to two levels
+/// down, in the order of their names.
+///
+/// # Errors
+/// [`PlotError::Store`] for a path that is no run and has none in it.
+pub fn find(path: &Path) -> Result<Found, PlotError> {
+    let mut found = Found::default();
+    if RunDir::open(path).is_ok() {
+        found.runs.push(path.to_owned());
+        return Ok(found);
+    }
+    for folder in folders(path)? {
+        if RunDir::open(&folder).is_ok() {
+            found.runs.push(folder);
+            continue;
+        }
+        let (runs, others): (Vec<_>, Vec<_>) =
+            folders(&folder)?.into_iter().partition(|below| RunDir::open(below).is_ok());
+        if runs.is_empty() {
+            found.skipped.push(folder);
+        } else {
+            found.runs.extend(runs);
+            found.skipped.extend(others);
+        }
+    }
+    if found.runs.is_empty() {
+        return Err(StoreError::NotARun { path: path.to_owned() }.into());
+    }
+    Ok(found)
+}
+
+fn folders(path: &Path) -> Result<Vec<PathBuf>, PlotError> {
+    let unreadable = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            return Err(StoreError::NotARun { path: path.to_owned() }.into());
+        }
+        Err(e) => return Err(unreadable(e).into()),
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let folder = entry.map_err(unreadable)?.path();
+        if folder.is_dir() {
+            folders.push(folder);
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}
+
+pub(super) fn if_there<T>(
+    path: &Path,
+    read: impl FnOnce(&Path) -> Result<Vec<T>, TableError>,
+) -> Result<Vec<T>, TableError> {
+    if path.exists() { read(path) } else { Ok(Vec::new()) }
+}
+
+/// The frames of each viewer of each stream in each trial; they follow each other.
+fn viewers(frames: &[FrameRow]) -> impl Iterator<Item = &[FrameRow]> {
+    frames.chunk_by(|a, b| (&a.viewer, &a.stream, &a.trial) == (&b.viewer, &b.stream, &b.trial))
+}
+
+fn summary_of(manifest: &Manifest, frames: &[FrameRow]) -> Vec<SummaryRow> {
+    let rows = |rows: &[FrameRow]| -> Vec<SummaryRow> {
+        let Some(record) = rows.first().and_then(|row| manifest.trial(&row.trial)) else { return Vec::new() };
+        let facts = ViewerFacts {
+            stream: rows[0].stream.clone(),
+            viewer: rows[0].viewer.clone(),
+            born: u32::try_from(rows.len()).unwrap_or(u32::MAX),
+            captured: true,
+            ..ViewerFacts::default()
+        };
+        summarise(record, &[facts], rows)
+    };
+    viewers(frames).flat_map(rows).collect()
+}
+
+/// Without the moment at which a player was started nobody knows its startup delay; the rest follows from the frames.
+fn playouts_of(summary: &[SummaryRow], frames: &[FrameRow]) -> Vec<PlayoutRow> {
+    let mut rows = Vec::new();
+    for unit in table::units(summary, frames, &[]).iter().filter(|unit| !unit.frames.is_empty()) {
+        let frames: Vec<&FrameRow> = unit.frames.iter().collect();
+        #[allow(clippy::cast_precision_loss)]
+        let milliseconds = |ns: i64| ns as f64 / 1e6;
+        for buffer_s in BUFFERS_S {
+            let played = play(&frames, buffer_s);
+            rows.push(PlayoutRow {
+                trial: unit.summary.trial.clone(),
+                scheme: unit.summary.scheme,
+                repetition: unit.summary.repetition,
+                stream: unit.summary.stream.clone(),
+                viewer: unit.summary.viewer.clone(),
+                buffer_s,
+                startup_delay_ms: None,
+                stalls: played.map(|p| p.stalls),
+                stalled_ms: played.map(|p| milliseconds(p.stalled_ns)),
+                longest_stall_ms: played.map(|p| milliseconds(p.longest_ns)),
+                continuity: played.map(|p| p.continuity),
+            });
+        }
+    }
+    rows
+}

@@ -1,0 +1,244 @@
+//! Which trials a picture is of, and in which groups.
+
+use std::collections::{BTreeSet, HashMap};
+
+use plotters::style::RGBColor;
+
+use super::canvas::Marker;
+use super::chart::{BLACK, Dash};
+use super::key::{Asked, Condition, Key, Value, natural};
+use super::loaded::Loaded;
+use super::{PlotError, View};
+use crate::plan::{Scheme, Trial};
+use crate::table::Unit;
+
+/// More colours and markers than these cannot be told apart.
+pub const MOST_GROUPS: usize = 24;
+
+/// Okabe and Ito's palette, those that stand out most on white first; direct and bypass have theirs from the classic plot.
+pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
+pub(super) const VERMILLION: RGBColor = RGBColor(213, 94, 0);
+pub(super) const GREEN: RGBColor = RGBColor(0, 158, 115);
+pub(super) const PURPLE: RGBColor = RGBColor(204, 121, 167);
+pub(super) const ORANGE: RGBColor = RGBColor(230, 159, 0);
+pub(super) const SKY_BLUE: RGBColor = RGBColor(86, 180, 233);
+const YELLOW: RGBColor = RGBColor(240, 228, 66);
+const PALETTE: [RGBColor; 8] = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK, YELLOW];
+const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
+const DASHES: [Dash; 4] = [Dash::Whole, Dash::Dashed, Dash::Dotted, Dash::DashDotted];
+
+/// How a group looks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Style {
+    pub(super) colour: RGBColor,
+    pub(super) marker: Marker,
+    pub(super) dash: Dash,
+}
+
+/// Colours come round after eight groups, but not together with the same marker or dash.
+fn style(place: usize) -> Style {
+    let round = place / PALETTE.len();
+    let within = place % PALETTE.len();
+    Style {
+        colour: PALETTE[within],
+        marker: MARKERS[(within + 4 * round) % MARKERS.len()],
+        dash: DASHES[(within + round) % DASHES.len()],
+    }
+}
+
+/// A viewer of a stream in a trial of a run.
+#[derive(Clone, Copy)]
+pub(super) struct Member<'a> {
+    pub(super) asked: Asked<'a>,
+    /// Which of the runs.
+    pub(super) run: usize,
+    pub(super) unit: Unit<'a>,
+}
+
+impl Member<'_> {
+    pub(super) fn is_sound(&self) -> bool {
+        self.unit.summary.fit && !self.unit.summary.partial
+    }
+}
+
+/// Members with the same values of the keys that were asked to group by.
+pub(super) struct Group<'a> {
+    pub(super) values: Vec<Option<Value>>,
+    /// One line for each key.
+    pub(super) label: String,
+    pub(super) style: Style,
+    pub(super) members: Vec<Member<'a>>,
+    /// Trials that were left out.
+    pub(super) left_out: usize,
+}
+
+/// What a picture is of.
+pub(super) struct Selection<'a> {
+    pub(super) by: Vec<Key>,
+    pub(super) groups: Vec<Group<'a>>,
+    /// Trials that meet the conditions.
+    pub(super) trials: usize,
+    /// Of these, those that are unfit or partial and therefore left out: their names.
+    pub(super) left_out: Vec<String>,
+    /// Those that are in although they are unfit or partial: their names, and why.
+    pub(super) doubtful: Vec<String>,
+    /// Whether there are frames at all, whatever the conditions.
+    pub(super) any_frames: bool,
+}
+
+/// Sorts the members of runs into groups.
+pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a>, PlotError> {
+    let by = grouping(runs, view);
+    for key in by.iter().chain(view.only.iter().map(Condition::key)).chain(&view.x) {
+        key.known(runs)?;
+    }
+    let mut trials = BTreeSet::new();
+    let (mut left_out, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    let mut group_trials: HashMap<usize, BTreeSet<(usize, &str)>> = HashMap::new();
+    for (place, run) in runs.iter().enumerate() {
+        let plans: HashMap<&str, &Trial> = run.manifest.plan.trials.iter().map(|t| (t.id.as_str(), t)).collect();
+        for unit in run.units() {
+            let Some(trial) = plans.get(unit.summary.trial.as_str()).copied() else { continue };
+            let asked = Asked { run, trial, stream: &unit.summary.stream, viewer: &unit.summary.viewer };
+            if !view.only.iter().all(|condition| condition.holds(asked)) {
+                continue;
+            }
+            let member = Member { asked, run: place, unit };
+            let name = if runs.len() == 1 { trial.id.clone() } else { format!("{}/{}", run.manifest.run, trial.id) };
+            trials.insert((place, trial.id.as_str()));
+            let values: Vec<Option<Value>> = by.iter().map(|key| key.of(asked)).collect();
+            let known = groups.iter().position(|group| group.values == values);
+            let of = known.unwrap_or_else(|| {
+                let label: Vec<String> = by.iter().zip(&values).map(|(key, v)| key.label(v.as_ref())).collect();
+                let label = if label.is_empty() { "all".to_owned() } else { label.join("\n") };
+                groups.push(Group { values, label, style: style(0), members: Vec::new(), left_out: 0 });
+                groups.len() - 1
+            });
+            if member.is_sound() || view.include_unfit {
+                if !member.is_sound() {
+                    doubtful.insert(format!("{name} {}", unit.summary.note));
+                }
+                groups[of].members.push(member);
+            } else {
+                left_out.insert(name);
+                group_trials.entry(of).or_default().insert((place, trial.id.as_str()));
+            }
+        }
+    }
+    for (of, trials) in group_trials {
+        groups[of].left_out = trials.len();
+    }
+    groups.retain(|group| !group.members.is_empty());
+    groups.sort_by(|a, b| {
+        let pairs = a.values.iter().zip(&b.values);
+        pairs.fold(std::cmp::Ordering::Equal, |order, (a, b)| {
+            order.then_with(|| match (a, b) {
+                (Some(a), Some(b)) => a.compare(b),
+                (a, b) => a.is_some().cmp(&b.is_some()).reverse(),
+            })
+        })
+    });
+    for (place, group) in groups.iter_mut().enumerate() {
+        group.style = match group.values[..] {
+            [Some(Value::Scheme(Scheme::Direct))] => style(1),
+            [Some(Value::Scheme(Scheme::Bypass))] => style(0),
+            _ => style(place),
+        };
+    }
+    Ok(Selection {
+        by,
+        groups,
+        trials: trials.len(),
+        left_out: left_out.into_iter().collect(),
+        doubtful: doubtful.into_iter().collect(),
+        any_frames: runs.iter().any(|run| !run.frames.is_empty() || !run.summary.is_empty()),
+    })
+}
+
+/// By scheme, and where several recipes come together by recipe too, unless something else was asked for.
+fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
+    if !view.by.is_empty() {
+        return view.by.clone();
+    }
+    let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
+    let recipe = (recipes.len() > 1).then(|| Key::from("recipe"));
+    recipe.into_iter().chain([Key::from("scheme")]).collect()
+}
+
+impl<'a> Selection<'a> {
+    /// Why there is nothing to draw.
+    pub(super) fn why_empty(&self, data: &str) -> String {
+        if !self.any_frames {
+            "the runs have no frames".to_owned()
+        } else if self.trials == 0 {
+            "no trial meets the conditions of --where".to_owned()
+        } else if self.groups.is_empty() {
+            format!("all {} trials are unfit or partial; --include-unfit takes them in", self.trials)
+        } else {
+            format!("{data} is in none of the trials' tables")
+        }
+    }
+
+    /// An error if there are more groups than can be told apart by colour, marker and dash.
+    pub(super) fn tellable(&self) -> Result<(), PlotError> {
+        match self.groups.len() {
+            count if count > MOST_GROUPS => Err(PlotError::Groups { count, most: MOST_GROUPS }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The names of all viewers, in order.
+    pub(super) fn viewers(&self) -> Vec<&'a str> {
+        let names: BTreeSet<&str> =
+            self.groups.iter().flat_map(|group| group.members.iter().map(|m| m.asked.viewer)).collect();
+        let mut names: Vec<&str> = names.into_iter().collect();
+        names.sort_by(|a, b| natural(a, b));
+        names
+    }
+}
+
+impl<'a> Group<'a> {
+    /// Its label on one line.
+    pub(super) fn name(&self) -> String {
+        self.label.replace('\n', ", ")
+    }
+
+    /// The units of each trial, which is what repeats.
+    pub(super) fn trials(&self) -> Vec<Vec<Unit<'a>>> {
+        trials(self.members.iter())
+    }
+}
+
+/// The members' units, those of each trial together.
+pub(super) fn trials<'a, 'm>(members: impl Iterator<Item = &'m Member<'a>>) -> Vec<Vec<Unit<'a>>>
+where
+    'a: 'm,
+{
+    let mut places: HashMap<(usize, &str), usize> = HashMap::new();
+    let mut trials: Vec<Vec<Unit<'a>>> = Vec::new();
+    for member in members {
+        let place = *places.entry((member.run, &member.asked.trial.id)).or_insert(trials.len());
+        if place == trials.len() {
+            trials.push(Vec::new());
+        }
+        trials[place].push(member.unit);
+    }
+    trials
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_groups_look_alike() {
+        let all: Vec<Style> = (0..MOST_GROUPS).map(style).collect();
+        for (n, a) in all.iter().enumerate() {
+            for b in &all[..n] {
+                assert!(a.colour != b.colour || (a.marker != b.marker && a.dash != b.dash), "{a:?} {b:?}");
+            }
+        }
+        assert_eq!(all[..8].iter().filter(|style| style.colour == PALETTE[3]).count(), 1);
+    }
+}
