@@ -1,14 +1,11 @@
-//! `livectl check`, `schema`, `doctor` and `plot`: what needs neither root nor a network.
+//! `livectl check`, `schema` and `doctor`: what needs neither root nor a network.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::PlotArgs;
-use super::exit::{Exit, Failure, WithExit};
-use crate::plot::{self, Format, Options, Picture, Scale};
+use super::exit::{Exit, Failure};
 use crate::recipe;
 use crate::sandbox::capability::{self, Places};
-use crate::store::{Owner, RunDir};
 use crate::ui;
 
 /// Checks recipes, all of them, and says what each would run.
@@ -53,59 +50,4 @@ pub(super) fn doctor(json: bool) -> Result<Exit, Failure> {
         ui::print(&report.text(std::io::stdout().is_terminal()))?;
     }
     Ok(if report.ready() { Exit::Done } else { Exit::Machine })
-}
-
-/// Draws runs again.
-pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
-    let mut picture =
-        Picture { format: if args.format == "svg" { Format::Svg } else { Format::Png }, ..Picture::default() };
-    if let Some(size) = args.size {
-        picture.size = size;
-    }
-    picture.title.clone_from(&args.title);
-    if args.log {
-        picture.scale = Scale::Logarithmic;
-    }
-    let several = args.runs.len() > 1;
-    let mut exit = Exit::Done;
-    for path in &args.runs {
-        match plot_run(path, args.out.as_deref(), several, &picture) {
-            // What can be drawn is drawn.
-            Err(failure) if several && failure.error.is_some() => {
-                eprintln!("livectl: {}: {failure}", path.display());
-                exit = failure.exit;
-            }
-            Err(failure) => return Err(failure),
-            Ok(()) => {}
-        }
-    }
-    Ok(exit)
-}
-
-fn plot_run(path: &Path, out: Option<&Path>, several: bool, picture: &Picture) -> Result<(), Failure> {
-    let run = RunDir::open(path).exit(Exit::Results)?;
-    // Pictures of several runs in one folder would overwrite each other.
-    let own_folder = || {
-        let path = run.path().canonicalize().unwrap_or_else(|_| run.path().to_owned());
-        Path::new(path.parent().and_then(Path::file_name).unwrap_or_default()).join(run.name())
-    };
-    let out = out.map(|out| if several { out.join(own_folder()) } else { out.to_owned() });
-    let new_folders: Vec<PathBuf> = out
-        .iter()
-        .flat_map(|out| out.ancestors())
-        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
-        .map(Path::to_owned)
-        .collect();
-    let owner = Owner::of_this_process().exit(Exit::Results)?;
-    let drawn = plot::draw_run(run.path(), &Options { picture: picture.clone(), out }).exit(Exit::Results)?;
-    for made in new_folders.iter().chain(&drawn.pictures) {
-        owner.take(made).exit(Exit::Results)?;
-    }
-    for file in drawn.pictures {
-        ui::print(&file.display().to_string())?;
-    }
-    for missing in drawn.left_out {
-        eprintln!("livectl: {}: {missing}", path.display());
-    }
-    Ok(())
 }

@@ -8,6 +8,7 @@ mod host;
 mod import;
 mod inspect;
 mod internal;
+mod plot;
 mod run;
 
 use std::io::Write as _;
@@ -19,7 +20,6 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub use exit::{Exit, Failure};
 
 use crate::plan::{Datapath, LinkKind, Scheme};
-use crate::plot;
 
 /// Runs peer-to-peer livestreaming experiments on an emulated network and measures every frame's delay.
 #[derive(Debug, Parser)]
@@ -73,11 +73,9 @@ enum Command {
         #[arg(required = true, last = true)]
         command: Vec<String>,
     },
-    /// Draw a run's plots again from its stored tables; needs no root
-    #[command(after_help = "Examples:
-  livectl plot results/p2p/20261122T231700Z
-  livectl plot results/p2p/20261122T231700Z --format svg --size 1200x700 --title 'Evening run' --out figures")]
-    Plot(PlotArgs),
+    /// Draw pictures of stored runs from their tables, and compare runs; needs no root
+    #[command(after_help = plot::EXAMPLES)]
+    Plot(plot::PlotArgs),
     /// Compute the tables of runs anew from their captures; needs no root
     #[command(after_help = "Examples:
   livectl analyze results/p2p/20261122T231700Z
@@ -163,28 +161,6 @@ struct Target {
     trial: Option<String>,
 }
 
-#[derive(Debug, Args)]
-struct PlotArgs {
-    /// Folders of runs: results/RECIPE/RUN
-    #[arg(required = true)]
-    runs: Vec<PathBuf>,
-    /// Folder for the pictures [default: the run's own]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// png or svg
-    #[arg(long, default_value = "png", value_parser = ["png", "svg"])]
-    format: String,
-    /// Width and height in pixels, 480x270 to 7680x4320 [default: 1600x900]
-    #[arg(long, value_name = "WxH", value_parser = size)]
-    size: Option<(u32, u32)>,
-    /// Title above the picture
-    #[arg(long)]
-    title: Option<String>,
-    /// Logarithmic delay axis
-    #[arg(long)]
-    log: bool,
-}
-
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -200,7 +176,7 @@ pub fn main() -> ExitCode {
         Command::Ps => host::ps(),
         Command::Shell { target } => host::shell(&target),
         Command::Exec { target, command } => host::exec(&target, &command),
-        Command::Plot(args) => inspect::plot(&args),
+        Command::Plot(args) => plot::plot(&args),
         Command::Analyze(args) => analyze::analyze(&args),
         Command::Verify(args) => analyze::verify(&args),
         Command::Compare(args) => compare::compare(&args),
@@ -281,7 +257,7 @@ fn scheme(text: &str) -> Result<Scheme, String> {
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {
-    let (least, most) = (plot::SMALLEST, plot::LARGEST);
+    let (least, most) = (crate::plot::SMALLEST, crate::plot::LARGEST);
     let side = |s: &str, least: u32, most: u32| s.parse::<u32>().ok().filter(|n| (least..=most).contains(n));
     let sides = text.split_once('x').and_then(|(w, h)| side(w, least.0, most.0).zip(side(h, least.1, most.1)));
     sides.ok_or_else(|| {
@@ -308,7 +284,7 @@ mod tests {
         assert!(size("480x269").is_err());
         assert!(size("10000x900").is_err());
         let long = Cli::command().find_subcommand_mut("plot").unwrap().render_help().to_string();
-        let (least, most) = (plot::SMALLEST, plot::LARGEST);
+        let (least, most) = (crate::plot::SMALLEST, crate::plot::LARGEST);
         assert!(long.contains(&format!("{}x{} to {}x{}", least.0, least.1, most.0, most.1)), "{long}");
         assert!(size("99999999999x3").is_err());
     }

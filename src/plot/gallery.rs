@@ -47,8 +47,21 @@ impl Shown {
 pub struct Gallery {
     /// In the order of the families asked for.
     pub shown: Vec<Shown>,
-    /// Why others were left out: [`PlotError::Empty`], and [`PlotError::Groups`] for those that need a colour for each group.
-    pub left_out: Vec<PlotError>,
+    /// Pictures that were left out.
+    pub left_out: Vec<LeftOut>,
+    /// How many trials the view means.
+    pub trials: usize,
+    /// Of these, those that are in no comparison because they are unfit or partial: their names.
+    pub unsound: Vec<String>,
+}
+
+/// A picture that was left out.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Which of the runs it would have been of; `None`: all of them together.
+    pub run: Option<usize>,
+    /// [`PlotError::Empty`], or [`PlotError::Groups`] for one that needs a colour for each group.
+    pub why: PlotError,
 }
 
 /// Draws pictures of runs: families over time once for each run, the others once for all runs together. Those for which the runs have no data are
@@ -89,10 +102,16 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
         Ok(Shown { family, run, name: family.stem(), title, caption, bytes, table, points })
     };
     let mut drawn = Gallery::default();
-    for outcome in side_by_side(&tasks, draw) {
+    if let Some(selection) = &selection {
+        drawn.trials = selection.trials;
+        drawn.unsound.clone_from(&selection.left_out);
+    }
+    for ((_, run), outcome) in tasks.iter().zip(side_by_side(&tasks, draw)) {
         match outcome {
             Ok(shown) => drawn.shown.push(shown),
-            Err(why @ (PlotError::Empty { .. } | PlotError::Groups { .. })) => drawn.left_out.push(why),
+            Err(why @ (PlotError::Empty { .. } | PlotError::Groups { .. })) => {
+                drawn.left_out.push(LeftOut { run: *run, why });
+            }
             Err(other) => return Err(other),
         }
     }

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use canvas::{LARGEST, SMALLEST};
 pub use family::Family;
-pub use gallery::{Gallery, Shown, gallery};
+pub use gallery::{Gallery, LeftOut, Shown, gallery};
 pub use key::{Condition, Key};
 pub use loaded::{Found, Loaded, find, load};
 pub use pictures::{Subject, delay_picture, frame_delay_picture};

@@ -198,7 +198,7 @@ impl Sample {
 
     fn value(&self) -> Option<f64> {
         match self {
-            Sample::Quantile { trials, p } => weighted_quantile(&merged(trials), &vec![1; trials.len()], *p),
+            Sample::Quantile { trials, p } => Merged::of(trials).quantile(&vec![1; trials.len()], *p),
             Sample::Mean(values) => mean_of(values.iter().copied(), values.len()),
         }
     }
@@ -221,8 +221,8 @@ impl Sample {
         });
         match self {
             Sample::Quantile { trials, p } => {
-                let merged = merged(trials);
-                draws.filter_map(|times| weighted_quantile(&merged, &times, *p)).collect()
+                let merged = Merged::of(trials);
+                draws.filter_map(|times| merged.quantile(&times, *p)).collect()
             }
             Sample::Mean(values) => {
                 let sum = |times: Vec<u32>| values.iter().zip(times).map(|(v, n)| v * f64::from(n)).sum::<f64>();
@@ -237,33 +237,56 @@ fn mean_of(values: impl Iterator<Item = f64>, count: usize) -> Option<f64> {
     (count > 0).then(|| values.sum::<f64>() / count as f64)
 }
 
-/// All values in ascending order, each with its trial.
-fn merged(trials: &[Vec<f64>]) -> Vec<(f64, usize)> {
-    let mut all: Vec<(f64, usize)> =
-        trials.iter().enumerate().flat_map(|(n, values)| values.iter().map(move |v| (*v, n))).collect();
-    all.sort_by(|a, b| a.0.total_cmp(&b.0));
-    all
+/// All values of several trials in ascending order, made for quantiles of many draws of the trials: how many values each trial has below every
+/// so-many-th of them is counted once, so that a draw looks at few values.
+struct Merged {
+    /// Each value with its trial.
+    ascending: Vec<(f64, usize)>,
+    /// How many values lie between two counts.
+    step: usize,
+    /// Row n: for each trial, how many of its values are among the first n · step.
+    below: Vec<Vec<u32>>,
 }
 
-/// [`quantile`] of the values, where those of trial `n` are there `times[n]` times.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
-fn weighted_quantile(ascending: &[(f64, usize)], times: &[u32], p: f64) -> Option<f64> {
-    let mut of_trial = vec![0_u64; times.len()];
-    ascending.iter().for_each(|(_, trial)| of_trial[*trial] += 1);
-    let count: u64 = of_trial.iter().zip(times).map(|(values, times)| values * u64::from(*times)).sum();
-    let h = count.checked_sub(1)? as f64 * p.clamp(0.0, 1.0);
-    let (below, above) = (h.floor() as u64, (h.floor() as u64 + 1).min(count - 1));
-    let (mut seen, mut lower) = (0, None);
-    for (value, trial) in ascending {
-        seen += u64::from(times[*trial]);
-        if lower.is_none() && seen > below {
-            lower = Some(*value);
+impl Merged {
+    fn of(trials: &[Vec<f64>]) -> Merged {
+        let mut ascending: Vec<(f64, usize)> =
+            trials.iter().enumerate().flat_map(|(n, values)| values.iter().map(move |v| (*v, n))).collect();
+        ascending.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // About as many values to a step as there are trials: so a row costs as much to weigh as the values after it.
+        let step = trials.len().max(16);
+        let mut below = vec![vec![0; trials.len()]];
+        for values in ascending.chunks(step) {
+            let mut counts = below.last().cloned().unwrap_or_default();
+            values.iter().for_each(|(_, trial)| counts[*trial] += 1);
+            below.push(counts);
         }
-        if let Some(lower) = lower.filter(|_| seen > above) {
-            return Some(lower + (h - h.floor()) * (value - lower));
-        }
+        Merged { ascending, step, below }
     }
-    None
+
+    /// [`quantile`] of the values, where those of trial `n` are there `times[n]` times.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    fn quantile(&self, times: &[u32], p: f64) -> Option<f64> {
+        let weigh = |counts: &Vec<u32>| -> u64 {
+            counts.iter().zip(times).map(|(values, times)| u64::from(*values) * u64::from(*times)).sum()
+        };
+        let count = weigh(self.below.last()?);
+        let h = count.checked_sub(1)? as f64 * p.clamp(0.0, 1.0);
+        let (below, above) = (h.floor() as u64, (h.floor() as u64 + 1).min(count - 1));
+        // The last row with no more than `below` values before it: the value sought comes after.
+        let row = self.below.partition_point(|counts| weigh(counts) <= below).saturating_sub(1);
+        let (mut seen, mut lower) = (weigh(&self.below[row]), None);
+        for (value, trial) in &self.ascending[row * self.step..] {
+            seen += u64::from(times[*trial]);
+            if lower.is_none() && seen > below {
+                lower = Some(*value);
+            }
+            if let Some(lower) = lower.filter(|_| seen > above) {
+                return Some(lower + (h - h.floor()) * (value - lower));
+            }
+        }
+        None
+    }
 }
 
 /// The rows of `estimates.csv`: the figures of each scheme, stream and viewer over the repetitions that are whole and fit.
@@ -364,7 +387,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn weights_are_as_good_as_copies(
-            trials in proptest::collection::vec(proptest::collection::vec(-50..50i32, 0..12), 1..5),
+            trials in proptest::collection::vec(proptest::collection::vec(-50..50i32, 0..40), 1..5),
             times in proptest::collection::vec(0u32..4, 5),
             p in 0.0..=1.0f64,
         ) {
@@ -372,7 +395,7 @@ mod tests {
             let mut copies: Vec<f64> =
                 trials.iter().zip(&times).flat_map(|(values, n)| values.repeat(*n as usize)).collect();
             copies.sort_by(f64::total_cmp);
-            let weighted = weighted_quantile(&merged(&trials), &times[..trials.len()], p);
+            let weighted = Merged::of(&trials).quantile(&times[..trials.len()], p);
             proptest::prop_assert_eq!(weighted, quantile(&copies, p));
         }
     }
