@@ -146,7 +146,8 @@ impl Swatch {
             Swatch::Shape(Shape::Points { .. }, _) => 16.0,
             Swatch::Block(_) => 22.0,
             Swatch::Level(_) => 30.0,
-            Swatch::Shape(..) | Swatch::Broken(..) | Swatch::Dashes => 46.0,
+            Swatch::Shape(..) | Swatch::Dashes => 46.0,
+            Swatch::Broken(..) => 72.0,
         }
     }
 }
@@ -271,15 +272,15 @@ impl Drawing for Chart {
         for piece in &self.pieces {
             draw_piece(sheet, &plane, piece, unit)?;
         }
-        for series in &self.series {
-            draw_series(sheet, &plane, series, unit)?;
-        }
         sheet.line(
             &[(plane.left, plane.top), (plane.left, plane.bottom), (plane.right, plane.bottom)],
             2.0 * unit,
             BLACK,
             1.0,
         )?;
+        for series in &self.series {
+            draw_series(sheet, &plane, series, unit)?;
+        }
         let label = type_of(22.0, false, BLACK);
         let middle = f64::midpoint(plane.left, plane.right);
         sheet.text(&self.x_label, (middle, sheet.height - 30.0 * unit), Align::Centre, label)?;
@@ -480,7 +481,7 @@ fn draw_piece<B: DrawingBackend>(sheet: &Sheet<B>, plane: &Plane, piece: &Piece,
         Piece::Level { x, width, y, colour } => {
             let (left, right) = sides(*x, *width);
             let y = plane.y_within(*y);
-            sheet.line(&[(left, y), (right, y)], 4.0 * unit, *colour, 1.0)
+            sheet.line(&[(left, y), (right, y)], 3.0 * unit, *colour, 1.0)
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::plan::{Datapath, LinkKind, Scheme, Trial};
 /// Keys that are not paths into the plan.
 const NAMED: [&str; 9] = ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "link", "datapath"];
 /// Parts of the plan of which every trial has so many that to list them helps nobody.
-const UNLISTED: [&str; 6] = ["interfaces", "pings", "captures", "switches", "a", "b"];
+const UNLISTED: [&str; 7] = ["hosts", "pings", "captures", "switches", "streams", "a", "b"];
 /// More would not be read.
 const MOST_LISTED: usize = 40;
 
@@ -251,7 +251,11 @@ pub(super) fn paths(json: &Json) -> Vec<String> {
             }
             Json::Array(elements) => {
                 for (place, element) in elements.iter().enumerate() {
-                    walk(element, &below(element_name(element).unwrap_or(&place.to_string())), found);
+                    // A host with several links has only its first by name.
+                    let name = element_name(element).filter(|name| {
+                        elements.iter().filter(|other| element_name(other) == Some(name)).count() == 1
+                    });
+                    walk(element, &below(name.unwrap_or(&place.to_string())), found);
                 }
             }
             _ => {}

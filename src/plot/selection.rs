@@ -15,15 +15,16 @@ use crate::table::Unit;
 /// More colours and markers than these cannot be told apart.
 pub const MOST_GROUPS: usize = 24;
 
-/// Okabe and Ito's palette, those that stand out most on white first; direct and bypass have theirs from the classic plot.
+/// Okabe and Ito's palette, those that stand out most on white first. Warm and cold take turns, so that direct and bypass look
+/// alike in all pictures, also where there are several recipes.
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(super) const VERMILLION: RGBColor = RGBColor(213, 94, 0);
 pub(super) const GREEN: RGBColor = RGBColor(0, 158, 115);
-pub(super) const PURPLE: RGBColor = RGBColor(204, 121, 167);
+const PURPLE: RGBColor = RGBColor(204, 121, 167);
 pub(super) const ORANGE: RGBColor = RGBColor(230, 159, 0);
 pub(super) const SKY_BLUE: RGBColor = RGBColor(86, 180, 233);
 const YELLOW: RGBColor = RGBColor(240, 228, 66);
-const PALETTE: [RGBColor; 8] = [BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE, BLACK, YELLOW];
+const PALETTE: [RGBColor; 8] = [VERMILLION, BLUE, ORANGE, SKY_BLUE, PURPLE, GREEN, BLACK, YELLOW];
 const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
 const DASHES: [Dash; 4] = [Dash::Whole, Dash::Dashed, Dash::Dotted, Dash::DashDotted];
 
@@ -141,8 +142,8 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
     });
     for (place, group) in groups.iter_mut().enumerate() {
         group.style = match group.values[..] {
-            [Some(Value::Scheme(Scheme::Direct))] => style(1),
-            [Some(Value::Scheme(Scheme::Bypass))] => style(0),
+            [Some(Value::Scheme(Scheme::Direct))] => style(0),
+            [Some(Value::Scheme(Scheme::Bypass))] => style(1),
             _ => style(place),
         };
     }
@@ -239,6 +240,6 @@ mod tests {
                 assert!(a.colour != b.colour || (a.marker != b.marker && a.dash != b.dash), "{a:?} {b:?}");
             }
         }
-        assert_eq!(all[..8].iter().filter(|style| style.colour == PALETTE[3]).count(), 1);
+        assert!((0..8).all(|n| all[..8].iter().filter(|style| style.colour == PALETTE[n]).count() == 1));
     }
 }

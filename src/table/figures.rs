@@ -84,12 +84,14 @@ impl Figures {
         }
     }
 
-    /// A cell in words: numbers with as many decimals as tell something, `-` for nothing.
+    /// A cell in words: numbers with as many decimals as tell something in that column, `-` for nothing.
     #[must_use]
     pub fn cell(&self, column: usize, row: usize) -> String {
         let text = self.columns.get(column).and_then(|(_, values)| match values {
             Values::Texts(values) => values.get(row).cloned().flatten(),
-            Values::Numbers(values) => values.get(row).copied().flatten().map(number),
+            Values::Numbers(values) => {
+                values.get(row).copied().flatten().map(|value| format!("{value:.*}", decimals(values)))
+            }
             Values::Counts(values) => values.get(row).copied().flatten().map(|n| n.to_string()),
         });
         text.unwrap_or_else(|| "-".to_owned())
@@ -151,12 +153,16 @@ impl Figures {
     }
 }
 
-/// Three decimals for small numbers, one for those from 100 on, none from 10,000 on.
-fn number(value: f64) -> String {
-    match value.abs() {
-        size if size >= 9999.5 || value.fract() == 0.0 && size >= 1.0 => format!("{value:.0}"),
-        size if size >= 99.95 => format!("{value:.1}"),
-        _ => format!("{value:.3}"),
+/// Three for small numbers, one where there are some from 100 on, none where there are some from 10,000 on or all are whole.
+fn decimals(values: &[Option<f64>]) -> usize {
+    let size = values.iter().flatten().fold(0.0, |size: f64, value| size.max(value.abs()));
+    let whole = values.iter().flatten().all(|value| value.fract() == 0.0);
+    if whole || size >= 9999.5 {
+        0
+    } else if size >= 99.95 {
+        1
+    } else {
+        3
     }
 }
 
@@ -182,7 +188,8 @@ mod tests {
              -              -       7\n"
         );
         assert_eq!((figures().number("delay_ms", 0), figures().number("delay_ms", 1)), (Some(240.125), None));
-        assert_eq!([0.25, 1.0, 99.5, 123.456, 123_456.7].map(number), ["0.250", "1", "99.500", "123.5", "123457"]);
+        let decimals_of = |values: [f64; 2]| decimals(&values.map(Some));
+        assert_eq!([[0.25, 1.0], [1.0, 2.0], [99.5, 123.456], [0.1, 123_456.7]].map(decimals_of), [3, 0, 1, 0]);
     }
 
     #[test]

@@ -75,6 +75,11 @@ pub(in crate::plot) fn plate(
         let x = viewer as f64 - TAKEN / 2.0 + each * (place as f64 + 0.5);
         // Two boxes alone need not be as wide as a house.
         let width = (each * 0.8).min(0.3);
+        // Under the box, which may reach down to it.
+        if let Some(y) = spread.floor_ms {
+            chart.pieces.push(Piece::Level { x, width: width * 1.15, y, colour: BLACK });
+            floors = true;
+        }
         chart.pieces.push(Piece::Box {
             x,
             width,
@@ -83,10 +88,6 @@ pub(in crate::plot) fn plate(
             median: spread.at(0.5),
             colour: spread.group.style.colour,
         });
-        if let Some(y) = spread.floor_ms {
-            chart.pieces.push(Piece::Level { x, width: each.min(0.36), y, colour: BLACK });
-            floors = true;
-        }
         means.push((x, spread.mean(), spread.group.style));
     }
     chart.series = means
