@@ -66,7 +66,7 @@ impl Axis {
     }
 
     /// At most `most` ticks (but at least two), at 1, 2 or 5 times a power of ten apart; on a logarithmic axis at 1, 2 and 5 times each power of
-    /// ten, or at the powers alone where that is too many.
+    /// ten, or at the powers alone where that is too many, or at 1 to 9 times them where it is too few.
     pub(super) fn ticks(&self, most: usize) -> Vec<Tick> {
         match self.scale {
             Scale::Linear => self.even_ticks(most),
@@ -74,7 +74,8 @@ impl Axis {
                 for mantissas in [&[1.0, 2.0, 5.0][..], &[1.0]] {
                     let ticks = self.decade_ticks(mantissas);
                     if (2..=most.max(2)).contains(&ticks.len()) {
-                        return ticks;
+                        let more = self.decade_ticks(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]);
+                        return if ticks.len() < 4 && more.len() <= most { more } else { ticks };
                     }
                 }
                 let all = self.decade_ticks(&[1.0]);
@@ -141,7 +142,8 @@ mod tests {
         assert_eq!(labels(0.05, 900.0, Scale::Logarithmic, true, 8), ["0.1", "1", "10", "100", "1000"]);
         assert_eq!(labels(1e-3, 1e9, Scale::Logarithmic, true, 5).len(), 5);
         // One value alone still has ticks around it.
-        assert_eq!(labels(300.0, 300.0, Scale::Logarithmic, true, 8), ["200", "500"]);
+        assert_eq!(labels(300.0, 300.0, Scale::Logarithmic, true, 8), ["200", "300", "400", "500", "600"]);
+        assert_eq!(labels(300.0, 300.0, Scale::Logarithmic, true, 4), ["200", "500"]);
     }
 
     #[test]

@@ -79,9 +79,17 @@ impl Key {
         !NAMED.contains(&self.0.as_str())
     }
 
-    /// What a value is called on a picture: `hv1`, `bitrate 1500000`.
+    /// What a value is called on a picture: `hv1`, `bitrate 1.5 Mbit/s`.
     pub(super) fn label(&self, value: Option<&Value>) -> String {
-        let value = value.map_or_else(|| "none".to_owned(), ToString::to_string);
+        let (unit, factor) = self.unit();
+        let value = match value {
+            None => "none".to_owned(),
+            // Without the noise that the factor may add in the last digits.
+            Some(Value::Number(number)) if !unit.is_empty() => {
+                format!("{} {unit}", (number * factor * 1e6).round() / 1e6)
+            }
+            Some(value) => value.to_string(),
+        };
         match self.0.as_str() {
             "run" | "recipe" | "trial" | "scheme" | "stream" | "viewer" => value,
             "link" => format!("{value} links"),
@@ -90,14 +98,14 @@ impl Key {
         }
     }
 
-    /// Its unit on an axis, and what its values are multiplied by to be in it.
+    /// Its unit on a picture, and what its values are multiplied by to be in it.
     pub(super) fn unit(&self) -> (&'static str, f64) {
         match self.0.rsplit('.').next().unwrap_or_default() {
-            "bandwidth" | "bitrate" => (" (Mbit/s)", 1e-6),
-            "delay" | "jitter" => (" (ms)", 1e3),
-            "broadcast_at" | "view_at" | "end" | "drain" | "start" | "interval" => (" (s)", 1.0),
-            "queue" => (" (packets)", 1.0),
-            "initial_window" => (" (segments)", 1.0),
+            "bandwidth" | "bitrate" => ("Mbit/s", 1e-6),
+            "delay" | "jitter" => ("ms", 1e3),
+            "broadcast_at" | "view_at" | "end" | "drain" | "start" | "interval" => ("s", 1.0),
+            "queue" => ("packets", 1.0),
+            "initial_window" => ("segments", 1.0),
             _ => ("", 1.0),
         }
     }
@@ -338,6 +346,14 @@ mod tests {
         assert_eq!(condition.values, ["hv1", "hv2"]);
         assert!("viewer".parse::<Condition>().unwrap_err().contains("KEY=VALUE"));
         assert!("=7".parse::<Condition>().unwrap_err().contains("key is missing"));
+    }
+
+    #[test]
+    fn labels_have_units() {
+        let label = |key: &str, number| Key::from(key).label(Some(&Value::Number(number)));
+        assert_eq!(label("network.links.0.shape.delay", 0.07), "delay 70 ms");
+        assert_eq!(label("video.bitrate", 1.5e6), "bitrate 1.5 Mbit/s");
+        assert_eq!((label("video.fps", 30.0), Key::from("viewer").label(None)), ("fps 30".into(), "none".into()));
     }
 
     #[test]

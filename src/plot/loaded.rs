@@ -57,6 +57,15 @@ impl Loaded {
         Ok(Loaded { path: path.to_owned(), manifest, frames, pings, summary, playouts, json: OnceLock::new() })
     }
 
+    /// A run that lies nowhere.
+    #[cfg(test)]
+    pub(super) fn of(manifest: Manifest, frames: Vec<FrameRow>) -> Loaded {
+        let summary = summary_of(&manifest, &frames);
+        let playouts = playouts_of(&summary, &frames);
+        let path = PathBuf::from("nowhere");
+        Loaded { path, manifest, frames, pings: Vec::new(), summary, playouts, json: OnceLock::new() }
+    }
+
     /// A unit for each viewer of each stream in each trial.
     #[must_use]
     pub fn units(&self) -> Vec<Unit<'_>> {

@@ -8,6 +8,9 @@ pub(super) mod stalls;
 pub(super) mod sweep;
 pub(super) mod timeline;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 

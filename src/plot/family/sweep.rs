@@ -92,7 +92,7 @@ pub(in crate::plot) fn plate(
     names.dedup();
     let (unit, factor) = key.unit();
     if numbers {
-        chart.x_label = format!("{}{unit}", key.name());
+        chart.x_label = if unit.is_empty() { key.name().to_owned() } else { format!("{} ({unit})", key.name()) };
     } else {
         chart.x_label = key.name().to_owned();
         chart.categories = names.iter().map(|name| name.to_string()).collect();

@@ -1,0 +1,173 @@
+//! What the charts hold, before anything is drawn.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
+
+use super::*;
+use crate::plan::Plan;
+use crate::plot::chart::Piece;
+use crate::plot::selection::select;
+use crate::plot::{Around, Loaded, Scale, View};
+use crate::store::{Manifest, RecipeRecord, RunDir, Software};
+use crate::table::Via;
+use crate::table::tests::{frame, record, trial};
+
+/// Two viewers, three repetitions of both schemes. Through the CDN 900, 910, 920 ms; peers serve hv1 in 240, 250, 260 ms.
+fn run(change: impl FnOnce(&mut Manifest)) -> Loaded {
+    let (mut trials, mut frames) = (Vec::new(), Vec::new());
+    for repetition in 1..=3_u32 {
+        for scheme in ["direct", "bypass"] {
+            let id = format!("{scheme}-{repetition}");
+            for viewer in ["hv1", "hv2"] {
+                let (delay, via) =
+                    if (scheme, viewer) == ("bypass", "hv1") { (230.0, Via::Peer) } else { (890.0, Via::Cdn) };
+                frames
+                    .extend((0..50).map(|i| frame(&id, viewer, i, Some(delay + 10.0 * f64::from(repetition)), via)));
+            }
+            let mut trial = trial(&id, &["hv1", "hv2"]);
+            trial.repetition = repetition;
+            trials.push(trial);
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let now = "2026-11-22T23:17:00Z".parse().unwrap();
+    let run = RunDir::create(folder.path(), "p2p", now, crate::store::Owner::Process).unwrap();
+    let recipe = RecipeRecord { name: "p2p".into(), path: None, text: String::new() };
+    let records = trials.iter().map(|trial| record(&trial.id)).collect();
+    let plan = Plan { recipe: "p2p".into(), description: String::new(), seed: 1, trials };
+    let mut manifest = Manifest::new(&run, recipe, plan, 1, Software::default(), now);
+    manifest.trials = records;
+    change(&mut manifest);
+    Loaded::of(manifest, frames)
+}
+
+fn around() -> Around {
+    Around { subject: "p2p".into(), origin: "run 1".into(), warnings: Vec::new() }
+}
+
+fn by(keys: &[&str]) -> View {
+    View { by: keys.iter().map(|key| Key::from(*key)).collect(), ..View::default() }
+}
+
+#[test]
+fn bars_stack_the_parts_up_to_the_mean_delay_with_the_floor_across() {
+    let runs = [run(|_| {})];
+    let plate = parts::plate(&select(&runs, &View::default()).unwrap(), &around()).unwrap();
+    assert_eq!(plate.chart.categories, ["hv1\ndirect", "hv1\nbypass", "hv2\ndirect", "hv2\nbypass"]);
+    let top = |place: f64| {
+        let ends = plate.chart.pieces.iter().filter_map(|piece| match piece {
+            Piece::Bar { x, from, to, .. } if *x == place => Some((*from, *to)),
+            _ => None,
+        });
+        ends.fold(0.0, |top, (from, to)| {
+            assert!((from - top).abs() < 1e-9, "each part begins where the one before ends");
+            to
+        })
+    };
+    assert_eq!([0.0, 1.0, 2.0, 3.0].map(|place| top(place).round()), [910.0, 250.0, 910.0, 910.0]);
+    let levels: Vec<f64> = plate
+        .chart
+        .pieces
+        .iter()
+        .filter_map(|p| if let Piece::Level { y, .. } = p { Some(*y) } else { None })
+        .collect();
+    assert_eq!(levels, [230.0; 4]);
+    let intervals = plate.chart.pieces.iter().filter(|p| matches!(p, Piece::Interval { .. })).count();
+    assert_eq!((intervals, plate.table.rows()), (4, 4));
+    assert_eq!(plate.table.number("transfer_mean_ms", 1), Some(245.0));
+}
+
+#[test]
+fn boxes_stand_side_by_side_over_their_viewer() {
+    let runs = [run(|_| {})];
+    let plate =
+        spread::plate(&select(&runs, &View::default()).unwrap(), &View::default(), &around(), Scale::Linear).unwrap();
+    assert_eq!(plate.chart.categories, ["hv1", "hv2"]);
+    let boxes: Vec<_> = plate
+        .chart
+        .pieces
+        .iter()
+        .filter_map(|piece| match piece {
+            Piece::Box { x, width, whiskers, quartiles, median, .. } => {
+                Some((*x, *width, *whiskers, *quartiles, *median))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(boxes.iter().map(|b| b.4).collect::<Vec<_>>(), [910.0, 250.0, 910.0, 910.0]);
+    assert_eq!((boxes[1].2, boxes[1].3), ((240.0, 260.0), (240.0, 260.0)));
+    assert!(boxes.windows(2).all(|pair| pair[0].0 + pair[0].1 / 2.0 <= pair[1].0 - pair[1].1 / 2.0), "{boxes:?}");
+    assert!(boxes[1].0 < 0.5 && boxes[2].0 > 0.5);
+}
+
+#[test]
+fn a_sweep_has_a_point_with_its_interval_for_each_value() {
+    let runs = [run(|manifest| {
+        for trial in &mut manifest.plan.trials {
+            trial.video.bitrate = if trial.repetition == 3 { 4_000_000 } else { 2_000_000 };
+        }
+    })];
+    let view = View { metric: Some("delay_mean_ms".into()), ..by(&["scheme", "viewer"]) };
+    let plate = sweep::plate(&select(&runs, &view).unwrap(), &runs, &view, &around(), Scale::Linear).unwrap();
+    assert_eq!(plate.chart.x_label, "video.bitrate (Mbit/s)", "the one that differs");
+    assert_eq!(plate.chart.series.len(), 4);
+    assert_eq!(plate.chart.series[0].points, [(2.0, Some(905.0)), (4.0, Some(920.0))]);
+    // Of two trials the interval reaches from one to the other; a single one has none.
+    assert!(
+        plate
+            .chart
+            .pieces
+            .iter()
+            .any(|p| matches!(p, Piece::Interval { x, low, high, .. } if (*x, *low, *high) == (2.0, 900.0, 910.0)))
+    );
+    assert_eq!(plate.table.number("low_95", 1), None);
+    assert_eq!(plate.table.number("trials", 0), Some(2.0));
+    let words = View { x: Some(Key::from("viewer")), ..View::default() };
+    let plate = sweep::plate(&select(&runs, &words).unwrap(), &runs, &words, &around(), Scale::Linear).unwrap();
+    assert_eq!(plate.chart.categories, ["hv1", "hv2"]);
+}
+
+#[test]
+fn a_trial_is_one_draw_however_many_viewers_it_has() {
+    let runs = [run(|_| {})];
+    let view = View { metric: Some("delay_mean_ms".into()), x: Some(Key::from("video.fps")), ..View::default() };
+    let plate = sweep::plate(&select(&runs, &view).unwrap(), &runs, &view, &around(), Scale::Linear).unwrap();
+    assert_eq!((plate.table.number("trials", 1), plate.table.number("value", 1)), (Some(3.0), Some(580.0)));
+    let (low, high) = (plate.table.number("low_95", 1).unwrap(), plate.table.number("high_95", 1).unwrap());
+    assert!(
+        low >= 570.0 && high <= 590.0,
+        "viewers of 250 and of 910 ms are no repetitions of each other: {low} {high}"
+    );
+}
+
+#[test]
+fn conditions_and_groups_say_what_they_mean() {
+    let runs = [run(|_| {})];
+    let only = |text: &str| View { only: vec![text.parse().unwrap()], ..by(&["viewer", "scheme"]) };
+    let labels = |view: &View| -> Vec<String> {
+        select(&runs, view).unwrap().groups.iter().map(crate::plot::selection::Group::name).collect()
+    };
+    assert_eq!(labels(&only("scheme=bypass")), ["hv1, bypass", "hv2, bypass"]);
+    assert_eq!(labels(&only("viewer!=hv1")), ["hv2, direct", "hv2, bypass"]);
+    assert_eq!(labels(&only("video.bitrate=2.5e6,7")).len(), 4);
+    assert_eq!(labels(&only("video.bitrate=7")), Vec::<String>::new());
+    assert_eq!(select(&runs, &only("repetition=1,2")).unwrap().trials, 4);
+}
+
+#[test]
+fn doubtful_trials_are_out_or_marked() {
+    let unfit = |manifest: &mut Manifest| manifest.trials[0].unfit = vec!["CPU pressure 31 %".into()];
+    let runs = [run(unfit)];
+    let selection = select(&runs, &View::default()).unwrap();
+    assert_eq!(
+        (selection.trials, &selection.left_out[..], selection.doubtful.len()),
+        (6, &["direct-1".to_owned()][..], 0)
+    );
+    let plate = stalls::plate(&selection, &View::default(), &around(), Scale::Linear).unwrap();
+    assert!(plate.chart.subtitle.ends_with("5 of 6 trials: 1 unfit or partial left out"), "{}", plate.chart.subtitle);
+    assert_eq!(plate.table.number("trials", 0), Some(2.0));
+    let with = View { include_unfit: true, ..View::default() };
+    let selection = select(&runs, &with).unwrap();
+    let plate = stalls::plate(&selection, &with, &around(), Scale::Linear).unwrap();
+    assert_eq!(plate.chart.warnings, ["direct-1 UNFIT: CPU pressure 31 %"]);
+    assert_eq!(plate.chart.legend[0].label, "direct (1 unfit or partial)");
+    assert_eq!(plate.table.number("trials", 0), Some(3.0));
+}
