@@ -137,7 +137,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
         ));
     }
     let compares = families.iter().any(|family| family.compares());
-    if !compares && !(args.by.is_empty() && args.metric.is_none()) {
+    if !compares && (!args.by.is_empty() || args.metric.is_some()) {
         let names = "cdf, box, parts, stalls, sources, sweep";
         let why = anyhow::anyhow!("--by and --metric are for pictures that compare: add --plot with some of {names}");
         return Err(Failure::new(Exit::Usage, why));

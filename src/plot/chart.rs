@@ -67,9 +67,9 @@ pub(super) enum Shape {
 pub(super) enum Dash {
     #[default]
     Whole,
-    Dashed,
-    Dotted,
-    DashDotted,
+    Strokes,
+    Dots,
+    Alternating,
 }
 
 impl Dash {
@@ -77,9 +77,9 @@ impl Dash {
     fn pattern(self, unit: f64) -> Vec<f64> {
         let lengths: &[f64] = match self {
             Dash::Whole => &[],
-            Dash::Dashed => &[14.0, 8.0],
-            Dash::Dotted => &[3.5, 6.0],
-            Dash::DashDotted => &[16.0, 6.0, 3.5, 6.0],
+            Dash::Strokes => &[14.0, 8.0],
+            Dash::Dots => &[3.5, 6.0],
+            Dash::Alternating => &[16.0, 6.0, 3.5, 6.0],
         };
         lengths.iter().map(|length| length * unit).collect()
     }

@@ -26,7 +26,7 @@ pub(super) const SKY_BLUE: RGBColor = RGBColor(86, 180, 233);
 const YELLOW: RGBColor = RGBColor(240, 228, 66);
 const PALETTE: [RGBColor; 8] = [VERMILLION, BLUE, ORANGE, SKY_BLUE, PURPLE, GREEN, BLACK, YELLOW];
 const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
-const DASHES: [Dash; 4] = [Dash::Whole, Dash::Dashed, Dash::Dotted, Dash::DashDotted];
+const DASHES: [Dash; 4] = [Dash::Whole, Dash::Strokes, Dash::Dots, Dash::Alternating];
 
 /// How a group looks.
 #[derive(Debug, Clone, Copy, PartialEq)]

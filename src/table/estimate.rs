@@ -74,12 +74,14 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
     summary.iter().map(unit).collect()
 }
 
+/// A column's name and its values.
+type MetricOf<T> = (&'static str, fn(&T) -> Option<f64>);
+
 /// Columns of which quantiles over all frames are figures.
-const FRAME_METRICS: [(&str, fn(&FrameRow) -> Option<f64>); 2] =
-    [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms)];
+const FRAME_METRICS: [MetricOf<FrameRow>; 2] = [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
-const SUMMARY_METRICS: [(&str, fn(&SummaryRow) -> Option<f64>); 17] = [
+const SUMMARY_METRICS: [MetricOf<SummaryRow>; 17] = [
     ("delay_mean_ms", |r| r.delay_mean_ms),
     ("delay_max_ms", |r| r.delay_max_ms),
     ("floor_p50_ms", |r| r.floor_p50_ms),
