@@ -23,17 +23,17 @@ pub(super) const EXAMPLES: &str = "Pictures:
   parts        what the mean delay is made of, and the floor
   stalls       stalled time under playout buffers (--metric stalled, stalls, continuity)
   sources      bytes from the CDN and from peers
-  sweep        a figure over a parameter (--x KEY, --metric delay_p50_ms, excess_p95_ms, jitter_ms, …)
+  sweep        a figure over a parameter (--x KEY, --metric delay_p50_ms, jitter_ms, …)
 
 Keys of --where, --by and --x:
-  run, recipe, trial, scheme, repetition, stream, viewer, link, datapath, and any path into trial.json:
-  video.bitrate, network.links.hb.shape.bandwidth, timeline.end. Durations are in seconds.
+  run, recipe, trial, scheme, repetition, stream, viewer, link, datapath, and any path into
+  trial.json: video.bitrate, network.links.hb.shape.delay. Durations are in seconds.
 
 Examples:
   livectl plot results/p2p/20261122T231700Z
   livectl plot results/p2p/20261122T231700Z --format svg --size 1200x700 --title 'Evening run' --out figures
   livectl plot results/p2p --plot cdf,box,parts --where viewer=hv1 --text
-  livectl plot results/p2p --plot sweep --x network.links.hs.shape.bandwidth --metric excess_p95_ms --data csv";
+  livectl plot results/p2p --plot sweep --x network.links.hs.shape.bandwidth --data csv";
 
 #[derive(Debug, Args)]
 pub(super) struct PlotArgs {

@@ -223,7 +223,8 @@ impl<B: DrawingBackend> Sheet<'_, B> {
             let (mut from, to) = (pair[0], pair[1]);
             loop {
                 let length = (to.0 - from.0).hypot(to.1 - from.1);
-                if length < left {
+                // What is not finite has no strokes to be cut into.
+                if length < left || !length.is_finite() {
                     left -= length;
                     stroke.push(to);
                     break;

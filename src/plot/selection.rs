@@ -10,6 +10,7 @@ use super::key::{Asked, Condition, Key, Value, natural};
 use super::loaded::Loaded;
 use super::{PlotError, View};
 use crate::plan::{Scheme, Trial};
+use crate::store::TrialRecord;
 use crate::table::Unit;
 
 /// More colours and markers than these cannot be told apart.
@@ -97,8 +98,16 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
     let (mut left_out, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut group_trials: HashMap<usize, BTreeSet<(usize, &str)>> = HashMap::new();
+    let name = |run: &Loaded, trial: &str| match runs.len() {
+        1 => trial.to_owned(),
+        _ => format!("{}/{trial}", run.manifest.run),
+    };
     for (place, run) in runs.iter().enumerate() {
         let plans: HashMap<&str, &Trial> = run.manifest.plan.trials.iter().map(|t| (t.id.as_str(), t)).collect();
+        for trial in without_data(run, view) {
+            trials.insert((place, trial));
+            left_out.insert(name(run, trial));
+        }
         for unit in run.units() {
             let Some(trial) = plans.get(unit.summary.trial.as_str()).copied() else { continue };
             let asked = Asked { run, trial, stream: &unit.summary.stream, viewer: &unit.summary.viewer };
@@ -106,7 +115,7 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
                 continue;
             }
             let member = Member { asked, run: place, unit };
-            let name = if runs.len() == 1 { trial.id.clone() } else { format!("{}/{}", run.manifest.run, trial.id) };
+            let name = name(run, &trial.id);
             trials.insert((place, trial.id.as_str()));
             let values: Vec<Option<Value>> = by.iter().map(|key| key.of(asked)).collect();
             let known = groups.iter().position(|group| group.values == values);
@@ -155,6 +164,23 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
         doubtful: doubtful.into_iter().collect(),
         any_frames: runs.iter().any(|run| !run.frames.is_empty() || !run.summary.is_empty()),
     })
+}
+
+/// Trials that broke before they left any table, and whose absence must be told.
+fn without_data<'a>(run: &'a Loaded, view: &View) -> Vec<&'a str> {
+    let told: BTreeSet<&str> = run.summary.iter().map(|row| row.trial.as_str()).collect();
+    let broke = |trial: &&Trial| {
+        !told.contains(trial.id.as_str()) && run.manifest.trial(&trial.id).is_some_and(TrialRecord::is_partial)
+    };
+    let meant = |trial: &&Trial| {
+        trial.streams.iter().flat_map(|stream| stream.viewers.iter().map(move |viewer| (stream, viewer))).any(
+            |(stream, viewer)| {
+                let asked = Asked { run, trial, stream: &stream.name, viewer };
+                view.only.iter().all(|condition| condition.holds(asked))
+            },
+        )
+    };
+    run.manifest.plan.trials.iter().filter(broke).filter(meant).map(|trial| trial.id.as_str()).collect()
 }
 
 /// By scheme, and where several recipes come together by recipe too, unless something else was asked for.

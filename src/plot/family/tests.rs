@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::plot::chart::Piece;
 use crate::plot::selection::select;
 use crate::plot::{Around, Loaded, Scale, View};
-use crate::store::{Manifest, RecipeRecord, RunDir, Software};
+use crate::store::{Manifest, RecipeRecord, RunDir, Software, TrialRecord, TrialState};
 use crate::table::Via;
 use crate::table::tests::{frame, record, trial};
 
@@ -150,6 +150,22 @@ fn conditions_and_groups_say_what_they_mean() {
     assert_eq!(labels(&only("video.bitrate=2.5e6,7")).len(), 4);
     assert_eq!(labels(&only("video.bitrate=7")), Vec::<String>::new());
     assert_eq!(select(&runs, &only("repetition=1,2")).unwrap().trials, 4);
+}
+
+#[test]
+fn a_trial_that_left_nothing_is_not_forgotten() {
+    let runs = [run(|manifest| {
+        let mut broken = trial("direct-4", &["hv1", "hv2"]);
+        broken.repetition = 4;
+        manifest.plan.trials.push(broken);
+        manifest
+            .trials
+            .push(TrialRecord { state: TrialState::Failed { why: "nginx died".into() }, ..record("direct-4") });
+    })];
+    let selection = select(&runs, &View { include_unfit: true, ..View::default() }).unwrap();
+    assert_eq!((selection.trials, &selection.left_out[..]), (7, &["direct-4".to_owned()][..]));
+    let elsewhere = View { only: vec!["scheme=bypass".parse().unwrap()], ..View::default() };
+    assert_eq!(select(&runs, &elsewhere).unwrap().left_out, Vec::<String>::new());
 }
 
 #[test]
