@@ -68,6 +68,7 @@ fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> Fr
         excess_ms: Some(delay_ms - 20.0),
         time_s: f64::from(index) * 0.04,
         late: false,
+        server: Some(if via == Via::Cdn { "hs" } else { "hb" }.into()),
         sent_ns: Some(birth_ns + 5_000_000),
         cdn_arrival_ns: cdn.then_some(birth_ns + 30_000_000),
         cdn_departure_ns: cdn.then_some(birth_ns + 32_000_000),

@@ -1,11 +1,13 @@
 //! What [`trace`](crate::trace) read, as rows: the one place that knows both.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::playout::playouts;
 use super::rows::{FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
+use crate::plan::Host;
 use crate::store::{TrialDir, TrialRecord};
 use crate::trace::{self, FrameDelay, Parts, TrialTrace, ViewerTrace, ping};
 
@@ -102,6 +104,7 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         excess_ms: frame.excess_ns().map(milliseconds),
         time_s: milliseconds(frame.birth_ns.saturating_sub(zero_ns.unwrap_or(frame.birth_ns))) / 1e3,
         late: false,
+        server: frame.arrival.and_then(|a| host_at(trace, a.from.ip())),
         sent_ns: frame.passage.sent_ns,
         cdn_arrival_ns: frame.passage.cdn_arrival_ns,
         cdn_departure_ns: frame.passage.cdn_departure_ns,
@@ -113,6 +116,12 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         downlink_ms: part(|parts| if let Parts::Cdn { downlink, .. } = parts { Some(downlink) } else { None }),
         transfer_ms: part(|parts| if let Parts::Peer { transfer, .. } = parts { Some(transfer) } else { None }),
     }
+}
+
+/// The name of the host with that address.
+fn host_at(trace: &TrialTrace, address: IpAddr) -> Option<String> {
+    let here = |host: &&Host| host.interfaces.iter().any(|interface| IpAddr::V4(interface.address) == address);
+    trace.trial.network.hosts.iter().find(here).map(|host| host.name.clone())
 }
 
 fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, players: &BTreeMap<String, i64>) -> ViewerFacts {

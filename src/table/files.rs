@@ -138,6 +138,7 @@ pub(super) fn frame_columns(rows: &[FrameRow]) -> Vec<Column> {
         column("excess_ms", rows, |r| r.excess_ms),
         column("time_s", rows, |r| r.time_s),
         column("late", rows, |r| r.late),
+        column("server", rows, |r| r.server.as_deref()),
         column("sent_ns", rows, |r| r.sent_ns),
         column("cdn_arrival_ns", rows, |r| r.cdn_arrival_ns),
         column("cdn_departure_ns", rows, |r| r.cdn_departure_ns),
@@ -163,6 +164,7 @@ pub fn read_frames(path: &Path) -> Result<Vec<FrameRow>, TableError> {
     let (birth_ns, arrival_ns) = (table.i64("birth_ns")?, table.optional_i64("arrival_ns")?);
     let (delay_ms, floor_ms) = (table.optional_f64("delay_ms")?, table.optional_f64("floor_ms")?);
     let (excess_ms, time_s) = (table.optional_f64("excess_ms")?, table.f64("time_s")?);
+    let server = if table.has("server") { table.optional_text("server")? } else { vec![None; table.rows()] };
     let (sent_ns, cdn_arrival_ns) = (table.added_i64("sent_ns")?, table.added_i64("cdn_arrival_ns")?);
     let cdn_departure_ns = table.added_i64("cdn_departure_ns")?;
     let (queue_ms, uplink_ms) = (table.added_f64("queue_ms")?, table.added_f64("uplink_ms")?);
@@ -198,6 +200,7 @@ pub fn read_frames(path: &Path) -> Result<Vec<FrameRow>, TableError> {
             excess_ms: excess_ms[i],
             time_s: time_s[i],
             late: late[i],
+            server: server[i].clone(),
             sent_ns: sent_ns[i],
             cdn_arrival_ns: cdn_arrival_ns[i],
             cdn_departure_ns: cdn_departure_ns[i],

@@ -63,6 +63,8 @@ pub struct FrameRow {
     pub time_s: f64,
     /// It arrived after the moment to show it ([`mark_late`](super::mark_late)).
     pub late: bool,
+    /// The host that it came from: the CDN's name or the peer's; `None`: it did not arrive, or a table of an older livectl.
+    pub server: Option<String>,
     /// When its first byte left the broadcaster, for the CDN or for the viewer; `None`, here and below: it did not arrive, or that was not
     /// captured ([`trace::Passage`](crate::trace::Passage)).
     pub sent_ns: Option<i64>,

@@ -36,6 +36,7 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         excess_ms: delay_ms.map(|d| d - 230.0),
         time_s: 1.0 + f64::from(index) * 0.04,
         late: false,
+        server: arrival_ns.map(|_| if via == Via::Cdn { "hs" } else { "hb" }.into()),
         sent_ns: arrival_ns.map(|_| birth_ns + 5_000_000),
         cdn_arrival_ns: arrival_ns.filter(|_| via == Via::Cdn).map(|_| birth_ns + 105_000_000),
         cdn_departure_ns: arrival_ns.filter(|_| via == Via::Cdn).map(|_| birth_ns + 106_000_000),
