@@ -11,6 +11,7 @@ mod parallel;
 pub mod plan;
 pub mod plot;
 pub mod recipe;
+pub mod report;
 pub mod run;
 pub mod sandbox;
 pub mod store;

@@ -9,6 +9,7 @@ mod import;
 mod inspect;
 mod internal;
 mod plot;
+mod report;
 mod run;
 
 use std::io::Write as _;
@@ -98,6 +99,12 @@ Exit code 1 if anything differs. Changes nothing.")]
         #[command(subcommand)]
         what: import::What,
     },
+    /// Write an HTML page of stored runs; needs no root
+    #[command(after_help = "Examples:
+  livectl report results/p2p/20261122T231700Z
+  livectl report results/p2p    # all runs of a recipe on one page
+  livectl report results/p2p results/multi --out ~/evening.html")]
+    Report(ReportArgs),
     /// Print a shell completion script
     #[command(after_help = "Example:\n  livectl completions bash > /etc/bash_completion.d/livectl")]
     Completions {
@@ -161,6 +168,16 @@ struct Target {
     trial: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct ReportArgs {
+    /// Folders of runs, results/RECIPE/RUN, or folders that hold them
+    #[arg(required = true, value_name = "RUN|FOLDER")]
+    runs: Vec<PathBuf>,
+    /// The page's file, or the folder for it [default: report.html in the folder given, for several in the one that holds them all]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -181,6 +198,7 @@ pub fn main() -> ExitCode {
         Command::Verify(args) => analyze::verify(&args),
         Command::Compare(args) => compare::compare(&args),
         Command::Import { what } => import::import(what),
+        Command::Report(args) => report::report(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
         Command::Agent { agent } => internal::agent(agent),

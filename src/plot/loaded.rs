@@ -43,18 +43,40 @@ impl Loaded {
         let pings =
             if families.contains(&Family::Delay) { if_there(&run.pings(), table::read_pings)? } else { vec![] };
         let frames = if_there(&run.frames(), table::read_frames)?;
-        let (mut summary, mut playouts) = (Vec::new(), Vec::new());
-        if families.iter().any(|family| family.compares()) {
-            summary = if_there(&run.summary(), table::read_summary)?;
-            if summary.is_empty() {
-                summary = summary_of(&manifest, &frames);
-            }
-            playouts = if_there(&run.playouts(), table::read_playouts)?;
-            if playouts.is_empty() {
-                playouts = playouts_of(&summary, &frames);
-            }
+        if !families.iter().any(|family| family.compares()) {
+            let (summary, playouts) = (Vec::new(), Vec::new());
+            return Ok(Loaded {
+                path: path.to_owned(),
+                manifest,
+                frames,
+                pings,
+                summary,
+                playouts,
+                json: OnceLock::new(),
+            });
         }
-        Ok(Loaded { path: path.to_owned(), manifest, frames, pings, summary, playouts, json: OnceLock::new() })
+        let summary = if_there(&run.summary(), table::read_summary)?;
+        let playouts = if_there(&run.playouts(), table::read_playouts)?;
+        Ok(Loaded::of_tables(path, manifest, frames, pings, summary, playouts))
+    }
+
+    /// A run whose tables were read one by one. An empty summary or playout table is made from the frames.
+    #[must_use]
+    pub fn of_tables(
+        path: &Path,
+        manifest: Manifest,
+        frames: Vec<FrameRow>,
+        pings: Vec<PingRow>,
+        mut summary: Vec<SummaryRow>,
+        mut playouts: Vec<PlayoutRow>,
+    ) -> Loaded {
+        if summary.is_empty() {
+            summary = summary_of(&manifest, &frames);
+        }
+        if playouts.is_empty() {
+            playouts = playouts_of(&summary, &frames);
+        }
+        Loaded { path: path.to_owned(), manifest, frames, pings, summary, playouts, json: OnceLock::new() }
     }
 
     /// A run that lies nowhere.

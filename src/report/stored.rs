@@ -1,0 +1,59 @@
+//! A stored run in memory, as far as it can be read.
+
+use std::path::Path;
+
+use crate::plot::Loaded;
+use crate::store::{Manifest, RunDir, StoreError};
+use crate::table::{self, TableError};
+
+/// What a run has.
+pub(super) struct Stored {
+    pub(super) dir: RunDir,
+    pub(super) loaded: Loaded,
+    pub(super) lacks: Vec<Lack>,
+}
+
+/// What a run should have and has not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lack {
+    /// For people.
+    pub(super) text: String,
+    /// It is there and cannot be read, or should be there.
+    pub(super) damage: bool,
+}
+
+impl Stored {
+    /// Reads the manifest and whatever tables there are.
+    pub(super) fn open(path: &Path) -> Result<Stored, StoreError> {
+        let dir = RunDir::open(path)?;
+        let manifest = Manifest::load(&dir)?;
+        let mut lacks = Vec::new();
+        // A run that was ended before its first trial was analysed rightly has no tables, and older runs have no playout table.
+        let analysed = manifest.trials.iter().any(|t| t.phases.iter().any(|phase| phase.name.starts_with("analys")));
+        let summary = read(&dir.summary(), table::read_summary, analysed, &mut lacks);
+        let frames = read(&dir.frames(), table::read_frames, analysed, &mut lacks);
+        let pings = read(&dir.pings(), table::read_pings, analysed, &mut lacks);
+        let playouts = read(&dir.playouts(), table::read_playouts, false, &mut lacks);
+        let loaded = Loaded::of_tables(path, manifest, frames, pings, summary, playouts);
+        Ok(Stored { dir, loaded, lacks })
+    }
+}
+
+fn read<T>(
+    path: &Path,
+    read: impl FnOnce(&Path) -> Result<Vec<T>, TableError>,
+    needed: bool,
+    lacks: &mut Vec<Lack>,
+) -> Vec<T> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let lack = match path.exists().then(|| read(path)) {
+        Some(Ok(rows)) => return rows,
+        Some(Err(error)) => Lack { text: error.to_string(), damage: true },
+        None => Lack {
+            text: format!("the run has no {name}; of that only what the frames tell is shown"),
+            damage: needed,
+        },
+    };
+    lacks.push(lack);
+    Vec::new()
+}
