@@ -203,7 +203,9 @@ fn analyse(run: &RunDir, record: &TrialRecord, wanted: bool, with_checksums: boo
 fn each_run(paths: &[PathBuf], work: impl Fn(&RunDir) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
     let mut runs = Vec::new();
     for path in paths {
-        runs.extend(RunDir::all(path).exit(Exit::Results)?);
+        for run in RunDir::find(path).exit(Exit::Results)?.runs {
+            runs.push(RunDir::open(&run).exit(Exit::Results)?);
+        }
     }
     let several = runs.len() > 1;
     let mut worst = Exit::Done;

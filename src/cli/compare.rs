@@ -143,7 +143,7 @@ impl CompareArgs {
 
 impl Side {
     fn read(path: &Path) -> Result<Side, Failure> {
-        let runs = RunDir::all(path).exit(Exit::Results)?;
+        let runs = RunDir::find(path).exit(Exit::Results)?.runs;
         let mut side = Side {
             name: path.display().to_string(),
             manifests: Vec::new(),
@@ -151,7 +151,8 @@ impl Side {
             frames: Vec::new(),
             playouts: Vec::new(),
         };
-        for (number, run) in runs.iter().enumerate() {
+        for (number, folder) in runs.iter().enumerate() {
+            let run = &RunDir::open(folder).exit(Exit::Results)?;
             side.manifests.push(Manifest::load(run).exit(Exit::Results)?);
             if !run.summary().exists() {
                 let why = "has no summary.csv: it was imported, or cut short (`livectl analyze` makes its tables)";
@@ -186,14 +187,15 @@ impl Side {
 
     /// In what the circumstances differ, so that a difference of figures may come from that.
     fn unlike(&self, other: &Side) -> Vec<String> {
-        let facts: [(&str, fn(&Manifest) -> String); 5] = [
+        type Fact = fn(&Manifest) -> String;
+        let facts: [(&str, Fact); 5] = [
             ("recipe", |m| m.recipe.name.clone()),
             ("links", |m| m.link.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
             ("datapath", |m| m.datapath.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
             ("kernel", |m| m.machine.kernel.clone()),
             ("livectl", |m| m.livectl.commit.clone().unwrap_or_else(|| m.livectl.version.clone())),
         ];
-        let all = |side: &Side, fact: fn(&Manifest) -> String| -> String {
+        let all = |side: &Side, fact: Fact| -> String {
             let mut values: Vec<String> = side.manifests.iter().map(fact).collect();
             values.sort_unstable();
             values.dedup();

@@ -8,7 +8,7 @@ use clap::Args;
 use super::exit::{Exit, Failure, WithExit};
 use super::size;
 use crate::plot::{self, Condition, Family, Format, Gallery, Key, Loaded, Picture, PlotError, Scale, Shown, View};
-use crate::store::{Owner, StoreError, write_atomic};
+use crate::store::{Owner, RunDir, StoreError, write_atomic};
 use crate::ui;
 
 /// Without `--plot`: the two that a run draws at its end.
@@ -151,7 +151,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     let mut paths = Vec::new();
     let mut seen = BTreeSet::new();
     for path in &args.runs {
-        match plot::find(path) {
+        match RunDir::find(path) {
             Ok(found) => {
                 for other in found.skipped {
                     eprintln!("livectl: {}: not a run, left out", other.display());
@@ -160,7 +160,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
             }
             Err(error) if args.runs.len() == 1 => return Err(Failure::new(Exit::Results, error)),
             // What can be drawn is drawn.
-            Err(error) => complain(path, error),
+            Err(error) => complain(path, error.into()),
         }
     }
     let (runs, mut failed) = plot::load(&paths, &families);

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::{Family, PlotError};
 use crate::plan::Trial;
-use crate::store::{Manifest, RunDir, StoreError};
+use crate::store::{Manifest, RunDir};
 use crate::table::{
     self, BUFFERS_S, FrameRow, PingRow, PlayoutRow, SummaryRow, TableError, Unit, ViewerFacts, play, summarise,
 };
@@ -130,66 +130,6 @@ pub fn load(paths: &[PathBuf], families: &[Family]) -> (Vec<Loaded>, Vec<(PathBu
         }
     }
     (runs, failed)
-}
-
-/// What [`find`] found.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    /// Folders of runs, each once.
-    pub runs: Vec<PathBuf>,
-    /// Folders within those given that are no runs.
-    pub skipped: Vec<PathBuf>,
-}
-
-/// The runs that paths mean: a run's folder means itself, another folder (`results/RECIPE`, `results`) all runs in it, up to two levels
-/// down, in the order of their names.
-///
-/// # Errors
-/// [`PlotError::Store`] for a path that is no run and has none in it.
-pub fn find(path: &Path) -> Result<Found, PlotError> {
-    let mut found = Found::default();
-    if RunDir::open(path).is_ok() {
-        found.runs.push(path.to_owned());
-        return Ok(found);
-    }
-    for folder in folders(path)? {
-        if RunDir::open(&folder).is_ok() {
-            found.runs.push(folder);
-            continue;
-        }
-        let (runs, others): (Vec<_>, Vec<_>) =
-            folders(&folder)?.into_iter().partition(|below| RunDir::open(below).is_ok());
-        if runs.is_empty() {
-            found.skipped.push(folder);
-        } else {
-            found.runs.extend(runs);
-            found.skipped.extend(others);
-        }
-    }
-    if found.runs.is_empty() {
-        return Err(StoreError::NotARun { path: path.to_owned() }.into());
-    }
-    Ok(found)
-}
-
-fn folders(path: &Path) -> Result<Vec<PathBuf>, PlotError> {
-    let unreadable = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
-    let entries = match std::fs::read_dir(path) {
-        Ok(entries) => entries,
-        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-            return Err(StoreError::NotARun { path: path.to_owned() }.into());
-        }
-        Err(e) => return Err(unreadable(e).into()),
-    };
-    let mut folders = Vec::new();
-    for entry in entries {
-        let folder = entry.map_err(unreadable)?.path();
-        if folder.is_dir() {
-            folders.push(folder);
-        }
-    }
-    folders.sort();
-    Ok(folders)
 }
 
 pub(super) fn if_there<T>(

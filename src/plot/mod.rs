@@ -28,7 +28,7 @@ pub use canvas::{LARGEST, SMALLEST};
 pub use family::Family;
 pub use gallery::{Gallery, LeftOut, Shown, gallery};
 pub use key::{Condition, Key};
-pub use loaded::{Found, Loaded, find, load};
+pub use loaded::{Loaded, load};
 pub use pictures::{Subject, delay_picture, frame_delay_picture};
 pub use selection::MOST_GROUPS;
 

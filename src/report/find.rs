@@ -1,61 +1,24 @@
 //! Which runs are meant.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::ReportError;
-use crate::store::{RunDir, StoreError};
+use crate::store::RunDir;
 
-/// `results/RECIPE/RUN`, counted from `results`, and one more for folders of results.
-const DEEPEST: usize = 3;
-
-/// The runs that are meant by these paths: a run itself, or every run in a folder, the newest of a recipe first. Each is there once.
+/// The runs that are meant by these paths, as [`RunDir::find`] has it, but the newest of a recipe first. Each is there once.
 ///
 /// # Errors
-/// [`ReportError::NoRuns`] for a folder without any, [`ReportError::Store`] for one that cannot be read.
+/// [`ReportError::Store`] for a path that means no run, or cannot be read.
 pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError> {
     let mut runs: Vec<PathBuf> = Vec::new();
     let mut known = std::collections::BTreeSet::new();
     for path in paths {
-        let mut found = Vec::new();
-        if RunDir::open(path).is_ok() {
-            found.push(path.clone());
-        } else {
-            runs_below(path, DEEPEST, &mut found)?;
-        }
-        if found.is_empty() {
-            return Err(ReportError::NoRuns { path: path.clone() });
-        }
+        let mut found = RunDir::find(path)?.runs;
+        found.chunk_by_mut(|a, b| a.parent() == b.parent()).for_each(<[PathBuf]>::reverse);
         found.retain(|run| known.insert(run.canonicalize().unwrap_or_else(|_| run.clone())));
         runs.extend(found);
     }
     Ok(runs)
-}
-
-fn runs_below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), ReportError> {
-    let reading = |source| StoreError::Io { doing: "read the folder", path: folder.to_owned(), source };
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(reading)? {
-        let entry = entry.map_err(reading)?;
-        if entry.file_type().map_err(reading)?.is_dir() {
-            folders.push(entry.path());
-        }
-    }
-    // Names of runs begin with the moment at which they began.
-    let begins_with_digit = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.as_encoded_bytes().first().is_some_and(u8::is_ascii_digit))
-    };
-    folders.sort();
-    if folders.iter().all(begins_with_digit) {
-        folders.reverse();
-    }
-    for folder in folders {
-        if RunDir::open(&folder).is_ok() {
-            found.push(folder);
-        } else if depth > 1 {
-            runs_below(&folder, depth - 1, found)?;
-        }
-    }
-    Ok(())
 }
 
 /// Where the page goes if nobody says otherwise: `report.html` in the run's or folder's own folder, and for several in the innermost folder that
@@ -99,7 +62,7 @@ mod tests {
         let runs = find(&[at("p2p"), at("p2p/20261123T000000Z")]).unwrap();
         assert_eq!(runs, [at("p2p/20261123T000000Z"), at("p2p/20261122T231700Z-2"), at("p2p/20261122T231700Z")]);
         assert_eq!(find(&[folder.path().to_owned()]).unwrap().len(), 4);
-        assert!(matches!(find(&[at("empty")]), Err(ReportError::NoRuns { .. })));
+        assert!(matches!(find(&[at("empty")]), Err(ReportError::Store(_))));
         assert!(matches!(find(&[at("nothing")]), Err(ReportError::Store(_))));
     }
 

@@ -20,8 +20,6 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-
 pub use find::{default_place, find};
 pub use page::{Page, page};
 
@@ -33,15 +31,6 @@ pub const FILE_NAME: &str = "report.html";
 /// Why there is no page.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The folder holds no run.
-    #[error(
-        "there is no run in {}: a run's folder is results/RECIPE/RUN and has a manifest.json. Name a run, or a folder of runs",
-        path.display()
-    )]
-    NoRuns {
-        /// The folder.
-        path: PathBuf,
-    },
     /// None of the runs can be read.
     #[error("none of the runs can be read: {}", why.join("; "))]
     NothingReadable {

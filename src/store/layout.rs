@@ -15,6 +15,15 @@ pub struct RunDir {
     path: PathBuf,
 }
 
+/// What [`RunDir::find`] found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Folders of runs.
+    pub runs: Vec<PathBuf>,
+    /// Folders beside them that are no runs.
+    pub skipped: Vec<PathBuf>,
+}
+
 /// The folder of a trial, `results/<recipe>/<run>/<trial>/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrialDir {
@@ -60,18 +69,32 @@ impl RunDir {
         Ok(run)
     }
 
-    /// The run in that folder; or, if it is the folder of a recipe (or one with several), all runs in it, the oldest first.
+    /// The runs that a path means: a run's folder itself, any other folder (`results/RECIPE`, `results`) all runs in it, up to
+    /// two levels down, in the order of their names.
     ///
     /// # Errors
     /// [`StoreError::NotARun`] if there is none, [`StoreError::Io`].
-    pub fn all(path: &Path) -> Result<Vec<RunDir>, StoreError> {
-        let not_a_run = match RunDir::open(path) {
-            Ok(run) => return Ok(vec![run]),
-            Err(error) => error,
-        };
-        let mut runs = Vec::new();
-        find_runs(path, 2, &mut runs)?;
-        if runs.is_empty() { Err(not_a_run) } else { Ok(runs) }
+    pub fn find(path: &Path) -> Result<Found, StoreError> {
+        let mut found = Found::default();
+        if RunDir::open(path).is_ok() {
+            found.runs.push(path.to_owned());
+            return Ok(found);
+        }
+        for folder in folders(path)? {
+            if RunDir::open(&folder).is_ok() {
+                found.runs.push(folder);
+                continue;
+            }
+            let (runs, others): (Vec<_>, Vec<_>) =
+                folders(&folder)?.into_iter().partition(|below| RunDir::open(below).is_ok());
+            if runs.is_empty() {
+                found.skipped.push(folder);
+            } else {
+                found.runs.extend(runs);
+                found.skipped.extend(others);
+            }
+        }
+        if found.runs.is_empty() { Err(StoreError::NotARun { path: path.to_owned() }) } else { Ok(found) }
     }
 
     /// The folder itself.
@@ -259,30 +282,25 @@ impl TrialDir {
     }
 }
 
-/// The runs so many levels below a folder: results, recipe, run. A folder that does not exist has none.
-fn find_runs(folder: &Path, levels: u32, runs: &mut Vec<RunDir>) -> Result<(), StoreError> {
-    let failed = |source| StoreError::Io { doing: "read", path: folder.to_owned(), source };
-    let mut folders = Vec::new();
-    let entries = match fs::read_dir(folder) {
+/// The folders in a folder, in the order of their names.
+fn folders(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let unreadable = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
+    let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        Err(error) => return Err(failed(error)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Err(StoreError::NotARun { path: path.to_owned() });
+        }
+        Err(error) => return Err(unreadable(error)),
     };
+    let mut folders = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(failed)?;
-        if entry.file_type().map_err(failed)?.is_dir() {
-            folders.push(entry.path());
+        let folder = entry.map_err(unreadable)?.path();
+        if folder.is_dir() {
+            folders.push(folder);
         }
     }
     folders.sort();
-    for folder in folders {
-        match RunDir::open(&folder) {
-            Ok(run) => runs.push(run),
-            Err(_) if levels > 1 => find_runs(&folder, levels - 1, runs)?,
-            Err(_) => {}
-        }
-    }
-    Ok(())
+    Ok(folders)
 }
 
 /// The name, if it names one folder and nothing else.
@@ -374,14 +392,15 @@ mod tests {
                 fs::write(results.path().join(run).join("manifest.json"), "{}").unwrap();
             }
         }
-        let names = |path: &str| -> Vec<String> {
-            RunDir::all(&results.path().join(path)).unwrap().iter().map(RunDir::name).collect()
-        };
-        assert_eq!(names("p2p/20261122T231700Z-2"), ["20261122T231700Z-2"]);
-        assert_eq!(names("p2p"), ["20261122T231700Z", "20261122T231700Z-2"]);
-        assert_eq!(names(""), ["20261121T000000Z", "20261122T231700Z", "20261122T231700Z-2"]);
-        for none in ["p2p/notes", "nowhere"] {
-            let told = RunDir::all(&results.path().join(none)).unwrap_err();
+        let found = |path: &str| RunDir::find(&results.path().join(path)).unwrap();
+        let at = |name: &str| results.path().join(name);
+        assert_eq!(found("p2p/20261122T231700Z-2").runs, [at("p2p/20261122T231700Z-2")]);
+        assert_eq!(found("p2p").runs, [at("p2p/20261122T231700Z"), at("p2p/20261122T231700Z-2")]);
+        let all = found("");
+        assert_eq!(all.runs.len(), 3);
+        assert_eq!((&all.runs[0], all.skipped), (&at("multi/20261121T000000Z"), vec![at("p2p/notes")]));
+        for none in ["p2p/notes", "nowhere", "p2p/20261122T231700Z/manifest.json"] {
+            let told = RunDir::find(&at(none)).unwrap_err();
             assert!(matches!(told, StoreError::NotARun { .. }), "{told:?}");
         }
     }

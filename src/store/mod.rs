@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub use atomic::{free_space, require_space, write_atomic, write_atomic_with};
 pub use checksum::{FileRecord, changes};
 pub use imported::{Imported, ImportedFile};
-pub use layout::{RunDir, TrialDir};
+pub use layout::{Found, RunDir, TrialDir};
 pub use manifest::{
     AnalysisRecord, Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software, TrialRecord,
     TrialState,
@@ -88,7 +88,10 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The folder has no manifest.
-    #[error("{} is not the folder of a run: it has no manifest.json. A run's folder is results/RECIPE/RUN", path.display())]
+    #[error(
+        "{} is not the folder of a run, which has a manifest.json, nor one of runs: name results/RECIPE/RUN, or results/RECIPE for all",
+        path.display()
+    )]
     NotARun {
         /// The folder.
         path: PathBuf,
