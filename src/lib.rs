@@ -10,6 +10,7 @@ pub mod network;
 mod parallel;
 pub mod plan;
 pub mod plot;
+pub mod realtime;
 pub mod recipe;
 pub mod report;
 pub mod run;

@@ -125,7 +125,7 @@ async fn a_peer_that_is_lost_is_told_and_the_cdn_takes_over_again() {
     stage.viewer.until("its end", |e| matches!(e, Event::Ended { .. })).await;
     assert!(stage.viewer_exit().await.status.success());
     assert!(
-        stage.encoder_alarm().is_some_and(|line| line.contains("Slave muxer #1 failed")),
+        stage.encoder_alarm().is_some_and(|line| line.contains("Slave muxer #0 failed")),
         "{:?}",
         stage.encoder_alarm()
     );

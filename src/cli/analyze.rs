@@ -102,6 +102,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                     continue;
                 }
                 analysis.write(&dir).exit(Exit::Results)?;
+                record.set_doubts(analysis.doubts);
                 for path in [dir.frames(), dir.pings(), dir.summary(), dir.playouts()] {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);

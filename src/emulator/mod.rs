@@ -11,7 +11,6 @@
 
 pub mod delivery;
 pub mod lateness;
-pub mod realtime;
 pub mod report;
 pub mod shaper;
 pub mod tap;
@@ -34,8 +33,8 @@ use self::lateness::Snapshot;
 use self::shaper::Shaper;
 use crate::plan;
 
-pub use self::realtime::Scheduling;
 pub use self::report::{Direction, Lateness, Report};
+pub use crate::realtime::Scheduling;
 
 /// Between two rewritings of the report.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -161,7 +160,7 @@ pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report,
         })
         .collect();
     let counters: Vec<Counters> = names.iter().map(|_| Counters::default()).collect();
-    let memory_locked = realtime::lock_memory().is_ok();
+    let memory_locked = crate::realtime::lock_memory().is_ok();
 
     // Closing its writing end ends the delivery thread, whatever ends this function.
     let (halt, running) = io::pipe().map_err(|source| EmulatorError::System {
@@ -172,7 +171,7 @@ pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report,
     std::thread::scope(|scope| {
         let (tell, told) = std::sync::mpsc::channel();
         let thread = scope.spawn(move || {
-            let _ = tell.send(realtime::prefer_this_thread());
+            let _ = tell.send(crate::realtime::prefer_this_thread());
             delivery.run(halt.as_fd())
         });
         let scheduling = told.recv().map_err(|_| EmulatorError::Died)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery::Counters;
 use super::lateness::Snapshot;
-use super::realtime::Scheduling;
+use crate::realtime::Scheduling;
 
 /// What every link did since the emulator started. Rewritten each second while it runs and once at the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -70,15 +70,18 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
         r.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
     })
     .await?;
-    let (state, problems) = match analyse(context, trial, &dir).await {
-        Ok(problems) => (state, problems),
-        Err(why) => (without_tables(state, &why), vec![why]),
+    let (state, problems, doubts) = match analyse(context, trial, &dir).await {
+        Ok((problems, doubts)) => (state, problems, doubts),
+        Err(why) => (without_tables(state, &why), vec![why], Vec::new()),
     };
     log.end_phase();
     let folder = dir.path().to_owned();
     let files = tokio::task::spawn_blocking(move || store::FileRecord::of_folder(&folder)).await;
     let files = files.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let mut unfit = Vec::new();
     record(context, &trial.id, |r| {
+        r.set_doubts(doubts);
+        unfit.clone_from(&r.unfit);
         r.state = state.clone();
         r.ended = Some(jiff::Timestamp::now());
         r.phases = log.phases.clone();
@@ -88,7 +91,7 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
     for problem in &problems {
         tell(&context.updates, Update::Say(format!("{}: {problem}", trial.id))).await;
     }
-    let (verdict, good) = verdict_words(&state, fitness.as_ref().map(super::event::Fitness::reasons));
+    let (verdict, good) = verdict_words(&state, &unfit);
     tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), verdict, good }).await;
     Ok(())
 }
@@ -102,8 +105,7 @@ fn without_tables(state: TrialState, why: &str) -> TrialState {
     }
 }
 
-fn verdict_words(state: &TrialState, unfit: Option<Vec<String>>) -> (String, bool) {
-    let unfit = unfit.unwrap_or_default();
+fn verdict_words(state: &TrialState, unfit: &[String]) -> (String, bool) {
     match state {
         TrialState::Done if unfit.is_empty() => ("done".into(), true),
         TrialState::Done => (format!("done, but UNFIT: {}", unfit.join("; ")), false),
@@ -275,17 +277,18 @@ fn kill(child: &mut Child, trial: &Trial) {
     }
 }
 
-/// From stored files to the trial's tables. What is returned is for the reader: problems that keep nothing from being computed.
+/// From stored files to the trial's tables. What is returned is for the reader: problems that keep nothing from being computed, and why
+/// the delays cannot be trusted.
 ///
 /// # Errors
 /// There are no tables, in words.
-async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir) -> Result<Vec<String>, String> {
-    let Some(record) = context.manifest.lock().await.trial(&trial.id).cloned() else { return Ok(Vec::new()) };
+async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir) -> Result<(Vec<String>, Vec<String>), String> {
+    let Some(record) = context.manifest.lock().await.trial(&trial.id).cloned() else { return Ok(Default::default()) };
     let dir = dir.clone();
     let work = move || {
         let analysis = table::analyse(&dir, &record)?;
         analysis.write(&dir)?;
-        Ok::<_, table::TableError>(analysis.problems)
+        Ok::<_, table::TableError>((analysis.problems, analysis.doubts))
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| format!("its files cannot be analysed: {error}")),

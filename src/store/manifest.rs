@@ -168,6 +168,9 @@ pub struct TrialRecord {
     /// Why its delays cannot be taken for the network's: `CPU pressure 31 % (limit 10 %)`. Empty: they can.
     #[serde(default)]
     pub unfit: Vec<String>,
+    /// Those of [`TrialRecord::unfit`] that its own frames gave away when they were analysed, not the watch while it ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// When its sandbox was started.
     #[serde(default, with = "optional_moment")]
     pub started: Option<Timestamp>,
@@ -231,6 +234,7 @@ impl Manifest {
                 repetition: trial.repetition,
                 state: TrialState::Planned,
                 unfit: Vec::new(),
+                doubts: Vec::new(),
                 started: None,
                 ended: None,
                 zero_ns: None,
@@ -346,6 +350,14 @@ impl TrialRecord {
         warnings
     }
 
+    /// Takes in what an analysis of its frames found, in place of what an earlier one had found.
+    pub fn set_doubts(&mut self, doubts: Vec<String>) {
+        let earlier = std::mem::take(&mut self.doubts);
+        self.unfit.retain(|reason| !earlier.contains(reason));
+        self.unfit.extend(doubts.iter().cloned());
+        self.doubts = doubts;
+    }
+
     /// Whether it was stopped or broke before its end.
     #[must_use]
     pub fn is_partial(&self) -> bool {
@@ -429,6 +441,7 @@ mod tests {
             repetition: 1,
             state: TrialState::Failed { why: "nginx died".into() },
             unfit: vec!["CPU pressure 31 %".into()],
+            doubts: Vec::new(),
             started: Some(started()),
             ended: None,
             zero_ns: Some(1_795_389_420_000_000_001),
@@ -527,6 +540,19 @@ mod tests {
                 Manifest::load(&run).unwrap();
             }
         });
+    }
+
+    #[test]
+    fn doubts_of_a_new_analysis_replace_those_of_the_last() {
+        let (_folder, run) = run();
+        let mut trial = full(&run).trials.remove(0);
+        trial.unfit = vec!["CPU pressure 31 %".into()];
+        trial.set_doubts(vec!["late births".into()]);
+        assert_eq!(trial.unfit, ["CPU pressure 31 %", "late births"]);
+        trial.set_doubts(vec!["later births".into()]);
+        assert_eq!(trial.unfit, ["CPU pressure 31 %", "later births"]);
+        trial.set_doubts(Vec::new());
+        assert_eq!((trial.unfit, trial.doubts), (vec!["CPU pressure 31 %".to_owned()], Vec::new()));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::doubt::doubts;
 use super::playout::playouts;
 use super::rows::{FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 use super::summary::{ViewerFacts, mark_late, summarise};
@@ -24,6 +25,8 @@ pub struct Analysis {
     pub playouts: Vec<PlayoutRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
+    /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
+    pub doubts: Vec<String>,
 }
 
 /// Computes a trial's tables from the files in its folder.
@@ -57,9 +60,16 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord) -> Result<Analysis, Table
     let mut frames = frame_rows(&trace, zero_ns);
     mark_late(&mut frames);
     let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &players)).collect();
-    let summary = summarise(record, &viewers, &frames);
+    let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
+    let doubts = doubts(&frames, jitter);
+    let mut summary = summarise(record, &viewers, &frames);
+    // Those of an earlier analysis do not count.
+    let fit = doubts.is_empty() && record.unfit.iter().all(|reason| record.doubts.contains(reason));
+    for row in &mut summary {
+        row.fit = fit;
+    }
     let playouts = playouts(record, &viewers, &frames);
-    Ok(Analysis { frames, pings, summary, playouts, problems })
+    Ok(Analysis { frames, pings, summary, playouts, problems, doubts })
 }
 
 impl Analysis {

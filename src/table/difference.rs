@@ -173,6 +173,7 @@ mod tests {
             playouts: playouts(&record, &facts, &frames),
             frames,
             problems: Vec::new(),
+            doubts: Vec::new(),
         }
     }
 

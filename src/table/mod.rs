@@ -14,6 +14,7 @@
 mod analysis;
 mod compare;
 mod difference;
+mod doubt;
 mod estimate;
 mod figures;
 mod files;
@@ -31,6 +32,7 @@ pub use compare::{
     DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
 };
 pub use difference::Comparison;
+pub use doubt::doubts;
 pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, metrics, sample, samples, units};
 pub use figures::Figures;
 pub use files::{

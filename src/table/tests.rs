@@ -55,6 +55,7 @@ pub(crate) fn record(id: &str) -> TrialRecord {
         repetition: 1,
         state: TrialState::Done,
         unfit: Vec::new(),
+        doubts: Vec::new(),
         started: None,
         ended: None,
         zero_ns: Some(1_795_389_420_000_000_000),

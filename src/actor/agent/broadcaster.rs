@@ -1,8 +1,8 @@
 //! The broadcaster's agent.
 //!
 //! It reads FLV from its standard input as fast as the encoder writes it and stamps each tag right after its last byte was read: that
-//! is the frame's birth. Whatever else it does (the log of births, peers, notifications, pacing) happens behind queues, so
-//! that nothing but the encoder decides when a frame is born.
+//! is the frame's birth ([`encoder`]). Whatever else it does (the log of births, peers, notifications, pacing) happens behind
+//! queues, so that nothing but the encoder decides when a frame is born.
 
 use std::fs::File;
 use std::future::Future;
@@ -19,22 +19,19 @@ use livectl_wire::StreamKey;
 use livectl_wire::birth::{self, Birth, BirthKind, Register};
 use livectl_wire::flv::{self, FlvError, Reader, Tag};
 use livectl_wire::heartbeat::{Introduction, PeerRole};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::TcpListener;
-use tokio::net::unix::pipe;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, timeout};
 
-use super::event::{Event, now_ns, tell};
+use super::encoder::{self, Encoder};
+use super::event::{Event, tell};
 use super::notification::{self, Interest};
 use super::peers::{self, Peers};
 use super::prelude::TagBytes;
 use super::{MAX_TAG, pacing};
 use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_PORT};
 
-/// Bytes taken from the encoder at once.
-const READ_SIZE: usize = 256 << 10;
 /// How long nothing more must come after the last expected frame: sound, and the mark that ends H.264, follow at once.
 const QUIET: Duration = Duration::from_millis(250);
 /// Between two looks at what the peers leave of the uplink.
@@ -100,7 +97,7 @@ pub enum BroadcasterError {
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] std::io::Error),
     /// Standard input.
-    #[error("cannot read the encoder's stream: {0}; standard input must be a pipe from the encoder")]
+    #[error("cannot read the encoder's stream: {0}")]
     Input(#[source] std::io::Error),
     /// What comes from standard input.
     #[error("the encoder's stream cannot be read: {0}")]
@@ -119,7 +116,7 @@ pub enum BroadcasterError {
 /// See [`BroadcasterError`].
 pub async fn run_on_stdin(args: &BroadcasterArgs) -> Result<(), BroadcasterError> {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(BroadcasterError::Input)?;
-    let encoder = pipe::Receiver::from_owned_fd(stdin).map_err(BroadcasterError::Input)?;
+    let encoder = encoder::read(File::from(stdin)).map_err(BroadcasterError::Input)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BroadcasterError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(BroadcasterError::Signals)?;
     let told = async {
@@ -131,13 +128,13 @@ pub async fn run_on_stdin(args: &BroadcasterArgs) -> Result<(), BroadcasterError
     run(args, encoder, told).await
 }
 
-/// The same with any input, and until `stop` is ready: then peers are left without the end of the stream, and what was born is in the log.
+/// The same with any encoder, and until `stop` is ready: then peers are left without the end of the stream, and what was born is in the log.
 ///
 /// # Errors
 /// See [`BroadcasterError`].
 pub async fn run(
     args: &BroadcasterArgs,
-    encoder: impl AsyncRead + Unpin,
+    encoder: Encoder,
     stop: impl Future<Output = ()>,
 ) -> Result<(), BroadcasterError> {
     let births = BirthLog::create(&args.births)?;
@@ -199,24 +196,19 @@ impl<'a> Stream<'a> {
     }
 
     /// Reads until the end of the pipe.
-    async fn read(&mut self, mut encoder: impl AsyncRead + Unpin) -> Result<(), BroadcasterError> {
+    async fn read(&mut self, mut encoder: Encoder) -> Result<(), BroadcasterError> {
         let mut reader = Reader::new(MAX_TAG);
-        let mut buffer = vec![0; READ_SIZE];
         loop {
             let complete = !self.ended && self.expected.is_some_and(|expected| self.frames >= expected);
             let patience = if complete { QUIET } else { Duration::MAX };
-            let Ok(read) = timeout(patience, encoder.read(&mut buffer)).await else {
+            let Ok(piece) = timeout(patience, encoder.recv()).await else {
                 self.end();
                 continue;
             };
-            let birth_ns = now_ns();
-            let count = read.map_err(BroadcasterError::Input)?;
-            if count == 0 {
-                break;
-            }
+            let Some(piece) = piece.transpose().map_err(BroadcasterError::Input)? else { break };
             let mut taken = Ok(());
-            reader.push(buffer.get(..count).unwrap_or_default(), |tag| {
-                let result = self.take(&tag, birth_ns);
+            reader.push(&piece.bytes, |tag| {
+                let result = self.take(&tag, piece.read_ns);
                 if taken.is_ok() {
                     taken = result;
                 }

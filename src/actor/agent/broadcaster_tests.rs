@@ -1,10 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use std::future::pending;
+use std::io;
 
 use livectl_wire::flv::TagKind;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::super::event::now_ns;
 use super::*;
 
 fn args(folder: &Path) -> BroadcasterArgs {
@@ -34,13 +36,13 @@ fn tags(count: u32) -> Vec<u8> {
 async fn births_are_logged_while_the_stream_runs_and_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let args = args(folder.path());
-    let (read, mut write) = tokio::io::duplex(1 << 20);
+    let (read, mut write) = std::io::pipe().unwrap();
     let agent = tokio::spawn({
         let args = args.clone();
-        async move { run(&args, read, pending()).await }
+        async move { run(&args, encoder::read(read).unwrap(), pending()).await }
     });
     let before = now_ns();
-    write.write_all(&tags(3)).await.unwrap();
+    write.write_all(&tags(3)).unwrap();
     let logged = async {
         loop {
             let text = std::fs::read_to_string(&args.births).unwrap_or_default();
@@ -72,9 +74,9 @@ async fn after_the_last_frame_the_stream_has_ended_although_the_pipe_is_open() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let SocketAddr::V4(address) = free else { unreachable!() };
     args.listen = address;
-    let (read, mut write) = tokio::io::duplex(1 << 20);
-    let agent = tokio::spawn(async move { run(&args, read, pending()).await });
-    write.write_all(&tags(3)).await.unwrap();
+    let (read, mut write) = std::io::pipe().unwrap();
+    let agent = tokio::spawn(async move { run(&args, encoder::read(read).unwrap(), pending()).await });
+    write.write_all(&tags(3)).unwrap();
     let mut answer = String::new();
     let refused = async {
         while !answer.contains("the stream has ended") {
@@ -94,8 +96,8 @@ async fn after_the_last_frame_the_stream_has_ended_although_the_pipe_is_open() {
 async fn told_to_stop_it_keeps_the_births() {
     let folder = tempfile::tempdir().unwrap();
     let args = args(folder.path());
-    let (read, mut write) = tokio::io::duplex(1 << 20);
-    write.write_all(&tags(3)).await.unwrap();
+    let (read, mut write) = std::io::pipe().unwrap();
+    write.write_all(&tags(3)).unwrap();
     // Not before all of it was taken.
     let births = args.births.clone();
     let told = async move {
@@ -103,7 +105,10 @@ async fn told_to_stop_it_keeps_the_births() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(5), run(&args, read, told)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), run(&args, encoder::read(read).unwrap(), told))
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(std::fs::read_to_string(&args.births).unwrap().lines().count(), 4);
 }
 
@@ -114,7 +119,10 @@ async fn a_stream_that_breaks_off_and_one_that_is_none() {
         (b"this is not FLV at all".to_vec(), "not FLV at byte 0"),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let error = run(&args(folder.path()), &bytes[..], pending()).await.unwrap_err().to_string();
+        let error = run(&args(folder.path()), encoder::read(io::Cursor::new(bytes)).unwrap(), pending())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -124,13 +132,13 @@ async fn an_unwritable_log_and_a_port_that_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let mut bad = args(folder.path());
     bad.births = folder.path().join("none/hb.csv");
-    let error = run(&bad, &b""[..], pending()).await.unwrap_err().to_string();
+    let error = run(&bad, encoder::read(io::empty()).unwrap(), pending()).await.unwrap_err().to_string();
     assert!(error.starts_with("cannot write the births to"), "{error}");
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let SocketAddr::V4(address) = taken.local_addr().unwrap() else { unreachable!() };
     let mut bad = args(folder.path());
     bad.listen = address;
-    let error = run(&bad, &b""[..], pending()).await.unwrap_err().to_string();
+    let error = run(&bad, encoder::read(io::empty()).unwrap(), pending()).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("cannot serve peers on {address}")), "{error}");
     assert!(TcpStream::connect(address).await.is_ok());
 }
@@ -140,6 +148,7 @@ async fn a_full_disk_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut full = args(folder.path());
     full.births = "/dev/full".into();
-    let error = run(&full, &tags(3)[..], pending()).await.unwrap_err().to_string();
+    let error =
+        run(&full, encoder::read(io::Cursor::new(tags(3))).unwrap(), pending()).await.unwrap_err().to_string();
     assert!(error.contains("/dev/full: No space left on device"), "{error}");
 }

@@ -9,6 +9,7 @@
 //! themselves when the stream has. Each runs on one thread: what they wait for is pipes and sockets.
 
 pub mod broadcaster;
+pub mod encoder;
 pub mod event;
 pub mod viewer;
 

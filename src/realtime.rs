@@ -1,10 +1,10 @@
-//! Asking the kernel to run the delivery thread when a packet is due and not some milliseconds later.
+//! Asking the kernel to run a thread when its time has come and not some milliseconds later.
 
 use nix::errno::Errno;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-/// How the kernel schedules the delivery thread.
+/// How the kernel schedules a thread that must not be late.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scheduling {
