@@ -66,12 +66,12 @@ enum Command {
         target: Target,
     },
     /// Run a command on a host of a running trial
-    #[command(after_help = "Example:\n  sudo livectl exec hv1 -- ping -c 3 10.0.0.1")]
+    #[command(after_help = "Example:\n  sudo livectl exec hv1 ping -c 3 10.0.0.1")]
     Exec {
         #[command(flatten)]
         target: Target,
         /// Program and arguments
-        #[arg(required = true, last = true)]
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
     /// Draw pictures of stored runs from their tables, and compare runs; needs no root

@@ -88,7 +88,9 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
         r.files = files;
     })
     .await?;
-    for problem in &problems {
+    // That a trial which failed before it began has no files needs no line each.
+    let never_began = log.zero_ns.is_none() && !matches!(state, TrialState::Done);
+    for problem in problems.iter().filter(|_| !never_began) {
         tell(&context.updates, Update::Say(format!("{}: {problem}", trial.id))).await;
     }
     let (verdict, good) = verdict_words(&state, &unfit);
