@@ -62,13 +62,11 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord) -> Result<Analysis, Table
     let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &players)).collect();
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
     let doubts = doubts(&frames, jitter);
-    let mut summary = summarise(record, &viewers, &frames);
-    // Those of an earlier analysis do not count.
-    let fit = doubts.is_empty() && record.unfit.iter().all(|reason| record.doubts.contains(reason));
-    for row in &mut summary {
-        row.fit = fit;
-    }
-    let playouts = playouts(record, &viewers, &frames);
+    // The tables say of the trial what its record will say.
+    let mut record = record.clone();
+    record.set_doubts(doubts.clone());
+    let summary = summarise(&record, &viewers, &frames);
+    let playouts = playouts(&record, &viewers, &frames);
     Ok(Analysis { frames, pings, summary, playouts, problems, doubts })
 }
 
