@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests of run.sh and install/packages.sh, as root, with stand-ins for dpkg, apt, cargo and livectl: what is installed
+# Tests of run.sh, install/packages.sh and the scripts in vagrant/, as root, with stand-ins for dpkg, apt, cargo and livectl: what is installed
 # when, who builds, whose the files are afterwards, what a signal does, what is said when something is missing.
 #
 #   tests/ops.sh [NAME…]     all tests, or those whose name contains one of these words
@@ -21,7 +21,7 @@ make_world() {
   place=$world/checkout machine=$world/machine sbin=$world/machine/usr/sbin bin=$world/bin state=$world/state home=$world/home
   mkdir -p "$place/recipes" "$place/results" "$place/tests" "$bin" "$sbin" \
     "$machine/run/systemd/system" "$machine/lib/systemd/system" "$state/installed" "$state/known" "$home/.cargo/bin"
-  cp -a "$checkout/run.sh" "$checkout/install" "$place/"
+  cp -a "$checkout/run.sh" "$checkout/install" "$checkout/vagrant" "$place/"
   printf '[workspace.package]\nrust-version = "1.89"\n' >"$place/Cargo.toml"
   printf '#!/bin/sh\necho "ok a script"\n' >"$place/tests/ops.sh"
   chmod 755 "$place/tests/ops.sh"
@@ -566,6 +566,68 @@ test_formatting_counts() {
   run test
   status_is 1
   last_line_is "4 passed, 1 failed"
+}
+
+# ---- vagrant/ ------------------------------------------------------------------------------------------------------
+
+# What these say before anything is made. The guest itself: tests/guest.sh.
+guest() { called_in "$place" env LIVECTL_GUEST_CACHE="$world/guest" "${settings[@]}" vagrant/guest.sh "$@"; }
+provision() { called_in "$place" env -u SUDO_USER "${settings[@]}" vagrant/provision.sh "$@"; }
+
+test_guest_without_a_command_is_wrong_usage_and_shows_it() {
+  guest
+  status_is 2
+  says "vagrant/guest.sh run COMMAND"
+  guest run
+  status_is 2
+  says "run needs a command"
+  guest stop now
+  status_is 2
+}
+
+test_guest_settings_are_checked_before_anything_is_made() {
+  local setting
+  for setting in LIVECTL_CPUS=two LIVECTL_MEMORY=4G LIVECTL_ACCELERATOR=hvf; do
+    settings=("$setting")
+    guest start
+    status_is 2
+    says "$setting: must be"
+  done
+  [[ ! -e $world/guest ]] || wrong "something was made"
+}
+
+test_guest_that_does_not_run_is_told() {
+  guest exec true
+  status_is 1
+  says "no guest is running"
+  # A number left from before may be another program's by now.
+  mkdir -p "$world/guest"
+  echo $$ >"$world/guest/pid"
+  guest stop
+  status_is 1
+  says "no guest is running"
+}
+
+test_guest_needs_root() {
+  give_to_user
+  called_in "$place" setpriv --reuid "$user_uid" --regid "$user_gid" --clear-groups vagrant/guest.sh run true
+  status_is 4
+  says "sudo vagrant/guest.sh run"
+}
+
+test_provisioning_names_what_is_missing() {
+  provision --programs "$world/nothing" "$place" root
+  status_is 4
+  says "has no livectl and live-controller"
+  provision "$world/nothing" root
+  status_is 4
+  says "is no checkout of livectl"
+  provision "$place"
+  status_is 4
+  says "for whom?"
+  provision "$place" nobody-at-all
+  status_is 4
+  says "there is no user nobody-at-all"
 }
 
 # ---- the runner ----------------------------------------------------------------------------------------------------
