@@ -13,8 +13,8 @@ use nix::unistd::geteuid;
 use super::{Capabilities, Program, Tried};
 use crate::sandbox::Environment;
 
-/// No probe may hold up the report for longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// No probe may hold up the report for longer. On a slow disk, right after the machine has started, over 5 s are usual.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The name of the OpenFlow controller's program.
 const CONTROLLER: &str = "live-controller";
 /// Where Debian's libnginx-mod-rtmp puts its module.
@@ -54,6 +54,8 @@ pub struct Places {
 
 /// What a command said and whether it succeeded.
 struct Said {
+    /// It ran to its end; else `text` is ours.
+    ended: bool,
     success: bool,
     text: String,
 }
@@ -125,7 +127,7 @@ fn on_path(name: &str, path: &OsStr) -> Option<PathBuf> {
 
 /// Runs a command to its end or kills it when it takes too long.
 fn run(words: &[&str], environment: &Environment) -> Said {
-    let failed = |text: String| Said { success: false, text };
+    let failed = |text: String| Said { ended: false, success: false, text };
     let variables: Vec<(OsString, OsString)> = environment.iter().map(|(n, v)| (n.into(), v.into())).collect();
     let Some((program, args)) = words.split_first() else { return failed("no command".into()) };
     // The search along PATH must be the trials', not this process's.
@@ -140,7 +142,7 @@ fn run(words: &[&str], environment: &Environment) -> Said {
     match handle.wait_timeout(PATIENCE) {
         Ok(Some(output)) => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            Said { success: output.status.success(), text }
+            Said { ended: true, success: output.status.success(), text }
         }
         Ok(None) => {
             let _ = handle.kill();
@@ -268,7 +270,7 @@ fn programs(environment: &Environment, run: impl Fn(&[&str]) -> Said + Sync) -> 
             .into_iter()
             .map(|(mut program, asking)| {
                 let said = asking.and_then(|thread| thread.join().ok());
-                program.version = said.and_then(|said| version_in(&said.text)).or_else(|| {
+                program.version = said.filter(|said| said.ended).and_then(|said| version_in(&said.text)).or_else(|| {
                     // mplayer may not know its own version; the package does, where there is one.
                     program.path.as_ref()?;
                     let said = run(&["dpkg-query", "--show", "--showformat=${Version}", program.package]);
