@@ -5,6 +5,7 @@ pub mod actor;
 pub mod capture;
 pub mod cli;
 pub mod emulator;
+mod file;
 pub mod import;
 pub mod network;
 mod parallel;

@@ -216,7 +216,7 @@ fn stored_runs_are_verified_and_analysed_again(run: &RunDir) {
 /// What players wrote is what the encoder emitted, payload by payload, and together they hold every frame. Of the stream's last frame
 /// mplayer may leave out up to 2 kB when it plays from the CDN (see `actor::player`); the capture shows that they arrived.
 fn payloads_are_the_encoders(run: &RunDir, trial: &str) {
-    let trace = livectl::trace::read_trial(run.trial(trial).path()).unwrap();
+    let trace = livectl::trace::read_trial(run.trial(trial).path(), None).unwrap();
     assert_eq!(trace.problems, Vec::<String>::new());
     for viewer in &trace.viewers {
         for dump in [&viewer.cdn_dump, &viewer.peer_dump].into_iter().flatten() {

@@ -1,12 +1,14 @@
 //! `livectl analyze` and `livectl verify`: tables from captures, again.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
 use crate::parallel;
+use crate::plan::LinkKind;
 use crate::store::{self, AnalysisRecord, FileRecord, Manifest, Owner, RunDir, Software, TrialRecord, TrialState};
 use crate::table::{self, Analysis, Comparison, TableError};
 use crate::ui::{self, Progress};
@@ -69,33 +71,47 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     }
     let owner = Owner::of_this_process().exit(Exit::Results)?;
     let _settled = owner.settle_when_done(run.path());
+    if manifest.trials.is_empty() {
+        let path = run.manifest();
+        return Err(Failure::new(
+            Exit::Results,
+            anyhow!("{} names no trial: there is nothing to compute", path.display()),
+        ));
+    }
+    let links = manifest.link.as_ref().map(|link| link.used);
     let wanted = |record: &TrialRecord| args.trials.is_empty() || args.trials.contains(&record.id);
     let progress = Progress::new("analysing", manifest.trials.len() as u64);
     let results = parallel::map(&manifest.trials, |record| {
-        let analysed = analyse(run, record, wanted(record), false);
+        let analysed = analyse(run, record, links, wanted(record), false);
         progress.step();
         analysed
     });
     drop(progress);
 
-    let mut exit = Exit::Done;
+    let (mut exit, mut written) = (Exit::Done, false);
+    // Tables and the checksums of them go together.
+    let whole = store::writing();
     for (record, analysed) in manifest.trials.iter_mut().zip(results) {
         let dir = run.trial(&record.id);
-        let told = |text: String| eprintln!("livectl: {}/{text}", record_path(run, &record.id));
+        let told = |text: &str| ui::warn(&format!("{}: {text}", dir.path().display()));
         match analysed {
             Analysed::Skipped => {}
             Analysed::Failed(why) => {
-                told(format!(": {why}"));
+                told(&why);
                 exit = Exit::Results;
             }
             Analysed::Done { analysis, comparison, .. } => {
                 for problem in &analysis.problems {
-                    told(problem.clone());
+                    told(problem);
+                }
+                // Of a trial that never came to its end nothing else can be expected.
+                if !analysis.damage.is_empty() && record.state == TrialState::Done {
+                    exit = Exit::Results;
                 }
                 if !comparison.no_longer_known.is_empty() && !args.force {
                     let gone = comparison.no_longer_known.join(", ");
-                    told(format!(
-                        ": its tables stay as they are, for they hold what cannot be computed any more ({gone}). \
+                    told(&format!(
+                        "its tables stay as they are, for they hold what cannot be computed any more ({gone}). \
                          --force writes what can"
                     ));
                     exit = Exit::Results;
@@ -103,19 +119,32 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                 }
                 analysis.write(&dir).exit(Exit::Results)?;
                 record.set_doubts(analysis.doubts);
+                record.damage = analysis.damage;
                 for path in [dir.frames(), dir.pings(), dir.summary(), dir.playouts()] {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
                 }
+                written = true;
             }
         }
     }
     let ids: Vec<&str> = manifest.trials.iter().map(|trial| trial.id.as_str()).collect();
-    let gathered = table::gather(run, ids).exit(Exit::Results)?;
-    manifest.record_files(run).exit(Exit::Results)?;
-    manifest.analysis = Some(AnalysisRecord { livectl: Software::of_this_livectl(), time: jiff::Timestamp::now() });
-    manifest.save(run).exit(Exit::Results)?;
+    // Where trials have no tables, those of the run are the only ones there are.
+    let tabled = manifest.trials.iter().any(|record| run.trial(&record.id).summary().exists());
+    let gathered = if tabled { table::gather(run, ids) } else { table::Tables::of_trials(run, ids) };
+    let gathered = gathered.exit(Exit::Results)?;
+    if tabled {
+        manifest.record_files(run).exit(Exit::Results)?;
+    }
+    if written {
+        manifest.analysis =
+            Some(AnalysisRecord { livectl: Software::of_this_livectl(), time: jiff::Timestamp::now() });
+    }
+    if tabled {
+        manifest.save(run).exit(Exit::Results)?;
+    }
 
+    drop(whole);
     let mut text = format!("{}\n{}", run.path().display(), table::summary_text(&gathered.summary, ui::width()));
     if let Some(estimates) = table::estimates_text(&gathered.estimates) {
         text += &format!("\n{estimates}");
@@ -131,18 +160,17 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<Exit, Failure> {
 
 fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
     let manifest = Manifest::load(run).exit(Exit::Results)?;
+    let links = manifest.link.as_ref().map(|link| link.used);
     let progress = Progress::new("verifying", manifest.trials.len() as u64);
     let results = parallel::map(&manifest.trials, |record| {
-        let analysed = analyse(run, record, true, true);
+        let analysed = analyse(run, record, links, true, true);
         progress.step();
         analysed
     });
     drop(progress);
     let (mut lines, mut notes, mut exit) = (Vec::new(), Vec::new(), Exit::Done);
     let (mut recorded, mut recomputed) = (manifest.files.len(), 0);
-    for change in store::changes(run.path(), &manifest.files).exit(Exit::Results)? {
-        lines.push(change);
-    }
+    lines.extend(store::changes(run.path(), &manifest.files));
     for (record, analysed) in manifest.trials.iter().zip(results) {
         let id = &record.id;
         match analysed {
@@ -151,7 +179,11 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
                 lines.push(format!("{id}: {why}"));
                 exit = Exit::Results;
             }
-            Analysed::Done { comparison, changes, .. } => {
+            Analysed::Done { analysis, comparison, changes } => {
+                // What is imported is pings alone.
+                if manifest.imported.is_none() {
+                    notes.extend(analysis.problems.iter().map(|problem| format!("{id}: {problem}")));
+                }
                 if record.files.is_empty() {
                     notes.push(format!("{id}: no checksums were recorded"));
                 }
@@ -159,7 +191,6 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
                 recomputed += 1;
                 lines.extend(changes.into_iter().map(|change| format!("{id}/{change}")));
                 lines.extend(comparison.differences.into_iter().map(|difference| format!("{id}/{difference}")));
-                // What is imported is pings alone.
                 if !comparison.not_stored.is_empty() && manifest.imported.is_none() {
                     let count = comparison.not_stored.len();
                     notes.push(format!("{id}: {count} columns or tables were not stored, by an older livectl"));
@@ -186,15 +217,21 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
     Ok(if exit == Exit::Done && !lines.is_empty() { Exit::Failed } else { exit })
 }
 
-fn analyse(run: &RunDir, record: &TrialRecord, wanted: bool, with_checksums: bool) -> Analysed {
+fn analyse(
+    run: &RunDir,
+    record: &TrialRecord,
+    links: Option<LinkKind>,
+    wanted: bool,
+    with_checksums: bool,
+) -> Analysed {
     if !wanted || record.state == TrialState::Planned {
         return Analysed::Skipped;
     }
     let dir = run.trial(&record.id);
     let done = || -> Result<Analysed, TableError> {
-        let analysis = table::analyse(&dir, record)?;
+        let analysis = table::analyse(&dir, record, links)?;
         let comparison = analysis.compare(&dir)?;
-        let changes = if with_checksums { store::changes(dir.path(), &record.files)? } else { Vec::new() };
+        let changes = if with_checksums { store::changes(dir.path(), &record.files) } else { Vec::new() };
         Ok(Analysed::Done { analysis: Box::new(analysis), comparison, changes })
     };
     done().unwrap_or_else(|error| Analysed::Failed(error.to_string()))
@@ -202,10 +239,12 @@ fn analyse(run: &RunDir, record: &TrialRecord, wanted: bool, with_checksums: boo
 
 /// Does the same with all runs; one that fails does not stop the next.
 fn each_run(paths: &[PathBuf], work: impl Fn(&RunDir) -> Result<Exit, Failure>) -> Result<Exit, Failure> {
-    let mut runs = Vec::new();
+    let (mut runs, mut seen) = (Vec::new(), BTreeSet::new());
     for path in paths {
         for run in RunDir::find(path).exit(Exit::Results)?.runs {
-            runs.push(RunDir::open(&run).exit(Exit::Results)?);
+            if seen.insert(run.canonicalize().unwrap_or_else(|_| run.clone())) {
+                runs.push(RunDir::open(&run).exit(Exit::Results)?);
+            }
         }
     }
     let several = runs.len() > 1;
@@ -214,15 +253,11 @@ fn each_run(paths: &[PathBuf], work: impl Fn(&RunDir) -> Result<Exit, Failure>) 
         match work(run) {
             Ok(exit) => worst = worst.max(exit),
             Err(failure) if several && failure.exit != Exit::Usage => {
-                eprintln!("livectl: {}: {failure}", run.path().display());
+                ui::warn(&format!("{}: {failure}", run.path().display()));
                 worst = worst.max(failure.exit);
             }
             Err(failure) => return Err(failure),
         }
     }
     Ok(worst)
-}
-
-fn record_path(run: &RunDir, id: &str) -> String {
-    Path::new(&run.name()).join(id).display().to_string()
 }

@@ -26,6 +26,18 @@ const SHOWN: [&str; 12] = [
     "continuity_buffer_1s",
 ];
 
+/// A circumstance of a run.
+type Fact = fn(&Manifest) -> String;
+
+/// What may make figures differ besides what is compared.
+const FACTS: [(&str, Fact); 5] = [
+    ("recipe", |m| m.recipe.name.clone()),
+    ("links", |m| m.link.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
+    ("datapath", |m| m.datapath.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
+    ("kernel", |m| m.machine.kernel.clone()),
+    ("livectl", |m| m.livectl.commit.clone().unwrap_or_else(|| m.livectl.version.clone())),
+];
+
 /// Flags of `livectl compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
@@ -68,12 +80,15 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", base.name)));
         }
         text += &format!("{}: schemes\n", base.name);
+        text += &base.mixed_text();
         text += &args.text(&differences, "first", "then")?;
         all.extend(differences.rows);
     }
     for other in others {
         let differences = table::compare(&base.units(), &other.units());
         text += &format!("first:  {}\nsecond: {}\n", base.name, other.name);
+        text += &base.mixed_text();
+        text += &other.mixed_text();
         for difference in base.unlike(other) {
             text += &format!("NOT ALIKE: {difference}\n");
         }
@@ -153,15 +168,26 @@ impl Side {
         };
         for (number, folder) in runs.iter().enumerate() {
             let run = &RunDir::open(folder).exit(Exit::Results)?;
-            side.manifests.push(Manifest::load(run).exit(Exit::Results)?);
+            let manifest = Manifest::load(run).exit(Exit::Results)?;
             if !run.summary().exists() {
                 let why = "has no summary.csv: it was imported, or cut short (`livectl analyze` makes its tables)";
-                return Err(Failure::new(Exit::Results, anyhow!("{} {why}", run.path().display())));
+                let why = anyhow!("{} {why}", run.path().display());
+                // Of many runs, the others can still be compared.
+                if runs.len() == 1 {
+                    return Err(Failure::new(Exit::Results, why));
+                }
+                ui::warn(&format!("{why}; it is left out"));
+                continue;
             }
+            side.manifests.push(manifest);
             side.add(run, number).exit(Exit::Results)?;
         }
-        if runs.len() > 1 {
-            side.name += &format!(" ({} runs)", runs.len());
+        if side.manifests.is_empty() {
+            let why = "none of its runs has a summary.csv";
+            return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", side.name)));
+        }
+        if side.manifests.len() > 1 {
+            side.name += &format!(" ({} runs)", side.manifests.len());
         }
         Ok(side)
     }
@@ -185,25 +211,36 @@ impl Side {
         table::units(&self.summary, &self.frames, &self.playouts)
     }
 
+    /// What a fact is in its runs, each value once.
+    fn all(&self, fact: Fact) -> Vec<String> {
+        let mut values: Vec<String> = self.manifests.iter().map(fact).collect();
+        values.sort_unstable();
+        values.dedup();
+        values
+    }
+
+    /// The same in words.
+    fn mixed_text(&self) -> String {
+        self.mixed().into_iter().map(|what| format!("MIXED in {}: {what}\n", self.name)).collect()
+    }
+
+    /// What its runs do not have in common, though their trials count as repetitions of one thing.
+    fn mixed(&self) -> Vec<String> {
+        let differing = FACTS.into_iter().filter_map(|(name, fact)| {
+            let values = self.all(fact);
+            (values.len() > 1).then(|| format!("{name}: {}", values.join(", ")))
+        });
+        let one_recipe = self.all(|m| m.recipe.name.clone()).len() == 1;
+        let one_text = self.all(|m| m.recipe.text.clone()).len() == 1;
+        let text = (one_recipe && !one_text).then(|| "the text of the recipe (see recipe.yaml of each)".to_owned());
+        differing.chain(text).collect()
+    }
+
     /// In what the circumstances differ, so that a difference of figures may come from that.
     fn unlike(&self, other: &Side) -> Vec<String> {
-        type Fact = fn(&Manifest) -> String;
-        let facts: [(&str, Fact); 5] = [
-            ("recipe", |m| m.recipe.name.clone()),
-            ("links", |m| m.link.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
-            ("datapath", |m| m.datapath.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
-            ("kernel", |m| m.machine.kernel.clone()),
-            ("livectl", |m| m.livectl.commit.clone().unwrap_or_else(|| m.livectl.version.clone())),
-        ];
-        let all = |side: &Side, fact: Fact| -> String {
-            let mut values: Vec<String> = side.manifests.iter().map(fact).collect();
-            values.sort_unstable();
-            values.dedup();
-            values.join(", ")
-        };
         let mut unlike: Vec<String> = Vec::new();
-        for (name, fact) in facts {
-            let (ours, theirs) = (all(self, fact), all(other, fact));
+        for (name, fact) in FACTS {
+            let (ours, theirs) = (self.all(fact).join(", "), other.all(fact).join(", "));
             if ours != theirs {
                 unlike.push(format!("{name}: {ours} and {theirs}"));
             }

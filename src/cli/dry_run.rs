@@ -23,13 +23,13 @@ pub(super) fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
             Err(failure) => {
                 exit = failure.exit;
                 if failure.error.is_some() {
-                    eprintln!("livectl: {}: {failure}", path.display());
+                    ui::warn(&format!("{}: {failure}", path.display()));
                 }
                 continue;
             }
         };
         for warning in &loaded.warnings {
-            eprintln!("livectl: {}: warning: {warning}", path.display());
+            ui::warn(&format!("{}: warning: {warning}", path.display()));
         }
         let plan = loaded.plan;
         let estimate = plan.estimate();

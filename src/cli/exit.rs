@@ -36,7 +36,7 @@ pub const HELP: &str = "Exit codes:
   2    wrong usage
   3    a recipe is invalid
   4    this machine lacks something; see `livectl doctor`
-  5    results cannot be read or written
+  5    results cannot be read or written, or not all of them
   6    done, but a trial is unfit: the machine disturbed the measurement
   130  interrupted";
 

@@ -9,7 +9,7 @@ use super::exit::{Exit, Failure, WithExit};
 use crate::import::{self, Import, ImportError, Request};
 use crate::plot;
 use crate::recipe::unit::{Moment, Value as _};
-use crate::store::{FileRecord, Manifest, Owner, RecipeRecord, RunDir, Software, StoreError, write_atomic};
+use crate::store::{self, FileRecord, Manifest, Owner, RecipeRecord, RunDir, Software, StoreError, write_atomic};
 use crate::table::{self, TableError};
 use crate::ui;
 
@@ -88,7 +88,7 @@ fn ping(args: PingArgs) -> Result<Exit, Failure> {
     };
     let import = read.map_err(|e| Failure::new(if e.is_usage() { Exit::Usage } else { Exit::Results }, e))?;
     for warning in &import.warnings {
-        eprintln!("livectl: {warning}");
+        ui::warn(warning);
     }
     let (run, pictures) = keep(&import, &args.results)?;
     let phases = table::ping_phases(&import.plan.trials, &import.pings(), import.record.streaming_s());
@@ -105,6 +105,7 @@ fn keep(import: &Import, results: &Path) -> Result<(RunDir, Vec<PathBuf>), Failu
     let owner = Owner::of_this_process().exit(Exit::Results)?;
     // The user may type the name; the folder's other troubles are those of the disk.
     let code = |e: &StoreError| if matches!(e, StoreError::Name { .. }) { Exit::Usage } else { Exit::Results };
+    let _whole = store::writing();
     let recipe_folder = results.join(&import.plan.recipe);
     let made = [recipe_folder.as_path(), results].map(|f| (f.to_owned(), f.exists()));
     let created = RunDir::create(results, &import.plan.recipe, jiff::Timestamp::now(), owner);

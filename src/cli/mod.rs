@@ -8,6 +8,7 @@ mod host;
 mod import;
 mod inspect;
 mod internal;
+mod interrupt;
 mod plot;
 mod report;
 mod run;
@@ -128,6 +129,14 @@ Exit code 1 if anything differs. Changes nothing.")]
     },
 }
 
+impl Command {
+    /// Others do for themselves what an interrupt asks for.
+    fn works_on_stored_results(&self) -> bool {
+        use Command::{Analyze, Compare, Import, Plot, Report, Verify};
+        matches!(self, Plot(_) | Analyze(_) | Verify(_) | Compare(_) | Import { .. } | Report(_))
+    }
+}
+
 #[derive(Debug, Args)]
 struct RunArgs {
     /// Recipe files
@@ -185,6 +194,9 @@ pub fn main() -> ExitCode {
     // Warnings are for people: on standard error, which inside a sandbox is the trial's log. RUST_LOG asks for more.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if cli.command.works_on_stored_results() {
+        interrupt::after_writing();
+    }
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check { recipes } => inspect::check(&recipes),

@@ -145,7 +145,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let mut complain = |path: &Path, error: PlotError| {
         let failure = Failure::new(Exit::Results, error);
-        eprintln!("livectl: {}: {failure}", path.display());
+        ui::warn(&format!("{}: {failure}", path.display()));
         exit = Exit::Results;
     };
     let mut paths = Vec::new();
@@ -154,7 +154,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
         match RunDir::find(path) {
             Ok(found) => {
                 for other in found.skipped {
-                    eprintln!("livectl: {}: not a run, left out", other.display());
+                    ui::warn(&format!("{}: not a run, left out", other.display()));
                 }
                 paths.extend(found.runs.into_iter().filter(|run| seen.insert(real(run))));
             }
@@ -184,23 +184,23 @@ fn tell(runs: &[Loaded], drawn: Gallery) -> Result<(), Failure> {
     if !drawn.unsound.is_empty() && !drawn.shown.is_empty() {
         let names = drawn.unsound.join(", ");
         let (count, all) = (drawn.unsound.len(), drawn.trials);
-        eprintln!(
-            "livectl: {count} of {all} trials are unfit or partial and not in the comparisons ({names}); --include-unfit takes them in"
-        );
+        ui::warn(&format!(
+            "{count} of {all} trials are unfit or partial and not in the comparisons ({names}); --include-unfit takes them in"
+        ));
     }
     let mut left_out = drawn.left_out;
     if drawn.shown.is_empty()
         && let Some(last) = left_out.pop()
     {
         for other in left_out {
-            eprintln!("livectl: {}", other.why);
+            ui::warn(&other.why.to_string());
         }
         return Err(Failure::new(Exit::Results, last.why));
     }
     for missing in left_out {
         match missing.run.and_then(|run| runs.get(run)) {
-            Some(run) => eprintln!("livectl: {}: {}", run.path.display(), missing.why),
-            None => eprintln!("livectl: {}", missing.why),
+            Some(run) => ui::warn(&format!("{}: {}", run.path.display(), missing.why)),
+            None => ui::warn(&missing.why.to_string()),
         }
     }
     Ok(())
@@ -213,10 +213,13 @@ fn write(args: &PlotArgs, runs: &[Loaded], drawn: &Gallery) -> Result<(), Failur
         let folder = folder(args.out.as_deref(), runs, shown);
         let new_folders: Vec<&Path> =
             folder.ancestors().take_while(|f| !f.as_os_str().is_empty() && !f.exists()).collect();
-        std::fs::create_dir_all(&folder).map_err(|e| StoreError::writing(&folder, e)).exit(Exit::Results)?;
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| StoreError::writing(&folder, e))
+            .map_err(|e| unwritable(args, e))
+            .exit(Exit::Results)?;
         let extension = if args.format == "svg" { Format::Svg } else { Format::Png }.extension();
         let picture = folder.join(shown.name).with_extension(extension);
-        write_atomic(&picture, &shown.bytes).exit(Exit::Results)?;
+        write_atomic(&picture, &shown.bytes).map_err(|e| unwritable(args, e)).exit(Exit::Results)?;
         let mut made = vec![picture];
         if let Some(format) = &args.data {
             let path = folder.join(shown.name).with_extension(format);
@@ -236,6 +239,13 @@ fn write(args: &PlotArgs, runs: &[Loaded], drawn: &Gallery) -> Result<(), Failur
         }
     }
     Ok(())
+}
+
+fn unwritable(args: &PlotArgs, error: StoreError) -> anyhow::Error {
+    match args.out {
+        None => anyhow::anyhow!("{error}. `--out DIR` puts the pictures elsewhere"),
+        Some(_) => error.into(),
+    }
 }
 
 /// Where a picture goes.

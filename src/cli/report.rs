@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use super::ReportArgs;
 use super::exit::{Exit, Failure, WithExit};
 use crate::report;
-use crate::store::{self, Owner};
+use crate::store::{self, Owner, StoreError};
 use crate::ui;
 
 /// Writes the page of the runs that are meant and prints where it is.
@@ -22,16 +22,18 @@ pub(super) fn report(args: &ReportArgs) -> Result<Exit, Failure> {
     let page = report::page(&runs).exit(Exit::Results)?;
     let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
     let made = folder.map_or_else(Vec::new, missing_folders);
-    folder.map_or(Ok(()), std::fs::create_dir_all).map_err(|e| unwritable(args, &place, &e)).exit(Exit::Results)?;
-    store::write_atomic(&place, page.html.as_bytes())
-        .map_err(|e| unwritable(args, &place, &e))
+    folder
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .map_err(|source| StoreError::Io { doing: "make the folder of", path: place.clone(), source })
+        .and_then(|()| store::write_atomic(&place, page.html.as_bytes()))
+        .map_err(|e| unwritable(args, &e))
         .exit(Exit::Results)?;
     for path in made.iter().chain([&place]) {
         owner.take(path).exit(Exit::Results)?;
     }
     ui::print(&place.display().to_string())?;
     for problem in &page.problems {
-        eprintln!("livectl: {problem}");
+        ui::warn(problem);
     }
     Ok(if page.damaged { Exit::Results } else { Exit::Done })
 }
@@ -42,9 +44,9 @@ fn missing_folders(folder: &Path) -> Vec<PathBuf> {
     missing.map(Path::to_owned).collect()
 }
 
-fn unwritable(args: &ReportArgs, place: &Path, error: &dyn std::error::Error) -> anyhow::Error {
+fn unwritable(args: &ReportArgs, error: &StoreError) -> anyhow::Error {
     match args.out {
-        Some(_) => anyhow!("cannot write the page {}: {error}", place.display()),
-        None => anyhow!("cannot write the page {}: {error}. `--out FILE` puts it elsewhere", place.display()),
+        Some(_) => anyhow!("{error}"),
+        None => anyhow!("{error}. `--out FILE` puts the page elsewhere"),
     }
 }

@@ -48,7 +48,7 @@ async fn run_all(args: &RunArgs) -> Result<Exit, Failure> {
             Ok(line) => line,
             Err(failure) => {
                 if failure.error.is_some() {
-                    eprintln!("livectl: {}: {failure}", path.display());
+                    ui::warn(&format!("{}: {failure}", path.display()));
                 }
                 Line { recipe: path.display().to_string(), exit: failure.exit, what: "not run".into() }
             }
@@ -127,7 +127,7 @@ async fn one(
 ) -> Result<Line, Failure> {
     let loaded = load(args, path)?;
     for warning in &loaded.warnings {
-        eprintln!("livectl: {}: warning: {warning}", path.display());
+        ui::warn(&format!("{}: warning: {warning}", path.display()));
     }
     let job = job(args, path, loaded, here)?;
     let plan = job.plan.clone();
@@ -154,7 +154,7 @@ async fn one(
     let line = line(&plan, &report, pictures);
     // Why trials failed or are unfit is in the summary.
     if line.exit == Exit::Results {
-        eprintln!("livectl: {}: {}", path.display(), line.what);
+        ui::warn(&format!("{}: {}", path.display(), line.what));
     }
     Ok(line)
 }
@@ -183,7 +183,7 @@ fn pictures(args: &RunArgs, report: &run::Report) -> Result<(), Failure> {
     let drawn = crate::plot::draw_run(report.folder.path(), &crate::plot::Options::default());
     let drawn = drawn.map_err(|e| Failure::new(Exit::Results, e))?;
     for missing in &drawn.left_out {
-        eprintln!("livectl: {missing}");
+        ui::warn(&missing.to_string());
     }
     for file in drawn.pictures {
         let _ = owner.take(&file);
@@ -292,7 +292,11 @@ async fn heed_signals(urgency: watch::Sender<Urgency>) {
         return;
     };
     // A terminal that is closed ends what runs in it, unless `nohup` has said otherwise.
-    let mut hup = if ignores_hangups() { None } else { signal(SignalKind::hangup()).ok() };
+    let mut hup = if super::interrupt::is_ignored(nix::sys::signal::Signal::SIGHUP) {
+        None
+    } else {
+        signal(SignalKind::hangup()).ok()
+    };
     let levels = [
         (Urgency::Stop, "stopping; once more: hurry"),
         (Urgency::Hurry, "hurrying; once more: kill everything now"),
@@ -312,13 +316,6 @@ async fn heed_signals(urgency: watch::Sender<Urgency>) {
         // The terminal may be the one that was closed.
         let _ = writeln!(std::io::stderr(), "livectl: {text}");
     }
-}
-
-/// Whether this process was started with SIGHUP ignored (proc(5), `SigIgn`: the lowest bit is signal 1).
-fn ignores_hangups() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 #[cfg(test)]

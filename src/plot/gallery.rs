@@ -164,7 +164,11 @@ fn plate(
         }
     };
     if plate.chart.is_empty() {
-        let why = "no value is above 0, as a logarithmic axis needs it; leave --log out".to_owned();
+        let why = match picture.scale {
+            crate::plot::Scale::Logarithmic => "no value is above 0, as a logarithmic axis needs it; leave --log out",
+            crate::plot::Scale::Linear => "none of its figures is known",
+        };
+        let why = why.to_owned();
         return Err(PlotError::Empty { picture: family.stem(), why });
     }
     Ok(plate)

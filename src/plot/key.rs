@@ -286,9 +286,10 @@ fn hint(key: &str, json: Option<&Json>) -> String {
     };
     let all: Vec<&str> = NAMED.into_iter().chain(paths.iter().map(String::as_str)).collect();
     let near: Vec<&str> = all.iter().copied().filter(alike).take(4).collect();
-    let meant = if near.is_empty() { String::new() } else { format!("did you mean {}? ", near.join(" or ")) };
+    let meant =
+        if near.is_empty() { "known".to_owned() } else { format!("did you mean {}? Known", near.join(" or ")) };
     let more = if all.len() > MOST_LISTED { ", and what else trial.json has" } else { "" };
-    format!("{meant}Known are {}{more}", all[..all.len().min(MOST_LISTED)].join(", "))
+    format!("{meant} are {}{more}", all[..all.len().min(MOST_LISTED)].join(", "))
 }
 
 #[cfg(test)]
@@ -361,6 +362,6 @@ mod tests {
         let told = hint("bitrate", Some(&plan()));
         assert!(told.starts_with("did you mean video.bitrate?"), "{told}");
         assert!(hint("schemes", Some(&plan())).starts_with("did you mean scheme?"));
-        assert!(hint("xyz", None).starts_with("Known are run, recipe, trial"));
+        assert!(hint("xyz", None).starts_with("known are run, recipe, trial"));
     }
 }

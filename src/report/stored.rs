@@ -50,7 +50,9 @@ fn read<T>(
         Some(Ok(rows)) => return rows,
         Some(Err(error)) => Lack { text: error.to_string(), damage: true },
         None => Lack {
-            text: format!("the run has no {name}; of that only what the frames tell is shown"),
+            text: format!(
+                "the run has no {name}; what is only in there is not shown (`livectl analyze` makes it from captures)"
+            ),
             damage: needed,
         },
     };

@@ -70,9 +70,9 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
         r.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
     })
     .await?;
-    let (state, problems, doubts) = match analyse(context, trial, &dir).await {
-        Ok((problems, doubts)) => (state, problems, doubts),
-        Err(why) => (without_tables(state, &why), vec![why], Vec::new()),
+    let (state, found) = match analyse(context, trial, &dir).await {
+        Ok(found) => (state, found),
+        Err(why) => (without_tables(state, &why), Found { problems: vec![why], ..Found::default() }),
     };
     log.end_phase();
     let folder = dir.path().to_owned();
@@ -80,20 +80,21 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
     let files = files.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
     let mut unfit = Vec::new();
     record(context, &trial.id, |r| {
-        r.set_doubts(doubts);
+        r.set_doubts(found.doubts);
         unfit.clone_from(&r.unfit);
         r.state = state.clone();
         r.ended = Some(jiff::Timestamp::now());
         r.phases = log.phases.clone();
+        r.damage.clone_from(&found.damage);
         r.files = files;
     })
     .await?;
     // That a trial which failed before it began has no files needs no line each.
     let never_began = log.zero_ns.is_none() && !matches!(state, TrialState::Done);
-    for problem in problems.iter().filter(|_| !never_began) {
+    for problem in found.problems.iter().filter(|_| !never_began) {
         tell(&context.updates, Update::Say(format!("{}: {problem}", trial.id))).await;
     }
-    let (verdict, good) = verdict_words(&state, &unfit);
+    let (verdict, good) = verdict_words(&state, &unfit, &found.damage);
     tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), verdict, good }).await;
     Ok(())
 }
@@ -107,8 +108,9 @@ fn without_tables(state: TrialState, why: &str) -> TrialState {
     }
 }
 
-fn verdict_words(state: &TrialState, unfit: &[String]) -> (String, bool) {
+fn verdict_words(state: &TrialState, unfit: &[String], damage: &[String]) -> (String, bool) {
     match state {
+        TrialState::Done if !damage.is_empty() => (format!("done, but PARTIAL: {}", damage.join("; ")), false),
         TrialState::Done if unfit.is_empty() => ("done".into(), true),
         TrialState::Done => (format!("done, but UNFIT: {}", unfit.join("; ")), false),
         TrialState::Partial { why } => (format!("partial: {why}"), false),
@@ -279,18 +281,34 @@ fn kill(child: &mut Child, trial: &Trial) {
     }
 }
 
-/// From stored files to the trial's tables. What is returned is for the reader: problems that keep nothing from being computed, and why
-/// the delays cannot be trusted.
+/// What the analysis found to be wrong, though nothing kept it from computing the rest.
+#[derive(Default)]
+struct Found {
+    problems: Vec<String>,
+    /// Those of the problems that make the trial partial.
+    damage: Vec<String>,
+    /// Why the delays cannot be trusted.
+    doubts: Vec<String>,
+}
+
+/// From stored files to the trial's tables.
 ///
 /// # Errors
 /// There are no tables, in words.
-async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir) -> Result<(Vec<String>, Vec<String>), String> {
-    let Some(record) = context.manifest.lock().await.trial(&trial.id).cloned() else { return Ok(Default::default()) };
+async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir) -> Result<Found, String> {
+    let manifest = context.manifest.lock().await;
+    let Some(record) = manifest.trial(&trial.id).cloned() else { return Ok(Found::default()) };
+    let links = manifest.link.as_ref().map(|link| link.used);
+    drop(manifest);
     let dir = dir.clone();
     let work = move || {
-        let analysis = table::analyse(&dir, &record)?;
+        let analysis = table::analyse(&dir, &record, links)?;
         analysis.write(&dir)?;
-        Ok::<_, table::TableError>((analysis.problems, analysis.doubts))
+        Ok::<_, table::TableError>(Found {
+            problems: analysis.problems,
+            damage: analysis.damage,
+            doubts: analysis.doubts,
+        })
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result.map_err(|error| format!("its files cannot be analysed: {error}")),

@@ -2,10 +2,44 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
+
+/// How much is being written now.
+static WRITINGS: Mutex<usize> = Mutex::new(0);
+static DONE: Condvar = Condvar::new();
+
+/// While it lives, something is being written that is to be whole: [`nobody_writes`] waits for it.
+#[derive(Debug)]
+pub struct Writing(());
+
+/// While it lives, nobody writes.
+#[derive(Debug)]
+pub struct NobodyWrites(#[allow(dead_code)] MutexGuard<'static, usize>);
+
+/// Begins to write what is whole only together: several files that tell of each other.
+#[must_use]
+pub fn writing() -> Writing {
+    *WRITINGS.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    Writing(())
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        *WRITINGS.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        DONE.notify_all();
+    }
+}
+
+/// Waits until everything that is being written is whole, and lets nobody begin again.
+#[must_use]
+pub fn nobody_writes() -> NobodyWrites {
+    let count = WRITINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    NobodyWrites(DONE.wait_while(count, |count| *count > 0).unwrap_or_else(PoisonError::into_inner))
+}
 
 /// Writes `bytes` to `path`, whole or not at all: see [`write_atomic_with`].
 ///
@@ -21,6 +55,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
 /// The file gets the mode that the umask leaves of 0666. Written by root into a folder that is another user's, it
 /// becomes that user's: a run under sudo leaves nothing that its user cannot delete, even if it is killed.
 ///
+/// A device or a pipe (`/dev/stdout`, `/dev/fd/63`) cannot be put in place of: it is written into.
+///
 /// # Errors
 /// [`StoreError::NotWritable`], [`StoreError::Full`] or [`StoreError::Io`], also for errors that `write` returns.
 pub fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), StoreError> {
@@ -29,6 +65,10 @@ pub fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Resul
         _ => Path::new("."),
     };
     let attempt = || -> io::Result<()> {
+        if let Some(mut sink) = sink(path)? {
+            return write(&mut sink);
+        }
+        let _whole = writing();
         let mut temporary = tempfile::Builder::new()
             .prefix(".livectl-")
             .suffix(".part")
@@ -41,7 +81,47 @@ pub fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Resul
         // The name is on the disk only when the folder is.
         File::open(folder)?.sync_all()
     };
-    attempt().map_err(|source| StoreError::writing(path, source))
+    attempt().map_err(|source| StoreError::writing(path, without_name(source)))
+}
+
+/// The device or pipe that `path` names, opened. A pipe that nobody reads from is an error, not a wait.
+fn sink(path: &Path) -> io::Result<Option<File>> {
+    let Ok(kind) = std::fs::metadata(path).map(|metadata| metadata.file_type()) else { return Ok(None) };
+    if names_an_open_file(path) {
+        // `> file` has been opened already, and other things are printed there.
+        return Ok(Some(File::options().append(true).open(path)?));
+    }
+    if !kind.is_fifo() && !kind.is_char_device() && !kind.is_block_device() {
+        return Ok(None);
+    }
+    let sink =
+        File::options().write(true).custom_flags(nix::libc::O_NONBLOCK).open(path).map_err(|error| {
+            match error.raw_os_error() {
+                Some(nix::libc::ENXIO) => {
+                    io::Error::new(io::ErrorKind::NotConnected, "it is a pipe that nobody reads from")
+                }
+                _ => error,
+            }
+        })?;
+    let flags = nix::fcntl::OFlag::from_bits_retain(nix::fcntl::fcntl(&sink, nix::fcntl::FcntlArg::F_GETFL)?);
+    nix::fcntl::fcntl(&sink, nix::fcntl::FcntlArg::F_SETFL(flags - nix::fcntl::OFlag::O_NONBLOCK))?;
+    Ok(Some(sink))
+}
+
+/// `/dev/stdout`, `/dev/fd/3`: a link into `/proc` or in it. To put a file in its place would break it for everybody.
+fn names_an_open_file(path: &Path) -> bool {
+    let Ok(target) = std::fs::read_link(path) else { return false };
+    let folder = path.parent().and_then(|parent| parent.canonicalize().ok());
+    target.starts_with("/proc") || folder.is_some_and(|folder| folder.starts_with("/proc"))
+}
+
+/// What the system said, without the temporary file's name, which means nothing to anybody.
+fn without_name(error: io::Error) -> io::Error {
+    let text = error.to_string();
+    match text.rsplit_once(" at path ") {
+        Some((said, _)) if error.raw_os_error().is_none() => io::Error::new(error.kind(), said.to_owned()),
+        _ => error,
+    }
 }
 
 fn give_to_owner_of(folder: &Path, file: &File) -> io::Result<()> {
@@ -125,6 +205,43 @@ mod tests {
         assert!(failure.to_string().contains("a.json"), "{failure}");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(names(folder.path()), ["a.json"]);
+    }
+
+    #[test]
+    fn a_device_stays_one_and_a_pipe_without_a_reader_is_no_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let (link, pipe) = (folder.path().join("null"), folder.path().join("pipe"));
+        std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+        write_atomic(&link, b"x").unwrap();
+        assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+        let open = File::create(folder.path().join("open")).unwrap();
+        let (number, named) = (std::os::fd::AsRawFd::as_raw_fd(&open), folder.path().join("stdout"));
+        std::os::unix::fs::symlink(format!("/proc/self/fd/{number}"), &named).unwrap();
+        write_atomic(&named, b"one, ").unwrap();
+        write_atomic(Path::new(&format!("/dev/fd/{number}")), b"two").unwrap();
+        assert!(std::fs::symlink_metadata(&named).unwrap().is_symlink());
+        assert_eq!(std::fs::read(folder.path().join("open")).unwrap(), b"one, two");
+        std::fs::remove_file(named).unwrap();
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(write_atomic(&pipe, b"x").unwrap_err().to_string().contains("nobody reads"));
+        let reader = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || std::fs::read(pipe).unwrap())
+        };
+        let long = vec![7; 1 << 20];
+        while write_atomic(&pipe, &long).is_err() {
+            std::thread::yield_now();
+        }
+        assert_eq!(reader.join().unwrap(), long);
+        assert_eq!(names(folder.path()), ["null", "open", "pipe"]);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("none/a.json");
+        let told = write_atomic(&path, b"x").unwrap_err().to_string();
+        assert_eq!(told, format!("cannot write {}: No such file or directory (os error 2)", path.display()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What files held when they were stored, so that one can tell later whether they still do.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
@@ -29,7 +29,7 @@ impl FileRecord {
     /// [`StoreError::Io`].
     pub fn of(path: &Path) -> Result<FileRecord, StoreError> {
         let failed = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = crate::file::open(path).map_err(failed)?;
         let (mut hasher, mut bytes, mut buffer) = (Hasher::new(), 0, vec![0; BUFFER]);
         loop {
             match file.read(&mut buffer) {
@@ -72,10 +72,8 @@ fn collect(folder: &Path, prefix: &str, records: &mut BTreeMap<String, FileRecor
 }
 
 /// What has become of files since they were recorded, for people; empty: nothing. Files that were not recorded do not matter.
-///
-/// # Errors
-/// [`StoreError::Io`].
-pub fn changes(folder: &Path, recorded: &BTreeMap<String, FileRecord>) -> Result<Vec<String>, StoreError> {
+#[must_use]
+pub fn changes(folder: &Path, recorded: &BTreeMap<String, FileRecord>) -> Vec<String> {
     let mut changes = Vec::new();
     for (name, before) in recorded {
         match FileRecord::of(&folder.join(name)) {
@@ -85,10 +83,11 @@ pub fn changes(folder: &Path, recorded: &BTreeMap<String, FileRecord>) -> Result
             Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                 changes.push(format!("{name}: it is gone"));
             }
-            Err(error) => return Err(error),
+            Err(StoreError::Io { source, .. }) => changes.push(format!("{name}: it cannot be read: {source}")),
+            Err(error) => changes.push(format!("{name}: {error}")),
         }
     }
-    Ok(changes)
+    changes
 }
 
 #[cfg(test)]
@@ -110,13 +109,18 @@ mod tests {
         // As `xxhsum -H128` has it of an empty file.
         assert_eq!(records["a"].xxh3_128, "99aa06d3014798d86001c324468d497f");
         assert_eq!(records["log/deep/b"].bytes, 600_000);
-        assert_eq!(changes(folder.path(), &records).unwrap(), Vec::<String>::new());
+        assert_eq!(changes(folder.path(), &records), Vec::<String>::new());
 
         fs::write(at("new"), "not recorded").unwrap();
         fs::write(at("a"), "x").unwrap();
         fs::write(at("c"), "fore").unwrap();
         fs::remove_file(at("log/deep/b")).unwrap();
-        let told = changes(folder.path(), &records).unwrap();
+        let told = changes(folder.path(), &records);
         assert_eq!(told, ["a: it has 1 bytes and had 0", "c: its content has changed", "log/deep/b: it is gone"]);
+
+        fs::remove_file(at("a")).unwrap();
+        fs::create_dir(at("a")).unwrap();
+        let told = changes(folder.path(), &records);
+        assert_eq!((told.len(), told[0].as_str()), (3, "a: it cannot be read: it is a folder and not a file"));
     }
 }

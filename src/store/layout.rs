@@ -1,5 +1,6 @@
 //! Names of folders and files.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -70,7 +71,7 @@ impl RunDir {
     }
 
     /// The runs that a path means: a run's folder itself, any other folder (`results/RECIPE`, `results`) all runs in it, up to
-    /// two levels down, in the order of their names.
+    /// two levels down, in the order of their names. A run that a symbolic link leads to as well is one run.
     ///
     /// # Errors
     /// [`StoreError::NotARun`] if there is none, [`StoreError::Io`].
@@ -94,7 +95,11 @@ impl RunDir {
                 found.skipped.extend(others);
             }
         }
-        if found.runs.is_empty() { Err(StoreError::NotARun { path: path.to_owned() }) } else { Ok(found) }
+        if found.runs.is_empty() {
+            return Err(StoreError::NotARun { path: path.to_owned() });
+        }
+        found.runs = each_once(found.runs);
+        Ok(found)
     }
 
     /// The folder itself.
@@ -282,6 +287,21 @@ impl TrialDir {
     }
 }
 
+/// Without those that another path leads to more directly: trials that count twice would make intervals too narrow.
+fn each_once(runs: Vec<PathBuf>) -> Vec<PathBuf> {
+    let real = |run: &PathBuf| run.canonicalize().unwrap_or_else(|_| run.clone());
+    let detour = |run: &PathBuf| (run.components().count(), run.is_symlink());
+    let mut best: HashMap<PathBuf, &PathBuf> = HashMap::new();
+    for run in &runs {
+        let shortest = best.entry(real(run)).or_insert(run);
+        if detour(run) < detour(shortest) {
+            *shortest = run;
+        }
+    }
+    let kept: HashSet<PathBuf> = best.into_values().cloned().collect();
+    runs.into_iter().filter(|run| kept.contains(run)).collect()
+}
+
 /// The folders in a folder, in the order of their names.
 fn folders(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let unreadable = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
@@ -403,6 +423,21 @@ mod tests {
             let told = RunDir::find(&at(none)).unwrap_err();
             assert!(matches!(told, StoreError::NotARun { .. }), "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_run_with_links_to_it_is_one_run() {
+        let results = tempfile::tempdir().unwrap();
+        let at = |name: &str| results.path().join(name);
+        fs::create_dir_all(at("p2p/b")).unwrap();
+        fs::write(at("p2p/b/manifest.json"), "{}").unwrap();
+        std::os::unix::fs::symlink("b", at("p2p/a-latest")).unwrap();
+        std::os::unix::fs::symlink(".", at("p2p/loop")).unwrap();
+        assert_eq!(RunDir::find(&at("p2p")).unwrap().runs, [at("p2p/b")]);
+        assert_eq!(RunDir::find(&at("p2p/a-latest")).unwrap().runs, [at("p2p/a-latest")]);
+        fs::create_dir(at("links")).unwrap();
+        std::os::unix::fs::symlink("../p2p/b", at("links/only")).unwrap();
+        assert_eq!(RunDir::find(&at("links")).unwrap().runs, [at("links/only")]);
     }
 
     #[test]

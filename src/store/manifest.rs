@@ -1,7 +1,7 @@
 //! `manifest.json`: what was run, how, on what machine, and how it went.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Component, Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -171,6 +171,9 @@ pub struct TrialRecord {
     /// Those of [`TrialRecord::unfit`] that its own frames gave away when they were analysed, not the watch while it ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
+    /// Births and captures that were gone, cut off or damaged when its tables were computed, and how; they are of the rest. Empty: all were whole.
+    #[serde(default)]
+    pub damage: Vec<String>,
     /// When its sandbox was started.
     #[serde(default, with = "optional_moment")]
     pub started: Option<Timestamp>,
@@ -235,6 +238,7 @@ impl Manifest {
                 state: TrialState::Planned,
                 unfit: Vec::new(),
                 doubts: Vec::new(),
+                damage: Vec::new(),
                 started: None,
                 ended: None,
                 zero_ns: None,
@@ -305,7 +309,7 @@ impl Manifest {
     /// Reads the manifest of a run, of this format or an older one.
     ///
     /// # Errors
-    /// [`StoreError::NotARun`] if there is none, [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Io`].
+    /// [`StoreError::NotARun`] if there is none, [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Trial`], [`StoreError::Io`].
     pub fn load(run: &RunDir) -> Result<Manifest, StoreError> {
         let path = run.manifest();
         match std::fs::read(&path) {
@@ -328,7 +332,28 @@ impl Manifest {
         if format > FORMAT {
             return Err(StoreError::Newer { path: path.to_owned(), found: format });
         }
-        serde_json::from_slice(text).map_err(damaged)
+        let manifest: Manifest = serde_json::from_slice(text).map_err(damaged)?;
+        manifest.check_trials(path)?;
+        Ok(manifest)
+    }
+
+    /// Trials are folders in the run's own: a name that leads elsewhere, or two of one name, would have tables of others overwritten.
+    fn check_trials(&self, path: &Path) -> Result<(), StoreError> {
+        let mut seen = BTreeSet::new();
+        for TrialRecord { id, .. } in &self.trials {
+            let mut parts = Path::new(id).components();
+            let plain =
+                matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == id.as_str());
+            let why = if !plain {
+                "which cannot be the name of a folder in it"
+            } else if !seen.insert(id) {
+                "and that twice"
+            } else {
+                continue;
+            };
+            return Err(StoreError::Trial { path: path.to_owned(), id: id.clone(), why });
+        }
+        Ok(())
     }
 }
 
@@ -338,6 +363,9 @@ impl TrialRecord {
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         match &self.state {
+            TrialState::Done if !self.damage.is_empty() => {
+                warnings.push(format!("PARTIAL: {}", self.damage.join("; ")))
+            }
             TrialState::Done | TrialState::Planned => {}
             TrialState::Running => warnings.push("PARTIAL: it never ended".to_owned()),
             TrialState::Partial { why } => warnings.push(format!("PARTIAL: {why}")),
@@ -358,10 +386,16 @@ impl TrialRecord {
         self.doubts = doubts;
     }
 
-    /// Whether it was stopped or broke before its end.
+    /// Whether it was stopped or broke before its end, or what it left is damaged.
     #[must_use]
     pub fn is_partial(&self) -> bool {
-        !matches!(self.state, TrialState::Done | TrialState::Planned)
+        match self.state {
+            TrialState::Done => !self.damage.is_empty(),
+            TrialState::Planned => false,
+            TrialState::Running | TrialState::Partial { .. } | TrialState::Failed { .. } | TrialState::Unknown => {
+                true
+            }
+        }
     }
 }
 
@@ -440,6 +474,7 @@ mod tests {
             scheme: Scheme::Direct,
             repetition: 1,
             state: TrialState::Failed { why: "nginx died".into() },
+            damage: vec![],
             unfit: vec!["CPU pressure 31 %".into()],
             doubts: Vec::new(),
             started: Some(started()),
@@ -508,6 +543,22 @@ mod tests {
     }
 
     #[test]
+    fn trials_stay_within_the_run_and_have_names_of_their_own() {
+        let (_folder, run) = run();
+        let mut manifest = full(&run);
+        for id in ["", ".", "..", "/etc", "../other", "a/b", "a/"] {
+            manifest.trials[0].id = id.into();
+            manifest.save(&run).unwrap();
+            let told = Manifest::load(&run).unwrap_err().to_string();
+            assert!(told.contains("manifest.json names the trial") && told.contains(&format!("{id:?}")), "{told}");
+        }
+        manifest = full(&run);
+        manifest.trials.push(manifest.trials[0].clone());
+        manifest.save(&run).unwrap();
+        assert!(Manifest::load(&run).unwrap_err().to_string().contains("and that twice"));
+    }
+
+    #[test]
     fn a_save_that_fails_leaves_the_manifest_before() {
         let (_folder, run) = run();
         let mut manifest = full(&run);
@@ -562,6 +613,11 @@ mod tests {
         assert_eq!(trial.warnings(), ["FAILED: nginx died", "UNFIT: CPU pressure 31 %"]);
         trial.state = TrialState::Partial { why: "interrupted".into() };
         assert_eq!(trial.warnings()[0], "PARTIAL: interrupted");
+        assert!(trial.is_partial());
+        trial.state = TrialState::Done;
+        assert!(!trial.is_partial());
+        trial.damage = vec!["births/hb.csv: line 9 is cut off".into()];
+        assert_eq!(trial.warnings()[0], "PARTIAL: births/hb.csv: line 9 is cut off");
         assert!(trial.is_partial());
     }
 }

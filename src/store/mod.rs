@@ -14,7 +14,9 @@ mod owner;
 
 use std::path::PathBuf;
 
-pub use atomic::{free_space, require_space, write_atomic, write_atomic_with};
+pub use atomic::{
+    NobodyWrites, Writing, free_space, nobody_writes, require_space, write_atomic, write_atomic_with, writing,
+};
 pub use checksum::{FileRecord, changes};
 pub use imported::{Imported, ImportedFile};
 pub use layout::{Found, RunDir, TrialDir};
@@ -97,12 +99,25 @@ pub enum StoreError {
         path: PathBuf,
     },
     /// The manifest is damaged.
-    #[error("cannot understand {}: {source}", path.display())]
+    #[error(
+        "cannot understand {}: {source}. It is cut off, damaged or edited; without it nothing of the run can be read: restore it from a copy",
+        path.display()
+    )]
     Manifest {
         /// The manifest.
         path: PathBuf,
         /// Line, column and what is wrong.
         source: serde_json::Error,
+    },
+    /// The manifest names trials that cannot be.
+    #[error("{} names the trial {id:?}, {why}. It was edited: restore it from a copy", path.display())]
+    Trial {
+        /// The manifest.
+        path: PathBuf,
+        /// The trial.
+        id: String,
+        /// `and that twice`.
+        why: &'static str,
     },
     /// The manifest is of a later livectl.
     #[error(

@@ -8,7 +8,7 @@ use super::playout::playouts;
 use super::rows::{FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
-use crate::plan::Host;
+use crate::plan::{Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
 use crate::trace::{self, FrameDelay, Parts, TrialTrace, ViewerTrace, ping};
 
@@ -27,33 +27,38 @@ pub struct Analysis {
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
     pub doubts: Vec<String>,
+    /// Those of the problems that make the trial partial, for [`TrialRecord::damage`].
+    pub damage: Vec<String>,
 }
 
 /// Computes a trial's tables from the files in its folder.
 ///
-/// What is missing or damaged is named in [`Analysis::problems`], and the rest is computed without it.
+/// What is missing or damaged is named in [`Analysis::problems`], and the rest is computed without it. `links` is what made the links, as the
+/// manifest has it; the plan may have left it open.
 ///
 /// # Errors
 /// [`TableError::Trace`] if the folder has no plan.
-pub fn analyse(trial: &TrialDir, record: &TrialRecord) -> Result<Analysis, TableError> {
-    let trace = trace::read_trial(trial.path())?;
+pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) -> Result<Analysis, TableError> {
+    let trace = trace::read_trial(trial.path(), links)?;
     let mut problems = trace.problems.clone();
     let players = trace::players_started(&trial.events()).unwrap_or_else(|error| {
-        problems.push(format!("events.jsonl: {error}; startup delays count from the first frame's birth"));
+        problems.push(format!("events.jsonl: {error}; startup delays are not known"));
         BTreeMap::new()
     });
     let zero_ns = record.zero_ns.or_else(|| planned_zero_ns(&trace));
     let mut pings = Vec::new();
     for train in &trace.trial.pings {
+        let name = format!("ping/{}-{}.txt", train.from, train.to);
         match ping::read(&trial.ping(&train.from, &train.to)) {
             Ok(log) => {
-                let name = format!("ping/{}-{}.txt", train.from, train.to);
                 if let Some(first) = log.unreadable.first() {
                     let count = log.unreadable.len();
                     problems.push(format!("{name}: {count} lines cannot be read; the first is {first:?}"));
                 }
                 pings.extend(ping_rows(&trace.trial, train, zero_ns, &log));
             }
+            // The name within the trial is enough, as for the other files.
+            Err(ping::PingError::Read { source, .. }) => problems.push(format!("{name}: {source}")),
             Err(e) => problems.push(e.to_string()),
         }
     }
@@ -62,12 +67,12 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord) -> Result<Analysis, Table
     let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &players)).collect();
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
     let doubts = doubts(&frames, jitter);
-    // The tables say of the trial what its record will say.
-    let mut record = record.clone();
+    // The tables say of the trial what its record will say: what is damaged and doubted now, not when they were made last.
+    let mut record = TrialRecord { damage: trace.damage.clone(), ..record.clone() };
     record.set_doubts(doubts.clone());
     let summary = summarise(&record, &viewers, &frames);
     let playouts = playouts(&record, &viewers, &frames);
-    Ok(Analysis { frames, pings, summary, playouts, problems, doubts })
+    Ok(Analysis { frames, pings, summary, playouts, problems, doubts, damage: trace.damage })
 }
 
 impl Analysis {
@@ -138,7 +143,7 @@ fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, players: &BTreeMap<Str
         stream: viewer.stream.clone(),
         viewer: viewer.viewer.clone(),
         born: u32::try_from(births.map_or(0, |b| b.frames.len())).unwrap_or(u32::MAX),
-        captured: is_captured(viewer),
+        captured: is_captured(viewer) && births.is_some(),
         started_ns: players.get(&viewer.viewer).copied(),
         cdn_bytes: viewer.cdn_bytes,
         peer_bytes: viewer.peer_bytes,
@@ -225,6 +230,7 @@ mod tests {
             births: vec![births],
             viewers: vec![viewer],
             problems: Vec::new(),
+            damage: Vec::new(),
         }
     }
 

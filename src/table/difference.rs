@@ -174,6 +174,7 @@ mod tests {
             frames,
             problems: Vec::new(),
             doubts: Vec::new(),
+            damage: Vec::new(),
         }
     }
 

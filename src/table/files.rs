@@ -2,7 +2,7 @@
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polars::prelude::{Column, DataFrame, DataType, NamedFrom, PolarsResult, Schema, Series};
@@ -63,12 +63,12 @@ impl Tables {
     /// # Errors
     /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
     pub fn of_trials<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Result<Tables, TableError> {
-        let trials: Vec<TrialDir> = trials.into_iter().map(|id| run.trial(id)).collect();
+        let trials: Vec<(&str, TrialDir)> = trials.into_iter().map(|id| (id, run.trial(id))).collect();
         let mut tables = Tables {
-            frames: concatenated(trials.iter().map(TrialDir::frames), read_frames)?,
-            pings: concatenated(trials.iter().map(TrialDir::pings), read_pings)?,
-            playouts: concatenated(trials.iter().map(TrialDir::playouts), read_playouts)?,
-            summary: concatenated(trials.iter().map(TrialDir::summary), read_summary)?,
+            frames: concatenated(&trials, TrialDir::frames, &run.frames(), read_frames, |row| &row.trial)?,
+            pings: concatenated(&trials, TrialDir::pings, &run.pings(), read_pings, |row| &row.trial)?,
+            playouts: concatenated(&trials, TrialDir::playouts, &run.playouts(), read_playouts, |row| &row.trial)?,
+            summary: concatenated(&trials, TrialDir::summary, &run.summary(), read_summary, |row| &row.trial)?,
             estimates: Vec::new(),
         };
         tables.estimates = estimates(&units(&tables.summary, &tables.frames, &tables.playouts));
@@ -88,7 +88,8 @@ impl Tables {
     }
 }
 
-/// Makes the run's tables from those of its trials, in the order given, and writes them. Trials without tables yet are left out.
+/// Makes the run's tables from those of its trials, in the order given, and writes them. Trials without tables yet are left out; of those
+/// whose tables are gone, the rows that the run's tables had stay.
 ///
 /// # Errors
 /// Any [`TableError`]; a table that could not be made anew is as it was before.
@@ -98,13 +99,29 @@ pub fn gather<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Re
     Ok(tables)
 }
 
-fn concatenated<T>(
-    files: impl Iterator<Item = std::path::PathBuf>,
+/// The rows of all trials. Those of a trial without the table are taken from `whole`, the run's own: a trial's folder may have been deleted
+/// to save space.
+fn concatenated<T: Clone>(
+    trials: &[(&str, TrialDir)],
+    of: impl Fn(&TrialDir) -> PathBuf,
+    whole: &Path,
     read: impl Fn(&Path) -> Result<Vec<T>, TableError>,
+    trial_of: impl Fn(&T) -> &String,
 ) -> Result<Vec<T>, TableError> {
     let mut all = Vec::new();
-    for file in files.filter(|f| f.exists()) {
-        all.extend(read(&file)?);
+    let mut stored: Option<Vec<T>> = None;
+    for (id, trial) in trials {
+        let file = of(trial);
+        if file.exists() {
+            all.extend(read(&file)?);
+            continue;
+        }
+        let stored = match &mut stored {
+            Some(stored) => stored,
+            none if whole.exists() => none.insert(read(whole)?),
+            none => none.insert(Vec::new()),
+        };
+        all.extend(stored.iter().filter(|row| trial_of(row) == id).cloned());
     }
     Ok(all)
 }
@@ -524,7 +541,7 @@ impl<'a> Table<'a> {
     fn read(path: &'a Path, parse: impl FnOnce(Vec<u8>) -> PolarsResult<DataFrame>) -> Result<Self, TableError> {
         let damaged = |why| TableError::Damaged { path: path.to_owned(), why };
         // Into memory, not mapped: a file that somebody cuts short meanwhile would kill the process.
-        let bytes = std::fs::read(path).map_err(|source| TableError::Read { path: path.to_owned(), source })?;
+        let bytes = crate::file::read(path).map_err(|source| TableError::Read { path: path.to_owned(), source })?;
         // polars asserts things of a file that a damaged one does not keep.
         let parsed = catch_unwind(AssertUnwindSafe(|| parse(bytes)));
         match parsed {
@@ -546,7 +563,9 @@ impl<'a> Table<'a> {
     /// empty fields is text to polars.
     fn cast(&self, name: &str, to: &DataType) -> Result<Column, TableError> {
         let column = self.frame.column(name).map_err(|_| self.wrong(name, "it is missing"))?;
-        column.strict_cast(to).map_err(|e| self.wrong(name, e.to_string()))
+        // polars goes on to say how many values it did not print.
+        let first_line = |text: String| text.lines().next().unwrap_or_default().to_owned();
+        column.strict_cast(to).map_err(|e| self.wrong(name, first_line(e.to_string())))
     }
 
     fn every<T>(&self, name: &str, values: Vec<Option<T>>) -> Result<Vec<T>, TableError> {

@@ -17,7 +17,7 @@ pub struct ViewerFacts {
     pub viewer: String,
     /// Frames that the encoder emitted.
     pub born: u32,
-    /// Its packets were captured, so that frames without an arrival are known not to have arrived.
+    /// Its packets were captured and births recorded, so that frames without an arrival are known not to have arrived.
     pub captured: bool,
     /// When its player was started, in nanoseconds of CLOCK_REALTIME.
     pub started_ns: Option<i64>,

@@ -56,6 +56,7 @@ pub(crate) fn record(id: &str) -> TrialRecord {
         state: TrialState::Done,
         unfit: Vec::new(),
         doubts: Vec::new(),
+        damage: Vec::new(),
         started: None,
         ended: None,
         zero_ns: Some(1_795_389_420_000_000_000),
@@ -246,6 +247,27 @@ fn the_run_keeps_earlier_trials_when_a_later_one_fails() {
 }
 
 #[test]
+fn rows_of_trials_whose_folders_are_gone_stay_in_the_runs_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunDir::create(folder.path(), "p2p", "2026-11-22T23:17:00Z".parse().unwrap(), Owner::Process).unwrap();
+    let ids = ["direct-1", "bypass-1"];
+    for id in ids {
+        run.trial(id).create(Owner::Process).unwrap();
+        let frames = [frame(id, "hv1", 0, Some(300.0), Via::Cdn)];
+        let pings = [ping_row(id, "hb", "hs", 1, Some(800.0))];
+        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1", 1)], &frames), &[])
+            .unwrap();
+    }
+    let before = gather(&run, ids).unwrap();
+    assert_eq!((before.frames.len(), before.pings.len(), before.summary.len()), (2, 2, 2));
+    fs::remove_dir_all(run.trial("direct-1").path()).unwrap();
+    assert_eq!(gather(&run, ids).unwrap(), before);
+    fs::remove_dir_all(run.trial("bypass-1").path()).unwrap();
+    assert_eq!(gather(&run, ids).unwrap(), before);
+    assert_eq!(read_frames(&run.frames()).unwrap(), before.frames);
+}
+
+#[test]
 fn a_viewer_in_numbers() {
     // 21 frames: the first ten by the CDN, the rest by a peer; one missing, one twice.
     let mut frames: Vec<_> = (0..21)
@@ -405,6 +427,25 @@ fn the_text_table_fits_the_terminal() {
     }
 }
 
+#[test]
+fn without_births_nothing_is_called_missing_and_the_trial_partial() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = uncaptured(folder.path());
+    fs::remove_file(dir.births("hb")).unwrap();
+    // What was damaged before counts no more.
+    let before = TrialRecord { damage: vec!["gone by now".into()], ..record("direct-1") };
+    let analysis = analyse(&dir, &before, None).unwrap();
+    let row = &analysis.summary[0];
+    assert_eq!((row.missing, row.duplicate, row.late, row.partial), (None, None, None, true));
+    assert_eq!(row.note, "PARTIAL: births/hb.csv: No such file or directory (os error 2)");
+    assert_eq!(analysis.damage, ["births/hb.csv: No such file or directory (os error 2)"]);
+    assert!(
+        analysis.problems.iter().any(|problem| problem.starts_with("ping/hb-hs.txt: ")),
+        "{:?}",
+        analysis.problems
+    );
+}
+
 /// A trial's folder with everything but the captures.
 fn uncaptured(folder: &std::path::Path) -> TrialDir {
     use livectl_wire::birth::{HEADER, Register};
@@ -426,17 +467,18 @@ fn uncaptured(folder: &std::path::Path) -> TrialDir {
 fn without_a_capture_nothing_is_called_missing() {
     let folder = tempfile::tempdir().unwrap();
     let dir = uncaptured(folder.path());
-    let analysis = analyse(&dir, &record("direct-1")).unwrap();
+    let analysis = analyse(&dir, &record("direct-1"), None).unwrap();
     assert_eq!(analysis.frames, []);
     let row = &analysis.summary[0];
     assert_eq!((row.frames, row.missing, row.duplicate, row.late), (4, None, None, None));
     assert_eq!(analysis.pings.iter().map(|r| (r.seq, r.rtt_ms)).collect::<Vec<_>>(), [(1, Some(405.0))]);
+    assert_eq!((analysis.damage.as_slice(), row.partial), (&[][..], false), "the plan captures nothing there");
     let told = analysis.problems.join("\n");
     assert!(told.contains("nothing was captured") && told.contains("rubbish"), "{told}");
     analysis.write(&dir).unwrap();
     assert_eq!(read_summary(&dir.summary()).unwrap(), analysis.summary);
     fs::remove_file(dir.plan()).unwrap();
-    assert!(matches!(analyse(&dir, &record("direct-1")), Err(TableError::Trace(_))));
+    assert!(matches!(analyse(&dir, &record("direct-1"), None), Err(TableError::Trace(_))));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! What a trial's `events.jsonl` tells that its tables need.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use serde::Deserialize;
+
+use crate::file;
 
 /// A line, as far as it matters here.
 #[derive(Deserialize)]
@@ -28,7 +29,7 @@ struct Report {
 /// When the file cannot be read.
 pub fn players_started(path: &Path) -> io::Result<BTreeMap<String, i64>> {
     let mut started = BTreeMap::new();
-    for line in BufReader::new(File::open(path)?).split(b'\n') {
+    for line in BufReader::new(file::open(path)?).split(b'\n') {
         let Ok(Line { event, host: Some(host), what: Some(report) }) = serde_json::from_slice(&line?) else {
             continue;
         };

@@ -83,7 +83,7 @@ pub enum PingError {
 /// [`PingError`] if the file cannot be read or has no line of ping's in it. Bytes that are not UTF-8 are no error: only
 /// words that do not matter can hold them.
 pub fn read(path: &Path) -> Result<PingLog, PingError> {
-    let bytes = std::fs::read(path).map_err(|source| PingError::Read { path: path.to_owned(), source })?;
+    let bytes = crate::file::read(path).map_err(|source| PingError::Read { path: path.to_owned(), source })?;
     from_bytes(path, &bytes)
 }
 

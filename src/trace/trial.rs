@@ -1,6 +1,5 @@
 //! All that a trial left, joined: one [`FrameDelay`] for each frame of each stream at each of its viewers.
 
-use std::fs::File;
 use std::io::{self, BufReader};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,8 +14,8 @@ use super::floor::floor;
 use super::flows::{self, Arrival, Flow, Protocol};
 use super::pairing::Pairing;
 use super::passage::{Captured, Passage, Sighting, Sightings};
-use crate::parallel;
 use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Stream, Trial};
+use crate::{file, parallel};
 
 /// Why a trial cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +49,8 @@ pub struct TrialTrace {
     pub viewers: Vec<ViewerTrace>,
     /// What is missing or cannot be read, for people. Empty: everything was there and was read to its end.
     pub problems: Vec<String>,
+    /// Those of the problems that leave holes in what arrived or in when it passed where: births and captures that are gone, cut off or damaged.
+    pub damage: Vec<String>,
 }
 
 /// What was emitted of a stream.
@@ -187,24 +188,32 @@ impl ViewerTrace {
         undumped.map(|(_, frame)| frame.index).collect()
     }
 
+    /// What there is to say of frames that arrived and were never born.
+    fn unborn(&self) -> Option<String> {
+        let (viewer, stream, foreign) = (&self.viewer, &self.stream, self.foreign);
+        (foreign > 0).then(|| format!("{viewer}, stream {stream}: {foreign} frames arrived that were never born"))
+    }
+
     fn is_dumped(&self, index: usize) -> bool {
         [&self.cdn_dump, &self.peer_dump].into_iter().flatten().any(|dump| dump.frames.contains(&index))
     }
 }
 
-/// Reads a trial's folder.
+/// Reads a trial's folder. `used` is what made its links, if that is known better than from the plan, which may have left it open.
 ///
 /// # Errors
 /// When there is no plan. Whatever else is missing or damaged is named in [`TrialTrace::problems`].
-pub fn read_trial(dir: &Path) -> Result<TrialTrace, TraceError> {
+pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, TraceError> {
     let path = dir.join("trial.json");
-    let json = std::fs::read(&path).map_err(|source| TraceError::Read { path: path.clone(), source })?;
+    let json = file::read(&path).map_err(|source| TraceError::Read { path: path.clone(), source })?;
     let trial: Trial = serde_json::from_slice(&json).map_err(|source| TraceError::Plan { path, source })?;
 
     let mut problems = Vec::new();
     let births: Vec<StreamBirths> =
         trial.streams.iter().map(|stream| read_births(dir, stream, &mut problems)).collect();
-    let captures = Captures::read(dir, &trial, &mut problems);
+    let mut damage = problems.clone();
+    let links = used.filter(|used| *used != LinkKind::Auto).unwrap_or(trial.links);
+    let captures = Captures::read(dir, &trial, links, &mut problems, &mut damage);
 
     let mut viewers = Vec::new();
     for (stream, births) in trial.streams.iter().zip(&births) {
@@ -213,15 +222,18 @@ pub fn read_trial(dir: &Path) -> Result<TrialTrace, TraceError> {
         let sightings = captures.sightings(&trial, stream, &pairing, frames.len());
         for viewer in &stream.viewers {
             let context = Context { dir, trial: &trial, stream, viewer, pairing: &pairing, sightings: &sightings };
-            viewers.push(context.trace(births.births.as_ref(), &captures, &mut problems));
+            let viewer = context.trace(births.births.as_ref(), &captures, &mut problems);
+            // Or the bytes were altered; either way the figures are not of all frames.
+            damage.extend(viewer.unborn());
+            viewers.push(viewer);
         }
     }
-    Ok(TrialTrace { trial, births, viewers, problems })
+    Ok(TrialTrace { trial, births, viewers, problems, damage })
 }
 
 fn read_births(dir: &Path, stream: &Stream, problems: &mut Vec<String>) -> StreamBirths {
     let name = format!("births/{}.csv", stream.broadcaster);
-    let read = File::open(dir.join(&name)).and_then(|file| Births::read(BufReader::new(file)));
+    let read = file::open(&dir.join(&name)).and_then(|file| Births::read(BufReader::new(file)));
     let births = match read {
         Ok(births) => {
             problems.extend(births.problems.iter().map(|problem| format!("{name}: {problem}")));
@@ -243,7 +255,13 @@ struct Captures {
 
 impl Captures {
     /// Reads the captures of viewers, broadcasters and the CDN, as many at a time as there are processors.
-    fn read(dir: &Path, trial: &Trial, problems: &mut Vec<String>) -> Self {
+    fn read(
+        dir: &Path,
+        trial: &Trial,
+        links: LinkKind,
+        problems: &mut Vec<String>,
+        damage: &mut Vec<String>,
+    ) -> Self {
         let viewers: Vec<&str> =
             trial.streams.iter().flat_map(|stream| stream.viewers.iter().map(String::as_str)).collect();
         let senders = trial.streams.iter().map(|stream| stream.broadcaster.as_str());
@@ -253,7 +271,7 @@ impl Captures {
         hosts.dedup();
         let points: Vec<&CapturePoint> =
             trial.captures.iter().filter(|point| hosts.contains(&point.host.as_str())).collect();
-        let mut read = parallel::map(&points, |point| read_flows(dir, trial, point));
+        let mut read = parallel::map(&points, |point| read_flows(dir, trial, links, point));
 
         let mut at: Vec<(String, Option<Vec<Captured>>)> = Vec::new();
         for host in hosts {
@@ -264,11 +282,16 @@ impl Captures {
                 any = true;
                 let name = format!("pcap/{}.pcap", point.interface);
                 match std::mem::replace(read, Err(String::new())) {
-                    Ok((flows, found)) => {
-                        problems.extend(found.iter().map(|problem| format!("{name}: {problem}")));
+                    Ok(Capture { flows, damage: holes, other }) => {
+                        let named = |problem: &String| format!("{name}: {problem}");
+                        damage.extend(holes.iter().map(named));
+                        problems.extend(holes.iter().chain(&other).map(named));
                         captured.get_or_insert_with(Vec::new).extend(flows);
                     }
-                    Err(error) => problems.push(format!("{name}: {error}")),
+                    Err(error) => {
+                        damage.push(format!("{name}: {error}"));
+                        problems.push(format!("{name}: {error}"));
+                    }
                 }
             }
             // Without a viewer's packets there is no delay; without a sender's it only cannot be split into parts.
@@ -310,24 +333,37 @@ impl Captures {
     }
 }
 
-/// The flows of the captured host, and what is wrong with them or the capture.
-fn read_flows(dir: &Path, trial: &Trial, point: &CapturePoint) -> Result<(Vec<Captured>, Vec<String>), String> {
-    let file = File::open(dir.join(format!("pcap/{}.pcap", point.interface))).map_err(|error| error.to_string())?;
+/// What a capture holds of its host.
+struct Capture {
+    flows: Vec<Captured>,
+    /// For what is wrong there, it is not known which frames arrived or left.
+    damage: Vec<String>,
+    /// What else is wrong.
+    other: Vec<String>,
+}
+
+fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) -> Result<Capture, String> {
+    let file = file::open(&dir.join(format!("pcap/{}.pcap", point.interface))).map_err(|error| error.to_string())?;
     let (flows, facts) = flows::read(file).map_err(|error| error.to_string())?;
-    let entered_before = entered_before(dir, trial, point);
+    let entered_before = entered_before(dir, trial, links, point);
     let is_mine = |address: SocketAddr| is_address_of(trial, &point.host, address.ip());
     let mine = flows.into_iter().filter(|flow| is_mine(flow.from) || is_mine(flow.to));
     let mine: Vec<Captured> = mine.map(|flow| Captured { flow, entered_before }).collect();
-    let mut problems = facts.problems;
     // What a client says to a server matters to nobody but for the stream's name, unless it publishes.
     let matters = |flow: &Flow| flow.is_from_server() && is_mine(flow.to) || !flow.frames.is_empty();
-    problems.extend(mine.iter().filter(|seen| matters(&seen.flow)).flat_map(|seen| seen.flow.problems.clone()));
-    Ok((mine, problems))
+    let (mut damage, mut other) = (facts.problems, Vec::new());
+    if facts.packets == 0 {
+        damage.push("it holds no packets".to_owned());
+    }
+    for seen in mine.iter().filter(|seen| matters(&seen.flow)) {
+        if seen.flow.unread { &mut damage } else { &mut other }.extend(seen.flow.problems.iter().cloned());
+    }
+    Ok(Capture { flows: mine, damage, other })
 }
 
 /// How long before it is captured there a packet entered the link. See [`passage`](super::passage).
-fn entered_before(dir: &Path, trial: &Trial, point: &CapturePoint) -> Option<Duration> {
-    let netem = match trial.links {
+fn entered_before(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) -> Option<Duration> {
+    let netem = match links {
         LinkKind::Netem => true,
         LinkKind::Emulated => false,
         LinkKind::Auto => !dir.join("emulator.json").exists(),
@@ -382,10 +418,7 @@ impl Context<'_> {
             let Some(arrival) = frame.arrival else { continue };
             frame.passage = self.sightings.passage(index, arrival);
         }
-        if trace.foreign > 0 {
-            let (viewer, stream, foreign) = (&trace.viewer, &trace.stream, trace.foreign);
-            problems.push(format!("{viewer}, stream {stream}: {foreign} frames arrived that were never born"));
-        }
+        problems.extend(trace.unborn());
         let from_peers = trace.peer_bytes.is_some_and(|bytes| bytes > 0);
         trace.cdn_dump = self.dump("cdn", births, true, problems);
         trace.peer_dump = self.dump("peer", births, from_peers, problems);
@@ -452,7 +485,7 @@ impl Context<'_> {
     ) -> Option<DumpCheck> {
         let name = format!("dump/{}-{from}.flv", self.viewer);
         let births = births?;
-        let check = match File::open(self.dir.join(&name)).and_then(|file| DumpCheck::read(file, births)) {
+        let check = match file::open(&self.dir.join(&name)).and_then(|file| DumpCheck::read(file, births)) {
             Ok(check) => check,
             Err(error) if error.kind() == io::ErrorKind::NotFound && !expected => return None,
             Err(error) => {

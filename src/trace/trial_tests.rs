@@ -161,7 +161,7 @@ fn folder(files: &BTreeMap<&'static str, Vec<u8>>) -> tempfile::TempDir {
 }
 
 fn read(files: &BTreeMap<&'static str, Vec<u8>>) -> TrialTrace {
-    read_trial(folder(files).path()).unwrap()
+    read_trial(folder(files).path(), None).unwrap()
 }
 
 #[test]
@@ -209,22 +209,25 @@ fn what_is_missing_is_named_and_the_rest_computed() {
     let trace = without("births/hb.csv");
     assert_eq!(trace.problems.len(), 1);
     assert!(trace.problems[0].starts_with("births/hb.csv: "));
+    assert_eq!(trace.damage, trace.problems);
     assert_eq!((trace.viewers[0].frames.len(), trace.viewers[0].peer_bytes), (0, Some(2158)));
 
     let trace = without("pcap/hv1-eth0.pcap");
     assert!(trace.problems[0].starts_with("pcap/hv1-eth0.pcap: "));
+    assert_eq!(trace.damage, trace.problems);
     assert_eq!((trace.viewers[0].missing(), trace.viewers[0].cdn_bytes, trace.viewers[0].dumped()), (6, None, 5));
 
     let trace = without("dump/hv1-peer.flv");
     assert!(trace.problems[0].starts_with("dump/hv1-peer.flv: "), "expected, since a peer delivered");
+    assert_eq!(trace.damage, Vec::<String>::new(), "the tables are not made from dumps");
     assert_eq!(trace.viewers[0].undumped(), [2, 4, 5]);
 
     let mut files = files();
     files.remove("trial.json");
-    let error = read_trial(folder(&files).path()).unwrap_err().to_string();
+    let error = read_trial(folder(&files).path(), None).unwrap_err().to_string();
     assert!(error.starts_with("cannot read the plan of the trial, "), "{error}");
     files.insert("trial.json", b"{".to_vec());
-    let error = read_trial(folder(&files).path()).unwrap_err().to_string();
+    let error = read_trial(folder(&files).path(), None).unwrap_err().to_string();
     assert!(error.starts_with("cannot understand the plan of the trial, "), "{error}");
 }
 
@@ -240,12 +243,30 @@ fn a_trial_cut_short() {
         ["births/hb.csv: line 8 is cut off", "pcap/hv1-eth0.pcap: the capture ends in the middle of a packet"];
     for named in named {
         assert!(trace.problems.iter().any(|problem| problem.starts_with(named)), "{named}: {:?}", trace.problems);
+        assert!(trace.damage.iter().any(|problem| problem.starts_with(named)), "{named}: {:?}", trace.damage);
     }
     let viewer = &trace.viewers[0];
     assert_eq!((viewer.frames.len(), viewer.missing()), (5, 1));
     let tails = [&viewer.cdn_dump, &viewer.peer_dump].map(|dump| dump.as_ref().unwrap().tail.unwrap());
     assert_eq!(tails.map(|tail| tail.tag), [Some((TagKind::Video, 99)), Some((TagKind::Video, 165))]);
     assert_eq!(viewer.undumped(), [2]);
+}
+
+#[test]
+fn what_a_capture_began_too_late_for_is_not_called_missing_in_silence() {
+    let mut files = files();
+    let capture = files.get_mut("pcap/hv1-eth0.pcap").unwrap();
+    // Without the first half of its packets, or all of them: it begins in the middle of connections, or holds nothing.
+    let header = capture[..24].to_vec();
+    let mut at = 24;
+    while at < capture.len() / 2 {
+        at += 16 + u32::from_le_bytes(capture[at + 8..at + 12].try_into().unwrap()) as usize;
+    }
+    *capture = [&header, &capture[at..]].concat();
+    let trace = read(&files);
+    assert!(trace.damage.iter().any(|what| what.contains("in the middle of this connection")), "{:?}", trace.damage);
+    files.insert("pcap/hv1-eth0.pcap", header);
+    assert_eq!(read(&files).damage, ["pcap/hv1-eth0.pcap: it holds no packets"]);
 }
 
 #[test]
@@ -261,6 +282,7 @@ fn altered_payloads_are_foreign() {
     let expected =
         ["hv1, stream hb: 1 frames arrived that were never born", "dump/hv1-cdn.flv: 1 video tags were never born"];
     assert_eq!(trace.problems, expected);
+    assert_eq!(trace.damage, expected[..1]);
     let viewer = &trace.viewers[0];
     assert_eq!((viewer.missing(), viewer.foreign), (2, 1));
     let dump = viewer.cdn_dump.as_ref().unwrap();
@@ -389,6 +411,9 @@ fn behind_netem_a_packet_is_seen_a_delay_late() {
     // Nobody says what made the links, but the emulator has left its report.
     let mut files = files_with_senders(LinkKind::Auto, Duration::ZERO);
     assert_eq!(read(&files).viewers[0].frames[0].parts(), Some(expected));
+    // The manifest does, and the report may be gone.
+    let told = read_trial(folder(&files).path(), Some(LinkKind::Emulated)).unwrap();
+    assert_ne!(told.viewers[0].frames[0].parts(), Some(expected));
     files.insert("emulator.json", b"{}".to_vec());
     assert_ne!(read(&files).viewers[0].frames[0].parts(), Some(expected));
 }

@@ -81,6 +81,12 @@ pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut out, text).map_err(|error| io::Error::new(error.kind(), format!("cannot print: {error}")))
 }
 
+/// Tells on standard error what is wrong. Where that cannot be written, there is nobody to tell: no reason to fail, let alone to panic as
+/// `eprintln!` does.
+pub fn warn(text: &str) {
+    let _ = writeln!(io::stderr(), "livectl: {text}");
+}
+
 fn print_to(out: &mut impl Write, text: &str) -> io::Result<()> {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let written = out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes()));

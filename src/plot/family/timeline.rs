@@ -16,7 +16,7 @@ pub(in crate::plot) fn delay(run: &Loaded, view: &View, picture: &Picture) -> Re
     delays.retain(|d| chosen(run, &view.only, &d.trial, &d.broadcaster, &d.viewer));
     let streaming = pictures::streaming_interval(&run.manifest, &run.frames);
     let chart = pictures::delay_chart(&Subject::of(&run.manifest), &delays, streaming, picture)
-        .map_err(|e| without(e, run.pings.is_empty(), "pings.parquet"))?;
+        .map_err(|e| without(e, run.pings.is_empty(), "pings.parquet", delays.is_empty() && !view.only.is_empty()))?;
     let points = Figures::default()
         .texts("trial", delays.iter().map(|d| d.trial.clone()))
         .texts("scheme", delays.iter().map(|d| d.scheme.to_string()))
@@ -36,8 +36,10 @@ pub(in crate::plot) fn frame_delay(run: &Loaded, view: &View, picture: &Picture)
     let chosen = |f: &&FrameRow| view.only.is_empty() || chosen(run, &view.only, &f.trial, &f.stream, &f.viewer);
     let frames: Vec<FrameRow> = run.frames.iter().filter(chosen).cloned().collect();
     let streaming = pictures::streaming_interval(&run.manifest, &frames);
-    let chart = pictures::frame_delay_chart(&Subject::of(&run.manifest), &frames, streaming, picture)
-        .map_err(|e| without(e, run.frames.is_empty(), "frames.parquet"))?;
+    let chart =
+        pictures::frame_delay_chart(&Subject::of(&run.manifest), &frames, streaming, picture).map_err(|e| {
+            without(e, run.frames.is_empty(), "frames.parquet", frames.is_empty() && !view.only.is_empty())
+        })?;
     let points = Figures::default()
         .texts("trial", frames.iter().map(|f| f.trial.clone()))
         .texts("scheme", frames.iter().map(|f| f.scheme.to_string()))
@@ -54,10 +56,13 @@ pub(in crate::plot) fn frame_delay(run: &Loaded, view: &View, picture: &Picture)
     Ok(Plate { chart, caption, table: viewers(&frames), points: Some(points) })
 }
 
-fn without(error: PlotError, nothing: bool, table: &str) -> PlotError {
+fn without(error: PlotError, nothing: bool, table: &str, none_chosen: bool) -> PlotError {
     match error {
         PlotError::Empty { picture, .. } if nothing => {
             PlotError::Empty { picture, why: format!("the run has no {table}") }
+        }
+        PlotError::Empty { picture, .. } if none_chosen => {
+            PlotError::Empty { picture, why: "nothing in the run meets the conditions of --where".to_owned() }
         }
         other => other,
     }

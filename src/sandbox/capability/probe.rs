@@ -270,12 +270,13 @@ fn programs(environment: &Environment, run: impl Fn(&[&str]) -> Said + Sync) -> 
             .into_iter()
             .map(|(mut program, asking)| {
                 let said = asking.and_then(|thread| thread.join().ok());
-                program.version = said.filter(|said| said.ended).and_then(|said| version_in(&said.text)).or_else(|| {
-                    // mplayer may not know its own version; the package does, where there is one.
-                    program.path.as_ref()?;
-                    let said = run(&["dpkg-query", "--show", "--showformat=${Version}", program.package]);
-                    Some(said.text.trim().to_owned()).filter(|text| said.success && !text.is_empty())
-                });
+                program.version =
+                    said.filter(|said| said.ended).and_then(|said| version_in(&said.text)).or_else(|| {
+                        // mplayer may not know its own version; the package does, where there is one.
+                        program.path.as_ref()?;
+                        let said = run(&["dpkg-query", "--show", "--showformat=${Version}", program.package]);
+                        Some(said.text.trim().to_owned()).filter(|text| said.success && !text.is_empty())
+                    });
                 program
             })
             .collect()

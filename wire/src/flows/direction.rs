@@ -27,6 +27,7 @@ pub(super) struct Finished {
     pub stream: Option<StreamKey>,
     pub counts: Counts,
     pub problems: Vec<String>,
+    pub unread: bool,
 }
 
 /// The bytes in order, on their way to frames.
@@ -58,6 +59,8 @@ struct Found {
     app: Option<String>,
     stream: Option<StreamKey>,
     problems: Vec<String>,
+    /// From somewhere on nothing could be read.
+    unread: bool,
 }
 
 impl Direction {
@@ -108,7 +111,7 @@ impl Direction {
     pub fn finish(mut self) -> Finished {
         while self.give_up_gap() {}
         let counts = self.assembler.counts();
-        let Found { frames, damaged, aggregates, stream, mut problems, .. } = self.content.found;
+        let Found { frames, damaged, aggregates, stream, mut problems, unread, .. } = self.content.found;
         if counts.missing > 0 {
             problems.push(format!("{} bytes are not in the capture", counts.missing));
         }
@@ -118,7 +121,7 @@ impl Direction {
         if aggregates > 0 {
             problems.push(format!("{aggregates} aggregate messages were not taken apart"));
         }
-        Finished { frames, damaged, stream, counts, problems }
+        Finished { frames, damaged, stream, counts, problems, unread }
     }
 }
 
@@ -146,6 +149,7 @@ impl Reading {
     fn give_up(&mut self, why: String) {
         self.application = Application::Nothing;
         self.found.problems.push(why);
+        self.found.unread = true;
     }
 
     fn hole(&mut self, bytes: u64) -> Result<(), String> {
@@ -186,7 +190,12 @@ impl Reading {
                 received.extend_from_slice(bytes);
                 match peer::parse_reply(received).map_err(|error| error.to_string())? {
                     None => Ok(()),
-                    Some(peer::Reply::Refused(why)) => Err(format!("the peer refused: {why}")),
+                    // That is an answer, read to its end.
+                    Some(peer::Reply::Refused(why)) => {
+                        found.problems.push(format!("the peer refused: {why}"));
+                        *application = Application::Nothing;
+                        Ok(())
+                    }
                     Some(peer::Reply::Stream) => {
                         let received = std::mem::take(received);
                         *application = Application::Flv(flv::Reader::new(flv::MAX_PAYLOAD));

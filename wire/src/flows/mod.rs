@@ -58,6 +58,8 @@ pub struct Flow {
     pub counts: Counts,
     /// What could not be read, for people.
     pub problems: Vec<String>,
+    /// From somewhere on nothing could be read, perhaps from the beginning: what frames there were is not known.
+    pub unread: bool,
 }
 
 impl Flow {
@@ -198,6 +200,7 @@ impl Connection {
             frames: direction.frames,
             damaged: direction.damaged,
             counts: direction.counts,
+            unread: direction.unread,
             problems: direction.problems.into_iter().map(|problem| format!("{from} to {to}: {problem}")).collect(),
         })
     }

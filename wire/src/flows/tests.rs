@@ -133,6 +133,7 @@ fn a_connection_met_midway_is_named_not_guessed() {
     assert_eq!(flow.counts.delivered, bytes.len() as u64 - 5000);
     let expected = "the capture begins in the middle of this connection, so it cannot be read";
     assert_eq!(flow.problems, [format!("{CDN} to {VIEWER}: {expected}")]);
+    assert!(flow.unread);
 }
 
 #[test]

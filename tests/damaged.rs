@@ -1,0 +1,151 @@
+//! The commands that work on stored results, with the real program, on results that went through other hands.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// A run of the first livectl, without its trials' folders: they were deleted to save space.
+const OLDEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/oldest/smoke/20261123T064313Z");
+
+fn livectl(words: &[&str], path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));
+    command.args(words).arg(path).stdin(Stdio::null());
+    command
+}
+
+fn ends(words: &[&str], path: &Path) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = livectl(words, path).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A copy to break.
+fn oldest(folder: &Path, name: &str) -> PathBuf {
+    let run = folder.join(name);
+    fs::create_dir_all(&run).unwrap();
+    for entry in fs::read_dir(OLDEST).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), run.join(entry.file_name())).unwrap();
+    }
+    run
+}
+
+fn content(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(run).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn analyze_leaves_a_run_alone_whose_trials_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = oldest(folder.path(), "r");
+    let before = content(&run);
+    for words in [&["analyze"][..], &["analyze", "--force"]] {
+        let (code, out, err) = ends(words, &run);
+        assert_eq!(code, 5, "{err}");
+        assert!(err.contains("direct-1/trial.json") && out.contains("bypass-1  hv1"), "{out}{err}");
+        assert_eq!(content(&run), before);
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_is_no_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = oldest(folder.path(), "r");
+    fs::remove_file(run.join("frames.parquet")).unwrap();
+    nix::unistd::mkfifo(&run.join("frames.parquet"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for (command, code) in [("report", 5), ("plot", 5), ("compare", 5), ("analyze", 5), ("verify", 5)] {
+        let mut child = livectl(&[command], &run).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let begun = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if begun.elapsed() > Duration::from_secs(30) {
+                child.kill().unwrap();
+                panic!("{command} waits for the pipe");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let err = std::io::read_to_string(child.stderr.take().unwrap()).unwrap();
+        assert_eq!(status.code(), Some(code), "{command}: {err}");
+        assert!(!err.contains("panicked"), "{err}");
+    }
+}
+
+#[test]
+fn a_run_that_a_link_leads_to_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    oldest(folder.path(), "run");
+    std::os::unix::fs::symlink("run", folder.path().join("latest")).unwrap();
+    let (code, out, err) = ends(&["compare"], folder.path());
+    assert_eq!((code, out.contains("1 and 1 trials"), out.contains("runs")), (0, true, false), "{out}{err}");
+}
+
+#[test]
+fn runs_that_are_no_repetitions_of_one_thing_are_not_pooled_in_silence() {
+    let folder = tempfile::tempdir().unwrap();
+    oldest(folder.path(), "a");
+    let other = oldest(folder.path(), "b").join("manifest.json");
+    let text = fs::read_to_string(&other).unwrap();
+    fs::write(&other, text.replacen("\"name\": \"smoke\"", "\"name\": \"fog\"", 1)).unwrap();
+    // What has no tables is left out, and said to be.
+    let untold = oldest(folder.path(), "c");
+    fs::remove_file(untold.join("summary.csv")).unwrap();
+    let (code, out, err) = ends(&["compare"], folder.path());
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains("(2 runs): schemes\nMIXED in ") && out.contains("recipe: fog, smoke"), "{out}");
+    assert!(err.contains("c has no summary.csv") && err.contains("left out"), "{err}");
+}
+
+#[test]
+fn nobody_to_tell_is_no_reason_to_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = oldest(folder.path(), "r");
+    let full = || File::options().write(true).open("/dev/full").unwrap();
+    let status = livectl(&["analyze"], &run).stdout(Stdio::null()).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(5));
+    let plot = ["plot", "--plot", "all", "--out", folder.path().to_str().unwrap()];
+    assert_eq!(livectl(&plot, &run).stdout(Stdio::null()).stderr(full()).status().unwrap().code(), Some(0));
+}
+
+#[test]
+fn conditions_that_nothing_meets_are_named() {
+    let (code, _, err) = ends(&["plot", "--where", "viewer=nobody"], Path::new(OLDEST));
+    assert_eq!((code, err.matches("meets the conditions of --where").count()), (5, 2), "{err}");
+}
+
+#[test]
+fn an_interrupted_import_leaves_all_of_the_run_or_nothing() {
+    use nix::sys::signal::{Signal, kill};
+    let folder = tempfile::tempdir().unwrap();
+    let mut import = vec!["import".to_owned(), "ping".to_owned()];
+    for n in 0..20 {
+        let pings = format!("64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time={n}.5 ms\n").repeat(2);
+        let file = folder.path().join(format!("{n}.ping"));
+        fs::write(&file, pings).unwrap();
+        import.extend(["--bypass".to_owned(), file.display().to_string()]);
+    }
+    import.push("--results".to_owned());
+    let words: Vec<&str> = import.iter().map(String::as_str).collect();
+    let mut interrupted = 0;
+    for round in 0..20 {
+        let results = folder.path().join(format!("results-{round}"));
+        let mut child = livectl(&words, &results).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(2 * round));
+        kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
+        interrupted += u32::from(!child.wait().unwrap().success());
+        let Ok(runs) = fs::read_dir(results.join("imported")) else { continue };
+        for run in runs {
+            let run = run.unwrap().path();
+            let (code, out, _) = ends(&["verify"], &run);
+            assert_eq!(code, 0, "{out}");
+            assert!(run.join("delay-plot.png").exists(), "{round}");
+            let parts = Command::new("find").arg(&run).args(["-name", "*.part"]).output().unwrap();
+            assert_eq!(String::from_utf8(parts.stdout).unwrap(), "", "{round}");
+        }
+    }
+    assert!(interrupted > 0, "no signal came in time");
+}
