@@ -92,7 +92,8 @@ find_qemu() {
     return
   fi
   if [[ ! -e $room/ready ]]; then
-    command -v apt-get >/dev/null || fail 4 "there is no qemu-system-x86_64 on this machine." "Install it: it is in the package qemu or qemu-system-x86."
+    command -v apt-get >/dev/null ||
+      fail 4 "there is no qemu-system-x86_64 on this machine." "Install it: it is in the package qemu or qemu-system-x86."
     step "fetching qemu" fetch_qemu "$room"
   fi
   loader=$room/lib64/ld-linux-x86-64.so.2
