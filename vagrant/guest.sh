@@ -139,14 +139,14 @@ make_image() {
   [[ ! -e $image/ready ]] || return 0
   local started=$SECONDS root=$image/root
   "$checkout/install/packages.sh" install guest
-  rm -rf "$cache"/image-*
+  remove "$cache"/image-*
   mkdir -p "$root"
   say "making a Debian 12 image in $image"
   step "debootstrap" debootstrap --variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
     --include=systemd-sysv,udev,dbus,openssh-server,ca-certificates bookworm "$root" "$mirror"
+  # debootstrap has made the devices that packages need; the machine's own are not lent out.
   mounted=$root
   mount -t proc proc "$root/proc"
-  mount --rbind --make-rslave /dev "$root/dev"
   step "kernel" in_root "$root" apt-get -q install --yes --no-install-recommends linux-image-amd64 initramfs-tools
   install -D -t "$root/livectl" "$checkout/run.sh"
   cp -a "$checkout/install" "$checkout/vagrant" "$root/livectl/"
@@ -167,9 +167,15 @@ in_root() {
 }
 
 unmount() {
-  local place
-  for place in "$1/dev" "$1/proc"; do
-    ! mountpoint -q "$place" || umount --recursive --lazy "$place"
+  ! mountpoint -q "$1/proc" || umount --lazy "$1/proc"
+}
+
+# remove FOLDER…: also those that a killed run left with something mounted in them.
+remove() {
+  local folder
+  for folder; do
+    unmount "$folder/root"
+    rm --one-file-system -rf "$folder"
   done
 }
 
@@ -354,7 +360,7 @@ case $action in
   image) make_image ;;
   clean)
     ! pid_of_guest >/dev/null || fail 1 "the guest is running." "sudo vagrant/guest.sh stop"
-    rm -rf "$cache"
+    remove "$cache"/image-* "$cache"
     ;;
   start) start ;;
   exec)
