@@ -118,7 +118,7 @@ bench() {
 }
 
 : >"$directory/table.txt"
-bench results "${targets[@]}" ${others[@]+"${others[@]}"} --openflow 1.0 --switches 1,16 --macs 1000,100000 "$@"
+bench results "${targets[@]}" ${others[@]+"${others[@]}"} --openflow 1.0,1.3 --switches 1,16 --macs 1000,100000 "$@"
 
 mine=()
 for one in "${targets[@]}"; do

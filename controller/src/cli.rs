@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook_mio::v1_0::Signals;
 use tracing_subscriber::EnvFilter;
 
 use crate::bench;
@@ -175,8 +176,7 @@ pub fn main() -> ExitCode {
             options.listen
         );
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start");
-    match runtime.and_then(|runtime| runtime.block_on(run(options))) {
+    match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -185,24 +185,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-async fn run(options: Options) -> anyhow::Result<()> {
+fn run(options: Options) -> anyhow::Result<()> {
     let (scheme, name) = options.scheme();
     let versions = options.versions();
     tracing_subscriber::fmt().with_env_filter(options.log).with_writer(std::io::stderr).init();
     // Before the first line is written: whoever reads it may send a signal.
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let mut end = Signals::new([SIGTERM, SIGINT]).context("cannot wait for SIGTERM and SIGINT")?;
     let server = Server::listen(options.listen, &versions, Patience::default())?;
     let mut log = EventLog::start(std::io::stdout()).context("cannot start a thread for the event lines")?;
     let address = server.address().context("cannot learn the address that is listened on")?;
     log.tell(News::Listening { address, scheme: name });
-    let end = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    server.serve(scheme, log, end).await;
+    server.serve(scheme, log, &mut end)?;
     Ok(())
 }
 

@@ -4,9 +4,7 @@
 //! before it goes on, or several that each do, would pay that for every packet. So after a message the next is awaited awake: other
 //! threads still have the processor whenever they want it, and it is only done as long as it turns out to be worth it.
 
-use std::cell::{Cell, RefCell};
-use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// For how long.
 const AWAKE: Duration = Duration::from_micros(50);
@@ -15,71 +13,37 @@ const DISCOURAGED: u32 = 4;
 /// one time out of so many. A switch with a packet-in every millisecond then costs 0.3 % of a core.
 const RETRY: u32 = 16;
 
-/// Whether, and since when, the next message is awaited awake.
+/// Whether, and since when, the next message is awaited awake. Times are those since any fixed moment.
 #[derive(Debug, Default)]
 pub struct Attention {
-    /// When the last message came.
-    since: Cell<Option<Instant>>,
+    /// When the last message came, if the next is awaited awake.
+    since: Option<Duration>,
     /// How often it was in vain, since it was not.
-    in_vain: Cell<u32>,
-    task: RefCell<Option<Waker>>,
+    in_vain: u32,
 }
 
 impl Attention {
     /// Something came.
-    pub fn came(&self) {
-        let now = Instant::now();
-        match self.since.replace(Some(now)) {
-            // It came while it was awaited.
-            Some(_) => self.in_vain.set(0),
-            None if self.pays() => {}
-            None => {
-                self.since.set(None);
-                return;
-            }
+    pub fn came(&mut self, now: Duration) {
+        // It came while it was awaited.
+        if self.since.is_some() {
+            self.in_vain = 0;
         }
-        if let Some(task) = self.task.borrow_mut().take() {
-            task.wake();
+        self.since = (self.in_vain < DISCOURAGED || self.in_vain.is_multiple_of(RETRY)).then_some(now);
+        if self.since.is_none() {
+            self.in_vain = self.in_vain.wrapping_add(1).max(DISCOURAGED);
         }
     }
 
-    /// Whether it is worth it this time.
-    fn pays(&self) -> bool {
-        let in_vain = self.in_vain.get();
-        let pays = in_vain < DISCOURAGED || in_vain.is_multiple_of(RETRY);
-        if !pays {
-            self.in_vain.set(in_vain.wrapping_add(1).max(DISCOURAGED));
+    /// Whether to stay awake.
+    pub fn is_awake(&mut self, now: Duration) -> bool {
+        let Some(since) = self.since else { return false };
+        let awake = now.saturating_sub(since) < AWAKE;
+        if !awake {
+            self.since = None;
+            self.in_vain = self.in_vain.wrapping_add(1).max(1);
         }
-        pays
-    }
-
-    /// Whether to stay awake; if not, `context` is woken when something came.
-    fn poll_awake(&self, now: Instant, context: &Context<'_>) -> Poll<()> {
-        match self.since.get() {
-            Some(since) if now.saturating_duration_since(since) < AWAKE => return Poll::Ready(()),
-            Some(_) => {
-                self.since.set(None);
-                self.in_vain.set(self.in_vain.get().wrapping_add(1).max(1));
-            }
-            None => {}
-        }
-        *self.task.borrow_mut() = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    /// Keeps the thread awake while it is worth it. Never ends.
-    pub async fn pay(&self) {
-        let mut last = None;
-        loop {
-            std::future::poll_fn(|context| self.poll_awake(Instant::now(), context)).await;
-            if last == self.since.get() {
-                // Nothing to do: other threads may want the processor.
-                std::thread::yield_now();
-            }
-            last = self.since.get();
-            // For the runtime to look whether something came.
-            tokio::task::yield_now().await;
-        }
+        awake
     }
 }
 
@@ -87,41 +51,37 @@ impl Attention {
 mod tests {
     use super::*;
 
-    fn awake(attention: &Attention, after: Duration) -> bool {
-        attention.poll_awake(Instant::now() + after, &Context::from_waker(Waker::noop())).is_ready()
-    }
-
     #[test]
     fn stays_awake_for_a_moment_after_each_message() {
-        let attention = Attention::default();
-        assert!(!awake(&attention, Duration::ZERO));
-        attention.came();
-        assert!(awake(&attention, Duration::ZERO));
-        assert!(!awake(&attention, AWAKE));
+        let mut attention = Attention::default();
+        assert!(!attention.is_awake(Duration::ZERO));
+        attention.came(Duration::from_secs(1));
+        assert!(attention.is_awake(Duration::from_secs(1)));
+        assert!(!attention.is_awake(Duration::from_secs(1) + AWAKE));
     }
 
     #[test]
     fn gives_up_when_it_is_in_vain_and_tries_again_now_and_then() {
-        let attention = Attention::default();
-        let tries = |messages: u32| {
-            (0..messages)
-                .filter(|_| {
-                    attention.came();
-                    let tried = awake(&attention, Duration::ZERO);
-                    awake(&attention, AWAKE);
-                    tried
-                })
-                .count()
+        let mut attention = Attention::default();
+        let mut clock = 0;
+        let mut message = |attention: &mut Attention| {
+            clock += 1;
+            let now = Duration::from_secs(clock);
+            attention.came(now);
+            let tried = attention.is_awake(now);
+            attention.is_awake(now + AWAKE);
+            tried
         };
-        assert_eq!(tries(DISCOURAGED), 4);
-        assert_eq!(tries(10 * RETRY), 10);
+        let mut tries =
+            |attention: &mut Attention, messages: u32| (0..messages).filter(|_| message(attention)).count();
+        assert_eq!(tries(&mut attention, DISCOURAGED), 4);
+        assert_eq!(tries(&mut attention, 10 * RETRY), 10);
         // One success, and it pays again.
-        while attention.since.get().is_none() {
-            attention.came();
+        while attention.since.is_none() {
+            attention.came(Duration::from_secs(3600));
         }
-        attention.came();
-        awake(&attention, AWAKE);
-        attention.came();
-        assert!(awake(&attention, Duration::ZERO));
+        attention.came(Duration::from_secs(3600));
+        assert!(!attention.is_awake(Duration::from_secs(7200)));
+        assert_eq!(tries(&mut attention, 2), 2);
     }
 }

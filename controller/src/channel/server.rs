@@ -1,49 +1,56 @@
-//! Sockets and tasks.
+//! All connections: one loop that reads, plays, writes and waits.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::future::poll_fn;
+use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::rc::Rc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::task::LocalSet;
-use tokio::time::Interval;
+use foldhash::{HashMap, HashMapExt};
+use mio::event::{Event as Readiness, Source};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use slab::Slab;
+use socket2::{Domain, Protocol, Socket, Type};
 
 use super::attention::Attention;
-use super::link::{HIGH_WATER, Link};
-use super::session::{Patience, Session, Step};
+use super::connection::{Came, Connection};
+use super::session::{Patience, Step};
 use crate::event_log::EventLog;
 use crate::news::News;
-use crate::openflow::{ErrorReport, Features, PacketIn, Version};
+use crate::openflow::{Features, Version};
 use crate::scheme::{Dpid, Event, Outcome, Scheme};
 
-/// Bytes that are read at once.
-const READ: usize = 256 << 10;
-/// Packets that the scheme is shown before they are played.
+/// Connections that are read before what came of them is written. Were it all that have something to say, the switches would have nothing
+/// to do while they are read, and would have to be woken when they are answered, which costs more than an answer.
+const ROUND: usize = 4;
+/// Bytes that are read of all connections before what came of them is written: they stay in the processor's cache.
+const READ: usize = 64 << 10;
+/// Room to read into: for the first connection of a round all that a message can have, and as much again.
+const ROOM: usize = READ + (192 << 10);
+/// Steps that are taken in before they are played, so that the scheme can have at hand what it will look up.
 const FORESEEN: usize = 16;
+/// After so many messages what the scheme wants is performed, while it is still in the processor's cache.
+const BATCH: usize = 128;
+/// While connections always have something to say, the others and the clock are looked after once in so many rounds.
+const LOOK_AROUND: u32 = 4;
 /// Connections at once; further ones are closed.
 const MAX_CONNECTIONS: usize = 4096;
 /// What the kernel may keep of a connection, in each direction; it may allow less.
-const SOCKET_BUFFER: u32 = 512 << 10;
+const SOCKET_BUFFER: usize = 512 << 10;
 /// Connections that wait to be accepted.
-const BACKLOG: u32 = 1024;
-/// Errors of one switch that are told; further ones only go to the log.
-const MAX_TOLD_ERRORS: u32 = 8;
+const BACKLOG: i32 = 1024;
 /// At the end, how long the reader of the event lines is waited for.
 const LAST_LINES: Duration = Duration::from_secs(1);
-/// After so many messages what the scheme wants is performed, while it is still in the processor's cache.
-const BATCH: usize = 128;
 /// Bytes of a flow-mod in 1.0; those of 1.3 and packets take more.
 const USUAL_MESSAGE: usize = 80;
 /// How often the scheme looks at the clock.
 const SCHEME_TICK: Duration = Duration::from_secs(1);
-/// How often a session does.
+/// How often sessions do.
 const TICK: Duration = Duration::from_millis(250);
+
+/// What becomes ready: connections have the tokens from 0.
+const LISTENER: Token = Token(usize::MAX - 1);
+const END: Token = Token(usize::MAX - 2);
 
 /// The controller's end of all connections.
 #[derive(Debug)]
@@ -66,21 +73,9 @@ pub enum ServerError {
         /// What the system says.
         source: std::io::Error,
     },
-}
-
-/// What all connections share.
-struct Core {
-    scheme: Box<dyn Scheme>,
-    switches: HashMap<Dpid, Switch>,
-    log: EventLog,
-    attention: Rc<Attention>,
-    started: Instant,
-    xid: u32,
-}
-
-struct Switch {
-    link: Rc<Link>,
-    version: Version,
+    /// It cannot be told when a socket is ready.
+    #[error("cannot wait for sockets: {0}")]
+    Poll(#[source] std::io::Error),
 }
 
 impl Server {
@@ -101,408 +96,397 @@ impl Server {
         self.listener.local_addr()
     }
 
-    /// Serves switches until `end`, then closes all connections and finishes the log.
-    pub async fn serve(self, scheme: Box<dyn Scheme>, log: EventLog, end: impl Future<Output = ()>) {
-        let attention = Rc::new(Attention::default());
-        let core = Rc::new(RefCell::new(Core {
-            scheme,
-            switches: HashMap::new(),
-            log,
-            attention: Rc::clone(&attention),
+    /// Serves switches until `end` has something to be read, then closes all connections and finishes the log.
+    ///
+    /// # Errors
+    /// When the system does not tell which sockets are ready.
+    pub fn serve(mut self, scheme: Box<dyn Scheme>, log: EventLog, end: &mut impl Source) -> Result<(), ServerError> {
+        let poll = Poll::new().map_err(ServerError::Poll)?;
+        let register = |source: &mut dyn Source, token| poll.registry().register(source, token, Interest::READABLE);
+        register(&mut self.listener, LISTENER).map_err(ServerError::Poll)?;
+        register(end, END).map_err(ServerError::Poll)?;
+        let core =
+            Core { scheme, log, switches: HashMap::new(), connections: Slab::new(), dirty: Vec::new(), xid: 0 };
+        let channel = Channel {
+            server: self,
+            poll,
+            core,
+            listed: VecDeque::new(),
+            attention: Attention::default(),
             started: Instant::now(),
-            xid: 0,
-        }));
-        let scratch = Rc::new(RefCell::new(vec![0; READ]));
-        let tasks = LocalSet::new();
-        let accept = async {
-            let mut ticks = tokio::time::interval(SCHEME_TICK);
-            let connections = Rc::new(());
-            let mut end = std::pin::pin!(end);
-            loop {
-                tokio::select! {
-                    () = &mut end => return,
-                    _ = ticks.tick() => core.borrow_mut().tick(),
-                    accepted = self.listener.accept() => match accepted {
-                        Ok(_) if Rc::strong_count(&connections) > MAX_CONNECTIONS => {}
-                        Ok((stream, peer)) => {
-                            let connection = Connection::begin(&core, &scratch, &self, stream, peer);
-                            let one_more = Rc::clone(&connections);
-                            tokio::task::spawn_local(async move {
-                                connection.run().await;
-                                drop(one_more);
-                            });
-                        }
-                        // Of the one that gave up before it was accepted, or of this process's limits: try the next.
-                        Err(error) => {
-                            tracing::warn!("cannot accept a connection: {error}");
-                            tokio::time::sleep(TICK).await;
-                        }
-                    },
-                }
-            }
+            may_accept: true,
         };
-        tasks.spawn_local(async move { attention.pay().await });
-        tasks.run_until(accept).await;
-        drop(tasks);
-        core.borrow_mut().log.finish(Instant::now() + LAST_LINES);
+        channel.run().map_err(ServerError::Poll)
     }
 }
 
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
     // Connections inherit these. Left to itself, the kernel would let a switch that does not read keep megabytes.
     socket.set_send_buffer_size(SOCKET_BUFFER)?;
     socket.set_recv_buffer_size(SOCKET_BUFFER)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+/// The loop's own.
+struct Channel {
+    server: Server,
+    poll: Poll,
+    core: Core,
+    /// Connections that may have something to be read, in turn: each until a read finds nothing.
+    listed: VecDeque<usize>,
+    attention: Attention,
+    started: Instant,
+    /// Whether someone may be waiting to be accepted.
+    may_accept: bool,
+}
+
+/// What events lead to.
+struct Core {
+    scheme: Box<dyn Scheme>,
+    log: EventLog,
+    switches: HashMap<Dpid, usize>,
+    connections: Slab<Connection>,
+    /// Connections to which something is to be written, or that are to be closed.
+    dirty: Vec<usize>,
+    xid: u32,
+}
+
+impl Channel {
+    fn run(mut self) -> std::io::Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut room = vec![0; ROOM];
+        let mut next_tick = Duration::ZERO;
+        let mut next_scheme_tick = Duration::ZERO;
+        let mut rounds = 0;
+        loop {
+            let mut now = self.started.elapsed();
+            if now >= next_tick {
+                next_tick = now + TICK;
+                self.tick(now);
+            }
+            if now >= next_scheme_tick {
+                next_scheme_tick = now + SCHEME_TICK;
+                self.core.tick(now);
+            }
+            rounds += 1;
+            if self.listed.is_empty() || rounds >= LOOK_AROUND {
+                rounds = 0;
+                let busy = !self.listed.is_empty() || !self.core.dirty.is_empty();
+                let awake = !busy && self.attention.is_awake(now);
+                let wait = if busy || awake { Duration::ZERO } else { next_tick - now };
+                match self.poll.poll(&mut events, Some(wait)) {
+                    Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                    _ => {}
+                }
+                if awake && events.is_empty() {
+                    // Nothing to do: other threads may want the processor.
+                    std::thread::yield_now();
+                }
+                if events.iter().any(|event| event.token() == END) {
+                    break;
+                }
+                for event in &events {
+                    self.is_ready(event);
+                }
+                now = self.started.elapsed();
+            }
+            self.accept(now);
+            self.round(now, &mut room);
+            self.write(now);
+        }
+        self.core.log.finish(Instant::now() + LAST_LINES);
+        Ok(())
+    }
+
+    fn is_ready(&mut self, event: &Readiness) {
+        let Token(at) = event.token();
+        if event.token() == LISTENER {
+            self.may_accept = true;
+        } else if let Some(connection) = self.core.connections.get_mut(at) {
+            if event.is_writable() && connection.has_to_write() {
+                mark(&mut self.core.dirty, at, connection);
+            }
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                list(&mut self.listed, at, connection);
+            }
+        }
+    }
+
+    /// Accepts all who wait. What fails is tried again with the next tick.
+    fn accept(&mut self, now: Duration) {
+        while self.may_accept {
+            match self.server.listener.accept() {
+                Ok(_) if self.core.connections.len() >= MAX_CONNECTIONS => {}
+                Ok((stream, peer)) => {
+                    if let Err(error) = self.begin(now, stream, peer) {
+                        tracing::warn!("cannot serve the connection from {peer}: {error}");
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.may_accept = false;
+                    if error.kind() != ErrorKind::WouldBlock {
+                        // Of the one that gave up before it was accepted, or of this process's limits.
+                        tracing::warn!("cannot accept a connection: {error}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Duration, mut stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+        stream.set_nodelay(true)?;
+        let place = self.core.connections.vacant_entry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(place.key()), interest)?;
+        place.insert(Connection::begin(now, stream, peer, &self.server.versions, self.server.patience));
+        Ok(())
+    }
+
+    /// Reads of each connection that may have something to be read once, as far as there is room, and plays all whole messages.
+    fn round(&mut self, now: Duration, mut room: &mut [u8]) {
+        let mut steps = Vec::new();
+        let mut out = Outcome::default();
+        for _ in 0..self.listed.len().min(ROUND) {
+            if room.len() <= ROOM - READ {
+                break;
+            }
+            let Some(at) = self.listed.pop_front() else { break };
+            let Some(connection) = self.core.connections.get_mut(at) else { continue };
+            connection.is_listed = false;
+            connection.is_held = connection.is_full();
+            if connection.is_held {
+                continue;
+            }
+            let came = match connection.read(now, room) {
+                Ok(Came::Bytes(came)) => came,
+                Ok(Came::Nothing) => continue,
+                ended => {
+                    self.core.settle(now, &mut steps, &mut out);
+                    self.core.close(now, at, ended.map(drop).map_err(|error| error.to_string()));
+                    continue;
+                }
+            };
+            list(&mut self.listed, at, connection);
+            let (piece, left) = room.split_at_mut(came);
+            room = left;
+            self.core.take(now, at, piece, &mut steps, &mut out);
+            self.attention.came(now);
+        }
+        self.core.settle(now, &mut steps, &mut out);
+    }
+
+    /// Writes what can be written without waiting, and closes what is to be closed.
+    fn write(&mut self, now: Duration) {
+        while let Some(at) = self.core.dirty.pop() {
+            let Some(connection) = self.core.connections.get_mut(at) else { continue };
+            connection.is_dirty = false;
+            let written = connection.write(now);
+            if connection.is_held && !connection.is_full() {
+                connection.is_held = false;
+                list(&mut self.listed, at, connection);
+            }
+            let doomed = connection.doomed.map_or(Ok(()), |why| Err(why.to_owned()));
+            if let Err(why) = doomed.and(written) {
+                self.core.close(now, at, Err(why));
+            }
+        }
+    }
+
+    /// Lets all connections look at the clock.
+    fn tick(&mut self, now: Duration) {
+        self.may_accept = true;
+        let mut over = Vec::new();
+        for (at, connection) in &mut self.core.connections {
+            match connection.time(now) {
+                Ok(()) if connection.has_to_write() => mark(&mut self.core.dirty, at, connection),
+                Ok(()) => {}
+                Err(why) => over.push((at, why)),
+            }
+        }
+        for (at, why) in over {
+            self.core.close(now, at, Err(why));
+        }
+    }
+}
+
+/// Has a connection read from.
+fn list(listed: &mut VecDeque<usize>, at: usize, connection: &mut Connection) {
+    if !std::mem::replace(&mut connection.is_listed, true) {
+        listed.push_back(at);
+    }
+}
+
+/// Has a connection written to.
+fn mark(dirty: &mut Vec<usize>, at: usize, connection: &mut Connection) {
+    if !std::mem::replace(&mut connection.is_dirty, true) {
+        dirty.push(at);
+    }
 }
 
 impl Core {
-    fn now(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    fn tick(&mut self) {
+    fn tick(&mut self, now: Duration) {
         let mut out = Outcome::default();
-        self.scheme.on_tick(self.now(), &mut out);
-        self.perform(&mut out, None);
+        self.scheme.on_tick(now, &mut out);
+        self.perform(&mut out);
     }
 
-    /// The one place that sends what a scheme wants sent; `out` is empty afterwards. `awake` is the link whose task is at work now,
-    /// and looks after what waits anyway.
-    fn perform(&mut self, out: &mut Outcome<'_>, awake: Option<&Rc<Link>>) {
+    /// Takes in the whole messages at the beginning of `stream`, which came at a connection; its rest is kept for later.
+    fn take<'a>(
+        &mut self,
+        now: Duration,
+        at: usize,
+        mut stream: &'a [u8],
+        steps: &mut Vec<(usize, Step<'a>)>,
+        out: &mut Outcome<'a>,
+    ) {
+        loop {
+            let Some(connection) = self.connections.get_mut(at) else { return };
+            match connection.step(&mut stream) {
+                Ok(Some(Step::Nothing)) => {}
+                Ok(Some(step)) => {
+                    steps.push((at, step));
+                    if steps.len() >= FORESEEN {
+                        self.play(now, steps, out);
+                    }
+                }
+                Ok(None) => {
+                    connection.keep(stream);
+                    if connection.has_to_write() {
+                        mark(&mut self.dirty, at, connection);
+                    }
+                    return;
+                }
+                Err(why) => {
+                    self.settle(now, steps, out);
+                    self.close(now, at, Err(why));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Plays what was taken in, and has all that came of it until now sent.
+    fn settle<'a>(&mut self, now: Duration, steps: &mut Vec<(usize, Step<'a>)>, out: &mut Outcome<'a>) {
+        self.play(now, steps, out);
+        self.perform(out);
+    }
+
+    /// Plays what was taken in.
+    fn play<'a>(&mut self, now: Duration, steps: &mut Vec<(usize, Step<'a>)>, out: &mut Outcome<'a>) {
+        for (at, step) in steps.iter() {
+            if let (Step::PacketIn(packet), Some(dpid)) = (step, self.dpid(*at)) {
+                self.scheme.foresee(dpid, packet);
+            }
+        }
+        for (at, step) in steps.drain(..) {
+            let connection = self.connections.get_mut(at).filter(|connection| connection.doomed.is_none());
+            let Some(connection) = connection else { continue };
+            let event = match step {
+                Step::Nothing => continue,
+                Step::Ready(features) => {
+                    self.perform(out);
+                    self.switch_up(now, at, &features);
+                    continue;
+                }
+                Step::Error(report) => {
+                    out.news.extend(connection.reported(&report));
+                    continue;
+                }
+                Step::PacketIn(packet) => Event::PacketIn(packet),
+                Step::FlowRemoved(removed) => Event::FlowRemoved(removed),
+                Step::PortStatus(status) => Event::PortStatus(status),
+            };
+            if let Some(dpid) = connection.dpid {
+                self.scheme.on_event(now, dpid, event, out);
+            }
+        }
+        if out.messages.len() >= BATCH {
+            self.perform(out);
+        }
+    }
+
+    fn dpid(&self, at: usize) -> Option<Dpid> {
+        self.connections.get(at).and_then(|connection| connection.dpid)
+    }
+
+    /// The one place that sends what a scheme wants sent; `out` is empty afterwards.
+    fn perform(&mut self, out: &mut Outcome<'_>) {
         for news in out.news.drain(..) {
             self.log.tell(news);
         }
-        // Nearly always all are for one switch: it is looked up once.
+        // Often many are for one switch: it is looked up once.
         for messages in out.messages.chunk_by(|(one, _), (other, _)| one == other) {
             let Some((dpid, _)) = messages.first() else { continue };
-            let Some(switch) = self.switches.get(dpid) else { continue };
-            switch.link.append(|bytes| {
-                bytes.reserve(messages.len() * USUAL_MESSAGE);
-                for (_, message) in messages {
-                    self.xid = self.xid.wrapping_add(1);
-                    if let Err(error) = switch.version.emit(message, self.xid, bytes) {
-                        tracing::warn!("a packet for switch {dpid} is dropped: {error}");
-                    }
+            let Some(at) = self.switches.get(dpid) else { continue };
+            let Some(connection) = self.connections.get_mut(*at) else { continue };
+            let Some(version) = connection.version() else { continue };
+            let bytes = connection.outbox.end();
+            bytes.reserve(messages.len() * USUAL_MESSAGE);
+            for (_, message) in messages {
+                self.xid = self.xid.wrapping_add(1);
+                if let Err(error) = version.emit(message, self.xid, bytes) {
+                    tracing::warn!("a packet for switch {dpid} is dropped: {error}");
                 }
-            });
-            if !awake.is_some_and(|link| Rc::ptr_eq(link, &switch.link)) {
-                switch.link.wake();
             }
+            mark(&mut self.dirty, *at, connection);
         }
         out.messages.clear();
     }
 
-    fn event(&mut self, at: Dpid, event: Event<'_>) {
+    fn event(&mut self, now: Duration, at: Dpid, event: Event<'_>) {
         let mut out = Outcome::default();
-        self.scheme.on_event(self.now(), at, event, &mut out);
-        self.perform(&mut out, None);
+        self.scheme.on_event(now, at, event, &mut out);
+        self.perform(&mut out);
     }
 
     /// A switch is ready. If it was connected already, the new connection takes the place of the old.
-    fn switch_up(&mut self, dpid: Dpid, switch: Switch, peer: SocketAddr) {
-        let version = switch.version.as_str();
-        if let Some(before) = self.switches.insert(dpid, switch) {
-            before.link.doom("it connected again");
-            self.lost(dpid, "it connected again".to_owned());
-        }
-        self.log.tell(News::SwitchConnected { dpid: dpid.0, version, peer });
-        self.event(dpid, Event::SwitchUp);
-    }
-
-    /// A connection ended; if it was the switch's present one, the switch is gone.
-    fn switch_down(&mut self, dpid: Dpid, link: &Rc<Link>, why: String) {
-        if self.switches.get(&dpid).is_some_and(|switch| Rc::ptr_eq(&switch.link, link)) {
-            self.switches.remove(&dpid);
-            self.lost(dpid, why);
-        }
-    }
-
-    fn lost(&mut self, dpid: Dpid, why: String) {
-        self.log.tell(News::SwitchLost { dpid: dpid.0, why });
-        self.event(dpid, Event::SwitchDown);
-    }
-}
-
-/// Reads once. A read that does not fill the room has emptied the socket (epoll(7), questions and answers, 9), which tokio is told as it
-/// would be by a further read that finds nothing: that saves every second read.
-fn read_once(stream: &TcpStream, room: &mut [u8]) -> std::io::Result<usize> {
-    let mut came = None;
-    let emptied = stream.try_io(Interest::READABLE, || match stream.try_read(room)? {
-        part @ 1.. if part < room.len() => {
-            came = Some(part);
-            Err(ErrorKind::WouldBlock.into())
-        }
-        whole => Ok(whole),
-    });
-    came.map_or(emptied, Ok)
-}
-
-/// Why a connection's task goes on.
-enum Cause {
-    /// There is something to read.
-    Readable,
-    /// There is room for what waits.
-    Writable,
-    /// Something else wants to be sent, or the connection is to be closed.
-    Woken,
-    /// It is time to look at the clock.
-    Tick,
-}
-
-/// One connection's task.
-struct Connection {
-    core: Rc<RefCell<Core>>,
-    scratch: Rc<RefCell<Vec<u8>>>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    session: Session,
-    link: Rc<Link>,
-    dpid: Option<Dpid>,
-    /// The beginning of a message whose end has not come.
-    rest: Vec<u8>,
-    /// Whether anything came at all.
-    spoke: bool,
-    stall: Duration,
-    /// Since when what waits has been waiting without any of it going.
-    waiting_since: Option<Duration>,
-    told_errors: u32,
-}
-
-impl Connection {
-    fn begin(
-        core: &Rc<RefCell<Core>>,
-        scratch: &Rc<RefCell<Vec<u8>>>,
-        server: &Server,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> Self {
-        let _ = stream.set_nodelay(true);
-        let link = Rc::new(Link::default());
-        let now = core.borrow().now();
-        let session = Session::begin(now, &server.versions, server.patience);
-        Self {
-            core: Rc::clone(core),
-            scratch: Rc::clone(scratch),
-            stream,
-            peer,
-            session,
-            link,
-            dpid: None,
-            rest: Vec::new(),
-            spoke: false,
-            stall: server.patience.stall,
-            waiting_since: None,
-            told_errors: 0,
-        }
-    }
-
-    async fn run(mut self) {
-        let ended = self.converse().await;
-        let looked_only = ended.is_ok() && !self.spoke;
-        let why = ended.err().unwrap_or_else(|| "it closed the connection".to_owned());
-        // The reason, if the switch still reads; not waited for.
-        let _ = self.link.flush(|bytes| self.stream.try_write(bytes));
-        tracing::info!("connection from {} ended: {why}", self.peer);
-        let mut core = self.core.borrow_mut();
-        match self.dpid {
-            Some(dpid) => core.switch_down(dpid, &self.link, why),
-            // Someone wanted to see whether a controller listens.
-            None if looked_only => {}
-            None => core.log.tell(News::ConnectionRefused { peer: self.peer, why }),
-        }
-    }
-
-    /// Until the switch closes the connection, or why it was to be closed.
-    async fn converse(&mut self) -> Result<(), String> {
-        let mut ticks = tokio::time::interval(TICK);
-        loop {
-            if let Some(why) = self.link.is_doomed() {
-                return Err(why.to_owned());
-            }
-            self.write()?;
-            let reads = self.link.len() < HIGH_WATER;
-            let writes = self.link.len() > 0;
-            let cause = poll_fn(|context| self.poll_cause(context, &mut ticks, reads, writes)).await;
-            match cause.map_err(|error| error.to_string())? {
-                Cause::Readable => {
-                    if self.read()? {
-                        return Ok(());
-                    }
-                }
-                Cause::Tick => self.time(reads)?,
-                // The loop begins with writing.
-                Cause::Writable | Cause::Woken => {}
-            }
-        }
-    }
-
-    /// What a connection waits for. Time comes first, so that a switch that always has something to say does not stop the clock.
-    fn poll_cause(
-        &self,
-        context: &mut Context<'_>,
-        ticks: &mut Interval,
-        reads: bool,
-        writes: bool,
-    ) -> Poll<std::io::Result<Cause>> {
-        if ticks.poll_tick(context).is_ready() {
-            return Poll::Ready(Ok(Cause::Tick));
-        }
-        if self.link.poll_woken(context) {
-            return Poll::Ready(Ok(Cause::Woken));
-        }
-        if writes && let Poll::Ready(ready) = self.stream.poll_write_ready(context) {
-            return Poll::Ready(ready.map(|()| Cause::Writable));
-        }
-        if reads && let Poll::Ready(ready) = self.stream.poll_read_ready(context) {
-            return Poll::Ready(ready.map(|()| Cause::Readable));
-        }
-        Poll::Pending
-    }
-
-    /// Looks at the clock. A switch that is not read from can't be heard, but then it must read.
-    fn time(&mut self, reads: bool) -> Result<(), String> {
-        let now = self.core.borrow().now();
-        if self.waiting_since.is_some_and(|since| now >= since + self.stall) {
-            return Err(format!("it has read nothing of {} bytes for {} s", self.link.len(), self.stall.as_secs()));
-        }
-        if !reads {
-            self.session.heard(now);
-        }
-        let mut out = Vec::new();
-        let result = self.session.time(now, &mut out);
-        self.link.append(|bytes| bytes.extend(out));
-        result.map_err(|refusal| refusal.to_string())
-    }
-
-    /// Sends what can be sent without waiting.
-    fn write(&mut self) -> Result<(), String> {
-        while self.link.len() > 0 {
-            match self.link.flush(|bytes| self.stream.try_write(bytes)) {
-                Ok(0) => return Err("it closed the connection".to_owned()),
-                Ok(_) => self.waiting_since = None,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let now = self.core.borrow().now();
-                    self.waiting_since.get_or_insert(now);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.to_string()),
-            }
-        }
-        self.waiting_since = None;
-        Ok(())
-    }
-
-    /// Reads once and plays all whole messages. Says whether the switch closed the connection.
-    fn read(&mut self) -> Result<bool, String> {
-        let scratch = Rc::clone(&self.scratch);
-        let mut scratch = scratch.borrow_mut();
-        let kept = self.rest.len();
-        // What is kept is less than a message, which is less than the room.
-        let (begun, room) = scratch.split_at_mut(kept.min(READ));
-        begun.copy_from_slice(&self.rest);
-        let came = match read_once(&self.stream, room) {
-            Ok(0) => return Ok(true),
-            Ok(came) => {
-                self.spoke = true;
-                came
-            }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(false),
-            Err(error) => return Err(error.to_string()),
-        };
-        let mut stream = scratch.get(..kept + came).unwrap_or_default();
-        let result = self.play(&mut stream);
-        self.rest.clear();
-        self.rest.extend_from_slice(stream);
-        result.map(|()| false)
-    }
-
-    /// Plays the whole messages at the beginning of `stream`, and cuts them off.
-    fn play(&mut self, stream: &mut &[u8]) -> Result<(), String> {
-        let core = Rc::clone(&self.core);
-        let mut core = core.borrow_mut();
-        let now = core.now();
-        core.attention.came();
-        self.session.heard(now);
-        let mut answers = Vec::new();
-        let mut packets = Vec::new();
-        let mut out = Outcome::default();
-        let result = loop {
-            let message = match self.session.next(stream, &mut answers) {
-                Ok(Some(message)) => message,
-                Ok(None) => break Ok(()),
-                Err(refusal) => break Err(refusal.to_string()),
-            };
-            let step = match self.session.message(message, &mut answers) {
-                Ok(step) => step,
-                Err(refusal) => break Err(refusal.to_string()),
-            };
-            if let Step::PacketIn(packet) = step {
-                packets.push(packet);
-                if packets.len() >= FORESEEN {
-                    self.packets(&mut core, &mut packets, now, &mut out);
-                }
-                continue;
-            }
-            self.packets(&mut core, &mut packets, now, &mut out);
-            let event = match step {
-                Step::Nothing | Step::PacketIn(_) => continue,
-                Step::Ready(features) => {
-                    // Its greeting goes before anything that the scheme has for it.
-                    self.link.append(|bytes| bytes.append(&mut answers));
-                    self.ready(&mut core, &features);
-                    continue;
-                }
-                Step::Error(report) => {
-                    self.report_error(&report, &mut out);
-                    continue;
-                }
-                Step::FlowRemoved(removed) => Event::FlowRemoved(removed),
-                Step::PortStatus(status) => Event::PortStatus(status),
-            };
-            if let Some(dpid) = self.dpid {
-                core.scheme.on_event(now, dpid, event, &mut out);
-            }
-        };
-        self.packets(&mut core, &mut packets, now, &mut out);
-        if !answers.is_empty() {
-            self.link.append(|bytes| bytes.append(&mut answers));
-        }
-        core.perform(&mut out, Some(&self.link));
-        result
-    }
-
-    /// Plays packets that came one after the other.
-    fn packets<'a>(&self, core: &mut Core, packets: &mut Vec<PacketIn<'a>>, now: Duration, out: &mut Outcome<'a>) {
-        let Some(dpid) = self.dpid else { return packets.clear() };
-        if packets.len() > 1 {
-            core.scheme.foresee(dpid, packets);
-        }
-        for packet in packets.drain(..) {
-            core.scheme.on_event(now, dpid, Event::PacketIn(packet), out);
-        }
-        if out.messages.len() >= BATCH {
-            core.perform(out, Some(&self.link));
-        }
-    }
-
-    fn ready(&mut self, core: &mut Core, features: &Features) {
-        let Some(version) = self.session.version() else { return };
+    fn switch_up(&mut self, now: Duration, at: usize, features: &Features) {
+        let Some(connection) = self.connections.get_mut(at) else { return };
+        let Some(version) = connection.version() else { return };
         let dpid = Dpid(features.dpid);
         tracing::debug!("switch {dpid} has ports {:?}", features.ports);
-        self.dpid = Some(dpid);
-        core.switch_up(dpid, Switch { link: Rc::clone(&self.link), version }, self.peer);
+        connection.dpid = Some(dpid);
+        let peer = connection.peer;
+        if let Some(before) = self.switches.insert(dpid, at) {
+            if let Some(connection) = self.connections.get_mut(before) {
+                connection.doomed = Some("it connected again");
+                mark(&mut self.dirty, before, connection);
+            }
+            self.lost(now, dpid, "it connected again".to_owned());
+        }
+        self.log.tell(News::SwitchConnected { dpid: dpid.0, version: version.as_str(), peer });
+        self.event(now, dpid, Event::SwitchUp);
     }
 
-    fn report_error(&mut self, report: &ErrorReport<'_>, out: &mut Outcome<'_>) {
-        let ErrorReport { kind, code, data } = report;
-        tracing::warn!("the switch at {} reports error type {kind} code {code}: {data:02x?}", self.peer);
-        self.told_errors = self.told_errors.saturating_add(1);
-        if let Some(dpid) = self.dpid.filter(|_| self.told_errors <= MAX_TOLD_ERRORS) {
-            out.tell(News::Error { what: format!("switch {dpid} reports OpenFlow error type {kind} code {code}") });
+    fn lost(&mut self, now: Duration, dpid: Dpid, why: String) {
+        self.log.tell(News::SwitchLost { dpid: dpid.0, why });
+        self.event(now, dpid, Event::SwitchDown);
+    }
+
+    /// Closes a connection: because the switch did, or why else. If it was the switch's present one, the switch is gone.
+    fn close(&mut self, now: Duration, at: usize, end: Result<(), String>) {
+        let Some(mut connection) = self.connections.try_remove(at) else { return };
+        let looked_only = end.is_ok() && connection.only_looked();
+        let why = end.err().unwrap_or_else(|| "it closed the connection".to_owned());
+        // The reason, if the switch still reads; not waited for.
+        let _ = connection.write(now);
+        tracing::info!("connection from {} ended: {why}", connection.peer);
+        match connection.dpid {
+            Some(dpid) if self.switches.get(&dpid) == Some(&at) => {
+                self.switches.remove(&dpid);
+                self.lost(now, dpid, why);
+            }
+            // Another connection took its place.
+            Some(_) => {}
+            // Someone wanted to see whether a controller listens.
+            None if looked_only => {}
+            None => self.log.tell(News::ConnectionRefused { peer: connection.peer, why }),
         }
     }
 }

@@ -31,8 +31,8 @@ impl Scheme for Direct {
         }
     }
 
-    fn foresee(&self, at: Dpid, packets: &[PacketIn<'_>]) {
-        self.learning.foresee(at, packets);
+    fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
+        self.learning.foresee(at, packet);
     }
 
     fn on_tick(&mut self, now: Duration, _out: &mut Outcome<'_>) {

@@ -1,8 +1,9 @@
 //! The learning switch that all schemes are built on: one address table a switch, flows that forget.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::time::Duration;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::{Dpid, Outcome};
 use crate::frame::Frame;
@@ -91,13 +92,12 @@ impl Learning {
         self.tables.remove(&at);
     }
 
-    /// Has at hand where the senders and addressees of these packets are.
-    pub fn foresee(&self, at: Dpid, packets: &[PacketIn<'_>]) {
-        let Some(table) = self.tables.get(&at) else { return };
-        let addresses = packets.iter().filter_map(|packet| packet.data.first_chunk::<12>());
-        table.touch(
-            addresses.flat_map(|[a, b, c, d, e, f, rest @ ..]| [MacAddr([*a, *b, *c, *d, *e, *f]), MacAddr(*rest)]),
-        );
+    /// Has at hand where the sender and the addressee of this packet are.
+    pub fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
+        let addresses = packet.data.first_chunk::<12>();
+        if let (Some(table), Some([a, b, c, d, e, f, src @ ..])) = (self.tables.get(&at), addresses) {
+            table.touch([MacAddr([*a, *b, *c, *d, *e, *f]), MacAddr(*src)]);
+        }
     }
 
     /// Forgets who was silent too long.

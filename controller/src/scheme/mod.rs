@@ -69,8 +69,8 @@ pub trait Scheme {
     /// it never goes back.
     fn on_event<'a>(&mut self, now: Duration, at: Dpid, event: Event<'a>, out: &mut Outcome<'a>);
 
-    /// These packets will come next from a switch, in this order. For a scheme that wants to have at hand what it will look up.
-    fn foresee(&self, _at: Dpid, _packets: &[PacketIn<'_>]) {}
+    /// This packet is among the next that come. For a scheme that wants to have at hand what it will look up.
+    fn foresee(&self, _at: Dpid, _packet: &PacketIn<'_>) {}
 
     /// Takes note of the time; to be called about once a second.
     fn on_tick(&mut self, now: Duration, out: &mut Outcome<'_>);

@@ -547,8 +547,8 @@ impl Scheme for Bypass {
         }
     }
 
-    fn foresee(&self, at: Dpid, packets: &[PacketIn<'_>]) {
-        self.learning.foresee(at, packets);
+    fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
+        self.learning.foresee(at, packet);
     }
 
     fn on_tick(&mut self, now: Duration, out: &mut Outcome<'_>) {
