@@ -15,8 +15,6 @@ pub const AGEING: u16 = 300;
 const WAYS: usize = 6;
 /// A full sweep takes so many calls of [`MacTable::sweep`].
 const SWEEP_PARTS: usize = 64;
-/// Sets of a table that the first two caches of a processor do not hold for many switches.
-const WORTH_TOUCHING: usize = 512;
 /// Sets of a table that begins, at most.
 const FIRST_SETS: usize = 48;
 
@@ -189,12 +187,15 @@ impl MacTable {
         set.is_fresh(way, now).then(|| PortNo::from_v10(set.places[way] as u16))
     }
 
-    /// Reads what learning and finding these stations will read. When a table is too large for the processor's caches, this has it fetched
-    /// side by side; looked for one after the other, each station would wait for memory once or twice.
+    /// How many bytes it takes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.sets.len() * size_of::<Set>()
+    }
+
+    /// Reads what learning and finding these stations will read, so that it is fetched side by side; looked for one after the other, each
+    /// would wait for memory once or twice.
     pub fn touch(&self, macs: impl IntoIterator<Item = MacAddr>) {
-        if self.sets.len() < WORTH_TOUCHING {
-            return;
-        }
         let sets = macs.into_iter().flat_map(|mac| self.sets_of(mac));
         std::hint::black_box(sets.fold(0, |sum, set| sum ^ self.sets[set].places[0]));
     }

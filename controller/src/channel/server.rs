@@ -31,8 +31,11 @@ const ROOM: usize = READ + (192 << 10);
 const FORESEEN: usize = 16;
 /// After so many messages what the scheme wants is performed, while it is still in the processor's cache.
 const BATCH: usize = 128;
-/// While connections always have something to say, the others and the clock are looked after once in so many rounds.
-const LOOK_AROUND: u32 = 4;
+/// The system is asked which connections have something to say after those that are known to have had so many turns: what it tells of one
+/// that came to its turn meanwhile is told for nothing.
+const PASSES: usize = 2;
+/// And after so long in any case, for the sake of the others.
+const LOOK_AROUND: Duration = Duration::from_millis(2);
 /// Connections at once; further ones are closed.
 const MAX_CONNECTIONS: usize = 4096;
 /// What the kernel may keep of a connection, in each direction; it may allow less.
@@ -162,7 +165,8 @@ impl Channel {
         let mut room = vec![0; ROOM];
         let mut next_tick = Duration::ZERO;
         let mut next_scheme_tick = Duration::ZERO;
-        let mut rounds = 0;
+        let mut next_look = Duration::ZERO;
+        let mut turns = 0;
         loop {
             let mut now = self.started.elapsed();
             if now >= next_tick {
@@ -173,9 +177,9 @@ impl Channel {
                 next_scheme_tick = now + SCHEME_TICK;
                 self.core.tick(now);
             }
-            rounds += 1;
-            if self.listed.is_empty() || rounds >= LOOK_AROUND {
-                rounds = 0;
+            if now >= next_look || turns >= PASSES * self.listed.len() {
+                next_look = now + LOOK_AROUND;
+                turns = 0;
                 let busy = !self.listed.is_empty() || !self.core.dirty.is_empty();
                 let awake = !busy && self.attention.is_awake(now);
                 let wait = if busy || awake { Duration::ZERO } else { next_tick - now };
@@ -196,7 +200,7 @@ impl Channel {
                 now = self.started.elapsed();
             }
             self.accept(now);
-            self.round(now, &mut room);
+            turns += self.round(now, &mut room);
             self.write(now);
         }
         self.core.log.finish(Instant::now() + LAST_LINES);
@@ -248,15 +252,17 @@ impl Channel {
         Ok(())
     }
 
-    /// Reads of each connection that may have something to be read once, as far as there is room, and plays all whole messages.
-    fn round(&mut self, now: Duration, mut room: &mut [u8]) {
+    /// Reads once of some connections that may have something to be read, and plays all whole messages. Says how many had their turn.
+    fn round(&mut self, now: Duration, mut room: &mut [u8]) -> usize {
         let mut steps = Vec::new();
         let mut out = Outcome::default();
+        let mut turns = 0;
         for _ in 0..self.listed.len().min(ROUND) {
             if room.len() <= ROOM - READ {
                 break;
             }
             let Some(at) = self.listed.pop_front() else { break };
+            turns += 1;
             let Some(connection) = self.core.connections.get_mut(at) else { continue };
             connection.is_listed = false;
             connection.is_held = connection.is_full();
@@ -279,6 +285,7 @@ impl Channel {
             self.attention.came(now);
         }
         self.core.settle(now, &mut steps, &mut out);
+        turns
     }
 
     /// Writes what can be written without waiting, and closes what is to be closed.

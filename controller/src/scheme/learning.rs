@@ -67,13 +67,22 @@ const PRIORITY: u16 = 0x8000;
 pub struct Learning {
     settings: Settings,
     tables: HashMap<Dpid, MacTable>,
+    /// Bytes of all tables.
+    size: usize,
+    /// The switch whose table was at work last.
+    latest: Option<Dpid>,
 }
+
+/// Bytes of tables that the caches next to a processor's core do not hold besides all else;
+const MANY: usize = 512 << 10;
+/// and bytes of one that the smallest of them does not hold while it is at work.
+const LARGE: usize = 32 << 10;
 
 impl Learning {
     /// Knows nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, tables: HashMap::new() }
+        Self { settings, tables: HashMap::new(), size: 0, latest: None }
     }
 
     /// The life of a flow that was made because its first packet came.
@@ -84,18 +93,27 @@ impl Learning {
 
     /// Begins a switch's table anew.
     pub fn switch_up(&mut self, at: Dpid) {
-        self.tables.insert(at, MacTable::new(self.settings.mac_table, self.settings.seed));
+        let table = MacTable::new(self.settings.mac_table, self.settings.seed);
+        self.size += table.size();
+        self.switch_down(at);
+        self.tables.insert(at, table);
     }
 
     /// Forgets a switch.
     pub fn switch_down(&mut self, at: Dpid) {
-        self.tables.remove(&at);
+        self.size -= self.tables.remove(&at).map_or(0, |table| table.size());
     }
 
     /// Has at hand where the sender and the addressee of this packet are.
     pub fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
-        let addresses = packet.data.first_chunk::<12>();
-        if let (Some(table), Some([a, b, c, d, e, f, src @ ..])) = (self.tables.get(&at), addresses) {
+        if self.size < MANY {
+            return;
+        }
+        let Some(table) = self.tables.get(&at).filter(|table| Some(at) != self.latest || table.size() >= LARGE)
+        else {
+            return;
+        };
+        if let Some([a, b, c, d, e, f, src @ ..]) = packet.data.first_chunk::<12>() {
             table.touch([MacAddr([*a, *b, *c, *d, *e, *f]), MacAddr(*src)]);
         }
     }
@@ -128,7 +146,10 @@ impl Learning {
         out: &mut Outcome<'_>,
     ) -> Route {
         let Some(table) = self.tables.get_mut(&at) else { return route(frame, None, in_port) };
+        self.latest = Some(at);
+        let before = table.size();
         let learnt = table.learn(frame.src, in_port, now.as_secs());
+        self.size += table.size() - before;
         if let Learnt::Moved(_) = learnt {
             let lead_to_it = FlowMatch { eth_dst: Some(frame.src), ..FlowMatch::ANY };
             out.send(at, Message::FlowMod(delete(lead_to_it)));
