@@ -96,17 +96,20 @@ impl Connection {
     pub fn read(&mut self, now: Duration, room: &mut [u8]) -> std::io::Result<Came> {
         let kept = self.rest.len();
         let (begun, free) = room.split_at_mut(kept.min(room.len()));
-        match self.stream.read(free) {
-            Ok(0) => Ok(Came::End),
-            Ok(came) => {
-                begun.copy_from_slice(&self.rest);
-                self.rest.clear();
-                self.spoke = true;
-                self.session.heard(now);
-                Ok(Came::Bytes(kept + came))
+        loop {
+            match self.stream.read(free) {
+                Ok(0) => return Ok(Came::End),
+                Ok(came) => {
+                    begun.copy_from_slice(&self.rest);
+                    self.rest.clear();
+                    self.spoke = true;
+                    self.session.heard(now);
+                    return Ok(Came::Bytes(kept + came));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Came::Nothing),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(Came::Nothing),
-            Err(error) => Err(error),
         }
     }
 
