@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use live_controller::mac::MacAddr;
@@ -257,6 +259,77 @@ fn many_packets_in_one_go_are_all_answered() {
             answers += 1;
         }
         answers == COUNT
+    });
+    sender.join().unwrap();
+}
+
+/// A frame to nobody who is known, with a number in it.
+fn numbered(number: u32, length: usize) -> Vec<u8> {
+    let mut data = frame(1, 2);
+    data[14..18].copy_from_slice(&number.to_be_bytes());
+    data.resize(length, 0);
+    data
+}
+
+#[test]
+fn what_comes_with_a_goodbye_is_answered_before_the_connection_ends() {
+    let mut controller = Controller::start(&[]);
+    for count in [1, 2, 3, 100, 5_000] {
+        let mut switch = Switch::join(&controller, Version::V13, 1);
+        let mut bytes = Vec::new();
+        for number in 0..count {
+            let data = numbered(number, 60);
+            Version::V13.emit(&Message::PacketIn(packet_in(1, &data)), 1, &mut bytes).unwrap();
+        }
+        switch.stream.write_all(&bytes).unwrap();
+        switch.stream.shutdown(Shutdown::Write).unwrap();
+        let told = closed(switch.stream);
+        let (mut rest, mut answers) = (&told[..], 0);
+        while let Some(message) = header::next(rest).unwrap() {
+            answers += u32::from(matches!(Version::V13.parse(message).unwrap().1, Message::PacketOut(_)));
+            rest = &rest[message.len()..];
+        }
+        assert_eq!((answers, rest.len()), (count, 0));
+        assert_eq!(controller.event("switch_lost")["why"], "it closed the connection");
+    }
+}
+
+#[test]
+fn a_switch_that_stops_reading_for_a_while_misses_nothing() {
+    const COUNT: u32 = 20_000;
+    let controller = Controller::start(&[]);
+    let mut switch = Switch::join(&controller, Version::V10, 1);
+    let mut writer = switch.stream.try_clone().unwrap();
+    let written = Arc::new(AtomicU32::new(0));
+    let progress = Arc::clone(&written);
+    let sender = std::thread::spawn(move || {
+        for number in 0..COUNT {
+            let (mut bytes, data) = (Vec::new(), numbered(number, 1400));
+            Version::V10.emit(&Message::PacketIn(packet_in(1, &data)), number, &mut bytes).unwrap();
+            writer.write_all(&bytes).unwrap();
+            progress.store(number, Relaxed);
+        }
+    });
+    // Until it is no longer read from, since it does not read itself.
+    let begun = Instant::now();
+    let mut before = 0;
+    loop {
+        std::thread::sleep(Duration::from_millis(200));
+        let now = written.load(Relaxed);
+        if now == before && now > 0 {
+            break;
+        }
+        before = now;
+        assert!(begun.elapsed() < PATIENCE);
+    }
+    assert!(before < COUNT - 1, "the controller keeps all that it is sent");
+    let mut expected = 0;
+    switch.until(|message| {
+        if let Message::PacketOut(packet) = message {
+            assert_eq!(packet.data[14..18], u32::to_be_bytes(expected));
+            expected += 1;
+        }
+        expected == COUNT
     });
     sender.join().unwrap();
 }

@@ -89,13 +89,14 @@ impl Connection {
         self.session.version()
     }
 
-    /// Reads once, into `room`, behind what was kept of an unfinished message; that is less than 64 KiB, and `room` must be more.
+    /// Reads `most` bytes at once, into `room`, behind what was kept of an unfinished message. That is less than 64 KiB; `room` must hold both.
     ///
     /// # Errors
     /// When the connection broke.
-    pub fn read(&mut self, now: Duration, room: &mut [u8]) -> std::io::Result<Came> {
+    pub fn read(&mut self, now: Duration, most: usize, room: &mut [u8]) -> std::io::Result<Came> {
         let kept = self.rest.len();
         let (begun, free) = room.split_at_mut(kept.min(room.len()));
+        let (free, _) = free.split_at_mut(most.min(free.len()));
         loop {
             match self.stream.read(free) {
                 Ok(0) => return Ok(Came::End),

@@ -23,10 +23,12 @@ use crate::scheme::{Dpid, Event, Outcome, Scheme};
 /// Connections that are read before what came of them is written. Were it all that have something to say, the switches would have nothing
 /// to do while they are read, and would have to be woken when they are answered, which costs more than an answer.
 const ROUND: usize = 4;
-/// Bytes that are read of all connections before what came of them is written: they stay in the processor's cache.
+/// Bytes that are read of a connection at once, so that none keeps the others waiting for long.
 const READ: usize = 64 << 10;
-/// Room to read into: for the first connection of a round all that a message can have, and as much again.
-const ROOM: usize = READ + (192 << 10);
+/// What a connection needs to be read: room for that, and for a message of which all but the end was read before.
+const NEED: usize = READ + (64 << 10);
+/// Room to read into. What came of it is written before it is used again, and stays in the processor's cache until then.
+const ROOM: usize = NEED + READ;
 /// Steps that are taken in before they are played, so that the scheme can have at hand what it will look up.
 const FORESEEN: usize = 16;
 /// After so many messages what the scheme wants is performed, while it is still in the processor's cache.
@@ -258,7 +260,7 @@ impl Channel {
         let mut out = Outcome::default();
         let mut turns = 0;
         for _ in 0..self.listed.len().min(ROUND) {
-            if room.len() <= ROOM - READ {
+            if room.len() < NEED {
                 break;
             }
             let Some(at) = self.listed.pop_front() else { break };
@@ -269,7 +271,7 @@ impl Channel {
             if connection.is_held {
                 continue;
             }
-            let came = match connection.read(now, room) {
+            let came = match connection.read(now, READ, room) {
                 Ok(Came::Bytes(came)) => came,
                 Ok(Came::Nothing) => continue,
                 ended => {
