@@ -275,7 +275,6 @@ impl Channel {
                 Ok(Came::Bytes(came)) => came,
                 Ok(Came::Nothing) => continue,
                 ended => {
-                    self.core.settle(now, &mut steps, &mut out);
                     self.core.close(now, at, ended.map(drop).map_err(|error| error.to_string()));
                     continue;
                 }
