@@ -17,7 +17,7 @@
 #
 # Controllers run on one core (CONTROLLER_CORE, default 0), the generator on another (GENERATOR_CORE, default 1); everything listens on
 # loopback, on free ports. Two runs follow each other: all controllers with 1 and 16 switches, of which ovs-testcontroller takes no more; and
-# live-controller alone with 1 to 256, which shows whether its cost depends on how many there are.
+# live-controller and no-work with 1 to 256, which shows whether the cost depends on how many there are.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -120,11 +120,11 @@ bench() {
 : >"$directory/table.txt"
 bench results "${targets[@]}" ${others[@]+"${others[@]}"} --openflow 1.0,1.3 --switches 1,16 --macs 1000,100000 "$@"
 
-mine=()
+scaling=()
 for one in "${targets[@]}"; do
-    [[ $one != direct=* ]] || mine+=("$one")
+    case $one in direct=* | no-work=*) scaling+=("$one") ;; esac
 done
-bench flat "${mine[@]}" --openflow 1.0,1.3 --switches 1,16,64,256 --macs 1000,100000 --pause 0.001 "$@"
+bench flat "${scaling[@]}" --openflow 1.0,1.3 --switches 1,16,64,256 --macs 1000,100000 --pause 0.001 "$@"
 
 if command -v gnuplot >/dev/null; then
     gnuplot <<PLOT

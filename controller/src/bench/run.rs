@@ -84,7 +84,6 @@ fn measure_cell(plan: &Plan, cell: &Cell) -> Vec<Row> {
         attend(&mut fleets, &mut rows);
         let Some(row) = rows.get_mut(at) else { continue };
         note(&format!("connecting {} switches to {}", cell.switches, target.name));
-        target.pid.into_iter().for_each(forget_peak);
         let fleet = Fleet::connect(target.address, cell, conduct);
         fleets.push(fleet.map_err(|error| row.trouble = Some(error.to_string())).ok());
     }
@@ -94,7 +93,7 @@ fn measure_cell(plan: &Plan, cell: &Cell) -> Vec<Row> {
             let (Some(row), Some(place)) = (rows.get_mut(at), fleets.get_mut(at)) else { continue };
             let Some(fleet) = place else { continue };
             note(&format!("{} of {}: {}, {} loop", repetition, conduct.repetitions, target.name, cell.drive));
-            match measure_once(target, fleet, conduct) {
+            match measure_once(target, fleet, conduct, repetition == 1) {
                 Ok(measurement) => row.measurements.push(measurement),
                 Err(error) => {
                     row.trouble = Some(error.to_string());
@@ -122,9 +121,18 @@ fn attend(fleets: &mut [Option<Fleet>], rows: &mut [Row]) {
     }
 }
 
-fn measure_once(target: &Target, fleet: &mut Fleet, conduct: &Conduct) -> Result<Measurement, FleetError> {
+fn measure_once(
+    target: &Target,
+    fleet: &mut Fleet,
+    conduct: &Conduct,
+    is_first: bool,
+) -> Result<Measurement, FleetError> {
     let processor = || target.pid.and_then(processor_time);
     fleet.warm_up(conduct.warm_up)?;
+    if is_first {
+        // Only now: while these switches connected, it may still have been letting go of the last measurement's.
+        target.pid.into_iter().for_each(forget_peak);
+    }
     let before = processor();
     let mut sample = fleet.measure(conduct.duration)?;
     let share = before.zip(processor()).map(|(before, after)| {
