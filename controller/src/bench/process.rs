@@ -56,9 +56,7 @@ mod tests {
         let busy = Duration::from_millis(5);
         let clock = ClockId::CLOCK_THREAD_CPUTIME_ID;
         for _ in 0..20 {
-            let thread = std::thread::spawn(move || {
-                while clock.now().is_ok_and(|now| now < busy.into()) {}
-            });
+            let thread = std::thread::spawn(move || while clock.now().is_ok_and(|now| now < busy.into()) {});
             let mut last = Some(Duration::ZERO);
             while !thread.is_finished() {
                 last = processor_time(std::process::id());

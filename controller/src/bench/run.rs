@@ -103,7 +103,8 @@ fn measure_cell(plan: &Plan, cell: &Cell) -> Vec<Row> {
         }
     }
     for (target, row) in plan.targets.iter().zip(&mut rows) {
-        row.peak_memory_kib = target.pid.and_then(peak_memory);
+        // Of one that was not measured it would be of an earlier measurement.
+        row.peak_memory_kib = target.pid.filter(|_| !row.measurements.is_empty()).and_then(peak_memory);
     }
     note("");
     rows
