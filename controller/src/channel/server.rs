@@ -353,6 +353,9 @@ impl Core {
         steps: &mut Vec<(usize, Step<'a>)>,
         out: &mut Outcome<'a>,
     ) {
+        if let Some(dpid) = self.dpid(at) {
+            self.scheme.expect(dpid, stream.len());
+        }
         loop {
             let Some(connection) = self.connections.get_mut(at) else { return };
             match connection.step(&mut stream) {

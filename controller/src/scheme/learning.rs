@@ -69,20 +69,23 @@ pub struct Learning {
     tables: HashMap<Dpid, MacTable>,
     /// Bytes of all tables.
     size: usize,
-    /// The switch whose table was at work last.
-    latest: Option<Dpid>,
+    /// The switch whose table is in the caches next to the processor's core.
+    at_hand: Option<Dpid>,
 }
 
 /// Bytes of tables that the caches next to a processor's core do not hold besides all else;
 const MANY: usize = 512 << 10;
 /// and bytes of one that the smallest of them does not hold while it is at work.
 const LARGE: usize = 32 << 10;
+/// A table of so many times the bytes of the packet-ins to come is read whole sooner than in the places that they ask for, since it is read
+/// in sequence (as measured with 600 to 1,500 stations at each of 256 switches).
+const LOOKED_UP: usize = 12;
 
 impl Learning {
     /// Knows nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, tables: HashMap::new(), size: 0, latest: None }
+        Self { settings, tables: HashMap::new(), size: 0, at_hand: None }
     }
 
     /// The life of a flow that was made because its first packet came.
@@ -104,12 +107,25 @@ impl Learning {
         self.size -= self.tables.remove(&at).map_or(0, |table| table.size());
     }
 
+    /// Has this switch's table at hand if so many bytes of its messages, which come next, are worth it.
+    pub fn expect(&mut self, at: Dpid, bytes: usize) {
+        if self.size < MANY || self.at_hand == Some(at) {
+            return;
+        }
+        let looked_up = bytes.saturating_mul(LOOKED_UP);
+        let table = self.tables.get(&at).filter(|table| table.size() < LARGE && table.size() <= looked_up);
+        if let Some(table) = table {
+            table.touch_all();
+            self.at_hand = Some(at);
+        }
+    }
+
     /// Has at hand where the sender and the addressee of this packet are.
     pub fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
         if self.size < MANY {
             return;
         }
-        let Some(table) = self.tables.get(&at).filter(|table| Some(at) != self.latest || table.size() >= LARGE)
+        let Some(table) = self.tables.get(&at).filter(|table| Some(at) != self.at_hand || table.size() >= LARGE)
         else {
             return;
         };
@@ -146,7 +162,7 @@ impl Learning {
         out: &mut Outcome<'_>,
     ) -> Route {
         let Some(table) = self.tables.get_mut(&at) else { return route(frame, None, in_port) };
-        self.latest = Some(at);
+        self.at_hand = Some(at);
         let before = table.size();
         let learnt = table.learn(frame.src, in_port, now.as_secs());
         self.size += table.size() - before;

@@ -69,7 +69,10 @@ pub trait Scheme {
     /// it never goes back.
     fn on_event<'a>(&mut self, now: Duration, at: Dpid, event: Event<'a>, out: &mut Outcome<'a>);
 
-    /// This packet is among the next that come. For a scheme that wants to have at hand what it will look up.
+    /// So many bytes of messages of this switch come next. For a scheme that wants to have at hand what it will look up.
+    fn expect(&mut self, _at: Dpid, _bytes: usize) {}
+
+    /// This packet is among the next that come.
     fn foresee(&self, _at: Dpid, _packet: &PacketIn<'_>) {}
 
     /// Takes note of the time; to be called about once a second.

@@ -547,6 +547,10 @@ impl Scheme for Bypass {
         }
     }
 
+    fn expect(&mut self, at: Dpid, bytes: usize) {
+        self.learning.expect(at, bytes);
+    }
+
     fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
         self.learning.foresee(at, packet);
     }
