@@ -5,6 +5,8 @@
 //! there are. A table is no larger than its stations need, so that the tables of many switches stay in the processor's caches: when both
 //! sets of a new station are full it is doubled, up to its limit. There the longest silent station makes way.
 
+use prefetch_index::prefetch_index;
+
 use crate::mac::MacAddr;
 use crate::openflow::PortNo;
 
@@ -193,15 +195,15 @@ impl MacTable {
         self.sets.len() * size_of::<Set>()
     }
 
-    /// Reads what learning and finding these stations will read, so that it is fetched side by side; looked for one after the other, each
-    /// would wait for memory once or twice.
-    pub fn touch(&self, macs: impl IntoIterator<Item = MacAddr>) {
-        let sets = macs.into_iter().flat_map(|mac| self.sets_of(mac));
-        std::hint::black_box(sets.fold(0, |sum, set| sum ^ self.sets[set].places[0]));
+    /// Asks memory for what learning and finding these stations will read. Unlike a read, that holds up nothing that comes after it.
+    pub fn prefetch(&self, macs: impl IntoIterator<Item = MacAddr>) {
+        for set in macs.into_iter().flat_map(|mac| self.sets_of(mac)) {
+            prefetch_index(&self.sets, set);
+        }
     }
 
-    /// Reads all of it, in sequence, which the processor foresees.
-    pub fn touch_all(&self) {
+    /// Reads all of it. It is read in sequence, which the processor foresees; to ask for every line costs more.
+    pub fn read_whole(&self) {
         std::hint::black_box(self.sets.iter().fold(0, |sum, set| sum ^ set.places[0]));
     }
 

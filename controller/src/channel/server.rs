@@ -29,7 +29,7 @@ const READ: usize = 64 << 10;
 const NEED: usize = READ + (64 << 10);
 /// Room to read into. What came of it is written before it is used again, and stays in the processor's cache until then.
 const ROOM: usize = NEED + READ;
-/// Steps that are taken in before they are played, so that the scheme can have at hand what it will look up.
+/// Steps that are taken in before they are played, so that memory can bring meanwhile what the scheme will look up.
 const FORESEEN: usize = 16;
 /// After so many messages what the scheme wants is performed, while it is still in the processor's cache.
 const BATCH: usize = 128;
@@ -361,6 +361,9 @@ impl Core {
             match connection.step(&mut stream) {
                 Ok(Some(Step::Nothing)) => {}
                 Ok(Some(step)) => {
+                    if let (Step::PacketIn(packet), Some(dpid)) = (&step, connection.dpid) {
+                        self.scheme.foresee(dpid, packet);
+                    }
                     steps.push((at, step));
                     if steps.len() >= FORESEEN {
                         self.play(now, steps, out);
@@ -390,11 +393,6 @@ impl Core {
 
     /// Plays what was taken in.
     fn play<'a>(&mut self, now: Duration, steps: &mut Vec<(usize, Step<'a>)>, out: &mut Outcome<'a>) {
-        for (at, step) in steps.iter() {
-            if let (Step::PacketIn(packet), Some(dpid)) = (step, self.dpid(*at)) {
-                self.scheme.foresee(dpid, packet);
-            }
-        }
         for (at, step) in steps.drain(..) {
             let connection = self.connections.get_mut(at).filter(|connection| connection.doomed.is_none());
             let Some(connection) = connection else { continue };

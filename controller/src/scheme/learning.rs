@@ -115,12 +115,12 @@ impl Learning {
         let looked_up = bytes.saturating_mul(LOOKED_UP);
         let table = self.tables.get(&at).filter(|table| table.size() < LARGE && table.size() <= looked_up);
         if let Some(table) = table {
-            table.touch_all();
+            table.read_whole();
             self.at_hand = Some(at);
         }
     }
 
-    /// Has at hand where the sender and the addressee of this packet are.
+    /// Asks memory for where the sender and the addressee of this packet are.
     pub fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
         if self.size < MANY {
             return;
@@ -130,7 +130,7 @@ impl Learning {
             return;
         };
         if let Some([a, b, c, d, e, f, src @ ..]) = packet.data.first_chunk::<12>() {
-            table.touch([MacAddr([*a, *b, *c, *d, *e, *f]), MacAddr(*src)]);
+            table.prefetch([MacAddr([*a, *b, *c, *d, *e, *f]), MacAddr(*src)]);
         }
     }
 

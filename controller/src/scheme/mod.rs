@@ -72,7 +72,7 @@ pub trait Scheme {
     /// So many bytes of messages of this switch come next. For a scheme that wants to have at hand what it will look up.
     fn expect(&mut self, _at: Dpid, _bytes: usize) {}
 
-    /// This packet is among the next that come.
+    /// This packet comes after some others: time enough for memory to bring what will be looked up for it.
     fn foresee(&self, _at: Dpid, _packet: &PacketIn<'_>) {}
 
     /// Takes note of the time; to be called about once a second.
