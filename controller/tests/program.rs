@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -233,18 +234,24 @@ fn switches_of_both_versions_learn_and_forward() {
     assert_eq!(controller.terminate("-TERM"), Some(0));
 }
 
-#[test]
-fn many_packets_in_one_go_are_all_answered() {
-    const COUNT: u32 = 20_000;
-    let controller = Controller::start(&[]);
-    let mut switch = Switch::join(&controller, Version::V10, 1);
+/// Packet-ins of 1.0, each from another station to one that nobody knows.
+fn many_stations(numbers: Range<u32>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for number in 0..COUNT {
+    for number in numbers {
         let mut data = frame(1, 2);
         data[..6].copy_from_slice(&[6, 6, 6, 6, 6, 6]);
         data[8..12].copy_from_slice(&number.to_be_bytes());
         Version::V10.emit(&Message::PacketIn(packet_in(1, &data)), number, &mut bytes).unwrap();
     }
+    bytes
+}
+
+#[test]
+fn many_packets_in_one_go_are_all_answered() {
+    const COUNT: u32 = 20_000;
+    let controller = Controller::start(&[]);
+    let mut switch = Switch::join(&controller, Version::V10, 1);
+    let bytes = many_stations(0..COUNT);
     let mut writer = switch.stream.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
         // In pieces that cut messages anywhere.
@@ -440,6 +447,46 @@ fn two_hundred_bad_connections_at_once() {
             other => panic!("{other}"),
         }
         good.works();
+    }
+}
+
+#[test]
+fn what_switches_took_up_is_given_back_when_they_left() {
+    let mut controller = Controller::start(&[]);
+    let parts: Vec<Vec<u8>> = (0..20).map(|part| many_stations(part * 1_000..(part + 1) * 1_000)).collect();
+    let mut stays = vec![Switch::join(&controller, Version::V10, 1)];
+    stays[0].works();
+    let before = controller.memory();
+    for round in 0..3 {
+        let mut switches: Vec<Switch> =
+            (0..24).map(|number| Switch::join(&controller, Version::V10, 100 + number)).collect();
+        for switch in &mut switches {
+            for part in &parts {
+                switch.stream.write_all(part).unwrap();
+                switch.send(&Message::EchoRequest(b"done"));
+                switch.until(|message| matches!(message, Message::EchoReply(_)));
+            }
+        }
+        let grown = controller.memory() - before;
+        assert!(grown > 6 << 10, "{grown} KiB for 24 switches of 20,000 stations: nothing to be seen here");
+        // One that came after all these has its memory behind theirs.
+        stays.push(Switch::join(&controller, Version::V10, 2 + round));
+        let gone = switches.len();
+        drop(switches);
+        for _ in 0..gone {
+            controller.event("switch_lost");
+        }
+        let begun = Instant::now();
+        let mut left = u64::MAX;
+        while left > grown / 2 && begun.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(50));
+            left = controller.memory().saturating_sub(before);
+            for switch in &mut stays {
+                switch.works();
+            }
+        }
+        assert!(left <= grown / 2, "round {round}: {left} KiB are left of {grown} KiB");
+        println!("{grown} KiB for 24 switches, {left} KiB when they had left");
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod attention;
 mod connection;
+mod memory;
 mod outbox;
 mod server;
 mod session;

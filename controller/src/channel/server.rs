@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::attention::Attention;
 use super::connection::{Came, Connection};
+use super::memory;
 use super::session::{Patience, Step};
 use crate::event_log::EventLog;
 use crate::news::News;
@@ -110,8 +111,15 @@ impl Server {
         let register = |source: &mut dyn Source, token| poll.registry().register(source, token, Interest::READABLE);
         register(&mut self.listener, LISTENER).map_err(ServerError::Poll)?;
         register(end, END).map_err(ServerError::Poll)?;
-        let core =
-            Core { scheme, log, switches: HashMap::new(), connections: Slab::new(), dirty: Vec::new(), xid: 0 };
+        let core = Core {
+            scheme,
+            log,
+            switches: HashMap::new(),
+            connections: Slab::new(),
+            dirty: Vec::new(),
+            xid: 0,
+            switches_left: false,
+        };
         let channel = Channel {
             server: self,
             poll,
@@ -159,6 +167,8 @@ struct Core {
     /// Connections to which something is to be written, or that are to be closed.
     dirty: Vec<usize>,
     xid: u32,
+    /// Since the scheme last looked at the clock.
+    switches_left: bool,
 }
 
 impl Channel {
@@ -342,6 +352,9 @@ impl Core {
         let mut out = Outcome::default();
         self.scheme.on_tick(now, &mut out);
         self.perform(&mut out);
+        if std::mem::take(&mut self.switches_left) {
+            memory::give_back();
+        }
     }
 
     /// Takes in the whole messages at the beginning of `stream`, which came at a connection; its rest is kept for later.
@@ -474,6 +487,7 @@ impl Core {
     }
 
     fn lost(&mut self, now: Duration, dpid: Dpid, why: String) {
+        self.switches_left = true;
         self.log.tell(News::SwitchLost { dpid: dpid.0, why });
         self.event(now, dpid, Event::SwitchDown);
     }
