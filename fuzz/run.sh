@@ -10,7 +10,7 @@ targets=("$@")
 ((${#targets[@]})) || targets=(amf0 assembler capture flv openflow rtmp scheme)
 
 python3 seeds.py
-# No sanitizer: there is no unsafe code here. Debug assertions and overflow checks are on.
+# No sanitizer: what is fuzzed has no unsafe code of its own. Debug assertions and overflow checks are on.
 cargo +nightly fuzz build --sanitizer none --features libfuzzer
 failed=()
 for target in "${targets[@]}"; do

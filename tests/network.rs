@@ -181,9 +181,13 @@ fn sh(script: &str) -> Output {
     output
 }
 
-/// Open vSwitch of our own, below a /run and a /tmp of our own.
+/// Open vSwitch of our own, below a /run and a /tmp of our own. What was built stays in sight, also in a checkout below /tmp.
 fn start_open_vswitch(folder: &Path) -> [Child; 2] {
-    sh("mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp; mkdir /run/openvswitch; ip link set lo up");
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().display();
+    sh(&format!(
+        "mount --bind '{built}' /mnt; mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp
+        mkdir -p '{built}' /run/openvswitch; mount --move /mnt '{built}'; ip link set lo up"
+    ));
     let database = folder.join("conf.db");
     sh(&format!("ovsdb-tool create {} /usr/share/openvswitch/vswitch.ovsschema", database.display()));
     let spawn = |program: &str, arguments: &[&str]| {
