@@ -17,7 +17,8 @@ pub const TCP: u8 = 6;
 
 const ICMP: u8 = 1;
 const UDP: u8 = 17;
-const VLAN_TAG: u16 = 0x8100;
+/// Customers' and services' VLAN tags (IEEE 802.1Q-2018, table 9-1). Flows do not tell them apart, and see the outermost.
+const VLAN_TAGS: [u16; 2] = [0x8100, 0x88a8];
 /// Type fields below this are lengths of IEEE 802.3 frames.
 const LEAST_TYPE: u16 = 0x0600;
 /// What OpenFlow 1.0 (section 3.4) puts for frames without a type.
@@ -75,9 +76,9 @@ pub enum Network {
 /// Transport layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// A protocol without ports.
+    /// A protocol whose ports flows do not look at.
     Other,
-    /// A part of a packet that was cut into several. Flows see no ports in any of them, as switches by default do not.
+    /// A part of a packet that was cut into several, or one cut short. Flows see no ports there, as switches by default do not.
     Fragment,
     /// TCP or UDP ports, or ICMP's type and code.
     Ports {
@@ -143,7 +144,7 @@ impl<'a> Frame<'a> {
         let mut at = 14;
         let mut eth_type = u16_at(bytes, 12)?;
         let mut vlan = None;
-        if eth_type == VLAN_TAG {
+        if VLAN_TAGS.contains(&eth_type) {
             let tag = u16_at(bytes, 14)?;
             vlan = Some((tag & 0xfff, (tag >> 13) as u8));
             eth_type = u16_at(bytes, 16)?;
@@ -203,10 +204,12 @@ impl<'a> Frame<'a> {
                         matching.l4_src = Some(src);
                         matching.l4_dst = Some(dst);
                     }
-                    Transport::Fragment | Transport::Other => {
+                    Transport::Fragment => {
                         matching.l4_src = Some(0);
                         matching.l4_dst = Some(0);
                     }
+                    // Not zero: a switch may find ports there after all, as Open vSwitch does in SCTP.
+                    Transport::Other => {}
                 }
             }
         }
@@ -310,9 +313,9 @@ fn transport(bytes: &[u8], protocol: u8, at: usize, end: usize) -> Transport {
     let ports = match protocol {
         TCP | UDP => u16_at(header, 0).zip(u16_at(header, 2)),
         ICMP => header.first().zip(header.get(1)).map(|(kind, code)| ((*kind).into(), (*code).into())),
-        _ => None,
+        _ => return Transport::Other,
     };
-    ports.map_or(Transport::Other, |(src, dst)| Transport::Ports { src, dst, at, end })
+    ports.map_or(Transport::Fragment, |(src, dst)| Transport::Ports { src, dst, at, end })
 }
 
 #[cfg(test)]
@@ -366,6 +369,10 @@ mod tests {
         assert_eq!((frame.vlan, frame.eth_type), (Some((5, 3)), IPV4));
         assert_eq!(frame.tcp().unwrap().dst.port(), 1935);
         assert_eq!(frame.exact_match(PortNo(1)).vlan, Some(Vlan::Id(5)));
+        // With a service's tag around it.
+        bytes.splice(12..12, [0x88, 0xa8, 0x00, 0x07]);
+        let frame = Frame::parse(&bytes).unwrap();
+        assert_eq!((frame.vlan, frame.eth_type, frame.network), (Some((7, 0)), 0x8100, Network::Other));
     }
 
     #[test]
@@ -380,6 +387,17 @@ mod tests {
         // Don't fragment is not a fragment.
         bytes[20..22].copy_from_slice(&[0x40, 0]);
         assert!(Frame::parse(&bytes).unwrap().tcp().is_some());
+    }
+
+    #[test]
+    fn ports_that_are_cut_off_are_none_and_those_of_other_protocols_open() {
+        let bytes = TcpFrame::between("10.0.0.1:4000", "10.0.0.2:1935").bytes();
+        let l4_src = |bytes: &[u8]| Frame::parse(bytes).unwrap().exact_match(PortNo(1)).l4_src;
+        // A flow for it must not be one for all TCP between the two.
+        assert_eq!(l4_src(&bytes[..36]), Some(0));
+        let mut sctp = bytes;
+        sctp[23] = 132;
+        assert_eq!(l4_src(&sctp), None);
     }
 
     #[test]
