@@ -1,7 +1,7 @@
 //! What waits to be sent to one switch.
 
 /// Above this many waiting bytes nothing more is read from the switch, so that it feels that it does not read itself.
-pub const HIGH_WATER: usize = 1 << 20;
+pub const HIGH_WATER: usize = 64 << 10;
 /// Above this many the switch is given up.
 pub const LIMIT: usize = 8 << 20;
 /// A buffer that has grown beyond this is given back once it is empty, so that all switches fill the same few in turn: that is less
