@@ -67,7 +67,7 @@ pub enum Message<'a> {
     BarrierRequest,
     /// All before the request was done.
     BarrierReply,
-    /// A type that the version has and this crate has no use for; its bytes were not looked at.
+    /// A message that the version has and this crate has no use for, and its type.
     Other(u8),
 }
 
@@ -208,6 +208,8 @@ pub enum Removal {
     Deleted,
     /// Its group went; 1.3 only.
     GroupDeleted,
+    /// Another reason, in the switch's own number: Open vSwitch makes room in a full table with 4 or 5, which are of later versions.
+    Other(u8),
 }
 
 /// A flow ended.

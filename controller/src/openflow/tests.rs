@@ -272,8 +272,8 @@ proptest! {
     }
 
     #[test]
-    fn flow_removals_round_trip(matching in any_match(), cookie: u64, packets: u64, reason in 0u8..3, idle: u16) {
-        let reason = [Removal::Idle, Removal::Hard, Removal::Deleted][usize::from(reason)];
+    fn flow_removals_round_trip(matching in any_match(), cookie: u64, packets: u64, reason in 0u8..4, idle: u16) {
+        let reason = [Removal::Idle, Removal::Hard, Removal::Deleted, Removal::Other(5)][usize::from(reason)];
         let removed = FlowRemoved {
             matching, cookie, priority: 5, reason, duration: 77, idle_timeout: idle, packets, bytes: !packets,
         };

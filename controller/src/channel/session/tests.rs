@@ -96,6 +96,21 @@ fn all_that_open_vswitch_sends_is_taken() {
     }
 }
 
+/// Others may add flows too, with matches that ours never have. Their end is no reason to part.
+#[test]
+fn the_end_of_a_flow_of_someone_else_is_passed_over() {
+    let (mut session, mut out) = ready(Version::V13);
+    out.clear();
+    let tcp_in_ipv6 =
+        [0, 1, 0, 21, 0x80, 0, 5 << 1, 2, 0x86, 0xdd, 0x80, 0, 10 << 1, 1, 6, 0x80, 0, 14 << 1, 2, 0, 80, 0, 0, 0];
+    let mut message = [&[4, 11, 0, 72, 0, 0, 0, 9][..], &[0; 40], &tcp_in_ipv6].concat();
+    assert_eq!(feed(&mut session, &message, &mut out), Ok(vec![Step::Nothing]));
+    assert!(out.is_empty());
+    // But it must be a match.
+    message[48] = 7;
+    assert!(feed(&mut session, &message, &mut out).is_err());
+}
+
 /// Whatever the pieces that the stream comes in, the outcome is the same.
 #[test]
 fn split_anywhere() {

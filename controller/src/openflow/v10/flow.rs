@@ -276,13 +276,13 @@ impl<'a> FlowRemovedView<'a> {
     /// The value.
     ///
     /// # Errors
-    /// When the reason or a field of the match means nothing.
+    /// When a field of the match means nothing.
     pub fn parse(&self) -> Result<FlowRemoved, ParseError> {
         let reason = match self.reason() {
             0 => Removal::Idle,
             1 => Removal::Hard,
             2 => Removal::Deleted,
-            other => return Err(ParseError::Value { what: "a flow-removed", field: "reason", value: other.into() }),
+            other => Removal::Other(other),
         };
         Ok(FlowRemoved {
             matching: parse_match(from(self.0, flow_removed::MATCH))?,
@@ -302,6 +302,7 @@ pub(super) fn emit_flow_removed(flow: &FlowRemoved, out: &mut Vec<u8>) {
         Removal::Idle => 0,
         Removal::Hard => 1,
         Removal::Deleted | Removal::GroupDeleted => 2,
+        Removal::Other(other) => other,
     };
     out.extend_from_slice(&emit_match(&flow.matching));
     out.extend_from_slice(&flow.cookie.to_be_bytes());

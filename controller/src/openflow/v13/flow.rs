@@ -195,14 +195,14 @@ impl<'a> FlowRemovedView<'a> {
     /// The value.
     ///
     /// # Errors
-    /// When the reason or a field of the match means nothing, or the match holds what ours do not.
+    /// When a field of the match means nothing, or the match holds what ours do not.
     pub fn parse(&self) -> Result<FlowRemoved, ParseError> {
         let reason = match self.reason() {
             0 => Removal::Idle,
             1 => Removal::Hard,
             2 => Removal::Deleted,
             3 => Removal::GroupDeleted,
-            other => return Err(ParseError::Value { what: "a flow-removed", field: "reason", value: other.into() }),
+            other => Removal::Other(other),
         };
         Ok(FlowRemoved {
             matching: oxm::parse_match(from(self.0, flow_removed::MATCH))?.0,
@@ -223,6 +223,7 @@ pub(super) fn emit_flow_removed(flow: &FlowRemoved, out: &mut Vec<u8>) {
         Removal::Hard => 1,
         Removal::Deleted => 2,
         Removal::GroupDeleted => 3,
+        Removal::Other(other) => other,
     };
     out.extend_from_slice(&flow.cookie.to_be_bytes());
     out.extend_from_slice(&flow.priority.to_be_bytes());

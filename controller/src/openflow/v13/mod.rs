@@ -72,7 +72,11 @@ pub fn parse(message: &[u8]) -> Result<(u32, Message<'_>), ParseError> {
         kind::GET_CONFIG_REPLY => Message::GetConfigReply(parse_config(message)?),
         kind::SET_CONFIG => Message::SetConfig(parse_config(message)?),
         kind::PACKET_IN => Message::PacketIn(PacketInView::new_checked(message)?.parse()?),
-        kind::FLOW_REMOVED => Message::FlowRemoved(FlowRemovedView::new_checked(message)?.parse()?),
+        kind::FLOW_REMOVED => match FlowRemovedView::new_checked(message)?.parse() {
+            // A flow of someone else's, with a match that none of ours has.
+            Err(ParseError::Unsupported { .. }) => Message::Other(kind::FLOW_REMOVED),
+            removed => Message::FlowRemoved(removed?),
+        },
         kind::PORT_STATUS => Message::PortStatus(PortStatusView::new_checked(message)?.parse()?),
         kind::PACKET_OUT => Message::PacketOut(PacketOutView::new_checked(message)?.parse()?),
         kind::FLOW_MOD => Message::FlowMod(FlowModView::new_checked(message)?.parse()?),

@@ -41,6 +41,7 @@ mod field {
 
 const ARP: u16 = 0x0806;
 const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
 const ICMP: u8 = 1;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -106,6 +107,9 @@ pub fn parse_match(bytes: &[u8]) -> Result<(FlowMatch, usize), ParseError> {
             return Err(ParseError::Value { what: "a match", field: "twice the field", value: oxm.field.into() });
         }
         seen |= bit;
+        if matching.eth_type == Some(IPV6) && is_of_ip(oxm.field) {
+            return Err(ParseError::Unsupported { what: "a match of IPv6", field: "field", value: oxm.field.into() });
+        }
         if !is_allowed(oxm.field, &matching) {
             let field = "without what it presupposes the field";
             return Err(ParseError::Value { what: "a match", field, value: oxm.field.into() });
@@ -119,7 +123,15 @@ pub fn parse_match(bytes: &[u8]) -> Result<(FlowMatch, usize), ParseError> {
     Ok((matching, padded))
 }
 
-/// Whether the fields before it are those that a field presupposes (section 7.2.2.6, table 12), of which IPv6 has no place in a [`FlowMatch`].
+/// Whether IPv6 has a field too, where it has no place in a [`FlowMatch`].
+fn is_of_ip(field: u8) -> bool {
+    matches!(
+        field,
+        field::IP_DSCP | field::IP_PROTO | field::TCP_SRC | field::TCP_DST | field::UDP_SRC | field::UDP_DST
+    )
+}
+
+/// Whether the fields before it are those that a field presupposes (section 7.2.2.6, table 12).
 fn is_allowed(field: u8, before: &FlowMatch) -> bool {
     let is_ipv4 = before.eth_type == Some(IPV4);
     let carries = |proto| is_ipv4 && before.ip_proto == Some(proto);
@@ -318,6 +330,20 @@ mod tests {
         assert!(parse(&[ETH_TYPE_IPV4, TCP_DST]).is_err());
         assert!(parse(&[ETH_TYPE_IPV4, IP_PROTO_TCP, UDP_DST]).is_err());
         assert!(parse(&[VLAN_PCP]).is_err());
+    }
+
+    /// Flows of others may have such matches, and switches tell when they end.
+    #[test]
+    fn what_is_right_but_has_no_place_here_is_not_called_wrong() {
+        let ipv6: &[u8] = &[0x80, 0, 5 << 1, 2, 0x86, 0xdd];
+        let sctp_dst: &[u8] = &[0x80, 0, 18 << 1, 2, 0x07, 0x8f];
+        let some_multicast = [&[0x80, 0, 3 << 1 | 1, 12, 1, 0, 0, 0, 0, 0][..], &[1, 0, 0, 0, 0, 0]].concat();
+        let nicira: &[u8] = &[0x00, 0x01, 0, 4, 0, 0, 0, 1];
+        for fields in [&[ipv6, IP_PROTO_TCP, TCP_DST][..], &[ETH_TYPE_IPV4, sctp_dst], &[&some_multicast], &[nicira]]
+        {
+            let read = parse_match(&matching(fields));
+            assert!(matches!(read, Err(ParseError::Unsupported { .. })), "{read:?}");
+        }
     }
 
     #[test]

@@ -473,7 +473,7 @@ impl Bypass {
         match self.introductions.member_mut(&connection) {
             Some(member) if member.dpid == at => match removed.reason {
                 Removal::Idle => self.fall_silent(&connection, "idle", out),
-                Removal::Hard | Removal::Deleted | Removal::GroupDeleted => {
+                Removal::Hard | Removal::Deleted | Removal::GroupDeleted | Removal::Other(_) => {
                     member.unsure_since.get_or_insert(now);
                 }
             },
