@@ -14,7 +14,7 @@ use crate::openflow::{
 pub struct Patience {
     /// Until it is greeted, if it does not greet first.
     pub greeting: Duration,
-    /// Until it has said who it is.
+    /// Until it greets, and from then on until it has said who it is.
     pub handshake: Duration,
     /// Of silence, until it is asked whether it is there.
     pub silence: Duration,
@@ -28,7 +28,7 @@ impl Default for Patience {
     fn default() -> Self {
         Self {
             greeting: Duration::from_millis(250),
-            handshake: Duration::from_secs(5),
+            handshake: Duration::from_secs(10),
             silence: Duration::from_secs(5),
             death: Duration::from_secs(15),
             stall: Duration::from_secs(10),
@@ -74,7 +74,7 @@ pub enum Refusal {
     #[error("it is auxiliary connection {0} of a switch; only main connections are served")]
     Auxiliary(u8),
     /// It took too long to say who it is.
-    #[error("it did not say who it is within {} s", .0.as_secs())]
+    #[error("it did not greet, or did not say who it is, within {} s", .0.as_secs())]
     Handshake(Duration),
     /// It was silent for too long.
     #[error("it has been silent for {} s, and does not answer an echo request", .0.as_secs())]
@@ -102,6 +102,8 @@ pub struct Session {
     state: State,
     greeted: bool,
     begun: Duration,
+    /// Since when it has been in this state.
+    since: Duration,
     /// When it last sent anything.
     heard: Duration,
     asked: bool,
@@ -131,6 +133,7 @@ impl Session {
             state: State::Begun,
             greeted: false,
             begun: now,
+            since: now,
             heard: now,
             asked: false,
             xid: 1,
@@ -266,6 +269,7 @@ impl Session {
             return Err(Refusal::Versions { offered, theirs: theirs.highest });
         };
         self.state = State::Greeted(version);
+        self.since = self.heard;
         let xid = self.next_xid();
         self.emit(version, &Message::FeaturesRequest, xid, out);
         Ok(Step::Nothing)
@@ -316,7 +320,7 @@ impl Session {
         if now >= self.begun + self.patience.greeting {
             self.greet(out);
         }
-        if !matches!(self.state, State::Ready(_)) && now >= self.begun + self.patience.handshake {
+        if !matches!(self.state, State::Ready(_)) && now >= self.since + self.patience.handshake {
             return Err(Refusal::Handshake(self.patience.handshake));
         }
         if now >= self.heard + self.patience.death {
