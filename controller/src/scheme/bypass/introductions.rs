@@ -148,26 +148,36 @@ impl Introductions {
     /// A host plays or publishes no longer; what others were still to be told of it is void.
     pub fn leave(&mut self, connection: &Connection) -> Option<Member> {
         let member = self.members.remove(connection)?;
-        if let Some(stream) = self.streams.get_mut(&member.stream) {
-            match member.role {
-                PeerRole::Broadcaster => {
-                    stream.broadcaster.take_if(|present| present == connection);
-                }
-                PeerRole::Viewer => {
-                    if stream.viewers.get(&member.host()) == Some(connection) {
-                        stream.viewers.remove(&member.host());
-                    }
-                }
+        let Some(stream) = self.streams.get_mut(&member.stream) else { return Some(member) };
+        let others: Vec<Ipv4Addr> = match member.role {
+            PeerRole::Broadcaster => {
+                stream.broadcaster.take_if(|present| present == connection);
+                stream.viewers.keys().copied().collect()
             }
-            if stream.broadcaster.is_none() && stream.viewers.is_empty() {
-                self.streams.remove(&member.stream);
+            PeerRole::Viewer => {
+                if stream.viewers.get(&member.host()) == Some(connection) {
+                    stream.viewers.remove(&member.host());
+                }
+                stream.broadcaster.map(|broadcaster| *broadcaster.client.ip()).into_iter().collect()
+            }
+        };
+        if stream.broadcaster.is_none() && stream.viewers.is_empty() {
+            self.streams.remove(&member.stream);
+        }
+        for host in others.into_iter().chain([member.host()]) {
+            self.cancel(host, connection);
+        }
+        Some(member)
+    }
+
+    /// An agent need not be told any more of the introductions that a connection is a side of.
+    fn cancel(&mut self, agent: Ipv4Addr, connection: &Connection) {
+        if let Some(queue) = self.errands.get_mut(&agent) {
+            queue.retain(|errand| !errand.pair.contains(connection));
+            if queue.is_empty() {
+                self.errands.remove(&agent);
             }
         }
-        self.errands.retain(|_, queue| {
-            queue.retain(|errand| !errand.pair.contains(connection));
-            !queue.is_empty()
-        });
-        Some(member)
     }
 
     /// The member whose RTMP connection this is.
@@ -214,6 +224,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use PeerRole::{Broadcaster, Viewer};
+    use proptest::prelude::*;
 
     fn member(role: PeerRole, stream: &str, host: u8, port: u16, dpid: u64) -> Member {
         Member {
@@ -342,5 +353,30 @@ mod tests {
         }
         assert!(all.members.is_empty() && all.streams.is_empty() && all.errands.is_empty());
         assert_eq!(all.pairs.len(), 1);
+    }
+
+    proptest! {
+        /// Whoever comes, goes and comes again, agents are only told of those who are there.
+        #[test]
+        fn only_members_are_introduced(steps in proptest::collection::vec((any::<bool>(), any::<bool>(), 1u8..5, 0u16..3, 0usize..2, any::<bool>()), 0..60)) {
+            let mut all = Introductions::new(2000);
+            for (arrives, broadcasts, host, port, stream, is_near) in steps {
+                let role = if broadcasts { Broadcaster } else { Viewer };
+                let one = member(role, ["live/a", "live/b"][stream], host, port, 1 + u64::from(is_near));
+                if arrives {
+                    all.arrive(one).unwrap();
+                } else {
+                    all.leave(&one.connection);
+                }
+                for (agent, queue) in &all.errands {
+                    prop_assert!(!queue.is_empty());
+                    for errand in queue {
+                        let pair = errand.pair.map(|connection| all.members.get(&connection).map(Member::host));
+                        let peer = Some(*errand.introduction.address.ip());
+                        prop_assert!(pair == [Some(*agent), peer] || pair == [peer, Some(*agent)], "{:?}", errand);
+                    }
+                }
+            }
+        }
     }
 }
