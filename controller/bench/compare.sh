@@ -3,7 +3,7 @@
 #
 #   controller/bench/compare.sh [DIRECTORY] [-- OPTIONS OF live-controller bench]
 #
-# DIRECTORY (default: controller-bench in cargo's target directory) gets table.txt, results.csv, results.json and, with gnuplot, flat.svg. Examples:
+# DIRECTORY (default: controller-bench in cargo's target directory) gets table.txt, the measurements as CSV and JSON and, with gnuplot, flat.svg. Examples:
 #
 #   controller/bench/compare.sh
 #   controller/bench/compare.sh /tmp/quick -- --repetitions 3 --duration 0.5
@@ -16,8 +16,8 @@
 # A plot needs gnuplot-nox.
 #
 # Controllers run on one core (CONTROLLER_CORE, default 0), the generator on another (GENERATOR_CORE, default 1); everything listens on
-# loopback, on free ports. Two runs follow each other: all controllers with 1 and 16 switches, of which ovs-testcontroller takes no more; and
-# live-controller and no-work with 1 to 256, which shows whether the cost depends on how many there are.
+# loopback, on free ports. Three runs follow each other: all controllers with 1 and 16 switches, of which ovs-testcontroller takes no more; and
+# live-controller and no-work with 1 to 256 switches, and with 100 to 1,000,000 addresses, which show whether the cost depends on how many there are.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -124,20 +124,53 @@ scaling=()
 for one in "${targets[@]}"; do
     case $one in direct=* | no-work=*) scaling+=("$one") ;; esac
 done
-bench flat "${scaling[@]}" --openflow 1.0,1.3 --switches 1,16,64,256 --macs 1000,100000 --pause 0.001 "$@"
+bench switches "${scaling[@]}" --openflow 1.0,1.3 --switches 1,16,64,256 --macs 1000,100000 --pause 0.001 "$@"
+bench addresses "${scaling[@]}" --openflow 1.0,1.3 --switches 16 --macs 100,1000,10000,100000,1000000 --pause 0.001 "$@"
+
+# points FILE LOOP OPENFLOW COLUMN [MACS]: what was measured of `direct`, as one line for each number of switches or addresses, which is in
+# that column, with the median, the least and the largest answers per second.
+points() {
+    awk -F, -v drive="$2" -v openflow="$3" -v column="$4" -v macs="${5:-}" '
+        $1 == "direct" && $2 == drive && $3 == openflow && (macs == "" || $5 == macs) && $7 != "" { print $column, $7 }' "$1" |
+        sort -k1,1n -k2,2n |
+        awk '
+            function flush() { if (n) print x, (v[int((n + 1) / 2)] + v[int(n / 2) + 1]) / 2, v[1], v[n] }
+            $1 != x { flush(); n = 0; x = $1 }
+            { v[++n] = $2 }
+            END { flush() }'
+}
 
 if command -v gnuplot >/dev/null; then
+    for drive in open closed; do
+        for openflow in 1.0 1.3; do
+            points "$directory/switches.csv" "$drive" "$openflow" 4 1000 >"$runtime/switches-$drive-$openflow-1000"
+            points "$directory/switches.csv" "$drive" "$openflow" 4 100000 >"$runtime/switches-$drive-$openflow-100000"
+            points "$directory/addresses.csv" "$drive" "$openflow" 5 >"$runtime/addresses-$drive-$openflow"
+        done
+    done
     gnuplot <<PLOT
-set terminal svg size 800,500
+set terminal svg size 1000,640 background "white"
 set output "$directory/flat.svg"
-set datafile separator ","
-set logscale x 2
+set multiplot layout 2,2
 set yrange [0:*]
-set xlabel "switches"
-set ylabel "answers per second"
-set key outside
-plot for [macs in "1000 100000"] "< grep -E '^direct,open,1.0,[0-9]+,".macs.",' '$directory/flat.csv'" \
-    using 4:7 with points title macs." addresses"
+set format y "%.1s %c"
+set grid ytics
+set key bottom left
+do for [drive in "open closed"] {
+    set ylabel drive." loop, answers per second"
+    set xlabel "switches"
+    set logscale x 2
+    set xrange [0.8:320]
+    set xtics (1, 16, 64, 256)
+    plot for [version in "1.0 1.3"] for [macs in "1000 100000"] "$runtime/switches-".drive."-".version."-".macs \
+        using 1:2:3:4 with yerrorlines title version.", ".macs." addresses"
+    set xlabel "addresses at each of 16 switches"
+    set logscale x 10
+    set xrange [70:1400000]
+    set xtics ("100" 100, "1,000" 1000, "10,000" 10000, "100,000" 100000, "1,000,000" 1000000)
+    plot for [version in "1.0 1.3"] "$runtime/addresses-".drive."-".version using 1:2:3:4 with yerrorlines title version
+}
+unset multiplot
 PLOT
 fi
 echo "Written to $directory: $(cd "$directory" && echo *)"
