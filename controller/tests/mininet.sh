@@ -3,8 +3,10 @@
 # controller that is killed and started again.
 # Everything happens in namespaces of its own, with its own Open vSwitch; the host's is not touched.
 # Needs root and the packages mininet, openvswitch-switch, ethtool, iproute2, iperf, iputils-ping, nginx-light, libnginx-mod-rtmp, ffmpeg, mplayer.
-# Usage: sudo controller/tests/mininet.sh path/to/live-controller [pingall|bypass|restart]
+# Usage: sudo [DATAPATH=kernel] controller/tests/mininet.sh path/to/live-controller [pingall|bypass|restart]
+# Open vSwitch forwards in user space, which every kernel can, or with DATAPATH=kernel in the kernel, whose module that needs.
 set -euo pipefail
+export DATAPATH=${DATAPATH:-user}
 here=$(cd "$(dirname "$0")" && pwd)
 
 fail() {
@@ -18,6 +20,8 @@ if [ "${1-}" != inside ]; then
     for tool in mn timeout ovs-vswitchd ovsdb-server ovs-vsctl ethtool ip iperf ping unshare nginx ffmpeg mplayer; do
         command -v "$tool" >/dev/null || PATH=$PATH:/usr/sbin:/sbin command -v "$tool" >/dev/null || fail "$tool is not installed"
     done
+    # From inside, the kernel would not load it.
+    [ "$DATAPATH" != kernel ] || modprobe openvswitch || fail "this kernel has no openvswitch module"
     exec unshare --net --mount --pid --ipc --fork --kill-child --mount-proc \
         bash "$0" inside "$controller" "${2-all}"
 fi
@@ -66,8 +70,8 @@ stop() {
 pingall() {
     local version=$1 topology=$2
     start direct
-    timeout 240 /usr/bin/python3 /usr/bin/mn --topo "$topology" --controller "remote,ip=127.0.0.1,port=$port" \
-        --switch "ovs,datapath=user,protocols=$version" --nolistenport --test pingall >/tmp/mn.log 2>&1 ||
+    timeout 600 /usr/bin/python3 /usr/bin/mn --topo "$topology" --controller "remote,ip=127.0.0.1,port=$port" \
+        --switch "ovs,datapath=$DATAPATH,protocols=$version" --nolistenport --test pingall >/tmp/mn.log 2>&1 ||
         fail "$version $topology: $(cat /tmp/mn.log)"
     stop
     ! grep -F '*** Error' /tmp/mn.log | grep -v 'resource limits' || fail "$version $topology"

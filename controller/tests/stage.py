@@ -4,6 +4,7 @@ The controller's event lines are in /tmp/events; what a program prints is in /tm
 """
 
 import json
+import os
 import subprocess
 import time
 
@@ -48,12 +49,12 @@ class Stage:
         setLogLevel('error')
         self.net = net = Mininet(controller=None, autoSetMacs=True)
         net.addController('c0', controller=RemoteController, ip='127.0.0.1', port=port)
-        self.s1 = s1 = net.addSwitch('s1', cls=OVSSwitch, datapath='user', protocols=protocol)
+        self.s1 = s1 = net.addSwitch('s1', cls=OVSSwitch, datapath=os.environ['DATAPATH'], protocols=protocol)
         self.hb, self.hv, self.cdn = hosts = [net.addHost(name) for name in ('hb', 'hv', 'cdn')]
         net.addLink(self.hb, s1)
         net.addLink(self.hv, s1)
         if layout == 'line':
-            s2 = net.addSwitch('s2', cls=OVSSwitch, datapath='user', protocols=protocol)
+            s2 = net.addSwitch('s2', cls=OVSSwitch, datapath=os.environ['DATAPATH'], protocols=protocol)
             net.addLink(s1, s2)
             net.addLink(self.cdn, s2)
         else:
