@@ -12,8 +12,10 @@ use crate::news::News;
 use crate::openflow::{ErrorReport, Version};
 use crate::scheme::Dpid;
 
-/// Errors of one switch that are told; further ones only go to the log.
+/// Errors of one switch that are told.
 const MAX_TOLD_ERRORS: u32 = 8;
+/// Bytes of them that are logged: as many of the message that was wrong as OpenFlow promises.
+const SHOWN: usize = 64;
 
 /// A connection, from when it is accepted until it is closed.
 #[derive(Debug)]
@@ -93,7 +95,7 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection broke.
-    pub fn read(&mut self, now: Duration, most: usize, room: &mut [u8]) -> std::io::Result<Came> {
+    pub fn read(&mut self, most: usize, room: &mut [u8]) -> std::io::Result<Came> {
         let kept = self.rest.len();
         let (begun, free) = room.split_at_mut(kept.min(room.len()));
         let (free, _) = free.split_at_mut(most.min(free.len()));
@@ -104,7 +106,6 @@ impl Connection {
                     begun.copy_from_slice(&self.rest);
                     self.rest.clear();
                     self.spoke = true;
-                    self.session.heard(now);
                     return Ok(Came::Bytes(kept + came));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Came::Nothing),
@@ -118,10 +119,13 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection is to be closed, and why.
-    pub fn step<'a>(&mut self, stream: &mut &'a [u8]) -> Result<Option<Step<'a>>, String> {
+    pub fn step<'a>(&mut self, now: Duration, stream: &mut &'a [u8]) -> Result<Option<Step<'a>>, String> {
         let out = self.outbox.end();
         match self.session.next(stream, out) {
-            Ok(Some(message)) => self.session.message(message, out).map(Some),
+            Ok(Some(message)) => {
+                self.session.heard(now);
+                self.session.message(message, out).map(Some)
+            }
             Ok(None) => Ok(None),
             Err(refusal) => Err(refusal),
         }
@@ -183,12 +187,26 @@ impl Connection {
         self.session.time(now, self.outbox.end()).map_err(|refusal| refusal.to_string())
     }
 
+    /// The controller itself stood still for so long: time in which the switch could not be heard.
+    pub fn excuse(&mut self, away: Duration) {
+        self.session.excuse(away);
+        self.waiting_since = self.waiting_since.map(|since| since + away);
+    }
+
     /// What to tell of an error that the switch reports.
     pub fn reported(&mut self, report: &ErrorReport<'_>) -> Option<News> {
         let ErrorReport { kind, code, data } = report;
-        tracing::warn!("the switch at {} reports error type {kind} code {code}: {data:02x?}", self.peer);
+        let (peer, beginning) = (self.peer, data.get(..SHOWN).unwrap_or(data));
         self.told_errors = self.told_errors.saturating_add(1);
-        let dpid = self.dpid.filter(|_| self.told_errors <= MAX_TOLD_ERRORS)?;
+        if self.told_errors > MAX_TOLD_ERRORS {
+            tracing::debug!("the switch at {peer} reports error type {kind} code {code}: {beginning:02x?}");
+            return None;
+        }
+        tracing::warn!("the switch at {peer} reports error type {kind} code {code}: {beginning:02x?}");
+        if self.told_errors == MAX_TOLD_ERRORS {
+            tracing::warn!("further errors of the switch at {peer} are logged at level debug");
+        }
+        let dpid = self.dpid?;
         Some(News::Error { what: format!("switch {dpid} reports OpenFlow error type {kind} code {code}") })
     }
 

@@ -54,6 +54,10 @@ const SCHEME_TICK: Duration = Duration::from_secs(1);
 /// How often sessions do.
 const TICK: Duration = Duration::from_millis(250);
 
+/// Whoever does not come round for so long was stopped (SIGSTOP, a virtual machine that was paused): what switches said meanwhile is still
+/// to be read.
+const AWAY: Duration = Duration::from_secs(1);
+
 /// What becomes ready: connections have the tokens from 0.
 const LISTENER: Token = Token(usize::MAX - 1);
 const END: Token = Token(usize::MAX - 2);
@@ -70,9 +74,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The address is taken, or not this machine's.
-    #[error(
-        "cannot listen on {address}: {source}; is another controller running there? Choose another with --listen"
-    )]
+    #[error("cannot listen on {address}{}", if source.kind() == ErrorKind::AddrInUse { TAKEN } else { "" })]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -80,9 +82,12 @@ pub enum ServerError {
         source: std::io::Error,
     },
     /// It cannot be told when a socket is ready.
-    #[error("cannot wait for sockets: {0}")]
+    #[error("cannot wait for sockets")]
     Poll(#[source] std::io::Error),
 }
+
+/// What to do about an address that is taken.
+const TAKEN: &str = ", where another controller may be running; choose another port with --listen";
 
 impl Server {
     /// Begins to listen.
@@ -176,11 +181,21 @@ impl Channel {
         let mut events = Events::with_capacity(1024);
         let mut room = vec![0; ROOM];
         let mut next_tick = Duration::ZERO;
+        let mut before = Duration::ZERO;
         let mut next_scheme_tick = Duration::ZERO;
         let mut next_look = Duration::ZERO;
         let mut turns = 0;
         loop {
             let mut now = self.started.elapsed();
+            let away = now.saturating_sub(before);
+            if away >= AWAY {
+                tracing::warn!(
+                    "stood still for {:.1} s; no switch is to blame for its silence in that time",
+                    away.as_secs_f64()
+                );
+                self.core.connections.iter_mut().for_each(|(_, connection)| connection.excuse(away));
+            }
+            before = now;
             if now >= next_tick {
                 next_tick = now + TICK;
                 self.tick(now);
@@ -281,7 +296,7 @@ impl Channel {
             if connection.is_held {
                 continue;
             }
-            let came = match connection.read(now, READ, room) {
+            let came = match connection.read(READ, room) {
                 Ok(Came::Bytes(came)) => came,
                 Ok(Came::Nothing) => continue,
                 ended => {
@@ -371,7 +386,7 @@ impl Core {
         }
         loop {
             let Some(connection) = self.connections.get_mut(at) else { return };
-            match connection.step(&mut stream) {
+            match connection.step(now, &mut stream) {
                 Ok(Some(Step::Nothing)) => {}
                 Ok(Some(step)) => {
                     if let (Step::PacketIn(packet), Some(dpid)) = (&step, connection.dpid) {

@@ -84,6 +84,18 @@ pub enum Refusal {
     Refused,
 }
 
+/// Since 1.3 a packet without a flow is dropped, unless a flow of the lowest priority sends it up (section 5.4). Should someone delete
+/// that one, we want to know.
+const TABLE_MISS: FlowMod = FlowMod {
+    command: Command::Add,
+    cookie: TABLE_MISS_COOKIE,
+    notify_removal: true,
+    output: Some(PortNo::CONTROLLER),
+    ..FlowMod::delete(FlowMatch::ANY)
+};
+/// No other flow has it.
+const TABLE_MISS_COOKIE: u64 = 3;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// Nothing came yet.
@@ -104,7 +116,7 @@ pub struct Session {
     begun: Duration,
     /// Since when it has been in this state.
     since: Duration,
-    /// When it last sent anything.
+    /// When its last whole message came.
     heard: Duration,
     asked: bool,
     xid: u32,
@@ -157,10 +169,17 @@ impl Session {
         }
     }
 
-    /// Notes that bytes came.
+    /// Notes that a whole message came.
     pub fn heard(&mut self, now: Duration) {
         self.heard = now;
         self.asked = false;
+    }
+
+    /// Notes that for so long nothing of what the switch sent could be taken in.
+    pub fn excuse(&mut self, away: Duration) {
+        self.begun += away;
+        self.since += away;
+        self.heard += away;
     }
 
     /// Cuts the first whole message off `stream`, if it is there. What is obviously no message is refused before it is whole.
@@ -216,14 +235,14 @@ impl Session {
     /// # Errors
     /// When the connection is to be closed.
     pub fn message<'a>(&mut self, message: &'a [u8], out: &mut Vec<u8>) -> Result<Step<'a>, Refusal> {
-        let is_hello = Header::parse(message).is_some_and(|header| header.kind == HELLO);
+        let (kind, xid) = Header::parse(message).map_or((HELLO, 0), |header| (header.kind, header.xid));
         let version = match self.state {
             State::Begun => return self.hello(message, out),
-            _ if is_hello => return Ok(Step::Nothing),
+            _ if kind == HELLO => return Ok(Step::Nothing),
             State::Greeted(version) | State::Ready(version) => version,
         };
-        let (xid, parsed) = version.parse(message).map_err(|error| {
-            let xid = Header::parse(message).map_or(0, |header| header.xid);
+        let parsed = if version.is_for_switches(kind) { Err(ParseError::Type(kind)) } else { version.parse(message) };
+        let (xid, parsed) = parsed.map_err(|error| {
             self.emit(version, &Message::Error(error.report(message)), xid, out);
             Refusal::Message(error)
         })?;
@@ -235,19 +254,12 @@ impl Session {
                 return self.features(version, features, out);
             }
             // What a switch has no business to send.
-            Message::FeaturesRequest
-            | Message::GetConfigRequest
-            | Message::SetConfig(_)
-            | Message::PacketOut(_)
-            | Message::FlowMod(_)
-            | Message::PortsRequest
-            | Message::BarrierRequest => {
-                let error = ParseError::Type(message.get(1).copied().unwrap_or_default());
-                self.emit(version, &Message::Error(error.report(message)), xid, out);
-                return Err(Refusal::Message(error));
-            }
             _ if self.state != State::Ready(version) => {}
             Message::PacketIn(packet) => return Ok(Step::PacketIn(packet)),
+            // Without it nothing would come up any more.
+            Message::FlowRemoved(FlowRemoved { cookie: TABLE_MISS_COOKIE, matching: FlowMatch::ANY, .. }) => {
+                self.emit(version, &Message::FlowMod(TABLE_MISS), xid, out);
+            }
             Message::FlowRemoved(removed) => return Ok(Step::FlowRemoved(removed)),
             Message::PortStatus(status) => return Ok(Step::PortStatus(status)),
             _ => {}
@@ -280,27 +292,15 @@ impl Session {
         if features.auxiliary != 0 {
             return Err(Refusal::Auxiliary(features.auxiliary));
         }
-        let delete_all = FlowMod {
-            command: Command::Delete,
-            matching: FlowMatch::ANY,
-            cookie: 0,
-            idle_timeout: 0,
-            hard_timeout: 0,
-            priority: 0,
-            buffer: None,
-            out_port: None,
-            notify_removal: false,
-            output: None,
-        };
         let mut messages = vec![
             // Fragments like all packets, and packets whole.
             Message::SetConfig(Config { flags: 0, miss_send_len: 0xffff }),
-            Message::FlowMod(delete_all),
+            Message::FlowMod(FlowMod::delete(FlowMatch::ANY)),
         ];
         if version == Version::V13 {
-            // Since 1.3 a packet without a flow is dropped, unless a flow of the lowest priority sends it up (section 5.4).
-            let table_miss = FlowMod { command: Command::Add, output: Some(PortNo::CONTROLLER), ..delete_all };
-            messages.push(Message::FlowMod(table_miss));
+            // Without a barrier between them it may be deleted with the others (1.3 section 6.2).
+            messages.push(Message::BarrierRequest);
+            messages.push(Message::FlowMod(TABLE_MISS));
         }
         // Whatever follows comes after the old flows are gone.
         messages.push(Message::BarrierRequest);

@@ -197,6 +197,25 @@ pub struct FlowMod {
     pub output: Option<PortNo>,
 }
 
+impl FlowMod {
+    /// Deletes all flows that a match covers.
+    #[must_use]
+    pub const fn delete(matching: FlowMatch) -> Self {
+        Self {
+            command: Command::Delete,
+            matching,
+            cookie: 0,
+            idle_timeout: 0,
+            hard_timeout: 0,
+            priority: 0,
+            buffer: None,
+            out_port: None,
+            notify_removal: false,
+            output: None,
+        }
+    }
+}
+
 /// Why a flow ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {

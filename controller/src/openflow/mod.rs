@@ -60,6 +60,15 @@ impl Version {
         }
     }
 
+    /// Whether messages of this type go from controllers to switches only.
+    #[must_use]
+    pub fn is_for_switches(self, kind: u8) -> bool {
+        match self {
+            Version::V10 => v10::is_for_switches(kind),
+            Version::V13 => v13::is_for_switches(kind),
+        }
+    }
+
     /// Reads one whole message, as [`header::next`] cut it off, and its transaction id.
     ///
     /// # Errors

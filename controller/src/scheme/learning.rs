@@ -146,7 +146,7 @@ impl Learning {
         }
         if let Some(table) = self.tables.get_mut(&at) {
             table.forget_port(status.port.number);
-            let lead_there = FlowMod { out_port: Some(status.port.number), ..delete(FlowMatch::ANY) };
+            let lead_there = FlowMod { out_port: Some(status.port.number), ..FlowMod::delete(FlowMatch::ANY) };
             out.send(at, Message::FlowMod(lead_there));
         }
     }
@@ -168,7 +168,7 @@ impl Learning {
         self.size += table.size() - before;
         if let Learnt::Moved(_) = learnt {
             let lead_to_it = FlowMatch { eth_dst: Some(frame.src), ..FlowMatch::ANY };
-            out.send(at, Message::FlowMod(delete(lead_to_it)));
+            out.send(at, Message::FlowMod(FlowMod::delete(lead_to_it)));
         }
         if matches!(learnt, Learnt::New | Learnt::Moved(_)) && self.settings.report_learned {
             out.tell(News::Learned { dpid: at.0, mac: frame.src, port: in_port });
@@ -229,22 +229,6 @@ pub fn add(matching: FlowMatch, to: PortNo, life: Life) -> FlowMod {
         out_port: None,
         notify_removal: life.cookie.is_some(),
         output: Some(to),
-    }
-}
-
-/// A flow-mod that deletes all flows that a match covers.
-pub fn delete(matching: FlowMatch) -> FlowMod {
-    FlowMod {
-        command: Command::Delete,
-        matching,
-        cookie: 0,
-        idle_timeout: 0,
-        hard_timeout: 0,
-        priority: 0,
-        buffer: None,
-        out_port: None,
-        notify_removal: false,
-        output: None,
     }
 }
 

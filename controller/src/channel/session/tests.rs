@@ -74,7 +74,8 @@ fn open_vswitch_becomes_ready_and_starts_clean() {
         let Message::FlowMod(first) = messages[2] else { panic!() };
         assert_eq!((first.command, first.matching), (Command::Delete, FlowMatch::ANY));
         if version == Version::V13 {
-            let Message::FlowMod(miss) = messages[3] else { panic!() };
+            assert_eq!(messages[3], Message::BarrierRequest);
+            let Message::FlowMod(miss) = messages[4] else { panic!() };
             assert_eq!((miss.command, miss.priority), (Command::Add, 0));
             assert_eq!((miss.matching, miss.output), (FlowMatch::ANY, Some(PortNo::CONTROLLER)));
         }
@@ -94,6 +95,51 @@ fn all_that_open_vswitch_sends_is_taken() {
         assert!(count(|step| matches!(step, Step::PortStatus(_))) >= 2, "{version}");
         assert!(count(|step| matches!(step, Step::Error(_))) >= 2, "{version}");
     }
+}
+
+#[test]
+fn the_flow_that_sends_packets_up_comes_again_when_someone_deletes_it() {
+    let (mut session, mut out) = ready(Version::V13);
+    out.clear();
+    let mut removed = Vec::new();
+    let gone = FlowRemoved {
+        matching: FlowMatch::ANY,
+        cookie: TABLE_MISS_COOKIE,
+        priority: 0,
+        reason: crate::openflow::Removal::Deleted,
+        duration: 5,
+        idle_timeout: 0,
+        packets: 7,
+        bytes: 700,
+    };
+    Version::V13.emit(&Message::FlowRemoved(gone), 1, &mut removed).unwrap();
+    assert_eq!(feed(&mut session, &removed, &mut out), Ok(vec![Step::Nothing]));
+    assert_eq!(sent(Version::V13, &out), [Message::FlowMod(TABLE_MISS)]);
+}
+
+#[test]
+fn what_only_controllers_send_ends_the_connection() {
+    for (version, kinds) in [
+        (Version::V10, &[5, 7, 9, 13, 14, 15, 16, 18, 20][..]),
+        (Version::V13, &[5, 7, 9, 13, 14, 15, 16, 17, 18, 20, 22, 24, 26, 28, 29]),
+    ] {
+        for kind in 1..30 {
+            let (mut session, mut out) = ready(version);
+            let message = [version.wire(), kind, 0, 8, 0, 0, 0, 1];
+            let end = feed(&mut session, &message, &mut out);
+            let refused = end == Err(Refusal::Message(ParseError::Type(kind)));
+            assert_eq!(refused, kinds.contains(&kind) || (version == Version::V10 && kind > 21), "{version} {kind}");
+        }
+    }
+}
+
+#[test]
+fn a_switch_is_not_to_blame_for_a_controller_that_stood_still() {
+    let (mut session, mut out) = ready(Version::V10);
+    session.heard(at(10));
+    session.excuse(at(60));
+    assert_eq!(session.time(at(74), &mut out), Ok(()));
+    assert_eq!(session.time(at(85), &mut out), Err(Refusal::Silent(at(15))));
 }
 
 /// Others may add flows too, with matches that ours never have. Their end is no reason to part.

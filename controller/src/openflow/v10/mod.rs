@@ -31,10 +31,30 @@ mod kind {
     pub const PORT_STATUS: u8 = 12;
     pub const PACKET_OUT: u8 = 13;
     pub const FLOW_MOD: u8 = 14;
+    pub const PORT_MOD: u8 = 15;
+    pub const STATS_REQUEST: u8 = 16;
     pub const BARRIER_REQUEST: u8 = 18;
     pub const BARRIER_REPLY: u8 = 19;
+    pub const QUEUE_GET_CONFIG_REQUEST: u8 = 20;
     /// The last that there is: OFPT_QUEUE_GET_CONFIG_REPLY.
     pub const LAST: u8 = 21;
+}
+
+/// See [`Version::is_for_switches`](super::Version::is_for_switches).
+#[must_use]
+pub fn is_for_switches(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::FEATURES_REQUEST
+            | kind::GET_CONFIG_REQUEST
+            | kind::SET_CONFIG
+            | kind::PACKET_OUT
+            | kind::FLOW_MOD
+            | kind::PORT_MOD
+            | kind::STATS_REQUEST
+            | kind::BARRIER_REQUEST
+            | kind::QUEUE_GET_CONFIG_REQUEST
+    )
 }
 
 /// Reads one whole message; see [`Version::parse`](super::Version::parse).

@@ -37,6 +37,10 @@ mod kind {
     pub const MULTIPART_REPLY: u8 = 19;
     pub const BARRIER_REQUEST: u8 = 20;
     pub const BARRIER_REPLY: u8 = 21;
+    pub const QUEUE_GET_CONFIG_REQUEST: u8 = 22;
+    pub const ROLE_REQUEST: u8 = 24;
+    pub const GET_ASYNC_REQUEST: u8 = 26;
+    pub const SET_ASYNC: u8 = 28;
     /// The last that there is: OFPT_METER_MOD.
     pub const LAST: u8 = 29;
 }
@@ -47,6 +51,25 @@ const MULTIPART_BODY: usize = 16;
 const PORT_DESC: u16 = 13;
 /// OFPMPF_REPLY_MORE.
 const MORE: u16 = 1;
+
+/// See [`Version::is_for_switches`](super::Version::is_for_switches).
+#[must_use]
+pub fn is_for_switches(kind: u8) -> bool {
+    matches!(
+        kind,
+        kind::FEATURES_REQUEST
+            | kind::GET_CONFIG_REQUEST
+            | kind::SET_CONFIG
+            // With OFPT_GROUP_MOD, OFPT_PORT_MOD and OFPT_TABLE_MOD.
+            | kind::PACKET_OUT..=kind::MULTIPART_REQUEST
+            | kind::BARRIER_REQUEST
+            | kind::QUEUE_GET_CONFIG_REQUEST
+            | kind::ROLE_REQUEST
+            | kind::GET_ASYNC_REQUEST
+            // With OFPT_METER_MOD.
+            | kind::SET_ASYNC..=kind::LAST
+    )
+}
 
 /// Reads one whole message; see [`Version::parse`](super::Version::parse).
 ///

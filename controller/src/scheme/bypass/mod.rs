@@ -39,7 +39,7 @@ use super::learning::{self, Learning, Life, Route, Settings};
 use super::{Dpid, Event, Outcome, Scheme};
 use crate::frame::{Frame, IPV4, TCP, Tcp};
 use crate::news::{self, News};
-use crate::openflow::{FlowMatch, FlowRemoved, Ipv4Prefix, Message, PacketIn, PacketOut, PortNo, Removal};
+use crate::openflow::{FlowMatch, FlowMod, FlowRemoved, Ipv4Prefix, Message, PacketIn, PacketOut, PortNo, Removal};
 
 use connection::{Bounded, Connection, Direction};
 use introductions::{Introductions, Member};
@@ -397,7 +397,7 @@ impl Bypass {
             if notified.edge.is_some_and(|edge| edge != passing.at) {
                 // It was transit here until now.
                 for matching in both_ways(&connection) {
-                    out.send(passing.at, Message::FlowMod(learning::delete(matching)));
+                    out.send(passing.at, Message::FlowMod(FlowMod::delete(matching)));
                 }
             }
             notified.edge = Some(passing.at);
