@@ -1,18 +1,25 @@
 //! The command line.
 
+use std::fs::File;
+use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::builder::styling::Styles;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::bench;
 use crate::channel::{Patience, Server};
 use crate::event_log::EventLog;
+use crate::line_writer::{LineWriter, Lines};
 use crate::news::News;
 use crate::openflow::Version;
 use crate::scheme::{Bypass, Direct, Ports, Scheme, Settings};
@@ -77,10 +84,16 @@ pub struct Options {
     /// Write a line for each station that is learned
     #[arg(long)]
     report_learned: bool,
-    /// What to log on stderr: error, warn, info, debug, trace
-    #[arg(long, value_name = "LEVEL", default_value = "warn")]
-    log: EnvFilter,
+    /// What to log on stderr
+    #[arg(long, value_name = "LEVEL", default_value = "warn",
+          value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>()))]
+    log: LevelFilter,
 }
+
+/// What `--log` can be.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+/// At the end, how long the reader of the log is waited for.
+const LAST_LINES: Duration = Duration::from_millis(200);
 
 /// What to do other than to be a controller.
 #[derive(Debug, Subcommand)]
@@ -143,7 +156,7 @@ impl Options {
 
     /// What is wrong with the options together.
     fn contradiction(&self) -> Option<String> {
-        if !self.listen.ip().is_loopback() && !self.allow_remote {
+        if !is_loopback(self.listen) && !self.allow_remote {
             return Some(format!(
                 "--listen {} can be reached from other machines, and whoever connects is a switch; \
                  add --allow-remote if that is meant",
@@ -162,41 +175,82 @@ pub fn main() -> ExitCode {
     let mut options = Options::parse();
     if let Some(Task::Bench(options)) = options.task.take() {
         return bench::run(options).unwrap_or_else(|error| {
-            eprintln!("error: {error:#}");
+            say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         });
     }
     if let Some(what) = options.contradiction() {
-        eprintln!("error: {what}\n\nFor more information, try '--help'.");
+        say(&format!("error: {what}\n\nFor more information, try '--help'."));
         return ExitCode::from(2);
     }
-    if !options.listen.ip().is_loopback() {
-        eprintln!(
+    if !is_loopback(options.listen) {
+        say(&format!(
             "warning: other machines can connect to {} and take part in the network as switches",
             options.listen
-        );
+        ));
     }
     match run(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
+/// For people, if they can be reached.
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "{what}");
+}
+
+/// Also of 127.0.0.1 as IPv6 writes it.
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 fn run(options: Options) -> anyhow::Result<()> {
     let (scheme, name) = options.scheme();
     let versions = options.versions();
-    tracing_subscriber::fmt().with_env_filter(options.log).with_writer(std::io::stderr).init();
+    let unbuffered = |stream: &dyn AsFd| stream.as_fd().try_clone_to_owned().map(File::from);
+    let written = unbuffered(&io::stderr()).and_then(|out| LineWriter::start("log", out, |line: Vec<u8>| line));
+    let mut written = written.context("cannot start a thread for the log")?;
+    if let Some(lines) = written.lines() {
+        let log = tracing_subscriber::fmt().with_max_level(options.log).with_writer(Log(lines.clone()));
+        log.init();
+    }
     // Before the first line is written: whoever reads it may send a signal.
     let mut end = Signals::new([SIGTERM, SIGINT]).context("cannot wait for SIGTERM and SIGINT")?;
     let server = Server::listen(options.listen, &versions, Patience::default())?;
-    let mut log = EventLog::start(std::io::stdout()).context("cannot start a thread for the event lines")?;
+    let log = unbuffered(&io::stdout()).and_then(EventLog::start);
+    let mut log = log.context("cannot start a thread for the event lines")?;
     let address = server.address().context("cannot learn the address that is listened on")?;
     log.tell(News::Listening { address, scheme: name });
     server.serve(scheme, log, &mut end)?;
+    written.finish(None, Instant::now() + LAST_LINES);
     Ok(())
+}
+
+/// Hands the log's lines to the thread that writes them. Those that are too many are lost.
+struct Log(Lines<Vec<u8>>);
+
+impl MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Write for Log {
+    /// Comes once for each line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.offer(line.to_vec());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -226,14 +280,19 @@ mod tests {
         assert!(options(&["--listen", "0.0.0.0:0"]).contradiction().is_some());
         assert_eq!(options(&["--listen", "0.0.0.0:0", "--allow-remote"]).contradiction(), None);
         assert_eq!(options(&["--listen", "[::1]:0"]).contradiction(), None);
+        assert_eq!(options(&["--listen", "[::ffff:127.0.0.1]:0"]).contradiction(), None);
         assert!(options(&["--rtmp-port", "2000"]).contradiction().is_some());
     }
 
     #[test]
     fn nonsense_is_refused() {
-        for arguments in
-            [&["--openflow", "1.1"][..], &["--rtmp-port", "0"], &["--mac-table", "1"], &["--scheme", "x"]]
-        {
+        for arguments in [
+            &["--openflow", "1.1"][..],
+            &["--rtmp-port", "0"],
+            &["--mac-table", "1"],
+            &["--scheme", "x"],
+            &["--log", "9"],
+        ] {
             assert!(Options::try_parse_from([&["live-controller"], arguments].concat()).is_err(), "{arguments:?}");
         }
     }

@@ -1,21 +1,16 @@
-//! The lines on stdout, written by a thread of their own so that whoever reads them cannot hold up a packet.
+//! The lines on stdout.
 
 use std::io::Write;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::line_writer::LineWriter;
 use crate::news::{Line, News};
-
-/// Lines that may wait for the reader.
-const WAITING: usize = 4096;
 
 /// Takes news and never waits.
 #[derive(Debug)]
 pub struct EventLog {
-    /// `None` once it is finished.
-    lines: Option<SyncSender<Line>>,
+    writer: LineWriter<Line>,
     dropped: u64,
-    done: Receiver<()>,
 }
 
 impl EventLog {
@@ -24,39 +19,24 @@ impl EventLog {
     /// # Errors
     /// When no thread can be started.
     pub fn start(out: impl Write + Send + 'static) -> std::io::Result<Self> {
-        let (lines, incoming) = sync_channel(WAITING);
-        let (finished, done) = sync_channel(1);
-        std::thread::Builder::new().name("event-log".to_owned()).spawn(move || {
-            if let Err(error) = write_all(out, &incoming) {
-                tracing::warn!("event lines can no longer be written: {error}");
-            }
-            let _ = finished.send(());
-        })?;
-        Ok(Self { lines: Some(lines), dropped: 0, done })
+        Ok(Self { writer: LineWriter::start("event-log", out, text)?, dropped: 0 })
     }
 
     /// Has a line written; counts it instead when too many wait.
     pub fn tell(&mut self, news: News) {
-        let Some(lines) = &self.lines else { return };
-        if self.dropped > 0 {
-            match lines.try_send(line(News::Dropped { count: self.dropped })) {
-                Ok(()) => self.dropped = 0,
-                Err(_) => {
-                    self.dropped += 1;
-                    return;
-                }
-            }
+        let Some(lines) = self.writer.lines() else { return };
+        if self.dropped > 0 && lines.offer(line(News::Dropped { count: self.dropped })) {
+            self.dropped = 0;
         }
-        if let Err(TrySendError::Full(_)) = lines.try_send(line(news)) {
+        if self.dropped > 0 || !lines.offer(line(news)) {
             self.dropped += 1;
         }
     }
 
-    /// Waits until all lines are written, but not beyond `deadline`. Nothing is written after that.
+    /// Waits until all lines are written, and how many were not, but not beyond `deadline`. Nothing is written after that.
     pub fn finish(&mut self, deadline: Instant) {
-        self.lines = None;
-        let left = deadline.saturating_duration_since(Instant::now());
-        let _ = self.done.recv_timeout(left);
+        let last = (self.dropped > 0).then(|| line(News::Dropped { count: self.dropped }));
+        self.writer.finish(last, deadline);
     }
 }
 
@@ -65,20 +45,18 @@ fn line(news: News) -> Line {
     Line { time_ns: u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), news }
 }
 
-fn write_all(mut out: impl Write, lines: &Receiver<Line>) -> std::io::Result<()> {
-    for line in lines {
-        let mut text = serde_json::to_vec(&line)?;
-        text.push(b'\n');
-        out.write_all(&text)?;
-        out.flush()?;
-    }
-    Ok(())
+fn text(line: Line) -> Vec<u8> {
+    // Of strings and numbers, which JSON has room for.
+    let mut text = serde_json::to_vec(&line).unwrap_or_default();
+    text.push(b'\n');
+    text
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::line_writer::WAITING;
     use std::sync::{Arc, Mutex};
 
     /// Writes only while it is not held.
@@ -119,6 +97,24 @@ mod tests {
         let counts: Vec<u64> = lines.iter().filter_map(|line| line["count"].as_u64()).collect();
         let dropped = counts.iter().sum::<u64>() as usize;
         assert_eq!(dropped + lines.len() - counts.len() - 1, 2 * WAITING);
+    }
+
+    #[test]
+    fn what_was_lost_is_told_at_the_end() {
+        let pipe = Pipe::default();
+        let mut log = EventLog::start(pipe.clone()).unwrap();
+        let held = pipe.0.lock().unwrap();
+        for number in 0..2 * WAITING {
+            log.tell(News::Error { what: number.to_string() });
+        }
+        drop(held);
+        log.finish(Instant::now() + Duration::from_secs(10));
+        let text = String::from_utf8(pipe.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let dropped = lines.iter().filter_map(|line| line["count"].as_u64()).sum::<u64>() as usize;
+        let written = lines.iter().filter(|line| line["event"] == "error").count();
+        assert!(dropped > 0 && lines[lines.len() - 1]["event"] == "dropped");
+        assert_eq!(dropped + written, 2 * WAITING);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! | [`scheme`] | what the network does with packets: a pure function of events |
 //! | [`channel`] | connections to switches: the one place that reads, writes and waits |
 //! | [`news`], [`event_log`] | what the outside is told, as JSON lines |
+//! | [`line_writer`] | lines for readers that may not read |
 //! | [`cli`] | the command line |
 //! | [`bench`] | `live-controller bench`: plays switches to any controller and counts its answers |
 
@@ -16,6 +17,7 @@ pub mod channel;
 pub mod cli;
 pub mod event_log;
 pub mod frame;
+pub mod line_writer;
 pub mod mac;
 pub mod mac_table;
 pub mod news;

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use live_controller::mac::MacAddr;
 use live_controller::openflow::{
-    Command as FlowCommand, Features, FlowMod, Message, PacketIn, PacketInReason, PacketOut, PortNo, Version,
-    Versions, header,
+    Command as FlowCommand, ErrorReport, Features, FlowMod, Message, PacketIn, PacketInReason, PacketOut, PortNo,
+    Version, Versions, header,
 };
 use serde_json::Value;
 
@@ -27,10 +27,15 @@ struct Controller {
 
 impl Controller {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_logging("error", Stdio::inherit(), arguments)
+    }
+
+    fn start_logging(level: &str, to: Stdio, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_live-controller"))
-            .args(["--listen", "127.0.0.1:0", "--log", "error"])
+            .args(["--listen", "127.0.0.1:0", "--log", level])
             .args(arguments)
             .stdout(Stdio::piped())
+            .stderr(to)
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
@@ -507,6 +512,26 @@ fn ends_cleanly_and_says_what_is_wrong() {
     let (code, _, help) = run(&["--help"]);
     assert_eq!(code, Some(0));
     assert!(help.contains("Examples:") && help.contains("Exit codes:"));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_or_that_nobody_reads_holds_nothing_up() {
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    for log in [full(), Stdio::piped()] {
+        let mut controller = Controller::start_logging("debug", log, &[]);
+        let mut good = Switch::join(&controller, Version::V10, 1);
+        let mut bad = Switch::join(&controller, Version::V10, 2);
+        let error = Message::Error(ErrorReport { kind: 3, code: 0, data: &[7; 64] });
+        for _ in 0..2000 {
+            bad.send(&error);
+        }
+        bad.works();
+        good.works();
+        assert_eq!(controller.event("error")["what"], "switch 0000000000000002 reports OpenFlow error type 3 code 0");
+        let begun = Instant::now();
+        assert_eq!(controller.terminate("-TERM"), Some(0));
+        assert!(begun.elapsed() < Duration::from_secs(3));
+    }
 }
 
 #[test]
