@@ -184,15 +184,19 @@ impl<'a> Frame<'a> {
             ..FlowMatch::ANY
         };
         match self.network {
+            // What claims to be IPv4 or ARP and is not, or was cut off, has zeros there, as Open vSwitch sees it. Were these fields open, the flow
+            // would be one for all that the two hosts ever say.
+            Network::Other if matches!(self.eth_type, IPV4 | ARP) => {
+                matching.ip_proto = Some(0);
+                matching.ip_src = Some(Ipv4Prefix::host(Ipv4Addr::UNSPECIFIED));
+                matching.ip_dst = Some(Ipv4Prefix::host(Ipv4Addr::UNSPECIFIED));
+            }
             Network::Other => {}
             Network::Arp { operation, sender, target } => {
-                // 1.0 compares these twelve bits of ARP in the fields of IP; its type of service is zero there.
-                matching.ip_dscp = Some(0);
+                // 1.0 compares these of ARP in the fields of IP.
                 matching.ip_proto = Some(operation);
                 matching.ip_src = Some(Ipv4Prefix::host(sender));
                 matching.ip_dst = Some(Ipv4Prefix::host(target));
-                matching.l4_src = Some(0);
-                matching.l4_dst = Some(0);
             }
             Network::Ipv4 { src, dst, dscp, protocol, transport } => {
                 matching.ip_dscp = Some(dscp);
@@ -387,6 +391,19 @@ mod tests {
         // Don't fragment is not a fragment.
         bytes[20..22].copy_from_slice(&[0x40, 0]);
         assert!(Frame::parse(&bytes).unwrap().tcp().is_some());
+    }
+
+    #[test]
+    fn what_is_no_ipv4_although_it_says_so_gets_no_flow_for_all_ipv4() {
+        let bytes = TcpFrame::between("10.0.0.1:4000", "10.0.0.2:1935").bytes();
+        let mut version_6 = bytes.clone();
+        version_6[14] = 0x65;
+        let whole = Frame::parse(&bytes).unwrap().exact_match(PortNo(1));
+        for broken in [&version_6, &bytes[..30], &bytes[..14]] {
+            let matching = Frame::parse(broken).unwrap().exact_match(PortNo(1));
+            assert_eq!((matching.eth_src, matching.eth_type), (whole.eth_src, whole.eth_type));
+            assert!(!matching.covers(&whole));
+        }
     }
 
     #[test]
