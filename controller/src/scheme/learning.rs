@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::{Dpid, Outcome};
 use crate::frame::Frame;
 use crate::mac::MacAddr;
-use crate::mac_table::{Learnt, MacTable};
+use crate::mac_table::{AGEING, Learnt, MacTable};
 use crate::news::News;
 use crate::openflow::{
     Command, FlowMatch, FlowMod, Message, PacketIn, PacketOut, PortNo, PortStatus, PortStatusReason,
@@ -59,14 +59,20 @@ pub struct Life {
 
 /// Flows of the learning switch itself.
 const LEARNED_COOKIE: u64 = 1;
-/// All flows have the same priority: a new one for the same packets replaces the old one.
+/// All flows have the same priority: a new one for the same packets replaces the old one. (In 1.0, flows that leave no field open come before all
+/// others, whatever their priority.)
 const PRIORITY: u16 = 0x8000;
+
+/// Stations with lasting flows at once. When there are more, all are forgotten: some of them may then be found at their new port later.
+const MAX_LASTING: usize = 65_536;
 
 /// The address tables of all switches.
 #[derive(Debug)]
 pub struct Learning {
     settings: Settings,
     tables: HashMap<Dpid, MacTable>,
+    /// Stations to which a switch has, or had, flows without a hard time-out.
+    lasting: HashSet<(Dpid, MacAddr)>,
     /// Bytes of all tables.
     size: usize,
     /// The switch whose table is in the caches next to the processor's core.
@@ -85,7 +91,7 @@ impl Learning {
     /// Knows nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, tables: HashMap::new(), size: 0, at_hand: None }
+        Self { settings, tables: HashMap::new(), lasting: HashSet::new(), size: 0, at_hand: None }
     }
 
     /// The life of a flow that was made because its first packet came.
@@ -105,6 +111,7 @@ impl Learning {
     /// Forgets a switch.
     pub fn switch_down(&mut self, at: Dpid) {
         self.size -= self.tables.remove(&at).map_or(0, |table| table.size());
+        self.lasting.retain(|(dpid, _)| *dpid != at);
     }
 
     /// Has this switch's table at hand if so many bytes of its messages, which come next, are worth it.
@@ -139,20 +146,30 @@ impl Learning {
         self.tables.values_mut().for_each(|table| table.sweep(now.as_secs()));
     }
 
-    /// Forgets the stations behind a port that went down, and ends the flows that lead there.
+    /// Forgets the stations behind a port that went down, and ends the flows that lead there or come from there.
     pub fn port_status(&mut self, at: Dpid, status: &PortStatus, out: &mut Outcome<'_>) {
-        if status.port.up && status.reason != PortStatusReason::Deleted {
+        if (status.port.up && status.reason != PortStatusReason::Deleted) || !status.port.number.is_attachment() {
             return;
         }
         if let Some(table) = self.tables.get_mut(&at) {
             table.forget_port(status.port.number);
             let lead_there = FlowMod { out_port: Some(status.port.number), ..FlowMod::delete(FlowMatch::ANY) };
+            let come_from_there = FlowMatch { in_port: Some(status.port.number), ..FlowMatch::ANY };
             out.send(at, Message::FlowMod(lead_there));
+            out.send(at, Message::FlowMod(FlowMod::delete(come_from_there)));
         }
     }
 
-    /// Learns from a frame where its sender is, and says what a learning switch does with it. If the sender was elsewhere before, flows
-    /// that lead to it there are ended.
+    /// Notes that a switch has a flow to a station that may outlive what is known of the station.
+    pub fn lasts(&mut self, at: Dpid, station: MacAddr) {
+        if self.lasting.len() >= MAX_LASTING {
+            self.lasting.clear();
+        }
+        self.lasting.insert((at, station));
+    }
+
+    /// Learns from a frame where its sender is, and says what a learning switch does with it. If the sender was elsewhere before, its flows
+    /// there, to it and from it, are ended.
     pub fn learn_and_route(
         &mut self,
         now: Duration,
@@ -161,14 +178,23 @@ impl Learning {
         in_port: PortNo,
         out: &mut Outcome<'_>,
     ) -> Route {
+        let flows_outlive_stations = self.settings.hard_timeout == 0 || self.settings.hard_timeout >= AGEING;
         let Some(table) = self.tables.get_mut(&at) else { return route(frame, None, in_port) };
         self.at_hand = Some(at);
         let before = table.size();
         let learnt = table.learn(frame.src, in_port, now.as_secs());
         self.size += table.size() - before;
-        if let Learnt::Moved(_) = learnt {
+        let has_moved = match learnt {
+            Learnt::Moved(_) => true,
+            // Maybe: a flow may have hidden it for so long that it was forgotten.
+            Learnt::New => flows_outlive_stations || self.lasting.remove(&(at, frame.src)),
+            Learnt::Same | Learnt::Nothing => false,
+        };
+        if has_moved {
             let lead_to_it = FlowMatch { eth_dst: Some(frame.src), ..FlowMatch::ANY };
+            let come_from_it = FlowMatch { eth_src: Some(frame.src), ..FlowMatch::ANY };
             out.send(at, Message::FlowMod(FlowMod::delete(lead_to_it)));
+            out.send(at, Message::FlowMod(FlowMod::delete(come_from_it)));
         }
         if matches!(learnt, Learnt::New | Learnt::Moved(_)) && self.settings.report_learned {
             out.tell(News::Learned { dpid: at.0, mac: frame.src, port: in_port });
