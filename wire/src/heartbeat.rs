@@ -190,6 +190,22 @@ pub fn find(payload: &[u8]) -> impl Iterator<Item = (usize, Heartbeat)> + '_ {
     })
 }
 
+/// Bytes after which it is known that a heartbeat tells nothing: all up to the first space of its padding.
+const PLAIN: usize = MAGIC.len() + " 0000000042 - ".len();
+
+/// The heartbeat that tells nothing and ends beyond the end of a payload, if it is there as far as that can be known: its offset and its sequence
+/// number. Nothing but padding can follow.
+#[must_use]
+pub fn begun(payload: &[u8]) -> Option<(usize, u64)> {
+    let offset = payload.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let part = payload.get(offset..).filter(|part| (PLAIN..LEN).contains(&part.len()))?;
+    let mut whole = [b' '; LEN];
+    whole.get_mut(..part.len())?.copy_from_slice(part);
+    whole[LEN - 1] = b'\n';
+    let heartbeat = Heartbeat::parse(&whole).ok()?;
+    (heartbeat.news == News::None).then_some((offset, heartbeat.sequence))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -332,5 +348,18 @@ mod tests {
             bytes.extend(heartbeat.emit());
             prop_assert_eq!(find(&bytes).last(), Some((at, heartbeat)));
         }
+    }
+
+    #[test]
+    fn one_that_has_begun_is_known_once_nothing_else_can_come() {
+        let plain = Heartbeat { sequence: 42, news: News::None }.emit();
+        let told = Heartbeat { sequence: 42, news: News::Peer(introduction()) }.emit();
+        for end in 0..=LEN {
+            assert_eq!(begun(&plain[..end]), (PLAIN..LEN).contains(&end).then_some((0, 42)), "{end}");
+            assert_eq!(begun(&told[..end]), None);
+            let behind_another = [&told[..], &plain[..end]].concat();
+            assert_eq!(begun(&behind_another), (PLAIN..LEN).contains(&end).then_some((LEN, 42)), "{end}");
+        }
+        assert_eq!(begun(&plain[1..]), None);
     }
 }

@@ -126,10 +126,8 @@ impl Assembler {
     /// When the segment is ahead of a gap and there is no room for it.
     pub fn push(&mut self, segment: &Segment<'_>, mut deliver: impl FnMut(Chunk<'_>)) -> Result<(), Full> {
         let seq = segment.seq.wrapping_add(u32::from(segment.syn));
-        let start = *self.start.get_or_insert(Start { seq, syn_seen: segment.syn });
-        // Half of the sequence space lies ahead, the other half behind.
-        let expected = start.seq.wrapping_add(self.next as u32);
-        let ahead = i64::from(seq.wrapping_sub(expected) as i32);
+        self.start.get_or_insert(Start { seq, syn_seen: segment.syn });
+        let ahead = self.ahead(segment).unwrap_or(0);
         let len = segment.payload.len();
         if segment.fin && self.end.is_none() {
             let end = (self.next as i64).saturating_add(ahead).saturating_add(len as i64);
@@ -249,6 +247,16 @@ impl Assembler {
         self.next = gap.end;
         self.drain(&mut deliver);
         Some(gap)
+    }
+
+    /// By how many bytes a segment begins behind the next one to be handed on; negative: it was seen before. `None`: nothing was
+    /// seen yet.
+    #[must_use]
+    pub fn ahead(&self, segment: &Segment<'_>) -> Option<i64> {
+        let seq = segment.seq.wrapping_add(u32::from(segment.syn));
+        let expected = self.start?.seq.wrapping_add(self.next as u32);
+        // Half of the sequence space lies ahead, the other half behind.
+        Some(i64::from(seq.wrapping_sub(expected) as i32))
     }
 
     /// Whether this segment begins another connection with the same addresses and ports: a SYN with another initial sequence

@@ -23,6 +23,7 @@
 //! # Met midway
 //! A connection whose SYN was not seen (the controller was restarted) cannot be understood; it gets its flows at once.
 
+mod answers;
 mod connection;
 mod introductions;
 mod rewrite;
@@ -41,6 +42,7 @@ use crate::frame::{Frame, IPV4, TCP, Tcp};
 use crate::news::{self, News};
 use crate::openflow::{FlowMatch, FlowMod, FlowRemoved, Ipv4Prefix, Message, PacketIn, PacketOut, PortNo, Removal};
 
+use answers::Answers;
 use connection::{Bounded, Connection, Direction};
 use introductions::{Introductions, Member};
 use rewrite::{Rewriter, ahead};
@@ -55,8 +57,9 @@ const MAX_SILENT: usize = 4096;
 /// Servers whose place is known.
 const MAX_SERVERS: usize = 1024;
 
-/// Ends the flows of video after so many seconds without a packet.
-const VIDEO_IDLE: u16 = 60;
+/// Ends the flows of video after so many seconds without a packet: more than the 60 after which nginx-rtmp looks whether a player that waits is
+/// still there.
+const VIDEO_IDLE: u16 = 75;
 /// A member whose flows were deleted is gone when nothing is heard of it for so long.
 const UNSURE: Duration = Duration::from_secs(VIDEO_IDLE as u64);
 /// A watched connection that is silent for so long is forgotten. A player may wait long for its stream to begin.
@@ -127,6 +130,7 @@ struct Notified {
     /// The latest that the edge has shown of the client.
     shown: Option<Shown>,
     rewriter: Rewriter,
+    answers: Answers,
     last: Duration,
 }
 
@@ -137,6 +141,8 @@ struct Shown {
     seq: u32,
     /// What it acknowledged last.
     ack: Option<u32>,
+    /// Sequence number of its SYN, if that was seen.
+    isn: Option<u32>,
 }
 
 /// A TCP segment on its way through a switch.
@@ -227,6 +233,9 @@ impl Bypass {
             return self.learning.frame(now, at, packet, &frame, out);
         };
         let route = self.learning.learn_and_route(now, at, &frame, packet.in_port, out);
+        for station in [frame.src, frame.dst] {
+            self.learning.lasts(at, station);
+        }
         let passing = Passing { now, at, packet, frame: &frame, tcp: &tcp, route };
         if let Some((connection, direction)) = Connection::of(&tcp, self.ports.rtmp) {
             self.rtmp(&passing, connection, direction, out);
@@ -256,7 +265,7 @@ impl Bypass {
             self.begin(passing, connection, out);
         }
         let Some(watched) = self.watched.get_mut(&connection) else {
-            return self.rtmp_unwatched(passing, connection, out);
+            return self.rtmp_unwatched(passing, connection, direction, out);
         };
         if direction == Direction::ToClient {
             watched.server.get_or_insert(passing.place());
@@ -265,9 +274,12 @@ impl Bypass {
             return passing.send_with_lasting_flow(None, out);
         }
         watched.packets += 1;
+        if watched.over {
+            return passing.send(out);
+        }
         watched.last = passing.now;
-        if passing.tcp.rst || watched.over {
-            watched.over = true;
+        if passing.tcp.rst {
+            watched.over = watched.watch.is_reset_by(direction, &passing.segment());
             return passing.send(out);
         }
         match watched.watch.push(direction, &passing.segment()) {
@@ -303,6 +315,10 @@ impl Bypass {
         }
         self.leave(&connection, "closed", out);
         self.silent.remove(&connection);
+        // Those of an earlier connection with the same ports would hide this one.
+        for matching in both_ways(&connection) {
+            out.send(passing.at, Message::FlowMod(FlowMod::delete(matching)));
+        }
         let watched = Watched {
             watch: Watch::new(),
             edge: passing.place(),
@@ -315,8 +331,21 @@ impl Bypass {
     }
 
     /// Of a connection that is known, was of no interest, or was met midway.
-    fn rtmp_unwatched<'a>(&mut self, passing: &Passing<'a, '_>, connection: Connection, out: &mut Outcome<'a>) {
+    fn rtmp_unwatched<'a>(
+        &mut self,
+        passing: &Passing<'a, '_>,
+        connection: Connection,
+        direction: Direction,
+        out: &mut Outcome<'a>,
+    ) {
         if passing.tcp.rst || passing.tcp.fin {
+            // Of the client's side only from where the client is: anyone can send an RST with its address.
+            let is_from_elsewhere = self.introductions.member_mut(&connection).is_some_and(|member| {
+                direction == Direction::ToServer && member.dpid == passing.at && member.port != passing.packet.in_port
+            });
+            if is_from_elsewhere {
+                return passing.send(out);
+            }
             self.leave(&connection, "closed", out);
             self.silent.remove(&connection);
             return passing.send(out);
@@ -327,6 +356,9 @@ impl Bypass {
         let is_edge = match self.introductions.member_mut(&connection) {
             Some(member) if member.dpid == passing.at => {
                 member.unsure_since = None;
+                if direction == Direction::ToServer {
+                    member.port = passing.packet.in_port;
+                }
                 true
             }
             _ => false,
@@ -388,7 +420,13 @@ impl Bypass {
     ) {
         let is_new = passing.tcp.syn && !passing.tcp.is_ack && direction == Direction::ToServer;
         if self.notified.get(&connection).is_none_or(|known| is_new && known.is_news(passing.tcp)) {
-            let fresh = Notified { edge: None, shown: None, rewriter: Rewriter::default(), last: passing.now };
+            let fresh = Notified {
+                edge: None,
+                shown: None,
+                rewriter: Rewriter::default(),
+                answers: Answers::default(),
+                last: passing.now,
+            };
             self.notified.insert(connection, fresh);
         }
         let Some(notified) = self.notified.get_mut(&connection) else { return passing.send(out) };
@@ -428,7 +466,7 @@ impl Bypass {
                 if passing.tcp.is_ack {
                     notified.rewriter.acknowledged(passing.tcp.ack);
                 }
-                for (_, heard) in heartbeat::find(passing.payload()) {
+                for heard in notified.answers.push(&passing.segment()) {
                     if let heartbeat::News::Ack(done) = heard.news
                         && self.introductions.acknowledge(agent, &done)
                     {
@@ -455,6 +493,8 @@ impl Bypass {
                             _ => Some(PortNo::FLOOD),
                         };
                         let in_port = passing.packet.in_port;
+                        // What the switch keeps is not what is sent on.
+                        learning::send(passing.at, passing.packet, Route::Drop, out);
                         let packet = PacketOut { buffer: None, in_port, output, data: Cow::Owned(data) };
                         out.send(passing.at, Message::PacketOut(packet));
                     }
@@ -493,14 +533,15 @@ impl Notified {
     /// Whether a segment of the client is something that the edge has not shown.
     fn is_news(&self, tcp: &Tcp) -> bool {
         let Some(shown) = self.shown else { return true };
-        let begins_anew = tcp.syn && tcp.seq_end() != shown.seq;
+        let begins_anew = tcp.syn && shown.isn != Some(tcp.seq);
         begins_anew || ahead(tcp.seq_end(), shown.seq) > 0 || shown.later_ack(tcp) != shown.ack
     }
 
     fn show(&mut self, tcp: &Tcp) {
-        let shown = self.shown.unwrap_or(Shown { seq: tcp.seq_end(), ack: None });
+        let shown = self.shown.unwrap_or(Shown { seq: tcp.seq_end(), ack: None, isn: None });
         let seq = if ahead(tcp.seq_end(), shown.seq) > 0 { tcp.seq_end() } else { shown.seq };
-        self.shown = Some(Shown { seq, ack: shown.later_ack(tcp) });
+        let isn = if tcp.syn { Some(tcp.seq) } else { shown.isn };
+        self.shown = Some(Shown { seq, ack: shown.later_ack(tcp), isn });
     }
 }
 

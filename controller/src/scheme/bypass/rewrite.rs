@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use livectl_wire::heartbeat::{self, Heartbeat, News};
 
-use super::super::super::frame::{Frame, Tcp};
+use crate::frame::{Frame, Tcp};
 
 /// Rewritten heartbeats whose arrival is not acknowledged yet; while so many are, further ones pass unchanged.
 const REMEMBERED: usize = 16;
@@ -33,7 +33,7 @@ pub fn ahead(seq: u32, of: u32) -> i64 {
 
 impl Rewriter {
     /// Takes a segment on its way. `news` is asked, for each heartbeat that passes for the first time and tells nothing, what it
-    /// should tell instead. Returns the payload to send in place of this one, if it must differ.
+    /// should tell instead; also for one of which the segment holds so much that the rest can only be padding. Returns the payload to send in place of this one, if it must differ.
     pub fn pass(&mut self, seq: u32, payload: &[u8], mut news: impl FnMut(u64) -> Option<News>) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
         let mut overlay = |written: &Written| {
@@ -48,14 +48,16 @@ impl Rewriter {
             }
         };
         self.written.iter().for_each(&mut overlay);
-        for (at, found) in heartbeat::find(payload) {
+        let whole = heartbeat::find(payload).filter(|(_, found)| found.news == News::None);
+        let plain = whole.map(|(at, found)| (at, found.sequence)).chain(heartbeat::begun(payload));
+        for (at, sequence) in plain {
             let seq = seq.wrapping_add(at as u32);
             let is_new = self.passed.is_none_or(|passed| ahead(seq, passed) >= 0);
-            if found.news != News::None || !is_new || self.written.len() >= REMEMBERED {
+            if !is_new || self.written.len() >= REMEMBERED {
                 continue;
             }
-            if let Some(news) = news(found.sequence) {
-                let bytes = Heartbeat { sequence: found.sequence, news }.emit();
+            if let Some(news) = news(sequence) {
+                let bytes = Heartbeat { sequence, news }.emit();
                 let written = Written { seq, bytes };
                 overlay(&written);
                 self.written.push_back(written);
@@ -160,10 +162,19 @@ mod tests {
     #[test]
     fn parts_and_heartbeats_that_tell_something_are_left_alone() {
         let mut rewriter = Rewriter::default();
-        assert_eq!(rewriter.pass(0, &plain(1)[..127], |_| Some(peer(1))), None);
-        assert_eq!(rewriter.pass(127, &plain(1)[127..], |_| Some(peer(1))), None);
+        assert_eq!(rewriter.pass(0, &plain(1)[..22], |_| Some(peer(1))), None);
+        assert_eq!(rewriter.pass(22, &plain(1)[22..], |_| Some(peer(1))), None);
         assert_eq!(rewriter.pass(128, &told(2, 9), |_| Some(peer(1))), None);
         assert_eq!(rewriter.pass(256, b"HTTP/1.1 200 OK\r\n", |_| Some(peer(1))), None);
+    }
+
+    #[test]
+    fn one_that_is_cut_is_rewritten_once_it_can_be_known() {
+        let mut rewriter = Rewriter::default();
+        let both = [told(1, 9), plain(2)].concat();
+        let first = rewriter.pass(0, &both[..178], |sequence| (sequence == 2).then(|| peer(1))).unwrap();
+        let second = rewriter.pass(178, &both[178..], |_| None).unwrap();
+        assert_eq!([first, second].concat(), [told(1, 9), told(2, 1)].concat());
     }
 
     #[test]

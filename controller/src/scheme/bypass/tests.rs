@@ -9,6 +9,8 @@ use crate::openflow::Version;
 use crate::testing::{Arrival, Host, Network, TcpFrame, TcpTalk, play, publish, tcp_checksum_is_right};
 use Host::{Client, Server};
 
+mod change;
+
 const BROADCASTER: &str = "10.0.0.1";
 const VIEWER: &str = "10.0.0.2";
 const CDN: &str = "10.0.0.3";
@@ -109,11 +111,14 @@ fn beat(net: &mut Network, talk: &mut TcpTalk, sequence: u64) -> String {
     }
 }
 
-fn acknowledge(net: &mut Network, talk: &mut TcpTalk, told: &str) {
+fn introduction(told: &str) -> Introduction {
     let words: Vec<&str> = told.split(' ').collect();
     let role = if words[1] == "viewer" { PeerRole::Viewer } else { PeerRole::Broadcaster };
-    let done = Introduction { role, address: words[2].parse().unwrap(), stream: words[3].parse().unwrap() };
-    let bytes = Heartbeat { sequence: 1, news: heartbeat::News::Ack(done) }.emit();
+    Introduction { role, address: words[2].parse().unwrap(), stream: words[3].parse().unwrap() }
+}
+
+fn acknowledge(net: &mut Network, talk: &mut TcpTalk, told: &str) {
+    let bytes = Heartbeat { sequence: 1, news: heartbeat::News::Ack(introduction(told)) }.emit();
     let frames = talk.say(Client, &bytes);
     unchanged(net, frames);
 }
@@ -174,7 +179,7 @@ fn flows_are_in_place_before_the_packet_that_told_it() {
         .iter()
         .map(|(_, message)| match message {
             Message::FlowMod(flow) => {
-                assert_eq!((flow.idle_timeout, flow.hard_timeout), (60, 0));
+                assert_eq!((flow.idle_timeout, flow.hard_timeout), (75, 0));
                 "flow"
             }
             Message::BarrierRequest => "barrier",
@@ -318,20 +323,6 @@ fn a_heartbeat_that_is_sent_again_says_the_same() {
 }
 
 #[test]
-fn parts_of_heartbeats_pass_unchanged() {
-    let mut net = star(Version::V10);
-    let mut at_viewer = agent(&mut net, VIEWER);
-    rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
-    rtmp(&mut net, "10.0.0.2:5000", play("hb"));
-    let bytes = Heartbeat { sequence: 1, news: heartbeat::News::None }.emit();
-    for part in [&bytes[..50], &bytes[50..]] {
-        let frames = at_viewer.say(Server, part);
-        unchanged(&mut net, frames);
-    }
-    assert!(beat(&mut net, &mut at_viewer, 2).starts_with("peer"));
-}
-
-#[test]
 fn peers_who_were_introduced_stream_alone() {
     let mut net = star(Version::V10);
     rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
@@ -379,7 +370,7 @@ fn who_comes_back_is_introduced_again() {
 fn who_falls_silent_has_left_and_is_known_when_it_goes_on() {
     let mut net = star(Version::V10);
     let mut down = rtmp(&mut net, "10.0.0.2:5000", play("hb"));
-    net.wait(61);
+    net.wait(76);
     assert_eq!(events(&net), ["cdn", "viewer", "idle"]);
     streams_on(&mut net, &mut down);
     assert_eq!(events(&net), ["cdn", "viewer", "idle", "viewer"]);
@@ -502,7 +493,7 @@ fn who_is_gone_when_the_switch_comes_back_is_noticed() {
     rtmp(&mut net, "10.0.0.2:5000", play("hb"));
     net.disconnect(1);
     net.connect(1);
-    net.wait(61);
+    net.wait(76);
     assert_eq!(events(&net), ["cdn", "viewer", "lost"]);
 }
 
@@ -605,7 +596,7 @@ fn what_the_controller_keeps_is_bounded() {
             };
             let mut out = Outcome::default();
             scheme.on_event(Duration::ZERO, Dpid(1), Event::PacketIn(packet), &mut out);
-            assert_eq!(out.messages.len(), 1, "always sent on");
+            assert!(matches!(out.messages.last(), Some((_, Message::PacketOut(_)))), "always sent on");
         }
     }
     let mut count = 0;

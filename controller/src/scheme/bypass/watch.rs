@@ -15,6 +15,8 @@ const WAITING: usize = 16 << 10;
 const LONGEST: usize = 8 << 10;
 /// Bytes of a connection, both directions, after which nothing more is expected of it. The handshake takes 6146 of them.
 const MOST: u64 = 256 << 10;
+/// Bytes by which an RST may be ahead of what was seen.
+const AHEAD: i64 = 1 << 20;
 /// Requests that wait for their answer.
 const REQUESTS: usize = 8;
 
@@ -77,7 +79,9 @@ impl Watch {
         let Half { assembler, reader } = half;
         let mut talk = Talk { app: &mut self.app, requests: &mut self.requests };
         let mut failed = None;
-        let pushed = assembler.push(segment, |chunk| {
+        // When no more can wait, what is kept may still tell it all once the gap is filled: usually it is the answer that was lost, and video
+        // that waits behind it.
+        let _ = assembler.push(segment, |chunk| {
             if failed.is_some() {
                 return;
             }
@@ -88,14 +92,23 @@ impl Watch {
             });
             failed = read.err();
         });
-        match (finding, failed, pushed) {
-            (Finding::Open, Some(error), _) => Finding::Nothing(error.to_string()),
-            (Finding::Open, None, Err(full)) => Finding::Nothing(full.to_string()),
-            (Finding::Open, None, Ok(())) if self.bytes > MOST => {
+        match (finding, failed) {
+            (Finding::Open, Some(error)) => Finding::Nothing(error.to_string()),
+            (Finding::Open, None) if self.bytes > MOST => {
                 Finding::Nothing(format!("neither played nor published in its first {MOST} bytes"))
             }
-            (finding, ..) => finding,
+            (finding, _) => finding,
         }
+    }
+
+    /// Whether an RST ends it: one that is not about what was sent next is passed over by whoever it is for (RFC 5961, section 3.2).
+    #[must_use]
+    pub fn is_reset_by(&self, direction: Direction, segment: &Segment<'_>) -> bool {
+        let half = match direction {
+            Direction::ToServer => &self.to_server,
+            Direction::ToClient => &self.to_client,
+        };
+        half.assembler.ahead(segment).is_none_or(|ahead| (0..=AHEAD).contains(&ahead))
     }
 
     /// Whether both sides have said that they will send no more.
