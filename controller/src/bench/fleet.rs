@@ -25,6 +25,10 @@ const LOST: Duration = Duration::from_secs(1);
 const PROBE: Duration = Duration::from_millis(250);
 /// How often the clock is looked at when nothing comes.
 const TICK: Duration = Duration::from_millis(50);
+/// Bytes of answers to a controller, beside packet-ins, that may wait for it at each switch.
+const PILE: usize = 16 << 20;
+/// Bytes of a packet-in before its frame, at most.
+const HEADERS: usize = 64;
 /// In an open loop one packet-in of so many is timed.
 const SAMPLING: u32 = 64;
 
@@ -73,6 +77,14 @@ pub enum FleetError {
     /// The frames are too long.
     #[error(transparent)]
     TooLong(#[from] TooLong),
+    /// It sends and sends, and reads nothing.
+    #[error("the controller does not read: {waiting} bytes wait for it at switch {switch}")]
+    DoesNotRead {
+        /// Which switch, from 1.
+        switch: usize,
+        /// Bytes that wait.
+        waiting: usize,
+    },
     /// Waiting for sockets failed.
     #[error("cannot wait for sockets: {0}")]
     Poll(#[source] io::Error),
@@ -95,7 +107,7 @@ pub struct Sample {
     /// Bytes from it.
     pub bytes_in: u64,
     /// Nanoseconds.
-    pub latencies: Vec<u32>,
+    pub latencies: Vec<u64>,
 }
 
 /// Emulated switches, connected to one controller.
@@ -104,6 +116,8 @@ pub struct Fleet {
     events: Events,
     lines: Vec<Line>,
     room: Vec<u8>,
+    /// Bytes that may wait for the controller at one switch.
+    pile: usize,
     started: Instant,
     bytes_in: u64,
     bytes_out: u64,
@@ -146,6 +160,7 @@ impl Fleet {
             events: Events::with_capacity(1024),
             lines: Vec::new(),
             room: vec![0; READ],
+            pile: PILE + conduct.window as usize * (conduct.frame_size + HEADERS),
             started: Instant::now(),
             bytes_in: 0,
             bytes_out: 0,
@@ -262,7 +277,7 @@ impl Fleet {
             let now = Instant::now();
             if now >= next_tick {
                 next_tick = now + TICK;
-                self.tick(send, patience)?;
+                self.tick(send, patience, end)?;
             }
             let left = end.saturating_duration_since(now).min(TICK);
             let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
@@ -273,7 +288,7 @@ impl Fleet {
             for event in &events {
                 let Token(at) = event.token();
                 if event.is_readable() {
-                    self.read(at, send)?;
+                    self.read(at, send, end)?;
                 } else {
                     self.write(at)?;
                 }
@@ -285,11 +300,12 @@ impl Fleet {
         }
     }
 
-    /// Gives up what is lost, and sends what there is room for.
-    fn tick(&mut self, send: Send, patience: Duration) -> Result<(), FleetError> {
+    /// Gives up what is lost, and sends what there is room for. Reads what was left unread when the time was over the last time.
+    fn tick(&mut self, send: Send, patience: Duration, end: Instant) -> Result<(), FleetError> {
         let now = self.now();
         let since = now.checked_sub(patience.as_nanos() as u64);
         for at in 0..self.lines.len() {
+            self.read(at, send, end)?;
             if let (Some(line), Some(since)) = (self.lines.get_mut(at), since) {
                 line.switch.ledger().give_up(since);
             }
@@ -314,8 +330,9 @@ impl Fleet {
         }
     }
 
-    /// Reads all there is, and sends on.
-    fn read(&mut self, at: usize, send: Send) -> Result<(), FleetError> {
+    /// Reads all there is, but not for longer than until `end` or a tick, and sends on.
+    fn read(&mut self, at: usize, send: Send, end: Instant) -> Result<(), FleetError> {
+        let end = end.min(Instant::now() + TICK);
         let (switch, of) = (at + 1, self.lines.len());
         loop {
             let Some(line) = self.lines.get_mut(at) else { return Ok(()) };
@@ -332,7 +349,7 @@ impl Fleet {
             self.refill(at, send, now);
             self.write(at)?;
             // A read that does not fill the room has emptied the socket (epoll(7), questions and answers, 9).
-            if came < READ {
+            if came < READ || Instant::now() >= end {
                 break;
             }
         }
@@ -358,6 +375,9 @@ impl Fleet {
         };
         switch.out().drain(..sent);
         self.bytes_out += sent as u64;
-        result
+        match switch.out().len() {
+            waiting if waiting > self.pile => result.and(Err(FleetError::DoesNotRead { switch: at + 1, waiting })),
+            _ => result,
+        }
     }
 }

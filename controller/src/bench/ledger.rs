@@ -31,7 +31,8 @@ pub struct Counts {
     pub repeated: u64,
     /// Flow-mods that move no packet.
     pub lone_flow_mods: u64,
-    /// Packet-ins that got no answer for a second.
+    /// Packet-ins without an answer that were given up: when their switch got none for a second, or when several windows had been sent after
+    /// them.
     pub unanswered: u64,
     /// Messages about packets that had been given up.
     pub late: u64,
@@ -54,7 +55,7 @@ pub struct Ledger {
     counts: Counts,
     /// Of every so many packet-ins one is timed; a power of two.
     sampling: u32,
-    latencies: Vec<u32>,
+    latencies: Vec<u64>,
 }
 
 /// Slots for each place in the window. A packet-in that waits while three windows are sent after it is given up.
@@ -120,10 +121,14 @@ impl Ledger {
 
     /// Notes a message that disposes of a packet.
     pub fn answer(&mut self, number: u32, is_flow_mod: bool, now: u64) {
-        let sampling = self.sampling;
+        let (sampling, next) = (self.sampling, self.next);
         let slot = self.slot(number);
         if slot.number != number {
-            self.counts.strange += 1;
+            // Its place was taken by a later one, or nobody ever sent it.
+            match number < next {
+                true => self.counts.late += 1,
+                false => self.counts.strange += 1,
+            }
             return;
         }
         let sent = slot.sent;
@@ -135,7 +140,7 @@ impl Ledger {
                 self.counts.answered += 1;
                 self.counts.by_flow_mod += u64::from(is_flow_mod);
                 if number & (sampling - 1) == 0 {
-                    self.latencies.push(u32::try_from(now.saturating_sub(sent)).unwrap_or(u32::MAX));
+                    self.latencies.push(now.saturating_sub(sent));
                 }
             }
             State::Answered => self.counts.repeated += 1,
@@ -166,7 +171,7 @@ impl Ledger {
     }
 
     /// What was counted since the last call; the latencies in nanoseconds are moved to `latencies`.
-    pub fn take(&mut self, latencies: &mut Vec<u32>) -> Counts {
+    pub fn take(&mut self, latencies: &mut Vec<u64>) -> Counts {
         latencies.append(&mut self.latencies);
         std::mem::take(&mut self.counts)
     }

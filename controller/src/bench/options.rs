@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::plan::{Conduct, Drive, Plan, Target, cells};
+use super::process::processor_time;
 use super::traffic::{Buffering, LEAST_FRAME, MAX_STATIONS};
 use crate::cli::VersionName;
 use crate::openflow::Version;
@@ -181,6 +182,12 @@ fn target(text: &str) -> Result<Target, String> {
         .next()
         .ok_or_else(|| format!("{place} has no address"))?;
     let pid = pid.map(|pid| pid.parse().map_err(|_| format!("{pid} is no process id"))).transpose()?;
+    if let Some(pid) = pid.filter(|pid| processor_time(*pid).is_none()) {
+        return Err(format!("there is no process {pid}"));
+    }
+    if name.is_some_and(str::is_empty) {
+        return Err("NAME= needs a name".to_owned());
+    }
     Ok(Target { name: name.unwrap_or(place).to_owned(), address, pid })
 }
 
@@ -211,12 +218,14 @@ mod tests {
 
     #[test]
     fn targets() {
-        let full = target("live=127.0.0.1:6653@17").unwrap();
-        assert_eq!((full.name.as_str(), full.pid), ("live", Some(17)));
+        let full = target("live=127.0.0.1:6653@1").unwrap();
+        assert_eq!((full.name.as_str(), full.pid), ("live", Some(1)));
         assert_eq!(full.address, "127.0.0.1:6653".parse().unwrap());
         let short = target("127.0.0.1:1").unwrap();
         assert_eq!((short.name.as_str(), short.pid), ("127.0.0.1:1", None));
-        assert!(target("nowhere").is_err() && target("a=127.0.0.1:1@x").is_err());
+        for wrong in ["nowhere", "a=127.0.0.1:1@x", "a=127.0.0.1:1@0", "a=127.0.0.1:1@2000000000", "=127.0.0.1:1"] {
+            assert!(target(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -47,8 +47,8 @@ impl Measurement {
         Self {
             seconds,
             responses_per_second: sample.counts.answered as f64 / seconds,
-            latency_p50_us: f64::from(quantile(&mut sample.latencies, 0.5)) / 1e3,
-            latency_p99_us: f64::from(quantile(&mut sample.latencies, 0.99)) / 1e3,
+            latency_p50_us: quantile(&mut sample.latencies, 0.5) as f64 / 1e3,
+            latency_p99_us: quantile(&mut sample.latencies, 0.99) as f64 / 1e3,
             timed: sample.latencies.len(),
             bytes_out: sample.bytes_out,
             bytes_in: sample.bytes_in,

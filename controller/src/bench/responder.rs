@@ -3,10 +3,12 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
+use crate::channel::Attention;
 use crate::openflow::hello::HELLO;
 use crate::openflow::{
     BufferId, Command, FlowMatch, FlowMod, Header, Message, PacketOut, PortNo, TooLong, Version, Versions, header,
@@ -144,10 +146,17 @@ impl Responder {
         let mut connections: Vec<Option<Connection>> = Vec::new();
         let mut events = Events::with_capacity(1024);
         let mut room = vec![0; READ];
+        // It waits as the controller does, or it would be no limit to that.
+        let (started, mut attention) = (Instant::now(), Attention::default());
         loop {
-            match self.poll.poll(&mut events, None) {
+            let awake = attention.is_awake(started.elapsed());
+            match self.poll.poll(&mut events, awake.then_some(Duration::ZERO)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
+            }
+            match events.is_empty() {
+                true => std::thread::yield_now(),
+                false => attention.came(started.elapsed()),
             }
             for event in &events {
                 if event.token() == LISTENER {

@@ -1,7 +1,7 @@
 //! Medians and quantiles.
 
 /// The value below which a share of `values` lies (nearest rank); 0 of none. Reorders them.
-pub fn quantile(values: &mut [u32], share: f64) -> u32 {
+pub fn quantile(values: &mut [u64], share: f64) -> u64 {
     if values.is_empty() {
         return 0;
     }
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn quantiles_are_values_that_were_there() {
-        let mut values: Vec<u32> = (1..=100).rev().collect();
+        let mut values: Vec<u64> = (1..=100).rev().collect();
         assert_eq!(quantile(&mut values, 0.5), 50);
         assert_eq!(quantile(&mut values, 0.99), 99);
         assert_eq!(quantile(&mut values, 0.0), 1);

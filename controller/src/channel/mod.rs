@@ -12,5 +12,6 @@ mod outbox;
 mod server;
 mod session;
 
+pub use attention::Attention;
 pub use server::{Server, ServerError};
 pub use session::{Patience, Refusal, Session, Step};
