@@ -1,11 +1,14 @@
 //! Whole conversations through whole networks.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
-use livectl_wire::heartbeat::{Heartbeat, Introduction, LEN};
+use std::net::SocketAddrV4;
+
+use livectl_wire::heartbeat::{self, Heartbeat, Introduction, LEN, PeerRole};
 use proptest::prelude::*;
 
 use super::*;
-use crate::openflow::Version;
+use crate::news::{self, News};
+use crate::openflow::{Message, PacketOut, PortNo, Version};
 use crate::testing::{Arrival, Host, Network, TcpFrame, TcpTalk, play, publish, tcp_checksum_is_right};
 use Host::{Client, Server};
 

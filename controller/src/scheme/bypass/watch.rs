@@ -183,7 +183,9 @@ impl Talk<'_> {
         let Some((_, _, name)) = asked else { return Finding::Open };
         match StreamKey::from_rtmp(self.app, name) {
             Ok(stream) => Finding::Role(role, stream),
-            Err(error) => Finding::Nothing(format!("{}/{name} cannot be told to agents: {error}", self.app)),
+            Err(error) => {
+                Finding::Nothing(format!("{:?} cannot be told to agents: {error}", format!("{}/{name}", self.app)))
+            }
         }
     }
 }
