@@ -2,12 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use super::super::alike::too_short;
 use super::super::bytes::{array_at, from, put, u8_at, u16_at, u32_at, u64_at};
 use super::super::{
     BufferId, Command, FlowMatch, FlowMod, FlowRemoved, Ipv4Prefix, ParseError, PortNo, Removal, Vlan,
 };
 use super::packet::{emit_actions, parse_actions, port};
-use super::too_short;
 use crate::mac::MacAddr;
 
 /// Length of `ofp_match` in bytes.

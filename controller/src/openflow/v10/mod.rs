@@ -4,14 +4,14 @@ mod flow;
 mod packet;
 mod switch;
 
-use super::bytes::{from, u16_at};
+use super::alike::{emit_config, emit_error_report, empty, parse_config, parse_error_report, too_short};
+use super::bytes::from;
 use super::header::{self, HEADER_LEN, Header};
-use super::{ErrorReport, Message, ParseError, Versions};
+use super::{Message, ParseError, Versions};
 
 pub use flow::{FlowModView, FlowRemovedView, MATCH_LEN};
 pub use packet::{PacketInView, PacketOutView};
 pub use switch::{FeaturesView, PORT_LEN, PortStatusView};
-pub(super) use switch::{emit_config, emit_name, parse_config, parse_name, parse_port_reason, port_reason};
 
 /// Wire version.
 pub const WIRE: u8 = 0x01;
@@ -78,8 +78,8 @@ pub fn parse(message: &[u8]) -> Result<(u32, Message<'_>), ParseError> {
         kind::FEATURES_REQUEST => empty(message, Message::FeaturesRequest)?,
         kind::FEATURES_REPLY => Message::FeaturesReply(FeaturesView::new_checked(message)?.parse()),
         kind::GET_CONFIG_REQUEST => empty(message, Message::GetConfigRequest)?,
-        kind::GET_CONFIG_REPLY => Message::GetConfigReply(switch::parse_config(message)?),
-        kind::SET_CONFIG => Message::SetConfig(switch::parse_config(message)?),
+        kind::GET_CONFIG_REPLY => Message::GetConfigReply(parse_config(message)?),
+        kind::SET_CONFIG => Message::SetConfig(parse_config(message)?),
         kind::PACKET_IN => Message::PacketIn(PacketInView::new_checked(message)?.parse()?),
         kind::FLOW_REMOVED => Message::FlowRemoved(FlowRemovedView::new_checked(message)?.parse()?),
         kind::PORT_STATUS => Message::PortStatus(PortStatusView::new_checked(message)?.parse()?),
@@ -119,11 +119,11 @@ pub(super) fn emit(message: &Message<'_>, xid: u32, out: &mut Vec<u8>) {
         Message::GetConfigRequest => begin(kind::GET_CONFIG_REQUEST),
         Message::GetConfigReply(config) => {
             begin(kind::GET_CONFIG_REPLY);
-            switch::emit_config(*config, out);
+            emit_config(*config, out);
         }
         Message::SetConfig(config) => {
             begin(kind::SET_CONFIG);
-            switch::emit_config(*config, out);
+            emit_config(*config, out);
         }
         Message::PacketIn(packet) => {
             begin(kind::PACKET_IN);
@@ -151,29 +151,4 @@ pub(super) fn emit(message: &Message<'_>, xid: u32, out: &mut Vec<u8>) {
         Message::PortsRequest | Message::PortsReply { .. } => begin(kind::FEATURES_REQUEST),
         Message::Other(kind) => begin(*kind),
     }
-}
-
-pub(super) fn too_short(what: &'static str, bytes: &[u8], expected: &'static str) -> ParseError {
-    ParseError::Length { what, length: bytes.len(), expected }
-}
-
-pub(super) fn empty<'a>(message: &[u8], meaning: Message<'a>) -> Result<Message<'a>, ParseError> {
-    match message.len() {
-        HEADER_LEN => Ok(meaning),
-        _ => Err(too_short("a message without a body", message, "it has 8")),
-    }
-}
-
-/// Error messages have the same layout in both versions (section 5.4.4).
-pub(super) fn parse_error_report(message: &[u8]) -> Result<ErrorReport<'_>, ParseError> {
-    if message.len() < 12 {
-        return Err(too_short("an error message", message, "at least 12 are needed"));
-    }
-    Ok(ErrorReport { kind: u16_at(message, 8), code: u16_at(message, 10), data: from(message, 12) })
-}
-
-pub(super) fn emit_error_report(report: &ErrorReport<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&report.kind.to_be_bytes());
-    out.extend_from_slice(&report.code.to_be_bytes());
-    out.extend_from_slice(report.data);
 }

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
+use super::super::alike::{self, OUTPUT, too_short};
 use super::super::bytes::{from, u8_at, u16_at, u32_at};
 use super::super::{BufferId, PacketIn, PacketInReason, PacketOut, ParseError, PortNo};
-use super::too_short;
 
 /// A packet-in whose length was checked.
 #[derive(Debug, Clone, Copy)]
@@ -164,33 +164,11 @@ pub(super) fn port(port: PortNo) -> u16 {
     port.to_v10().unwrap_or(0xffff)
 }
 
-const OUTPUT: u16 = 0;
 const OUTPUT_LEN: u16 = 8;
 
 /// Reads a list of actions: nothing, or one output.
 pub(super) fn parse_actions(actions: &[u8]) -> Result<Option<PortNo>, ParseError> {
-    if actions.is_empty() {
-        return Ok(None);
-    }
-    if actions.len() < 8 || usize::from(u16_at(actions, 2)) > actions.len() || !u16_at(actions, 2).is_multiple_of(8) {
-        return Err(too_short(
-            "an action",
-            actions,
-            "actions are at least 8 bytes long, and whole multiples of that",
-        ));
-    }
-    let (kind, length) = (u16_at(actions, 0), u16_at(actions, 2));
-    if kind != OUTPUT {
-        return Err(ParseError::Unsupported { what: "an action", field: "type", value: kind.into() });
-    }
-    if length != OUTPUT_LEN {
-        return Err(ParseError::Value { what: "an output action", field: "length", value: length.into() });
-    }
-    if actions.len() != usize::from(OUTPUT_LEN) {
-        let value = actions.len() as u64;
-        return Err(ParseError::Unsupported { what: "a list of several actions", field: "length", value });
-    }
-    Ok(Some(PortNo::from_v10(u16_at(actions, 4))))
+    alike::parse_actions(actions, OUTPUT_LEN, |port| PortNo::from_v10(u16_at(port, 0)))
 }
 
 pub(super) fn emit_actions(output: Option<PortNo>, out: &mut Vec<u8>) {

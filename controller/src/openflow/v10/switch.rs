@@ -1,15 +1,14 @@
 //! What a switch says of itself (sections 5.2.1, 5.3.1, 5.3.2 and 5.4.3).
 
+use super::super::alike::{emit_name, parse_name, parse_port_reason, port_reason, too_short};
 use super::super::bytes::{array_at, from, put, u8_at, u16_at, u32_at, u64_at};
-use super::super::{Config, Features, ParseError, Port, PortNo, PortStatus, PortStatusReason};
+use super::super::{Features, ParseError, Port, PortNo, PortStatus};
 use super::packet::port;
-use super::too_short;
 use crate::mac::MacAddr;
 
 /// Length of `ofp_phy_port` in bytes.
 pub const PORT_LEN: usize = 48;
 
-const NAME_LEN: usize = 16;
 /// OFPPC_PORT_DOWN and OFPPS_LINK_DOWN.
 const DOWN: u32 = 1;
 
@@ -28,22 +27,6 @@ fn parse_port(bytes: &[u8]) -> Port {
         name: parse_name(&array_at(bytes, phy_port::NAME)),
         up: (u32_at(bytes, phy_port::CONFIG) | u32_at(bytes, phy_port::STATE)) & DOWN == 0,
     }
-}
-
-/// A port's name, which ends with a zero byte.
-pub(in super::super) fn parse_name(name: &[u8; NAME_LEN]) -> String {
-    // A name that fills its field lacks the zero byte that must end it (specification 1.0, section 5.2.1): its last byte is cut.
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN - 1);
-    // One `?` for each byte that is not UTF-8: U+FFFD has three bytes, and a name must not outgrow its field.
-    let name = name.get(..end).unwrap_or_default();
-    name.utf8_chunks().flat_map(|chunk| chunk.valid().chars().chain(chunk.invalid().iter().map(|_| '?'))).collect()
-}
-
-/// A port's name with room for the zero byte.
-pub(in super::super) fn emit_name(name: &str) -> [u8; NAME_LEN] {
-    let mut bytes = [0; NAME_LEN];
-    put(&mut bytes, 0, name.as_bytes().get(..NAME_LEN - 1).unwrap_or(name.as_bytes()));
-    bytes
 }
 
 fn emit_port(described: &Port, out: &mut Vec<u8>) {
@@ -109,19 +92,6 @@ pub(super) fn emit_features(features: &Features, out: &mut Vec<u8>) {
     features.ports.iter().for_each(|port| emit_port(port, out));
 }
 
-/// The configuration has the same layout in both versions.
-pub(in super::super) fn parse_config(message: &[u8]) -> Result<Config, ParseError> {
-    if message.len() != 12 {
-        return Err(too_short("a switch configuration", message, "it has 12"));
-    }
-    Ok(Config { flags: u16_at(message, 8), miss_send_len: u16_at(message, 10) })
-}
-
-pub(in super::super) fn emit_config(config: Config, out: &mut Vec<u8>) {
-    out.extend_from_slice(&config.flags.to_be_bytes());
-    out.extend_from_slice(&config.miss_send_len.to_be_bytes());
-}
-
 /// A port-status whose length was checked.
 #[derive(Debug, Clone, Copy)]
 pub struct PortStatusView<'a>(&'a [u8]);
@@ -157,23 +127,6 @@ impl<'a> PortStatusView<'a> {
             reason: parse_port_reason(self.reason())?,
             port: parse_port(from(self.0, port_status::PORT)),
         })
-    }
-}
-
-pub(in super::super) fn parse_port_reason(reason: u8) -> Result<PortStatusReason, ParseError> {
-    match reason {
-        0 => Ok(PortStatusReason::Added),
-        1 => Ok(PortStatusReason::Deleted),
-        2 => Ok(PortStatusReason::Modified),
-        other => Err(ParseError::Value { what: "a port-status", field: "reason", value: other.into() }),
-    }
-}
-
-pub(in super::super) fn port_reason(reason: PortStatusReason) -> u8 {
-    match reason {
-        PortStatusReason::Added => 0,
-        PortStatusReason::Deleted => 1,
-        PortStatusReason::Modified => 2,
     }
 }
 

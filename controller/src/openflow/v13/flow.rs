@@ -1,7 +1,7 @@
 //! Flows (sections 7.2.4, 7.3.4.1 and 7.4.2). All are in table 0.
 
+use super::super::alike::too_short;
 use super::super::bytes::{from, u8_at, u16_at, u32_at, u64_at};
-use super::super::v10::too_short;
 use super::super::{BufferId, Command, FlowMod, FlowRemoved, ParseError, PortNo, Removal};
 use super::oxm;
 use super::packet::{OUTPUT_LEN, emit_actions, parse_actions};

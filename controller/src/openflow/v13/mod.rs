@@ -5,10 +5,9 @@ mod oxm;
 mod packet;
 mod switch;
 
+use super::alike::{emit_config, emit_error_report, empty, parse_config, parse_error_report, too_short};
 use super::bytes::{from, u16_at};
 use super::header::{self, HEADER_LEN, Header};
-use super::v10::{emit_config, parse_config};
-use super::v10::{emit_error_report, empty, parse_error_report, too_short};
 use super::{Message, ParseError, Versions};
 
 pub use flow::{FlowModView, FlowRemovedView};

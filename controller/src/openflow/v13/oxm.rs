@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use super::super::alike::too_short;
 use super::super::bytes::{array_at, from, u8_at, u16_at, u32_at};
-use super::super::v10::too_short;
 use super::super::{FlowMatch, Ipv4Prefix, ParseError, PortNo, Vlan};
 use crate::mac::MacAddr;
 

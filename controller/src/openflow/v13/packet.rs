@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::super::alike::{self, OUTPUT, too_short};
 use super::super::bytes::{from, u8_at, u16_at, u32_at};
-use super::super::v10::too_short;
 use super::super::{BufferId, FlowMatch, PacketIn, PacketInReason, PacketOut, ParseError, PortNo};
 use super::oxm;
 
@@ -162,7 +162,6 @@ pub(super) fn emit_packet_out(packet: &PacketOut<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&packet.data);
 }
 
-const OUTPUT: u16 = 0;
 /// Length of an output action in bytes.
 pub(super) const OUTPUT_LEN: u16 = 16;
 /// OFPCML_NO_BUFFER: the whole packet.
@@ -170,28 +169,7 @@ const WHOLE: u16 = 0xffff;
 
 /// Reads a list of actions: nothing, or one output.
 pub(super) fn parse_actions(actions: &[u8]) -> Result<Option<PortNo>, ParseError> {
-    if actions.is_empty() {
-        return Ok(None);
-    }
-    if actions.len() < 8 || usize::from(u16_at(actions, 2)) > actions.len() || !u16_at(actions, 2).is_multiple_of(8) {
-        return Err(too_short(
-            "an action",
-            actions,
-            "actions are at least 8 bytes long, and whole multiples of that",
-        ));
-    }
-    let (kind, length) = (u16_at(actions, 0), u16_at(actions, 2));
-    if kind != OUTPUT {
-        return Err(ParseError::Unsupported { what: "an action", field: "type", value: kind.into() });
-    }
-    if length != OUTPUT_LEN {
-        return Err(ParseError::Value { what: "an output action", field: "length", value: length.into() });
-    }
-    if actions.len() != usize::from(OUTPUT_LEN) {
-        let value = actions.len() as u64;
-        return Err(ParseError::Unsupported { what: "a list of several actions", field: "length", value });
-    }
-    Ok(Some(PortNo(u32_at(actions, 4))))
+    alike::parse_actions(actions, OUTPUT_LEN, |port| PortNo(u32_at(port, 0)))
 }
 
 pub(super) fn emit_actions(output: Option<PortNo>, out: &mut Vec<u8>) {

@@ -1,7 +1,7 @@
 //! What a switch says of itself (sections 7.2.1, 7.3.1, 7.3.5.7 and 7.4.3).
 
+use super::super::alike::{emit_name, parse_name, parse_port_reason, port_reason, too_short};
 use super::super::bytes::{array_at, from, put, u8_at, u32_at, u64_at};
-use super::super::v10::{emit_name, parse_name, parse_port_reason, port_reason, too_short};
 use super::super::{Features, ParseError, Port, PortNo, PortStatus};
 use crate::mac::MacAddr;
 
