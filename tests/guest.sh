@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests of livectl on a real kernel: in the guest of vagrant/guest.sh, with netem links and the kernel datapath of Open vSwitch.
-# As root; about ten minutes, and three more if the guest's image is still to be made:
+# As root; about fifteen minutes, and three more if the guest's image is still to be made:
 #
 #   sudo tests/guest.sh
 #
@@ -73,6 +73,10 @@ check "links, offloads and the switch are what the recipe says" \
    wait' \
   'grep -q "netem 10: root .*limit 1005 delay 15ms rate 4Mbit" /tmp/tc' \
   '! grep -E "^(tcp|generic)-(segmentation|receive)-offload: on" /tmp/offloads'
+
+check "live-controller answers mn's pingall on the kernel datapath in OpenFlow 1.0 and 1.3" \
+  'sudo DATAPATH=kernel controller/tests/mininet.sh /usr/local/lib/livectl/live-controller pingall | tee /tmp/pingall' \
+  '[ "$(grep -c ": 0% dropped" /tmp/pingall)" = 6 ]'
 
 state='ip -brief link; ip netns; tc qdisc show; sudo ovs-dpctl show 2>&1; mount | wc -l; lsmod | awk "/^(openvswitch|sch_netem)/ { print \$1, \$3 }"'
 check "kill -9 leaves no process, interface, queueing discipline or datapath" \
