@@ -212,7 +212,9 @@ fn run(options: Options) -> anyhow::Result<()> {
     let (scheme, name) = options.scheme();
     let versions = options.versions();
     let unbuffered = |stream: &dyn AsFd| stream.as_fd().try_clone_to_owned().map(File::from);
-    let written = unbuffered(&io::stderr()).and_then(|out| LineWriter::start("log", out, |line: Vec<u8>| line));
+    // Of a log that cannot be written nobody can be told.
+    let written =
+        unbuffered(&io::stderr()).and_then(|out| LineWriter::start("log", out, |line: Vec<u8>| line, |_| {}));
     let mut written = written.context("cannot start a thread for the log")?;
     if let Some(lines) = written.lines() {
         let log = tracing_subscriber::fmt().with_max_level(options.log).with_writer(Log(lines.clone()));

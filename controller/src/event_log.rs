@@ -19,7 +19,8 @@ impl EventLog {
     /// # Errors
     /// When no thread can be started.
     pub fn start(out: impl Write + Send + 'static) -> std::io::Result<Self> {
-        Ok(Self { writer: LineWriter::start("event-log", out, text)?, dropped: 0 })
+        let trouble = |error: &std::io::Error| tracing::warn!("event lines cannot be written: {error}");
+        Ok(Self { writer: LineWriter::start("event-log", out, text, trouble)?, dropped: 0 })
     }
 
     /// Has a line written; counts it instead when too many wait.

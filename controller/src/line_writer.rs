@@ -2,15 +2,15 @@
 //! reader costs lines, and never holds up a packet or ends the controller.
 
 use std::io::{self, ErrorKind, Write};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Lines that may wait.
 pub const WAITING: usize = 4096;
-/// What cannot be written, because a disk is full or a pipe that does not wait is, is tried again after so long.
+/// What cannot be written, because a disk is full or a pipe that does not wait is, is tried again after so long. Nothing tells when a disk has
+/// room again.
 const RETRY: Duration = Duration::from_millis(100);
-/// How often room for a last line is looked for.
-const LOOK: Duration = Duration::from_millis(5);
 
 /// Where lines are handed in.
 #[derive(Debug, Clone)]
@@ -27,30 +27,33 @@ impl<T> Lines<T> {
 #[derive(Debug)]
 pub struct LineWriter<T> {
     lines: Option<Lines<T>>,
+    /// Set once no more lines are to be taken than those that wait: what is to be written behind them.
+    last: Arc<OnceLock<Option<T>>>,
     done: Receiver<()>,
 }
 
-impl<T: Send + 'static> LineWriter<T> {
-    /// Writes to `out` from now on, line by line, each as `form` makes it.
+impl<T: Clone + Send + Sync + 'static> LineWriter<T> {
+    /// Writes to `out`, which must not keep anything back, from now on: line by line, each as `form` makes it. `trouble` hears when a line cannot be written, once until lines can be
+    /// written again.
     ///
     /// # Errors
     /// When no thread can be started.
     pub fn start(
         name: &str,
-        mut out: impl Write + Send + 'static,
+        out: impl Write + Send + 'static,
         form: impl Fn(T) -> Vec<u8> + Send + 'static,
+        trouble: impl Fn(&io::Error) + Send + 'static,
     ) -> io::Result<Self> {
-        let (lines, incoming) = sync_channel::<Option<T>>(WAITING);
+        let (lines, incoming) = sync_channel(WAITING);
         let (finished, done) = sync_channel(1);
+        let last = Arc::new(OnceLock::new());
+        let end = Arc::clone(&last);
         std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-            while let Ok(Some(line)) = incoming.recv() {
-                if write(&mut out, &form(line)).is_err() {
-                    break;
-                }
+            if write_all(out, &incoming, &end, form, &trouble).is_ok() {
+                let _ = finished.send(());
             }
-            let _ = finished.send(());
         })?;
-        Ok(Self { lines: Some(Lines(lines)), done })
+        Ok(Self { lines: Some(Lines(lines)), last, done })
     }
 
     /// Where lines are handed in; `None` once it is finished.
@@ -61,44 +64,67 @@ impl<T: Send + 'static> LineWriter<T> {
 
     /// Waits until all lines are written, and `last` behind them, but not beyond `deadline`. Nothing is taken after that.
     pub fn finish(&mut self, last: Option<T>, deadline: Instant) {
-        let left = || deadline.saturating_duration_since(Instant::now());
         let Some(Lines(lines)) = self.lines.take() else { return };
-        // Others may hold on to `Lines`, so the end must be said.
-        for mut line in last.map(Some).into_iter().chain([None]) {
-            while let Err(TrySendError::Full(again)) = lines.try_send(line) {
-                if left().is_zero() {
-                    return;
-                }
-                std::thread::sleep(LOOK);
-                line = again;
-            }
+        let _ = self.last.set(last);
+        // Wakes the thread, should it wait for a line. When there is no room for this, it does not wait, and sees the end by itself.
+        let _ = lines.try_send(None);
+        let _ = self.done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
+    }
+}
+
+/// Writes until the end is said and all lines before it are written.
+///
+/// # Errors
+/// When nobody can read any more.
+fn write_all<T: Clone>(
+    mut out: impl Write,
+    incoming: &Receiver<Option<T>>,
+    end: &OnceLock<Option<T>>,
+    form: impl Fn(T) -> Vec<u8>,
+    trouble: &impl Fn(&io::Error),
+) -> io::Result<()> {
+    loop {
+        let line = match incoming.try_recv() {
+            Err(TryRecvError::Empty) if end.get().is_none() => incoming.recv().ok().flatten(),
+            line => line.ok().flatten(),
+        };
+        match (line, end.get()) {
+            (Some(line), _) => write(&mut out, &form(line), trouble)?,
+            (None, Some(Some(last))) => return write(&mut out, &form(last.clone()), trouble),
+            (None, _) => return Ok(()),
         }
-        let _ = self.done.recv_timeout(left());
     }
 }
 
 /// Writes a whole line, however long that takes, so that there are never parts of lines.
-fn write(out: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
+fn write(out: &mut impl Write, mut bytes: &[u8], trouble: &impl Fn(&io::Error)) -> io::Result<()> {
+    let mut is_told = false;
     while !bytes.is_empty() {
-        match out.write(bytes) {
-            Ok(written @ 1..) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Err(error),
-            Ok(_) | Err(_) => std::thread::sleep(RETRY),
+        let error = match out.write(bytes) {
+            Ok(written @ 1..) => {
+                bytes = bytes.get(written..).unwrap_or_default();
+                continue;
+            }
+            Ok(_) => ErrorKind::WriteZero.into(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            trouble(&error);
         }
+        if error.kind() == ErrorKind::BrokenPipe {
+            return Err(error);
+        }
+        std::thread::sleep(RETRY);
     }
-    // What is kept back by a buffer is written with the next line.
-    match out.flush() {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     /// A disk that is full at times.
     #[derive(Clone, Default)]
@@ -126,7 +152,11 @@ mod tests {
     fn lines_go_on_once_there_is_room_again_and_none_is_cut() {
         let disk = Disk::default();
         disk.0.lock().unwrap().0 = 9;
-        let mut writer = LineWriter::start("test", disk.clone(), |line: &str| format!("{line}\n").into()).unwrap();
+        let troubles = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&troubles);
+        let hear = move |error: &io::Error| heard.lock().unwrap().push(error.kind());
+        let mut writer =
+            LineWriter::start("test", disk.clone(), |line: &str| format!("{line}\n").into(), hear).unwrap();
         for line in ["first", "second", "third"] {
             assert!(writer.lines().unwrap().offer(line));
         }
@@ -136,11 +166,12 @@ mod tests {
         disk.0.lock().unwrap().0 = 1000;
         writer.finish(Some("last"), seconds(10));
         assert_eq!(disk.0.lock().unwrap().1, b"first\nsecond\nthird\nlast\n");
+        assert_eq!(*troubles.lock().unwrap(), [ErrorKind::StorageFull], "told once");
     }
 
     #[test]
     fn what_can_never_be_written_is_not_waited_for() {
-        let mut writer = LineWriter::start("test", Disk::default(), |line: Vec<u8>| line).unwrap();
+        let mut writer = LineWriter::start("test", Disk::default(), |line: Vec<u8>| line, |_| {}).unwrap();
         let refused = (0..2 * WAITING).filter(|_| !writer.lines().unwrap().offer(vec![b'x'])).count();
         assert!((WAITING - 1..=WAITING).contains(&refused), "{refused}");
         let begun = Instant::now();

@@ -201,6 +201,19 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
+    fn an_answer_after_others_took_its_place_is_late_and_one_to_nothing_strange() {
+        let mut ledger = Ledger::new(1, 1);
+        // Four slots: the fifth takes the place of the first.
+        for number in 0..5 {
+            assert_eq!(ledger.send(number), number as u32);
+        }
+        ledger.answer(0, false, 9);
+        ledger.answer(5, false, 9);
+        let counts = ledger.take(&mut Vec::new());
+        assert_eq!((counts.late, counts.strange, counts.answered, counts.unanswered), (1, 1, 0, 1));
+    }
+
+    #[test]
     fn two_messages_for_one_packet_are_one_answer() {
         let mut ledger = Ledger::new(4, 1);
         let first = ledger.send(10);

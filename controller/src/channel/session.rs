@@ -113,7 +113,6 @@ pub struct Session {
     patience: Patience,
     state: State,
     greeted: bool,
-    begun: Duration,
     /// Since when it has been in this state.
     since: Duration,
     /// When its last whole message came.
@@ -144,7 +143,6 @@ impl Session {
             patience,
             state: State::Begun,
             greeted: false,
-            begun: now,
             since: now,
             heard: now,
             asked: false,
@@ -177,7 +175,6 @@ impl Session {
 
     /// Notes that for so long nothing of what the switch sent could be taken in.
     pub fn excuse(&mut self, away: Duration) {
-        self.begun += away;
         self.since += away;
         self.heard += away;
     }
@@ -317,7 +314,7 @@ impl Session {
     /// # Errors
     /// When the switch took too long.
     pub fn time(&mut self, now: Duration, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        if now >= self.begun + self.patience.greeting {
+        if now >= self.since + self.patience.greeting {
             self.greet(out);
         }
         if !matches!(self.state, State::Ready(_)) && now >= self.since + self.patience.handshake {
