@@ -33,8 +33,8 @@ pub struct LineWriter<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> LineWriter<T> {
-    /// Writes to `out`, which must not keep anything back, from now on: line by line, each as `form` makes it. `trouble` hears when a line cannot be written, once until lines can be
-    /// written again.
+    /// Writes to `out`, which must not keep anything back, from now on: line by line, each as `form` makes it. `trouble` hears when a line
+    /// cannot be written, once until lines can be written again.
     ///
     /// # Errors
     /// When no thread can be started.

@@ -36,6 +36,8 @@ enum Manner {
     WrongBuffers,
     /// Closes the connection when it is greeted.
     Closes,
+    /// Asks for echoes without end, and reads none.
+    NeverReads,
 }
 
 /// Serves switches until the process ends; counts packet-ins.
@@ -59,6 +61,13 @@ fn serve(version: Version, manner: Manner, mut stream: TcpStream, count: &Atomic
     Versions::of(&[version]).emit(1, &mut out);
     version.emit(&Message::FeaturesRequest, 2, &mut out).unwrap();
     version.emit(&Message::EchoRequest(b"?"), 3, &mut out).unwrap();
+    if manner == Manner::NeverReads {
+        let request = out.split_off(out.len() - 9);
+        stream.write_all(&out).unwrap();
+        let requests = request.repeat(1000);
+        while stream.write_all(&requests).is_ok() {}
+        return;
+    }
     let (mut received, mut room) = (Vec::new(), [0; 4096]);
     let mut packets = 0u64;
     loop {
@@ -128,7 +137,7 @@ fn answer(manner: Manner, index: u64, packet: &PacketIn<'_>, mut send: impl FnMu
         Manner::EverySecondOfThree if index % 3 == 1 => send(packet_out(packet.buffer)),
         Manner::OnlyTheFirst | Manner::WrongBuffers if index == 0 => send(packet_out(packet.buffer)),
         Manner::WrongBuffers => send(packet_out(BufferId::new(0x1234_5678))),
-        Manner::EverySecondOfThree | Manner::OnlyTheFirst | Manner::Closes => {}
+        Manner::EverySecondOfThree | Manner::OnlyTheFirst | Manner::Closes | Manner::NeverReads => {}
     }
 }
 
@@ -216,6 +225,14 @@ fn one_that_does_not_take_the_switches_is_told_and_the_rest_measured() {
     assert!(rows[0]["trouble"].as_str().unwrap().contains("closed the connection of switch"));
     assert!(rows[1]["measurements"][0]["answered"].as_u64().unwrap() > 0);
     assert!(String::from_utf8(output.stdout).unwrap().contains("closed the connection of switch"));
+}
+
+#[test]
+fn one_that_sends_and_never_reads_is_told_and_left() {
+    let (never_reads, _) = fake(Version::V10, Manner::NeverReads);
+    let (output, rows) = bench("never-reads", &[&format!("never-reads={never_reads}"), "--loop", "open"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(rows[0]["trouble"].as_str().unwrap().contains("the controller does not read"), "{}", rows[0]);
 }
 
 #[test]
