@@ -17,7 +17,7 @@ use livectl::network::reach::{Expected, least_rtt, parse_least_rtt};
 use livectl::network::verify::{output_in, verify};
 use livectl::network::{BootSpec, Forwarding, Links, Mininet, NetworkError, topology};
 use livectl::plan::{
-    Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch, Timeline, Trial,
+    Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape, Switch, Timeline, Trial,
     Video, VideoSource,
 };
 
@@ -80,8 +80,7 @@ fn trial() -> Trial {
     }
     Trial {
         id: "direct-1".into(),
-        scheme: Scheme::Direct,
-        repetition: 1,
+        point: Point::new(Scheme::Direct, 1),
         seed: 1,
         network: Network {
             switches: vec![Switch { name: "s1".into(), dpid: 1 }, Switch { name: "s2".into(), dpid: 2 }],

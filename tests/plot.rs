@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Instant;
 
+use livectl::plan::delivery::Via;
 use livectl::plan::{Scheme, Trial};
 use livectl::store::{Manifest, Owner, RecipeRecord, RunDir, Software, TrialState};
-use livectl::table::{self, FrameRow, PingRow, Via, ViewerFacts};
+use livectl::table::{self, FrameRow, PingRow, ViewerFacts};
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -43,14 +44,13 @@ fn number(row: &BTreeMap<String, String>, column: &str) -> f64 {
 /// A frame with all its parts; those of repetition n take n ms longer.
 fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> FrameRow {
     let birth_ns = 1_795_389_420_000_000_000 + i64::from(index) * 40_000_000;
-    let delay_ms = delay_ms + f64::from(trial.repetition);
+    let delay_ms = delay_ms + f64::from(trial.point.repetition);
     #[allow(clippy::cast_possible_truncation)]
     let arrival_ns = birth_ns + (delay_ms * 1e6) as i64;
     let cdn = via == Via::Cdn;
     FrameRow {
         trial: trial.id.clone(),
-        scheme: trial.scheme,
-        repetition: trial.repetition,
+        point: trial.point.clone(),
         stream: "hb".into(),
         viewer: viewer.into(),
         index: index.into(),
@@ -58,7 +58,10 @@ fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> Fr
         size_bytes: 4000,
         keyframe: index.is_multiple_of(10),
         // As random as a hash, so that the tables are as large as real ones.
-        id: format!("{:032x}", fastrand::Rng::with_seed(u64::from(trial.repetition * 100_000 + index)).u128(..)),
+        id: format!(
+            "{:032x}",
+            fastrand::Rng::with_seed(u64::from(trial.point.repetition * 100_000 + index)).u128(..)
+        ),
         birth_ns,
         arrival_ns: Some(arrival_ns),
         via: Some(via),
@@ -83,7 +86,7 @@ fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> Fr
 /// Through the CDN frames take 80 ms, from peers 30 ms, each with a wave of ±5 ms.
 fn frames(trial: &Trial, viewer: &str, count: u32) -> Vec<FrameRow> {
     let wave = |index: u32| f64::from(index % 11) - 5.0;
-    let one = |index| match (trial.scheme, index) {
+    let one = |index| match (trial.point.scheme, index) {
         (Scheme::Bypass, 30..) => frame(trial, viewer, index, 30.0 + wave(index), Via::Peer),
         _ => frame(trial, viewer, index, 80.0 + wave(index), Via::Cdn),
     };
@@ -97,13 +100,13 @@ fn stored(results: &Path, recipe: &str, repetitions: u32, count: u32, change: im
     plan.recipe = recipe.to_owned();
     let models: Vec<Trial> = [Scheme::Direct, Scheme::Bypass]
         .iter()
-        .map(|scheme| plan.trials.iter().find(|trial| trial.scheme == *scheme).unwrap().clone())
+        .map(|scheme| plan.trials.iter().find(|trial| trial.point.scheme == *scheme).unwrap().clone())
         .collect();
     plan.trials = (1..=repetitions)
         .flat_map(|repetition| models.iter().cloned().map(move |trial| (repetition, trial)))
         .map(|(repetition, mut trial)| {
-            trial.repetition = repetition;
-            trial.id = format!("{}-{repetition}", trial.scheme);
+            trial.point.repetition = repetition;
+            trial.id = format!("{}-{repetition}", trial.point.scheme);
             change(&mut trial);
             trial
         })
@@ -142,8 +145,7 @@ fn stored(results: &Path, recipe: &str, repetitions: u32, count: u32, change: im
 fn pings(trials: &[Trial]) -> Vec<PingRow> {
     let row = |trial: &Trial, from: &str, to: &str, seq: u32, rtt_ms: f64| PingRow {
         trial: trial.id.clone(),
-        scheme: trial.scheme,
-        repetition: trial.repetition,
+        point: trial.point.clone(),
         from: from.into(),
         to: to.into(),
         seq,
@@ -166,7 +168,7 @@ fn unfit(run: &RunDir, ids: &[&str]) {
     for id in ids {
         manifest.trial_mut(id).unwrap().unfit = vec!["CPU pressure 31 %".into()];
         let row = summary.iter_mut().find(|row| row.trial == *id).unwrap();
-        (row.fit, row.note) = (false, "UNFIT: CPU pressure 31 %".into());
+        (row.fit, row.note) = (false, table::Note("UNFIT: CPU pressure 31 %".into()));
     }
     manifest.save(run).unwrap();
     table::write_summary(&run.summary(), &summary).unwrap();

@@ -69,7 +69,7 @@ pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<
     args.extend(["--drain".into(), trial.timeline.drain.as_secs().max(1).to_string()]);
     let agent = Actor {
         name: "agent".into(),
-        host: host.clone(),
+        station: host.as_str().into(),
         command: Command::new(folders.livectl.to_string_lossy(), args),
         folders: vec![births],
         files: Vec::new(),
@@ -84,7 +84,7 @@ pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<
     let url = format!("rtmp://{cdn}:{RTMP_PORT}/{key}");
     let encoder = Actor {
         name: "encoder".into(),
-        host: host.clone(),
+        station: host.as_str().into(),
         command: encoder(&trial.video, &url),
         folders: Vec::new(),
         files: Vec::new(),

@@ -104,7 +104,7 @@ pub fn nginx(trial: &Trial, folders: &Folders) -> Result<Actor, CdnError> {
     let args = ["-p".into(), text(&folder), "-e".into(), "stderr".into(), "-c".into(), text(&file)];
     Ok(Actor {
         name: "nginx".into(),
-        host: host.to_owned(),
+        station: host.into(),
         command: Command::new("/usr/sbin/nginx", args),
         folders: vec![folder.clone()],
         files: vec![(file, configuration(&addresses)?)],
@@ -129,7 +129,7 @@ pub fn notification_service(trial: &Trial, folders: &Folders) -> Result<Actor, C
     let args = ["internal".to_owned(), "notify".to_owned()].into_iter().chain(listen);
     Ok(Actor {
         name: "notify".into(),
-        host: host.to_owned(),
+        station: host.into(),
         command: Command::new(folders.livectl.to_string_lossy(), args),
         folders: Vec::new(),
         files: Vec::new(),

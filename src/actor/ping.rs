@@ -18,7 +18,7 @@ pub fn ping(train: &PingTrain, folders: &Folders) -> Actor {
     let name = format!("ping-{}", train.to);
     let file = Path::new("ping").join(format!("{}-{}.txt", train.from, train.to));
     Actor {
-        host: train.from.clone(),
+        station: train.from.as_str().into(),
         // Its numbers have a decimal point whatever the user's language.
         command: Command::new("ping", args.into_iter().chain([train.address.to_string()])).env("LC_ALL", "C"),
         folders: Vec::new(),

@@ -21,7 +21,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::{mpsc, watch};
 
-pub use actor::{Actor, Command, Ends, Input, Output, Place, Stop};
+pub use actor::{Actor, Command, Ends, Input, Output, Place, Station, Stop};
 pub use readiness::Readiness;
 
 /// How a process ended.

@@ -34,7 +34,7 @@ pub fn agent(trial: &Trial, stream: &Stream, viewer: &str, folders: &Folders) ->
     ];
     Some(Actor {
         name: "agent".into(),
-        host: viewer.to_owned(),
+        station: viewer.into(),
         command: Command::new(text(&folders.livectl), args.concat()),
         folders: vec![folders.trial.join("dump")],
         files: Vec::new(),

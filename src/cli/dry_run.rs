@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
-use crate::actor::process::Actor;
 use crate::network::{self, Forwarding, Links};
 use crate::plan::{Datapath, LinkKind, Trial};
-use crate::run::cast::{self, Cast};
+use crate::run::score::{Entry, Programs, Score};
 use crate::sandbox::capability::{self, Capabilities, Places};
 use crate::store::TrialDir;
 use crate::ui;
@@ -58,8 +57,8 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
         text,
         "\n== {}: scheme {}, repetition {}, seed {}, {} ==",
         trial.id,
-        trial.scheme,
-        trial.repetition,
+        trial.point.scheme,
+        trial.point.repetition,
         trial.seed,
         ui::span(timeline.end)
     );
@@ -75,29 +74,10 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
 
     let livectl = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("livectl"));
     let controller = here.controller.clone().unwrap_or_else(|| PathBuf::from("live-controller"));
-    let cast = Cast::of(trial, &dir, &livectl)?;
+    let score = Score::of(trial, &dir, &Programs { livectl, controller, links })?;
     let _ = writeln!(text, "\ncommands, by the moment at which they start:");
-    line(text, "boot", &cast::controller(&controller, trial.scheme, &dir));
-    if links == Links::Emulated {
-        line(text, "boot", &cast::emulator(&livectl, trial, &dir));
-    }
-    let mn = network::session::boot_command(&dir.topology(), Some(cast::CONTROLLER));
-    let words: Vec<String> =
-        std::iter::once(mn.get_program()).chain(mn.get_args()).map(|w| w.to_string_lossy().into_owned()).collect();
-    let _ = writeln!(text, "  {:>8}  {:8} {}", "boot", "-", words.join(" "));
-    let agents = cast.broadcasts.iter().map(|pair| &pair.agent);
-    for actor in cast.captures.iter().chain(&cast.cdn).chain(agents) {
-        line(text, "ready", actor);
-    }
-    let mut cues: Vec<(std::time::Duration, &Actor)> = Vec::new();
-    cues.extend(cast.pings.iter().map(|(at, actor)| (*at, actor)));
-    cues.extend(cast.viewers.iter().map(|actor| (timeline.view_at, actor)));
-    for pair in &cast.broadcasts {
-        cues.push((timeline.broadcast_at, &pair.encoder));
-    }
-    cues.sort_by_key(|(at, _)| *at);
-    for (at, actor) in cues {
-        line(text, &format!("{:.1} s", at.as_secs_f64()), actor);
+    for Entry { due, act } in &score.0 {
+        let _ = writeln!(text, "  {due:>8}  {act}");
     }
     let _ = writeln!(text, "\n{}:\n", dir.topology().display());
     for row in network::topology(trial, links, forwarding)?.lines() {
@@ -112,8 +92,4 @@ fn settled<T: Copy>(choice: Result<capability::Choice<T>, capability::Unavailabl
         Ok(choice) => (choice.kind, choice.why),
         Err(error) => (fallback, format!("NOT ON THIS MACHINE: {error}")),
     }
-}
-
-fn line(text: &mut String, when: &str, actor: &Actor) {
-    let _ = writeln!(text, "  {when:>8}  {:8} {}", actor.host, actor.command);
 }

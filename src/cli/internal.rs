@@ -13,6 +13,7 @@ use crate::emulator;
 use crate::network::{Forwarding, Links};
 use crate::plan::{Datapath, LinkKind, Trial, VideoSource};
 use crate::run::inside;
+use crate::run::score::Programs;
 use crate::sandbox;
 use crate::store::TrialDir;
 
@@ -102,18 +103,20 @@ fn trial(dir: PathBuf, link: LinkKind, datapath: Datapath, controller: PathBuf) 
     let spec = inside::Spec {
         trial,
         dir: TrialDir::at(&dir),
-        links: match link {
-            LinkKind::Netem => Links::Netem,
-            LinkKind::Emulated => Links::Emulated,
-            LinkKind::Auto => return Err(anyhow!("the link kind must have been settled").into()),
+        programs: Programs {
+            livectl,
+            controller,
+            links: match link {
+                LinkKind::Netem => Links::Netem,
+                LinkKind::Emulated => Links::Emulated,
+                LinkKind::Auto => return Err(anyhow!("the link kind must have been settled").into()),
+            },
         },
         forwarding: match datapath {
             Datapath::Kernel => Forwarding::Kernel,
             Datapath::User => Forwarding::User,
             Datapath::Auto => return Err(anyhow!("the datapath must have been settled").into()),
         },
-        controller,
-        livectl,
         environment: inside.environment.clone(),
     };
     take_over(&inside.environment);

@@ -279,11 +279,7 @@ fn datapath(text: &str) -> Result<Datapath, String> {
 }
 
 fn scheme(text: &str) -> Result<Scheme, String> {
-    match text {
-        "direct" => Ok(Scheme::Direct),
-        "bypass" => Ok(Scheme::Bypass),
-        _ => Err("one of direct, bypass".into()),
-    }
+    text.parse().map_err(|_| format!("one of {}", Scheme::names().join(", ")))
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {

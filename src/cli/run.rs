@@ -11,10 +11,11 @@ use super::RunArgs;
 use super::exit::{Exit, Failure};
 use crate::plan::Plan;
 use crate::recipe::{self, Loaded};
+use crate::run::event::Update;
 use crate::run::{self, Job, RunError, Urgency};
 use crate::sandbox::capability::{self, Capabilities, Places};
 use crate::store;
-use crate::ui::{self, Update};
+use crate::ui;
 
 /// How one recipe ended, for the table at the end.
 struct Line {
@@ -107,7 +108,7 @@ fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
         }
     };
     if !args.schemes.is_empty() {
-        plan.trials.retain(|trial| args.schemes.contains(&trial.scheme));
+        plan.trials.retain(|trial| args.schemes.contains(&trial.point.scheme));
         if plan.trials.is_empty() {
             return Err(Failure::new(Exit::Usage, anyhow!("{} has none of the schemes asked for", plan.recipe)));
         }

@@ -21,7 +21,7 @@ use livectl_wire::frame::FrameId;
 
 pub use error::ImportError;
 
-use crate::plan::{PingTrain, Plan, Scheme, Trial};
+use crate::plan::{PingTrain, Plan, Point, Scheme, Trial};
 use crate::store::{Imported, ImportedFile, Manifest, RunDir, TrialState};
 use crate::table::{self, PingRow};
 use crate::trace::ping::{self, PingError, PingLog};
@@ -148,7 +148,7 @@ pub fn read_again(run: &RunDir, request: Request) -> Result<Import, ImportError>
     let manifest = Manifest::load(run)?;
     let Some(before) = manifest.imported else { return Err(ImportError::NotImported { run: run.path().to_owned() }) };
     let copies = |scheme: Scheme| {
-        let trials = manifest.plan.trials.iter().filter(move |t| t.scheme == scheme);
+        let trials = manifest.plan.trials.iter().filter(move |t| t.point.scheme == scheme);
         trials.map(|t| t.pings.iter().map(|train| run.trial(&t.id).ping(&train.from, &train.to)).collect::<Vec<_>>())
     };
     let named = |name: String| if name.is_empty() { manifest.recipe.name.clone() } else { name };
@@ -290,7 +290,7 @@ impl Import {
         // Who pings with time stamps tells how those do who ping without, unless it is said.
         let interval = request.interval.or_else(|| clocks().find_map(|c| c.interval)).unwrap_or(USUAL_INTERVAL);
         let trains: Vec<PingTrain> = sources.iter().map(|s| s.train(zero_ns, interval)).collect();
-        let trial = outline::trial(scheme, repetition, trains, request.streaming);
+        let trial = outline::trial(Point::new(scheme, repetition), trains, request.streaming);
         let rows = |(train, source): (&PingTrain, &Source)| table::ping_rows(&trial, train, zero_ns, &source.log);
         let pings: Vec<PingRow> = trial.pings.iter().zip(&sources).flat_map(rows).collect();
         if let [uplink, downlink] = sources.as_slice()

@@ -5,25 +5,19 @@ use std::time::Duration;
 
 use super::{BROADCASTER, CDN, VIEWER};
 use crate::plan::{
-    Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
+    Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Stream, Timeline, Trial, Video, VideoSource,
 };
 
 /// A trial with a broadcaster, a CDN and a viewer. Switches, links, addresses and captures are not known and there are none; of the
 /// video all sizes are 0.
-pub(super) fn trial(
-    scheme: Scheme,
-    repetition: u32,
-    pings: Vec<PingTrain>,
-    streaming: Option<(Duration, Duration)>,
-) -> Trial {
+pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Duration, Duration)>) -> Trial {
     let host = |name: &str, role| Host { name: name.to_owned(), role, interfaces: Vec::new() };
     let hosts = vec![host(BROADCASTER, Role::Broadcaster), host(CDN, Role::Cdn), host(VIEWER, Role::Viewer)];
     let (begin, end) = streaming.unwrap_or_default();
     let pinged = pings.iter().map(|train| train.start + train.interval.saturating_mul(train.count)).max();
     Trial {
-        id: format!("{scheme}-{repetition}"),
-        scheme,
-        repetition,
+        id: point.id(),
+        point,
         seed: 0,
         network: Network { switches: Vec::new(), hosts, links: Vec::new() },
         video: Video {

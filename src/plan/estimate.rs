@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Plan, Role, Scheme, Trial, Video};
+use super::delivery::Edge;
+use super::{Plan, Trial, Video};
 
 /// Time that a trial takes beyond its own timeline: sandbox, Mininet's boot, measuring the paths, teardown, analysis.
 pub const TRIAL_OVERHEAD: Duration = Duration::from_secs(10);
@@ -56,31 +57,16 @@ impl Plan {
 }
 
 impl Trial {
-    /// Captures and dumps: each stream goes up to the CDN once and down once for each viewer, and in `bypass` from the
-    /// broadcaster to each viewer once more, unless the viewer turns out to be on another switch.
+    /// Captures and dumps: a copy of the stream for each edge that it may go over, at both its ends.
     fn disk_bytes(&self) -> u64 {
         let stream = self.video.total_bytes();
-        let peer_copies = u64::from(self.scheme == Scheme::Bypass);
-        let viewers = |name: &str| -> u64 {
-            self.streams.iter().filter(|s| s.broadcaster == name).map(|s| s.viewers.len() as u64).sum()
-        };
-        let (streams, all_viewers) =
-            self.streams.iter().fold((0, 0), |(s, v), stream| (s + 1, v + stream.viewers.len() as u64));
+        let edges: Vec<Edge<'_>> = self.streams.iter().flat_map(|stream| self.edges(stream)).collect();
         // A host's traffic is spread over its interfaces, whatever their number.
-        let mut seen = std::collections::HashSet::new();
-        let copies: u64 = self
-            .captures
-            .iter()
-            .filter(|point| seen.insert(point.host.as_str()))
-            .filter_map(|point| self.network.host(&point.host))
-            .map(|host| match host.role {
-                Role::Broadcaster => 1 + peer_copies * viewers(&host.name),
-                Role::Cdn => streams + all_viewers,
-                Role::Viewer => 1 + peer_copies,
-                Role::Idle => 0,
-            })
-            .sum();
-        let dumps = all_viewers * (1 + peer_copies);
+        let captured: std::collections::BTreeSet<&str> =
+            self.captures.iter().map(|point| point.host.as_str()).collect();
+        let at_captures = edges.iter().flat_map(|edge| [edge.from, edge.to]).filter(|host| captured.contains(host));
+        let viewed = edges.iter().filter(|edge| self.streams.iter().any(|s| s.viewers.iter().any(|v| v == edge.to)));
+        let (copies, dumps) = (at_captures.count() as u64, viewed.count() as u64);
         (copies as f64 * stream as f64 * CAPTURE_OVERHEAD) as u64 + dumps * stream + TRIAL_FILES
     }
 }

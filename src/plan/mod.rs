@@ -4,7 +4,9 @@
 //! addresses and every moment of the timeline, so that a dry run prints exactly what a run will do.
 
 pub mod address;
+pub mod delivery;
 mod estimate;
+mod point;
 mod repetition;
 mod way;
 
@@ -14,48 +16,23 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use delivery::{Scheme, UnknownScheme};
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
 /// The TCP port on which a broadcaster's agent serves peers.
 pub use livectl_wire::peer::PORT as PEER_PORT;
 /// The TCP port of RTMP on the CDN.
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
-pub use repetition::{MOST_TRIAL_HOSTS, TooMany, trial_seed};
+pub use point::{Parameters, Point};
+pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
 
 /// The TCP port on the CDN to which every agent keeps a connection for peer notifications.
 pub const NOTIFY_PORT: u16 = 42857;
 /// The RTMP application name that broadcasters publish to.
 pub const RTMP_APP: &str = "live";
 
-/// How video is delivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Scheme {
-    /// Every byte goes through the CDN.
-    Direct,
-    /// The controller introduces a viewer to the broadcaster on the same switch.
-    Bypass,
-}
-
 /// RFC 6928, section 2.
 pub(crate) const fn usual_initial_window() -> u32 {
     10
-}
-
-impl Scheme {
-    /// As in recipes and tables: `direct`, `bypass`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Scheme::Direct => "direct",
-            Scheme::Bypass => "bypass",
-        }
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
 }
 
 impl fmt::Display for LinkKind {
@@ -135,12 +112,11 @@ pub struct Plan {
 /// One scheme, one set of parameters, one repetition, on one freshly booted network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// Unique within the run and safe as a file name: `direct-1`, `bypass-2`.
+    /// [`Point::id`].
     pub id: String,
-    /// How video is delivered.
-    pub scheme: Scheme,
-    /// From 1.
-    pub repetition: u32,
+    /// Which one it is.
+    #[serde(flatten)]
+    pub point: Point,
     /// Seeds jitter and loss of emulated links.
     pub seed: u64,
     /// Switches, hosts and links.
@@ -344,6 +320,14 @@ pub struct CapturePoint {
     pub host: String,
     /// Its interface.
     pub interface: String,
+}
+
+impl Trial {
+    /// Over which edges one of its streams may go.
+    #[must_use]
+    pub fn edges<'a>(&'a self, stream: &'a Stream) -> Vec<delivery::Edge<'a>> {
+        self.point.scheme.delivery().edges(&self.network, stream)
+    }
 }
 
 impl Network {

@@ -1,6 +1,6 @@
-//! Repetitions and their seeds.
+//! Repetitions.
 
-use super::{Plan, Trial};
+use super::{Plan, Point, Trial};
 
 /// Hosts of all trials of a plan at most: it lists them all, and so stays within some 200 MB.
 pub const MOST_TRIAL_HOSTS: u64 = 200_000;
@@ -16,41 +16,29 @@ pub struct TooMany {
 
 impl Plan {
     /// The same trials, repeated so often, with seeds that come from `seed`; `None` leaves what the recipe says.
-    /// Repetitions stay interleaved: one of every scheme after the other.
+    /// Repetitions stay interleaved: one of every point after the other.
     ///
     /// # Errors
     /// When there would be more than [`MOST_TRIAL_HOSTS`].
     pub fn repeated(mut self, repetitions: Option<u32>, seed: Option<u64>) -> Result<Plan, TooMany> {
-        let last = self.trials.iter().map(|trial| trial.repetition).max().unwrap_or(0);
+        let last = self.trials.iter().map(|trial| trial.point.repetition).max().unwrap_or(0);
         let repetitions = repetitions.unwrap_or(last);
         self.seed = seed.unwrap_or(self.seed);
-        let schemes: Vec<Trial> = self.trials.iter().filter(|trial| trial.repetition == 1).cloned().collect();
-        let hosts_at_once: u64 = schemes.iter().map(|trial| trial.network.hosts.len() as u64).sum();
+        let points: Vec<Trial> = self.trials.iter().filter(|trial| trial.point.repetition == 1).cloned().collect();
+        let hosts_at_once: u64 = points.iter().map(|trial| trial.network.hosts.len() as u64).sum();
         if u64::from(repetitions) * hosts_at_once > MOST_TRIAL_HOSTS {
-            let hosts = schemes.first().map_or(0, |trial| trial.network.hosts.len());
+            let hosts = points.first().map_or(0, |trial| trial.network.hosts.len());
             return Err(TooMany { repetitions, hosts, most: MOST_TRIAL_HOSTS / hosts_at_once });
         }
         self.trials = (1..=repetitions)
-            .flat_map(|repetition| schemes.iter().map(move |trial| (repetition, trial)))
-            .map(|(repetition, trial)| Trial {
-                id: format!("{}-{repetition}", trial.scheme),
-                repetition,
-                seed: trial_seed(self.seed, repetition),
-                ..trial.clone()
+            .flat_map(|repetition| points.iter().map(move |trial| (repetition, trial)))
+            .map(|(repetition, trial)| {
+                let point = Point { repetition, ..trial.point.clone() };
+                Trial { id: point.id(), seed: point.seed(self.seed), point, ..trial.clone() }
             })
             .collect();
         Ok(self)
     }
-}
-
-/// The seed of a repetition: the same for all its schemes, so that they meet the same luck (common random numbers), and
-/// unrelated to the next repetition's. SplitMix64: Steele, Lea, Flood, OOPSLA 2014, figure 17.
-#[must_use]
-pub fn trial_seed(seed: u64, repetition: u32) -> u64 {
-    let z = seed.wrapping_add(u64::from(repetition).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]

@@ -20,6 +20,16 @@ impl Network {
         self.direct_paths(from, to).next()
     }
 
+    /// Whether two hosts have a switch in common.
+    #[must_use]
+    pub fn share_switch(&self, a: &str, b: &str) -> bool {
+        let switches = |name: &str| -> Vec<&str> {
+            self.links.iter().filter(|link| link.a.node == name).map(|link| link.b.node.as_str()).collect()
+        };
+        let (a, b) = (switches(a), switches(b));
+        a.iter().any(|switch| b.contains(switch))
+    }
+
     /// Every way that video can take from a broadcaster to a viewer: within each subnet that they share, and through the CDN, which
     /// passes it on between subnets. Other hosts pass nothing on. Empty: the viewer cannot be reached.
     #[must_use]

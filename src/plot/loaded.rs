@@ -170,8 +170,7 @@ fn playouts_of(summary: &[SummaryRow], frames: &[FrameRow]) -> Vec<PlayoutRow> {
             let played = play(&frames, buffer_s);
             rows.push(PlayoutRow {
                 trial: unit.summary.trial.clone(),
-                scheme: unit.summary.scheme,
-                repetition: unit.summary.repetition,
+                point: unit.summary.point.clone(),
                 stream: unit.summary.stream.clone(),
                 viewer: unit.summary.viewer.clone(),
                 buffer_s,

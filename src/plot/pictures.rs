@@ -7,9 +7,10 @@ use plotters::style::RGBColor;
 use super::canvas::{self, Marker};
 use super::chart::{BLACK, Chart, Dash, Entry, Series, Shape, Swatch};
 use super::{Picture, PlotError, Scale};
+use crate::plan::delivery::Via;
 use crate::plan::{Datapath, LinkKind, Scheme};
 use crate::store::Manifest;
-use crate::table::{FrameRow, PingDelay, Via};
+use crate::table::{FrameRow, PingDelay};
 
 const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
 
@@ -69,7 +70,7 @@ pub(super) fn delay_chart(
     picture: &Picture,
 ) -> Result<Chart, PlotError> {
     let lines =
-        grouped(delays, |d| (Kind::of(d.scheme, Some(d.via)), &d.trial, &d.viewer), |d| (d.time_s, d.delay_ms));
+        grouped(delays, |d| (Kind::of(d.point.scheme, Some(d.via)), &d.trial, &d.viewer), |d| (d.time_s, d.delay_ms));
     let legend_shape = |marker| Shape::Joined { marker, radius: 3.5, width: 2.5 };
     let chart = Chart {
         title: format!("{}: network delay, as pings see it", subject.recipe),
@@ -102,11 +103,12 @@ pub(super) fn frame_delay_chart(
     streaming: Option<(f64, f64)>,
     picture: &Picture,
 ) -> Result<Chart, PlotError> {
-    let lines = grouped(frames, |f| (Kind::of(f.scheme, f.via), &f.trial, &f.viewer), |f| (f.time_s, f.delay_ms));
+    let lines =
+        grouped(frames, |f| (Kind::of(f.point.scheme, f.via), &f.trial, &f.viewer), |f| (f.time_s, f.delay_ms));
     let points = |marker| Shape::Points { marker, radius: 3.0 };
     let missing = |kind| {
         // A missing frame came from nowhere, so that it is of the kind that the scheme is meant to be.
-        let of_kind = || frames.iter().filter(|f| Kind::of(f.scheme, None) == kind);
+        let of_kind = || frames.iter().filter(|f| Kind::of(f.point.scheme, None) == kind);
         match of_kind().filter(|f| f.delay_ms.is_none()).count() {
             0 => String::new(),
             missing => format!(", {missing} of {} frames missing", of_kind().count()),
@@ -154,39 +156,28 @@ pub(super) fn streaming_interval(manifest: &Manifest, frames: &[FrameRow]) -> Op
     Some((begin, begin + f64::from(trial.video.frames) / f64::from(trial.video.fps.max(1))))
 }
 
-/// What shares a colour.
+/// What shares a colour: a scheme's way of its own, or what its viewers get from the CDN although peers could serve them: before the
+/// handover, or because they have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Direct,
-    /// What a viewer of a bypass trial gets from the CDN: before the handover, or because it has no peer.
-    BypassByCdn,
-    Bypass,
+struct Kind {
+    scheme: Scheme,
+    own: bool,
 }
 
 impl Kind {
     fn of(scheme: Scheme, via: Option<Via>) -> Kind {
-        match (scheme, via) {
-            (Scheme::Direct, _) => Kind::Direct,
-            (Scheme::Bypass, Some(Via::Cdn)) => Kind::BypassByCdn,
-            (Scheme::Bypass, _) => Kind::Bypass,
-        }
+        Kind { scheme, own: via != Some(Via::Cdn) || !scheme.has_peers() }
     }
 
-    /// Okabe and Ito's vermillion, sky blue and blue.
     fn colour(self) -> RGBColor {
-        match self {
-            Kind::Direct => RGBColor(213, 94, 0),
-            Kind::BypassByCdn => RGBColor(86, 180, 233),
-            Kind::Bypass => RGBColor(0, 114, 178),
-        }
+        let delivery = self.scheme.delivery();
+        let [red, green, blue] = if self.own { delivery.colour() } else { delivery.colour_from_cdn() };
+        RGBColor(red, green, blue)
     }
 
-    fn words(self) -> &'static str {
-        match self {
-            Kind::Direct => "through the CDN (direct)",
-            Kind::BypassByCdn => "bypass, from the CDN",
-            Kind::Bypass => "peer to peer (bypass)",
-        }
+    fn words(self) -> String {
+        let (scheme, label) = (self.scheme, self.scheme.delivery().label());
+        if self.own { format!("{label} ({scheme})") } else { format!("{scheme}, from the CDN") }
     }
 }
 

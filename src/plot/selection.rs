@@ -16,8 +16,7 @@ use crate::table::Unit;
 /// More colours and markers than these cannot be told apart.
 pub const MOST_GROUPS: usize = 24;
 
-/// Okabe and Ito's palette, those that stand out most on white first. Warm and cold take turns, so that direct and bypass look
-/// alike in all pictures, also where there are several recipes.
+/// Okabe and Ito's palette, those that stand out most on white first. Warm and cold take turns, as the schemes' own colours do.
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(super) const VERMILLION: RGBColor = RGBColor(213, 94, 0);
 pub(super) const GREEN: RGBColor = RGBColor(0, 158, 115);
@@ -46,6 +45,12 @@ fn style(place: usize) -> Style {
         marker: MARKERS[(within + 4 * round) % MARKERS.len()],
         dash: DASHES[(within + round) % DASHES.len()],
     }
+}
+
+/// A scheme looks alike in all pictures.
+fn style_of(scheme: Scheme) -> Style {
+    let [red, green, blue] = scheme.delivery().colour();
+    Style { colour: RGBColor(red, green, blue), ..style(scheme as usize) }
 }
 
 /// A viewer of a stream in a trial of a run.
@@ -151,8 +156,7 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
     });
     for (place, group) in groups.iter_mut().enumerate() {
         group.style = match group.values[..] {
-            [Some(Value::Scheme(Scheme::Direct))] => style(0),
-            [Some(Value::Scheme(Scheme::Bypass))] => style(1),
+            [Some(Value::Scheme(scheme))] => style_of(scheme),
             _ => style(place),
         };
     }

@@ -3,10 +3,11 @@
 use std::fs;
 
 use super::*;
+use crate::plan::delivery::Via;
 use crate::plan::Plan;
 use crate::store::{Owner, RecipeRecord, Software, TrialState};
 use crate::table::tests::{frame, ping_row, trial};
-use crate::table::{FrameRow, PingDelay, PingRow, Via, ping_delays};
+use crate::table::{FrameRow, PingDelay, PingRow, ping_delays};
 
 const VERMILLION: [u8; 3] = [213, 94, 0];
 const SKY_BLUE: [u8; 3] = [86, 180, 233];

@@ -161,7 +161,7 @@ fn defaults_of(definition: &str) -> String {
 #[test]
 fn the_original_experiment_is_as_it_was() {
     let plan = shipped("p2p.yaml").plan;
-    assert_eq!(plan.trials.iter().map(|t| t.scheme).collect::<Vec<_>>(), [Scheme::Direct, Scheme::Bypass]);
+    assert_eq!(plan.trials.iter().map(|t| t.point.scheme).collect::<Vec<_>>(), [Scheme::Direct, Scheme::Bypass]);
     let trial = &plan.trials[0];
     let hosts: Vec<(String, String, String)> = trial
         .network

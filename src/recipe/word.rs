@@ -103,7 +103,19 @@ macro_rules! words {
     };
 }
 
-words!(Scheme, "a scheme", ["direct" => Scheme::Direct, "bypass" => Scheme::Bypass]);
+impl Value for Scheme {
+    fn expected() -> String {
+        format!("a scheme: {}", listed(&Scheme::names()))
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        let words: Vec<(&str, Scheme)> = Scheme::ALL.iter().map(|scheme| (scheme.name(), *scheme)).collect();
+        choose(text, "a scheme", &words)
+    }
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        <Scheme as JsonSchema>::json_schema(generator)
+    }
+}
+
 words!(LinkKind, "a kind of link", ["auto" => LinkKind::Auto, "netem" => LinkKind::Netem, "emulated" => LinkKind::Emulated]);
 words!(Datapath, "a datapath", ["auto" => Datapath::Auto, "kernel" => Datapath::Kernel, "user" => Datapath::User]);
 words!(Role, "a role", [

@@ -45,7 +45,9 @@ impl Figure {
 /// The answers, schemes and viewers in the order of the summary. Drawing trials takes its time with hundreds of them; so where estimates are known already,
 /// they are taken.
 pub(super) fn answers(units: &[Unit<'_>], known: &[EstimateRow]) -> Vec<Answer> {
-    let same = |a: &SummaryRow, b: &SummaryRow| (a.scheme, &a.stream, &a.viewer) == (b.scheme, &b.stream, &b.viewer);
+    let same = |a: &SummaryRow, b: &SummaryRow| {
+        (a.point.group(), &a.stream, &a.viewer) == (b.point.group(), &b.stream, &b.viewer)
+    };
     let mut groups: Vec<Vec<Unit<'_>>> = Vec::new();
     for unit in units {
         match groups.iter_mut().find(|group| same(group[0].summary, unit.summary)) {
@@ -65,8 +67,10 @@ fn answer(group: &[Unit<'_>], known: &[EstimateRow]) -> Answer {
     let doubtful = sound.is_empty();
     // What an unfit machine measured is better than nothing, as long as it is called that. A partial trial says nothing of its missing frames.
     let counted = if doubtful { some(|row| !row.partial) } else { sound };
-    let mine =
-        |row: &&EstimateRow| (row.scheme, &row.stream, &row.viewer) == (first.scheme, &first.stream, &first.viewer);
+    let mine = |row: &&EstimateRow| {
+        let key = ((row.scheme, &row.parameters), &row.stream, &row.viewer);
+        key == (first.point.group(), &first.stream, &first.viewer)
+    };
     // Those are of sound trials only.
     let known: Vec<&EstimateRow> = known.iter().filter(mine).filter(|_| !doubtful).collect();
     let samples = if known.is_empty() { samples(&counted) } else { Vec::new() };
@@ -77,7 +81,7 @@ fn answer(group: &[Unit<'_>], known: &[EstimateRow]) -> Answer {
         None => samples.iter().find(|(name, _)| name == metric).and_then(|(_, sample)| sample.estimate()),
     };
     Answer {
-        scheme: first.scheme,
+        scheme: first.point.scheme,
         stream: first.stream.clone(),
         viewer: first.viewer.clone(),
         delay_p50: Figure(estimate("delay_p50_ms")),
@@ -157,8 +161,9 @@ fn plural(count: u64) -> &'static str {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::plan::delivery::Via;
     use crate::table::tests::{frame, record};
-    use crate::table::{FrameRow, Via, ViewerFacts, estimates, summarise, units};
+    use crate::table::{FrameRow, ViewerFacts, estimates, summarise, units};
 
     fn rows(changes: &[fn(&mut SummaryRow)]) -> (Vec<SummaryRow>, Vec<FrameRow>) {
         let (mut summary, mut frames) = (Vec::new(), Vec::new());

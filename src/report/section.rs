@@ -333,7 +333,7 @@ fn facts(run: &Stored) -> Vec<Fact> {
             format!("{}, after {} s", moment(ended), took.as_secs())
         },
     );
-    let repetitions = manifest.trials.iter().map(|t| t.repetition).max().unwrap_or(0);
+    let repetitions = manifest.trials.iter().map(|t| t.point.repetition).max().unwrap_or(0);
     let done = manifest.trials.iter().filter(|t| t.state == TrialState::Done).count();
     let recipe_file = manifest.recipe.path.as_ref().map_or_else(String::new, |path| path.display().to_string());
     let memory = if machine.memory_bytes == 0 { String::new() } else { files::size(machine.memory_bytes) };
@@ -409,7 +409,7 @@ fn typed(argv: &[String]) -> String {
 fn schemes(run: &Stored) -> String {
     let mut schemes: Vec<String> = Vec::new();
     for trial in &run.loaded.manifest.trials {
-        let scheme = trial.scheme.to_string();
+        let scheme = trial.point.scheme.to_string();
         if !schemes.contains(&scheme) {
             schemes.push(scheme);
         }

@@ -6,9 +6,10 @@ use std::path::Path;
 
 use super::*;
 use crate::plan::Plan;
+use crate::plan::delivery::Via;
 use crate::store::{CommandRecord, Manifest, Owner, Phase, RecipeRecord, RunDir, Software, TrialState};
 use crate::table::tests::{frame, ping_row, record, trial};
-use crate::table::{self, FrameRow, PlayoutRow, SummaryRow, Via, ViewerFacts, summarise};
+use crate::table::{self, FrameRow, PlayoutRow, SummaryRow, ViewerFacts, summarise};
 
 /// What must not become markup, in any place.
 const HOSTILE: &str =
@@ -57,7 +58,7 @@ fn rows(manifest: &Manifest) -> (Vec<FrameRow>, Vec<SummaryRow>, Vec<PlayoutRow>
         };
         let mine: Vec<_> = (0..30)
             .map(|i| FrameRow {
-                scheme: trial.scheme,
+                point: trial.point.clone(),
                 ..frame(&trial.id, "hv1", i, (i != 3).then_some(delay), Via::Cdn)
             })
             .collect();
@@ -207,7 +208,7 @@ fn what_comes_from_files_stays_text() {
     let mut frames = table::read_frames(&run.frames()).unwrap();
     let mut summary = table::read_summary(&run.summary()).unwrap();
     frames.iter_mut().for_each(|row| row.viewer = HOSTILE.into());
-    summary.iter_mut().for_each(|row| (row.viewer, row.note) = (HOSTILE.into(), HOSTILE.into()));
+    summary.iter_mut().for_each(|row| (row.viewer, row.note) = (HOSTILE.into(), table::Note(HOSTILE.into())));
     table::write_frames(&run.frames(), &frames).unwrap();
     table::write_summary(&run.summary(), &summary).unwrap();
     let html = html(&run);

@@ -4,16 +4,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::time::Duration;
 
-use super::event::Happening;
-use super::fitness::{BirthLateness, CaptureDrops, Lateness, Observations};
-use super::inside::Teller;
 use crate::actor::broadcaster::{Broadcaster, broadcaster};
 use crate::actor::cdn::{self, CdnError};
-use crate::actor::process::{Actor, Command, Input, Output, Readiness, Stop};
+use crate::actor::process::{Actor, Command, Input, Output, Readiness, Station, Stop};
 use crate::actor::{Folders, ping, viewer};
 use crate::capture;
 use crate::emulator;
-use crate::network::Links;
 use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Scheme, Trial};
 use crate::store::TrialDir;
 
@@ -81,7 +77,8 @@ impl Cast {
     }
 }
 
-fn capture_name(point: &CapturePoint) -> String {
+/// What tcpdump at that interface is called.
+pub(super) fn capture_name(point: &CapturePoint) -> String {
     format!("tcpdump-{}", point.interface)
 }
 
@@ -89,7 +86,7 @@ fn capture(point: &CapturePoint, dir: &TrialDir) -> Actor {
     let file = dir.pcap(&point.interface);
     Actor {
         name: capture_name(point),
-        host: point.host.clone(),
+        station: point.host.as_str().into(),
         command: Command::new(capture::PROGRAM, capture::args(point, &file)),
         folders: file.parent().map(Path::to_owned).into_iter().collect(),
         files: Vec::new(),
@@ -131,7 +128,7 @@ pub fn emulator(livectl: &Path, trial: &Trial, dir: &TrialDir) -> Actor {
 fn machine(name: &str, command: Command, ready: &str, dir: &TrialDir) -> Actor {
     Actor {
         name: name.into(),
-        host: "-".into(),
+        station: Station::Machine,
         command,
         folders: Vec::new(),
         files: Vec::new(),
@@ -143,44 +140,4 @@ fn machine(name: &str, command: Command, ready: &str, dir: &TrialDir) -> Actor {
         alarms: Vec::new(),
         stop: Stop::default(),
     }
-}
-
-/// Adds to what the watch saw what the trial's programs tell of themselves: drops of captures, lateness of links and of births.
-pub fn complete(seen: &mut Observations, trial: &Trial, dir: &TrialDir, links: Links, teller: &Teller) {
-    let unknown = |text: String| teller.tell(Happening::Warning { text });
-    for point in &trial.captures {
-        let log = std::fs::read_to_string(dir.log(&point.host, &capture_name(point))).unwrap_or_default();
-        match capture::Counts::parse(&log) {
-            Ok(counts) => {
-                seen.captures.push(CaptureDrops { interface: point.interface.clone(), dropped: counts.missing() })
-            }
-            Err(error) => unknown(format!("{}: {error}", point.interface)),
-        }
-    }
-    if links == Links::Emulated {
-        let report = std::fs::read(dir.emulator()).ok();
-        match report.and_then(|bytes| serde_json::from_slice::<emulator::Report>(&bytes).ok()) {
-            Some(report) => seen.emulator = Some(worst(&report)),
-            None => unknown("the emulated links left no report of their lateness".into()),
-        }
-    }
-    for stream in &trial.streams {
-        let births = std::fs::File::open(dir.births(&stream.broadcaster));
-        let births = births.and_then(|file| crate::trace::Births::read(std::io::BufReader::new(file)));
-        let Ok(births) = births else { continue };
-        let moments: Vec<(u64, u64)> =
-            births.frames.iter().map(|birth| (birth.index, birth.birth_ns.unsigned_abs())).collect();
-        let lateness = Lateness::of_births(&moments, trial.video.fps);
-        seen.births.push(BirthLateness { broadcaster: stream.broadcaster.clone(), lateness });
-    }
-}
-
-/// The lateness of the latest direction: a mean over all would hide one link that is late behind many that are idle.
-fn worst(report: &emulator::Report) -> Lateness {
-    report.directions.iter().map(|d| &d.lateness).fold(Lateness::default(), |worst, one| Lateness {
-        count: worst.count + one.packets,
-        p50: worst.p50.max(Duration::from_nanos(one.p50_ns)),
-        p99: worst.p99.max(Duration::from_nanos(one.p99_ns)),
-        max: worst.max.max(Duration::from_nanos(one.max_ns)),
-    })
 }

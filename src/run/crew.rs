@@ -12,16 +12,18 @@ use tokio::sync::{mpsc, watch};
 
 use super::Urgency;
 use super::event::Happening;
-use super::inside::Teller;
-use crate::actor::process::{Actor, Ends, Exit, Place, Process, ProcessError};
+use super::teller::Teller;
+use crate::actor::process::{Actor, Ends, Exit, Place, Process, ProcessError, Station};
 
 /// Whether a program may end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Duty {
+pub enum Duty {
     /// It must live until it is stopped.
     Lasting,
     /// It ends when its work is done, with status 0.
     Finite,
+    /// The same, and the trial waits for it.
+    Audience,
 }
 
 /// What the programs of a network that has broken down may take to end, one because of the other.
@@ -85,20 +87,7 @@ impl Crew {
         Crew { teller, members: Vec::new(), trouble, finished }
     }
 
-    /// Starts a program and waits until it is up. Lines of its output become reports, and also go to `copy`.
-    pub(super) async fn start(
-        &mut self,
-        actor: &Actor,
-        place: Place,
-        ends: Ends,
-        duty: Duty,
-        copy: Option<PathBuf>,
-    ) -> Result<(), ProcessError> {
-        let process = self.launch(actor, place, ends, duty, copy)?;
-        process.ready().await
-    }
-
-    /// Starts a program without waiting for it.
+    /// Starts a program. Lines of its output become reports, and also go to `copy`.
     pub(super) fn launch(
         &mut self,
         actor: &Actor,
@@ -109,10 +98,10 @@ impl Crew {
     ) -> Result<Arc<Process>, ProcessError> {
         let command = actor.command.at(place);
         let argv = std::iter::once(command.program.clone()).chain(command.args.iter().cloned()).collect();
-        self.teller.tell(Happening::Started { host: actor.host.clone(), actor: actor.name.clone(), argv });
+        self.teller.tell(Happening::Started { host: actor.station.clone(), actor: actor.name.clone(), argv });
         let mut process = Process::spawn(actor, place, ends)?;
         if let Some(lines) = process.lines() {
-            tokio::spawn(relay(lines, self.teller.clone(), actor.host.clone(), actor.name.clone(), copy));
+            tokio::spawn(relay(lines, self.teller.clone(), actor.station.clone(), actor.name.clone(), copy));
         }
         let process = Arc::new(process);
         tokio::spawn(self.attend(Arc::clone(&process), actor, duty));
@@ -123,8 +112,8 @@ impl Crew {
     /// Follows one program to its end.
     fn attend(&self, process: Arc<Process>, actor: &Actor, duty: Duty) -> impl Future<Output = ()> + use<> {
         let (teller, trouble, finished) = (self.teller.clone(), self.trouble.clone(), self.finished.clone());
-        let (host, name) = (actor.host.clone(), actor.name.clone());
-        let of_network = host == "-";
+        let (host, name) = (actor.station.clone(), actor.name.clone());
+        let of_network = host == Station::Machine;
         async move {
             let exit = tokio::select! {
                 exit = process.wait() => exit,
@@ -144,7 +133,7 @@ impl Crew {
             if exit.asked {
                 return;
             }
-            if duty == Duty::Finite && exit.status.success() {
+            if duty != Duty::Lasting && exit.status.success() {
                 finished.send_modify(|done| {
                     done.insert(process.label().to_owned());
                 });
@@ -179,7 +168,7 @@ impl Crew {
 async fn relay(
     mut lines: mpsc::Receiver<String>,
     teller: Teller,
-    host: String,
+    host: Station,
     actor: String,
     copy: Option<PathBuf>,
 ) {
@@ -207,8 +196,8 @@ mod tests {
 
     /// Of two troubles that come `apart` from each other, the one that is told.
     async fn told(first: (bool, &str), second: (bool, &str), apart: Duration) -> String {
-        let (events, _queue) = mpsc::unbounded_channel();
-        let (crew, mut news) = Crew::new(Teller::of(events));
+        let (teller, _told) = Teller::new();
+        let (crew, mut news) = Crew::new(teller);
         let trouble = crew.trouble.clone();
         let second = Trouble { of_network: second.0, text: second.1.into() };
         let sender = tokio::spawn(async move {

@@ -1,9 +1,79 @@
 //! What happens during a run, as values. The rooms that do things send these; the rooms that show or store things read
 //! them. Inside the sandbox they travel as JSON lines on the trial's stdout and are kept in `events.jsonl`.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::fitness::{Limits, Observations, Verdict};
+use crate::actor::process::Station;
+use crate::store::TrialState;
+
+/// What happens during a run, as whoever shows it hears it. There are a few a second: their size does not matter.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Clone)]
+pub enum Update {
+    /// A recipe's run begins.
+    RunStarted {
+        /// The recipe's name.
+        recipe: String,
+        /// Where results go.
+        folder: PathBuf,
+        /// How many trials it has.
+        trials: usize,
+        /// Expected length of the whole.
+        expected: Duration,
+    },
+    /// Something that the recipe may leave open is settled.
+    Settled {
+        /// `links`, `datapath`.
+        what: &'static str,
+        /// What it is.
+        used: String,
+        /// Why.
+        why: String,
+    },
+    /// A trial begins.
+    TrialStarted {
+        /// Its id.
+        trial: String,
+    },
+    /// Something happened in a trial.
+    Trial {
+        /// Its id.
+        trial: String,
+        /// What and when.
+        what: Stamped,
+    },
+    /// Something is wrong with what a trial left.
+    Problem {
+        /// Its id.
+        trial: String,
+        /// In words.
+        text: String,
+    },
+    /// A trial is over.
+    TrialEnded {
+        /// Its id.
+        trial: String,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// The run is over.
+    RunEnded,
+}
+
+/// How a trial ended, all in all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// How it stands in the manifest.
+    pub state: TrialState,
+    /// Why its delays cannot be taken for the network's.
+    pub unfit: Vec<String>,
+    /// What its captures and births lack.
+    pub damage: Vec<String>,
+}
 
 /// Where a trial stands. In order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,22 +95,6 @@ pub enum Phase {
     Analyse,
 }
 
-impl Phase {
-    /// A word for bars and lines.
-    #[must_use]
-    pub fn label(self) -> &'static str {
-        match self {
-            Phase::Boot => "booting the network",
-            Phase::Measure => "measuring the paths",
-            Phase::Ready => "starting the CDN",
-            Phase::Stream => "streaming",
-            Phase::Stop => "stopping",
-            Phase::Prove => "checking the host",
-            Phase::Analyse => "analysing",
-        }
-    }
-}
-
 /// One thing that happened inside a trial. There are a few a second: their size does not matter.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,7 +113,7 @@ pub enum Happening {
     /// A program was started.
     Started {
         /// Host, or `-` for the network's own programs.
-        host: String,
+        host: Station,
         /// What it is: `ffmpeg`, `agent`, `nginx`, `mn`, ….
         actor: String,
         /// The command as it was executed.
@@ -68,7 +122,7 @@ pub enum Happening {
     /// A program ended.
     Ended {
         /// Host, or `-`.
-        host: String,
+        host: Station,
         /// What it was.
         actor: String,
         /// Its exit code, if it exited.
@@ -79,7 +133,7 @@ pub enum Happening {
     /// What an actor or the controller reports of itself, in its own words.
     Report {
         /// Host, or `-` for the controller.
-        host: String,
+        host: Station,
         /// Who reports.
         actor: String,
         /// Its event line.

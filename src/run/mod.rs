@@ -9,7 +9,11 @@ mod crew;
 pub mod event;
 pub mod fitness;
 pub mod inside;
+mod observed;
+pub mod score;
+mod stage;
 pub mod supervise;
+mod teller;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,7 +24,8 @@ use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
 use crate::table::{EstimateRow, SummaryRow, TableError};
-use crate::ui::Update;
+
+use event::Update;
 
 /// How urgently a run is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -122,14 +127,19 @@ pub async fn run(
         &updates,
         Update::RunStarted {
             recipe: job.plan.recipe.clone(),
-            folder: folder.path().display().to_string(),
+            folder: folder.path().to_owned(),
             trials: job.plan.trials.len(),
-            expected: crate::ui::span(estimate.duration / u32::try_from(job.jobs.max(1)).unwrap_or(1)),
+            expected: estimate.duration / u32::try_from(job.jobs.max(1)).unwrap_or(1),
         },
     )
     .await;
-    tell(&updates, Update::Say(format!("links {}: {}", job.links.1.kind, job.links.1.why))).await;
-    tell(&updates, Update::Say(format!("datapath {}: {}", job.datapath.1.kind, job.datapath.1.why))).await;
+    let settled = [
+        ("links", job.links.1.kind.to_string(), job.links.1.why.clone()),
+        ("datapath", job.datapath.1.kind.to_string(), job.datapath.1.why.clone()),
+    ];
+    for (what, used, why) in settled {
+        tell(&updates, Update::Settled { what, used, why }).await;
+    }
 
     let context = Arc::new(Context {
         links: job.links.1.kind,

@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 
-use super::event::{Happening, Outcome, Phase, Stamped};
+use super::event::{Ending, Happening, Outcome, Phase, Stamped, Update};
 use super::{Context, RunError, Urgency, tell};
 use crate::plan::Trial;
 use crate::sandbox::host::{self, Footprint, HostState};
 use crate::sandbox::{self, Marker};
 use crate::store::{self, CommandRecord, StoreError, TrialDir, TrialState};
 use crate::table;
-use crate::ui::Update;
 
 /// For boot, measurement and teardown together, on a slow machine. A trial that takes longer than its timeline and
 /// this has hung and is killed.
@@ -92,10 +91,11 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
     // That a trial which failed before it began has no files needs no line each.
     let never_began = log.zero_ns.is_none() && !matches!(state, TrialState::Done);
     for problem in found.problems.iter().filter(|_| !never_began) {
-        tell(&context.updates, Update::Say(format!("{}: {problem}", trial.id))).await;
+        let (trial, text) = (trial.id.clone(), problem.clone());
+        tell(&context.updates, Update::Problem { trial, text }).await;
     }
-    let (verdict, good) = verdict_words(&state, &unfit, &found.damage);
-    tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), verdict, good }).await;
+    let ending = Ending { state, unfit, damage: found.damage };
+    tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), ending }).await;
     Ok(())
 }
 
@@ -105,17 +105,6 @@ fn without_tables(state: TrialState, why: &str) -> TrialState {
         TrialState::Done => TrialState::Failed { why: why.to_owned() },
         TrialState::Partial { why: before } => TrialState::Partial { why: format!("{before}; {why}") },
         failed => failed,
-    }
-}
-
-fn verdict_words(state: &TrialState, unfit: &[String], damage: &[String]) -> (String, bool) {
-    match state {
-        TrialState::Done if !damage.is_empty() => (format!("done, but PARTIAL: {}", damage.join("; ")), false),
-        TrialState::Done if unfit.is_empty() => ("done".into(), true),
-        TrialState::Done => (format!("done, but UNFIT: {}", unfit.join("; ")), false),
-        TrialState::Partial { why } => (format!("partial: {why}"), false),
-        TrialState::Failed { why } => (format!("failed: {why}"), false),
-        TrialState::Planned | TrialState::Running | TrialState::Unknown => ("not run".into(), false),
     }
 }
 
@@ -340,18 +329,15 @@ impl Log {
             Happening::Phase { phase } => self.begin(*phase),
             Happening::TimelineZero { .. } => self.zero_ns = Some(stamped.time_ns),
             Happening::Started { host, actor, argv } => self.commands.push(CommandRecord {
-                host: (host != "-").then(|| host.clone()),
+                host: host.host().map(str::to_owned),
                 actor: actor.clone(),
                 argv: argv.clone(),
                 exit_code: None,
                 signal: None,
             }),
             Happening::Ended { host, actor, code, signal } => {
-                let ended = self
-                    .commands
-                    .iter_mut()
-                    .rev()
-                    .find(|c| c.host.as_deref().unwrap_or("-") == host && c.actor == *actor);
+                let ended =
+                    self.commands.iter_mut().rev().find(|c| c.host.as_deref() == host.host() && c.actor == *actor);
                 if let Some(command) = ended {
                     (command.exit_code, command.signal) = (*code, *signal);
                 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{FileRecord, Imported, RunDir, StoreError, write_atomic};
-use crate::plan::{Datapath, LinkKind, Plan, Scheme};
+use crate::plan::{Datapath, LinkKind, Plan, Point};
 
 /// The format that this livectl writes, and the latest that it reads. It goes up when a field changes its meaning or goes
 /// away; a field that is added gets a default instead, and readers ignore fields that they do not know.
@@ -159,10 +159,9 @@ pub enum TrialState {
 pub struct TrialRecord {
     /// [`plan::Trial::id`](crate::plan::Trial::id).
     pub id: String,
-    /// How video was delivered.
-    pub scheme: Scheme,
-    /// From 1.
-    pub repetition: u32,
+    /// Which one it is.
+    #[serde(flatten)]
+    pub point: Point,
     /// How it stands.
     pub state: TrialState,
     /// Why its delays cannot be taken for the network's: `CPU pressure 31 % (limit 10 %)`. Empty: they can.
@@ -233,8 +232,7 @@ impl Manifest {
             .iter()
             .map(|trial| TrialRecord {
                 id: trial.id.clone(),
-                scheme: trial.scheme,
-                repetition: trial.repetition,
+                point: trial.point.clone(),
                 state: TrialState::Planned,
                 unfit: Vec::new(),
                 doubts: Vec::new(),
@@ -471,8 +469,7 @@ mod tests {
         manifest.datapath = Some(Choice { asked: Datapath::User, used: Datapath::User, why: "asked for".into() });
         manifest.trials.push(TrialRecord {
             id: "direct-1".into(),
-            scheme: Scheme::Direct,
-            repetition: 1,
+            point: Point::new(crate::plan::Scheme::Direct, 1),
             state: TrialState::Failed { why: "nginx died".into() },
             damage: vec![],
             unfit: vec!["CPU pressure 31 %".into()],

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::doubt::doubts;
 use super::playout::playouts;
-use super::rows::{FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
+use super::rows::{FrameRow, PingRow, PlayoutRow, SummaryRow};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Host, LinkKind};
@@ -96,8 +96,7 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
     let part = |of: fn(Parts) -> Option<i64>| parts.and_then(of).map(milliseconds);
     FrameRow {
         trial: trace.trial.id.clone(),
-        scheme: trace.trial.scheme,
-        repetition: trace.trial.repetition,
+        point: trace.trial.point.clone(),
         stream: viewer.stream.clone(),
         viewer: viewer.viewer.clone(),
         index: frame.index,
@@ -107,10 +106,7 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         id: frame.id.to_string(),
         birth_ns: frame.birth_ns,
         arrival_ns: frame.arrival.map(|a| a.time_ns),
-        via: frame.arrival.map(|a| match a.via {
-            trace::Via::Cdn => Via::Cdn,
-            trace::Via::Peer(_) => Via::Peer,
-        }),
+        via: frame.arrival.map(|a| a.carrier.via()),
         copies: frame.copies,
         delay_ms: frame.delay_ns().map(milliseconds),
         floor_ms: frame.floor.map(|floor| floor.as_secs_f64() * 1e3),
@@ -118,9 +114,9 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         time_s: milliseconds(frame.birth_ns.saturating_sub(zero_ns.unwrap_or(frame.birth_ns))) / 1e3,
         late: false,
         server: frame.arrival.and_then(|a| host_at(trace, a.from.ip())),
-        sent_ns: frame.passage.sent_ns,
-        cdn_arrival_ns: frame.passage.cdn_arrival_ns,
-        cdn_departure_ns: frame.passage.cdn_departure_ns,
+        sent_ns: frame.way.sent_ns(),
+        cdn_arrival_ns: frame.way.cdn_arrival_ns(),
+        cdn_departure_ns: frame.way.cdn_departure_ns(),
         queue_ms: part(|parts| match parts {
             Parts::Cdn { queue, .. } | Parts::Peer { queue, .. } => Some(queue),
         }),
@@ -171,8 +167,9 @@ fn milliseconds(ns: i64) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::plan::delivery::{Carrier, Via};
     use crate::table::tests::trial;
-    use crate::trace::{Births, FirstArrival, Passage, StreamBirths};
+    use crate::trace::{Births, FirstArrival, Hop, StreamBirths, Way};
     use livectl_wire::birth::Register;
     use livectl_wire::flv::TagKind;
     use std::time::Duration;
@@ -190,7 +187,8 @@ mod tests {
                 )
             })
             .collect();
-        let passage = Passage { sent_ns: Some(20_004_000_000), ..Passage::default() };
+        let hop = Hop { from: Some(0), carrier: Carrier::Peer, left_ns: Some(20_004_000_000), whole_ns: 0 };
+        let way = Way { hops: vec![hop], is_whole: true };
         let delay = |n: usize, arrival| FrameDelay {
             index: frames[n].index,
             timestamp_ms: frames[n].timestamp_ms,
@@ -199,19 +197,19 @@ mod tests {
             id: frames[n].id,
             birth_ns: frames[n].birth_ns,
             arrival,
-            passage: arrival.map(|_| passage).unwrap_or_default(),
+            way: arrival.map(|_| way.clone()).unwrap_or_default(),
             copies: u32::from(arrival.is_some()),
             floor: Some(Duration::from_micros(210_500)),
         };
         let (from, to) = ("10.0.0.1:2000".parse().unwrap(), "10.0.0.3:40000".parse().unwrap());
-        let via = trace::Via::Peer(from);
+        let carrier = Carrier::Peer;
         let viewer = ViewerTrace {
             stream: "hb".into(),
             viewer: "hv1".into(),
             frames: vec![
                 delay(
                     0,
-                    Some(FirstArrival { time_ns: 20_215_250_001, first_byte_ns: 20_200_000_000, via, from, to }),
+                    Some(FirstArrival { time_ns: 20_215_250_001, first_byte_ns: 20_200_000_000, carrier, from, to }),
                 ),
                 delay(1, None),
             ],

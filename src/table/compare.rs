@@ -87,7 +87,7 @@ impl Unit<'_> {
     #[must_use]
     pub fn subject(&self) -> Subject {
         let row = self.summary;
-        Subject { scheme: row.scheme, stream: row.stream.clone(), viewer: row.viewer.clone() }
+        Subject { scheme: row.point.scheme, stream: row.stream.clone(), viewer: row.viewer.clone() }
     }
 
     fn is_sound(&self) -> bool {
@@ -262,11 +262,12 @@ fn signed(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
-    use super::super::rows::{FrameRow, SummaryRow, Via};
+    use super::super::rows::{FrameRow, SummaryRow};
     use super::super::summary::{ViewerFacts, summarise};
     use super::super::tests::{frame, record};
     use super::super::units;
     use super::*;
+    use crate::plan::delivery::Via;
 
     /// So many trials of a scheme, the delays of whose frames are about `delay_ms`.
     fn trials(scheme: &str, count: u32, delay_ms: f64) -> (Vec<SummaryRow>, Vec<FrameRow>) {

@@ -4,10 +4,9 @@ use std::path::{Path, PathBuf};
 
 use polars::prelude::{AnyValue, ChunkCompareEq, Column, DataFrame, DataType};
 
-use super::files::{
-    ESTIMATE_TEXTS, PLAYOUT_TEXTS, SUMMARY_TEXTS, Table, Tables, estimate_columns, frame_columns, ping_columns,
-    playout_columns, summary_columns,
-};
+use super::field::{Row, Table};
+use super::files::Tables;
+use super::rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
 use super::{Analysis, TableError};
 use crate::store::{RunDir, TrialDir};
 
@@ -29,10 +28,10 @@ impl Analysis {
     /// [`TableError::Make`].
     pub fn compare(&self, trial: &TrialDir) -> Result<Comparison, TableError> {
         compare_all(vec![
-            (trial.frames(), frame_columns(&self.frames), self.frames.len(), &[]),
-            (trial.pings(), ping_columns(&self.pings), self.pings.len(), &[]),
-            (trial.summary(), summary_columns(&self.summary), self.summary.len(), SUMMARY_TEXTS),
-            (trial.playouts(), playout_columns(&self.playouts), self.playouts.len(), PLAYOUT_TEXTS),
+            (trial.frames(), FrameRow::columns(&self.frames), self.frames.len(), Vec::new()),
+            (trial.pings(), PingRow::columns(&self.pings), self.pings.len(), Vec::new()),
+            (trial.summary(), SummaryRow::columns(&self.summary), self.summary.len(), SummaryRow::texts()),
+            (trial.playouts(), PlayoutRow::columns(&self.playouts), self.playouts.len(), PlayoutRow::texts()),
         ])
     }
 }
@@ -44,24 +43,24 @@ impl Tables {
     /// [`TableError::Make`].
     pub fn compare(&self, run: &RunDir) -> Result<Comparison, TableError> {
         compare_all(vec![
-            (run.frames(), frame_columns(&self.frames), self.frames.len(), &[]),
-            (run.pings(), ping_columns(&self.pings), self.pings.len(), &[]),
-            (run.summary(), summary_columns(&self.summary), self.summary.len(), SUMMARY_TEXTS),
-            (run.playouts(), playout_columns(&self.playouts), self.playouts.len(), PLAYOUT_TEXTS),
-            (run.estimates(), estimate_columns(&self.estimates), self.estimates.len(), ESTIMATE_TEXTS),
+            (run.frames(), FrameRow::columns(&self.frames), self.frames.len(), Vec::new()),
+            (run.pings(), PingRow::columns(&self.pings), self.pings.len(), Vec::new()),
+            (run.summary(), SummaryRow::columns(&self.summary), self.summary.len(), SummaryRow::texts()),
+            (run.playouts(), PlayoutRow::columns(&self.playouts), self.playouts.len(), PlayoutRow::texts()),
+            (run.estimates(), EstimateRow::columns(&self.estimates), self.estimates.len(), EstimateRow::texts()),
         ])
     }
 }
 
 /// A table's file, what is to be in it: columns and rows, and which of its columns are text whatever they look like.
-type Wanted = (PathBuf, Vec<Column>, usize, &'static [&'static str]);
+type Wanted = (PathBuf, Vec<Column>, usize, Vec<&'static str>);
 
 fn compare_all(tables: Vec<Wanted>) -> Result<Comparison, TableError> {
     let mut all = Comparison::default();
     for (path, columns, height, texts) in tables {
         let computed = DataFrame::new(height, columns)
             .map_err(|e| TableError::Make { path: path.clone(), why: e.to_string() })?;
-        let one = compare(&path, texts, &computed);
+        let one = compare(&path, &texts, &computed);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let named = |what: Vec<String>| what.into_iter().map(|what| format!("{name}: {what}")).collect::<Vec<_>>();
         all.differences.extend(named(one.differences));
@@ -148,11 +147,11 @@ fn differing(stored: &Column, computed: &Column) -> Result<Option<String>, polar
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use super::super::rows::Via;
     use super::super::summary::{ViewerFacts, summarise};
     use super::super::tests::{frame, ping_row, record};
     use super::super::{Analysis, playouts};
     use super::*;
+    use crate::plan::delivery::Via;
     use crate::store::Owner;
 
     fn analysis() -> Analysis {
@@ -198,7 +197,7 @@ mod tests {
         let mut now = analysis();
         now.frames[7].delay_ms = Some(1.5);
         now.frames[9].delay_ms = None;
-        now.summary[0].note = "UNFIT: CPU".into();
+        now.summary[0].note = super::super::Note("UNFIT: CPU".into());
         let told = now.compare(&dir).unwrap();
         let expected = [
             "frames.parquet: delay_ms differs in 2 of 30 rows; first in row 8: 302.43333333333334 stored, 1.5 computed",

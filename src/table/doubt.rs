@@ -64,7 +64,7 @@ fn over(mut values: Vec<f64>) -> Option<(f64, f64)> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::table::Via;
+    use crate::plan::delivery::Via;
     use crate::table::tests::frame;
 
     /// Frames of which the first is off by this many milliseconds.

@@ -291,13 +291,15 @@ impl Merged {
     }
 }
 
-/// The rows of `estimates.csv`: the figures of each scheme, stream and viewer over the repetitions that are whole and fit.
+/// The rows of `estimates.csv`: the figures of each scheme, set of parameters, stream and viewer over the repetitions that are whole and fit.
 #[must_use]
 pub fn estimates(units: &[Unit<'_>]) -> Vec<EstimateRow> {
     let mut groups: Vec<(&SummaryRow, Vec<Unit<'_>>)> = Vec::new();
     for unit in units {
-        let key = |row: &SummaryRow| (row.scheme, row.stream.clone(), row.viewer.clone());
-        match groups.iter_mut().find(|(first, _)| key(first) == key(unit.summary)) {
+        let same = |a: &SummaryRow, b: &SummaryRow| {
+            (a.point.group(), &a.stream, &a.viewer) == (b.point.group(), &b.stream, &b.viewer)
+        };
+        match groups.iter_mut().find(|(first, _)| same(first, unit.summary)) {
             Some((_, group)) => group.push(*unit),
             None => groups.push((unit.summary, vec![*unit])),
         }
@@ -309,7 +311,8 @@ pub fn estimates(units: &[Unit<'_>]) -> Vec<EstimateRow> {
         for (metric, sample) in samples(&sound) {
             let Some(estimate) = sample.estimate() else { continue };
             rows.push(EstimateRow {
-                scheme: first.scheme,
+                scheme: first.point.scheme,
+                parameters: first.point.parameters.clone(),
                 stream: first.stream.clone(),
                 viewer: first.viewer.clone(),
                 metric,
@@ -327,10 +330,10 @@ pub fn estimates(units: &[Unit<'_>]) -> Vec<EstimateRow> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
-    use super::super::rows::Via;
     use super::super::summary::{ViewerFacts, summarise};
     use super::super::tests::{frame, record};
     use super::*;
+    use crate::plan::delivery::Via;
 
     fn quantile_of(trials: &[&[f64]], p: f64) -> Sample {
         Sample::Quantile { trials: trials.iter().map(|values| values.to_vec()).collect(), p }

@@ -170,7 +170,7 @@ fn decimals(values: &[Option<f64>]) -> usize {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
-    use crate::table::files::Table;
+    use crate::table::field::Table;
 
     fn figures() -> Figures {
         Figures::default()

@@ -16,6 +16,7 @@ mod compare;
 mod difference;
 mod doubt;
 mod estimate;
+mod field;
 mod figures;
 mod files;
 mod ping_delay;
@@ -34,6 +35,7 @@ pub use compare::{
 pub use difference::Comparison;
 pub use doubt::doubts;
 pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, metrics, sample, samples, units};
+pub use field::Note;
 pub use figures::Figures;
 pub use files::{
     Tables, gather, read_estimates, read_frames, read_pings, read_playouts, read_summary, write_estimates,
@@ -42,7 +44,7 @@ pub use files::{
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, playouts};
-pub use rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow, Via};
+pub use rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
 pub use text::{estimates_text, summary_text};
 

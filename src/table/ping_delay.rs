@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use super::rows::{PingRow, Via};
-use crate::plan::{PingTrain, Scheme, Trial};
+use super::rows::PingRow;
+use crate::plan::delivery::Via;
+use crate::plan::{PingTrain, Point, Trial};
 use crate::trace::ping::PingLog;
 
 /// Two pings see the same moment if they were sent within half a second of each other: the original trains ping once a second.
@@ -17,10 +18,8 @@ pub const PAIRING_TOLERANCE_S: f64 = 0.5;
 pub struct PingDelay {
     /// [`plan::Trial::id`](crate::plan::Trial::id).
     pub trial: String,
-    /// How video was delivered.
-    pub scheme: Scheme,
-    /// From 1.
-    pub repetition: u32,
+    /// Which trial that is.
+    pub point: Point,
     /// The broadcaster's name.
     pub broadcaster: String,
     /// The viewer's name.
@@ -40,8 +39,7 @@ pub fn ping_rows(trial: &Trial, train: &PingTrain, zero_ns: Option<i64>, log: &P
     let planned_s = |seq: u32| (train.start + train.interval * seq.saturating_sub(1)).as_secs_f64();
     let row = |seq, sent_ns: Option<i64>, rtt_ns: Option<u64>, duplicate| PingRow {
         trial: trial.id.clone(),
-        scheme: trial.scheme,
-        repetition: trial.repetition,
+        point: trial.point.clone(),
         from: train.from.clone(),
         to: train.to.clone(),
         seq,
@@ -61,8 +59,8 @@ pub fn ping_rows(trial: &Trial, train: &PingTrain, zero_ns: Option<i64>, log: &P
     rows
 }
 
-/// The delay series of a trial, one for each viewer of each stream: for `direct`, and where viewer and broadcaster do not ping
-/// each other, by way of the CDN; for `bypass` from peer to peer. Streams whose hosts were not pinged have none.
+/// The delay series of a trial, one for each viewer of each stream: for schemes without peers, and where viewer and broadcaster do not ping
+/// each other, by way of the CDN; else from peer to peer. Streams whose hosts were not pinged have none.
 #[must_use]
 pub fn ping_delays(trial: &Trial, pings: &[PingRow]) -> Vec<PingDelay> {
     let train = |from: &str, to: &str| -> Vec<PingRow> {
@@ -73,7 +71,7 @@ pub fn ping_delays(trial: &Trial, pings: &[PingRow]) -> Vec<PingDelay> {
     for stream in &trial.streams {
         for viewer in &stream.viewers {
             let peer = train(&stream.broadcaster, viewer);
-            let via = if trial.scheme == Scheme::Direct || peer.is_empty() { Via::Cdn } else { Via::Peer };
+            let via = if !trial.point.scheme.has_peers() || peer.is_empty() { Via::Cdn } else { Via::Peer };
             let series = if via == Via::Cdn {
                 let Some(cdn) = trial.network.cdn() else { continue };
                 half_sum(&train(&stream.broadcaster, &cdn.name), &train(&cdn.name, viewer))
@@ -82,8 +80,7 @@ pub fn ping_delays(trial: &Trial, pings: &[PingRow]) -> Vec<PingDelay> {
             };
             all.extend(series.into_iter().map(|(time_s, delay_ms)| PingDelay {
                 trial: trial.id.clone(),
-                scheme: trial.scheme,
-                repetition: trial.repetition,
+                point: trial.point.clone(),
                 broadcaster: stream.broadcaster.clone(),
                 viewer: viewer.clone(),
                 via,

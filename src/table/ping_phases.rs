@@ -67,8 +67,8 @@ pub struct PingPhase {
 pub fn ping_phases(trials: &[Trial], pings: &[PingRow], streaming: Option<(f64, f64)>) -> Vec<PingPhase> {
     let mut schemes: Vec<Scheme> = Vec::new();
     for trial in trials {
-        if !schemes.contains(&trial.scheme) {
-            schemes.push(trial.scheme);
+        if !schemes.contains(&trial.point.scheme) {
+            schemes.push(trial.point.scheme);
         }
     }
     let parts: &[Phase] = match streaming {
@@ -77,7 +77,7 @@ pub fn ping_phases(trials: &[Trial], pings: &[PingRow], streaming: Option<(f64, 
     };
     let mut all = Vec::new();
     for scheme in schemes {
-        let of_scheme = || trials.iter().filter(|t| t.scheme == scheme);
+        let of_scheme = || trials.iter().filter(|t| t.point.scheme == scheme);
         let delays: Vec<_> = of_scheme().flat_map(|trial| ping_delays(trial, pings)).collect();
         let sent = || pings.iter().filter(|p| !p.duplicate && of_scheme().any(|t| t.id == p.trial));
         for phase in parts {

@@ -88,8 +88,7 @@ pub fn playouts(record: &TrialRecord, viewers: &[ViewerFacts], frames: &[FrameRo
             let played = play(&mine, buffer_s);
             rows.push(PlayoutRow {
                 trial: record.id.clone(),
-                scheme: record.scheme,
-                repetition: record.repetition,
+                point: record.point.clone(),
                 stream: facts.stream.clone(),
                 viewer: facts.viewer.clone(),
                 buffer_s,
@@ -114,9 +113,9 @@ pub(super) fn first_keyframe<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
-    use super::super::rows::Via;
     use super::super::tests::frame;
     use super::*;
+    use crate::plan::delivery::Via;
 
     const MS: i64 = 1_000_000;
 

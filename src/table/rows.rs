@@ -1,234 +1,265 @@
-//! What the tables hold, a row at a time.
+//! What the tables hold, a row at a time. Each row type is also the one definition of its table's columns: their names, their order, what older tables
+//! lack ([`Row`]).
 
-use crate::plan::Scheme;
+use super::field::{Field, Row, Table};
+use super::{Note, TableError};
+use crate::plan::delivery::Via;
+use crate::plan::{Parameters, Point, Scheme};
 
-/// Where a frame's first whole copy came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// From nginx-rtmp.
-    Cdn,
-    /// From a peer.
-    Peer,
+/// Makes a row type of which every field is a column of that name, in the order given. After `added` come those that tables of older livectls
+/// do not have.
+macro_rules! rows {
+    ($(
+        $(#[$meta:meta])*
+        pub struct $row:ident {
+            $($(#[$doc:meta])* pub $field:ident: $type:ty,)+
+            $(added { $($(#[$added_doc:meta])* pub $added:ident: $added_type:ty,)+ })?
+        }
+    )+) => {$(
+        $(#[$meta])*
+        pub struct $row {
+            $($(#[$doc])* pub $field: $type,)+
+            $($($(#[$added_doc])* pub $added: $added_type,)+)?
+        }
+
+        impl Row for $row {
+            fn columns(rows: &[Self]) -> Vec<polars::prelude::Column> {
+                let mut columns = Vec::new();
+                $(<$type as Field>::write(stringify!($field), &|| rows.iter().map(|row| &row.$field), &mut columns);)+
+                $($(<$added_type as Field>::write(stringify!($added), &|| rows.iter().map(|row| &row.$added), &mut columns);)+)?
+                columns
+            }
+
+            fn read(table: &Table<'_>) -> Result<Vec<Self>, TableError> {
+                $(let mut $field = <$type as Field>::read(table, stringify!($field))?.into_iter();)+
+                $($(let mut $added = table.added::<$added_type>(stringify!($added))?.into_iter();)+)?
+                let mut rows = Vec::with_capacity(table.rows());
+                for _ in 0..table.rows() {
+                    // Each column has a value for each row.
+                    $(let Some($field) = $field.next() else { break };)+
+                    $($(let Some($added) = $added.next() else { break };)+)?
+                    rows.push($row { $($field,)+ $($($added,)+)? });
+                }
+                Ok(rows)
+            }
+
+            fn texts() -> Vec<&'static str> {
+                let mut texts = Vec::new();
+                $(texts.extend(<$type as Field>::text(stringify!($field)));)+
+                $($(texts.extend(<$added_type as Field>::text(stringify!($added)));)+)?
+                texts
+            }
+        }
+    )+};
 }
 
-impl Via {
-    /// `cdn`, `peer`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Via::Cdn => "cdn",
-            Via::Peer => "peer",
+rows! {
+    /// One frame at one viewer: `frames.parquet`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct FrameRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// The viewer's name.
+        pub viewer: String,
+        /// Counts the stream's frames from 0.
+        pub index: u64,
+        /// The frame's own time stamp, milliseconds since the stream began.
+        pub timestamp_ms: u32,
+        /// The tag's payload in bytes.
+        pub size_bytes: u32,
+        /// Whether a player can begin here.
+        pub keyframe: bool,
+        /// XXH3-128 of the tag's payload, 32 hex digits.
+        pub id: String,
+        /// When the encoder emitted it.
+        pub birth_ns: i64,
+        /// When its last missing byte reached the viewer; `None`: never.
+        pub arrival_ns: Option<i64>,
+        /// Where from; `None` if it never arrived.
+        pub via: Option<Via>,
+        /// How often the whole frame arrived.
+        pub copies: u32,
+        /// arrival − birth.
+        pub delay_ms: Option<f64>,
+        /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
+        pub floor_ms: Option<f64>,
+        /// delay − floor.
+        pub excess_ms: Option<f64>,
+        /// Birth on the trial's timeline.
+        pub time_s: f64,
+        /// It arrived after the moment to show it ([`mark_late`](super::mark_late)).
+        pub late: bool,
+        added {
+            /// The host that it came from: the CDN's name or the peer's; `None`: it did not arrive, or a table of an older livectl.
+            pub server: Option<String>,
+            /// When its first byte left the broadcaster, for the CDN or for the viewer; `None`, here and below: it did not arrive, or that was not
+            /// captured ([`trace::Way`](crate::trace::Way)).
+            pub sent_ns: Option<i64>,
+            /// When its last missing byte reached the CDN; `None` too if it came from a peer.
+            pub cdn_arrival_ns: Option<i64>,
+            /// When its first byte left the CDN for the viewer; `None` too if it came from a peer.
+            pub cdn_departure_ns: Option<i64>,
+            /// From birth to leaving the broadcaster. These parts add up to the delay.
+            pub queue_ms: Option<f64>,
+            /// From there to the CDN.
+            pub uplink_ms: Option<f64>,
+            /// In the CDN.
+            pub dwell_ms: Option<f64>,
+            /// From there to the viewer.
+            pub downlink_ms: Option<f64>,
+            /// From the broadcaster to the viewer, if it came from a peer.
+            pub transfer_ms: Option<f64>,
         }
     }
-}
 
-/// One frame at one viewer: `frames.parquet`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FrameRow {
-    /// [`plan::Trial::id`](crate::plan::Trial::id).
-    pub trial: String,
-    /// How video was delivered.
-    pub scheme: Scheme,
-    /// From 1.
-    pub repetition: u32,
-    /// The stream: its broadcaster's name.
-    pub stream: String,
-    /// The viewer's name.
-    pub viewer: String,
-    /// Counts the stream's frames from 0.
-    pub index: u64,
-    /// The frame's own time stamp, milliseconds since the stream began.
-    pub timestamp_ms: u32,
-    /// The tag's payload in bytes.
-    pub size_bytes: u32,
-    /// Whether a player can begin here.
-    pub keyframe: bool,
-    /// XXH3-128 of the tag's payload, 32 hex digits.
-    pub id: String,
-    /// When the encoder emitted it.
-    pub birth_ns: i64,
-    /// When its last missing byte reached the viewer; `None`: never.
-    pub arrival_ns: Option<i64>,
-    /// Where from; `None` if it never arrived.
-    pub via: Option<Via>,
-    /// How often the whole frame arrived.
-    pub copies: u32,
-    /// arrival − birth.
-    pub delay_ms: Option<f64>,
-    /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
-    pub floor_ms: Option<f64>,
-    /// delay − floor.
-    pub excess_ms: Option<f64>,
-    /// Birth on the trial's timeline.
-    pub time_s: f64,
-    /// It arrived after the moment to show it ([`mark_late`](super::mark_late)).
-    pub late: bool,
-    /// The host that it came from: the CDN's name or the peer's; `None`: it did not arrive, or a table of an older livectl.
-    pub server: Option<String>,
-    /// When its first byte left the broadcaster, for the CDN or for the viewer; `None`, here and below: it did not arrive, or that was not
-    /// captured ([`trace::Passage`](crate::trace::Passage)).
-    pub sent_ns: Option<i64>,
-    /// When its last missing byte reached the CDN; `None` too if it came from a peer.
-    pub cdn_arrival_ns: Option<i64>,
-    /// When its first byte left the CDN for the viewer; `None` too if it came from a peer.
-    pub cdn_departure_ns: Option<i64>,
-    /// From birth to leaving the broadcaster. These parts add up to the delay.
-    pub queue_ms: Option<f64>,
-    /// From there to the CDN.
-    pub uplink_ms: Option<f64>,
-    /// In the CDN.
-    pub dwell_ms: Option<f64>,
-    /// From there to the viewer.
-    pub downlink_ms: Option<f64>,
-    /// From the broadcaster to the viewer, if it came from a peer.
-    pub transfer_ms: Option<f64>,
-}
+    /// One ping and, if any, its answer: `pings.parquet`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct PingRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// Host that pinged.
+        pub from: String,
+        /// Host that was to answer.
+        pub to: String,
+        /// From 1.
+        pub seq: u32,
+        /// When it was sent; `None` for pings without an answer and files without time stamps.
+        pub sent_ns: Option<i64>,
+        /// When it was sent, on the trial's timeline; by the plan of the ping train where `sent_ns` is null.
+        pub time_s: f64,
+        /// Round-trip time; `None`: no answer.
+        pub rtt_ms: Option<f64>,
+        /// A further answer to a ping already answered.
+        pub duplicate: bool,
+    }
 
-/// One ping and, if any, its answer: `pings.parquet`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PingRow {
-    /// [`plan::Trial::id`](crate::plan::Trial::id).
-    pub trial: String,
-    /// How video was delivered.
-    pub scheme: Scheme,
-    /// From 1.
-    pub repetition: u32,
-    /// Host that pinged.
-    pub from: String,
-    /// Host that was to answer.
-    pub to: String,
-    /// From 1.
-    pub seq: u32,
-    /// When it was sent; `None` for pings without an answer and files without time stamps.
-    pub sent_ns: Option<i64>,
-    /// When it was sent, on the trial's timeline; by the plan of the ping train where `sent_ns` is null.
-    pub time_s: f64,
-    /// Round-trip time; `None`: no answer.
-    pub rtt_ms: Option<f64>,
-    /// A further answer to a ping already answered.
-    pub duplicate: bool,
-}
+    /// One viewer of one stream in one trial: `summary.csv`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct SummaryRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// The viewer's name.
+        pub viewer: String,
+        /// Frames that the encoder emitted.
+        pub frames: u32,
+        /// Of those, frames that never arrived; `None`, here and below: nothing was captured at the viewer.
+        pub missing: Option<u32>,
+        /// Whole copies beyond the first.
+        pub duplicate: Option<u32>,
+        /// Frames that arrived after the moment to show them ([`mark_late`](super::mark_late)).
+        pub late: Option<u32>,
+        /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.
+        pub startup_delay_ms: Option<f64>,
+        /// Median delay.
+        pub delay_p50_ms: Option<f64>,
+        /// 95th percentile of the delay.
+        pub delay_p95_ms: Option<f64>,
+        /// 99th percentile of the delay.
+        pub delay_p99_ms: Option<f64>,
+        /// Largest delay.
+        pub delay_max_ms: Option<f64>,
+        /// Median floor of the frames that arrived.
+        pub floor_p50_ms: Option<f64>,
+        /// Median excess.
+        pub excess_p50_ms: Option<f64>,
+        /// 95th percentile of the excess.
+        pub excess_p95_ms: Option<f64>,
+        /// Largest excess.
+        pub excess_max_ms: Option<f64>,
+        /// Bytes that came from the CDN.
+        pub cdn_bytes: Option<u64>,
+        /// Bytes that came from peers.
+        pub peer_bytes: Option<u64>,
+        /// Peer bytes / all bytes, 0 to 1.
+        pub peer_offload: Option<f64>,
+        /// Longest pause between two arrivals at which the source changed from CDN to peer; `None`: it never did.
+        pub handover_gap_ms: Option<f64>,
+        /// The trial was stopped or broke before its end.
+        pub partial: bool,
+        /// The delays can be taken for the network's.
+        pub fit: bool,
+        /// Why it is partial or unfit; empty if it is neither.
+        pub note: Note,
+        added {
+            /// Interarrival jitter, the mean over the frames of RFC 3550's running estimate ([`jitter_ms`](super::jitter_ms)).
+            pub jitter_ms: Option<f64>,
+            /// Bytes of TCP payload that the CDN sent it, those sent again too; `None`: nothing was captured at the CDN.
+            pub server_egress_bytes: Option<u64>,
+            /// Bytes of TCP payload sent to it again / all bytes sent to it, 0 to 1; `None`: not captured at every sender.
+            pub retransmission_rate: Option<f64>,
+            /// Mean delay.
+            pub delay_mean_ms: Option<f64>,
+            /// What it is made of: the means of the parts of [`FrameRow`], over all frames that arrived, where a part that is not on a frame's way
+            /// counts as 0, so that they add up to the mean delay. `None`: not all of the way of all these frames was captured.
+            pub queue_mean_ms: Option<f64>,
+            /// See `queue_mean_ms`.
+            pub uplink_mean_ms: Option<f64>,
+            /// See `queue_mean_ms`.
+            pub dwell_mean_ms: Option<f64>,
+            /// See `queue_mean_ms`.
+            pub downlink_mean_ms: Option<f64>,
+            /// See `queue_mean_ms`.
+            pub transfer_mean_ms: Option<f64>,
+        }
+    }
 
-/// One viewer of one stream in one trial: `summary.csv`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SummaryRow {
-    /// [`plan::Trial::id`](crate::plan::Trial::id).
-    pub trial: String,
-    /// How video was delivered.
-    pub scheme: Scheme,
-    /// From 1.
-    pub repetition: u32,
-    /// The stream: its broadcaster's name.
-    pub stream: String,
-    /// The viewer's name.
-    pub viewer: String,
-    /// Frames that the encoder emitted.
-    pub frames: u32,
-    /// Of those, frames that never arrived; `None`, here and below: nothing was captured at the viewer.
-    pub missing: Option<u32>,
-    /// Whole copies beyond the first.
-    pub duplicate: Option<u32>,
-    /// Frames that arrived after the moment to show them ([`mark_late`](super::mark_late)).
-    pub late: Option<u32>,
-    /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.
-    pub startup_delay_ms: Option<f64>,
-    /// Median delay.
-    pub delay_p50_ms: Option<f64>,
-    /// 95th percentile of the delay.
-    pub delay_p95_ms: Option<f64>,
-    /// 99th percentile of the delay.
-    pub delay_p99_ms: Option<f64>,
-    /// Largest delay.
-    pub delay_max_ms: Option<f64>,
-    /// Median floor of the frames that arrived.
-    pub floor_p50_ms: Option<f64>,
-    /// Median excess.
-    pub excess_p50_ms: Option<f64>,
-    /// 95th percentile of the excess.
-    pub excess_p95_ms: Option<f64>,
-    /// Largest excess.
-    pub excess_max_ms: Option<f64>,
-    /// Bytes that came from the CDN.
-    pub cdn_bytes: Option<u64>,
-    /// Bytes that came from peers.
-    pub peer_bytes: Option<u64>,
-    /// Peer bytes / all bytes, 0 to 1.
-    pub peer_offload: Option<f64>,
-    /// Longest pause between two arrivals at which the source changed from CDN to peer; `None`: it never did.
-    pub handover_gap_ms: Option<f64>,
-    /// Interarrival jitter, the mean over the frames of RFC 3550's running estimate ([`jitter_ms`](super::jitter_ms)).
-    pub jitter_ms: Option<f64>,
-    /// Bytes of TCP payload that the CDN sent it, those sent again too; `None`: nothing was captured at the CDN.
-    pub server_egress_bytes: Option<u64>,
-    /// Bytes of TCP payload sent to it again / all bytes sent to it, 0 to 1; `None`: not captured at every sender.
-    pub retransmission_rate: Option<f64>,
-    /// Mean delay.
-    pub delay_mean_ms: Option<f64>,
-    /// What it is made of: the means of the parts of [`FrameRow`], over all frames that arrived, where a part that is not on a frame's way
-    /// counts as 0, so that they add up to the mean delay. `None`: not all of the way of all these frames was captured.
-    pub queue_mean_ms: Option<f64>,
-    /// See `queue_mean_ms`.
-    pub uplink_mean_ms: Option<f64>,
-    /// See `queue_mean_ms`.
-    pub dwell_mean_ms: Option<f64>,
-    /// See `queue_mean_ms`.
-    pub downlink_mean_ms: Option<f64>,
-    /// See `queue_mean_ms`.
-    pub transfer_mean_ms: Option<f64>,
-    /// The trial was stopped or broke before its end.
-    pub partial: bool,
-    /// The delays can be taken for the network's.
-    pub fit: bool,
-    /// Why it is partial or unfit; empty if it is neither.
-    pub note: String,
-}
+    /// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See [`play`](super::play).
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct PlayoutRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// The viewer's name.
+        pub viewer: String,
+        /// How much of the stream the player has before it shows anything.
+        pub buffer_s: f64,
+        /// From the start of the viewer's player, or of the stream if that came later, to the first picture; `None`, here and below: no frame arrived.
+        pub startup_delay_ms: Option<f64>,
+        /// How often the picture stood still.
+        pub stalls: Option<u32>,
+        /// For how long in all.
+        pub stalled_ms: Option<f64>,
+        /// The longest of them.
+        pub longest_stall_ms: Option<f64>,
+        /// Share of the frames that a player which never waits would have had in time, 0 to 1.
+        pub continuity: Option<f64>,
+    }
 
-/// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See [`play`](super::play).
-#[derive(Debug, Clone, PartialEq)]
-pub struct PlayoutRow {
-    /// [`plan::Trial::id`](crate::plan::Trial::id).
-    pub trial: String,
-    /// How video was delivered.
-    pub scheme: Scheme,
-    /// From 1.
-    pub repetition: u32,
-    /// The stream: its broadcaster's name.
-    pub stream: String,
-    /// The viewer's name.
-    pub viewer: String,
-    /// How much of the stream the player has before it shows anything.
-    pub buffer_s: f64,
-    /// From the start of the viewer's player, or of the stream if that came later, to the first picture; `None`, here and below: no frame arrived.
-    pub startup_delay_ms: Option<f64>,
-    /// How often the picture stood still.
-    pub stalls: Option<u32>,
-    /// For how long in all.
-    pub stalled_ms: Option<f64>,
-    /// The longest of them.
-    pub longest_stall_ms: Option<f64>,
-    /// Share of the frames that a player which never waits would have had in time, 0 to 1.
-    pub continuity: Option<f64>,
-}
-
-/// A figure over the repetitions of a run: `estimates.csv`. See [`Sample`](super::Sample).
-#[derive(Debug, Clone, PartialEq)]
-pub struct EstimateRow {
-    /// How video was delivered.
-    pub scheme: Scheme,
-    /// The stream: its broadcaster's name.
-    pub stream: String,
-    /// The viewer's name.
-    pub viewer: String,
-    /// `delay_p50_ms`: a quantile of all frames; a column of the summary or of the playout table: its mean over the trials.
-    pub metric: String,
-    /// Trials that have it; those that are partial or unfit are not among them.
-    pub trials: u32,
-    /// Trials that are partial or unfit.
-    pub left_out: u32,
-    /// The figure.
-    pub value: f64,
-    /// Where its 95 % confidence interval begins; `None`: a single trial.
-    pub low_95: Option<f64>,
-    /// Where it ends.
-    pub high_95: Option<f64>,
+    /// A figure over the repetitions of a run: `estimates.csv`. See [`Sample`](super::Sample).
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct EstimateRow {
+        /// How video was delivered.
+        pub scheme: Scheme,
+        /// With which parameters.
+        pub parameters: Parameters,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// The viewer's name.
+        pub viewer: String,
+        /// `delay_p50_ms`: a quantile of all frames; a column of the summary or of the playout table: its mean over the trials.
+        pub metric: String,
+        /// Trials that have it; those that are partial or unfit are not among them.
+        pub trials: u32,
+        /// Trials that are partial or unfit.
+        pub left_out: u32,
+        /// The figure.
+        pub value: f64,
+        /// Where its 95 % confidence interval begins; `None`: a single trial.
+        pub low_95: Option<f64>,
+        /// Where it ends.
+        pub high_95: Option<f64>,
+    }
 }

@@ -1,7 +1,9 @@
 //! A viewer's frames in a few numbers.
 
+use super::Note;
 use super::playout::first_keyframe;
-use super::rows::{FrameRow, SummaryRow, Via};
+use super::rows::{FrameRow, SummaryRow};
+use crate::plan::delivery::Via;
 use crate::store::TrialRecord;
 use crate::trace::Sent;
 
@@ -86,8 +88,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     let parts = mean_parts(arrived().copied());
     SummaryRow {
         trial: record.id.clone(),
-        scheme: record.scheme,
-        repetition: record.repetition,
+        point: record.point.clone(),
         stream: facts.stream.clone(),
         viewer: facts.viewer.clone(),
         frames: facts.born,
@@ -118,7 +119,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         transfer_mean_ms: parts.map(|p| to_microseconds(p.transfer)),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
-        note: record.warnings().join("; "),
+        note: Note(record.warnings().join("; ")),
     }
 }
 

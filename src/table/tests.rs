@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::*;
+use crate::plan::delivery::Via;
 use crate::plan::{
-    Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
+    Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
 };
 use crate::store::{Owner, RunDir, TrialDir, TrialRecord, TrialState};
 use crate::trace::ping;
@@ -18,8 +19,7 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
     let arrival_ns = delay_ms.map(|ms| birth_ns + (ms * 1e6).round() as i64);
     FrameRow {
         trial: trial.into(),
-        scheme: if trial.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
-        repetition: 1,
+        point: Point::new(if trial.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass }, 1),
         stream: "hb".into(),
         viewer: viewer.into(),
         index: index.into(),
@@ -51,8 +51,7 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
 pub(crate) fn record(id: &str) -> TrialRecord {
     TrialRecord {
         id: id.into(),
-        scheme: if id.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
-        repetition: 1,
+        point: Point::new(if id.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass }, 1),
         state: TrialState::Done,
         unfit: Vec::new(),
         doubts: Vec::new(),
@@ -73,8 +72,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
     hosts.extend(viewers.iter().map(|v| host(v, Role::Viewer)));
     Trial {
         id: id.into(),
-        scheme: if id.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
-        repetition: 1,
+        point: Point::new(if id.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass }, 1),
         seed: 1,
         network: Network { switches: Vec::new(), hosts, links: Vec::new() },
         video: Video {
@@ -109,8 +107,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
 pub(crate) fn ping_row(trial: &str, from: &str, to: &str, seq: u32, rtt_ms: Option<f64>) -> PingRow {
     PingRow {
         trial: trial.into(),
-        scheme: if trial.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass },
-        repetition: 1,
+        point: Point::new(if trial.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass }, 1),
         from: from.into(),
         to: to.into(),
         seq,
@@ -437,7 +434,7 @@ fn without_births_nothing_is_called_missing_and_the_trial_partial() {
     let analysis = analyse(&dir, &before, None).unwrap();
     let row = &analysis.summary[0];
     assert_eq!((row.missing, row.duplicate, row.late, row.partial), (None, None, None, true));
-    assert_eq!(row.note, "PARTIAL: births/hb.csv: No such file or directory (os error 2)");
+    assert_eq!(&*row.note, "PARTIAL: births/hb.csv: No such file or directory (os error 2)");
     assert_eq!(analysis.damage, ["births/hb.csv: No such file or directory (os error 2)"]);
     assert!(
         analysis.problems.iter().any(|problem| problem.starts_with("ping/hb-hs.txt: ")),

@@ -11,18 +11,18 @@ pub mod births;
 mod dump;
 mod events;
 pub mod floor;
+mod hop;
 mod pairing;
-mod passage;
 pub mod ping;
 mod trial;
 
 pub use births::Births;
 pub use dump::DumpCheck;
 pub use events::players_started;
+pub use hop::{Hop, Parts, Way};
 pub use livectl_wire::flows::{Arrival, Flow, Protocol};
 pub use livectl_wire::{capture, flows};
-pub use passage::{Parts, Passage};
-pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, Via, ViewerTrace, read_trial};
+pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial};
 
 #[cfg(test)]
 use livectl_wire::testbed;

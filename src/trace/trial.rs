@@ -12,8 +12,9 @@ use super::births::Births;
 use super::dump::DumpCheck;
 use super::floor::floor;
 use super::flows::{self, Arrival, Flow, Protocol};
+use super::hop::{AtHost, Captured, Sighting, Sightings, Way};
 use super::pairing::Pairing;
-use super::passage::{Captured, Passage, Sighting, Sightings};
+use crate::plan::delivery::{Carrier, Via};
 use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Stream, Trial};
 use crate::{file, parallel};
 
@@ -115,8 +116,8 @@ pub struct FrameDelay {
     pub birth_ns: i64,
     /// The first time that all of it had arrived; `None`: never.
     pub arrival: Option<FirstArrival>,
-    /// What that copy passed on its way.
-    pub passage: Passage,
+    /// What that copy passed.
+    pub way: Way,
     /// How often it was delivered in all.
     pub copies: u32,
     /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
@@ -130,21 +131,12 @@ pub struct FirstArrival {
     pub time_ns: i64,
     /// When the first of its bytes was there.
     pub first_byte_ns: i64,
-    /// Where from.
-    pub via: Via,
+    /// Over what.
+    pub carrier: Carrier,
     /// Its connection's address at the sender.
     pub from: SocketAddr,
     /// The same at the viewer.
     pub to: SocketAddr,
-}
-
-/// Where a frame came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Via {
-    /// The CDN.
-    Cdn,
-    /// A peer's agent at that address.
-    Peer(SocketAddr),
 }
 
 impl FrameDelay {
@@ -308,28 +300,27 @@ impl Captures {
         self.at.iter().find(|(name, _)| name == host).and_then(|(_, flows)| flows.as_deref())
     }
 
-    /// Where the stream's frames were seen at its senders.
+    /// Where the stream's frames were seen, at the hosts that sent any.
     fn sightings(&self, trial: &Trial, stream: &Stream, pairing: &Pairing<'_>, born: usize) -> Sightings {
         let key = StreamKey::new(RTMP_APP, &stream.name).ok();
-        let at = |host: &str, wanted: &dyn Fn(&Flow) -> bool| -> Vec<Sighting> {
-            let flows = self.at(host).unwrap_or_default().iter();
-            let flows =
-                flows.filter(|seen| seen.flow.stream.is_some() && seen.flow.stream == key && wanted(&seen.flow));
-            flows.map(|captured| Sighting::new(captured, pairing, born)).collect()
-        };
-        let upload = |flow: &Flow| flow.protocol == Protocol::Rtmp && !flow.is_from_server();
-        let Some(cdn) = trial.network.cdn() else { return Sightings::default() };
-        let broadcaster = stream.broadcaster.as_str();
-        Sightings {
-            at_broadcaster: at(broadcaster, &|flow| {
-                is_address_of(trial, broadcaster, flow.from.ip())
-                    && (upload(flow) || flow.protocol == Protocol::Peer && flow.is_from_server())
-            }),
-            into_cdn: at(&cdn.name, &|flow| upload(flow) && is_address_of(trial, &cdn.name, flow.to.ip())),
-            out_of_cdn: at(&cdn.name, &|flow| {
-                flow.is_from_server() && is_address_of(trial, &cdn.name, flow.from.ip())
-            }),
+        let hosts = &trial.network.hosts;
+        let mut at = Vec::new();
+        for (host, name) in hosts.iter().map(|host| host.name.as_str()).enumerate() {
+            let seen =
+                self.at(name).unwrap_or_default().iter().filter(|seen| {
+                    seen.flow.stream.is_some() && seen.flow.stream == key && !seen.flow.frames.is_empty()
+                });
+            let is_here = |address: SocketAddr| is_address_of(trial, name, address.ip());
+            let (out_of, into): (Vec<&Captured>, Vec<&Captured>) = seen.partition(|seen| is_here(seen.flow.from));
+            // Who sends none passes nothing on.
+            if !out_of.is_empty() {
+                let sightings =
+                    |seen: Vec<&Captured>| seen.into_iter().map(|s| Sighting::new(s, pairing, born)).collect();
+                at.push(AtHost { host, into: sightings(into), out_of: sightings(out_of) });
+            }
         }
+        let broadcaster = hosts.iter().position(|host| host.name == stream.broadcaster).unwrap_or(usize::MAX);
+        Sightings { broadcaster, at }
     }
 }
 
@@ -361,7 +352,7 @@ fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) 
     Ok(Capture { flows: mine, damage, other })
 }
 
-/// How long before it is captured there a packet entered the link. See [`passage`](super::passage).
+/// How long before it is captured there a packet entered the link. See [`hop`](super::hop).
 fn entered_before(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) -> Option<Duration> {
     let netem = match links {
         LinkKind::Netem => true,
@@ -416,13 +407,19 @@ impl Context<'_> {
         }
         for (index, frame) in trace.frames.iter_mut().enumerate() {
             let Some(arrival) = frame.arrival else { continue };
-            frame.passage = self.sightings.passage(index, arrival);
+            frame.way = self.sightings.way(index, arrival, |address| self.host_of(address));
         }
         problems.extend(trace.unborn());
         let from_peers = trace.peer_bytes.is_some_and(|bytes| bytes > 0);
         trace.cdn_dump = self.dump("cdn", births, true, problems);
         trace.peer_dump = self.dump("peer", births, from_peers, problems);
         trace
+    }
+
+    /// Which of the plan's hosts has that address.
+    fn host_of(&self, address: SocketAddr) -> Option<usize> {
+        let hosts = &self.trial.network.hosts;
+        hosts.iter().position(|host| host.interfaces.iter().any(|i| IpAddr::V4(i.address) == address.ip()))
     }
 
     /// The stream's frames, none of them arrived yet.
@@ -437,7 +434,7 @@ impl Context<'_> {
             id: birth.id,
             birth_ns: birth.birth_ns,
             arrival: None,
-            passage: Passage::default(),
+            way: Way::default(),
             copies: 0,
             // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
             floor: paths.iter().map(|path| floor(path, birth.size)).min(),
@@ -503,9 +500,10 @@ impl Context<'_> {
 
 /// Adds what came over a flow.
 fn join(trace: &mut ViewerTrace, flow: &Flow, pairing: &Pairing<'_>, born: bool, problems: &mut Vec<String>) {
-    let (via, bytes) = match flow.protocol {
-        Protocol::Rtmp => (Via::Cdn, &mut trace.cdn_bytes),
-        Protocol::Peer => (Via::Peer(flow.from), &mut trace.peer_bytes),
+    let carrier = Carrier::from(flow.protocol);
+    let bytes = match carrier.via() {
+        Via::Cdn => &mut trace.cdn_bytes,
+        Via::Peer => &mut trace.peer_bytes,
     };
     *bytes = bytes.map(|bytes| bytes + flow.counts.delivered);
     let repeated = flow.counts.retransmitted + flow.counts.overlapping;
@@ -530,7 +528,7 @@ fn join(trace: &mut ViewerTrace, flow: &Flow, pairing: &Pairing<'_>, born: bool,
         let Arrival { time_ns, first_byte_ns, .. } = *arrival;
         frame.copies = frame.copies.saturating_add(1);
         if frame.arrival.is_none_or(|first| time_ns < first.time_ns) {
-            frame.arrival = Some(FirstArrival { time_ns, first_byte_ns, via, from: flow.from, to: flow.to });
+            frame.arrival = Some(FirstArrival { time_ns, first_byte_ns, carrier, from: flow.from, to: flow.to });
         }
     }
 }

@@ -9,7 +9,7 @@ use livectl_wire::{flv, peer, rtmp::Writer};
 
 use super::*;
 use crate::plan::{
-    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch,
+    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape, Switch,
     Timeline, Video, VideoSource,
 };
 use crate::trace::Parts;
@@ -48,8 +48,7 @@ fn trial() -> Trial {
         |(n, (name, ..)): (usize, &(&str, Role, [u8; 4]))| Link { a: end(name, 0), b: end("s1", n + 1), shape };
     Trial {
         id: "bypass-1".into(),
-        scheme: Scheme::Bypass,
-        repetition: 1,
+        point: Point::new(Scheme::Bypass, 1),
         seed: 1,
         network: Network {
             switches: vec![Switch { name: "s1".into(), dpid: 1 }],
@@ -171,19 +170,18 @@ fn a_trial_whole() {
     assert_eq!(trace.trial, trial());
     let [viewer] = trace.viewers.as_slice() else { panic!() };
     assert_eq!((viewer.stream.as_str(), viewer.viewer.as_str()), ("hb", "hv1"));
-    let peer = Via::Peer("10.0.0.1:2000".parse().unwrap());
     let seen: Vec<_> = viewer
         .frames
         .iter()
-        .map(|f| (f.index, f.copies, f.delay_ns().map(|ns| ns / MS), f.arrival.map(|a| a.via)))
+        .map(|f| (f.index, f.copies, f.delay_ns().map(|ns| ns / MS), f.arrival.map(|a| a.carrier.via())))
         .collect();
     let expected = [
         (0, 1, Some(800), Some(Via::Cdn)),
         (1, 1, Some(800), Some(Via::Cdn)),
         (2, 0, None, None),
-        (3, 2, Some(210), Some(peer)),
-        (4, 1, Some(210), Some(peer)),
-        (5, 1, Some(210), Some(peer)),
+        (3, 2, Some(210), Some(Via::Peer)),
+        (4, 1, Some(210), Some(Via::Peer)),
+        (5, 1, Some(210), Some(Via::Peer)),
     ];
     assert_eq!(seen, expected);
     // 700 + 15 + 66 bytes at 4 Mbit/s, twice, and 200 ms.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{Reporter, Update, words};
-use crate::run::event::{Happening, Phase, Stamped};
+use super::{Reporter, words};
+use crate::run::event::{Happening, Phase, Stamped, Update};
 
 /// Lines for hosts under a trial at most; a trial with more hosts shows the ones that spoke last.
 const HOST_LINES: usize = 12;
@@ -70,7 +70,7 @@ impl Trial {
             self.running.store(false, Ordering::Relaxed);
             self.bar.set_style(style("  {prefix:12} {spinner} {msg} {elapsed}"));
             self.bar.set_prefix(id.to_owned());
-            self.bar.set_message(phase.label());
+            self.bar.set_message(words::phase(phase));
             self.bar.reset_elapsed();
         }
     }
@@ -127,7 +127,7 @@ impl Reporter for Bars {
     fn show(&mut self, update: &Update) {
         match update {
             Update::RunStarted { recipe, folder, trials, expected } => {
-                self.say(&format!("{recipe}: {trials} trials, about {expected}, results in {folder}"));
+                self.say(&words::beginning(recipe, folder, *trials, *expected));
                 let bar = self.screen.add(ProgressBar::new(u64::try_from(*trials).unwrap_or(u64::MAX)));
                 bar.set_style(style("{prefix:14} {wide_bar:.green/dim} {pos}/{len} trials, {elapsed}"));
                 bar.set_prefix(recipe.clone());
@@ -142,16 +142,18 @@ impl Reporter for Bars {
                 self.trials.insert(trial.clone(), shown);
             }
             Update::Trial { trial, what } => self.happened(trial, what),
-            Update::TrialEnded { trial, verdict, good } => {
+            Update::TrialEnded { trial, ending } => {
                 if let Some(shown) = self.trials.remove(trial) {
                     shown.clear();
                 }
-                self.say(&format!("{} {trial}: {verdict}", if *good { "✓" } else { "✗" }));
+                let (verdict, good) = words::verdict(ending);
+                self.say(&format!("{} {trial}: {verdict}", if good { "✓" } else { "✗" }));
                 if let Some(run) = &self.run {
                     run.inc(1);
                 }
             }
-            Update::Say(text) => self.say(text),
+            Update::Settled { what, used, why } => self.say(&format!("{what} {used}: {why}")),
+            Update::Problem { trial, text } => self.say(&format!("{trial}: {text}")),
             Update::RunEnded => {
                 for (_, trial) in self.trials.drain() {
                     trial.clear();

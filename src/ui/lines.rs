@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use super::{Reporter, Update, words};
+use super::{Reporter, words};
+use crate::run::event::Update;
 
 /// One line an update, flushed at once.
 pub(super) struct Lines;
@@ -11,15 +12,16 @@ impl Reporter for Lines {
     fn show(&mut self, update: &Update) {
         let (trial, text) = match update {
             Update::RunStarted { recipe, folder, trials, expected } => {
-                ("", format!("{recipe}: {trials} trials, about {expected}, results in {folder}"))
+                ("", words::beginning(recipe, folder, *trials, *expected))
             }
             Update::TrialStarted { trial } => (trial.as_str(), "starting".to_owned()),
             Update::Trial { trial, what } => match words::sentence(&what.happening) {
                 Some(text) => (trial.as_str(), text),
                 None => return,
             },
-            Update::TrialEnded { trial, verdict, .. } => (trial.as_str(), verdict.clone()),
-            Update::Say(text) => ("", text.clone()),
+            Update::TrialEnded { trial, ending } => (trial.as_str(), words::verdict(ending).0),
+            Update::Settled { what, used, why } => ("", format!("{what} {used}: {why}")),
+            Update::Problem { trial, text } => (trial.as_str(), text.clone()),
             Update::RunEnded => return,
         };
         let clock = jiff::Zoned::now().strftime("%H:%M:%S").to_string();

@@ -1,4 +1,5 @@
-//! What a person sees while something runs. The only room that prints then: the others send [`Update`]s.
+//! What a person sees while something runs. The only room that prints then: the others send
+//! [`Update`]s.
 //!
 //! On a terminal there are bars: one for the run, one for each trial with its phase and clock, and a line for each host.
 //! Elsewhere (a pipe, a log file, CI) the same updates become plain lines with the time of day.
@@ -12,52 +13,10 @@ use std::io::{self, IsTerminal, Write};
 
 pub use progress::Progress;
 
-use crate::run::event::Stamped;
+use crate::run::event::Update;
 
 /// Characters in a line of a table when nothing says otherwise.
 const WIDTH: usize = 110;
-
-/// Something to show. There are a few a second: their size does not matter.
-#[allow(clippy::large_enum_variant)]
-#[derive(Debug, Clone)]
-pub enum Update {
-    /// A recipe's run begins.
-    RunStarted {
-        /// The recipe's name.
-        recipe: String,
-        /// Where results go.
-        folder: String,
-        /// How many trials it has.
-        trials: usize,
-        /// Expected length of the whole, in words.
-        expected: String,
-    },
-    /// A trial begins.
-    TrialStarted {
-        /// Its id.
-        trial: String,
-    },
-    /// Something happened in a trial.
-    Trial {
-        /// Its id.
-        trial: String,
-        /// What and when.
-        what: Stamped,
-    },
-    /// A trial is over.
-    TrialEnded {
-        /// Its id.
-        trial: String,
-        /// `done`, `failed: …`.
-        verdict: String,
-        /// Whether the verdict is a good one.
-        good: bool,
-    },
-    /// A line for the reader.
-    Say(String),
-    /// The run is over; bars go away.
-    RunEnded,
-}
 
 /// Shows updates.
 pub trait Reporter {

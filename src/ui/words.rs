@@ -1,13 +1,48 @@
 //! Happenings in words.
 
+use std::path::Path;
+use std::time::Duration;
+
 use serde_json::Value;
 
-use crate::run::event::Happening;
+use crate::actor::process::Station;
+use crate::run::event::{Ending, Happening, Phase};
+use crate::store::TrialState;
+
+/// A phase for bars and lines.
+pub(super) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Boot => "booting the network",
+        Phase::Measure => "measuring the paths",
+        Phase::Ready => "starting the CDN",
+        Phase::Stream => "streaming",
+        Phase::Stop => "stopping",
+        Phase::Prove => "checking the host",
+        Phase::Analyse => "analysing",
+    }
+}
+
+/// What a run begins with.
+pub(super) fn beginning(recipe: &str, folder: &Path, trials: usize, expected: Duration) -> String {
+    format!("{recipe}: {trials} trials, about {}, results in {}", super::span(expected), folder.display())
+}
+
+/// How a trial ended, and whether that is good.
+pub(super) fn verdict(Ending { state, unfit, damage }: &Ending) -> (String, bool) {
+    match state {
+        TrialState::Done if !damage.is_empty() => (format!("done, but PARTIAL: {}", damage.join("; ")), false),
+        TrialState::Done if unfit.is_empty() => ("done".into(), true),
+        TrialState::Done => (format!("done, but UNFIT: {}", unfit.join("; ")), false),
+        TrialState::Partial { why } => (format!("partial: {why}"), false),
+        TrialState::Failed { why } => (format!("failed: {why}"), false),
+        TrialState::Planned | TrialState::Running | TrialState::Unknown => ("not run".into(), false),
+    }
+}
 
 /// A happening as a sentence for a log line; `None` for what only a machine cares about.
 pub(super) fn sentence(happening: &Happening) -> Option<String> {
     match happening {
-        Happening::Phase { phase } => Some(phase.label().to_owned()),
+        Happening::Phase { phase: which } => Some(phase(*which).to_owned()),
         Happening::Path { from, to, rtt_ms, planned_ms } => {
             Some(format!("{from} → {to}: RTT {rtt_ms:.1} ms (planned {planned_ms:.1} ms)"))
         }
@@ -15,7 +50,7 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
         Happening::Warning { text } => Some(format!("warning: {text}")),
         Happening::Report { host, actor, what } => {
             let said = report(what)?;
-            Some(if host == "-" { format!("{actor}: {said}") } else { format!("{host}: {said}") })
+            Some(format!("{}: {said}", host.host().unwrap_or(actor)))
         }
         Happening::TimelineZero { .. }
         | Happening::Started { .. }
@@ -27,8 +62,10 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
 /// What a host is doing, for its line under the trial's bar: the host and the words.
 pub(super) fn state(happening: &Happening) -> Option<(String, String)> {
     match happening {
-        Happening::Started { host, actor, .. } if host != "-" => Some((host.clone(), format!("{actor} started"))),
-        Happening::Ended { host, actor, code, signal } if host != "-" => Some((
+        Happening::Started { host: Station::Host(host), actor, .. } => {
+            Some((host.clone(), format!("{actor} started")))
+        }
+        Happening::Ended { host: Station::Host(host), actor, code, signal } => Some((
             host.clone(),
             match (code, signal) {
                 (Some(0), _) => format!("{actor} ended"),
@@ -37,11 +74,7 @@ pub(super) fn state(happening: &Happening) -> Option<(String, String)> {
                 (None, None) => format!("{actor} is gone"),
             },
         )),
-        Happening::Report { host, actor, what } => {
-            let said = report(what)?;
-            let who = if host == "-" { actor } else { host };
-            Some((who.clone(), said))
-        }
+        Happening::Report { host, actor, what } => Some((host.host().unwrap_or(actor).to_owned(), report(what)?)),
         _ => None,
     }
 }

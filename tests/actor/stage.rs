@@ -9,7 +9,7 @@ use livectl::actor::process::{self, Actor, Command, Ends, Exit, Input, Output, P
 use livectl::actor::{Folders, broadcaster, cdn, viewer};
 use livectl::capture;
 use livectl::plan::{
-    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Role, Scheme, Shape, Stream, Timeline,
+    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Point, Role, Scheme, Shape, Stream, Timeline,
     Trial, Video, VideoSource,
 };
 use livectl_wire::birth::{Birth, BirthKind, HEADER};
@@ -74,7 +74,8 @@ impl<'a> Stage<'a> {
         if actor.command.program == "livectl" {
             actor.command = in_place_of(&actor.command);
         }
-        let mut process = Process::spawn(&actor, Place::Host(self.network.pid(&actor.host)), ends).unwrap();
+        let mut process =
+            Process::spawn(&actor, Place::Host(self.network.pid(actor.station.host().unwrap())), ends).unwrap();
         let lines = process.lines();
         process.ready().await.unwrap();
         let events = Events { lines, seen: Vec::new(), log: actor.log.clone() };
@@ -129,7 +130,7 @@ impl<'a> Stage<'a> {
         let file = self.pcap(&point.interface);
         let actor = Actor {
             name: "tcpdump".into(),
-            host: point.host.clone(),
+            station: point.host.as_str().into(),
             command: Command::new(capture::PROGRAM, capture::args(point, &file)),
             folders: vec![file.parent().unwrap().to_owned()],
             files: vec![],
@@ -388,8 +389,7 @@ fn trial(frames: u32, codec: Codec, audio: bool) -> Trial {
     };
     Trial {
         id: "bypass-1".into(),
-        scheme: Scheme::Bypass,
-        repetition: 1,
+        point: Point::new(Scheme::Bypass, 1),
         seed: 1,
         network: livectl::plan::Network {
             switches: vec![],

@@ -167,7 +167,7 @@ fn player(args: &ViewerArgs, path: &str, attempt: u32, command: Command, input: 
     let log = numbered(&args.log_dir.join(format!("{}-player-{path}.log", args.host)), attempt);
     Actor {
         name: format!("player-{path}"),
-        host: args.host.clone(),
+        station: args.host.as_str().into(),
         command,
         folders: [args.home.clone()].into_iter().chain(dump.parent().map(Path::to_owned)).collect(),
         files: Vec::new(),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Readiness;
 
@@ -23,10 +23,10 @@ pub struct Command {
 /// A program on a host, with all that is needed to run it, know that it is up, and stop it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
-    /// What it is to the experiment: `encoder`, `agent`, `nginx`. Unique on its host.
+    /// What it is to the experiment: `encoder`, `agent`, `nginx`. Unique at its station.
     pub name: String,
-    /// The host it runs on.
-    pub host: String,
+    /// Where it belongs.
+    pub station: Station,
     /// What is run.
     pub command: Command,
     /// Folders that must be there before it starts.
@@ -47,6 +47,16 @@ pub struct Actor {
     pub alarms: Vec<String>,
     /// How it is stopped.
     pub stop: Stop,
+}
+
+/// Where an actor belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Station {
+    /// To a host of the experiment.
+    Host(String),
+    /// To the network itself: on no host.
+    Machine,
 }
 
 /// What an actor reads.
@@ -161,6 +171,42 @@ impl Actor {
     /// `host/name`.
     #[must_use]
     pub fn label(&self) -> String {
-        format!("{}/{}", self.host, self.name)
+        format!("{}/{}", self.station, self.name)
+    }
+}
+
+impl Station {
+    /// The host's name, if it is one.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Station::Host(name) => Some(name),
+            Station::Machine => None,
+        }
+    }
+}
+
+impl fmt::Display for Station {
+    /// The host's name, or `-`, which no host can have.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.host().unwrap_or("-"))
+    }
+}
+
+impl From<&str> for Station {
+    fn from(name: &str) -> Self {
+        if name == "-" { Station::Machine } else { Station::Host(name.to_owned()) }
+    }
+}
+
+impl From<String> for Station {
+    fn from(name: String) -> Self {
+        Station::from(name.as_str())
+    }
+}
+
+impl From<Station> for String {
+    fn from(station: Station) -> Self {
+        station.to_string()
     }
 }

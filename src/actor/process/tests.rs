@@ -6,7 +6,7 @@ use super::*;
 fn shell(folder: &Path, script: &str) -> Actor {
     Actor {
         name: "sh".into(),
-        host: "h1".into(),
+        station: "h1".into(),
         command: Command::new("sh", ["-c", script]),
         folders: vec![],
         files: vec![],

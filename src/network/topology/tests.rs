@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::plan::{
-    Codec, Datapath, Host, Interface, LinkKind, Network, Role, Scheme, Shape, Timeline, Trial, Video, VideoSource,
+    Codec, Datapath, Host, Interface, LinkKind, Network, Point, Role, Scheme, Shape, Timeline, Trial, Video, VideoSource,
 };
 
 /// hb and hv1 with 4 Mbit/s 100 ms, hs with 2 Mbit/s 300 ms, all on s1.
@@ -47,8 +47,7 @@ pub(crate) fn trial() -> Trial {
         .collect();
     Trial {
         id: "direct-1".into(),
-        scheme: Scheme::Direct,
-        repetition: 1,
+        point: Point::new(Scheme::Direct, 1),
         seed: 1,
         network: Network { switches: vec![plan::Switch { name: "s1".into(), dpid: 1 }], hosts, links },
         video: Video {

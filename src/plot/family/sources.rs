@@ -2,10 +2,11 @@
 
 use super::parts::{bars, mean, mean_over};
 use super::{Family, Plate, blank, count, empty, key_columns};
+use crate::plan::delivery::Via;
 use crate::plot::chart::{Entry, Piece, Swatch};
 use crate::plot::selection::{BLUE, Selection, VERMILLION, trials};
 use crate::plot::{Around, PlotError, Scale};
-use crate::table::{Figures, Unit, Via};
+use crate::table::{Figures, Unit};
 
 const MEGABYTE: f64 = 1e6;
 

@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
 use super::*;
+use crate::plan::delivery::Via;
 use crate::plan::Plan;
 use crate::plot::chart::Piece;
 use crate::plot::selection::select;
 use crate::plot::{Around, Loaded, Scale, View};
 use crate::store::{Manifest, RecipeRecord, RunDir, Software, TrialRecord, TrialState};
-use crate::table::Via;
 use crate::table::tests::{frame, record, trial};
 
 /// Two viewers, three repetitions of both schemes. Through the CDN 900, 910, 920 ms; peers serve hv1 in 240, 250, 260 ms.
@@ -23,7 +23,7 @@ fn run(change: impl FnOnce(&mut Manifest)) -> Loaded {
                     .extend((0..50).map(|i| frame(&id, viewer, i, Some(delay + 10.0 * f64::from(repetition)), via)));
             }
             let mut trial = trial(&id, &["hv1", "hv2"]);
-            trial.repetition = repetition;
+            trial.point.repetition = repetition;
             trials.push(trial);
         }
     }
@@ -102,7 +102,7 @@ fn boxes_stand_side_by_side_over_their_viewer() {
 fn a_sweep_has_a_point_with_its_interval_for_each_value() {
     let runs = [run(|manifest| {
         for trial in &mut manifest.plan.trials {
-            trial.video.bitrate = if trial.repetition == 3 { 4_000_000 } else { 2_000_000 };
+            trial.video.bitrate = if trial.point.repetition == 3 { 4_000_000 } else { 2_000_000 };
         }
     })];
     let view = View { metric: Some("delay_mean_ms".into()), ..by(&["scheme", "viewer"]) };
@@ -156,7 +156,7 @@ fn conditions_and_groups_say_what_they_mean() {
 fn a_trial_that_left_nothing_is_not_forgotten() {
     let runs = [run(|manifest| {
         let mut broken = trial("direct-4", &["hv1", "hv2"]);
-        broken.repetition = 4;
+        broken.point.repetition = 4;
         manifest.plan.trials.push(broken);
         manifest
             .trials

@@ -19,8 +19,8 @@ pub(in crate::plot) fn delay(run: &Loaded, view: &View, picture: &Picture) -> Re
         .map_err(|e| without(e, run.pings.is_empty(), "pings.parquet", delays.is_empty() && !view.only.is_empty()))?;
     let points = Figures::default()
         .texts("trial", delays.iter().map(|d| d.trial.clone()))
-        .texts("scheme", delays.iter().map(|d| d.scheme.to_string()))
-        .counts("repetition", delays.iter().map(|d| u64::from(d.repetition)))
+        .texts("scheme", delays.iter().map(|d| d.point.scheme.to_string()))
+        .counts("repetition", delays.iter().map(|d| u64::from(d.point.repetition)))
         .texts("broadcaster", delays.iter().map(|d| d.broadcaster.clone()))
         .texts("viewer", delays.iter().map(|d| d.viewer.clone()))
         .texts("via", delays.iter().map(|d| d.via.name().to_owned()))
@@ -42,8 +42,8 @@ pub(in crate::plot) fn frame_delay(run: &Loaded, view: &View, picture: &Picture)
         })?;
     let points = Figures::default()
         .texts("trial", frames.iter().map(|f| f.trial.clone()))
-        .texts("scheme", frames.iter().map(|f| f.scheme.to_string()))
-        .counts("repetition", frames.iter().map(|f| u64::from(f.repetition)))
+        .texts("scheme", frames.iter().map(|f| f.point.scheme.to_string()))
+        .counts("repetition", frames.iter().map(|f| u64::from(f.point.repetition)))
         .texts("stream", frames.iter().map(|f| f.stream.clone()))
         .texts("viewer", frames.iter().map(|f| f.viewer.clone()))
         .texts("via", frames.iter().map(|f| f.via.map(|via| via.name().to_owned())))
@@ -83,7 +83,9 @@ fn phases(delays: &[PingDelay], streaming: Option<(f64, f64)>) -> Figures {
     };
     let mut rows: BTreeMap<_, Vec<Option<f64>>> = BTreeMap::new();
     for d in delays {
-        rows.entry((d.scheme, d.repetition, &d.trial, &d.viewer, phase(d.time_s))).or_default().push(d.delay_ms);
+        rows.entry((d.point.scheme, d.point.repetition, &d.trial, &d.viewer, phase(d.time_s)))
+            .or_default()
+            .push(d.delay_ms);
     }
     let answered = |values: &[Option<f64>]| -> Vec<f64> { values.iter().flatten().copied().collect() };
     #[allow(clippy::cast_precision_loss)]
@@ -102,7 +104,7 @@ fn phases(delays: &[PingDelay], streaming: Option<(f64, f64)>) -> Figures {
 fn viewers(frames: &[FrameRow]) -> Figures {
     let mut rows: BTreeMap<_, Vec<&FrameRow>> = BTreeMap::new();
     for f in frames {
-        rows.entry((f.scheme, f.repetition, &f.trial, &f.viewer)).or_default().push(f);
+        rows.entry((f.point.scheme, f.point.repetition, &f.trial, &f.viewer)).or_default().push(f);
     }
     let at = |rows: &[&FrameRow], value: fn(&FrameRow) -> Option<f64>, p| {
         let mut values: Vec<f64> = rows.iter().filter_map(|row| value(row)).collect();

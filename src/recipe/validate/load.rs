@@ -1,12 +1,13 @@
 //! Whether the links can carry the streams.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::super::problem::Finding;
 use super::super::unit::Bandwidth;
 use super::Notes;
 use super::hosts::HostDraft;
 use super::topology::Topology;
+use crate::plan::delivery::{Carrier, Edge, Via};
 use crate::plan::{Network, Scheme, Stream, Video};
 
 /// Bits on the wire per bit of video: Ethernet, IP and TCP headers of full segments (1514 / 1448), and FLV's or RTMP's.
@@ -15,7 +16,7 @@ const WIRE_OVERHEAD: f64 = 1.06;
 /// A link and whether it is crossed from its `a` to its `b`.
 type Direction = (usize, bool);
 
-/// Warns of links that are asked for more than they carry, and of a `bypass` that can bypass nothing.
+/// Warns of links that are asked for more than they carry, and of schemes with peers where there can be none.
 pub(super) fn warn_of_load(
     topology: &Topology,
     hosts: &[HostDraft<'_>],
@@ -25,27 +26,17 @@ pub(super) fn warn_of_load(
     notes: &mut Notes<'_>,
 ) {
     let network = &topology.network;
-    let Some(cdn) = network.cdn() else { return };
-    let peers: Vec<(&str, &str)> = streams
-        .iter()
-        .flat_map(|s| s.viewers.iter().map(|v| (s.broadcaster.as_str(), v.as_str())))
-        .filter(|(broadcaster, viewer)| share_switch(network, broadcaster, viewer))
-        .collect();
-    let through_cdn = streams.iter().flat_map(|s| {
-        let down = s.viewers.iter().map(|v| (cdn.name.as_str(), v.as_str()));
-        std::iter::once((s.broadcaster.as_str(), cdn.name.as_str())).chain(down)
-    });
+    let edges = |scheme: Scheme| streams.iter().flat_map(move |stream| scheme.delivery().edges(network, stream));
+    // Whatever the scheme, whoever has no peer yet is served by the CDN.
+    let by_any: Vec<Edge<'_>> =
+        std::iter::once(Scheme::Direct).chain(schemes.iter().copied()).flat_map(edges).collect();
     let rate = video.total_bitrate() as f64 * WIRE_OVERHEAD;
 
     let mut warned: Vec<usize> = Vec::new();
-    let ways =
-        [(Scheme::Direct, copies(network, through_cdn)), (Scheme::Bypass, copies(network, peers.iter().copied()))];
-    for (scheme, copies) in ways {
-        // In bypass, too, whoever has no peer yet is served by the CDN.
-        if scheme == Scheme::Bypass && !schemes.contains(&scheme) {
-            continue;
-        }
-        let mut copies: Vec<(Direction, u32)> = copies.into_iter().collect();
+    for carrier in Carrier::ALL.iter().copied() {
+        let flows: BTreeSet<(&str, &str)> =
+            by_any.iter().filter(|edge| edge.carrier == carrier).map(|edge| (edge.from, edge.to)).collect();
+        let mut copies: Vec<(Direction, u32)> = copies(network, flows.into_iter()).into_iter().collect();
         copies.sort_unstable();
         for ((link, _), copies) in copies {
             let Some(bandwidth) = network.links[link].shape.bandwidth else { continue };
@@ -55,16 +46,18 @@ pub(super) fn warn_of_load(
                 continue;
             }
             warned.push(link);
-            notes.warn(too_slow(topology, link, Bandwidth(bandwidth), (copies, scheme), rate));
+            notes.warn(too_slow(topology, link, Bandwidth(bandwidth), (copies, carrier), rate));
         }
     }
-    if schemes.contains(&Scheme::Bypass)
-        && peers.is_empty()
-        && let Some(host) = hosts.iter().find(|host| host.role == crate::plan::Role::Viewer)
-    {
-        let message = "no viewer is on the switch of its broadcaster: bypass will be as direct";
-        let finding = Finding::new(&host.span, message, "on another switch");
-        notes.warn(finding.help("plug a viewer in where its broadcaster is, or leave `bypass` out of `schemes`"));
+    let viewer = hosts.iter().find(|host| host.role == crate::plan::Role::Viewer);
+    for (scheme, host) in schemes.iter().zip(viewer.into_iter().cycle()) {
+        let Some(why) = scheme.delivery().without_peers() else { continue };
+        if edges(*scheme).all(|edge| edge.carrier.via() == Via::Cdn) {
+            let message = format!("{why}: {scheme} will be as direct");
+            let finding = Finding::new(&host.span, message, "on another switch");
+            let help = format!("plug a viewer in where its broadcaster is, or leave `{scheme}` out of `schemes`");
+            notes.warn(finding.help(help));
+        }
     }
 }
 
@@ -72,28 +65,20 @@ fn too_slow(
     topology: &Topology,
     link: usize,
     bandwidth: Bandwidth,
-    (copies, scheme): (u32, Scheme),
+    (copies, carrier): (u32, Carrier),
     rate: f64,
 ) -> Finding {
     let ends = &topology.network.links[link];
     let needed = Bandwidth((f64::from(copies) * rate / 10_000.0).ceil() as u64 * 10_000);
-    let what = match (copies, scheme) {
-        (1, Scheme::Direct) => "one copy of the stream".to_owned(),
-        (1, Scheme::Bypass) => "one copy of the stream to a peer".to_owned(),
-        (n, Scheme::Direct) => format!("{n} copies of the stream"),
-        (n, Scheme::Bypass) => format!("{n} copies of the stream to peers"),
+    let what = match (carrier.via(), copies) {
+        (Via::Cdn, 1) => "one copy of the stream".to_owned(),
+        (Via::Cdn, n) => format!("{n} copies of the stream"),
+        (Via::Peer, 1) => "one copy of the stream to a peer".to_owned(),
+        (Via::Peer, n) => format!("{n} copies of the stream to peers"),
     };
     let message = format!("the link {} - {} of {bandwidth} is to carry {needed}: {what}", ends.a.node, ends.b.node);
     Finding::new(&topology.places[link], message, format!("less than {needed}"))
         .help("frames will queue there and come ever later; that may be what you want to show")
-}
-
-fn share_switch(network: &Network, a: &str, b: &str) -> bool {
-    let switches = |name: &str| -> Vec<&str> {
-        network.links.iter().filter(|link| link.a.node == name).map(|link| link.b.node.as_str()).collect()
-    };
-    let (a, b) = (switches(a), switches(b));
-    a.iter().any(|switch| b.contains(switch))
 }
 
 /// How many of the flows cross each link in each direction.

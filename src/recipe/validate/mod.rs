@@ -17,8 +17,8 @@ use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{NodeName, shown};
 use crate::plan::{
-    CapturePoint, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Role, Scheme, Stream, Trial,
-    VideoSource, trial_seed,
+    CapturePoint, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Point, Role, Scheme, Stream, Trial,
+    VideoSource,
 };
 
 /// What validation found out so far.
@@ -123,7 +123,7 @@ pub(super) fn plan(file: &RecipeFile, name: &str, base: &Path, notes: &mut Notes
     // One repetition of every scheme after the other, so that a slow drift of the machine meets all schemes alike.
     let trials = (1..=repetitions)
         .flat_map(|repetition| schemes.iter().map(move |scheme| (repetition, *scheme)))
-        .map(|(repetition, scheme)| common.trial(scheme, repetition as u32, trial_seed(seed, repetition as u32)))
+        .map(|(repetition, scheme)| common.trial(Point::new(scheme, repetition as u32), seed))
         .collect();
     let description = description.map(|prose| prose.0).unwrap_or_default();
     Some(Plan { recipe: name.to_owned(), description, seed, trials })
@@ -174,12 +174,12 @@ fn validate_common(
 }
 
 impl Common {
-    fn trial(&self, scheme: Scheme, repetition: u32, seed: u64) -> Trial {
+    /// The trial of a point in a run with that seed.
+    fn trial(&self, point: Point, seed: u64) -> Trial {
         Trial {
-            id: format!("{scheme}-{repetition}"),
-            scheme,
-            repetition,
-            seed,
+            id: point.id(),
+            seed: point.seed(seed),
+            point,
             network: self.network.clone(),
             video: self.video.clone(),
             streams: self.streams.clone(),
@@ -195,10 +195,11 @@ impl Common {
 }
 
 fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'_>) -> Option<Vec<Scheme>> {
-    let Some(list) = written else { return Some(vec![Scheme::Direct, Scheme::Bypass]) };
+    let Some(list) = written else { return Some(Scheme::ALL.to_vec()) };
     if list.value.is_empty() {
         let finding = Finding::new(&list.span, "schemes: the list is empty", "no scheme");
-        notes.error(finding.help("write `schemes: [direct, bypass]`, or leave the key out"));
+        let all = Scheme::names().join(", ");
+        notes.error(finding.help(format!("write `schemes: [{all}]`, or leave the key out")));
         return None;
     }
     notes.read_list("schemes", &list.value)

@@ -7,6 +7,7 @@ use super::super::problem::Finding;
 use super::super::text::{Optional, Text};
 use super::super::unit::Moment;
 use super::{Notes, out_of_bounds};
+use crate::plan::delivery::pairs;
 use crate::plan::{Network, PingTrain, Stream, Timeline, Video};
 
 /// Encoders start then, if the recipe does not say.
@@ -156,9 +157,11 @@ impl When {
     /// through the CDN, and broadcaster to viewer, the way between peers. Only between hosts of one subnet.
     pub(super) fn ping_trains(&self, network: &Network, streams: &[Stream]) -> Vec<PingTrain> {
         let Some(cdn) = network.cdn().filter(|_| self.ping_count > 0) else { return Vec::new() };
-        let to_cdn = streams.iter().map(|s| (s.broadcaster.as_str(), cdn.name.as_str()));
-        let to_viewers = streams.iter().flat_map(|s| s.viewers.iter().map(|v| (cdn.name.as_str(), v.as_str())));
-        let to_peers = streams.iter().flat_map(|s| s.viewers.iter().map(|v| (s.broadcaster.as_str(), v.as_str())));
+        // All of one kind follow each other, in the order of the streams.
+        let pairs = || streams.iter().flat_map(|stream| pairs(&cdn.name, stream));
+        let to_cdn = pairs().filter(|(_, to)| *to == cdn.name);
+        let to_viewers = pairs().filter(|(from, _)| *from == cdn.name);
+        let to_peers = pairs().filter(|(from, to)| *from != cdn.name && *to != cdn.name);
         to_cdn
             .chain(to_viewers)
             .chain(to_peers)

@@ -1,0 +1,73 @@
+//! What a stream goes over from one host to the next.
+
+/// How a stream is carried over an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Carrier {
+    /// RTMP to or from the CDN.
+    Rtmp,
+    /// livectl's own protocol between agents: a request line, then FLV.
+    Peer,
+}
+
+/// Who serves over it: the word of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Via {
+    /// The CDN.
+    Cdn,
+    /// A peer.
+    Peer,
+}
+
+/// A way that a stream may go from one host to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Edge<'a> {
+    /// The host that sends.
+    pub from: &'a str,
+    /// The host that receives.
+    pub to: &'a str,
+    /// What it goes over.
+    pub carrier: Carrier,
+}
+
+impl Carrier {
+    /// All there are.
+    pub const ALL: &[Carrier] = &[Carrier::Rtmp, Carrier::Peer];
+
+    /// `rtmp`, `peer`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Carrier::Rtmp => "rtmp",
+            Carrier::Peer => "peer",
+        }
+    }
+
+    /// Who serves over it.
+    #[must_use]
+    pub fn via(self) -> Via {
+        match self {
+            Carrier::Rtmp => Via::Cdn,
+            Carrier::Peer => Via::Peer,
+        }
+    }
+}
+
+impl Via {
+    /// All there are.
+    pub const ALL: &[Via] = &[Via::Cdn, Via::Peer];
+
+    /// `cdn`, `peer`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Via::Cdn => "cdn",
+            Via::Peer => "peer",
+        }
+    }
+
+    /// The one of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Via> {
+        Via::ALL.iter().copied().find(|via| via.name() == name)
+    }
+}

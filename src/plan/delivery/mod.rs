@@ -1,0 +1,164 @@
+//! What a scheme means: who may send a stream to whom, and over what.
+//!
+//! A [`Scheme`] is a name; its [`Delivery`] is the meaning, in a file of its own. Estimates, warnings, pings, measured paths and pictures ask
+//! it and match nothing, so that a new scheme is a new file here, a variant of [`Scheme`] and its line in [`Scheme::delivery`].
+
+mod bypass;
+mod direct;
+mod edge;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+pub use edge::{Carrier, Edge, Via};
+
+use super::{Network, Stream};
+
+/// How video is delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheme {
+    /// Every byte goes through the CDN.
+    Direct,
+    /// The controller introduces a viewer to the broadcaster on the same switch.
+    Bypass,
+}
+
+/// Red, green and blue.
+pub type Colour = [u8; 3];
+
+/// What a scheme means.
+pub trait Delivery: Sync {
+    /// As in recipes and tables: `direct`.
+    fn name(&self) -> &'static str;
+
+    /// In a sentence.
+    fn summary(&self) -> &'static str;
+
+    /// In a few words, for legends: `through the CDN`.
+    fn label(&self) -> &'static str;
+
+    /// Its colour in every picture.
+    fn colour(&self) -> Colour;
+
+    /// The colour of what comes from the CDN while peers could serve.
+    fn colour_from_cdn(&self) -> Colour {
+        self.colour()
+    }
+
+    /// Over which edges that stream may go on that network.
+    fn edges<'a>(&self, network: &'a Network, stream: &'a Stream) -> Vec<Edge<'a>>;
+
+    /// Peers may serve; `None`: never. Else why they do not where no edge is one between peers: `no viewer is on the switch of its
+    /// broadcaster`.
+    fn without_peers(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// A word that is no scheme.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("this livectl does not know the scheme {0:?}")]
+pub struct UnknownScheme(pub String);
+
+impl Scheme {
+    /// All there are, in the order of recipes that name none.
+    pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass];
+
+    /// What it means.
+    #[must_use]
+    pub fn delivery(self) -> &'static dyn Delivery {
+        match self {
+            Scheme::Direct => &direct::Direct,
+            Scheme::Bypass => &bypass::Bypass,
+        }
+    }
+
+    /// As in recipes and tables: `direct`, `bypass`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.delivery().name()
+    }
+
+    /// The names of all, in their order.
+    #[must_use]
+    pub fn names() -> Vec<&'static str> {
+        Scheme::ALL.iter().map(|scheme| scheme.name()).collect()
+    }
+
+    /// Whether peers may serve viewers.
+    #[must_use]
+    pub fn has_peers(self) -> bool {
+        self.delivery().without_peers().is_some()
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Scheme {
+    type Err = UnknownScheme;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Scheme::ALL.iter().copied().find(|scheme| scheme.name() == name).ok_or_else(|| UnknownScheme(name.to_owned()))
+    }
+}
+
+/// The pairs of hosts between which a stream may go under one scheme or another: broadcaster to CDN, CDN to each viewer, broadcaster to
+/// each viewer. The same for every scheme, so that all are measured and pinged alike.
+pub fn pairs<'a>(cdn: &'a str, stream: &'a Stream) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let broadcaster = stream.broadcaster.as_str();
+    let viewers = || stream.viewers.iter().map(String::as_str);
+    let down = viewers().map(move |viewer| (cdn, viewer));
+    let between = viewers().map(move |viewer| (broadcaster, viewer));
+    std::iter::once((broadcaster, cdn)).chain(down).chain(between)
+}
+
+/// The edges by which a stream goes through the CDN.
+fn through_cdn<'a>(network: &'a Network, stream: &'a Stream) -> impl Iterator<Item = Edge<'a>> {
+    network.cdn().into_iter().flat_map(move |cdn| {
+        let ways = pairs(&cdn.name, stream).filter(|(from, to)| *from == cdn.name || *to == cdn.name);
+        ways.map(|(from, to)| Edge { from, to, carrier: Carrier::Rtmp })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_scheme_has_a_name_of_its_own_that_reads_back() {
+        for scheme in Scheme::ALL {
+            assert_eq!(scheme.name().parse::<Scheme>().unwrap(), *scheme);
+            assert_eq!(serde_json::to_string(scheme).unwrap(), format!("\"{scheme}\""), "as serde has it");
+            assert!(!scheme.delivery().summary().is_empty() && !scheme.delivery().label().is_empty());
+        }
+        let colours: std::collections::HashSet<Colour> =
+            Scheme::ALL.iter().map(|scheme| scheme.delivery().colour()).collect();
+        assert_eq!(colours.len(), Scheme::ALL.len());
+        assert_eq!(
+            "relais".parse::<Scheme>().unwrap_err().to_string(),
+            "this livectl does not know the scheme \"relais\""
+        );
+    }
+
+    #[test]
+    fn who_may_send_to_whom() {
+        let plan = crate::recipe::from_str("multi.yaml", include_str!("../../../recipes/multi.yaml")).unwrap().plan;
+        let trial = &plan.trials[0];
+        let edges = |scheme: Scheme| -> Vec<String> {
+            let edges = scheme.delivery().edges(&trial.network, &trial.streams[0]);
+            edges.iter().map(|edge| format!("{} {} {}", edge.from, edge.carrier.name(), edge.to)).collect()
+        };
+        assert_eq!(edges(Scheme::Direct), ["hb rtmp hs", "hs rtmp hv1", "hs rtmp hv2"]);
+        assert_eq!(edges(Scheme::Bypass), ["hb rtmp hs", "hs rtmp hv1", "hs rtmp hv2", "hb peer hv1"]);
+        let pairs: Vec<_> = pairs("hs", &trial.streams[0]).collect();
+        assert_eq!(pairs, [("hb", "hs"), ("hs", "hv1"), ("hs", "hv2"), ("hb", "hv1"), ("hb", "hv2")]);
+    }
+}

@@ -1,0 +1,215 @@
+//! The score of a trial: who starts when, as values. The stage plays it and a dry run prints it, so that what is printed is what is run.
+//!
+//! Before the timeline begins, all that is due at one step is started together and waited for; on the timeline each entry is
+//! due at its moment and nobody waits. Who joins later, leaves early or changes a link is an entry like any other.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::cast::{self, Cast, CastError};
+use super::crew::Duty;
+use crate::actor::process::Actor;
+use crate::network::{self, Links};
+use crate::plan::Trial;
+use crate::store::TrialDir;
+
+/// What a trial is played with.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// livectl's own.
+    pub livectl: PathBuf,
+    /// The controller's.
+    pub controller: PathBuf,
+    /// What makes the links.
+    pub links: Links,
+}
+
+/// All that happens in a trial, in the order in which it is due.
+#[derive(Debug, Clone)]
+pub struct Score(pub Vec<Entry>);
+
+/// Something that happens, and when.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// When it is due.
+    pub due: Due,
+    /// What happens then.
+    pub act: Act,
+}
+
+/// A moment in the life of a trial. In order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Due {
+    /// The network's own programs, before there is a network.
+    Machinery,
+    /// The network.
+    Network,
+    /// When the paths have been measured: captures first, so that they miss nothing.
+    Captures,
+    /// What serves others: the CDN.
+    Servers,
+    /// What must be there before the programs that talk to it, so that the network can introduce peers from the first frame on.
+    Agents,
+    /// On the trial's timeline.
+    At(Duration),
+}
+
+/// Something that happens.
+#[derive(Debug, Clone)]
+pub enum Act {
+    /// A program starts.
+    Start(Box<Part>),
+    /// Mininet makes the network of this topology file.
+    Boot {
+        /// The file.
+        topology: PathBuf,
+    },
+}
+
+/// A program's part in a trial.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// The program. One whose input is a pipe reads what the next one on its host writes whose output is one.
+    pub actor: Actor,
+    /// When it may end.
+    pub duty: Duty,
+    /// Where the lines of its output go, besides into the trial's events.
+    pub copy: Option<PathBuf>,
+}
+
+impl Score {
+    /// The score of that trial, with files in `dir`.
+    ///
+    /// # Errors
+    /// The plan has no CDN, or someone cannot reach it.
+    pub fn of(trial: &Trial, dir: &TrialDir, programs: &Programs) -> Result<Score, CastError> {
+        let Cast { captures, cdn, pings, viewers, broadcasts } = Cast::of(trial, dir, &programs.livectl)?;
+        let mut entries = Vec::new();
+        let mut add = |due, actor, duty, copy| {
+            entries.push(Entry { due, act: Act::Start(Box::new(Part { actor, duty, copy })) });
+        };
+        let controller = cast::controller(&programs.controller, trial.point.scheme, dir);
+        add(Due::Machinery, controller, Duty::Lasting, Some(dir.controller_events()));
+        if programs.links == Links::Emulated {
+            add(Due::Machinery, cast::emulator(&programs.livectl, trial, dir), Duty::Lasting, None);
+        }
+        for actor in captures {
+            add(Due::Captures, actor, Duty::Lasting, None);
+        }
+        for actor in cdn {
+            add(Due::Servers, actor, Duty::Lasting, None);
+        }
+        for (at, actor) in pings {
+            add(Due::At(at), actor, Duty::Finite, None);
+        }
+        for actor in viewers {
+            add(Due::At(trial.timeline.view_at), actor, Duty::Audience, None);
+        }
+        for pair in broadcasts {
+            add(Due::Agents, pair.agent, Duty::Finite, None);
+            add(Due::At(trial.timeline.broadcast_at), pair.encoder, Duty::Finite, None);
+        }
+        entries.push(Entry { due: Due::Network, act: Act::Boot { topology: dir.topology() } });
+        // Stable: what is due together stays in the order above.
+        entries.sort_by_key(|entry| entry.due);
+        Ok(Score(entries))
+    }
+
+    /// What is due at one step before the timeline.
+    pub fn at(&self, due: Due) -> impl Iterator<Item = &Act> {
+        self.0.iter().filter(move |entry| entry.due == due).map(|entry| &entry.act)
+    }
+
+    /// What is due on the timeline, and when.
+    pub fn timeline(&self) -> impl Iterator<Item = (Duration, &Act)> {
+        self.0.iter().filter_map(|entry| match entry.due {
+            Due::At(at) => Some((at, &entry.act)),
+            _ => None,
+        })
+    }
+
+    /// The programs that the trial waits for: it ends when each of them has done its work.
+    pub fn audience(&self) -> impl Iterator<Item = &Actor> {
+        self.0.iter().filter_map(|entry| match &entry.act {
+            Act::Start(part) if part.duty == Duty::Audience => Some(&part.actor),
+            _ => None,
+        })
+    }
+}
+
+impl Act {
+    /// The command of `mn` that makes the network of a topology file.
+    #[must_use]
+    pub fn boot_words(topology: &Path) -> Vec<String> {
+        let command = network::session::boot_command(topology, Some(cast::CONTROLLER));
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        words.map(|word| word.to_string_lossy().into_owned()).collect()
+    }
+}
+
+impl fmt::Display for Due {
+    /// The phase, or the second of the timeline.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Due::Machinery | Due::Network => f.pad("boot"),
+            Due::Captures | Due::Servers | Due::Agents => f.pad("ready"),
+            Due::At(at) => f.pad(&format!("{:.1} s", at.as_secs_f64())),
+        }
+    }
+}
+
+impl fmt::Display for Act {
+    /// Where, and the command as one would type it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Act::Start(part) => write!(f, "{:8} {}", part.actor.station, part.actor.command),
+            Act::Boot { topology } => write!(f, "{:8} {}", "-", Act::boot_words(topology).join(" ")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn score(scheme: usize, links: Links) -> (Trial, Score) {
+        let plan = crate::recipe::from_str("multi.yaml", include_str!("../../recipes/multi.yaml")).unwrap().plan;
+        let trial = plan.trials[scheme].clone();
+        let programs = Programs { livectl: "livectl".into(), controller: "live-controller".into(), links };
+        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
+        (trial, score)
+    }
+
+    fn labels(acts: impl Iterator<Item = Act>) -> Vec<String> {
+        acts.map(|act| match act {
+            Act::Start(part) => part.actor.label(),
+            Act::Boot { .. } => "mn".to_owned(),
+        })
+        .collect()
+    }
+
+    #[test]
+    fn everyone_is_on_it_in_the_order_in_which_they_start() {
+        let (trial, score) = score(1, Links::Emulated);
+        let before = |due| labels(score.at(due).cloned());
+        assert_eq!(before(Due::Machinery), ["-/controller", "-/emulator"]);
+        assert_eq!(before(Due::Network), ["mn"]);
+        assert_eq!(before(Due::Captures).len(), trial.captures.len());
+        assert_eq!(before(Due::Servers), ["hs/nginx", "hs/notify"]);
+        assert_eq!(before(Due::Agents), ["hb/agent"]);
+        let moments: Vec<Duration> = score.timeline().map(|(at, _)| at).collect();
+        assert!(moments.is_sorted());
+        let on_timeline = labels(score.timeline().map(|(_, act)| act.clone()));
+        assert_eq!(on_timeline.last().unwrap(), "hb/encoder");
+        assert_eq!(score.audience().map(Actor::label).collect::<Vec<_>>(), ["hv1/agent", "hv2/agent"]);
+        assert_eq!(score.0.len(), 2 + 1 + trial.captures.len() + 2 + 1 + on_timeline.len(), "nobody is left out");
+    }
+
+    #[test]
+    fn the_kernel_makes_links_without_a_program() {
+        let (_, score) = score(0, Links::Netem);
+        assert_eq!(labels(score.at(Due::Machinery).cloned()), ["-/controller"]);
+    }
+}

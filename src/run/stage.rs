@@ -1,0 +1,301 @@
+//! The stage: plays a trial's [`Score`] on its network, and stops all that runs.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::crew::{Crew, News};
+use super::event::{Happening, Phase};
+use super::fitness::Watch;
+use super::inside::{Spec, TrialError};
+use super::score::{Act, Due, Part, Score};
+use super::teller::Teller;
+use super::{Urgency, cast};
+use crate::actor::process::{Actor, Ends, Input, Output, Place, Process, Station, pipe};
+use crate::network::{self, BootSpec, Mininet, reach};
+use crate::plan::{Trial, delivery};
+use crate::sandbox::{Environment, Ovs};
+
+/// For Mininet to boot: hundreds of hosts take their time on a slow machine.
+const BOOT: Duration = Duration::from_secs(60);
+/// For one answer of Mininet's CLI.
+const ANSWER: Duration = Duration::from_secs(20);
+/// For Mininet to take its network down; what it leaves goes with the sandbox.
+const EXIT: Duration = Duration::from_secs(10);
+/// Pings of a path before streaming; the first waits for ARP and the controller.
+const PROBES: u32 = 5;
+/// Where Open vSwitch keeps its database and sockets, in the sandbox's own /tmp.
+const OVS_DIR: &str = "/tmp/ovs";
+
+/// Waits for an order to stop. Without anybody who could give one, for ever.
+async fn ordered(mut urgency: watch::Receiver<Urgency>) {
+    if urgency.wait_for(|level| *level > Urgency::None).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Everything that runs for a trial.
+pub(super) struct Stage {
+    spec: Spec,
+    teller: Teller,
+    watch: Option<Watch>,
+    mininet: Option<Mininet>,
+    /// The network's own programs: controller, emulated links.
+    machinery: Crew,
+    /// What runs on hosts.
+    crew: Crew,
+    pids: BTreeMap<String, i32>,
+    /// By host: the write end of a pipe whose reader is there, until its writer comes.
+    pipes: HashMap<Station, OwnedFd>,
+}
+
+impl Stage {
+    pub(super) fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
+        let (pids, pipes) = Default::default();
+        Stage { spec, teller, watch: None, mininet: None, machinery, crew, pids, pipes }
+    }
+
+    pub(super) fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// The fitness watch, if there is one and nobody has ended it.
+    pub(super) fn end_watch(&mut self) -> Option<Watch> {
+        self.watch.take()
+    }
+
+    /// All phases, until the end, an order to stop, or trouble with a program. Open vSwitch is left in `ovs`, to be stopped.
+    pub(super) async fn perform(
+        &mut self,
+        ovs: &mut Option<Ovs>,
+        mut news: News,
+        urgency: watch::Receiver<Urgency>,
+    ) -> Result<(), TrialError> {
+        tokio::select! {
+            result = self.all_phases(ovs, news.finished.clone()) => result,
+            Some(first) = news.trouble.recv() => Err(TrialError::Trouble(news.root_of(first).await)),
+            () = ordered(urgency) => Err(TrialError::Interrupted),
+        }
+    }
+
+    async fn all_phases(
+        &mut self,
+        ovs: &mut Option<Ovs>,
+        finished: watch::Receiver<BTreeSet<String>>,
+    ) -> Result<(), TrialError> {
+        self.phase(Phase::Boot);
+        let logs = self.spec.dir.path().join("log");
+        let ovs = ovs.insert(Ovs::start(Path::new(OVS_DIR), &logs, &self.spec.environment).await?);
+        let environment = ovs.environment().clone();
+        tokio::select! {
+            result = self.phases_on_a_switch(&environment, finished) => result,
+            error = ovs.died() => Err(error.into()),
+        }
+    }
+
+    async fn phases_on_a_switch(
+        &mut self,
+        environment: &Environment,
+        finished: watch::Receiver<BTreeSet<String>>,
+    ) -> Result<(), TrialError> {
+        let score = Score::of(&self.spec.trial, &self.spec.dir, &self.spec.programs)?;
+        for due in [Due::Machinery, Due::Network] {
+            self.play(&score, due, environment).await?;
+        }
+        self.phase(Phase::Measure);
+        self.measure().await?;
+        self.phase(Phase::Ready);
+        for due in [Due::Captures, Due::Servers, Due::Agents] {
+            self.play(&score, due, environment).await?;
+        }
+        self.begin_watch();
+        self.phase(Phase::Stream);
+        self.stream(&score, finished).await
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.teller.tell(Happening::Phase { phase });
+    }
+
+    /// All that is due at a step before the timeline; when it returns, all of it is up.
+    async fn play(&mut self, score: &Score, due: Due, environment: &Environment) -> Result<(), TrialError> {
+        let mut waiting = JoinSet::new();
+        for act in score.at(due) {
+            match act {
+                Act::Start(part) => {
+                    let process = self.start(part)?;
+                    waiting.spawn(async move { process.ready().await });
+                }
+                Act::Boot { topology } => self.boot(topology, environment).await?,
+            }
+        }
+        while let Some(ready) = waiting.join_next().await {
+            ready.map_err(|error| TrialError::Trouble(error.to_string()))??;
+        }
+        Ok(())
+    }
+
+    /// Mininet, and whether it made what was planned.
+    async fn boot(&mut self, file: &Path, environment: &Environment) -> Result<(), TrialError> {
+        let dir = self.spec.dir.clone();
+        let env = environment.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        let topology = network::topology(&self.spec.trial, self.spec.programs.links, self.spec.forwarding)?;
+        crate::store::write_atomic(file, topology.as_bytes())?;
+        let controller = Some(cast::CONTROLLER);
+        let boot =
+            BootSpec { topology: file.to_owned(), controller, env, transcript: dir.transcript(), deadline: BOOT };
+        let argv = Act::boot_words(file);
+        self.teller.tell(Happening::Started { host: Station::Machine, actor: "mn".into(), argv });
+        let mininet = self.mininet.insert(Mininet::boot(boot, |_line| {}).await?);
+        self.pids = mininet.pids(ANSWER).await?;
+        if let Some(host) = self.spec.trial.network.hosts.iter().find(|host| !self.pids.contains_key(&host.name)) {
+            return Err(TrialError::Plan(format!("Mininet did not make the host {}", host.name)));
+        }
+        // Mininet's controller and switches are no hosts that one could enter.
+        let hosts = self.pids.iter().filter(|(name, _)| self.spec.trial.network.host(name).is_some());
+        let hosts = serde_json::to_vec_pretty(&hosts.collect::<BTreeMap<_, _>>()).unwrap_or_default();
+        crate::store::write_atomic(&dir.path().join(crate::sandbox::running::HOSTS_FILE), &hosts)?;
+        network::verify::verify(&self.spec.trial, self.spec.programs.links, &self.pids).await?;
+        Ok(())
+    }
+
+    /// Starts a program where it belongs, with the ends of its pipes.
+    fn start(&mut self, part: &Part) -> Result<Arc<Process>, TrialError> {
+        let Part { actor, duty, copy } = part;
+        let mut ends = Ends::default();
+        if actor.input == Input::Pipe {
+            let (read, write) = pipe().map_err(|e| TrialError::System("make a pipe", e))?;
+            ends.stdin = Some(read);
+            self.pipes.insert(actor.station.clone(), write);
+        }
+        if actor.output == Output::Pipe {
+            ends.stdout = self.pipes.remove(&actor.station);
+        }
+        let (place, crew) = match &actor.station {
+            Station::Machine => (Place::Here, &mut self.machinery),
+            Station::Host(host) => (place(&self.pids, host)?, &mut self.crew),
+        };
+        Ok(crew.launch(actor, place, ends, *duty, copy.clone())?)
+    }
+
+    /// Pings every path that video can take and compares with the plan.
+    async fn measure(&mut self) -> Result<(), TrialError> {
+        let mut running = JoinSet::new();
+        for (from, to, address) in measured_paths(&self.spec.trial)? {
+            let shapes = self.spec.trial.network.path(&from, &to);
+            let shapes = shapes.ok_or_else(|| TrialError::Plan(format!("there is no path from {from} to {to}")))?;
+            let Some(pid) = self.pids.get(&from).copied() else { continue };
+            running.spawn(async move {
+                let expected = reach::Expected::of(&shapes);
+                (from, to, reach::least_rtt(pid, address, PROBES, expected).await, expected)
+            });
+        }
+        let mut wrong = Vec::new();
+        for (from, to, rtt, expected) in running.join_all().await {
+            let rtt = rtt?;
+            self.teller.tell(Happening::Path {
+                from: from.clone(),
+                to: to.clone(),
+                rtt_ms: rtt.as_secs_f64() * 1e3,
+                planned_ms: expected.rtt.as_secs_f64() * 1e3,
+            });
+            if let Err(why) = expected.compare(rtt) {
+                wrong.push(format!("{from} to {to}: {why}"));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(TrialError::Measured(wrong.join("; "))) }
+    }
+
+    fn begin_watch(&mut self) {
+        match Watch::start() {
+            Ok(watch) => self.watch = Some(watch),
+            Err(error) => {
+                let text = format!("the machine cannot be watched, so this trial's fitness is unknown: {error}");
+                self.teller.tell(Happening::Warning { text });
+            }
+        }
+    }
+
+    /// The recipe's own timeline.
+    async fn stream(
+        &mut self,
+        score: &Score,
+        mut finished: watch::Receiver<BTreeSet<String>>,
+    ) -> Result<(), TrialError> {
+        let timeline = self.spec.trial.timeline.clone();
+        let zero = Instant::now();
+        let length_ns = u64::try_from(timeline.end.as_nanos()).unwrap_or(u64::MAX);
+        self.teller.tell(Happening::TimelineZero { length_ns });
+        for (at, act) in score.timeline() {
+            self.on_the_network(sleep_until(zero + at)).await?;
+            match act {
+                Act::Start(part) => drop(self.start(part)?),
+                Act::Boot { .. } => return Err(TrialError::Plan("there is one network in a trial".into())),
+            }
+        }
+        let audience: BTreeSet<String> = score.audience().map(Actor::label).collect();
+        self.on_the_network(sleep_until(zero + timeline.end)).await?;
+        let all_seen = finished.wait_for(|done| audience.is_subset(done));
+        let drained = tokio::time::timeout_at(zero + timeline.end + timeline.drain, all_seen);
+        if self.on_the_network(drained).await?.is_err() {
+            let drain = timeline.drain.as_secs_f64();
+            let text = format!(
+                "viewers were still receiving {drain} s after the end; what did not arrive counts as missing"
+            );
+            self.teller.tell(Happening::Note { text });
+        }
+        Ok(())
+    }
+
+    /// Waits for something that happens on the network; the end of Mininet, which no crew watches, ends the wait.
+    async fn on_the_network<T>(&mut self, happening: impl Future<Output = T>) -> Result<T, TrialError> {
+        let Some(mininet) = &mut self.mininet else { return Err(TrialError::Plan("there is no network".into())) };
+        tokio::select! {
+            happened = happening => Ok(happened),
+            error = mininet.ended() => Err(error.into()),
+        }
+    }
+
+    /// Stops all that runs, the last started first.
+    pub(super) async fn stop(
+        &mut self,
+        ovs: Option<Ovs>,
+        urgency: watch::Receiver<Urgency>,
+    ) -> Result<(), TrialError> {
+        let unwell = self.crew.stop(urgency.clone()).await;
+        let exit = match self.mininet.take() {
+            Some(mininet) => mininet.exit(EXIT).await,
+            None => Ok(()),
+        };
+        let machinery = self.machinery.stop(urgency).await;
+        if let Some(ovs) = ovs {
+            ovs.stop().await;
+        }
+        for (label, exit) in unwell.into_iter().chain(machinery) {
+            let text = format!("{label} did not end well when it was stopped ({})", exit.status);
+            self.teller.tell(Happening::Warning { text });
+        }
+        Ok(exit?)
+    }
+}
+
+fn place(pids: &BTreeMap<String, i32>, host: &str) -> Result<Place, TrialError> {
+    let pid = pids.get(host).ok_or_else(|| TrialError::Plan(format!("there is no host {host}")))?;
+    Ok(Place::Host(pid.unsigned_abs()))
+}
+
+/// Every path that video can take and that can be pinged without routing.
+fn measured_paths(trial: &Trial) -> Result<BTreeSet<(String, String, Ipv4Addr)>, TrialError> {
+    let network = &trial.network;
+    let cdn = network.cdn().ok_or_else(|| TrialError::Plan("there is no CDN".into()))?;
+    let pairs = trial.streams.iter().flat_map(|stream| delivery::pairs(&cdn.name, stream));
+    let reached = pairs.filter_map(|(from, to)| Some((from, to, network.address_from(from, to)?)));
+    Ok(reached.map(|(from, to, address)| (from.to_owned(), to.to_owned(), address)).collect())
+}
