@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// A run of the first livectl, without its trials' folders: they were deleted to save space.
 const OLDEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/oldest/smoke/20261123T064313Z");
 
+/// A small run with captures, of a livectl whose viewers had two players; a reader that gives other figures for it is another reader.
+const TWO_PLAYERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/two-players/islands/20261128T144835Z");
+
 fn livectl(words: &[&str], path: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));
     command.args(words).arg(path).stdin(Stdio::null());
@@ -148,4 +151,23 @@ fn an_interrupted_import_leaves_all_of_the_run_or_nothing() {
         }
     }
     assert!(interrupted > 0, "no signal came in time");
+}
+
+/// Every value of every table of the run, computed anew from its captures, against what an earlier livectl computed.
+#[test]
+fn the_captures_of_an_older_run_still_give_the_tables_that_were_stored_with_them() {
+    let (code, out, err) = ends(&["verify"], Path::new(TWO_PLAYERS));
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("the tables of 2 trials recomputed"), "{out}");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = folder.path().join("20261128T144835Z");
+    let done = Command::new("cp").arg("-r").args([Path::new(TWO_PLAYERS), &copy]).status().unwrap();
+    assert!(done.success());
+    // A figure that was stored otherwise is told.
+    let summary = copy.join("summary.csv");
+    let text = fs::read_to_string(&summary).unwrap();
+    fs::write(&summary, text.replacen(",75,0,", ",75,1,", 1)).unwrap();
+    let (code, out, _) = ends(&["verify"], &copy);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("summary.csv: missing"), "{out}");
 }

@@ -111,7 +111,8 @@ fn both_schemes_deliver_every_frame_and_leave_tables_and_plots() {
         assert_eq!((row.frames, row.missing), (wanted, Some(0)), "{} {}: {}", row.trial, row.viewer, text(&output));
         assert!(row.excess_p50_ms.unwrap() > 0.0, "no transfer is faster than the floor");
     }
-    let p50: HashMap<String, f64> = summary.iter().map(|r| (r.point.scheme.to_string(), r.delay_p50_ms.unwrap())).collect();
+    let p50: HashMap<String, f64> =
+        summary.iter().map(|r| (r.point.scheme.to_string(), r.delay_p50_ms.unwrap())).collect();
     assert!(p50["bypass"] < p50["direct"], "{p50:?}");
     let bypass = summary.iter().find(|r| r.point.scheme.to_string() == "bypass").unwrap();
     assert!(bypass.peer_bytes.unwrap() > 0);

@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::*;
-use crate::plan::delivery::Via;
 use crate::plan::Plan;
+use crate::plan::delivery::Via;
 use crate::store::{Owner, RecipeRecord, Software, TrialState};
 use crate::table::tests::{frame, ping_row, trial};
 use crate::table::{FrameRow, PingDelay, PingRow, ping_delays};

@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::plan::delivery::Via;
 use crate::plan::{
-    Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
+    Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline, Trial, Video,
+    VideoSource,
 };
 use crate::store::{Owner, RunDir, TrialDir, TrialRecord, TrialState};
 use crate::trace::ping;

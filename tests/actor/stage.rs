@@ -9,8 +9,8 @@ use livectl::actor::process::{self, Actor, Command, Ends, Exit, Input, Output, P
 use livectl::actor::{Folders, broadcaster, cdn, viewer};
 use livectl::capture;
 use livectl::plan::{
-    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Point, Role, Scheme, Shape, Stream, Timeline,
-    Trial, Video, VideoSource,
+    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Point, Role, Scheme, Shape, Stream,
+    Timeline, Trial, Video, VideoSource,
 };
 use livectl_wire::birth::{Birth, BirthKind, HEADER};
 use livectl_wire::flv::{Content, MAX_PAYLOAD, Reader};

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
 use super::*;
-use crate::plan::delivery::Via;
 use crate::plan::Plan;
+use crate::plan::delivery::Via;
 use crate::plot::chart::Piece;
 use crate::plot::selection::select;
 use crate::plot::{Around, Loaded, Scale, View};
