@@ -51,14 +51,30 @@ pub enum Meaning {
     Left(u32),
     /// The server says to a player that the stream has ended (`NetStream.Play.UnpublishNotify`).
     Unpublished,
+    /// The server says to a player that the stream is being published (`NetStream.Play.PublishNotify`).
+    Published,
     /// The server has paused what it sends on a message stream, as it was asked to (`NetStream.Pause.Notify`).
     Paused,
+    /// It goes on, as it was asked to (`NetStream.Unpause.Notify`).
+    Resumed,
+}
+
+/// What a client asks for, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wish {
+    /// Application name, with what may follow it.
+    pub app: String,
+    /// Where it thinks that it is connected to.
+    pub tc_url: Option<String>,
+    /// Stream name, with what may follow it.
+    pub name: String,
 }
 
 /// Follows a connection's commands.
 #[derive(Debug, Default)]
 pub struct Conversation {
     app: String,
+    tc_url: Option<String>,
     streams: Vec<Stream>,
 }
 
@@ -74,8 +90,8 @@ impl Conversation {
     /// Takes a message of the client's.
     pub fn client(&mut self, message: &Message<'_>) -> Option<Meaning> {
         match command(message)? {
-            Command::Connect { app, .. } => {
-                self.app = app;
+            Command::Connect { app, tc_url, .. } => {
+                (self.app, self.tc_url) = (app, tc_url);
                 None
             }
             Command::Publish { name, .. } => Some(self.asked(Part::Publish, message.stream_id, name)),
@@ -97,7 +113,9 @@ impl Conversation {
         };
         match code.as_str() {
             "NetStream.Play.UnpublishNotify" => return Some(Meaning::Unpublished),
+            "NetStream.Play.PublishNotify" => return Some(Meaning::Published),
             "NetStream.Pause.Notify" => return Some(Meaning::Paused),
+            "NetStream.Unpause.Notify" => return Some(Meaning::Resumed),
             _ => (),
         }
         let part = match code.as_str() {
@@ -116,6 +134,13 @@ impl Conversation {
             (_, "error") => Some(Meaning::Refused { part, stream_id, code, why: description }),
             _ => None,
         }
+    }
+
+    /// What the client wants on a message stream, in its own words.
+    #[must_use]
+    pub fn wish(&self, stream_id: u32) -> Option<Wish> {
+        let stream = self.streams.iter().find(|stream| stream.id == stream_id)?;
+        Some(Wish { app: self.app.clone(), tc_url: self.tc_url.clone(), name: stream.name.clone() })
     }
 
     fn asked(&mut self, part: Part, stream_id: u32, name: String) -> Meaning {
@@ -225,12 +250,16 @@ mod tests {
         let mut conversation = connected();
         let play = Command::Play { transaction: 4.0, name: "hb".into() };
         say(&play, 1, |m| conversation.client(m));
+        let wish = Wish { app: "live".into(), tc_url: None, name: "hb".into() };
+        assert_eq!((conversation.wish(1), conversation.wish(2)), (Some(wish), None));
         let answer =
             |conversation: &mut Conversation, code| say(&status("status", code), 1, |m| conversation.server(m));
         let started = answer(&mut conversation, "NetStream.Play.Start");
         assert_eq!(started, Some(Meaning::Accepted { part: Part::Play, stream_id: 1 }));
         assert_eq!(answer(&mut conversation, "NetStream.Pause.Notify"), Some(Meaning::Paused));
-        assert_eq!(answer(&mut conversation, "NetStream.Play.PublishNotify"), None);
+        assert_eq!(answer(&mut conversation, "NetStream.Unpause.Notify"), Some(Meaning::Resumed));
+        assert_eq!(answer(&mut conversation, "NetStream.Play.PublishNotify"), Some(Meaning::Published));
+        assert_eq!(answer(&mut conversation, "NetStream.Play.Reset"), None);
         assert_eq!(answer(&mut conversation, "NetStream.Play.UnpublishNotify"), Some(Meaning::Unpublished));
     }
 }

@@ -231,7 +231,7 @@ mod tests {
         let interest = Interest { stream: "live/hb".parse().unwrap(), role: PeerRole::Viewer };
         let client = tokio::spawn(listen(address, interest, hasten.clone(), sender));
         let (mut connection, _) = listener.accept().await.unwrap();
-        let quiet = timeout(Duration::from_millis(1500), connection.readable()).await;
+        let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;
         assert!(quiet.is_err(), "nobody is there who wants to know");
         let begun = Instant::now();
         hasten.begin();
@@ -239,7 +239,7 @@ mod tests {
         assert!(begun.elapsed() < Duration::from_millis(500), "at once: {:?}", begun.elapsed());
         assert_eq!(next(&mut connection).await, News::Hasten);
         hasten.end();
-        let quiet = timeout(Duration::from_millis(1500), connection.readable()).await;
+        let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;
         assert!(quiet.is_err(), "it is gone");
         client.abort();
     }

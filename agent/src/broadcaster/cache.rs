@@ -42,8 +42,6 @@ struct Group {
     start: u64,
     birth_ns: i64,
     bytes: usize,
-    /// Pictures of the stream before it.
-    pictures: u64,
     /// In force at its beginning.
     configuration: Configuration,
 }
@@ -57,7 +55,6 @@ pub(super) struct Cache {
     first: u64,
     groups: VecDeque<Group>,
     bytes: usize,
-    pictures: u64,
     configuration: Configuration,
     audio: bool,
     video: bool,
@@ -90,7 +87,6 @@ impl Cache {
             first: 0,
             groups: VecDeque::new(),
             bytes: 0,
-            pictures: 0,
             configuration: Configuration::default(),
             audio: false,
             video: false,
@@ -119,7 +115,6 @@ impl Cache {
                 configuration: before,
             });
         }
-        self.pictures += u64::from(matches!(content, Content::Picture { .. }));
         if let Some(group) = self.groups.back_mut() {
             group.bytes += entry.bytes.len();
             self.bytes += entry.bytes.len();
@@ -369,7 +364,7 @@ mod tests {
         for timestamp in 2..12 {
             cache.note(entry(TagKind::Video, timestamp, &long));
         }
-        assert_eq!(times(&cache.backlog(Since::Keyframe, false, 0)), []);
+        assert!(times(&cache.backlog(Since::Keyframe, false, 0)).is_empty());
         cache.note(picture(12, true));
         assert_eq!(times(&cache.backlog(Since::Keyframe, false, 0)), [12]);
     }
