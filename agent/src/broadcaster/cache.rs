@@ -107,13 +107,7 @@ impl Cache {
         };
         if begins {
             let start = self.first + self.entries.len() as u64;
-            self.groups.push_back(Group {
-                start,
-                birth_ns,
-                bytes: 0,
-                pictures: self.pictures,
-                configuration: before,
-            });
+            self.groups.push_back(Group { start, birth_ns, bytes: 0, configuration: before });
         }
         if let Some(group) = self.groups.back_mut() {
             group.bytes += entry.bytes.len();

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use livectl_wire::flv::{Content, Reader};
 use livectl_wire::frame::FrameId;
-use livectl_wire::peer::{Answer, Since, emit_request};
+use livectl_wire::peer::{Answer, emit_request};
 
 use super::*;
 

@@ -386,7 +386,8 @@ impl Merge {
             let later = self.last.is_none_or(|last| !is_before(timestamp, last.timestamp));
             let begins = match front.content {
                 Content::Picture { keyframe } => keyframe && (later || !self.picture_written),
-                _ => !self.has_pictures && later,
+                // With the sound that comes before a stream's first picture it begins as well.
+                _ => later && !(self.has_pictures && self.picture_written),
             };
             if begins && self.may_jump(path, source) {
                 ahead.push((path, timestamp, true));

@@ -89,6 +89,16 @@ fn sound_that_came_before_the_first_picture() {
 }
 
 #[test]
+fn a_stream_that_begins_with_sound() {
+    let mut merge = Merge::default();
+    merge.open(Path::Peer, Beginning::Anywhere);
+    merge.give(Path::Peer, config(1));
+    (14..20).for_each(|n| merge.give(Path::Peer, element(n, true)));
+    assert_eq!(numbers(&drain(&mut merge)), [14, 15, 16, 17, 18, 19]);
+    assert!(merge.has_begun());
+}
+
+#[test]
 fn who_is_ahead_waits_for_who_has_what_lies_between() {
     let mut merge = Merge::default();
     through(&mut merge, 0..10);
