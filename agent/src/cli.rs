@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::broadcaster::{self, BroadcasterArgs};
 use crate::notify::{self, NotifyArgs};
+use crate::realtime::{self, Priority};
 use crate::viewer::{self, ViewerArgs};
 
 const EXAMPLES: &str = "\
@@ -141,6 +142,10 @@ impl fmt::Display for ByteCount {
 #[must_use]
 pub fn main() -> ExitCode {
     let Options { task } = Options::parse();
+    // It does little and nothing that takes long; without this, frames wait for a turn on a busy machine.
+    if !matches!(task, Task::Notify(_)) {
+        realtime::prefer_this_thread(Priority::Passing);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(task)));
     match result {

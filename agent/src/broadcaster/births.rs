@@ -13,7 +13,7 @@ use std::thread;
 use tokio::sync::mpsc;
 
 use super::buffer::UploadBuffer;
-use crate::realtime;
+use crate::realtime::{self, Priority};
 use crate::tell::now_ns;
 
 /// Bytes taken from the program at once.
@@ -40,7 +40,7 @@ pub(super) fn read(program: TcpStream, buffer: Arc<UploadBuffer>) -> io::Result<
     let (sender, pieces) = mpsc::unbounded_channel();
     thread::Builder::new().name("births".into()).spawn(move || {
         // Without real-time scheduling births are as exact as the machine is idle.
-        realtime::prefer_this_thread();
+        realtime::prefer_this_thread(Priority::Births);
         pass_on(program, &buffer, &sender);
     })?;
     Ok(pieces)

@@ -130,6 +130,17 @@ impl Running {
         let _ = self.child.wait();
     }
 
+    /// Seconds of processor time so far, and KiB of memory.
+    pub fn cost(&self) -> (f64, u64) {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // After the name, which may hold anything: utime and stime are the 12th and 13th field, in ticks of 10 ms.
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        (ticks / 100.0, line.split_whitespace().nth(1).unwrap().parse().unwrap())
+    }
+
     pub fn signal(&self, signal: i32) {
         // SAFETY: a child that has not been waited for.
         unsafe { libc::kill(self.pid(), signal) };
@@ -152,6 +163,13 @@ impl Stage {
     /// The CDN has an address, and nobody is there.
     pub fn without_cdn() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), cdn: free("127.0.0.9"), nginx: None }
+    }
+
+    /// At RTMP's own port, as captures are read.
+    pub fn at_rtmp_port() -> Self {
+        let mut stage = Self { cdn: SocketAddrV4::new([127, 0, 0, 9].into(), 1935), ..Self::without_cdn() };
+        stage.start_cdn();
+        stage
     }
 
     pub fn start_cdn(&mut self) {
@@ -200,7 +218,9 @@ impl Stage {
 
     pub fn broadcaster_to(&self, cdn: SocketAddrV4, more: &[&str]) -> Agent {
         let (cdn, births) = (cdn.to_string(), self.path("births.csv").to_string_lossy().into_owned());
-        let args = ["broadcaster", "--stream", "live/hb", "--cdn", &cdn, "--listen", "127.0.0.1:0"];
+        let port = if self.cdn.port() == 1935 { 1935 } else { 0 };
+        let listen = format!("127.0.0.1:{port}");
+        let args = ["broadcaster", "--stream", "live/hb", "--cdn", &cdn, "--listen", &listen];
         self.agent("broadcaster", &[&args, &["--peers", "127.0.0.1:0", "--births", &births][..], more].concat())
     }
 
@@ -210,7 +230,9 @@ impl Stage {
 
     pub fn viewer_of(&self, cdn: SocketAddrV4, more: &[&str]) -> Agent {
         let cdn = cdn.to_string();
-        let args = ["viewer", "--stream", "live/hb", "--cdn", &cdn, "--listen", "127.0.0.2:0"];
+        let port = if self.cdn.port() == 1935 { 1935 } else { 0 };
+        let listen = format!("127.0.0.2:{port}");
+        let args = ["viewer", "--stream", "live/hb", "--cdn", &cdn, "--listen", &listen];
         self.agent("viewer", &[&args, more].concat())
     }
 

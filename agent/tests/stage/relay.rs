@@ -64,13 +64,11 @@ impl Relay {
 
 fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration, state: &Arc<State>) {
     let (sender, waiting) = std::sync::mpsc::sync_channel::<(Instant, Vec<u8>)>(1 << 16);
-    let state = Arc::clone(state);
+    let held = Arc::clone(state);
     std::thread::spawn(move || {
         for (due, bytes) in waiting {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            while state.stalls.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(2));
-            }
+            held.wait_while_stalled();
             if to.write_all(&bytes).is_err() {
                 return;
             }
@@ -81,6 +79,15 @@ fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration, state: &Arc<Sta
     while let Ok(count @ 1..) = from.read(&mut buffer) {
         if sender.send((Instant::now() + delay, buffer[..count].to_vec())).is_err() {
             return;
+        }
+        state.wait_while_stalled();
+    }
+}
+
+impl State {
+    fn wait_while_stalled(&self) {
+        while self.stalls.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }
