@@ -98,6 +98,8 @@ enum Gone {
     Ended,
     #[error("it left before it was introduced")]
     Impatient,
+    #[error("it closed the connection before it had everything")]
+    Left,
     #[error("too slow: {MAX_QUEUE} bytes were waiting for it")]
     Slow,
 }
@@ -333,9 +335,7 @@ impl Feed {
         };
         // It has closed before it had everything.
         let result = match result {
-            Ok(()) if !tags.is_closed() || !tags.is_empty() => {
-                Err(Gone::Io(std::io::ErrorKind::UnexpectedEof.into()))
-            }
+            Ok(()) if !tags.is_closed() || !tags.is_empty() => Err(Gone::Left),
             result => result,
         };
         (bytes, result)

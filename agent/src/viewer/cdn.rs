@@ -28,7 +28,7 @@ pub(super) enum Cdn {
     /// On the way; `original`: for the player's own session.
     Connecting { connecting: Connecting, original: bool },
     /// There.
-    Open(Link),
+    Open(Box<Link>),
     /// It will be tried again then.
     Waiting(Instant),
     /// There is none, and none is needed.
@@ -101,11 +101,14 @@ impl Cdn {
     pub(super) async fn next(&mut self, up: &mut Outbox, buffer: &mut [u8], room: bool) -> Happened {
         match self {
             Cdn::Connecting { connecting, .. } => Happened::Connected(connecting.await),
-            Cdn::Open(Link { from, to, .. }) => tokio::select! {
-                took = up.write(to), if !up.is_empty() => Happened::Took(took),
-                count = from.read(buffer), if room => Happened::Said(count),
-                else => std::future::pending().await,
-            },
+            Cdn::Open(link) => {
+                let Link { from, to, .. } = &mut **link;
+                tokio::select! {
+                    took = up.write(to), if !up.is_empty() => Happened::Took(took),
+                    count = from.read(buffer), if room => Happened::Said(count),
+                    else => std::future::pending().await,
+                }
+            }
             Cdn::Waiting(_) | Cdn::Gone => std::future::pending().await,
         }
     }

@@ -263,7 +263,7 @@ impl Merge {
     }
 
     /// The next thing to write, if it is known.
-    pub fn next(&mut self) -> Option<Written> {
+    pub fn next_written(&mut self) -> Option<Written> {
         while self.out.is_empty() && self.step() {}
         self.out.pop_front()
     }

@@ -23,7 +23,7 @@ fn config(n: u8) -> Tag {
 }
 
 fn drain(merge: &mut Merge) -> Vec<Written> {
-    std::iter::from_fn(|| merge.next()).collect()
+    std::iter::from_fn(|| merge.next_written()).collect()
 }
 
 fn numbers(written: &[Written]) -> Vec<u32> {

@@ -21,11 +21,11 @@ impl Session<'_> {
         };
         tell(Event::CdnConnected { cdn: self.args.cdn.0, ms: ms_since(self.begun) });
         if original {
-            self.cdn = Cdn::Open(Link::original(connection));
+            self.cdn = Cdn::Open(Box::new(Link::original(connection)));
         } else if let Some(wish) = self.stream_id.and_then(|id| self.conversation.wish(id)) {
             let (mut link, first) = Link::own(connection, wish);
             link.asked = Some(Instant::now());
-            self.cdn = Cdn::Open(link);
+            self.cdn = Cdn::Open(Box::new(link));
             self.up.push(first);
         }
         if let Some(link) = self.cdn.link() {

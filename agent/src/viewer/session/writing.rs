@@ -37,7 +37,7 @@ impl Session<'_> {
         }
         let idle = self.down.is_empty();
         let mut from_peer = false;
-        while let Some(written) = self.merge.next() {
+        while let Some(written) = self.merge.next_written() {
             from_peer |= written.path == Path::Peer;
             self.write(&written);
         }
@@ -63,7 +63,7 @@ impl Session<'_> {
         self.down.push(first);
         self.last_write = Instant::now();
         self.cdn = match std::mem::replace(&mut self.cdn, Cdn::Gone) {
-            Cdn::Open(link) => Cdn::Open(link.merge()),
+            Cdn::Open(link) => Cdn::Open(Box::new(link.merge())),
             other => other,
         };
     }
