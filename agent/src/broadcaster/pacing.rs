@@ -33,6 +33,8 @@ const WIRE_PER_PAYLOAD: f64 = 1514.0 / 1448.0;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// Over how many of those the stream's rate is averaged: 2 s.
 const WINDOW: usize = 8;
+/// Over how much of a stream its rate can be told.
+const SHORTEST: Duration = Duration::from_millis(900);
 /// Relative change of the allowance that is worth a system call and an event.
 const STEP: f64 = 0.1;
 
@@ -59,30 +61,50 @@ fn differs(set: Option<u64>, wanted: Option<u64>) -> bool {
     }
 }
 
+/// How many bits a second a stream has, over the last [`WINDOW`].
+#[derive(Debug, Default)]
+struct Rate {
+    /// When so many bytes had been born in all.
+    window: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    /// The rate at `now`, when `bytes` bytes have been born; `None` until there is enough to tell it.
+    fn note(&mut self, now: Instant, bytes: u64) -> Option<f64> {
+        // The time before the stream does not count, nor does the part of an interval in which it began.
+        if self.window.len() == 1 && self.window.back().is_some_and(|(_, before)| *before == bytes) {
+            self.window.clear();
+        }
+        self.window.push_back((now, bytes));
+        if self.window.len() > WINDOW + 1 {
+            self.window.pop_front();
+        }
+        let (then, before) = self.window.front()?;
+        let seconds = now.duration_since(*then).as_secs_f64();
+        (seconds >= SHORTEST.as_secs_f64()).then(|| (bytes - before) as f64 * 8.0 / seconds)
+    }
+}
+
 /// Keeps `limit` at what the peers leave of the uplink, for ever.
 pub(super) async fn pace(uplink: u64, studio: Arc<Studio>, limit: watch::Sender<Option<u64>>) {
     let mut ticks = interval(INTERVAL);
     let mut expectations = studio.peers.expectations();
-    let mut window = VecDeque::from([(Instant::now(), studio.born_bytes())]);
+    let mut rate = Rate::default();
     loop {
         let now = tokio::select! {
             now = ticks.tick() => now,
             // The queue in front of the link is to be gone before the first frame for a new peer.
             Ok(()) = expectations.changed() => Instant::now(),
         };
-        let bytes = studio.born_bytes();
-        window.push_back((now, bytes));
-        if window.len() > WINDOW + 1 {
-            window.pop_front();
-        }
-        let rate = window.front().map_or(0.0, |(then, before)| {
-            let seconds = now.duration_since(*then).as_secs_f64();
-            if seconds > 0.0 { (bytes - before) as f64 * 8.0 / seconds } else { 0.0 }
-        });
+        let rate = rate.note(now, studio.born_bytes());
         let expected = studio.peers.expected(now);
         let count = studio.peers.served() + expected;
-        let lag = if expected > 0 { f64::INFINITY } else { studio.peers.lag(rate / 8.0) };
-        let wanted = (count > 0).then(|| allowance(uplink, rate, count, lag));
+        // Of a stream that has just begun nobody knows how much the peers will leave.
+        let lag = match rate {
+            Some(rate) if expected == 0 => studio.peers.lag(rate / 8.0),
+            _ => f64::INFINITY,
+        };
+        let wanted = (count > 0).then(|| allowance(uplink, rate.unwrap_or(0.0), count, lag));
         if differs(*limit.borrow(), wanted) {
             tell(Event::Pacing { bit_per_s: wanted, peers: count });
             limit.send_replace(wanted);
@@ -101,6 +123,20 @@ mod tests {
         assert_eq!(allowance(4_000_000, stream, 2, 0.0), 200_000, "never less than 5 %");
         assert_eq!(allowance(100_000_000, stream, 2, 0.1), 69_772_099);
         assert_eq!(allowance(4_000_000, stream, 1, 0.2), 200_000, "a peer has to catch up");
+    }
+
+    #[test]
+    fn the_rate_of_a_stream_that_begins() {
+        let (mut rate, begun) = (Rate::default(), Instant::now());
+        let at = |tick: u64| begun + INTERVAL * tick as u32;
+        for tick in 0..5 {
+            assert_eq!(rate.note(at(tick), 0), None, "nothing is there yet");
+        }
+        let known = (5..30).map(|tick| rate.note(at(tick), (tick - 4) * 25_000));
+        let known: Vec<f64> = known.skip_while(Option::is_none).flatten().collect();
+        assert!(known.len() >= 20 && known.iter().all(|rate| (rate - 800_000.0).abs() < 1.0), "{known:?}");
+        let idle: Vec<f64> = (30..40).filter_map(|tick| rate.note(at(tick), 625_000)).collect();
+        assert_eq!(idle.last(), Some(&0.0));
     }
 
     #[test]
