@@ -259,8 +259,8 @@ async fn introduce(args: BroadcasterArgs, peers: Arc<Peers>) {
     let interest = Interest { stream: args.stream, role: PeerRole::Viewer };
     let service = SocketAddrV4::new(args.cdn, args.notify_port);
     let admit = async {
-        while let Some(viewer) = introductions.recv().await {
-            peers.introduce(*viewer.address.ip());
+        while let Some(viewers) = introductions.recv().await {
+            viewers.peers.iter().for_each(|viewer| peers.introduce(*viewer.ip()));
         }
     };
     tokio::join!(notification::listen(service, interest, sender), admit);

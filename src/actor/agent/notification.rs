@@ -63,7 +63,7 @@ pub(super) async fn listen(service: SocketAddrV4, interest: Interest, introducti
 async fn attend(
     mut connection: TcpStream,
     interest: &Interest,
-    known: &mut HashSet<Introduction>,
+    known: &mut HashSet<SocketAddrV4>,
     introductions: &mpsc::Sender<Introduction>,
 ) -> Result<(), Lost> {
     connection.set_nodelay(true)?;
@@ -71,16 +71,16 @@ async fn attend(
     loop {
         timeout(SILENCE, connection.read_exact(&mut bytes)).await.map_err(|_| Lost::Silent)??;
         let Heartbeat { sequence, news } = Heartbeat::parse(&bytes)?;
-        let News::Peer(peer) = news else { continue };
-        if peer.stream != interest.stream || peer.role != interest.role {
+        let News::Peer(introduction) = news else { continue };
+        if introduction.stream != interest.stream || introduction.role != interest.role {
             continue;
         }
-        if known.insert(peer.clone()) {
-            tell(Event::Introduced { peer: peer.address, role: peer.role.to_string() });
+        for &peer in introduction.peers.iter().filter(|peer| known.insert(**peer)) {
+            tell(Event::Introduced { peer, role: introduction.role.to_string() });
         }
         // The agent is ending when nobody takes it.
-        let _ = introductions.send(peer.clone()).await;
-        connection.write_all(&Heartbeat { sequence, news: News::Ack(peer) }.emit()).await?;
+        let _ = introductions.send(introduction.clone()).await;
+        connection.write_all(&Heartbeat { sequence, news: News::Ack(introduction) }.emit()).await?;
     }
 }
 
@@ -98,7 +98,7 @@ mod tests {
         let stream: StreamKey = "live/hb".parse().unwrap();
         let peer = |role, stream: &str| Introduction {
             role,
-            address: "10.0.0.1:2000".parse().unwrap(),
+            peers: vec!["10.0.0.1:2000".parse().unwrap()],
             stream: stream.parse().unwrap(),
         };
         let (sender, mut introductions) = mpsc::channel(4);

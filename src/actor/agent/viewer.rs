@@ -150,7 +150,11 @@ async fn watch(
                     cdn.resume()?;
                 }
             }
-            Some(broadcaster) = introductions.recv() => peer.start(broadcaster.address),
+            Some(broadcaster) = introductions.recv() => {
+                if let Some(address) = broadcaster.peers.first() {
+                    peer.start(*address);
+                }
+            }
             _ = looks.tick(), if cdn.is_playing() => {
                 if let Some((id, timestamp_ms)) = cdn.look()?.and_then(|keyframes| peer.common(keyframes)) {
                     tell(Event::Handover { timestamp_ms, id: id.to_string() });

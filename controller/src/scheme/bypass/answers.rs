@@ -52,8 +52,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn answer(sequence: u64) -> Heartbeat {
-        let (role, address) = (heartbeat::PeerRole::Viewer, "10.0.0.2:2000".parse().unwrap());
-        let done = heartbeat::Introduction { role, address, stream: "live/hb".parse().unwrap() };
+        let (role, peers) = (heartbeat::PeerRole::Viewer, vec!["10.0.0.2:2000".parse().unwrap()]);
+        let done = heartbeat::Introduction { role, peers, stream: "live/hb".parse().unwrap() };
         Heartbeat { sequence, news: News::Ack(done) }
     }
 

@@ -124,7 +124,7 @@ impl Introductions {
     fn introduce(&mut self, to: &Member, peer: &Member) {
         let introduction = Introduction {
             role: peer.role,
-            address: SocketAddrV4::new(peer.host(), self.peer_port),
+            peers: vec![SocketAddrV4::new(peer.host(), self.peer_port)],
             stream: peer.stream.clone(),
         };
         let pair = match to.role {
@@ -220,7 +220,7 @@ fn ordered(one: Ipv4Addr, other: Ipv4Addr) -> [Ipv4Addr; 2] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use PeerRole::{Broadcaster, Viewer};
     use proptest::prelude::*;
@@ -283,7 +283,7 @@ mod tests {
         }
         for viewer in 2..=4 {
             let told = all.errand(ip(1)).unwrap().clone();
-            assert_eq!(*told.address.ip(), ip(viewer));
+            assert_eq!(*told.peers[0].ip(), ip(viewer));
             assert!(!all.acknowledge(ip(2), &told), "not from another agent");
             assert!(all.acknowledge(ip(1), &told));
             assert!(!all.acknowledge(ip(1), &told), "only once");
@@ -372,7 +372,7 @@ mod tests {
                     prop_assert!(!queue.is_empty() && queue.iter().all(|errand| once.insert(&errand.introduction)));
                     for errand in queue {
                         let pair = errand.pair.map(|connection| all.members.get(&connection).map(Member::host));
-                        let peer = Some(*errand.introduction.address.ip());
+                        let peer = Some(*errand.introduction.peers[0].ip());
                         prop_assert!(pair == [Some(*agent), peer] || pair == [peer, Some(*agent)], "{:?}", errand);
                     }
                 }

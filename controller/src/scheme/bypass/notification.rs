@@ -101,8 +101,10 @@ impl Bypass {
                     if let heartbeat::News::Ack(done) = heard.news
                         && self.introductions.acknowledge(agent, &done)
                     {
-                        let (role, peer) = (done.role.as_str(), done.address);
-                        out.tell(News::Acknowledged { by: agent, role, peer, stream: done.stream.to_string() });
+                        for &peer in &done.peers {
+                            let (role, stream) = (done.role.as_str(), done.stream.to_string());
+                            out.tell(News::Acknowledged { by: agent, role, peer, stream });
+                        }
                     }
                 }
                 passing.send(out);
@@ -111,9 +113,10 @@ impl Bypass {
                 let errand = self.introductions.errand(agent);
                 let changed = notified.rewriter.pass(passing.tcp.seq, passing.payload(), |sequence| {
                     let errand = errand?;
-                    let (role, peer) = (errand.role.as_str(), errand.address);
-                    let stream = errand.stream.to_string();
-                    out.tell(News::Introduced { to: agent, role, peer, stream, sequence });
+                    for &peer in &errand.peers {
+                        let (role, stream) = (errand.role.as_str(), errand.stream.to_string());
+                        out.tell(News::Introduced { to: agent, role, peer, stream, sequence });
+                    }
                     Some(heartbeat::News::Peer(errand.clone()))
                 });
                 match (changed, passing.route) {

@@ -110,14 +110,15 @@ fn beat(net: &mut Network, talk: &mut TcpTalk, sequence: u64) -> String {
     match heard.news {
         heartbeat::News::None => "-".to_owned(),
         heartbeat::News::Peer(peer) => peer.to_string(),
-        heartbeat::News::Ack(_) => panic!(),
+        heartbeat::News::Ack(_) | heartbeat::News::Hasten => panic!(),
     }
 }
 
 fn introduction(told: &str) -> Introduction {
     let words: Vec<&str> = told.split(' ').collect();
     let role = if words[1] == "viewer" { PeerRole::Viewer } else { PeerRole::Broadcaster };
-    Introduction { role, address: words[2].parse().unwrap(), stream: words[3].parse().unwrap() }
+    let peers = words[2].split(',').map(|peer| peer.parse().unwrap()).collect();
+    Introduction { role, peers, stream: words[3].parse().unwrap() }
 }
 
 fn acknowledge(net: &mut Network, talk: &mut TcpTalk, told: &str) {
