@@ -3,8 +3,8 @@
 //! A [`Scheme`] takes events and returns messages for switches and news for the outside. It has no sockets and no clock,
 //! so that tests can play whole networks through it; the [`channel`](crate::channel) is the one place that sends.
 
-pub mod bypass;
 mod direct;
+mod introduce;
 mod learning;
 
 use std::fmt;
@@ -13,8 +13,8 @@ use std::time::Duration;
 use crate::news::News;
 use crate::openflow::{FlowRemoved, Message, PacketIn, PortStatus};
 
-pub use bypass::{Bypass, Ports};
 pub use direct::Direct;
+pub use introduce::{Bypass, Ports};
 pub use learning::{Learning, Settings};
 
 /// A switch's datapath id.
