@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use live_controller::openflow::{BufferId, PacketIn, PacketInReason, PortNo, Version};
-use live_controller::scheme::{Bypass, Dpid, Event, Outcome, Ports, Scheme, Settings};
+use live_controller::scheme::{Bypass, Dpid, Event, Introduce, Outcome, Ports, Scheme, Settings};
 
 /// The bytes are packets that come up, each after four bytes of its own: switch and port, how long after the one before, its length. Whatever
 /// they are, each answer can be written in both versions, goes to a switch that is there, and none grows with what came before.
 pub fn scheme(data: &[u8]) {
-    let mut bypass = Bypass::new(Settings { mac_table: 16, ..Settings::default() }, Ports::default());
+    let settings = Settings { mac_table: 16, ..Settings::default() };
+    let mut bypass = Introduce::new(settings, Ports::default(), Box::new(Bypass));
     let mut now = Duration::ZERO;
     let mut out = Outcome::default();
     for dpid in 0..4 {

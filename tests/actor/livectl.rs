@@ -78,7 +78,7 @@ async fn introduce(listen: SocketAddrV4, broadcaster: Ipv4Addr, viewer: Ipv4Addr
         } else {
             (PeerRole::Broadcaster, SocketAddrV4::new(broadcaster, 2000))
         };
-        let peer = Introduction { role, address, stream: "live/hb".parse().unwrap() };
+        let peer = Introduction { role, peers: vec![address], stream: "live/hb".parse().unwrap() };
         tokio::spawn(async move {
             let mut acknowledged = false;
             let mut bytes = [0; LEN];

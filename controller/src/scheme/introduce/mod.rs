@@ -1,11 +1,15 @@
-//! `bypass`: the network introduces viewers to the broadcaster on their switch.
+//! What schemes have in common that introduce members of a stream to each other. Who is whose peer is for a [`Policy`] to say.
 //!
 //! A learning switch that leaves two kinds of TCP connections without flows, so that their packets come up:
 //!
 //! * **RTMP**, until it is known what a connection is for (`watch`). Then exact flows for both directions take over before the packet
 //!   that told it is sent on, and the video never comes here.
-//! * **Notifications**, always: a heartbeat a second and agent. Those that tell nothing are rewritten in passing (`rewrite`)
-//!   to tell an agent its peer, until the agent answers that it acts on it (`introductions`).
+//! * **Notifications**, always: a heartbeat a second and agent, ten while it hastens. Those that tell nothing are rewritten in passing (`rewrite`)
+//!   to tell an agent its peers, until the agent answers that it acts on it (`answers`).
+//!
+//! What is known of them becomes members (`members`), of whom it is known whether they are still there (`presence`); the policy pairs them
+//! (`policy`, `introductions`), and each pair is two errands to agents (`errands`). An errand exists as soon as the packet was seen by which the
+//! second of two became a member; nothing here waits for a clock.
 //!
 //! # Edge and transit
 //! On its way a packet passes several switches, and each would send it up. Only the one that the client is attached to matters:
@@ -25,9 +29,13 @@
 
 mod answers;
 mod connection;
+mod errands;
 mod introductions;
+mod members;
 mod notification;
 mod passing;
+mod policy;
+mod presence;
 mod rewrite;
 mod rtmp;
 mod watch;
@@ -38,12 +46,18 @@ use std::time::Duration;
 use super::learning::{Learning, Settings};
 use super::{Dpid, Event, Outcome, Scheme};
 use crate::frame::{Frame, Tcp};
+use crate::news::News;
 use crate::openflow::PacketIn;
 
-use connection::{Bounded, Connection};
-use introductions::{Introductions, Member};
+pub use connection::Connection;
+pub use members::{Audience, Member};
+pub use policy::{Change, Pair, Policy};
+
+use connection::Bounded;
+use introductions::Introductions;
 use notification::Notified;
-use passing::{Passing, Place, VIDEO_IDLE};
+use passing::{Passing, Place};
+use presence::Presence;
 use rtmp::Watched;
 
 /// RTMP connections that are watched at once. With what each may keep this is at most about 80 MiB.
@@ -55,8 +69,6 @@ const MAX_SILENT: usize = 4096;
 /// Servers whose place is known.
 const MAX_SERVERS: usize = 1024;
 
-/// A member whose flows were deleted is gone when nothing is heard of it for so long.
-const UNSURE: Duration = Duration::from_secs(VIDEO_IDLE as u64);
 /// A watched connection that is silent for so long is forgotten. A player may wait long for its stream to begin.
 const WATCH_SILENCE: Duration = Duration::from_secs(3600);
 /// How long after a connection's end packets of it are expected.
@@ -81,22 +93,22 @@ impl Default for Ports {
     }
 }
 
-/// The scheme.
+/// A scheme that introduces.
 #[derive(Debug)]
-pub struct Bypass {
+pub struct Introduce {
     ports: Ports,
     learning: Learning,
     watched: Bounded<Connection, Watched>,
     notified: Bounded<Connection, Notified>,
-    silent: Bounded<Connection, Member>,
+    silent: Bounded<Connection, (Member, Presence)>,
     servers: Bounded<Ipv4Addr, Place>,
     introductions: Introductions,
 }
 
-impl Bypass {
-    /// Knows nothing yet.
+impl Introduce {
+    /// Knows nothing yet; `policy` says who is whose peer.
     #[must_use]
-    pub fn new(settings: Settings, ports: Ports) -> Self {
+    pub fn new(settings: Settings, ports: Ports, policy: Box<dyn Policy>) -> Self {
         Self {
             ports,
             learning: Learning::new(settings),
@@ -104,7 +116,7 @@ impl Bypass {
             notified: Bounded::new(MAX_NOTIFIED),
             silent: Bounded::new(MAX_SILENT),
             servers: Bounded::new(MAX_SERVERS),
-            introductions: Introductions::new(ports.peer),
+            introductions: Introductions::new(ports.peer, policy),
         }
     }
 
@@ -139,7 +151,7 @@ impl Bypass {
     }
 }
 
-impl Scheme for Bypass {
+impl Scheme for Introduce {
     fn on_event<'a>(&mut self, now: Duration, at: Dpid, event: Event<'a>, out: &mut Outcome<'a>) {
         match event {
             Event::SwitchUp => {
@@ -169,14 +181,10 @@ impl Scheme for Bypass {
         self.watched
             .retain(|_, watched| now < watched.last + if watched.over { LAST_PACKETS } else { WATCH_SILENCE });
         self.notified.retain(|_, notified| now < notified.last + NOTIFY_SILENCE);
-        let lost: Vec<Connection> = self
-            .introductions
-            .members_mut()
-            .filter(|member| member.unsure_since.is_some_and(|since| now >= since + UNSURE))
-            .map(|member| member.connection)
-            .collect();
-        for connection in lost {
-            self.fall_silent(&connection, "lost", out);
+        self.look_for_members(now, out);
+        for (member, why) in self.introductions.alone(now) {
+            let (host, role, stream) = (member.host(), member.role.as_str(), member.stream.to_string());
+            out.tell(News::NotIntroduced { host, role, stream, why });
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use livectl_wire::heartbeat;
 
-use super::Bypass;
+use super::Introduce;
 use super::answers::Answers;
 use super::connection::{Connection, Direction};
 use super::passing::Passing;
@@ -40,7 +40,7 @@ struct Shown {
     isn: Option<u32>,
 }
 
-impl Bypass {
+impl Introduce {
     /// A segment of a connection to a notification service.
     pub fn notification<'a>(
         &mut self,
@@ -98,26 +98,23 @@ impl Bypass {
                     notified.rewriter.acknowledged(passing.tcp.ack);
                 }
                 for heard in notified.answers.push(&passing.segment()) {
-                    if let heartbeat::News::Ack(done) = heard.news
-                        && self.introductions.acknowledge(agent, &done)
-                    {
-                        for &peer in &done.peers {
-                            let (role, stream) = (done.role.as_str(), done.stream.to_string());
-                            out.tell(News::Acknowledged { by: agent, role, peer, stream });
-                        }
+                    // That it hastens is for the service to hear.
+                    let heartbeat::News::Ack(done) = heard.news else { continue };
+                    for peer in self.introductions.acknowledge(agent, &done) {
+                        let (role, stream) = (done.role.as_str(), done.stream.to_string());
+                        out.tell(News::Acknowledged { by: agent, role, peer, stream });
                     }
                 }
                 passing.send(out);
             }
             Direction::ToClient => {
-                let errand = self.introductions.errand(agent);
                 let changed = notified.rewriter.pass(passing.tcp.seq, passing.payload(), |sequence| {
-                    let errand = errand?;
-                    for &peer in &errand.peers {
-                        let (role, stream) = (errand.role.as_str(), errand.stream.to_string());
+                    let told = self.introductions.tell(agent)?;
+                    for &peer in &told.peers {
+                        let (role, stream) = (told.role.as_str(), told.stream.to_string());
                         out.tell(News::Introduced { to: agent, role, peer, stream, sequence });
                     }
-                    Some(heartbeat::News::Peer(errand.clone()))
+                    Some(heartbeat::News::Peer(told))
                 });
                 match (changed, passing.route) {
                     (Some(payload), Route::To(_) | Route::Flood) => {

@@ -4,26 +4,31 @@
 //! |---|---|---|
 //! | *watched* | come up, and pass without a flow | the server said yes: it is a *member*'s, or nothing is to be learnt: no longer known |
 //! | *over*: it ended while it was watched | the same | 10 s later it is forgotten |
-//! | a *member*'s | have flows | these run out: *silent*; they are gone for another reason: *unsure*; its end is seen: no longer known |
-//! | *unsure* | come up, and get flows: a member's again | 75 s later: *silent* |
+//! | a *member*'s | have flows, or come up while it is quiet (`presence`) | it does not answer: *silent*; its end is seen: no longer known |
 //! | *silent* | come up, and get flows: a member's again | 4096 others fell silent after it |
 //! | not known, or met midway | get flows | a SYN: *watched* |
 //!
 //! A member is told of its peers, a silent one is not. The end of a connection that has flows is not seen: neither a FIN nor an RST comes up.
+//!
+//! A member is known when the server says yes, not when the client asks: a server may refuse, and a peer must not serve whom it refused. Nothing is
+//! lost by that. Where a play waits for a publish the server either says yes at once (nginx-rtmp does), so that both are known
+//! when the publish is accepted, or says it to both in the same moment.
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use livectl_wire::heartbeat::PeerRole;
 
-use super::Bypass;
+use super::Introduce;
 use super::connection::{Connection, Direction};
-use super::introductions::Member;
+use super::members::Member;
 use super::notification::both_ways;
 use super::passing::{Passing, Place};
+use super::presence::{FIRST, Presence, Stations, Step, Treatment};
 use super::watch::{Finding, Watch};
 use crate::news::{self, News};
-use crate::openflow::{FlowMod, FlowRemoved, Message, Removal};
+use crate::openflow::{FlowMod, FlowRemoved, Message, PacketOut, PortNo, Removal};
 use crate::scheme::{Dpid, Outcome};
 
 /// The flows of a member at its edge: their end is of interest.
@@ -45,7 +50,7 @@ pub struct Watched {
     pub last: Duration,
 }
 
-impl Bypass {
+impl Introduce {
     /// A segment of a connection to an RTMP server.
     pub fn rtmp<'a>(
         &mut self,
@@ -90,8 +95,9 @@ impl Bypass {
                     self.watched.remove(&connection)
                 {
                     self.server(*connection.server.ip(), server, out);
-                    let member = Member { role, stream, connection, dpid, port, unsure_since: None };
-                    self.arrive(member, packets, out);
+                    let member = Member { role, stream, connection, dpid, port };
+                    let presence = Presence::new(Stations::of(passing.frame, direction));
+                    self.arrive(passing.now, member, presence, packets, out);
                 }
                 passing.send_after_both_flows(Some(MEMBER_COOKIE), out);
             }
@@ -106,7 +112,7 @@ impl Bypass {
         {
             return;
         }
-        self.leave(&connection, "closed", out);
+        self.leave(passing.now, &connection, "closed", out);
         self.silent.remove(&connection);
         // Those of an earlier connection with the same ports would hide this one.
         for matching in both_ways(&connection) {
@@ -133,30 +139,32 @@ impl Bypass {
     ) {
         if passing.tcp.rst || passing.tcp.fin {
             // Of the client's side only from where the client is: anyone can send an RST with its address.
-            let is_from_elsewhere = self.introductions.member_mut(&connection).is_some_and(|member| {
+            let is_from_elsewhere = self.introductions.member_mut(&connection).is_some_and(|(member, _)| {
                 direction == Direction::ToServer && member.dpid == passing.at && member.port != passing.packet.in_port
             });
             if is_from_elsewhere {
                 return passing.send(out);
             }
-            self.leave(&connection, "closed", out);
+            self.leave(passing.now, &connection, "closed", out);
             self.silent.remove(&connection);
             return passing.send(out);
         }
-        if let Some(member) = self.silent.remove(&connection) {
-            self.arrive(member, 0, out);
+        if let Some((member, presence)) = self.silent.remove(&connection) {
+            self.arrive(passing.now, member, presence, 0, out);
         }
-        let is_edge = match self.introductions.member_mut(&connection) {
-            Some(member) if member.dpid == passing.at => {
-                member.unsure_since = None;
+        match self.introductions.member_mut(&connection) {
+            Some((member, presence)) if member.dpid == passing.at => {
                 if direction == Direction::ToServer {
                     member.port = passing.packet.in_port;
                 }
-                true
+                match presence.on_packet(passing.now, direction, passing.payload().len()) {
+                    Treatment::Pass => passing.send(out),
+                    Treatment::Flow => passing.send_with_lasting_flow(Some(MEMBER_COOKIE), out),
+                    Treatment::BothFlows => passing.send_after_both_flows(Some(MEMBER_COOKIE), out),
+                }
             }
-            _ => false,
-        };
-        passing.send_with_lasting_flow(is_edge.then_some(MEMBER_COOKIE), out);
+            _ => passing.send_with_lasting_flow(None, out),
+        }
     }
 
     fn server(&mut self, host: Ipv4Addr, place: Option<Place>, out: &mut Outcome<'_>) {
@@ -166,7 +174,7 @@ impl Bypass {
         }
     }
 
-    fn arrive(&mut self, member: Member, packets: u64, out: &mut Outcome<'_>) {
+    fn arrive(&mut self, now: Duration, member: Member, presence: Presence, packets: u64, out: &mut Outcome<'_>) {
         let told = news::Member {
             host: member.host(),
             stream: member.stream.to_string(),
@@ -175,7 +183,7 @@ impl Bypass {
             packets,
         };
         let role = member.role;
-        match self.introductions.arrive(member) {
+        match self.introductions.arrive(now, member, presence) {
             Ok(replaced) => {
                 replaced.iter().for_each(|member| out.tell(left(member, "replaced")));
                 out.tell(match role {
@@ -191,16 +199,20 @@ impl Bypass {
         }
     }
 
-    fn leave(&mut self, connection: &Connection, why: &'static str, out: &mut Outcome<'_>) -> Option<Member> {
-        let member = self.introductions.leave(connection)?;
-        out.tell(left(&member, why));
-        Some(member)
+    fn leave(&mut self, now: Duration, connection: &Connection, why: &'static str, out: &mut Outcome<'_>) {
+        if let Some(member) = self.introductions.leave(now, connection) {
+            out.tell(left(&member, why));
+        }
     }
 
-    /// A member falls silent: it is gone, but known again if its connection goes on.
-    pub fn fall_silent(&mut self, connection: &Connection, why: &'static str, out: &mut Outcome<'_>) {
-        if let Some(member) = self.leave(connection, why, out) {
-            self.silent.insert(*connection, Member { unsure_since: None, ..member });
+    /// A member is gone, but known again if its connection goes on.
+    fn fall_silent(&mut self, now: Duration, connection: &Connection, why: &'static str, out: &mut Outcome<'_>) {
+        let Some((_, presence)) = self.introductions.member_mut(connection) else { return };
+        let mut presence = *presence;
+        presence.goes_on();
+        if let Some(member) = self.introductions.leave(now, connection) {
+            out.tell(left(&member, why));
+            self.silent.insert(*connection, (member, presence));
         }
     }
 
@@ -211,10 +223,14 @@ impl Bypass {
         }
         let Some(connection) = Connection::of_flow(&removed.matching, self.ports.rtmp) else { return };
         match self.introductions.member_mut(&connection) {
-            Some(member) if member.dpid == at => match removed.reason {
-                Removal::Idle => self.fall_silent(&connection, "idle", out),
+            Some((member, presence)) if member.dpid == at => match removed.reason {
+                Removal::Idle => {
+                    if let Step::Ask(number) = presence.on_idle(now) {
+                        ask(member, presence, number, out);
+                    }
+                }
                 Removal::Hard | Removal::Deleted | Removal::GroupDeleted | Removal::Other(_) => {
-                    member.unsure_since.get_or_insert(now);
+                    presence.on_flow_deleted(now);
                 }
             },
             _ => {}
@@ -223,10 +239,39 @@ impl Bypass {
 
     /// The flows of a switch are gone, or it is.
     pub fn flows_gone(&mut self, now: Duration, at: Dpid) {
-        for member in self.introductions.members_mut().filter(|member| member.dpid == at) {
-            member.unsure_since.get_or_insert(now);
+        for (_, presence) in self.introductions.members_mut().filter(|(member, _)| member.dpid == at) {
+            presence.on_flows_gone(now);
         }
     }
+
+    /// Asks members who are silent whether they are there, and lets those go who do not answer.
+    pub fn look_for_members(&mut self, now: Duration, out: &mut Outcome<'_>) {
+        let mut gone = Vec::new();
+        for (member, presence) in self.introductions.members_mut() {
+            match presence.on_tick(now) {
+                Step::Wait => {}
+                Step::Ask(number) => ask(member, presence, number, out),
+                Step::Gone(why) => gone.push((member.connection, why)),
+            }
+        }
+        for (connection, why) in gone {
+            self.fall_silent(now, &connection, why, out);
+        }
+    }
+}
+
+/// Asks a member whether its connection is open.
+fn ask(member: &Member, presence: &Presence, number: u32, out: &mut Outcome<'_>) {
+    if number == FIRST {
+        // Whatever is left of its flows would hide the answer.
+        for matching in both_ways(&member.connection) {
+            out.send(member.dpid, Message::FlowMod(FlowMod::delete(matching)));
+        }
+        out.send(member.dpid, Message::BarrierRequest);
+    }
+    let data = Cow::Owned(presence.question(&member.connection, number));
+    let packet = PacketOut { buffer: None, in_port: PortNo::CONTROLLER, output: Some(member.port), data };
+    out.send(member.dpid, Message::PacketOut(packet));
 }
 
 fn left(member: &Member, why: &'static str) -> News {
