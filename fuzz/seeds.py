@@ -191,7 +191,12 @@ def main():
                 break
             port = 1 if up else 2
             scheme += struct.pack(">BBH", port << 2, 3, len(frame)) + frame
+            if up:
+                said = frame
         write("scheme", path.stem, scheme)
+        # The client falls silent, is asked for a while, and answers.
+        write("scheme", path.stem + "-silent", scheme + b"".join(
+            struct.pack(">BBH", kind << 5 | 1 << 2, later, len(said)) + said for kind, later in ((5, 0), (0, 50), (0, 50))))
         write("assembler", path.stem, assembler(path))
         for (connection, up), stream in streams(path):
             name = f"{path.stem}-{connection}-{'up' if up else 'down'}"
