@@ -273,6 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn each_scheme_can_be_chosen_and_is_documented() {
+        let help = Options::command().render_long_help().to_string();
+        // Lines are broken where they are full.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for scheme in SCHEMES {
+            let options = Options::parse_from(["live-controller", "--scheme", scheme.name]);
+            assert_eq!(options.scheme().1, scheme.name);
+            assert!(help.contains(&format!("- {}: {}", scheme.name, scheme.about)), "{help}");
+            let readme = include_str!("../README.md");
+            assert!(readme.contains(&format!("\n**{}** ", scheme.name)), "{} is not in README.md", scheme.name);
+        }
+        assert_eq!(Options::parse_from(["live-controller"]).scheme().1, "direct");
+    }
+
+    #[test]
     fn other_machines_must_be_allowed() {
         let options = |arguments: &[&str]| Options::parse_from([&["live-controller"], arguments].concat());
         assert!(options(&["--listen", "0.0.0.0:0"]).contradiction().is_some());

@@ -52,7 +52,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn answer(sequence: u64) -> Heartbeat {
-        let (role, peers) = (heartbeat::PeerRole::Viewer, vec!["10.0.0.2:2000".parse().unwrap()]);
+        let peers = (0..=sequence % 5).map(|host| format!("10.0.0.{host}:2000").parse().unwrap()).collect();
+        let role = heartbeat::PeerRole::Viewer;
         let done = heartbeat::Introduction { role, peers, stream: "live/hb".parse().unwrap() };
         Heartbeat { sequence, news: News::Ack(done) }
     }
@@ -73,8 +74,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn cut_anyhow_and_met_anywhere(cuts in proptest::collection::vec(1usize..300, 1..40), from in 0usize..128, base: u32) {
-            let stream: Vec<u8> = (0..8).flat_map(|sequence| answer(sequence).emit()).collect();
+        fn cut_anyhow_among_others_and_met_anywhere(hastens in proptest::collection::vec(any::<bool>(), 8), cuts in proptest::collection::vec(1usize..300, 1..40), from in 0usize..128, base: u32) {
+            let line = |sequence: u64| match hastens[sequence as usize] {
+                true => Heartbeat { sequence, news: News::Hasten },
+                false => answer(sequence),
+            };
+            let stream: Vec<u8> = (0..8).flat_map(|sequence| line(sequence).emit()).collect();
             let mut answers = Answers::default();
             let (mut at, mut heard) = (from, Vec::new());
             for length in cuts.into_iter().chain([300; 4]) {
@@ -84,7 +89,7 @@ mod tests {
                 at = end;
             }
             let whole = 8 - u64::from(from > 0);
-            prop_assert_eq!(heard, (8 - whole..8).map(answer).collect::<Vec<_>>());
+            prop_assert_eq!(heard, (8 - whole..8).map(line).collect::<Vec<_>>());
         }
     }
 }

@@ -50,6 +50,8 @@ use crate::news::News;
 use crate::openflow::PacketIn;
 
 pub use connection::Connection;
+#[cfg(test)]
+pub use members::Members;
 pub use members::{Audience, Member};
 pub use policy::{Change, Pair, Policy};
 
