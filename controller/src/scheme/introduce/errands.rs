@@ -59,7 +59,7 @@ impl Queue {
         self.told.retain(keep);
     }
 
-    /// Takes out the first for which `wanted` is true, as long as it is.
+    /// Takes out the first that are wanted, until so many are taken.
     fn take(from: &mut VecDeque<Errand>, most: usize, wanted: impl Fn(&Errand) -> bool, taken: &mut Vec<Errand>) {
         let mut at = 0;
         while taken.len() < most

@@ -80,6 +80,15 @@ impl<'a> Audience<'a> {
         let viewers = self.stream.into_iter().flat_map(|stream| stream.viewers.values());
         viewers.filter_map(|viewer| members.member(viewer))
     }
+
+    /// The one with this connection, if it is of this stream.
+    #[must_use]
+    pub fn member(&self, connection: &Connection) -> Option<&'a Member> {
+        let stream = self.stream?;
+        let is_of_it =
+            stream.broadcaster == Some(*connection) || stream.viewers.get(connection.client.ip()) == Some(connection);
+        self.members.member(connection).filter(|_| is_of_it)
+    }
 }
 
 impl<T> Default for Members<T> {
@@ -163,5 +172,44 @@ impl<T: std::fmt::Debug> Members<T> {
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty() && self.streams.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn an_audience_is_of_one_stream_and_of_who_is_there() {
+        let member = |role, stream: &str, host: u8, port| {
+            let client = std::net::SocketAddrV4::new([10, 0, 0, host].into(), port);
+            let connection = Connection { client, server: "10.0.0.100:1935".parse().unwrap() };
+            Member { role, stream: stream.parse().unwrap(), connection, dpid: Dpid(1), port: PortNo(host.into()) }
+        };
+        let here = [
+            member(PeerRole::Broadcaster, "live/a", 1, 5000),
+            member(PeerRole::Viewer, "live/a", 3, 5000),
+            member(PeerRole::Viewer, "live/a", 2, 5000),
+        ];
+        let elsewhere = member(PeerRole::Viewer, "live/b", 2, 5001);
+        let mut all = Members::default();
+        for one in here.iter().chain([&elsewhere]) {
+            all.insert(one.clone(), ());
+        }
+        let hosts = |all: &Members<()>| {
+            let viewers = all.audience(&elsewhere.stream).viewers().chain(all.audience(&here[0].stream).viewers());
+            viewers.map(|viewer| viewer.host().octets()[3]).collect::<Vec<_>>()
+        };
+        assert_eq!(hosts(&all), [2, 2, 3]);
+        let audience = all.audience(&here[0].stream);
+        assert_eq!(audience.broadcaster(), Some(&here[0]));
+        for one in &here {
+            assert_eq!(audience.member(&one.connection), Some(one));
+        }
+        assert_eq!(audience.member(&elsewhere.connection), None);
+        all.remove(&here[2].connection).unwrap();
+        assert_eq!(hosts(&all), [2, 3]);
+        assert_eq!(all.audience(&here[0].stream).member(&here[2].connection), None);
     }
 }
