@@ -2,7 +2,7 @@
 //!
 //! | module | program |
 //! |---|---|
-//! | [`cdn`] | nginx-rtmp, and the notification service of [`notify`] |
+//! | [`cdn`] | nginx-rtmp, with the sockets of [`listen`], and the notification service of [`notify`] |
 //! | [`broadcaster`] | ffmpeg, and the agent that it writes to |
 //! | [`viewer`] | the agent that runs the players of [`player`] |
 //! | [`ping`] | ping trains |
@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod broadcaster;
 pub mod cdn;
+pub mod listen;
 pub mod notify;
 pub mod ping;
 pub mod player;

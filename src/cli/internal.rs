@@ -8,6 +8,7 @@ use clap::Subcommand;
 use super::exit::{Exit, Failure, WithExit};
 use crate::actor::agent::broadcaster::{self, BroadcasterArgs};
 use crate::actor::agent::viewer::{self, ViewerArgs};
+use crate::actor::listen::{self, ListenArgs};
 use crate::actor::notify::{self, NotifyArgs};
 use crate::emulator;
 use crate::network::{Forwarding, Links};
@@ -49,6 +50,8 @@ pub(super) enum Part {
     },
     /// The notification service
     Notify(NotifyArgs),
+    /// Listening sockets for nginx, and then nginx
+    Listen(ListenArgs),
 }
 
 /// Runs an agent until its stream has ended.
@@ -68,6 +71,7 @@ pub(super) fn part(part: Part) -> Result<Exit, Failure> {
         Part::Trial { dir, link, datapath, controller } => trial(dir, link, datapath, controller),
         Part::Emulator { spec } => emulate(&spec),
         Part::Notify(args) => runtime()?.block_on(notifications(&args)),
+        Part::Listen(args) => Err(listen::execute(&args).into()),
     }
 }
 
