@@ -17,8 +17,8 @@ use livectl::network::reach::{Expected, least_rtt, parse_least_rtt};
 use livectl::network::verify::{output_in, verify};
 use livectl::network::{BootSpec, Forwarding, Links, Mininet, NetworkError, topology};
 use livectl::plan::{
-    Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch, Timeline, Trial,
-    Video, VideoSource,
+    Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch, Timeline,
+    Trial, Video, VideoSource,
 };
 
 const FOLDER: &str = "LIVECTL_TEST_FOLDER";
@@ -110,6 +110,7 @@ fn trial() -> Trial {
         datapath: Datapath::User,
         congestion_control: "reno".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{BROADCASTER, CDN, VIEWER};
 use crate::plan::{
-    Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
+    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video,
+    VideoSource,
 };
 
 /// A trial with a broadcaster, a CDN and a viewer. Switches, links, addresses and captures are not known and there are none; of the
@@ -52,5 +53,6 @@ pub(super) fn trial(
         datapath: Datapath::Auto,
         congestion_control: String::new(),
         initial_window: 0,
+        cdn: Cdn::default(),
     }
 }

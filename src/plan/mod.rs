@@ -164,6 +164,9 @@ pub struct Trial {
     /// Segments that TCP sends before the first acknowledgement (initial congestion window); RFC 6928 and Linux have 10.
     #[serde(default = "usual_initial_window")]
     pub initial_window: u32,
+    /// How the CDN serves; trials that were stored before there was a choice ran without TCP_NODELAY.
+    #[serde(default)]
+    pub cdn: Cdn,
 }
 
 /// The emulated network.
@@ -293,6 +296,13 @@ pub enum VideoSource {
         /// Absolute path.
         path: std::path::PathBuf,
     },
+}
+
+/// How the CDN serves. The default is nginx-rtmp as it is, not what recipes get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cdn {
+    /// Its connections have TCP_NODELAY: a frame's last, short segment does not wait for the acknowledgement of those before it.
+    pub nodelay: bool,
 }
 
 /// One live stream.

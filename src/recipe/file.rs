@@ -50,6 +50,9 @@ pub struct RecipeFile {
     pub video: Optional<VideoFile>,
     /// Switches, hosts and links.
     pub network: NetworkFile,
+    /// How the CDN serves. Default: the values of its keys.
+    #[serde(default)]
+    pub cdn: Optional<CdnFile>,
     /// When things start and stop, counted from when the network is ready. Default: the values of its keys.
     #[serde(default)]
     pub timeline: Optional<TimelineFile>,
@@ -203,6 +206,17 @@ pub struct TrunkFile {
     #[serde(default)]
     #[schemars(extend("default" = 1000))]
     pub queue: Optional<Text<QueueLength>>,
+}
+
+/// How the CDN serves.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CdnFile {
+    /// Its connections send a frame's last, short segment at once (TCP_NODELAY). nginx-rtmp by itself lets it wait for the
+    /// acknowledgement of those before it or for the next frame. Default: true.
+    #[serde(default)]
+    #[schemars(extend("default" = true))]
+    pub nodelay: Optional<Text<Flag>>,
 }
 
 /// When things start and stop, counted from when the network has been measured and is ready.

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::plan::{
-    Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video, VideoSource,
+    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Role, Scheme, Stream, Timeline, Trial, Video,
+    VideoSource,
 };
 use crate::store::{Owner, RunDir, TrialDir, TrialRecord, TrialState};
 use crate::trace::ping;
@@ -103,6 +104,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 

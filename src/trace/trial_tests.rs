@@ -9,7 +9,7 @@ use livectl_wire::{flv, peer, rtmp::Writer};
 
 use super::*;
 use crate::plan::{
-    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch,
+    CapturePoint, Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Role, Scheme, Shape, Switch,
     Timeline, Video, VideoSource,
 };
 use crate::trace::Parts;
@@ -78,6 +78,7 @@ fn trial() -> Trial {
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use livectl::actor::process::{self, Actor, Command, Ends, Exit, Input, Output, P
 use livectl::actor::{Folders, broadcaster, cdn, viewer};
 use livectl::capture;
 use livectl::plan::{
-    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Role, Scheme, Shape, Stream, Timeline,
+    CapturePoint, Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Role, Scheme, Shape, Stream, Timeline,
     Trial, Video, VideoSource,
 };
 use livectl_wire::birth::{Birth, BirthKind, HEADER};
@@ -418,5 +418,6 @@ fn trial(frames: u32, codec: Codec, audio: bool) -> Trial {
         datapath: Datapath::Auto,
         congestion_control: "cubic".into(),
         initial_window: 10,
+        cdn: Cdn { nodelay: true },
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::plan::{
-    Codec, Datapath, Host, Interface, LinkKind, Network, Role, Scheme, Shape, Timeline, Trial, Video, VideoSource,
+    Cdn, Codec, Datapath, Host, Interface, LinkKind, Network, Role, Scheme, Shape, Timeline, Trial, Video,
+    VideoSource,
 };
 
 /// hb and hv1 with 4 Mbit/s 100 ms, hs with 2 Mbit/s 300 ms, all on s1.
@@ -73,6 +74,7 @@ pub(crate) fn trial() -> Trial {
         datapath: Datapath::Auto,
         congestion_control: "cubic".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 

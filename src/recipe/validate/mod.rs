@@ -11,13 +11,13 @@ mod when;
 
 use std::path::Path;
 
-use super::file::RecipeFile;
+use super::file::{CdnFile, RecipeFile};
 use super::problem::Finding;
 use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
-use super::word::{NodeName, shown};
+use super::word::{Flag, NodeName, shown};
 use crate::plan::{
-    CapturePoint, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Role, Scheme, Stream, Trial,
+    CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Role, Scheme, Stream, Trial,
     VideoSource, trial_seed,
 };
 
@@ -100,6 +100,7 @@ struct Common {
     datapath: Datapath,
     congestion_control: String,
     initial_window: u32,
+    cdn: Cdn,
 }
 
 /// Turns a recipe into a plan called `name`; files in it are relative to `base`. `None`: see `notes.errors`.
@@ -144,6 +145,7 @@ fn validate_common(
     let datapath = notes.read_or("datapath", &file.network.datapath, Datapath::default());
     let default = super::word::CongestionControl("cubic");
     let congestion_control = notes.read_or("congestion_control", &file.network.congestion_control, default);
+    let cdn = validate_cdn(file.cdn.get(), notes);
     let initial_window = notes.read_or("initial_window", &file.network.initial_window, super::unit::Whole(10));
     let before = notes.errors.len();
     let fabric = topology::validate_fabric(&file.network, notes);
@@ -170,6 +172,7 @@ fn validate_common(
         datapath: datapath?,
         congestion_control: congestion_control?.0.to_owned(),
         initial_window: initial_window?.0 as u32,
+        cdn: cdn?,
     })
 }
 
@@ -190,6 +193,7 @@ impl Common {
             datapath: self.datapath,
             congestion_control: self.congestion_control.clone(),
             initial_window: self.initial_window,
+            cdn: self.cdn,
         }
     }
 }
@@ -202,6 +206,14 @@ fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'
         return None;
     }
     notes.read_list("schemes", &list.value)
+}
+
+fn validate_cdn(written: Option<&CdnFile>, notes: &mut Notes<'_>) -> Option<Cdn> {
+    let nodelay = match written {
+        Some(cdn) => notes.read_or("nodelay", &cdn.nodelay, Flag(true)),
+        None => Some(Flag(true)),
+    };
+    Some(Cdn { nodelay: nodelay?.0 })
 }
 
 fn validate_captures(
