@@ -2,6 +2,8 @@
 //! Needs root and the packages that livectl needs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "actor/accepted.rs"]
+mod accepted;
 #[path = "actor/livectl.rs"]
 mod livectl;
 #[path = "actor/network.rs"]
@@ -57,6 +59,62 @@ async fn through_the_cdn_every_frame_arrives_and_no_birth_waits_for_it() {
     assert_eq!(dump.missing_but_a_cut_tail(&births), Vec::<u64>::new());
     assert!(!stage.viewer.has(|e| matches!(e, Event::Handover { .. } | Event::PeerConnected { .. })));
     stage.stop().await;
+}
+
+/// nginx has taken over sockets that were made for it, and what it accepts from them is as the recipe says.
+#[tokio::test]
+async fn the_cdns_connections_have_nodelay_unless_it_is_switched_off() {
+    let network = Network::new(&[("hb", 50 * MBIT), ("hs", 50 * MBIT), ("hv", 50 * MBIT)]);
+    for nodelay in [true, false] {
+        let mut stage = Stage::new(&network, 60, Codec::Flv1, false);
+        stage.set_nodelay(nodelay);
+        stage.start_cdn().await;
+        stage.start_viewer().await;
+        stage.viewer_has_joined().await;
+        stage.start_broadcaster().await;
+        stage.broadcaster_has_joined().await;
+        let nginx = network.processes("hs", "nginx");
+        assert_eq!(nginx.len(), 2, "a master and a worker");
+        let connections: Vec<_> = nginx.iter().flat_map(|pid| accepted::connections(*pid, 1935)).collect();
+        assert_eq!(connections.len(), 2, "{connections:?}");
+        assert!(connections.iter().all(|connection| connection.nodelay == nodelay), "{connections:?}");
+        assert!(stage.log("hs", "nginx").contains("using inherited sockets from"));
+
+        stage.viewer.until("its end", |e| matches!(e, Event::Ended { .. })).await;
+        assert!(stage.broadcaster_exit().await.status.success());
+        assert_eq!(stage.dump_cdn(1).missing_but_a_cut_tail(&stage.births()), Vec::<u64>::new());
+        stage.stop().await;
+        assert_eq!(network.processes("hs", ""), Vec::<u32>::new(), "neither master nor worker is left");
+    }
+}
+
+/// A master replaces a worker that dies. The streams are gone all the same, so the trial must hear of it.
+#[tokio::test]
+async fn the_death_of_nginxs_worker_is_told() {
+    let network = Network::new(&[("hb", 50 * MBIT), ("hs", 50 * MBIT), ("hv", 50 * MBIT)]);
+    let mut stage = Stage::new(&network, 60, Codec::Flv1, false);
+    stage.start_cdn().await;
+    assert_eq!(stage.cdn_alarm(), None);
+    let nginx = network.processes("hs", "nginx");
+    // The master started first, and the worker is its child.
+    let worker = nginx.into_iter().find(|pid| accepted::is_child_of(*pid, stage.cdn_pid())).unwrap();
+    accepted::kill(worker);
+    let alarm = stage.cdn_alarmed().await;
+    assert!(alarm.contains(&format!("worker process {worker} exited on signal 9")), "{alarm}");
+    stage.stop().await;
+    assert_eq!(network.processes("hs", ""), Vec::<u32>::new());
+}
+
+/// A port that is taken is told, with the address.
+#[tokio::test]
+async fn a_port_of_the_cdn_that_is_taken_is_told() {
+    let network = Network::new(&[("hb", 50 * MBIT), ("hs", 50 * MBIT), ("hv", 50 * MBIT)]);
+    let mut first = Stage::new(&network, 60, Codec::Flv1, false);
+    first.start_cdn().await;
+    let error = Stage::new(&network, 60, Codec::Flv1, false).cdn_refused().await;
+    assert!(error.contains("ended before it was ready"), "{error}");
+    assert!(error.contains("cannot listen on 10.0.0.2:1935: Address already in use"), "{error}");
+    first.stop().await;
 }
 
 #[tokio::test]

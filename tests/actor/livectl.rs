@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use livectl::actor::agent::broadcaster::{self, BroadcasterArgs};
 use livectl::actor::agent::viewer::{self, ViewerArgs};
+use livectl::actor::listen::{self, ListenArgs};
 use livectl::actor::notify::{self, NotifyArgs};
 use livectl::actor::process::Command;
 use livectl_wire::heartbeat::{Heartbeat, Introduction, LEN, News, PeerRole};
@@ -39,6 +40,7 @@ enum Agent {
 #[derive(clap::Subcommand)]
 enum Internal {
     Notify(NotifyArgs),
+    Listen(ListenArgs),
 }
 
 pub fn run_if_asked() {
@@ -49,6 +51,7 @@ pub fn run_if_asked() {
         match cli {
             Cli::Agent(Agent::Broadcaster(args)) => broadcaster::run_on_stdin(&args).await.map_err(|e| e.to_string()),
             Cli::Agent(Agent::Viewer(args)) => viewer::run(&args).await.map_err(|e| e.to_string()),
+            Cli::Internal(Internal::Listen(args)) => Err(listen::execute(&args).to_string()),
             Cli::Internal(Internal::Notify(args)) => {
                 let listeners = notify::listen(&args.listen).await.unwrap();
                 let interrupted = async { tokio::signal::ctrl_c().await.unwrap() };

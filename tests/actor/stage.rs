@@ -69,6 +69,11 @@ impl<'a> Stage<'a> {
         }
     }
 
+    /// Whether the CDN's connections are to have TCP_NODELAY; they have it without this.
+    pub fn set_nodelay(&mut self, nodelay: bool) {
+        self.trial.cdn = Cdn { nodelay };
+    }
+
     async fn start(&mut self, name: &'static str, actor: &Actor, ends: Ends) {
         let mut actor = actor.clone();
         if actor.command.program == "livectl" {
@@ -144,6 +149,40 @@ impl<'a> Stage<'a> {
         let process = Process::spawn(&actor, Place::Host(self.network.pid(&point.host)), Ends::default()).unwrap();
         process.ready().await.unwrap();
         process
+    }
+
+    /// Waits until the CDN knows the broadcaster.
+    pub async fn broadcaster_has_joined(&self) {
+        let joined = async {
+            while !self.log("hs", "nginx").contains("publish: name='hb'") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(PATIENCE, joined).await.expect("the encoder publishes its stream");
+    }
+
+    /// nginx's master.
+    pub fn cdn_pid(&self) -> u32 {
+        self.running["nginx"].pid()
+    }
+
+    pub fn cdn_alarm(&self) -> Option<String> {
+        self.running["nginx"].alarm()
+    }
+
+    pub async fn cdn_alarmed(&self) -> String {
+        timeout(PATIENCE, self.running["nginx"].alarmed()).await.expect("an alarm")
+    }
+
+    /// Starts nginx, which must fail, and gives the reason.
+    pub async fn cdn_refused(&self) -> String {
+        let mut nginx = cdn::nginx(&self.trial, &self.folders).unwrap();
+        nginx.command = in_place_of(&nginx.command);
+        let place = Place::Host(self.network.pid(&nginx.host));
+        let process = Process::spawn(&nginx, place, Ends::default()).unwrap();
+        let why = process.ready().await.expect_err("nginx must not start").to_string();
+        process.stop().await;
+        why
     }
 
     async fn exit(&self, name: &str) -> Exit {
