@@ -17,8 +17,8 @@ use livectl::network::reach::{Expected, least_rtt, parse_least_rtt};
 use livectl::network::verify::{output_in, verify};
 use livectl::network::{BootSpec, Forwarding, Links, Mininet, NetworkError, topology};
 use livectl::plan::{
-    Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape, Switch, Timeline,
-    Trial, Video, VideoSource,
+    Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape, Switch,
+    Timeline, Trial, Video, VideoSource,
 };
 
 const FOLDER: &str = "LIVECTL_TEST_FOLDER";
@@ -103,12 +103,14 @@ fn trial() -> Trial {
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
+        agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "reno".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 

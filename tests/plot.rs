@@ -80,6 +80,8 @@ fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> Fr
         dwell_ms: cdn.then_some(2.0),
         downlink_ms: cdn.then_some(delay_ms - 32.0),
         transfer_ms: (!cdn).then_some(delay_ms - 5.0),
+        stream_floor_ms: None,
+        stream_excess_ms: None,
     }
 }
 
@@ -125,7 +127,6 @@ fn stored(results: &Path, recipe: &str, repetitions: u32, count: u32, change: im
             viewer: "hv1".into(),
             born: count,
             captured: true,
-            started_ns: None,
             cdn_bytes: Some(rows.iter().filter(|row| row.via == Some(Via::Cdn)).count() as u64 * 4000),
             peer_bytes: Some(rows.iter().filter(|row| row.via == Some(Via::Peer)).count() as u64 * 4000),
             ..ViewerFacts::default()

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::builder::styling::Styles;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook_mio::v1_0::Signals;
@@ -22,7 +22,7 @@ use crate::event_log::EventLog;
 use crate::line_writer::{LineWriter, Lines};
 use crate::news::News;
 use crate::openflow::Version;
-use crate::scheme::{Bypass, Direct, Ports, Scheme, Settings};
+use crate::scheme::{Entry, Ports, SCHEMES, Scheme, Settings};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,18 +57,18 @@ pub struct Options {
     #[arg(long)]
     allow_remote: bool,
     /// What the network does with packets
-    #[arg(long, value_enum, default_value_t = SchemeName::Direct)]
-    scheme: SchemeName,
+    #[arg(long, value_name = "SCHEME", default_value = "direct", value_parser = schemes())]
+    scheme: Entry,
     /// Versions of OpenFlow to offer
     #[arg(long, value_enum, value_delimiter = ',', value_name = "VERSIONS", default_value = "1.0,1.3")]
     openflow: Vec<VersionName>,
-    /// TCP port of RTMP servers (bypass)
+    /// TCP port of RTMP servers, for schemes that introduce
     #[arg(long, value_name = "PORT", default_value_t = 1935, value_parser = clap::value_parser!(u16).range(1..))]
     rtmp_port: u16,
-    /// TCP port of notification services (bypass)
+    /// TCP port of notification services, for schemes that introduce
     #[arg(long, value_name = "PORT", default_value_t = 42857, value_parser = clap::value_parser!(u16).range(1..))]
     notify_port: u16,
-    /// TCP port on which peers serve peers (bypass)
+    /// TCP port on which peers serve peers, for schemes that introduce
     #[arg(long, value_name = "PORT", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
     peer_port: u16,
     /// End a flow after so many seconds without a packet; 0: never
@@ -101,12 +101,11 @@ enum Task {
     Bench(bench::Options),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum SchemeName {
-    /// A learning switch: video goes through the CDN
-    Direct,
-    /// The same, and a viewer and the broadcaster on one switch are introduced to each other
-    Bypass,
+/// Takes the name of a scheme.
+fn schemes() -> impl TypedValueParser<Value = Entry> {
+    let names = SCHEMES.iter().map(|scheme| PossibleValue::new(scheme.name).help(scheme.about));
+    let named = |name: String| SCHEMES.iter().find(|scheme| scheme.name == name).copied().ok_or("no such scheme");
+    PossibleValuesParser::new(names).try_map(named)
 }
 
 /// A version of OpenFlow on the command line.
@@ -144,10 +143,7 @@ impl Options {
             report_learned: self.report_learned,
         };
         let ports = Ports { rtmp: self.rtmp_port, notify: self.notify_port, peer: self.peer_port };
-        match self.scheme {
-            SchemeName::Direct => (Box::new(Direct::new(settings)), "direct"),
-            SchemeName::Bypass => (Box::new(Bypass::new(settings, ports)), "bypass"),
-        }
+        ((self.scheme.make)(settings, ports), self.scheme.name)
     }
 
     fn versions(&self) -> Vec<Version> {
@@ -274,6 +270,21 @@ mod tests {
         assert_eq!((options.rtmp_port, options.notify_port, options.peer_port), (1935, 42857, 2000));
         assert_eq!((options.idle_timeout, options.hard_timeout, options.mac_table), (10, 30, 65_536));
         assert_eq!(options.contradiction(), None);
+    }
+
+    #[test]
+    fn each_scheme_can_be_chosen_and_is_documented() {
+        let help = Options::command().render_long_help().to_string();
+        // Lines are broken where they are full.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for scheme in SCHEMES {
+            let options = Options::parse_from(["live-controller", "--scheme", scheme.name]);
+            assert_eq!(options.scheme().1, scheme.name);
+            assert!(help.contains(&format!("- {}: {}", scheme.name, scheme.about)), "{help}");
+            let readme = include_str!("../README.md");
+            assert!(readme.contains(&format!("\n**{}** ", scheme.name)), "{} is not in README.md", scheme.name);
+        }
+        assert_eq!(Options::parse_from(["live-controller"]).scheme().1, "direct");
     }
 
     #[test]

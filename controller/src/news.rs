@@ -15,7 +15,7 @@ pub enum News {
     Listening {
         /// Where.
         address: SocketAddr,
-        /// `direct` or `bypass`.
+        /// One of [`SCHEMES`](crate::scheme::SCHEMES).
         scheme: &'static str,
     },
     /// A switch is ready.
@@ -89,6 +89,17 @@ pub enum News {
         peer: SocketAddrV4,
         /// The stream.
         stream: String,
+    },
+    /// A host plays or publishes, and nobody was introduced to it.
+    NotIntroduced {
+        /// The host.
+        host: Ipv4Addr,
+        /// `viewer` or `broadcaster`.
+        role: &'static str,
+        /// The stream.
+        stream: String,
+        /// `no_heartbeat`, or what its scheme says.
+        why: &'static str,
     },
     /// A host plays or publishes no longer.
     Left {

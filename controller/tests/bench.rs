@@ -248,7 +248,7 @@ fn wrong_usage_is_told_with_examples_at_hand() {
 
 #[test]
 fn the_controller_of_this_crate_answers_everything() {
-    for scheme in ["direct", "bypass"] {
+    for scheme in live_controller::scheme::SCHEMES.iter().map(|scheme| scheme.name) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_live-controller"))
             .args(["--listen", "127.0.0.1:0", "--scheme", scheme])
             .stdout(Stdio::piped())

@@ -9,20 +9,6 @@ import sys
 
 from stage import Stage, events, said, until
 
-SERVICE = r"""
-import socket, threading, time
-listener = socket.socket()
-listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-listener.bind(('', 42857))
-listener.listen()
-def serve(connection):
-    for sequence in range(1000000):
-        connection.sendall(('livectl/1 %010d -' % sequence).ljust(127).encode() + b'\n')
-        time.sleep(0.2)
-while True:
-    threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-"""
-
 # Prints each heartbeat; acknowledges the third time it is told the same.
 AGENT = r"""
 import socket, sys
@@ -50,8 +36,7 @@ def main():
     stage = Stage(port, protocol, layout)
     hb, hv, cdn, s1 = stage.hb, stage.hv, stage.cdn, stage.s1
     stage.start_cdn()
-    stage.start(cdn, ['/usr/bin/python3', '-c', SERVICE], 'service')
-    stage.listens(cdn, 42857)
+    stage.start_service(0.2)
     for host in hb, hv:
         stage.start(host, ['/usr/bin/python3', '-c', AGENT, cdn.IP()], 'agent-' + host.name)
         until('heartbeats pass', lambda: ' -' in said('agent-' + host.name))

@@ -29,3 +29,8 @@ fn a_restart_and_bad_switches_are_survived() {
 fn livestreams_are_introduced_and_do_not_pass_the_controller() {
     assert_eq!(run("bypass").matches("bytes of video did not").count(), 4);
 }
+
+#[test]
+fn a_crowd_is_introduced_at_once_and_who_pauses_stays() {
+    assert_eq!(run("crowd").matches("21 that paused are known").count(), 2);
+}

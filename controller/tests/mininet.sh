@@ -3,7 +3,7 @@
 # controller that is killed and started again.
 # Everything happens in namespaces of its own, with its own Open vSwitch; the host's is not touched.
 # Needs root and the packages mininet, openvswitch-switch, ethtool, iproute2, iperf, iputils-ping, nginx-light, libnginx-mod-rtmp, ffmpeg, mplayer.
-# Usage: sudo [DATAPATH=kernel] controller/tests/mininet.sh path/to/live-controller [pingall|bypass|restart]
+# Usage: sudo [DATAPATH=kernel] controller/tests/mininet.sh path/to/live-controller [pingall|bypass|crowd|restart]
 # Open vSwitch forwards in user space, which every kernel can, or with DATAPATH=kernel in the kernel, whose module that needs.
 set -euo pipefail
 export DATAPATH=${DATAPATH:-user}
@@ -97,6 +97,14 @@ all | bypass)
                 fail "bypass $version $layout: $(cat /tmp/controller.log)"
             stop
         done
+    done
+    ;;&
+all | crowd)
+    for version in OpenFlow10 OpenFlow13; do
+        start bypass
+        timeout 400 /usr/bin/python3 /run/openvswitch/live/crowd.py "$port" "$version" ||
+            fail "crowd $version: $(cat /tmp/controller.log)"
+        stop
     done
     ;;&
 all | restart)

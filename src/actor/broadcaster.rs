@@ -1,118 +1,110 @@
-//! A broadcaster: ffmpeg, and the agent that reads its stream.
+//! A broadcaster: ffmpeg, and the agent that it publishes to.
 //!
 //! Found by trying (ffmpeg 5.1):
 //! - `-re` lets frames out in steps of 10 ms (late by 5 ms in the median), and from ffmpeg 6.1 on begins with a burst of half a second.
-//!   The `realtime` filter is late by 0.6 ms in the median and 1.2 ms at the 95th percentile, whether the CDN is reachable,
-//!   congested or absent.
+//!   The `realtime` filter is late by 0.6 ms in the median and 1.2 ms at the 95th percentile.
 //! - Below 5 and above 100 frames per second ffmpeg looks at up to 20 pictures before it begins, to find out how many there are in a
 //!   second, and lets them out all at once: at 1 fps, five seconds of video in one moment. `-fpsprobesize 0` keeps it from that.
-//! - `tee` with `use_fifo=1` gives each destination a thread and a queue. The queue's default of 60 packets blocks the encoder when
-//!   the CDN's link is congested; with room for the whole clip nothing does.
-//! - Two such threads take turns: on two busy cores a frame's first packet was on the wire up to 6 ms before the same frame was in the pipe, where
-//!   it is born. Without a thread, and named first, the pipe has each frame before the CDN's queue has it.
-//! - But not with sound: there a destination without a thread gets each picture one picture late (33 ms at 30 fps), because `tee` lets
-//!   pictures wait for the sound that follows. So with sound the pipe has a thread, too.
-//! - When a leg fails, at its start or later, ffmpeg goes on for the other and **ends with status 0**; only its log
-//!   tells: `Slave muxer #1 failed` is the one to the CDN. Hence the alarm.
-//! - Tags on the pipe and RTMP messages carry the same payloads, byte for byte. `tee` does not ask encoders for global headers, without
-//!   which the AVC sequence header would be empty: `-flags:v +global_header` does.
-//! - RTMP takes about six round trips from connection to the first frame. Without `tcp_nodelay` the end of a frame waits for the
-//!   next frame as long as anything is unacknowledged.
+//! - RTMP takes about six round trips from connection to the first frame. The agent passes them on end to end, so that ffmpeg begins to encode
+//!   when the CDN has accepted the publish: its first frame comes 6 ms after that. `-rtmp_tcurl` names the CDN to the CDN. The first picture is taken
+//!   from the source before, so that `realtime` is late by then; beyond its `limit` it begins anew, and the second picture comes right
+//!   after the first, the others at their pace.
+//! - Without `tcp_nodelay` the end of a frame waits for the next frame as long as anything is unacknowledged.
 //! - flv1 of `testsrc2` with `-maxrate` and a buffer of a quarter of a second stays within 1 % of the asked bitrate
 //!   on average and 10 % over any second; keyframes are 1.5 times as large as other frames on average (three times, with a
 //!   buffer of half a second). `-minrate` adds nothing to that, but ends the encoder with `stuffing too large` when pictures are
 //!   to have more bytes than its packet, which begins with 10,000 and 64 for each macroblock: 2.5 Mbit/s at 640x360 and 4 fps.
 //! - A buffer smaller than a picture's share of the bitrate ends it too: `VBV buffer too small for bitrate`.
-//! - ffmpeg ends when the CDN has been sent everything, with status 0, and closes the pipe only then, in whichever order its
-//!   destinations stand. So the agent is told how many frames there will be.
 
-use std::path::Path;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::Folders;
-use super::process::{Actor, Command, Input, Output, Readiness, Stop};
-use crate::plan::{AUDIO_BITRATE, Codec, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
+use super::process::{Actor, Command, Output, Readiness, Stop};
+use super::{AGENT, Folders};
+use crate::plan::{AUDIO_BITRATE, Codec, NOTIFY_PORT, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
 
 /// Samples of sound per second.
 const AUDIO_RATE: u32 = 44_100;
+/// By how much pictures may be late without their pace beginning anew: what a busy machine does to an encoder is caught up with.
+const LATENESS: Duration = Duration::from_millis(100);
 /// The rate control buffer is what the bitrate fills in this part of a second, or in that of one picture if it is longer: frames
 /// of even size, as for any low-latency stream.
 const BUFFERS_PER_SECOND: u64 = 4;
 
-/// The encoder and the agent of a stream's broadcaster, to be started in the order agent, encoder, with a
-/// [`pipe`](super::process::pipe) from the encoder to the agent.
+/// The encoder and the agent of a stream's broadcaster: the agent is there before the encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broadcaster {
     /// ffmpeg.
     pub encoder: Actor,
-    /// `livectl agent broadcaster`.
+    /// `live-agent broadcaster`.
     pub agent: Actor,
 }
 
 /// The actors of that stream's broadcaster. `None` when the plan gives it no way to the CDN.
 #[must_use]
 pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<Broadcaster> {
-    let host = &stream.broadcaster;
+    let host = stream.broadcaster.as_str();
     let cdn_host = &trial.network.cdn()?.name;
     let cdn = trial.network.address_from(host, cdn_host)?;
     let key = format!("{RTMP_APP}/{}", stream.name);
-    let births = folders.trial.join("births");
-    let mut args = vec!["agent".into(), "broadcaster".into(), "--stream".into(), key.clone()];
-    args.extend(["--cdn".into(), cdn.to_string()]);
-    args.extend(["--births".into(), births.join(format!("{host}.csv")).to_string_lossy().into_owned()]);
-    // The first link of its way to the CDN is the one that the CDN's copy and the peers' copies share.
-    let uplink = trial.network.path(host, cdn_host).and_then(|path| path.first().and_then(|shape| shape.bandwidth));
-    if let Some(uplink) = uplink {
-        args.extend(["--uplink".into(), uplink.to_string()]);
+    let births = folders.trial.births(host);
+    let mut args = vec!["broadcaster".to_owned(), "--stream".into(), key, "--cdn".into(), cdn.to_string()];
+    args.extend(["--births".into(), births.to_string_lossy().into_owned()]);
+    let buffer = trial.agents.upload_buffer.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+    args.extend(["--upload-buffer".into(), buffer]);
+    if trial.point.scheme.has_peers() {
+        args.extend(["--notify".into(), SocketAddrV4::new(cdn, NOTIFY_PORT).to_string()]);
+        let cache =
+            Duration::from_secs(trial.agents.cache.as_secs() + u64::from(trial.agents.cache.subsec_nanos() > 0));
+        args.extend(["--cache".into(), cache.as_secs().to_string()]);
+        // The first link of its way to the CDN is the one that the CDN's copy and the peers' copies share.
+        let uplink =
+            trial.network.path(host, cdn_host).and_then(|path| path.first().and_then(|shape| shape.bandwidth));
+        if let Some(uplink) = uplink {
+            args.extend(["--uplink".into(), uplink.to_string()]);
+        }
     }
-    args.extend(["--frames".into(), trial.video.frames.to_string()]);
-    args.extend(["--drain".into(), trial.timeline.drain.as_secs().max(1).to_string()]);
+    args.extend(["--drain".into(), trial.timeline.drain.as_secs().max(1).to_string(), "--once".into()]);
     let agent = Actor {
         name: "agent".into(),
-        station: host.as_str().into(),
-        command: Command::new(folders.livectl.to_string_lossy(), args),
-        folders: vec![births],
+        station: host.into(),
+        command: Command::new(folders.agent.to_string_lossy(), args),
+        folders: births.parent().map(Into::into).into_iter().collect(),
         files: Vec::new(),
-        input: Input::Pipe,
         output: Output::Lines,
-        log: folders.log(host, "agent"),
+        log: folders.trial.log(host, "agent"),
         ready: Readiness::Event("ready".into()),
         ready_within: Duration::from_secs(10),
         alarms: Vec::new(),
         stop: Stop::default(),
     };
-    let url = format!("rtmp://{cdn}:{RTMP_PORT}/{key}");
     let encoder = Actor {
         name: "encoder".into(),
-        station: host.as_str().into(),
-        command: encoder(&trial.video, &url),
+        station: host.into(),
+        command: encoder(&trial.video, &stream.name, SocketAddrV4::new(cdn, RTMP_PORT)),
         folders: Vec::new(),
         files: Vec::new(),
-        input: Input::Null,
-        output: Output::Pipe,
-        log: folders.log(host, "encoder"),
+        output: Output::Log,
+        log: folders.trial.log(host, "encoder"),
         ready: Readiness::LogLine("Output #0".into()),
         ready_within: Duration::from_secs(20),
-        alarms: vec!["Slave muxer #".into()],
+        alarms: Vec::new(),
         stop: Stop::default(),
     };
     Some(Broadcaster { encoder, agent })
 }
 
-/// ffmpeg, encoding once and sending the same packets to the CDN at `url` and, as FLV, to standard output.
+/// ffmpeg, publishing to the agent on its host a stream that is meant for `cdn`.
 #[must_use]
-pub fn encoder(video: &Video, url: &str) -> Command {
+pub fn encoder(video: &Video, stream: &str, cdn: SocketAddrV4) -> Command {
     let mut args: Vec<String> =
         ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info"].map(str::to_owned).into();
     args.extend(input(video));
     args.extend(["-frames:v".into(), video.frames.to_string()]);
     args.extend(encoding(video));
-    // A thread of its own with a queue. Every packet of the clip, and what sound has beside it, fits the queue.
-    let queue = u64::from(video.frames) * 4 + 1000;
-    let thread = format!("use_fifo=1:fifo_options=queue_size={queue}");
-    let leg = "f=flv:flvflags=no_duration_filesize:flush_packets=1";
-    let pipe = if video.audio { format!("[{leg}:{thread}]pipe:1") } else { format!("[{leg}]pipe:1") };
-    args.extend(["-f".into(), "tee".into(), format!("{pipe}|[{leg}:{thread}:tcp_nodelay=1]{url}")]);
+    args.extend(["-f", "flv", "-flvflags", "no_duration_filesize", "-flush_packets", "1"].map(String::from));
+    args.extend(["-tcp_nodelay".into(), "1".into(), "-rtmp_tcurl".into(), format!("rtmp://{cdn}/{RTMP_APP}")]);
+    args.push(format!("rtmp://{AGENT}/{RTMP_APP}/{stream}"));
     Command::new("ffmpeg", args)
 }
 
@@ -122,7 +114,7 @@ fn input(video: &Video) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
     match &video.source {
         VideoSource::Generated { pattern, width, height } => {
-            let pictures = format!("{pattern}=size={width}x{height}:rate={fps},format=yuv420p,realtime");
+            let pictures = format!("{pattern}=size={width}x{height}:rate={fps},format=yuv420p,{}", pace(video));
             args.extend(["-f", "lavfi", "-fpsprobesize", "0", "-i"].map(String::from));
             args.extend([pictures, "-map".into(), "0:v".into()]);
             if video.audio {
@@ -137,10 +129,22 @@ fn input(video: &Video) -> Vec<String> {
             if video.audio {
                 args.extend(["-map".into(), "0:a:0".into()]);
             }
-            args.extend(["-vf".into(), format!("fps={fps},format=yuv420p,realtime"), "-t".into(), seconds(video)]);
+            args.extend([
+                "-vf".into(),
+                format!("fps={fps},format=yuv420p,{}", pace(video)),
+                "-t".into(),
+                seconds(video),
+            ]);
         }
     }
     args
+}
+
+/// The filter that lets pictures out at the pace of real time. ffmpeg takes the first one before it publishes and holds it until it may: all that would have
+/// been due meanwhile would come at once, unless so much lateness made the filter begin anew.
+fn pace(video: &Video) -> String {
+    let two_pictures = 2.0 / f64::from(video.fps.max(1));
+    format!("realtime=limit={:.3}", two_pictures.max(LATENESS.as_secs_f64()))
 }
 
 fn encoding(video: &Video) -> Vec<String> {
@@ -169,19 +173,12 @@ fn seconds(video: &Video) -> String {
     format!("{:.3}", f64::from(video.frames) / f64::from(video.fps))
 }
 
-/// Whether an ffmpeg source of that file exists. A plan does not look at the machine; a run does before it starts.
-#[must_use]
-pub fn missing_source(video: &Video) -> Option<&Path> {
-    match &video.source {
-        VideoSource::File { path } if !path.is_file() => Some(path),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    const CDN: SocketAddrV4 = SocketAddrV4::new(std::net::Ipv4Addr::new(10, 0, 0, 2), 1935);
 
     fn video(codec: Codec, audio: bool) -> Video {
         Video {
@@ -197,14 +194,12 @@ mod tests {
 
     #[test]
     fn the_encoder_of_the_original_experiment() {
-        let command = encoder(&video(Codec::Flv1, false), "rtmp://10.0.0.2:1935/live/hb");
-        let leg = "f=flv:flvflags=no_duration_filesize:flush_packets=1";
-        let expected = format!(
-            "ffmpeg -hide_banner -nostdin -nostats -loglevel info \
-             -f lavfi -fpsprobesize 0 -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime -map 0:v -frames:v 600 \
+        let command = encoder(&video(Codec::Flv1, false), "hb", CDN);
+        let expected = "ffmpeg -hide_banner -nostdin -nostats -loglevel info \
+             -f lavfi -fpsprobesize 0 -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime=limit=0.100 -map 0:v -frames:v 600 \
              -c:v flv1 -b:v 2500000 -maxrate 2500000 -bufsize 625000 -g 30 -bf 0 -flags:v +global_header \
-             -f tee '[{leg}]pipe:1|[{leg}:use_fifo=1:fifo_options=queue_size=3400:tcp_nodelay=1]rtmp://10.0.0.2:1935/live/hb'"
-        );
+             -f flv -flvflags no_duration_filesize -flush_packets 1 -tcp_nodelay 1 -rtmp_tcurl rtmp://10.0.0.2:1935/live \
+             rtmp://127.0.0.1:1935/live/hb";
         assert_eq!(command.to_string(), expected);
     }
 
@@ -250,22 +245,19 @@ mod tests {
 
     #[test]
     fn sound_is_a_second_input_that_ends_with_the_pictures() {
-        let text = encoder(&video(Codec::H264, true), "rtmp://10.0.0.2:1935/live/hb").to_string();
-        let sources = "-f lavfi -fpsprobesize 0 -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime \
+        let text = encoder(&video(Codec::H264, true), "hb", CDN).to_string();
+        let sources = "-f lavfi -fpsprobesize 0 -i testsrc2=size=640x360:rate=30,format=yuv420p,realtime=limit=0.100 \
              -f lavfi -i sine=frequency=440:sample_rate=44100:duration=20.000 -map 0:v -map 1:a -frames:v 600";
         assert!(text.contains(sources), "{text}");
         assert!(text.contains("-c:a aac -b:a 96000 -ar 44100"), "{text}");
-        assert!(text.contains("flush_packets=1:use_fifo=1:fifo_options=queue_size=3400]pipe:1|"), "{text}");
     }
 
     #[test]
     fn a_file_is_looped_and_brought_to_the_frame_rate() {
         let mut video = video(Codec::H264, false);
         video.source = VideoSource::File { path: "/a clip.mp4".into() };
-        let text = encoder(&video, "rtmp://10.0.0.2:1935/live/hb").to_string();
-        let input =
-            "-stream_loop -1 -i '/a clip.mp4' -map 0:v:0 -vf fps=30,format=yuv420p,realtime -t 20.000 -frames:v 600";
+        let text = encoder(&video, "hb", CDN).to_string();
+        let input = "-stream_loop -1 -i '/a clip.mp4' -map 0:v:0 -vf fps=30,format=yuv420p,realtime=limit=0.100 -t 20.000 -frames:v 600";
         assert!(text.contains(input), "{text}");
-        assert_eq!(missing_source(&video), Some(Path::new("/a clip.mp4")));
     }
 }

@@ -7,12 +7,14 @@ use std::time::Duration;
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use super::Folders;
-use super::process::{Actor, Command, Input, Output, Readiness, Stop};
+use super::process::{Actor, Command, Output, Readiness, Stop};
 use crate::plan::{NOTIFY_PORT, Network, RTMP_APP, RTMP_PORT, Trial};
 
 /// nginx's configuration, found by trying (nginx 1.22 with nginx-rtmp 1.2.2), so that every frame reaches every viewer:
 ///
-/// - One process in the foreground: it can be supervised, and streams are not spread over workers that do not know of each other.
+/// - One worker, or streams would be spread over several that do not know of each other. Its master is there for the sake of the
+///   sockets that it inherits: without a master nginx ends with a segmentation fault as soon as it has taken them over (it looks for the
+///   connection of the socket that was replaced, and only workers forget that one). Both stay in the foreground, in one process group.
 /// - `out_queue`: messages that wait for one viewer. The default of 256 drops frames of a viewer whose link is slower than
 ///   the stream, and inter frames do so from the half of it on; so many cannot come together within a trial.
 /// - `idle_streams on`: viewers may come before the broadcaster. As a consequence nginx does not close their connections when the
@@ -26,10 +28,11 @@ use crate::plan::{NOTIFY_PORT, Network, RTMP_APP, RTMP_PORT, Trial};
 ///   So no pings, and no window for acknowledgements that the stream could fill.
 ///
 /// nginx-rtmp writes with Nagle's algorithm and has no setting for it: the last, partial segment of a frame goes out with the
-/// next frame while earlier data are unacknowledged. That belongs to the delay through this CDN.
+/// next frame while earlier data are unacknowledged. Whether that belongs to the delay through this CDN is for the recipe to say: the
+/// sockets come from [`listen`](super::listen), with TCP_NODELAY unless it is switched off.
 const CONFIGURATION: &str = "\
 daemon off;
-master_process off;
+master_process on;
 worker_processes 1;
 load_module {{ module }};
 pid nginx.pid;
@@ -66,7 +69,9 @@ rtmp {
 }
 ";
 
-/// Where Debian and Ubuntu install the module.
+/// Where Debian and Ubuntu install it.
+const NGINX: &str = "/usr/sbin/nginx";
+/// Where they install the module.
 const MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 
 /// The plan has no CDN, or its configuration cannot be written.
@@ -92,6 +97,11 @@ pub fn configuration(addresses: &[Ipv4Addr]) -> Result<String, CdnError> {
     Ok(environment.render_str(CONFIGURATION, values)?)
 }
 
+/// What nginx logs when its worker runs. That somebody listens says nothing: that is so before there is nginx.
+const WORKING: &str = "start worker process ";
+/// The master replaces a worker that has died, or gives up; all connections are lost either way.
+const LOST: [&str; 2] = ["exited on signal", "exited with fatal code"];
+
 /// nginx on the CDN.
 ///
 /// # Errors
@@ -101,19 +111,24 @@ pub fn nginx(trial: &Trial, folders: &Folders) -> Result<Actor, CdnError> {
     let folder = folders.scratch.join(format!("{host}-nginx"));
     let file = folder.join("nginx.conf");
     let text = |path: &Path| path.to_string_lossy().into_owned();
-    let args = ["-p".into(), text(&folder), "-e".into(), "stderr".into(), "-c".into(), text(&file)];
+    let mut args = vec!["internal".to_owned(), "listen".to_owned()];
+    if trial.cdn.nodelay {
+        args.push("--nodelay".into());
+    }
+    args.extend(sockets(&addresses, RTMP_PORT).iter().map(ToString::to_string));
+    args.extend(["--".into(), NGINX.into()]);
+    args.extend(["-p".into(), text(&folder), "-e".into(), "stderr".into(), "-c".into(), text(&file)]);
     Ok(Actor {
         name: "nginx".into(),
         station: host.into(),
-        command: Command::new("/usr/sbin/nginx", args),
+        command: Command::new(folders.livectl.to_string_lossy(), args),
         folders: vec![folder.clone()],
         files: vec![(file, configuration(&addresses)?)],
-        input: Input::Null,
         output: Output::Log,
-        log: folders.log(host, "nginx"),
-        ready: Readiness::Listening(sockets(&addresses, RTMP_PORT)),
+        log: folders.trial.log(host, "nginx"),
+        ready: Readiness::LogLine(WORKING.into()),
         ready_within: Duration::from_secs(10),
-        alarms: Vec::new(),
+        alarms: LOST.map(str::to_owned).to_vec(),
         stop: Stop::default(),
     })
 }
@@ -126,16 +141,15 @@ pub fn notification_service(trial: &Trial, folders: &Folders) -> Result<Actor, C
     let (host, addresses) = host(&trial.network)?;
     let sockets = sockets(&addresses, NOTIFY_PORT);
     let listen = sockets.iter().flat_map(|address| ["--listen".to_owned(), address.to_string()]);
-    let args = ["internal".to_owned(), "notify".to_owned()].into_iter().chain(listen);
+    let args = ["notify".to_owned()].into_iter().chain(listen);
     Ok(Actor {
         name: "notify".into(),
         station: host.into(),
-        command: Command::new(folders.livectl.to_string_lossy(), args),
+        command: Command::new(folders.agent.to_string_lossy(), args),
         folders: Vec::new(),
         files: Vec::new(),
-        input: Input::Null,
         output: Output::Log,
-        log: folders.log(host, "notify"),
+        log: folders.trial.log(host, "notify"),
         ready: Readiness::Listening(sockets),
         ready_within: Duration::from_secs(10),
         alarms: Vec::new(),
@@ -156,6 +170,33 @@ fn sockets(addresses: &[Ipv4Addr], port: u16) -> Vec<SocketAddrV4> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
+    use crate::network::topology::tests::trial;
+    use crate::plan::{Cdn, Interface};
+
+    /// What is run on a CDN between two islands.
+    fn command(nodelay: bool) -> String {
+        let mut trial = trial();
+        trial.cdn = Cdn { nodelay };
+        let cdn = trial.network.hosts.iter_mut().find(|host| host.name == "hs").unwrap();
+        let addresses = ["10.0.1.9", "10.0.2.9"].map(|address| address.parse().unwrap());
+        let first = cdn.interfaces[0].clone();
+        cdn.interfaces = addresses.map(|address| Interface { address, ..first.clone() }).to_vec();
+        let folders = Folders {
+            trial: crate::store::TrialDir::at(Path::new("/t")),
+            scratch: "/s".into(),
+            livectl: "livectl".into(),
+            agent: "live-agent".into(),
+        };
+        nginx(&trial, &folders).unwrap().command.to_string()
+    }
+
+    #[test]
+    fn nginx_inherits_a_socket_in_each_island_and_the_plan_says_which() {
+        let rest =
+            "10.0.1.9:1935 10.0.2.9:1935 -- /usr/sbin/nginx -p /s/hs-nginx -e stderr -c /s/hs-nginx/nginx.conf";
+        assert_eq!(command(true), format!("livectl internal listen --nodelay {rest}"));
+        assert_eq!(command(false), format!("livectl internal listen {rest}"));
+    }
 
     #[test]
     fn a_cdn_between_two_islands_listens_in_both() {

@@ -1,10 +1,9 @@
 //! Ping trains.
 
-use std::path::Path;
 use std::time::Duration;
 
 use super::Folders;
-use super::process::{Actor, Command, Input, Output, Readiness, Stop};
+use super::process::{Actor, Command, Output, Readiness, Stop};
 use crate::plan::PingTrain;
 
 /// The train as an actor; its output goes to `ping/<from>-<to>.txt`.
@@ -16,16 +15,14 @@ pub fn ping(train: &PingTrain, folders: &Folders) -> Actor {
     let seconds = train.interval.as_secs_f64();
     let args = ["-D".into(), "-n".into(), "-i".into(), format!("{seconds}"), "-c".into(), train.count.to_string()];
     let name = format!("ping-{}", train.to);
-    let file = Path::new("ping").join(format!("{}-{}.txt", train.from, train.to));
     Actor {
         station: train.from.as_str().into(),
         // Its numbers have a decimal point whatever the user's language.
         command: Command::new("ping", args.into_iter().chain([train.address.to_string()])).env("LC_ALL", "C"),
         folders: Vec::new(),
         files: Vec::new(),
-        input: Input::Null,
-        output: Output::File(folders.trial.join(file)),
-        log: folders.log(&train.from, &name),
+        output: Output::File(folders.trial.ping(&train.from, &train.to)),
+        log: folders.trial.log(&train.from, &name),
         name,
         ready: Readiness::Started,
         ready_within: Duration::from_secs(5),

@@ -10,7 +10,6 @@ mod readiness;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +20,7 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::{mpsc, watch};
 
-pub use actor::{Actor, Command, Ends, Input, Output, Place, Station, Stop};
+pub use actor::{Actor, Command, Output, Place, Station, Stop};
 pub use readiness::Readiness;
 
 /// How a process ended.
@@ -45,14 +44,6 @@ pub enum ProcessError {
         path: PathBuf,
         /// Why not.
         source: std::io::Error,
-    },
-    /// The pipe that its input or output is to be was not given.
-    #[error("{actor}: its {end} is a pipe, but none was given")]
-    NoPipe {
-        /// `host/name`.
-        actor: String,
-        /// `standard input` or `standard output`.
-        end: &'static str,
     },
     /// The program could not be executed.
     #[error("{actor}: cannot run `{command}`: {source}; is the program installed? (`livectl doctor` tells)")]
@@ -146,18 +137,6 @@ impl fmt::Display for LogTail {
     }
 }
 
-/// A pipe between two actors, closed on exec in everyone else. The write end is made as large as the system allows without
-/// privileges (1 MiB), so that the writer is not held up while the reader starts.
-///
-/// # Errors
-/// When the system has no more file descriptors.
-pub fn pipe() -> std::io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-    // A smaller pipe works too.
-    let _ = nix::fcntl::fcntl(&write, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
-    Ok((read, write))
-}
-
 /// A running program. Dropping it kills its group: the backstop for paths that did not [`stop`](Process::stop) it.
 #[derive(Debug)]
 pub struct Process {
@@ -180,30 +159,23 @@ impl Process {
     /// # Errors
     /// When its files cannot be made or the program cannot be executed. With [`Place::Host`] a program that does not exist
     /// shows as an exit of `mnexec` instead, which [`Process::ready`] reports.
-    pub fn spawn(actor: &Actor, place: Place, ends: Ends) -> Result<Self, ProcessError> {
+    pub fn spawn(actor: &Actor, place: Place) -> Result<Self, ProcessError> {
         let label = actor.label();
         prepare(actor)?;
         let open = |path: &Path| {
             let made = OpenOptions::new().create(true).append(true).open(path);
             made.map_err(|source| ProcessError::File { actor: label.clone(), path: path.to_owned(), source })
         };
-        let stdin = match (actor.input, ends.stdin) {
-            (Input::Null, _) => Stdio::null(),
-            (Input::Pipe, Some(end)) => end.into(),
-            (Input::Pipe, None) => return Err(ProcessError::NoPipe { actor: label, end: "standard input" }),
-        };
-        let stdout = match (&actor.output, ends.stdout) {
-            (Output::Log, _) => open(&actor.log)?.into(),
-            (Output::File(path), _) => open(path)?.into(),
-            (Output::Lines, _) => Stdio::piped(),
-            (Output::Pipe, Some(end)) => end.into(),
-            (Output::Pipe, None) => return Err(ProcessError::NoPipe { actor: label, end: "standard output" }),
+        let stdout = match &actor.output {
+            Output::Log => open(&actor.log)?.into(),
+            Output::File(path) => open(path)?.into(),
+            Output::Lines => Stdio::piped(),
         };
         let command = actor.command.at(place);
         let spawned = tokio::process::Command::new(&command.program)
             .args(&command.args)
             .envs(command.env.iter().map(|(name, value)| (name, value)))
-            .stdin(stdin)
+            .stdin(Stdio::null())
             .stdout(stdout)
             .stderr(open(&actor.log)?)
             .process_group(0)

@@ -1,49 +1,65 @@
-//! A viewer: the agent that runs the players.
+//! A viewer: a player, and the agent that gives it the stream.
 
-use std::path::Path;
+use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::Folders;
-use super::process::{Actor, Command, Input, Output, Readiness, Stop};
-use crate::plan::{RTMP_APP, Stream, Trial};
+use super::player::mplayer;
+use super::process::{Actor, Command, Output, Readiness, Stop};
+use super::{AGENT, Folders};
+use crate::plan::{NOTIFY_PORT, RTMP_APP, Stream, Trial};
 
-/// How long the agent may take to stop: its players get up to two seconds each.
-const STOP: Stop = Stop { interrupt: Duration::from_secs(6), terminate: Duration::from_secs(1) };
+/// A viewer's two programs: the agent is there before the player.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Viewer {
+    /// `live-agent viewer`.
+    pub agent: Actor,
+    /// mplayer.
+    pub player: Actor,
+}
 
-/// The agent of a viewer of that stream. `None` when the plan gives it no way to the CDN.
+/// The actors of a viewer of that stream. `None` when the plan gives it no way to the CDN.
 ///
-/// Its dumps are `dump/<viewer>-cdn.flv` and `dump/<viewer>-peer.flv` (see [`ViewerArgs`](super::agent::viewer::ViewerArgs)); its
-/// events ([`agent::event`](super::agent::event)) are the lines of its standard output.
+/// The player's dump is `dump/<viewer>.flv`; what the agent does is told by the [events](livectl_wire::agent_event) on its standard output.
 #[must_use]
-pub fn agent(trial: &Trial, stream: &Stream, viewer: &str, folders: &Folders) -> Option<Actor> {
-    let cdn = trial.network.address_from(viewer, &trial.network.cdn()?.name)?;
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let dump = |path: &str| text(&folders.trial.join("dump").join(format!("{viewer}-{path}.flv")));
+pub fn viewer(trial: &Trial, stream: &Stream, host: &str, folders: &Folders) -> Option<Viewer> {
+    let cdn = trial.network.address_from(host, &trial.network.cdn()?.name)?;
+    let key = format!("{RTMP_APP}/{}", stream.name);
     // Until the trial is over there may be something to play: it is the trial that decides when to give up.
     let patience = (trial.timeline.end + trial.timeline.drain).as_secs().max(1);
-    let args = [
-        ["agent".into(), "viewer".into()],
-        ["--host".into(), viewer.to_owned()],
-        ["--stream".into(), format!("{RTMP_APP}/{}", stream.name)],
-        ["--cdn".into(), cdn.to_string()],
-        ["--dump-cdn".into(), dump("cdn")],
-        ["--dump-peer".into(), dump("peer")],
-        ["--log-dir".into(), text(&folders.trial.join("log"))],
-        ["--home".into(), text(&folders.scratch.join(format!("{viewer}-home")))],
-        ["--patience".into(), patience.to_string()],
-    ];
-    Some(Actor {
+    let mut args = vec!["viewer".to_owned(), "--stream".into(), key.clone(), "--cdn".into(), cdn.to_string()];
+    if trial.point.scheme.has_peers() {
+        args.extend(["--notify".into(), SocketAddrV4::new(cdn, NOTIFY_PORT).to_string()]);
+        args.extend(["--handover".into(), trial.agents.handover.name().into()]);
+    }
+    args.extend(["--patience".into(), patience.to_string()]);
+    args.extend(["--end-padding".into(), mplayer::END_PADDING.to_string(), "--once".into()]);
+    let agent = Actor {
         name: "agent".into(),
-        station: viewer.into(),
-        command: Command::new(text(&folders.livectl), args.concat()),
-        folders: vec![folders.trial.join("dump")],
+        station: host.into(),
+        command: Command::new(folders.agent.to_string_lossy(), args),
+        folders: Vec::new(),
         files: Vec::new(),
-        input: Input::Null,
         output: Output::Lines,
-        log: folders.log(viewer, "agent"),
-        ready: Readiness::Event("player_started".into()),
+        log: folders.trial.log(host, "agent"),
+        ready: Readiness::Event("ready".into()),
         ready_within: Duration::from_secs(10),
         alarms: Vec::new(),
-        stop: STOP,
-    })
+        stop: Stop::default(),
+    };
+    let (dump, home) = (folders.trial.dump(host), folders.scratch.join(format!("{host}-home")));
+    let player = Actor {
+        name: "player".into(),
+        station: host.into(),
+        command: mplayer::command(&format!("rtmp://{AGENT}/{key}"), &dump, &home),
+        folders: [home].into_iter().chain(dump.parent().map(Into::into)).collect(),
+        files: Vec::new(),
+        output: Output::Log,
+        log: folders.trial.log(host, "player"),
+        ready: Readiness::Started,
+        ready_within: Duration::from_secs(5),
+        alarms: Vec::new(),
+        // It reacts within 0.15 s or not at all.
+        stop: Stop { interrupt: Duration::from_secs(1), terminate: Duration::from_secs(1) },
+    };
+    Some(Viewer { agent, player })
 }

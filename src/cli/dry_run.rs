@@ -17,7 +17,7 @@ pub(super) fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
     let here = Capabilities::probe(&Places { results: args.results.clone() });
     let mut exit = Exit::Done;
     for path in &args.recipes {
-        let loaded = match super::run::load(args, path) {
+        let loaded = match super::recipes::load(args, path) {
             Ok(loaded) => loaded,
             Err(failure) => {
                 exit = failure.exit;
@@ -74,7 +74,8 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
 
     let livectl = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("livectl"));
     let controller = here.controller.clone().unwrap_or_else(|| PathBuf::from("live-controller"));
-    let score = Score::of(trial, &dir, &Programs { livectl, controller, links })?;
+    let agent = here.agent.clone().unwrap_or_else(|| PathBuf::from("live-agent"));
+    let score = Score::of(trial, &dir, &Programs { livectl, controller, agent, links })?;
     let _ = writeln!(text, "\ncommands, by the moment at which they start:");
     for Entry { due, act } in &score.0 {
         let _ = writeln!(text, "  {due:>8}  {act}");

@@ -1,4 +1,4 @@
-//! What livectl runs inside a sandbox: the trial itself, the emulated links, the notification service, the agents.
+//! What livectl runs inside a sandbox: the trial itself and the emulated links.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,7 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 
 use super::exit::{Exit, Failure, WithExit};
-use crate::actor::agent::broadcaster::{self, BroadcasterArgs};
-use crate::actor::agent::viewer::{self, ViewerArgs};
-use crate::actor::notify::{self, NotifyArgs};
+use crate::actor::listen::{self, ListenArgs};
 use crate::emulator;
 use crate::network::{Forwarding, Links};
 use crate::plan::{Datapath, LinkKind, Trial, VideoSource};
@@ -16,14 +14,6 @@ use crate::run::inside;
 use crate::run::score::Programs;
 use crate::sandbox;
 use crate::store::TrialDir;
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Agent {
-    /// Stamp, serve and pace a stream read from standard input
-    Broadcaster(BroadcasterArgs),
-    /// Play a stream, from the CDN and then from a peer
-    Viewer(ViewerArgs),
-}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Part {
@@ -41,6 +31,9 @@ pub(super) enum Part {
         /// The controller's program
         #[arg(long)]
         controller: PathBuf,
+        /// The agents' program
+        #[arg(long)]
+        agent: PathBuf,
     },
     /// Emulated links
     Emulator {
@@ -48,27 +41,16 @@ pub(super) enum Part {
         #[arg(long)]
         spec: PathBuf,
     },
-    /// The notification service
-    Notify(NotifyArgs),
-}
-
-/// Runs an agent until its stream has ended.
-pub(super) fn agent(agent: Agent) -> Result<Exit, Failure> {
-    runtime()?.block_on(async {
-        match agent {
-            Agent::Broadcaster(args) => broadcaster::run_on_stdin(&args).await?,
-            Agent::Viewer(args) => viewer::run(&args).await?,
-        }
-        Ok(Exit::Done)
-    })
+    /// Listening sockets for nginx, and then nginx
+    Listen(ListenArgs),
 }
 
 /// Runs a part of a trial.
 pub(super) fn part(part: Part) -> Result<Exit, Failure> {
     match part {
-        Part::Trial { dir, link, datapath, controller } => trial(dir, link, datapath, controller),
+        Part::Trial { dir, link, datapath, controller, agent } => trial(dir, link, datapath, controller, agent),
         Part::Emulator { spec } => emulate(&spec),
-        Part::Notify(args) => runtime()?.block_on(notifications(&args)),
+        Part::Listen(args) => Err(listen::execute(&args).into()),
     }
 }
 
@@ -76,25 +58,19 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// Serves until it is told to stop.
-async fn notifications(args: &NotifyArgs) -> Result<Exit, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let stop = async {
-        tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-    };
-    let listeners = notify::listen(&args.listen).await?;
-    notify::serve(listeners, notify::INTERVAL, stop).await;
-    Ok(Exit::Done)
-}
-
-fn trial(dir: PathBuf, link: LinkKind, datapath: Datapath, controller: PathBuf) -> Result<Exit, Failure> {
+fn trial(
+    dir: PathBuf,
+    link: LinkKind,
+    datapath: Datapath,
+    controller: PathBuf,
+    agent: PathBuf,
+) -> Result<Exit, Failure> {
     let path = dir.join("trial.json");
     let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let trial: Trial = serde_json::from_slice(&text).with_context(|| format!("{} is no trial", path.display()))?;
     let livectl = std::env::current_exe().context("cannot find livectl's own file")?;
 
-    let mut keep = vec![dir.clone(), livectl.clone(), controller.clone()];
+    let mut keep = vec![dir.clone(), livectl.clone(), controller.clone(), agent.clone()];
     if let VideoSource::File { path } = &trial.video.source {
         keep.push(path.clone());
     }
@@ -106,6 +82,7 @@ fn trial(dir: PathBuf, link: LinkKind, datapath: Datapath, controller: PathBuf) 
         programs: Programs {
             livectl,
             controller,
+            agent,
             links: match link {
                 LinkKind::Netem => Links::Netem,
                 LinkKind::Emulated => Links::Emulated,

@@ -10,6 +10,7 @@ mod inspect;
 mod internal;
 mod interrupt;
 mod plot;
+mod recipes;
 mod report;
 mod run;
 
@@ -115,12 +116,6 @@ Exit code 1 if anything differs. Changes nothing.")]
     /// Print the manual page
     #[command(after_help = "Example:\n  livectl man > /usr/local/share/man/man1/livectl.1")]
     Man,
-    /// What livectl runs on hosts: agents of broadcasters and viewers
-    #[command(hide = true)]
-    Agent {
-        #[command(subcommand)]
-        agent: internal::Agent,
-    },
     /// What livectl runs inside a sandbox
     #[command(hide = true)]
     Internal {
@@ -213,7 +208,6 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::report(&args),
         Command::Completions { shell } => completions(shell),
         Command::Man => man(),
-        Command::Agent { agent } => internal::agent(agent),
         Command::Internal { part } => internal::part(part),
     };
     match result {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use super::RunArgs;
 use super::exit::{Exit, Failure};
 use crate::plan::Plan;
-use crate::recipe::{self, Loaded};
+use crate::recipe::Loaded;
 use crate::run::event::Update;
 use crate::run::{self, Job, RunError, Urgency};
 use crate::sandbox::capability::{self, Capabilities, Places};
@@ -90,43 +90,13 @@ fn table(lines: &[Line]) -> String {
     rows.join("\n")
 }
 
-/// Loads a recipe and applies what the command line says otherwise.
-pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
-    let mut loaded = recipe::load(path).map_err(|error| {
-        eprintln!("{:?}", miette::Report::new(error));
-        Failure::said(Exit::Recipe)
-    })?;
-    loaded.plan = overridden(args, loaded.plan)?;
-    Ok(loaded)
-}
-
-fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
-    let mut plan = match (args.repetitions, args.seed) {
-        (None, None) => plan,
-        (repetitions, seed) => {
-            plan.repeated(repetitions, seed).map_err(|error| Failure::new(Exit::Usage, anyhow!(error)))?
-        }
-    };
-    if !args.schemes.is_empty() {
-        plan.trials.retain(|trial| args.schemes.contains(&trial.point.scheme));
-        if plan.trials.is_empty() {
-            return Err(Failure::new(Exit::Usage, anyhow!("{} has none of the schemes asked for", plan.recipe)));
-        }
-    }
-    for trial in &mut plan.trials {
-        trial.links = args.link.unwrap_or(trial.links);
-        trial.datapath = args.datapath.unwrap_or(trial.datapath);
-    }
-    Ok(plan)
-}
-
 async fn one(
     args: &RunArgs,
     path: &Path,
     here: &Capabilities,
     urgency: watch::Receiver<Urgency>,
 ) -> Result<Line, Failure> {
-    let loaded = load(args, path)?;
+    let loaded = super::recipes::load(args, path)?;
     for warning in &loaded.warnings {
         ui::warn(&format!("{}: warning: {warning}", path.display()));
     }
@@ -216,6 +186,9 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
     let Some(controller) = here.controller.clone() else {
         return Err(Failure::new(Exit::Machine, anyhow!("live-controller is neither beside livectl nor on PATH")));
     };
+    let Some(agent) = here.agent.clone() else {
+        return Err(Failure::new(Exit::Machine, anyhow!("live-agent is neither beside livectl nor on PATH")));
+    };
     let tools: BTreeMap<String, String> = here
         .programs
         .iter()
@@ -237,6 +210,7 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
         links,
         datapath,
         controller,
+        agent,
         tools,
         machine: machine_record(here),
         command: command_line(),

@@ -4,7 +4,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -131,18 +130,6 @@ impl Report {
         file.write_all(b"\n")?;
         file.persist(path)?;
         Ok(())
-    }
-
-    /// The worst 99th percentile of lateness over all directions since the start.
-    #[must_use]
-    pub fn worst_p99(&self) -> Duration {
-        Duration::from_nanos(self.directions.iter().map(|d| d.lateness.p99_ns).max().unwrap_or(0))
-    }
-
-    /// The latest of all packets since the report before this one.
-    #[must_use]
-    pub fn worst_recent(&self) -> Duration {
-        Duration::from_nanos(self.directions.iter().map(|d| d.recent_lateness.max_ns).max().unwrap_or(0))
     }
 
     /// Packets that the machine, and not the plan, dropped.

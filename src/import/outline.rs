@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{BROADCASTER, CDN, VIEWER};
 use crate::plan::{
-    Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Stream, Timeline, Trial, Video, VideoSource,
+    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Stream, Timeline, Trial, Video,
+    VideoSource,
 };
 
 /// A trial with a broadcaster, a CDN and a viewer. Switches, links, addresses and captures are not known and there are none; of the
@@ -40,11 +41,13 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
             end: pinged.unwrap_or_default().max(end),
             drain: Duration::ZERO,
         },
+        agents: Default::default(),
         pings,
         captures: Vec::new(),
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: String::new(),
         initial_window: 0,
+        cdn: Cdn::default(),
     }
 }

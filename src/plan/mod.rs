@@ -4,6 +4,7 @@
 //! addresses and every moment of the timeline, so that a dry run prints exactly what a run will do.
 
 pub mod address;
+mod agents;
 pub mod delivery;
 mod estimate;
 mod point;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use agents::{Agents, Handover};
 pub use delivery::{Scheme, UnknownScheme};
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
 /// The TCP port on which a broadcaster's agent serves peers.
@@ -127,6 +129,9 @@ pub struct Trial {
     pub streams: Vec<Stream>,
     /// When things start and stop.
     pub timeline: Timeline,
+    /// What the agents do beside passing the stream on.
+    #[serde(default)]
+    pub agents: Agents,
     /// The ping trains.
     pub pings: Vec<PingTrain>,
     /// Interfaces to capture on.
@@ -140,6 +145,9 @@ pub struct Trial {
     /// Segments that TCP sends before the first acknowledgement (initial congestion window); RFC 6928 and Linux have 10.
     #[serde(default = "usual_initial_window")]
     pub initial_window: u32,
+    /// How the CDN serves; trials that were stored before there was a choice ran without TCP_NODELAY.
+    #[serde(default)]
+    pub cdn: Cdn,
 }
 
 /// The emulated network.
@@ -269,6 +277,13 @@ pub enum VideoSource {
         /// Absolute path.
         path: std::path::PathBuf,
     },
+}
+
+/// How the CDN serves. The default is nginx-rtmp as it is, not what recipes get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Cdn {
+    /// Its connections have TCP_NODELAY: a frame's last, short segment does not wait for the acknowledgement of those before it.
+    pub nodelay: bool,
 }
 
 /// One live stream.

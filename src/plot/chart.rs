@@ -8,7 +8,7 @@ use super::canvas::{Align, Drawing, Marker, Sheet, Type};
 use super::{PlotError, Scale};
 
 pub(super) const BLACK: RGBColor = RGBColor(20, 20, 20);
-const GREY: RGBColor = RGBColor(90, 90, 90);
+pub(super) const GREY: RGBColor = RGBColor(90, 90, 90);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 /// Warnings only; no data has this colour.
 pub(super) const RED: RGBColor = RGBColor(190, 0, 30);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use plotters::style::RGBColor;
 
 use super::canvas::{self, Marker};
-use super::chart::{BLACK, Chart, Dash, Entry, Series, Shape, Swatch};
+use super::chart::{BLACK, Chart, Dash, Entry, GREY, Series, Shape, Swatch};
 use super::{Picture, PlotError, Scale};
 use crate::plan::delivery::Via;
 use crate::plan::{Datapath, LinkKind, Scheme};
@@ -117,19 +117,17 @@ pub(super) fn frame_delay_chart(
     let arrived = frames.iter().any(|f| f.delay_ms.is_some());
     let mut legend = legend(&lines, points, missing, streaming);
     let mut series = if arrived { data_series(lines, points) } else { Vec::new() };
-    let floors = floors(frames);
-    if arrived && !floors.is_empty() {
+    for floor in FLOORS.iter().filter(|_| arrived) {
+        let lines = floors(frames, floor.of);
+        if lines.is_empty() {
+            continue;
+        }
         let shape = Shape::Line { width: 1.4 };
-        series.extend(floors.into_iter().map(|points| Series {
-            shape,
-            colour: BLACK,
-            opacity: 1.0,
-            dash: Dash::Whole,
-            points,
-        }));
-        let label = "floor: least possible delay".to_owned();
+        let series_of = |points| Series { shape, colour: floor.colour, opacity: 1.0, dash: floor.dash, points };
+        series.extend(lines.into_iter().map(series_of));
         let before_interval = legend.len() - usize::from(streaming.is_some());
-        legend.insert(before_interval, Entry { swatch: Swatch::Shape(shape, BLACK), label });
+        let entry = Entry { swatch: Swatch::Shape(shape, floor.colour), label: floor.label.to_owned() };
+        legend.insert(before_interval, entry);
     }
     let chart = Chart {
         title: format!("{}: delay of each frame", subject.recipe),
@@ -267,12 +265,26 @@ fn legend(
 /// Seconds and milliseconds of a line, in time's order.
 type Points = Vec<(f64, Option<f64>)>;
 
+/// A least possible delay, as it is drawn.
+struct Floor {
+    label: &'static str,
+    of: fn(&FrameRow) -> Option<f64>,
+    colour: RGBColor,
+    dash: Dash,
+}
+
+/// Each frame's alone, and behind all that its stream has sent before it.
+const FLOORS: [Floor; 2] = [
+    Floor { label: "floor: least possible delay", of: |f| f.floor_ms, colour: BLACK, dash: Dash::Whole },
+    Floor { label: "floor of the stream", of: |f| f.stream_floor_ms, colour: GREY, dash: Dash::Dots },
+];
+
 /// The floor of each stream at each viewer, once: schemes and repetitions share it, up to when a frame was born.
-fn floors(frames: &[FrameRow]) -> Vec<Points> {
+fn floors(frames: &[FrameRow], of: fn(&FrameRow) -> Option<f64>) -> Vec<Points> {
     let mut by_trial: BTreeMap<(&str, &str), BTreeMap<&str, Points>> = BTreeMap::new();
-    for frame in frames.iter().filter(|f| f.floor_ms.is_some()) {
+    for (frame, floor_ms) in frames.iter().filter_map(|frame| Some((frame, of(frame)?))) {
         let trials = by_trial.entry((&frame.stream, &frame.viewer)).or_default();
-        trials.entry(&frame.trial).or_default().push((frame.time_s, frame.floor_ms));
+        trials.entry(&frame.trial).or_default().push((frame.time_s, Some(floor_ms)));
     }
     let longest = by_trial.into_values().filter_map(|trials| trials.into_values().max_by_key(Vec::len));
     longest

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::text::{At, Entries, Optional, Text};
-use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Whole};
+use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
-use crate::plan::{Codec, Datapath, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Handover, LinkKind, Role, Scheme};
 
 /// Repetitions of each scheme.
 pub type Repetitions = Whole<1, 1000>;
@@ -50,9 +50,15 @@ pub struct RecipeFile {
     pub video: Optional<VideoFile>,
     /// Switches, hosts and links.
     pub network: NetworkFile,
+    /// How the CDN serves. Default: the values of its keys.
+    #[serde(default)]
+    pub cdn: Optional<CdnFile>,
     /// When things start and stop, counted from when the network is ready. Default: the values of its keys.
     #[serde(default)]
     pub timeline: Optional<TimelineFile>,
+    /// What the agents do beside passing streams on. Default: the values of its keys.
+    #[serde(default)]
+    pub agents: Optional<AgentsFile>,
     /// Where packets are captured: hosts (all their interfaces) and interfaces such as `hs-eth1`. Default: every
     /// interface of broadcasters, CDN and viewers.
     #[serde(default)]
@@ -97,6 +103,24 @@ pub struct VideoFile {
     #[serde(default)]
     #[schemars(extend("default" = false))]
     pub audio: Optional<Text<Flag>>,
+}
+
+/// What the agents beside broadcasters and players do.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AgentsFile {
+    /// How much may wait at a broadcaster for the CDN before its program has to wait, or `unlimited`. Default: unlimited.
+    #[serde(default)]
+    #[schemars(extend("default" = "unlimited"))]
+    pub upload_buffer: Optional<Text<UploadBuffer>>,
+    /// How much of the stream a broadcaster keeps for peers that have missed some, 1 s to 10 min. Default: 30 s.
+    #[serde(default)]
+    #[schemars(extend("default" = "30 s"))]
+    pub cache: Optional<Text<Moment>>,
+    /// What a viewer that is handed over gets of what it lacks: all of it, or what follows the latest keyframe. Default: complete.
+    #[serde(default)]
+    #[schemars(extend("default" = "complete"))]
+    pub handover: Optional<Text<Handover>>,
 }
 
 /// Switches, hosts and links.
@@ -203,6 +227,17 @@ pub struct TrunkFile {
     #[serde(default)]
     #[schemars(extend("default" = 1000))]
     pub queue: Optional<Text<QueueLength>>,
+}
+
+/// How the CDN serves.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CdnFile {
+    /// Its connections send a frame's last, short segment at once (TCP_NODELAY). nginx-rtmp by itself lets it wait for the
+    /// acknowledgement of those before it or for the next frame. Default: true.
+    #[serde(default)]
+    #[schemars(extend("default" = true))]
+    pub nodelay: Optional<Text<Flag>>,
 }
 
 /// When things start and stop, counted from when the network has been measured and is ready.

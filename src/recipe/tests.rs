@@ -117,6 +117,7 @@ fn defaults_are_what_the_documentation_says() {
     assert_eq!((video.codec, video.audio), (Codec::Flv1, false));
     assert_eq!((trial.links, trial.datapath), (LinkKind::Auto, Datapath::Auto));
     assert_eq!(trial.congestion_control, "cubic");
+    assert!(trial.cdn.nodelay);
     assert_eq!((trial.timeline.view_at, trial.timeline.broadcast_at), (seconds(3), seconds(5)));
     assert_eq!((trial.timeline.end, trial.timeline.drain), (seconds(30), seconds(30)));
     assert!(trial.pings.iter().all(|p| p.start == seconds(0) && p.interval == seconds(1) && p.count == 30));
@@ -129,8 +130,9 @@ fn defaults_are_what_the_documentation_says() {
 #[test]
 fn defaults_of_the_schema_are_those_of_the_parser() {
     let written = format!(
-        "schemes: [direct, bypass]\nrepetitions: 1\nseed: 1\nvideo: {{ {} }}\ntimeline: {{ drain: {}, pings: {{ {} }}, broadcast: {{ {} }}, view: {{ {} }} }}{}",
+        "schemes: [direct, bypass]\nrepetitions: 1\nseed: 1\nvideo: {{ {} }}\ncdn: {{ {} }}\ntimeline: {{ drain: {}, pings: {{ {} }}, broadcast: {{ {} }}, view: {{ {} }} }}{}",
         defaults_of("VideoFile"),
+        defaults_of("CdnFile"),
         schema()["$defs"]["TimelineFile"]["properties"]["drain"]["default"].as_str().unwrap(),
         defaults_of("PingsFile"),
         defaults_of("BroadcastFile"),
@@ -141,7 +143,7 @@ fn defaults_of_the_schema_are_those_of_the_parser() {
         )
         .replace("to: s1 }", &format!("to: s1, {} }}", defaults_of("LinkFile"))),
     );
-    assert!(written.contains("congestion_control: cubic"), "{written}");
+    assert!(written.contains("congestion_control: cubic") && written.contains("nodelay: true"), "{written}");
     assert_eq!(loaded(&written).plan, loaded(BASE).plan);
 }
 
@@ -156,6 +158,22 @@ fn defaults_of(definition: &str) -> String {
         })
         .collect();
     defaults.join(", ")
+}
+
+#[test]
+fn the_cdn_can_be_left_as_it_is_by_itself() {
+    let every = |text: &str| loaded(text).plan.trials.iter().map(|trial| trial.cdn.nodelay).collect::<Vec<_>>();
+    assert_eq!(every(&format!("cdn: {{ nodelay: false }}{BASE}")), [false, false]);
+    assert_eq!(every(&format!("cdn: {{}}{BASE}")), [true, true]);
+}
+
+/// Trials stored before there was the choice ran with nginx-rtmp as it is by itself.
+#[test]
+fn a_stored_trial_without_a_cdn_ran_without_nodelay() {
+    let mut stored = serde_json::to_value(trial(BASE)).unwrap();
+    assert!(serde_json::from_value::<Trial>(stored.clone()).unwrap().cdn.nodelay);
+    stored.as_object_mut().unwrap().remove("cdn").unwrap();
+    assert!(!serde_json::from_value::<Trial>(stored).unwrap().cdn.nodelay);
 }
 
 #[test]

@@ -281,6 +281,69 @@ impl fmt::Display for Bandwidth {
     }
 }
 
+const SIZE: Dimension = Dimension {
+    noun: "a size",
+    mass: "size",
+    units: &[("B", 1), ("kB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000)],
+    slips: &[
+        ("b", "B"),
+        ("byte", "B"),
+        ("bytes", "B"),
+        ("k", "kB"),
+        ("KB", "kB"),
+        ("KiB", "kB"),
+        ("m", "MB"),
+        ("MiB", "MB"),
+        ("g", "GB"),
+        ("GiB", "GB"),
+    ],
+    usual: "kB",
+    example: "64 kB",
+};
+
+/// What may wait for the CDN in bytes; `None`: whatever comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UploadBuffer(pub Option<u64>);
+
+impl UploadBuffer {
+    /// The word for no limit.
+    const UNLIMITED: &str = "unlimited";
+}
+
+impl Value for UploadBuffer {
+    fn expected() -> String {
+        format!("{} or `{}`", SIZE.expected(), Self::UNLIMITED)
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        if text == Self::UNLIMITED {
+            return Ok(UploadBuffer(None));
+        }
+        if text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            let message = format!("{} is not {}", shown(text), SIZE.noun);
+            return Err(Misread::new(message, "unknown", format!("write {}", Self::expected())));
+        }
+        let bytes = SIZE.read(text, "byte")?;
+        Ok(UploadBuffer(Some(u64::try_from(bytes).unwrap_or(u64::MAX))))
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        let units: Vec<&str> = SIZE.units.iter().map(|(name, _)| *name).collect();
+        json_schema!({
+            "type": "string",
+            "pattern": format!(r"^({}|[0-9]+(\.[0-9]+)? *({}))$", Self::UNLIMITED, units.join("|")),
+            "examples": [SIZE.example, Self::UNLIMITED],
+        })
+    }
+}
+
+impl fmt::Display for UploadBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(bytes) => write_quantity(f, u128::from(bytes), SIZE.units),
+            None => f.write_str(Self::UNLIMITED),
+        }
+    }
+}
+
 /// A link's delay or jitter: a bare number is proposed to be milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Delay(pub Duration);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::unit::{Misread, Value};
-use crate::plan::{Codec, Datapath, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Handover, LinkKind, Role, Scheme};
 
 /// The text in backticks, fit for a message: short, and without anything a terminal would obey.
 pub(super) fn shown(text: &str) -> String {
@@ -124,6 +124,7 @@ words!(Role, "a role", [
     "viewer" => Role::Viewer,
     "idle" => Role::Idle,
 ]);
+words!(Handover, "a handover", ["complete" => Handover::Complete, "live" => Handover::Live]);
 words!(Codec, "a codec", ["flv1" => Codec::Flv1, "h264" => Codec::H264]);
 
 /// A lavfi source of ffmpeg 4.4 or later that makes pictures of any size without further arguments.

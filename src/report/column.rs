@@ -100,6 +100,7 @@ pub(super) fn definitions() -> Vec<Definitions> {
         Definitions { title: "The answer", heads: heads(ANSWERS) },
         Definitions { title: "Delays (summary.csv)", heads: heads(DELAYS) },
         Definitions { title: "Parts of the delay, and traffic (summary.csv)", heads: heads(TRAFFIC) },
+        Definitions { title: "The beginning, step by step (summary.csv)", heads: heads(BEGINNING) },
         Definitions { title: "Playout (playout.csv)", heads: heads(PLAYOUT) },
         Definitions { title: "Estimates over repetitions", heads: heads(ESTIMATES) },
     ]
@@ -264,6 +265,15 @@ pub(super) const DELAYS: &[Column<SummaryRow>] = &[
         Cell::milliseconds(r.excess_p95_ms)
     }),
     figure("excess_max_ms", "excess max", "ms", "Largest excess.", |r| Cell::milliseconds(r.excess_max_ms)),
+    figure("stream_floor_p50_ms", "stream floor p50", "ms", STREAM_FLOOR, |r| {
+        Cell::milliseconds(r.stream_floor_p50_ms)
+    }),
+    figure("stream_excess_p50_ms", "stream excess p50", "ms", "Median excess over the floor of the stream.", |r| {
+        Cell::milliseconds(r.stream_excess_p50_ms)
+    }),
+    figure("stream_excess_p95_ms", "stream excess p95", "ms", "95th percentile of that.", |r| {
+        Cell::milliseconds(r.stream_excess_p95_ms)
+    }),
     figure(
         "jitter_ms",
         "jitter",
@@ -274,6 +284,8 @@ pub(super) const DELAYS: &[Column<SummaryRow>] = &[
     figure("handover_gap_ms", "handover", "ms", HANDOVER, |r| Cell::milliseconds(r.handover_gap_ms)),
 ];
 
+const STREAM_FLOOR: &str =
+    "Median least delay that the network allows if its links must also carry all that the stream has sent before.";
 const LATE: &str =
     "Frames that arrived too late to be shown by a player that began 1 s after its first keyframe and never waits.";
 const STARTUP: &str = "From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.";
@@ -281,6 +293,47 @@ const HANDOVER: &str =
     "Longest pause between two arrivals at which the source changed from CDN to peer; a dash: it never did.";
 /// [`LATE`] says it in words.
 const _: () = assert!(LATE_BUFFER_MS == 1000.0);
+
+/// How the stream begins at a viewer, step by step.
+pub(super) const BEGINNING: &[Column<SummaryRow>] = &[
+    words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
+    words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
+    figure("publish_ms", "publish", "ms", PUBLISH, |r| Cell::milliseconds(r.publish_ms)),
+    figure(
+        "connect_ms",
+        "connect",
+        "ms",
+        "From the player's start at its agent to the connection to the CDN.",
+        |r| Cell::milliseconds(r.connect_ms),
+    ),
+    figure(
+        "play_ms",
+        "play",
+        "ms",
+        "From there on to the CDN's consent to the play, counted from the player's start.",
+        |r| Cell::milliseconds(r.play_ms),
+    ),
+    figure("first_picture_ms", "first picture", "ms", "From the player's start to its first keyframe.", |r| {
+        Cell::milliseconds(r.first_picture_ms)
+    }),
+    figure("introduction_ms", "introduced", "ms", INTRODUCED, |r| Cell::milliseconds(r.introduction_ms)),
+    figure("peer_connect_ms", "peer reached", "ms", "The same, to the connection to the peer.", |r| {
+        Cell::milliseconds(r.peer_connect_ms)
+    }),
+    figure("handover_ms", "handover", "ms", "The same, to the first frame from the peer.", |r| {
+        Cell::milliseconds(r.handover_ms)
+    }),
+    figure(
+        "skipped",
+        "skipped",
+        "",
+        "Frames left out on purpose at the handover; not among the missing ones.",
+        |r| Cell::count(r.skipped.map(u64::from)),
+    ),
+];
+const PUBLISH: &str = "From the encoder's start at its agent to the CDN's consent to its publish.";
+const INTRODUCED: &str = "From the CDN's consent to both publish and play to the introduction of the peer.";
 
 /// The second half of the summary.
 pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[

@@ -269,6 +269,14 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
             &summary,
         ),
         Sheet::of(
+            format!("{id}-beginning"),
+            "The beginning, step by step",
+            column::BEGINNING,
+            &run.loaded.summary,
+            room.rows,
+            &summary,
+        ),
+        Sheet::of(
             format!("{id}-playout"),
             "Playout: how the stream would have played with a buffer",
             column::PLAYOUT,

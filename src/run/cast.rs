@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use crate::actor::broadcaster::{Broadcaster, broadcaster};
 use crate::actor::cdn::{self, CdnError};
-use crate::actor::process::{Actor, Command, Input, Output, Readiness, Station, Stop};
-use crate::actor::{Folders, ping, viewer};
+use crate::actor::process::{Actor, Command, Output, Readiness, Station, Stop};
+use crate::actor::viewer::{Viewer, viewer};
+use crate::actor::{Folders, ping};
 use crate::capture;
 use crate::emulator;
 use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Scheme, Trial};
@@ -30,12 +31,12 @@ const CAPTURE_STOP: Stop = Stop { interrupt: Duration::from_secs(10), terminate:
 pub struct Cast {
     /// tcpdump, one for each point.
     pub captures: Vec<Actor>,
-    /// nginx and the notification service.
+    /// nginx and, where there may be peers, the notification service.
     pub cdn: Vec<Actor>,
     /// Ping trains and when they start.
     pub pings: Vec<(Duration, Actor)>,
-    /// Agents of viewers.
-    pub viewers: Vec<Actor>,
+    /// Players with their agents.
+    pub viewers: Vec<Viewer>,
     /// Encoders with their agents.
     pub broadcasts: Vec<Broadcaster>,
 }
@@ -56,20 +57,29 @@ impl Cast {
     ///
     /// # Errors
     /// The plan has no CDN, or someone cannot reach it.
-    pub fn of(trial: &Trial, dir: &TrialDir, livectl: &Path) -> Result<Cast, CastError> {
-        let folders = Folders { trial: dir.path().to_owned(), scratch: SCRATCH.into(), livectl: livectl.to_owned() };
+    pub fn of(trial: &Trial, dir: &TrialDir, livectl: &Path, agent: &Path) -> Result<Cast, CastError> {
+        let folders = Folders {
+            trial: dir.clone(),
+            scratch: SCRATCH.into(),
+            livectl: livectl.to_owned(),
+            agent: agent.to_owned(),
+        };
         let (mut viewers, mut broadcasts) = (Vec::new(), Vec::new());
         for stream in &trial.streams {
             let unreachable = |host: &str| CastError::Unreachable(host.to_owned());
             let pair = broadcaster(trial, stream, &folders).ok_or_else(|| unreachable(&stream.broadcaster))?;
             broadcasts.push(pair);
             for host in &stream.viewers {
-                viewers.push(viewer::agent(trial, stream, host, &folders).ok_or_else(|| unreachable(host))?);
+                viewers.push(viewer(trial, stream, host, &folders).ok_or_else(|| unreachable(host))?);
             }
+        }
+        let mut cdn = vec![cdn::nginx(trial, &folders)?];
+        if trial.point.scheme.has_peers() {
+            cdn.push(cdn::notification_service(trial, &folders)?);
         }
         Ok(Cast {
             captures: trial.captures.iter().map(|point| capture(point, dir)).collect(),
-            cdn: vec![cdn::nginx(trial, &folders)?, cdn::notification_service(trial, &folders)?],
+            cdn,
             pings: trial.pings.iter().map(|train| (train.start, ping::ping(train, &folders))).collect(),
             viewers,
             broadcasts,
@@ -90,7 +100,6 @@ fn capture(point: &CapturePoint, dir: &TrialDir) -> Actor {
         command: Command::new(capture::PROGRAM, capture::args(point, &file)),
         folders: file.parent().map(Path::to_owned).into_iter().collect(),
         files: Vec::new(),
-        input: Input::Null,
         output: Output::Log,
         log: dir.log(&point.host, &capture_name(point)),
         ready: Readiness::LogLine(capture::READY.into()),
@@ -132,7 +141,6 @@ fn machine(name: &str, command: Command, ready: &str, dir: &TrialDir) -> Actor {
         command,
         folders: Vec::new(),
         files: Vec::new(),
-        input: Input::Null,
         output: Output::Lines,
         log: dir.log("-", name),
         ready: Readiness::Event(ready.into()),

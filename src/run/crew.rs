@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::Urgency;
 use super::event::Happening;
 use super::teller::Teller;
-use crate::actor::process::{Actor, Ends, Exit, Place, Process, ProcessError, Station};
+use crate::actor::process::{Actor, Exit, Place, Process, ProcessError, Station};
 
 /// Whether a program may end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,14 +92,13 @@ impl Crew {
         &mut self,
         actor: &Actor,
         place: Place,
-        ends: Ends,
         duty: Duty,
         copy: Option<PathBuf>,
     ) -> Result<Arc<Process>, ProcessError> {
         let command = actor.command.at(place);
         let argv = std::iter::once(command.program.clone()).chain(command.args.iter().cloned()).collect();
         self.teller.tell(Happening::Started { host: actor.station.clone(), actor: actor.name.clone(), argv });
-        let mut process = Process::spawn(actor, place, ends)?;
+        let mut process = Process::spawn(actor, place)?;
         if let Some(lines) = process.lines() {
             tokio::spawn(relay(lines, self.teller.clone(), actor.station.clone(), actor.name.clone(), copy));
         }

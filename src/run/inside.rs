@@ -60,9 +60,6 @@ pub enum TrialError {
     /// The plan is not one that can be run.
     #[error("the plan cannot be run: {0}")]
     Plan(String),
-    /// The system refused something.
-    #[error("cannot {0}: {1}")]
-    System(&'static str, std::io::Error),
     /// Told to stop.
     #[error("interrupted")]
     Interrupted,

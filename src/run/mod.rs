@@ -60,6 +60,8 @@ pub struct Job {
     pub datapath: (Datapath, capability::Choice<Datapath>),
     /// The controller's program.
     pub controller: PathBuf,
+    /// The agents' program.
+    pub agent: PathBuf,
     /// Versions of the programs used.
     pub tools: std::collections::BTreeMap<String, String>,
     /// The machine.
@@ -145,6 +147,7 @@ pub async fn run(
         links: job.links.1.kind,
         datapath: job.datapath.1.kind,
         controller: job.controller.clone(),
+        agent: job.agent.clone(),
         owner,
         folder: folder.clone(),
         manifest: Mutex::new(manifest),
@@ -184,6 +187,7 @@ pub(crate) struct Context {
     links: LinkKind,
     datapath: Datapath,
     controller: PathBuf,
+    agent: PathBuf,
     owner: Owner,
     folder: RunDir,
     manifest: Mutex<Manifest>,

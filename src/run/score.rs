@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::cast::{self, Cast, CastError};
 use super::crew::Duty;
 use crate::actor::process::Actor;
+use crate::actor::viewer::Viewer;
 use crate::network::{self, Links};
 use crate::plan::Trial;
 use crate::store::TrialDir;
@@ -21,6 +22,8 @@ pub struct Programs {
     pub livectl: PathBuf,
     /// The controller's.
     pub controller: PathBuf,
+    /// The agents'.
+    pub agent: PathBuf,
     /// What makes the links.
     pub links: Links,
 }
@@ -70,7 +73,7 @@ pub enum Act {
 /// A program's part in a trial.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The program. One whose input is a pipe reads what the next one on its host writes whose output is one.
+    /// The program.
     pub actor: Actor,
     /// When it may end.
     pub duty: Duty,
@@ -84,7 +87,8 @@ impl Score {
     /// # Errors
     /// The plan has no CDN, or someone cannot reach it.
     pub fn of(trial: &Trial, dir: &TrialDir, programs: &Programs) -> Result<Score, CastError> {
-        let Cast { captures, cdn, pings, viewers, broadcasts } = Cast::of(trial, dir, &programs.livectl)?;
+        let Cast { captures, cdn, pings, viewers, broadcasts } =
+            Cast::of(trial, dir, &programs.livectl, &programs.agent)?;
         let mut entries = Vec::new();
         let mut add = |due, actor, duty, copy| {
             entries.push(Entry { due, act: Act::Start(Box::new(Part { actor, duty, copy })) });
@@ -103,8 +107,9 @@ impl Score {
         for (at, actor) in pings {
             add(Due::At(at), actor, Duty::Finite, None);
         }
-        for actor in viewers {
-            add(Due::At(trial.timeline.view_at), actor, Duty::Audience, None);
+        for Viewer { agent, player } in viewers {
+            add(Due::Agents, agent, Duty::Audience, None);
+            add(Due::At(trial.timeline.view_at), player, Duty::Audience, None);
         }
         for pair in broadcasts {
             add(Due::Agents, pair.agent, Duty::Finite, None);
@@ -177,7 +182,12 @@ mod tests {
     fn score(scheme: usize, links: Links) -> (Trial, Score) {
         let plan = crate::recipe::from_str("multi.yaml", include_str!("../../recipes/multi.yaml")).unwrap().plan;
         let trial = plan.trials[scheme].clone();
-        let programs = Programs { livectl: "livectl".into(), controller: "live-controller".into(), links };
+        let programs = Programs {
+            livectl: "livectl".into(),
+            controller: "live-controller".into(),
+            agent: "live-agent".into(),
+            links,
+        };
         let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
         (trial, score)
     }
@@ -198,13 +208,16 @@ mod tests {
         assert_eq!(before(Due::Network), ["mn"]);
         assert_eq!(before(Due::Captures).len(), trial.captures.len());
         assert_eq!(before(Due::Servers), ["hs/nginx", "hs/notify"]);
-        assert_eq!(before(Due::Agents), ["hb/agent"]);
+        assert_eq!(before(Due::Agents), ["hv1/agent", "hv2/agent", "hb/agent"]);
         let moments: Vec<Duration> = score.timeline().map(|(at, _)| at).collect();
         assert!(moments.is_sorted());
         let on_timeline = labels(score.timeline().map(|(_, act)| act.clone()));
         assert_eq!(on_timeline.last().unwrap(), "hb/encoder");
-        assert_eq!(score.audience().map(Actor::label).collect::<Vec<_>>(), ["hv1/agent", "hv2/agent"]);
-        assert_eq!(score.0.len(), 2 + 1 + trial.captures.len() + 2 + 1 + on_timeline.len(), "nobody is left out");
+        assert_eq!(
+            score.audience().map(Actor::label).collect::<Vec<_>>(),
+            ["hv1/agent", "hv2/agent", "hv1/player", "hv2/player"]
+        );
+        assert_eq!(score.0.len(), 2 + 1 + trial.captures.len() + 2 + 3 + on_timeline.len(), "nobody is left out");
     }
 
     #[test]

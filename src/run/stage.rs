@@ -1,8 +1,7 @@
 //! The stage: plays a trial's [`Score`] on its network, and stops all that runs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use super::inside::{Spec, TrialError};
 use super::score::{Act, Due, Part, Score};
 use super::teller::Teller;
 use super::{Urgency, cast};
-use crate::actor::process::{Actor, Ends, Input, Output, Place, Process, Station, pipe};
+use crate::actor::process::{Actor, Place, Process, Station};
 use crate::network::{self, BootSpec, Mininet, reach};
 use crate::plan::{Trial, delivery};
 use crate::sandbox::{Environment, Ovs};
@@ -52,14 +51,11 @@ pub(super) struct Stage {
     /// What runs on hosts.
     crew: Crew,
     pids: BTreeMap<String, i32>,
-    /// By host: the write end of a pipe whose reader is there, until its writer comes.
-    pipes: HashMap<Station, OwnedFd>,
 }
 
 impl Stage {
     pub(super) fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
-        let (pids, pipes) = Default::default();
-        Stage { spec, teller, watch: None, mininet: None, machinery, crew, pids, pipes }
+        Stage { spec, teller, watch: None, mininet: None, machinery, crew, pids: BTreeMap::new() }
     }
 
     pub(super) fn spec(&self) -> &Spec {
@@ -166,23 +162,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Starts a program where it belongs, with the ends of its pipes.
+    /// Starts a program where it belongs.
     fn start(&mut self, part: &Part) -> Result<Arc<Process>, TrialError> {
         let Part { actor, duty, copy } = part;
-        let mut ends = Ends::default();
-        if actor.input == Input::Pipe {
-            let (read, write) = pipe().map_err(|e| TrialError::System("make a pipe", e))?;
-            ends.stdin = Some(read);
-            self.pipes.insert(actor.station.clone(), write);
-        }
-        if actor.output == Output::Pipe {
-            ends.stdout = self.pipes.remove(&actor.station);
-        }
         let (place, crew) = match &actor.station {
             Station::Machine => (Place::Here, &mut self.machinery),
             Station::Host(host) => (place(&self.pids, host)?, &mut self.crew),
         };
-        Ok(crew.launch(actor, place, ends, *duty, copy.clone())?)
+        Ok(crew.launch(actor, place, *duty, copy.clone())?)
     }
 
     /// Pings every path that video can take and compares with the plan.

@@ -166,9 +166,10 @@ async fn start(
     dir: &TrialDir,
 ) -> Result<Child, String> {
     let exe = std::env::current_exe().map_err(|e| format!("cannot find livectl's own file: {e}"))?;
-    let controller = context.controller.canonicalize().unwrap_or_else(|_| context.controller.clone());
+    let [controller, agent] =
+        [&context.controller, &context.agent].map(|path| path.canonicalize().unwrap_or_else(|_| path.clone()));
     let (links, datapath) = (context.links.to_string(), context.datapath.to_string());
-    let args: [&std::ffi::OsStr; 10] = [
+    let args: [&std::ffi::OsStr; 12] = [
         "internal".as_ref(),
         "trial".as_ref(),
         "--dir".as_ref(),
@@ -179,6 +180,8 @@ async fn start(
         datapath.as_ref(),
         "--controller".as_ref(),
         controller.as_os_str(),
+        "--agent".as_ref(),
+        agent.as_os_str(),
     ];
     let path = dir.log("-", "sandbox");
     let stderr = File::create(&path).map_err(|e| format!("cannot write {}: {e}", path.display()))?;

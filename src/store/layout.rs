@@ -250,16 +250,16 @@ impl TrialDir {
         self.path.join("pcap").join(format!("{interface}.pcap"))
     }
 
-    /// The stream as a viewer's player got it from the CDN.
+    /// The stream as a viewer's player got it.
     #[must_use]
-    pub fn cdn_dump(&self, viewer: &str) -> PathBuf {
-        self.path.join("dump").join(format!("{viewer}-cdn.flv"))
+    pub fn dump(&self, viewer: &str) -> PathBuf {
+        self.path.join("dump").join(format!("{viewer}.flv"))
     }
 
-    /// The stream as a viewer's player got it from its peer.
+    /// The same of runs in which a viewer had two players: what came from the CDN, and from its peer.
     #[must_use]
-    pub fn peer_dump(&self, viewer: &str) -> PathBuf {
-        self.path.join("dump").join(format!("{viewer}-peer.flv"))
+    pub fn older_dumps(&self, viewer: &str) -> [PathBuf; 2] {
+        ["cdn", "peer"].map(|from| self.path.join("dump").join(format!("{viewer}-{from}.flv")))
     }
 
     /// This trial's frames.
@@ -459,8 +459,7 @@ mod tests {
             trial.births("hb"),
             trial.ping("hb", "hs"),
             trial.pcap("hb-eth0"),
-            trial.cdn_dump("hv1"),
-            trial.peer_dump("hv1"),
+            trial.dump("hv1"),
             trial.emulator(),
         ];
         let docs = include_str!("../../docs/architecture.md");
@@ -482,9 +481,7 @@ mod tests {
         let trial = TrialDir::at(&folder.path().join("direct-1"));
         trial.create(Owner::Process).unwrap();
         trial.create(Owner::Process).unwrap();
-        for path in
-            [named.log("h", "a"), named.births("h"), named.ping("h", "i"), named.pcap("h"), named.peer_dump("h")]
-        {
+        for path in [named.log("h", "a"), named.births("h"), named.ping("h", "i"), named.pcap("h"), named.dump("h")] {
             let inside = trial.path().join(path.strip_prefix(named.path()).unwrap());
             fs::write(inside, "").unwrap();
         }

@@ -10,7 +10,7 @@ use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
-use crate::trace::{self, FrameDelay, Parts, TrialTrace, ViewerTrace, ping};
+use crate::trace::{self, FrameDelay, Parts, Told, TrialTrace, ViewerTrace, ping};
 
 /// The tables of a trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,8 +41,8 @@ pub struct Analysis {
 pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) -> Result<Analysis, TableError> {
     let trace = trace::read_trial(trial.path(), links)?;
     let mut problems = trace.problems.clone();
-    let players = trace::players_started(&trial.events()).unwrap_or_else(|error| {
-        problems.push(format!("events.jsonl: {error}; startup delays are not known"));
+    let told = trace::told(&trial.events()).unwrap_or_else(|error| {
+        problems.push(format!("events.jsonl: {error}; startup delays and what was skipped are not known"));
         BTreeMap::new()
     });
     let zero_ns = record.zero_ns.or_else(|| planned_zero_ns(&trace));
@@ -64,7 +64,7 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     }
     let mut frames = frame_rows(&trace, zero_ns);
     mark_late(&mut frames);
-    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &players)).collect();
+    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &told)).collect();
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
     let doubts = doubts(&frames, jitter);
     // The tables say of the trial what its record will say: what is damaged and doubted now, not when they were made last.
@@ -124,6 +124,8 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         dwell_ms: part(|parts| if let Parts::Cdn { dwell, .. } = parts { Some(dwell) } else { None }),
         downlink_ms: part(|parts| if let Parts::Cdn { downlink, .. } = parts { Some(downlink) } else { None }),
         transfer_ms: part(|parts| if let Parts::Peer { transfer, .. } = parts { Some(transfer) } else { None }),
+        stream_floor_ms: frame.stream_floor.map(|floor| floor.as_secs_f64() * 1e3),
+        stream_excess_ms: frame.stream_excess_ns().map(milliseconds),
     }
 }
 
@@ -133,14 +135,17 @@ fn host_at(trace: &TrialTrace, address: IpAddr) -> Option<String> {
     trace.trial.network.hosts.iter().find(here).map(|host| host.name.clone())
 }
 
-fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, players: &BTreeMap<String, i64>) -> ViewerFacts {
+fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, told: &BTreeMap<String, Told>) -> ViewerFacts {
     let births = trace.births.iter().find(|b| b.stream == viewer.stream).and_then(|b| b.births.as_ref());
+    let stream = trace.trial.streams.iter().find(|stream| stream.name == viewer.stream);
+    let broadcaster = stream.map(|stream| stream.broadcaster.as_str());
     ViewerFacts {
         stream: viewer.stream.clone(),
         viewer: viewer.viewer.clone(),
         born: u32::try_from(births.map_or(0, |b| b.frames.len())).unwrap_or(u32::MAX),
         captured: is_captured(viewer) && births.is_some(),
-        started_ns: players.get(&viewer.viewer).copied(),
+        told: told.get(&viewer.viewer).cloned().unwrap_or_default(),
+        broadcaster: broadcaster.and_then(|name| told.get(name)).cloned().unwrap_or_default(),
         cdn_bytes: viewer.cdn_bytes,
         peer_bytes: viewer.peer_bytes,
         cdn_sent: viewer.cdn_sent,
@@ -200,6 +205,7 @@ mod tests {
             way: arrival.map(|_| way.clone()).unwrap_or_default(),
             copies: u32::from(arrival.is_some()),
             floor: Some(Duration::from_micros(210_500)),
+            stream_floor: Some(Duration::from_micros(212_500)),
         };
         let (from, to) = ("10.0.0.1:2000".parse().unwrap(), "10.0.0.3:40000".parse().unwrap());
         let carrier = Carrier::Peer;
@@ -219,8 +225,7 @@ mod tests {
             cdn_sent: None,
             peer_sent: Some(trace::Sent { bytes: 8, again: 4 }),
             foreign: 0,
-            cdn_dump: None,
-            peer_dump: None,
+            dumps: Vec::new(),
         };
         let births = StreamBirths { stream: "hb".into(), births: Some(Births { frames, ..Births::default() }) };
         TrialTrace {
@@ -238,6 +243,7 @@ mod tests {
         let first = &rows[0];
         assert_eq!((first.trial.as_str(), first.stream.as_str(), first.viewer.as_str()), ("bypass-1", "hb", "hv1"));
         assert_eq!((first.delay_ms, first.floor_ms), (Some(215.250_001), Some(210.5)));
+        assert_eq!((first.stream_floor_ms, first.stream_excess_ms), (Some(212.5), Some(2.750_001)));
         assert_eq!((first.excess_ms, first.via, first.time_s), (Some(4.750_001), Some(Via::Peer), 15.0));
         assert_eq!((first.keyframe, first.id.len(), first.arrival_ns), (true, 32, Some(20_215_250_001)));
         assert_eq!(
@@ -263,8 +269,15 @@ mod tests {
     #[test]
     fn a_viewer_not_captured_has_facts_but_no_rows() {
         let mut trace = trace();
-        let facts = viewer_facts(&trace, &trace.viewers[0], &BTreeMap::from([("hv1".to_owned(), 7)]));
-        assert_eq!((facts.born, facts.captured, facts.started_ns, facts.peer_bytes), (2, true, Some(7), Some(4)));
+        let facts = viewer_facts(
+            &trace,
+            &trace.viewers[0],
+            &BTreeMap::from([("hv1".to_owned(), Told { player_started_ns: Some(7), ..Told::default() })]),
+        );
+        assert_eq!(
+            (facts.born, facts.captured, facts.told.player_started_ns, facts.peer_bytes),
+            (2, true, Some(7), Some(4))
+        );
         trace.viewers[0].cdn_bytes = None;
         assert_eq!(frame_rows(&trace, None), []);
         assert!(!viewer_facts(&trace, &trace.viewers[0], &BTreeMap::new()).captured);

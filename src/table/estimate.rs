@@ -78,10 +78,11 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
 type MetricOf<T> = (&'static str, fn(&T) -> Option<f64>);
 
 /// Columns of which quantiles over all frames are figures.
-const FRAME_METRICS: [MetricOf<FrameRow>; 2] = [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms)];
+const FRAME_METRICS: [MetricOf<FrameRow>; 3] =
+    [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms), ("stream_excess", |r| r.stream_excess_ms)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
-const SUMMARY_METRICS: [MetricOf<SummaryRow>; 17] = [
+const SUMMARY_METRICS: [MetricOf<SummaryRow>; 22] = [
     ("delay_mean_ms", |r| r.delay_mean_ms),
     ("delay_max_ms", |r| r.delay_max_ms),
     ("floor_p50_ms", |r| r.floor_p50_ms),
@@ -100,6 +101,11 @@ const SUMMARY_METRICS: [MetricOf<SummaryRow>; 17] = [
     ("dwell_mean_ms", |r| r.dwell_mean_ms),
     ("downlink_mean_ms", |r| r.downlink_mean_ms),
     ("transfer_mean_ms", |r| r.transfer_mean_ms),
+    ("skipped", |r| r.skipped.map(f64::from)),
+    ("publish_ms", |r| r.publish_ms),
+    ("first_picture_ms", |r| r.first_picture_ms),
+    ("introduction_ms", |r| r.introduction_ms),
+    ("handover_ms", |r| r.handover_ms),
 ];
 /// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the column.
 type PlayoutMetric = (&'static str, &'static str, fn(&PlayoutRow) -> Option<f64>);

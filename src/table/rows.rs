@@ -113,6 +113,11 @@ rows! {
             pub downlink_ms: Option<f64>,
             /// From the broadcaster to the viewer, if it came from a peer.
             pub transfer_ms: Option<f64>,
+            /// The least delay that the network allows it if the path must also carry all that its stream has sent before it; `None` also in tables of
+            /// an older livectl.
+            pub stream_floor_ms: Option<f64>,
+            /// delay − stream_floor.
+            pub stream_excess_ms: Option<f64>,
         }
     }
 
@@ -210,6 +215,29 @@ rows! {
             pub downlink_mean_ms: Option<f64>,
             /// See `queue_mean_ms`.
             pub transfer_mean_ms: Option<f64>,
+            /// Frames that were left out on purpose when the viewer was handed over ([`Handover::Live`](crate::plan::Handover::Live)); they are not
+            /// among the missing ones.
+            pub skipped: Option<u32>,
+            /// Median of the stream's floor, of the frames that arrived.
+            pub stream_floor_p50_ms: Option<f64>,
+            /// Median excess over it.
+            pub stream_excess_p50_ms: Option<f64>,
+            /// 95th percentile of that.
+            pub stream_excess_p95_ms: Option<f64>,
+            /// From the broadcaster's program connecting to the CDN's consent to its publish; `None`, here and below: it did not happen, or was not told.
+            pub publish_ms: Option<f64>,
+            /// From the player connecting to its agent to the agent's connection to the CDN.
+            pub connect_ms: Option<f64>,
+            /// To the CDN's consent to the play.
+            pub play_ms: Option<f64>,
+            /// To the first keyframe that the player was handed.
+            pub first_picture_ms: Option<f64>,
+            /// From when the CDN had consented to both publish and play to the introduction of the peer.
+            pub introduction_ms: Option<f64>,
+            /// To the connection to the peer.
+            pub peer_connect_ms: Option<f64>,
+            /// To the first frame from the peer that the player was handed.
+            pub handover_ms: Option<f64>,
         }
     }
 

@@ -5,13 +5,13 @@ use super::playout::first_keyframe;
 use super::rows::{FrameRow, SummaryRow};
 use crate::plan::delivery::Via;
 use crate::store::TrialRecord;
-use crate::trace::Sent;
+use crate::trace::{Sent, Told};
 
 /// Playout buffer of the player that [`mark_late`] imagines, in milliseconds.
 pub const LATE_BUFFER_MS: f64 = 1000.0;
 
 /// What is known of a viewer besides its frames.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct ViewerFacts {
     /// The stream it watched: its broadcaster's name.
     pub stream: String,
@@ -21,8 +21,10 @@ pub struct ViewerFacts {
     pub born: u32,
     /// Its packets were captured and births recorded, so that frames without an arrival are known not to have arrived.
     pub captured: bool,
-    /// When its player was started, in nanoseconds of CLOCK_REALTIME.
-    pub started_ns: Option<i64>,
+    /// What was told at the viewer.
+    pub told: Told,
+    /// What was told at the broadcaster.
+    pub broadcaster: Told,
     /// Bytes that the CDN delivered to it.
     pub cdn_bytes: Option<u64>,
     /// Bytes that peers delivered to it.
@@ -86,13 +88,23 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     let excesses = ascending(arrived().filter_map(|r| r.excess_ms));
     let at = |sorted: &[f64], p| quantile(sorted, p).map(to_microseconds);
     let parts = mean_parts(arrived().copied());
+    let (stream_floors, stream_excesses) = (
+        ascending(arrived().filter_map(|r| r.stream_floor_ms)),
+        ascending(arrived().filter_map(|r| r.stream_excess_ms)),
+    );
+    // A frame that was skipped by one source may have come from the other.
+    let absent = facts.born.saturating_sub(count(arrived()));
+    let skipped = absent.min(u32::try_from(facts.told.skipped).unwrap_or(u32::MAX));
+    // Before that the network cannot know that the two belong together.
+    let known_ns = facts.broadcaster.publish_accepted_ns.zip(facts.told.play_accepted_ns).map(|(a, b)| a.max(b));
+    let since_known = |at: Option<i64>| at.zip(known_ns).map(|(at, known)| to_microseconds(milliseconds(at - known)));
     SummaryRow {
         trial: record.id.clone(),
         point: record.point.clone(),
         stream: facts.stream.clone(),
         viewer: facts.viewer.clone(),
         frames: facts.born,
-        missing: facts.captured.then(|| facts.born.saturating_sub(count(arrived()))),
+        missing: facts.captured.then(|| absent - skipped),
         duplicate: facts.captured.then(|| frames.iter().map(|r| r.copies.saturating_sub(1)).sum()),
         late: facts.captured.then(|| count(frames.iter().filter(|r| r.late))),
         startup_delay_ms: startup_delay_ms(facts, frames).map(to_microseconds),
@@ -117,6 +129,17 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         dwell_mean_ms: parts.map(|p| to_microseconds(p.dwell)),
         downlink_mean_ms: parts.map(|p| to_microseconds(p.downlink)),
         transfer_mean_ms: parts.map(|p| to_microseconds(p.transfer)),
+        skipped: facts.captured.then_some(skipped),
+        stream_floor_p50_ms: at(&stream_floors, 0.5),
+        stream_excess_p50_ms: at(&stream_excesses, 0.5),
+        stream_excess_p95_ms: at(&stream_excesses, 0.95),
+        publish_ms: facts.broadcaster.publish_ms.map(to_microseconds),
+        connect_ms: facts.told.connect_ms.map(to_microseconds),
+        play_ms: facts.told.play_ms.map(to_microseconds),
+        first_picture_ms: facts.told.first_picture_ms.map(to_microseconds),
+        introduction_ms: since_known(facts.told.introduced_ns),
+        peer_connect_ms: since_known(facts.told.peer_connected_ns),
+        handover_ms: since_known(facts.told.first_from_peer_ns),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),
@@ -127,7 +150,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
 /// the network.
 pub(super) fn wanted_ns(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<i64> {
     let stream_began = frames.iter().map(|r| r.birth_ns).min()?;
-    Some(facts.started_ns?.max(stream_began))
+    Some(facts.told.player_started_ns?.max(stream_began))
 }
 
 fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::*;
 use crate::plan::delivery::Via;
 use crate::plan::{
-    Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline, Trial, Video,
+    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline, Trial, Video,
     VideoSource,
 };
 use crate::store::{Owner, RunDir, TrialDir, TrialRecord, TrialState};
-use crate::trace::ping;
+use crate::trace::{Told, ping};
 
 /// Born at 40 ms steps from 1000 ms on; a keyframe every tenth.
 pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>, via: Via) -> FrameRow {
@@ -46,6 +46,8 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         dwell_ms: delay_ms.filter(|_| via == Via::Cdn).map(|_| 1.0),
         downlink_ms: delay_ms.filter(|_| via == Via::Cdn).map(|d| d - 106.0),
         transfer_ms: delay_ms.filter(|_| via == Via::Peer).map(|d| d - 5.0),
+        stream_floor_ms: Some(205.0),
+        stream_excess_ms: delay_ms.map(|d| d - 205.0),
     }
 }
 
@@ -96,12 +98,14 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
             end: Duration::from_secs(60),
             drain: Duration::from_secs(10),
         },
+        agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 
@@ -276,7 +280,7 @@ fn a_viewer_in_numbers() {
         .collect();
     frames[9].copies = 2;
     let viewer = ViewerFacts {
-        started_ns: Some(frames[0].birth_ns - 5_000_000_000),
+        told: Told { player_started_ns: Some(frames[0].birth_ns - 5_000_000_000), ..Told::default() },
         cdn_bytes: Some(300),
         peer_bytes: Some(900),
         ..facts("hv1", 21)
@@ -292,7 +296,8 @@ fn a_viewer_in_numbers() {
     assert_eq!((row.delay_p95_ms, row.delay_max_ms), (Some(1000.0), Some(1000.0)));
     assert_eq!((row.floor_p50_ms, row.excess_max_ms), (Some(230.0), Some(770.0)));
     assert!(row.fit && !row.partial && row.note.is_empty());
-    let late_start = ViewerFacts { started_ns: Some(frames[0].birth_ns + 600_000_000), ..viewer };
+    let told = Told { player_started_ns: Some(frames[0].birth_ns + 600_000_000), ..Told::default() };
+    let late_start = ViewerFacts { told, ..viewer };
     assert_eq!(summarise(&record("bypass-1"), &[late_start], &frames)[0].startup_delay_ms, Some(50.0));
 }
 
@@ -413,7 +418,7 @@ fn the_text_table_fits_the_terminal() {
     let viewer = ViewerFacts {
         cdn_bytes: Some(100_000),
         peer_bytes: Some(6_000_000),
-        started_ns: Some(0),
+        told: Told { player_started_ns: Some(0), ..Told::default() },
         ..facts("hv1", 600)
     };
     let mut rows = summarise(&record("direct-1"), &[facts("hv1", 600)], &direct);

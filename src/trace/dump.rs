@@ -18,6 +18,10 @@ pub struct DumpCheck {
     pub matched_codec: u64,
     /// Video tags whose payload was never born. Any at all means that bytes were altered on the way.
     pub foreign: u64,
+    /// Frames that stand there once more.
+    pub repeated: u64,
+    /// Frames that stand after one that was born later.
+    pub disordered: u64,
     /// What the file ends in the middle of, as it does when the player was stopped.
     pub tail: Option<Tail>,
     /// Why it could not be read to the end.
@@ -65,7 +69,15 @@ impl DumpCheck {
         let paired = Pairing::new(&births.frames).pair(&frames);
         check.foreign += paired.of.iter().filter(|of| of.is_none()).count() as u64;
         check.matched = paired.of.iter().flatten().count() as u64;
-        check.frames = paired.of.into_iter().flatten().collect();
+        let mut latest = None;
+        for index in paired.of.into_iter().flatten() {
+            if !check.frames.insert(index) {
+                check.repeated += 1;
+            } else if latest.is_some_and(|latest| index < latest) {
+                check.disordered += 1;
+            }
+            latest = latest.max(Some(index));
+        }
         Ok(check)
     }
 }

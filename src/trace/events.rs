@@ -4,43 +4,96 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use livectl_wire::agent_event::{self, Event};
 use serde::Deserialize;
 
 use crate::file;
+
+/// The first time of each, at one host. Moments are nanoseconds of CLOCK_REALTIME, `ms` are milliseconds since the program or player had connected to
+/// its agent.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Told {
+    /// The player was started.
+    pub player_started_ns: Option<i64>,
+    /// The CDN's consent to the publish reached the program.
+    pub publish_accepted_ns: Option<i64>,
+    /// The same.
+    pub publish_ms: Option<f64>,
+    /// The viewer's agent was connected to the CDN.
+    pub connect_ms: Option<f64>,
+    /// The CDN's consent to the play reached the player.
+    pub play_accepted_ns: Option<i64>,
+    /// The same.
+    pub play_ms: Option<f64>,
+    /// The player was handed its first keyframe.
+    pub first_picture_ms: Option<f64>,
+    /// The viewer's agent heard of its peer.
+    pub introduced_ns: Option<i64>,
+    /// It had reached its peer.
+    pub peer_connected_ns: Option<i64>,
+    /// The player was handed the first frame from its peer.
+    pub first_from_peer_ns: Option<i64>,
+    /// Pictures that were skipped, as the policy wants it: all that were told of.
+    pub skipped: u64,
+}
 
 /// A line, as far as it matters here.
 #[derive(Deserialize)]
 struct Line {
     event: String,
-    host: Option<String>,
-    what: Option<Report>,
-}
-
-#[derive(Deserialize)]
-struct Report {
-    event: Option<String>,
     time_ns: Option<i64>,
+    host: Option<String>,
+    actor: Option<String>,
+    what: Option<serde_json::Value>,
 }
 
-/// When each viewer's first player was started, in nanoseconds of CLOCK_REALTIME. Lines that cannot be read, as the last of a trial that was
-/// killed, are passed over.
+/// What was told at each host. Lines that cannot be read, as the last of a trial that was killed, are passed over.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn players_started(path: &Path) -> io::Result<BTreeMap<String, i64>> {
-    let mut started = BTreeMap::new();
+pub fn told(path: &Path) -> io::Result<BTreeMap<String, Told>> {
+    let mut all: BTreeMap<String, Told> = BTreeMap::new();
     for line in BufReader::new(file::open(path)?).split(b'\n') {
-        let Ok(Line { event, host: Some(host), what: Some(report) }) = serde_json::from_slice(&line?) else {
+        let Ok(Line { event, time_ns, host: Some(host), actor: Some(actor), what }) = serde_json::from_slice(&line?)
+        else {
             continue;
         };
-        if event == "report"
-            && report.event.as_deref() == Some("player_started")
-            && let Some(time_ns) = report.time_ns
-        {
-            started.entry(host).or_insert(time_ns);
+        let told = all.entry(host).or_default();
+        match (event.as_str(), actor.as_str(), what) {
+            ("started", "player", _) => told.player_started_ns = told.player_started_ns.or(time_ns),
+            ("report", "agent", Some(what)) => told.take(&what),
+            _ => {}
         }
     }
-    Ok(started)
+    Ok(all)
+}
+
+impl Told {
+    fn take(&mut self, what: &serde_json::Value) {
+        // Where a viewer had two players, its agent told when it started them.
+        if what.get("event").and_then(serde_json::Value::as_str) == Some("player_started") {
+            let time_ns = what.get("time_ns").and_then(serde_json::Value::as_i64);
+            self.player_started_ns = self.player_started_ns.or(time_ns);
+        }
+        let Ok(agent_event::Line { time_ns, event }) = agent_event::Line::deserialize(what) else { return };
+        match event {
+            Event::PublishAccepted { publish_ms } => {
+                self.publish_accepted_ns.get_or_insert(time_ns);
+                self.publish_ms.get_or_insert(publish_ms);
+            }
+            Event::CdnConnected { ms, .. } => drop(self.connect_ms.get_or_insert(ms)),
+            Event::PlayAccepted { ms } => {
+                self.play_accepted_ns.get_or_insert(time_ns);
+                self.play_ms.get_or_insert(ms);
+            }
+            Event::FirstKeyframe { ms, .. } => drop(self.first_picture_ms.get_or_insert(ms)),
+            Event::Introduced { .. } => drop(self.introduced_ns.get_or_insert(time_ns)),
+            Event::PeerConnected { .. } => drop(self.peer_connected_ns.get_or_insert(time_ns)),
+            Event::FirstFromPeer { .. } => drop(self.first_from_peer_ns.get_or_insert(time_ns)),
+            Event::Jump { skipped, .. } => self.skipped += skipped.unwrap_or(0),
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -48,26 +101,47 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    #[test]
-    fn the_first_player_of_each_viewer_counts() {
+    fn read(lines: &[String]) -> BTreeMap<String, Told> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        let report = |host: &str, event: &str, time_ns: i64| {
-            format!(
-                r#"{{"time_ns":9,"event":"report","host":"{host}","actor":"agent","what":{{"event":"{event}","time_ns":{time_ns}}}}}"#
-            )
-        };
-        let lines = [
-            r#"{"time_ns":1,"event":"phase","phase":"boot"}"#.to_owned(),
-            report("hv1", "ready", 4),
-            report("hv1", "player_started", 5),
-            report("hv2", "player_started", 6),
-            report("hv1", "player_started", 7),
-            r#"{"time_ns":1,"event":"rep"#.to_owned(),
-        ];
         std::fs::write(&path, lines.join("\n")).unwrap();
-        let started = players_started(&path).unwrap();
-        assert_eq!(started, BTreeMap::from([("hv1".to_owned(), 5), ("hv2".to_owned(), 6)]));
-        assert!(players_started(&folder.path().join("none")).is_err());
+        assert!(told(&folder.path().join("none")).is_err());
+        told(&path).unwrap()
+    }
+
+    fn report(host: &str, what: &str) -> String {
+        format!(r#"{{"time_ns":9,"event":"report","host":"{host}","actor":"agent","what":{{{what}}}}}"#)
+    }
+
+    #[test]
+    fn the_first_of_each_counts() {
+        let all = read(&[
+            r#"{"time_ns":1,"event":"phase","phase":"boot"}"#.to_owned(),
+            r#"{"time_ns":3,"event":"started","host":"hv1","actor":"player","argv":[]}"#.to_owned(),
+            report("hv1", r#""time_ns":5,"event":"play_accepted","ms":4.5"#),
+            report("hv1", r#""time_ns":6,"event":"play_accepted","ms":1.5"#),
+            report("hv1", r#""time_ns":7,"event":"jump","path":"peer","timestamp_ms":33,"id":"ab","skipped":4"#),
+            report("hv1", r#""time_ns":8,"event":"jump","path":"peer","timestamp_ms":66,"id":"cd","skipped":2"#),
+            report("hb", r#""time_ns":4,"event":"publish_accepted","publish_ms":3.25"#),
+            report("hb", r#""time_ns":4,"event":"of_a_later_agent""#),
+            r#"{"time_ns":1,"event":"rep"#.to_owned(),
+        ]);
+        let viewer = &all["hv1"];
+        assert_eq!(
+            (viewer.player_started_ns, viewer.play_accepted_ns, viewer.play_ms),
+            (Some(3), Some(5), Some(4.5))
+        );
+        assert_eq!((viewer.skipped, viewer.introduced_ns), (6, None));
+        assert_eq!((all["hb"].publish_accepted_ns, all["hb"].publish_ms), (Some(4), Some(3.25)));
+    }
+
+    #[test]
+    fn of_older_runs_the_agent_told_when_it_started_players() {
+        let all = read(&[
+            report("hv1", r#""time_ns":4,"event":"ready""#),
+            report("hv1", r#""time_ns":5,"event":"player_started","path":"cdn","attempt":1,"dump":"a.flv""#),
+            report("hv1", r#""time_ns":7,"event":"player_started","path":"peer","attempt":1,"dump":"b.flv""#),
+        ]);
+        assert_eq!(all["hv1"].player_started_ns, Some(5));
     }
 }

@@ -1,4 +1,5 @@
-//! The least delay that the network allows a frame (`docs/architecture.md`, "The floor").
+//! The least delay that the network allows a frame (`docs/architecture.md`, "The floor"): alone on its path ([`floor`]), and behind all that its
+//! stream has sent before it ([`stream_floors`]).
 //!
 //! What is assumed of the packets that carry it is what Linux sends over an Ethernet with an MTU of 1500 bytes, and the least
 //! it can send: Ethernet header 14 bytes (no VLAN tag, no FCS, as the links count), IPv4 header 20, TCP header 32 (with time stamps), so 1448
@@ -39,6 +40,67 @@ pub fn floor(path: &[Shape], payload: u32) -> Duration {
         }
     }
     arrived
+}
+
+/// A part of a stream that is sent as one: a frame, some sound, metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Portion {
+    /// When it is there to be sent, in nanoseconds since any moment.
+    pub born_ns: i64,
+    /// Bytes of its payload.
+    pub payload: u32,
+}
+
+/// The least time from each portion's birth until a viewer at the end of `path` has all of it, if the path must carry the whole stream, in its
+/// order. `stream` is in the order of births.
+///
+/// The recursion is [`floor`]'s with links that stay busy: the first link takes up the next packet when it is free and a byte is there, with all that has
+/// been born until then, up to a full segment. So bytes that have to wait share segments with what comes after them, as TCP does it at best; no
+/// real transfer of the stream over these links in that order can be faster.
+#[must_use]
+pub fn stream_floors(path: &[Shape], stream: &[Portion]) -> Vec<Duration> {
+    let Some(start) = stream.first().map(|portion| portion.born_ns) else { return Vec::new() };
+    // Births that were stamped out of order are as early as the latest before them.
+    let mut latest = Duration::ZERO;
+    let births: Vec<Duration> = stream
+        .iter()
+        .map(|portion| {
+            latest = latest.max(Duration::from_nanos(u64::try_from(portion.born_ns - start).unwrap_or(0)));
+            latest
+        })
+        .collect();
+    let mut floors = vec![Duration::ZERO; stream.len()];
+    let mut sent = vec![Duration::ZERO; path.len()];
+    // The first portion of which bytes are left, and how many.
+    let mut next = 0;
+    let mut left = bytes_of(stream.first());
+    while let Some(born) = births.get(next).copied() {
+        let departs = sent.first().map_or(born, |free| born.max(*free));
+        let (mut packet, first) = (0, next);
+        while packet < SEGMENT && births.get(next).is_some_and(|born| *born <= departs) {
+            let taken = left.min(SEGMENT - packet);
+            packet += taken;
+            left -= taken;
+            if left == 0 {
+                next += 1;
+                left = bytes_of(stream.get(next));
+            }
+        }
+        let mut arrived = departs;
+        for (link, sent) in path.iter().zip(&mut sent) {
+            *sent = (*sent).max(arrived) + serialisation(link, packet + HEADERS);
+            arrived = *sent + link.delay.saturating_sub(link.jitter);
+        }
+        for (floor, born) in floors.iter_mut().zip(&births).take(next).skip(first) {
+            *floor = arrived.saturating_sub(*born);
+        }
+    }
+    floors
+}
+
+/// What a portion has on the wire, above TCP.
+fn bytes_of(portion: Option<&Portion>) -> u32 {
+    portion.map_or(0, |portion| portion.payload.saturating_add(TAG_OVERHEAD))
 }
 
 /// How long the link takes to send so many bytes, rounded down to the nanosecond.
@@ -99,6 +161,46 @@ mod tests {
         assert_eq!(floor(&[wild], 10), Duration::ZERO);
     }
 
+    fn portions(births_ms: &[(f64, u32)]) -> Vec<Portion> {
+        births_ms.iter().map(|(at, payload)| Portion { born_ns: (at * 1e6) as i64, payload: *payload }).collect()
+    }
+
+    #[test]
+    fn a_frame_that_finds_its_path_free_has_the_floor_of_a_frame_alone() {
+        let path = [link(Some(4_000_000), 100), link(Some(1_000_000), 30)];
+        let stream = portions(&[(0.0, 985), (500.0, 20_000), (1000.0, 1)]);
+        let alone: Vec<Duration> = stream.iter().map(|portion| floor(&path, portion.payload)).collect();
+        assert_eq!(stream_floors(&path, &stream), alone);
+        assert_eq!(stream_floors(&path, &[]), []);
+        assert_eq!(stream_floors(&[], &stream), [Duration::ZERO; 3]);
+    }
+
+    #[test]
+    fn a_frame_waits_for_those_before_it_and_shares_their_last_packet() {
+        // A full packet takes 3.028 ms. Three of them keep the link until 9.084 ms; what is born meanwhile waits.
+        let path = [link(Some(4_000_000), 100)];
+        let three = 3 * SEGMENT - TAG_OVERHEAD;
+        let stream = portions(&[(0.0, three), (5.0, SEGMENT - TAG_OVERHEAD)]);
+        assert_eq!(stream_floors(&path, &stream), [ms(109.084), ms(109.084 - 5.0 + 3.028)]);
+        // 100 bytes are left over when the second is there: one packet of 100 + 500 bytes carries both ends.
+        let stream = portions(&[(0.0, three + 100), (5.0, 500 - TAG_OVERHEAD)]);
+        let both = 109.084 + f64::from(600 + HEADERS) * 8.0 / 4000.0;
+        assert_eq!(stream_floors(&path, &stream), [ms(both), ms(both - 5.0)]);
+    }
+
+    #[test]
+    fn a_stream_that_is_more_than_a_link_carries_comes_ever_later() {
+        // 2.5 Mbit/s over 2 Mbit/s: a frame of 10,417 bytes takes 43.6 ms and is born every 33.3 ms.
+        let path = [link(Some(2_000_000), 0)];
+        let stream: Vec<Portion> =
+            (0..300).map(|n| Portion { born_ns: n * 33_333_333, payload: 10_417 - TAG_OVERHEAD }).collect();
+        let floors = stream_floors(&path, &stream);
+        assert!(floors.is_sorted());
+        let takes = 10_417.0 * 8.0 / 2e6 * 1514.0 / 1448.0;
+        let expected = 300.0 * takes - 299.0 * 0.033_333_333;
+        assert!((floors[299].as_secs_f64() - expected).abs() < 0.002, "{:?} {expected}", floors[299]);
+    }
+
     /// A link as a queue of packets, step by step in time: what a real one does, written otherwise than the formula.
     fn simulate(path: &[Shape], payload: u32) -> Duration {
         let bytes = payload + TAG_OVERHEAD;
@@ -127,6 +229,30 @@ mod tests {
         ) {
             let path: Vec<Shape> = rates.into_iter().map(|(rate, delay)| link(rate, delay)).collect();
             prop_assert_eq!(floor(&path, payload), simulate(&path, payload));
+        }
+
+        #[test]
+        fn a_stream_is_never_faster_than_its_frames_and_never_overtakes_itself(
+            rates in proptest::collection::vec((proptest::option::of(100_000u64..1_000_000_000), 0u64..400), 1..4),
+            frames in proptest::collection::vec((0i64..60_000_000, 0u32..30_000), 1..40),
+        ) {
+            let path: Vec<Shape> = rates.into_iter().map(|(rate, delay)| link(rate, delay)).collect();
+            let mut born_ns = 0;
+            let stream: Vec<Portion> = frames.into_iter().map(|(gap, payload)| {
+                born_ns += gap;
+                Portion { born_ns, payload }
+            }).collect();
+            let floors = stream_floors(&path, &stream);
+            prop_assert_eq!(floors.len(), stream.len());
+            let mut before = 0;
+            for (portion, least) in stream.iter().zip(&floors) {
+                // Each packet's time on a link is rounded down by itself.
+                let alone = floor(&path, portion.payload).saturating_sub(Duration::from_nanos(100));
+                prop_assert!(*least >= alone, "{:?} of {:?}", least, alone);
+                let arrival = portion.born_ns + least.as_nanos() as i64;
+                prop_assert!(arrival >= before);
+                before = arrival;
+            }
         }
 
         #[test]

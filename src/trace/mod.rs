@@ -18,7 +18,7 @@ mod trial;
 
 pub use births::Births;
 pub use dump::DumpCheck;
-pub use events::players_started;
+pub use events::{Told, told};
 pub use hop::{Hop, Parts, Way};
 pub use livectl_wire::flows::{Arrival, Flow, Protocol};
 pub use livectl_wire::{capture, flows};

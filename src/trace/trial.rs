@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use livectl_wire::StreamKey;
+use livectl_wire::birth::Birth;
 use livectl_wire::frame::FrameId;
 
 use super::births::Births;
 use super::dump::DumpCheck;
-use super::floor::floor;
+use super::floor::{Portion, floor, stream_floors};
 use super::flows::{self, Arrival, Flow, Protocol};
 use super::hop::{AtHost, Captured, Sighting, Sightings, Way};
 use super::pairing::Pairing;
 use crate::plan::delivery::{Carrier, Via};
-use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Stream, Trial};
+use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Shape, Stream, Trial};
+use crate::store::TrialDir;
 use crate::{file, parallel};
 
 /// Why a trial cannot be read at all.
@@ -84,10 +86,8 @@ pub struct ViewerTrace {
     pub peer_sent: Option<Sent>,
     /// Frames that arrived and were never born. Any at all means that bytes were altered, or that the births are incomplete.
     pub foreign: u64,
-    /// What the player wrote from the CDN; `None` if there is none.
-    pub cdn_dump: Option<DumpCheck>,
-    /// What the player wrote from the peer; `None` if there is none.
-    pub peer_dump: Option<DumpCheck>,
+    /// What the player wrote. Viewers of older runs had two players, one for the CDN and one for the peer.
+    pub dumps: Vec<DumpCheck>,
 }
 
 /// TCP payload that a sender put on the wire.
@@ -122,6 +122,8 @@ pub struct FrameDelay {
     pub copies: u32,
     /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
     pub floor: Option<Duration>,
+    /// The same if the path must also carry all that its stream has sent before it.
+    pub stream_floor: Option<Duration>,
 }
 
 /// The first whole copy of a frame.
@@ -149,8 +151,17 @@ impl FrameDelay {
     /// Delay less floor, in nanoseconds.
     #[must_use]
     pub fn excess_ns(&self) -> Option<i64> {
-        let floor = i64::try_from(self.floor?.as_nanos()).ok()?;
-        self.delay_ns()?.checked_sub(floor)
+        self.over(self.floor?)
+    }
+
+    /// Delay less the floor of the stream, in nanoseconds.
+    #[must_use]
+    pub fn stream_excess_ns(&self) -> Option<i64> {
+        self.over(self.stream_floor?)
+    }
+
+    fn over(&self, floor: Duration) -> Option<i64> {
+        self.delay_ns()?.checked_sub(i64::try_from(floor.as_nanos()).ok()?)
     }
 }
 
@@ -167,13 +178,13 @@ impl ViewerTrace {
         self.frames.iter().map(|frame| u64::from(frame.copies.saturating_sub(1))).sum()
     }
 
-    /// How many frames are in either dump.
+    /// How many frames are in a dump.
     #[must_use]
     pub fn dumped(&self) -> usize {
         (0..self.frames.len()).filter(|index| self.is_dumped(*index)).count()
     }
 
-    /// The frames that are in neither dump, by index.
+    /// The frames that are in no dump, by index.
     #[must_use]
     pub fn undumped(&self) -> Vec<u64> {
         let undumped = self.frames.iter().enumerate().filter(|(index, _)| !self.is_dumped(*index));
@@ -187,7 +198,7 @@ impl ViewerTrace {
     }
 
     fn is_dumped(&self, index: usize) -> bool {
-        [&self.cdn_dump, &self.peer_dump].into_iter().flatten().any(|dump| dump.frames.contains(&index))
+        self.dumps.iter().any(|dump| dump.frames.contains(&index))
     }
 }
 
@@ -196,7 +207,7 @@ impl ViewerTrace {
 /// # Errors
 /// When there is no plan. Whatever else is missing or damaged is named in [`TrialTrace::problems`].
 pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, TraceError> {
-    let path = dir.join("trial.json");
+    let path = TrialDir::at(dir).plan();
     let json = file::read(&path).map_err(|source| TraceError::Read { path: path.clone(), source })?;
     let trial: Trial = serde_json::from_slice(&json).map_err(|source| TraceError::Plan { path, source })?;
 
@@ -224,8 +235,9 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
 }
 
 fn read_births(dir: &Path, stream: &Stream, problems: &mut Vec<String>) -> StreamBirths {
-    let name = format!("births/{}.csv", stream.broadcaster);
-    let read = file::open(&dir.join(&name)).and_then(|file| Births::read(BufReader::new(file)));
+    let path = TrialDir::at(dir).births(&stream.broadcaster);
+    let name = path.strip_prefix(dir).unwrap_or(&path).display();
+    let read = file::open(&path).and_then(|file| Births::read(BufReader::new(file)));
     let births = match read {
         Ok(births) => {
             problems.extend(births.problems.iter().map(|problem| format!("{name}: {problem}")));
@@ -334,7 +346,7 @@ struct Capture {
 }
 
 fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) -> Result<Capture, String> {
-    let file = file::open(&dir.join(format!("pcap/{}.pcap", point.interface))).map_err(|error| error.to_string())?;
+    let file = file::open(&TrialDir::at(dir).pcap(&point.interface)).map_err(|error| error.to_string())?;
     let (flows, facts) = flows::read(file).map_err(|error| error.to_string())?;
     let entered_before = entered_before(dir, trial, links, point);
     let is_mine = |address: SocketAddr| is_address_of(trial, &point.host, address.ip());
@@ -357,7 +369,7 @@ fn entered_before(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoi
     let netem = match links {
         LinkKind::Netem => true,
         LinkKind::Emulated => false,
-        LinkKind::Auto => !dir.join("emulator.json").exists(),
+        LinkKind::Auto => !TrialDir::at(dir).emulator().exists(),
     };
     if !netem {
         return Some(Duration::ZERO);
@@ -396,8 +408,7 @@ impl Context<'_> {
             cdn_sent: self.trial.network.cdn().and_then(|cdn| self.sent(captures.at(&cdn.name)?, Protocol::Rtmp)),
             peer_sent: captures.at(&self.stream.broadcaster).and_then(|seen| self.sent(seen, Protocol::Peer)),
             foreign: 0,
-            cdn_dump: None,
-            peer_dump: None,
+            dumps: Vec::new(),
         };
         for Captured { flow, .. } in flows.unwrap_or_default() {
             let to_viewer = is_address_of(self.trial, self.viewer, flow.to.ip());
@@ -411,8 +422,7 @@ impl Context<'_> {
         }
         problems.extend(trace.unborn());
         let from_peers = trace.peer_bytes.is_some_and(|bytes| bytes > 0);
-        trace.cdn_dump = self.dump("cdn", births, true, problems);
-        trace.peer_dump = self.dump("peer", births, from_peers, problems);
+        trace.dumps = self.dumps(births, from_peers, problems);
         trace
     }
 
@@ -424,9 +434,10 @@ impl Context<'_> {
 
     /// The stream's frames, none of them arrived yet.
     fn born(&self, births: Option<&Births>) -> Vec<FrameDelay> {
+        let Some(births) = births else { return Vec::new() };
         let paths = self.trial.network.video_paths(&self.stream.broadcaster, self.viewer);
-        let births = births.map(|births| births.frames.as_slice()).unwrap_or_default();
-        let frame = |birth: &livectl_wire::birth::Birth| FrameDelay {
+        let stream_floors = least_stream_floors(&paths, births);
+        let frame = |(birth, stream_floor): (&Birth, Option<Duration>)| FrameDelay {
             index: birth.index,
             timestamp_ms: birth.timestamp_ms,
             size: birth.size,
@@ -438,8 +449,9 @@ impl Context<'_> {
             copies: 0,
             // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
             floor: paths.iter().map(|path| floor(path, birth.size)).min(),
+            stream_floor,
         };
-        births.iter().map(frame).collect()
+        births.frames.iter().zip(stream_floors).map(frame).collect()
     }
 
     /// What was sent to the viewer of this stream, as captured where it was sent from.
@@ -473,29 +485,61 @@ impl Context<'_> {
         }
     }
 
-    fn dump(
-        &self,
-        from: &str,
-        births: Option<&Births>,
-        expected: bool,
-        problems: &mut Vec<String>,
-    ) -> Option<DumpCheck> {
-        let name = format!("dump/{}-{from}.flv", self.viewer);
-        let births = births?;
-        let check = match file::open(&self.dir.join(&name)).and_then(|file| DumpCheck::read(file, births)) {
+    /// What the player wrote; of older runs what either of two players wrote, the peer's if it had one.
+    fn dumps(&self, births: Option<&Births>, from_peers: bool, problems: &mut Vec<String>) -> Vec<DumpCheck> {
+        let Some(births) = births else { return Vec::new() };
+        let dir = TrialDir::at(self.dir);
+        let [of_cdn, of_peer] = dir.older_dumps(self.viewer);
+        let is_older = of_cdn.exists() || of_peer.exists();
+        let older = [Some(of_cdn), Some(of_peer).filter(|path| from_peers || path.exists())];
+        let expected: Vec<PathBuf> =
+            if is_older { older.into_iter().flatten().collect() } else { vec![dir.dump(self.viewer)] };
+        expected.iter().filter_map(|path| self.dump(path, births, problems)).collect()
+    }
+
+    fn dump(&self, path: &Path, births: &Births, problems: &mut Vec<String>) -> Option<DumpCheck> {
+        let name = path.strip_prefix(self.dir).unwrap_or(path).display();
+        let check = match file::open(path).and_then(|file| DumpCheck::read(file, births)) {
             Ok(check) => check,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !expected => return None,
             Err(error) => {
                 problems.push(format!("{name}: {error}"));
                 return None;
             }
         };
         problems.extend(check.problem.iter().map(|problem| format!("{name}: {problem}")));
-        if check.foreign > 0 {
-            problems.push(format!("{name}: {} video tags were never born", check.foreign));
+        for (count, what) in [
+            (check.foreign, "video tags were never born"),
+            (check.repeated, "frames stand there more than once"),
+            (check.disordered, "frames stand after later ones"),
+        ] {
+            problems.extend((count > 0).then(|| format!("{name}: {count} {what}")));
         }
         Some(check)
     }
+}
+
+/// The floor of the stream for each frame: the least over the paths, each of which carries all of the stream.
+fn least_stream_floors(paths: &[Vec<Shape>], births: &Births) -> Vec<Option<Duration>> {
+    // Sound, metadata and codec headers travel with the frames, each in its order.
+    let mut stream: Vec<(&Birth, bool)> = births
+        .others
+        .iter()
+        .map(|birth| (birth, false))
+        .chain(births.frames.iter().map(|birth| (birth, true)))
+        .collect();
+    stream.sort_by_key(|(birth, _)| birth.birth_ns);
+    let portions: Vec<Portion> =
+        stream.iter().map(|(birth, _)| Portion { born_ns: birth.birth_ns, payload: birth.size }).collect();
+    let mut least = vec![None; births.frames.len()];
+    for path in paths {
+        let floors = stream_floors(path, &portions);
+        let of_frames =
+            floors.into_iter().zip(&stream).filter(|(_, (_, is_frame))| *is_frame).map(|(floor, _)| floor);
+        for (least, floor) in least.iter_mut().zip(of_frames) {
+            *least = Some(least.map_or(floor, |least: Duration| least.min(floor)));
+        }
+    }
+    least
 }
 
 /// Adds what came over a flow.

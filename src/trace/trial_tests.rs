@@ -9,8 +9,8 @@ use livectl_wire::{flv, peer, rtmp::Writer};
 
 use super::*;
 use crate::plan::{
-    CapturePoint, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape, Switch,
-    Timeline, Video, VideoSource,
+    CapturePoint, Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape,
+    Switch, Timeline, Video, VideoSource,
 };
 use crate::trace::Parts;
 use crate::trace::testbed::{Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
@@ -71,12 +71,14 @@ fn trial() -> Trial {
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
+        agents: Default::default(),
         pings: vec![],
         captures: vec![CapturePoint { host: "hv1".into(), interface: "hv1-eth0".into() }],
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 
@@ -193,7 +195,7 @@ fn a_trial_whole() {
     assert_eq!(viewer.peer_bytes, Some(13 + 3 * 715));
     assert_eq!(viewer.repeated_bytes, Some(0));
     assert_eq!((viewer.dumped(), viewer.undumped()), (5, vec![2]));
-    let dumps = [&viewer.cdn_dump, &viewer.peer_dump].map(|dump| dump.as_ref().unwrap());
+    let dumps = [0, 1].map(|n| &viewer.dumps[n]);
     assert_eq!(dumps.map(|dump| (dump.matched, dump.foreign, dump.tail)), [(3, 0, None); 2]);
 }
 
@@ -245,7 +247,7 @@ fn a_trial_cut_short() {
     }
     let viewer = &trace.viewers[0];
     assert_eq!((viewer.frames.len(), viewer.missing()), (5, 1));
-    let tails = [&viewer.cdn_dump, &viewer.peer_dump].map(|dump| dump.as_ref().unwrap().tail.unwrap());
+    let tails = [0, 1].map(|n| viewer.dumps[n].tail.unwrap());
     assert_eq!(tails.map(|tail| tail.tag), [Some((TagKind::Video, 99)), Some((TagKind::Video, 165))]);
     assert_eq!(viewer.undumped(), [2]);
 }
@@ -283,7 +285,7 @@ fn altered_payloads_are_foreign() {
     assert_eq!(trace.damage, expected[..1]);
     let viewer = &trace.viewers[0];
     assert_eq!((viewer.missing(), viewer.foreign), (2, 1));
-    let dump = viewer.cdn_dump.as_ref().unwrap();
+    let dump = &viewer.dumps[0];
     assert_eq!((dump.matched, dump.foreign), (2, 1));
 }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use livectl_wire::agent_event::{self, Event};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::actor::process::Station;
@@ -49,7 +51,7 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
         Happening::Note { text } => Some(text.clone()),
         Happening::Warning { text } => Some(format!("warning: {text}")),
         Happening::Report { host, actor, what } => {
-            let said = report(what)?;
+            let said = report(actor, what)?;
             Some(format!("{}: {said}", host.host().unwrap_or(actor)))
         }
         Happening::TimelineZero { .. }
@@ -74,13 +76,19 @@ pub(super) fn state(happening: &Happening) -> Option<(String, String)> {
                 (None, None) => format!("{actor} is gone"),
             },
         )),
-        Happening::Report { host, actor, what } => Some((host.host().unwrap_or(actor).to_owned(), report(what)?)),
+        Happening::Report { host, actor, what } => {
+            Some((host.host().unwrap_or(actor).to_owned(), report(actor, what)?))
+        }
         _ => None,
     }
 }
 
-/// An agent's or the controller's event line in words; `None` for what happens too often to be told.
-fn report(what: &Value) -> Option<String> {
+/// What an agent or the controller reports of itself, in words; `None` for what happens too often to be told.
+fn report(actor: &str, what: &Value) -> Option<String> {
+    if actor == "agent" {
+        // A line of a later agent may hold what this livectl does not know.
+        return agent(&Event::deserialize(what).ok()?);
+    }
     let text = |key: &str| match what.get(key) {
         Some(Value::String(s)) => s.clone(),
         Some(value) => value.to_string(),
@@ -91,21 +99,60 @@ fn report(what: &Value) -> Option<String> {
         "switch_lost" => format!("switch {} lost: {}", text("dpid"), text("why")),
         "viewer" => format!("{} views {}", text("host"), text("stream")),
         "broadcaster" => format!("{} broadcasts {}", text("host"), text("stream")),
-        // The controller introduces a peer to an agent; the agent says that it knows.
-        "introduced" if what.get("to").is_some() => format!("introduces {} to {}", text("peer"), text("to")),
-        "introduced" => format!("knows its peer {}", text("peer")),
+        "introduced" => format!("introduces {} to {}", text("peer"), text("to")),
+        "not_introduced" => format!("{} has no peer: {}", text("host"), text("why")),
         "acknowledged" => format!("{} knows its peer", text("by")),
-        "player_started" => format!("player started ({})", text("path")),
-        "first_keyframe" => format!("first keyframe ({})", text("path")),
-        "handover" => "handed over to its peer".to_owned(),
-        "player_ended" => format!("player ended ({})", text("path")),
-        "birth_first" => "encoding".to_owned(),
-        "peer_joined" => format!("serves peer {}", text("peer")),
-        "peer_left" => format!("peer {} left", text("peer")),
-        "encoder_ended" => "encoder has ended".to_owned(),
-        "ended" => "stream ended".to_owned(),
-        "error" => format!("error: {}", text("why")),
+        "error" => format!("error: {}", text("what")),
         _ => return None,
+    })
+}
+
+/// An agent's event in words.
+fn agent(event: &Event) -> Option<String> {
+    let from = |path: &agent_event::Path| match path {
+        agent_event::Path::Cdn => "the CDN",
+        agent_event::Path::Peer => "its peer",
+    };
+    Some(match event {
+        Event::Unreadable { why } => format!("passes on what it cannot read: {why}"),
+        Event::OtherStream { stream } => format!("passes on another stream, {stream}"),
+        Event::PublishAccepted { publish_ms } => format!("may publish, after {publish_ms:.0} ms"),
+        Event::PublishRefused { code, why } => format!("may not publish: {code} {why}"),
+        Event::BirthFirst { .. } => "encoding".to_owned(),
+        Event::UploadFull { bytes } => format!("encoder waits: {bytes} bytes are left for the CDN"),
+        Event::UploadDrained { .. } => "encoder waits no longer".to_owned(),
+        Event::UploadLost { why } => format!("upload lost: {why}"),
+        Event::UploadEnded { .. } => "everything is at the CDN".to_owned(),
+        Event::Introduced { peer, .. } => format!("knows its peer {peer}"),
+        Event::PeerJoined { peer, .. } => format!("serves peer {peer}"),
+        Event::PeerRefused { peer, why } => format!("refused peer {peer}: {why}"),
+        Event::PeerLeft { peer, why: None, .. } => format!("peer {peer} has everything"),
+        Event::PeerLeft { peer, why: Some(why), .. } => format!("peer {peer} left: {why}"),
+        Event::PacingFailed { why } => format!("upload cannot be paced: {why}"),
+        Event::PlayAccepted { ms } => format!("player may play, after {ms:.0} ms"),
+        Event::FirstKeyframe { path, ms, .. } => format!("first picture from {}, after {ms:.0} ms", from(path)),
+        Event::Handover { to, took_ms, .. } => format!("handed over to {} in {took_ms:.0} ms", from(to)),
+        Event::Jump { skipped, lost, .. } => {
+            let count = |count: &Option<u64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
+            format!("goes on after a gap: {} pictures skipped, {} lost", count(skipped), count(lost))
+        }
+        Event::CdnResumed { .. } => "goes back to the CDN".to_owned(),
+        Event::CdnLost { why } => format!("CDN lost: {why}"),
+        Event::PeerLost { peer, why } => format!("peer {peer} lost: {why}"),
+        Event::StreamEnded { frames } => format!("stream ended after {frames} frames"),
+        Event::PlayerLeft { why, .. } if why != "end_of_stream" => format!("player left: {why}"),
+        Event::Ready { .. }
+        | Event::Connected { .. }
+        | Event::Disconnected { .. }
+        | Event::CdnConnected { .. }
+        | Event::ProgramConnected { .. }
+        | Event::Pacing { .. }
+        | Event::PlayerConnected { .. }
+        | Event::PeerConnected { .. }
+        | Event::FirstFromPeer { .. }
+        | Event::CdnLeft { .. }
+        | Event::PlayerLeft { .. }
+        | Event::Ended { .. } => return None,
     })
 }
 
@@ -125,5 +172,8 @@ mod tests {
         let chatter =
             Happening::Report { host: "hb".into(), actor: "agent".into(), what: json!({"event": "heartbeat"}) };
         assert_eq!(sentence(&chatter), None);
+        let what = json!({"time_ns": 5, "event": "handover", "to": "peer", "timestamp_ms": 33, "id": "ab", "took_ms": 812.4});
+        let told = Happening::Report { host: "hv1".into(), actor: "agent".into(), what };
+        assert_eq!(sentence(&told).as_deref(), Some("hv1: handed over to its peer in 812 ms"));
     }
 }

@@ -41,6 +41,20 @@ pub enum Command {
         /// Which message stream; `None` for `closeStream`.
         stream: Option<f64>,
     },
+    /// `FCUnpublish`: what Flash's encoders and those after them send before `deleteStream`.
+    Unpublish {
+        /// Which answer belongs to it.
+        transaction: f64,
+        /// Stream name as the client gives it.
+        name: String,
+    },
+    /// `pause` (7.2.2.8), sent on the message stream it is about.
+    Pause {
+        /// Whether to pause or to go on.
+        pause: bool,
+        /// Where the player is, in milliseconds.
+        milliseconds: f64,
+    },
     /// `onStatus` (7.2.2): what became of a publish or play.
     OnStatus(Status),
     /// `_result` (7.1.1).
@@ -138,6 +152,16 @@ impl Command {
                 Command::CloseStream { stream: Some(arguments.number("stream id")?) }
             }
             "closeStream" => Command::CloseStream { stream: None },
+            "FCUnpublish" => {
+                arguments.next()?;
+                Command::Unpublish { transaction, name: arguments.text("stream name")? }
+            }
+            "pause" => {
+                arguments.next()?;
+                let pause = arguments.next()? == Some(Value::Boolean(true));
+                let milliseconds = arguments.next()?.as_ref().and_then(Value::as_number).unwrap_or(0.0);
+                Command::Pause { pause, milliseconds }
+            }
             "onStatus" => {
                 arguments.next()?;
                 Command::OnStatus(Status::of(arguments.next()?))
@@ -176,6 +200,12 @@ impl Command {
                 vec!["deleteStream".into(), 0.0.into(), Value::Null, (*stream).into()]
             }
             Command::CloseStream { stream: None } => vec!["closeStream".into(), 0.0.into(), Value::Null],
+            Command::Unpublish { transaction, name } => {
+                vec!["FCUnpublish".into(), (*transaction).into(), Value::Null, name.as_str().into()]
+            }
+            Command::Pause { pause, milliseconds } => {
+                vec!["pause".into(), 0.0.into(), Value::Null, Value::Boolean(*pause), (*milliseconds).into()]
+            }
             Command::OnStatus(status) => vec!["onStatus".into(), 0.0.into(), Value::Null, status.object()],
             Command::Result { transaction, value } => {
                 let mut values = vec!["_result".into(), (*transaction).into(), Value::Null];

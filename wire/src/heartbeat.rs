@@ -1,18 +1,22 @@
-//! Heartbeats: how the network tells an agent its peer.
+//! Heartbeats: how the network tells an agent its peers.
 //!
-//! The notification service sends each agent one heartbeat a second. All are [`LEN`] bytes of ASCII: words separated by
-//! single spaces, padded with spaces, ending in a newline. As every heartbeat has the same length, the controller can replace
-//! one inside a passing TCP segment without disturbing the connection.
+//! The notification service sends each agent one heartbeat a second, and more often for a while when the agent asks for it. All are
+//! [`LEN`] bytes of ASCII: words separated by single spaces, padded with spaces, ending in a newline. As every heartbeat has
+//! the same length, the controller can replace one inside a passing TCP segment without disturbing the connection.
 //!
 //! ```text
 //! livectl/1 0000000042 -
 //! livectl/1 0000000042 peer broadcaster 10.0.0.1:2000 live/hb
 //! livectl/1 0000000042 ack peer broadcaster 10.0.0.1:2000 live/hb
+//! livectl/1 0000000042 peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb
+//! livectl/1 0000000007 hasten
 //! ```
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::Write as _;
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use crate::stream_key::{StreamKey, StreamKeyError};
 
@@ -21,6 +25,15 @@ pub const LEN: usize = 128;
 
 /// What every line of livectl's own protocols begins with.
 pub const MAGIC: &str = "livectl/1";
+
+/// Between two heartbeats of the service.
+pub const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two heartbeats for an agent that hastens;
+pub const HASTENED_INTERVAL: Duration = Duration::from_millis(100);
+
+/// for so long after each time that it says so.
+pub const HASTENED_FOR: Duration = Duration::from_secs(2);
 
 /// Sequence numbers have ten digits and begin again at zero after this one.
 pub const MAX_SEQUENCE: u64 = 9_999_999_999;
@@ -39,21 +52,24 @@ pub struct Heartbeat {
 pub enum News {
     /// Nothing: as the service sends it.
     None,
-    /// The receiver has this peer: as the controller rewrites it.
+    /// The receiver has these peers: as the controller rewrites it.
     Peer(Introduction),
     /// The sender acts on this introduction: an agent's answer.
     Ack(Introduction),
+    /// The sender expects to be told something: an agent asks the service for a heartbeat every [`HASTENED_INTERVAL`] for the next
+    /// [`HASTENED_FOR`].
+    Hasten,
 }
 
-/// One peer, as told to another.
+/// Peers, as told to another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Introduction {
-    /// What the peer is to the one who is told.
+    /// What the peers are to the one who is told.
     pub role: PeerRole,
-    /// Where the peer is. Of a broadcaster: where its agent serves. Of a viewer: the address it will come from; the port
-    /// says nothing, since a viewer connects from any.
-    pub address: SocketAddrV4,
-    /// The stream that the two have in common.
+    /// Where each peer is. Of a broadcaster: where its agent serves. Of a viewer: the address it will come from; the port
+    /// says nothing, since a viewer connects from any. At least one, and no more than [`Introduction::fitting`] says.
+    pub peers: Vec<SocketAddrV4>,
+    /// The stream that they all have in common.
     pub stream: StreamKey,
 }
 
@@ -85,7 +101,11 @@ impl fmt::Display for PeerRole {
 
 impl fmt::Display for Introduction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "peer {} {} {}", self.role, self.address, self.stream)
+        write!(f, "peer {} ", self.role)?;
+        for (at, peer) in self.peers.iter().enumerate() {
+            write!(f, "{}{peer}", if at > 0 { "," } else { "" })?;
+        }
+        write!(f, " {}", self.stream)
     }
 }
 
@@ -110,13 +130,16 @@ pub enum HeartbeatError {
     /// The stream's name is not one.
     #[error(transparent)]
     Stream(#[from] StreamKeyError),
-    /// Everything has a meaning, but is not written as a heartbeat is: spacing, padding, leading zeros, line end.
-    #[error("the heartbeat is not in its one form: single spaces, padding to the newline, no leading zeros")]
+    /// Everything has a meaning, but is not written as a heartbeat is: spacing, padding, leading zeros, line end, more peers than
+    /// an answer has room for.
+    #[error(
+        "the heartbeat is not in its one form: single spaces, padding to the newline, no leading zeros, no more peers than fit"
+    )]
     Form,
 }
 
 impl Heartbeat {
-    /// The bytes of this heartbeat.
+    /// The bytes of this heartbeat. Of more peers than fit only the first are in it, and one that introduces nobody tells nothing.
     #[must_use]
     pub fn emit(&self) -> [u8; LEN] {
         let mut bytes = [b' '; LEN];
@@ -124,9 +147,11 @@ impl Heartbeat {
         // The longest text is 127 bytes (see the test), so that writing into the slice cannot come up short.
         let mut room = &mut bytes[..LEN - 1];
         let _ = match &self.news {
+            News::Peer(who) | News::Ack(who) if who.peers.is_empty() => write!(room, "{MAGIC} {sequence:010} -"),
             News::None => write!(room, "{MAGIC} {sequence:010} -"),
-            News::Peer(who) => write!(room, "{MAGIC} {sequence:010} {who}"),
-            News::Ack(who) => write!(room, "{MAGIC} {sequence:010} ack {who}"),
+            News::Peer(who) => write!(room, "{MAGIC} {sequence:010} {}", who.cut()),
+            News::Ack(who) => write!(room, "{MAGIC} {sequence:010} ack {}", who.cut()),
+            News::Hasten => write!(room, "{MAGIC} {sequence:010} hasten"),
         };
         bytes[LEN - 1] = b'\n';
         bytes
@@ -148,8 +173,9 @@ impl Heartbeat {
         let sequence = digits.parse().map_err(|_| HeartbeatError::Sequence)?;
         let news = match news {
             ["-"] => News::None,
-            ["peer", role, address, stream] => News::Peer(Introduction::parse(role, address, stream)?),
-            ["ack", "peer", role, address, stream] => News::Ack(Introduction::parse(role, address, stream)?),
+            ["hasten"] => News::Hasten,
+            ["peer", role, peers, stream] => News::Peer(Introduction::parse(role, peers, stream)?),
+            ["ack", "peer", role, peers, stream] => News::Ack(Introduction::parse(role, peers, stream)?),
             [] => return Err(HeartbeatError::Form),
             [word, ..] => return Err(HeartbeatError::Word((*word).to_owned())),
         };
@@ -158,16 +184,48 @@ impl Heartbeat {
     }
 }
 
+/// What an introduction has besides its role, peers and stream, where it is longest: in an agent's answer.
+const AROUND: usize = MAGIC.len() + " 0000000042 ack peer ".len() + " ".len() + " ".len() + "\n".len();
+
 impl Introduction {
-    fn parse(role: &str, address: &str, stream: &str) -> Result<Self, HeartbeatError> {
+    /// How many of these peers, from the first on, fit into one heartbeat, and into the answer to it. At least one does, if there is any.
+    #[must_use]
+    pub fn fitting(role: PeerRole, stream: &StreamKey, peers: &[SocketAddrV4]) -> usize {
+        let mut room = LEN.saturating_sub(AROUND + role.as_str().len() + stream.as_str().len());
+        let fits = |peer: &&SocketAddrV4| {
+            let left = room.checked_sub(length(peer));
+            // Behind it a comma, if another follows.
+            room = left.unwrap_or(0).saturating_sub(1);
+            left.is_some()
+        };
+        peers.iter().take_while(fits).count()
+    }
+
+    /// As much of it as fits into a heartbeat.
+    fn cut(&self) -> Cow<'_, Self> {
+        match Self::fitting(self.role, &self.stream, &self.peers) {
+            all if all >= self.peers.len() => Cow::Borrowed(self),
+            some => Cow::Owned(Self { peers: self.peers.iter().take(some).copied().collect(), ..self.clone() }),
+        }
+    }
+
+    fn parse(role: &str, peers: &str, stream: &str) -> Result<Self, HeartbeatError> {
         let role = match role {
             "broadcaster" => PeerRole::Broadcaster,
             "viewer" => PeerRole::Viewer,
             other => return Err(HeartbeatError::Word(other.to_owned())),
         };
-        let address = address.parse().map_err(|_| HeartbeatError::Address(address.to_owned()))?;
-        Ok(Self { role, address, stream: stream.parse()? })
+        let address = |text: &str| text.parse().map_err(|_| HeartbeatError::Address(text.to_owned()));
+        let peers = peers.split(',').map(address).collect::<Result<_, _>>()?;
+        Ok(Self { role, peers, stream: stream.parse()? })
     }
+}
+
+/// Bytes of an address as text.
+fn length(address: &SocketAddrV4) -> usize {
+    let digits = |number: u16| number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let octets: usize = address.ip().octets().into_iter().map(|octet| digits(octet.into())).sum();
+    octets + "...:".len() + digits(address.port())
 }
 
 /// The whole heartbeats in a TCP segment's payload, with their offsets. A segment may begin or end in the middle of one and may
@@ -215,9 +273,14 @@ mod tests {
     fn introduction() -> Introduction {
         Introduction {
             role: PeerRole::Broadcaster,
-            address: "10.0.0.1:2000".parse().unwrap(),
+            peers: vec!["10.0.0.1:2000".parse().unwrap()],
             stream: "live/hb".parse().unwrap(),
         }
+    }
+
+    fn viewers(hosts: std::ops::RangeInclusive<u8>) -> Introduction {
+        let peers = hosts.map(|host| SocketAddrV4::new([10, 0, 0, host].into(), 2000)).collect();
+        Introduction { role: PeerRole::Viewer, peers, stream: "live/hb".parse().unwrap() }
     }
 
     fn padded(text: &str) -> Vec<u8> {
@@ -232,7 +295,7 @@ mod tests {
             sequence: MAX_SEQUENCE,
             news: News::Ack(Introduction {
                 role: PeerRole::Broadcaster,
-                address: "255.255.255.255:65535".parse().unwrap(),
+                peers: vec!["255.255.255.255:65535".parse().unwrap()],
                 stream: StreamKey::new("live", &"a".repeat(StreamKey::MAX_LEN - 5)).unwrap(),
             }),
         }
@@ -244,6 +307,9 @@ mod tests {
             ("livectl/1 0000000042 -", News::None),
             ("livectl/1 0000000042 peer broadcaster 10.0.0.1:2000 live/hb", News::Peer(introduction())),
             ("livectl/1 0000000042 ack peer broadcaster 10.0.0.1:2000 live/hb", News::Ack(introduction())),
+            ("livectl/1 0000000042 peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb", News::Peer(viewers(2..=3))),
+            ("livectl/1 0000000042 ack peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb", News::Ack(viewers(2..=3))),
+            ("livectl/1 0000000042 hasten", News::Hasten),
         ] {
             let heartbeat = Heartbeat { sequence: 42, news };
             assert_eq!(heartbeat.emit().to_vec(), padded(text));
@@ -256,6 +322,23 @@ mod tests {
         let bytes = longest().emit();
         assert_eq!(bytes[LEN - 2], b'a');
         assert_eq!(Heartbeat::parse(&bytes), Ok(longest()));
+    }
+
+    #[test]
+    fn as_many_peers_as_fit() {
+        let many = viewers(1..=20);
+        assert_eq!(Introduction::fitting(many.role, &many.stream, &many.peers), 5);
+        assert_eq!(Introduction::fitting(many.role, &many.stream, &many.peers[..3]), 3);
+        assert_eq!(Introduction::fitting(many.role, &many.stream, &[]), 0);
+        let emitted = |news: News| Heartbeat::parse(&Heartbeat { sequence: 1, news }.emit()).unwrap().news;
+        assert_eq!(emitted(News::Peer(many.clone())), News::Peer(viewers(1..=5)));
+        assert_eq!(emitted(News::Ack(many)), News::Ack(viewers(1..=5)));
+        let nobody = Introduction { peers: vec![], ..introduction() };
+        assert_eq!(emitted(News::Peer(nobody)), News::None);
+        // Six would fit if nothing had to be answered.
+        let six = format!("livectl/1 0000000001 {}", viewers(1..=6));
+        assert!(six.len() < LEN);
+        assert_eq!(Heartbeat::parse(&padded(&six)), Err(HeartbeatError::Form));
     }
 
     #[test]
@@ -279,6 +362,10 @@ mod tests {
         assert_eq!(parse("livectl/1 0000000042 peer cdn 10.0.0.1:2000 live/hb"), E::Word("cdn".into()));
         assert_eq!(parse("livectl/1 0000000042 peer viewer 10.0.0.1 live/hb"), E::Address("10.0.0.1".into()));
         assert_eq!(parse("livectl/1 0000000042 peer viewer 10.0.0.1:02000 live/hb"), E::Form);
+        assert_eq!(parse("livectl/1 0000000042 peer viewer 10.0.0.1:2000, live/hb"), E::Address(String::new()));
+        assert_eq!(parse("livectl/1 0000000042 peer viewer ,10.0.0.1:2000 live/hb"), E::Address(String::new()));
+        assert_eq!(parse("livectl/1 0000000042 hasten 1"), E::Word("hasten".into()));
+        assert_eq!(parse("livectl/1 0000000042 ack hasten"), E::Word("ack".into()));
         assert!(matches!(parse("livectl/1 0000000042 peer viewer 10.0.0.1:2000 hb"), E::Stream(_)));
         let mut no_newline = Heartbeat { sequence: 1, news: News::None }.emit();
         no_newline[LEN - 1] = b' ';
@@ -314,14 +401,31 @@ mod tests {
         }
     }
 
-    fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
+    fn any_address() -> impl Strategy<Value = SocketAddrV4> {
+        // Short ones too, of which many fit.
+        let ip = prop_oneof![any::<u32>(), any::<u32>().prop_map(|ip| ip & 0x0707_0707)];
+        let port = prop_oneof![any::<u16>(), 0u16..10];
+        (ip, port).prop_map(|(ip, port)| SocketAddrV4::new(ip.into(), port))
+    }
+
+    /// With more peers than fit, too.
+    fn any_introduction() -> impl Strategy<Value = Introduction> {
         let stream = ("[A-Za-z0-9._-]{1,31}", "[A-Za-z0-9._-]{1,31}");
-        let peer = (any::<bool>(), any::<u32>(), any::<u16>(), stream).prop_map(|(viewer, ip, port, (app, name))| {
+        let peers = proptest::collection::vec(any_address(), 1..12);
+        (any::<bool>(), peers, stream).prop_map(|(viewer, peers, (app, name))| {
             let role = if viewer { PeerRole::Viewer } else { PeerRole::Broadcaster };
-            let address = SocketAddrV4::new(ip.into(), port);
-            Introduction { role, address, stream: StreamKey::new(&app, &name).unwrap() }
-        });
-        let news = prop_oneof![Just(News::None), peer.clone().prop_map(News::Peer), peer.prop_map(News::Ack),];
+            Introduction { role, peers, stream: StreamKey::new(&app, &name).unwrap() }
+        })
+    }
+
+    fn any_heartbeat() -> impl Strategy<Value = Heartbeat> {
+        let fitting = || any_introduction().prop_map(|who| who.cut().into_owned());
+        let news = prop_oneof![
+            Just(News::None),
+            Just(News::Hasten),
+            fitting().prop_map(News::Peer),
+            fitting().prop_map(News::Ack),
+        ];
         (0..=MAX_SEQUENCE, news).prop_map(|(sequence, news)| Heartbeat { sequence, news })
     }
 
@@ -329,6 +433,21 @@ mod tests {
         #[test]
         fn round_trip(heartbeat in any_heartbeat()) {
             prop_assert_eq!(Heartbeat::parse(&heartbeat.emit()), Ok(heartbeat));
+        }
+
+        /// Those that fit are in it, in order; one more would not have fitted the answer.
+        #[test]
+        fn fitting_is_exact(who in any_introduction()) {
+            let fits = Introduction::fitting(who.role, &who.stream, &who.peers);
+            prop_assert!(fits >= 1);
+            let heard = Heartbeat::parse(&Heartbeat { sequence: 1, news: News::Peer(who.clone()) }.emit()).unwrap();
+            let expected = Introduction { peers: who.peers[..fits].to_vec(), ..who.clone() };
+            prop_assert_eq!(heard.news, News::Peer(expected));
+            if fits < who.peers.len() {
+                let more = Introduction { peers: who.peers[..=fits].to_vec(), ..who };
+                let answer = format!("livectl/1 0000000001 ack {more}\n");
+                prop_assert!(answer.len() > LEN, "{}", answer);
+            }
         }
 
         #[test]

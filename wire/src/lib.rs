@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`heartbeat`] | the 128-byte lines of the notification channel, which the controller rewrites in place |
 //! | [`peer`] | what a viewer's agent and a broadcaster's agent say before the video flows |
+//! | [`agent_event`] | what agents say on standard output (feature `events`) |
 //! | [`assembler`] | one direction of a TCP connection, from its segments |
 //! | [`rtmp`] | the handshake and the chunk stream; [`amf0`] values and the [`command`]s made of them |
 //! | [`flv`] | file header, tags, what a video tag carries |
@@ -17,6 +18,8 @@
 //! Every reader takes bytes from outside and never panics on them; each is bounded in memory by limits its owner
 //! states, and names the offset at which it gave up.
 
+#[cfg(feature = "events")]
+pub mod agent_event;
 pub mod amf0;
 pub mod assembler;
 pub mod birth;

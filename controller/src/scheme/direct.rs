@@ -3,8 +3,15 @@
 use std::time::Duration;
 
 use super::learning::{Learning, Settings};
-use super::{Dpid, Event, Outcome, Scheme};
+use super::{Dpid, Entry, Event, Outcome, Scheme};
 use crate::openflow::PacketIn;
+
+/// What is known of it before it is made.
+pub const ENTRY: Entry = Entry {
+    name: "direct",
+    about: "A learning switch: video goes through the CDN",
+    make: |settings, _ports| Box::new(Direct::new(settings)),
+};
 
 /// The learning switch.
 #[derive(Debug)]

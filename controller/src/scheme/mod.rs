@@ -2,9 +2,12 @@
 //!
 //! A [`Scheme`] takes events and returns messages for switches and news for the outside. It has no sockets and no clock,
 //! so that tests can play whole networks through it; the [`channel`](crate::channel) is the one place that sends.
+//!
+//! A scheme is a file here and a line in [`SCHEMES`].
 
-pub mod bypass;
+mod bypass;
 mod direct;
+mod introduce;
 mod learning;
 
 use std::fmt;
@@ -13,9 +16,24 @@ use std::time::Duration;
 use crate::news::News;
 use crate::openflow::{FlowRemoved, Message, PacketIn, PortStatus};
 
-pub use bypass::{Bypass, Ports};
+pub use bypass::Bypass;
 pub use direct::Direct;
+pub use introduce::{Audience, Change, Connection, Introduce, Member, Pair, Policy, Ports};
 pub use learning::{Learning, Settings};
+
+/// All schemes, the plainest first.
+pub const SCHEMES: &[Entry] = &[direct::ENTRY, bypass::ENTRY];
+
+/// A scheme before it is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Its name: for `--scheme`, and in event lines.
+    pub name: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// Makes one.
+    pub make: fn(Settings, Ports) -> Box<dyn Scheme>,
+}
 
 /// A switch's datapath id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

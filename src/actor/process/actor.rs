@@ -1,7 +1,6 @@
 //! What an actor is, as values.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ pub struct Command {
     pub env: Vec<(String, String)>,
 }
 
-/// A program on a host, with all that is needed to run it, know that it is up, and stop it.
+/// A program on a host, with all that is needed to run it, know that it is up, and stop it. It has nothing to read on its standard input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Actor {
     /// What it is to the experiment: `encoder`, `agent`, `nginx`. Unique at its station.
@@ -33,8 +32,6 @@ pub struct Actor {
     pub folders: Vec<PathBuf>,
     /// Files with their text that must be there before it starts.
     pub files: Vec<(PathBuf, String)>,
-    /// What it reads.
-    pub input: Input,
     /// Where its standard output goes.
     pub output: Output,
     /// Where its standard error goes.
@@ -59,16 +56,6 @@ pub enum Station {
     Machine,
 }
 
-/// What an actor reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Input {
-    /// Nothing: end of file at once.
-    Null,
-    /// The read end of the pipe that the actor before it writes to.
-    Pipe,
-}
-
 /// Where an actor's standard output goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,8 +64,6 @@ pub enum Output {
     Log,
     /// Into a file of its own.
     File(PathBuf),
-    /// Into the write end of the pipe that the actor after it reads.
-    Pipe,
     /// Line by line to whoever started it: see [`Process::lines`].
     Lines,
 }
@@ -100,15 +85,6 @@ pub enum Place {
     /// On the host whose shell has this process id: through `mnexec -a`, which enters its namespaces and executes the command in
     /// the same process, so that process id and group stay ours.
     Host(u32),
-}
-
-/// The pipe ends that [`Input::Pipe`] and [`Output::Pipe`] stand for.
-#[derive(Debug, Default)]
-pub struct Ends {
-    /// For [`Input::Pipe`].
-    pub stdin: Option<OwnedFd>,
-    /// For [`Output::Pipe`].
-    pub stdout: Option<OwnedFd>,
 }
 
 impl Default for Stop {

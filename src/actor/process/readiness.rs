@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddrV4;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,8 +27,6 @@ pub enum Readiness {
     Listening(Vec<SocketAddrV4>),
     /// It has printed a JSON line whose `event` is this.
     Event(String),
-    /// A file has at least so many bytes.
-    FileSize(PathBuf, u64),
 }
 
 impl fmt::Display for Readiness {
@@ -41,7 +39,6 @@ impl fmt::Display for Readiness {
                 write!(f, "waiting for it to listen on {}", all.join(" and "))
             }
             Readiness::Event(name) => write!(f, "waiting for its event `{name}`"),
-            Readiness::FileSize(path, bytes) => write!(f, "waiting for {bytes} bytes in {}", path.display()),
         }
     }
 }
@@ -99,7 +96,6 @@ impl Readiness {
                         .any(|a| a.port() == wanted.port() && (a.ip().is_unspecified() || a.ip() == wanted.ip()))
                 })
             }
-            Readiness::FileSize(path, bytes) => std::fs::metadata(path).is_ok_and(|file| file.len() >= *bytes),
         }
     }
 }

@@ -10,7 +10,6 @@ fn shell(folder: &Path, script: &str) -> Actor {
         command: Command::new("sh", ["-c", script]),
         folders: vec![],
         files: vec![],
-        input: Input::Null,
         output: Output::Log,
         log: folder.join("log/h1-sh.log"),
         ready: Readiness::Started,
@@ -21,7 +20,7 @@ fn shell(folder: &Path, script: &str) -> Actor {
 }
 
 fn start(actor: &Actor) -> Process {
-    Process::spawn(actor, Place::Here, Ends::default()).unwrap()
+    Process::spawn(actor, Place::Here).unwrap()
 }
 
 #[test]
@@ -56,11 +55,11 @@ async fn ordinary_death_is_noticed_with_its_last_words() {
 async fn not_ready_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut actor = shell(folder.path(), "echo waiting; exec sleep 60");
-    actor.ready = Readiness::FileSize(folder.path().join("never"), 1);
+    actor.ready = Readiness::LogLine("never".into());
     actor.ready_within = Duration::from_millis(200);
     let process = start(&actor);
     let text = process.ready().await.unwrap_err().to_string();
-    assert!(text.contains("not ready within 0.2 s (waiting for 1 bytes in"), "{text}");
+    assert!(text.contains("not ready within 0.2 s ("), "{text}");
     assert!(process.stop().await.asked);
 }
 
@@ -91,35 +90,12 @@ async fn stopping_escalates_and_reaches_the_whole_group() {
 }
 
 #[tokio::test]
-async fn lines_events_and_pipes() {
-    let folder = tempfile::tempdir().unwrap();
-    let (read, write) = pipe().unwrap();
-    let mut first = shell(folder.path(), "echo '{\"event\":\"go\"}'; echo note >&2");
-    first.output = Output::Pipe;
-    let mut second = shell(folder.path(), "cat; sleep 60");
-    second.input = Input::Pipe;
-    second.output = Output::Lines;
-    second.ready = Readiness::Event("go".into());
-    assert!(matches!(
-        Process::spawn(&second, Place::Here, Ends::default()),
-        Err(ProcessError::NoPipe { end: "standard input", .. })
-    ));
-    let mut reader = Process::spawn(&second, Place::Here, Ends { stdin: Some(read), stdout: None }).unwrap();
-    let writer = Process::spawn(&first, Place::Here, Ends { stdin: None, stdout: Some(write) }).unwrap();
-    reader.ready().await.unwrap();
-    assert_eq!(reader.lines().unwrap().recv().await.unwrap(), "{\"event\":\"go\"}");
-    assert!(writer.wait().await.status.success());
-    reader.stop().await;
-}
-
-#[tokio::test]
 async fn an_alarm_is_found_in_the_log() {
     let folder = tempfile::tempdir().unwrap();
-    let mut actor =
-        shell(folder.path(), "echo fine; sleep 0.1; echo '[tee] Slave muxer #0 failed: Broken pipe'; exec sleep 60");
-    actor.alarms = vec!["Slave muxer #".into()];
+    let mut actor = shell(folder.path(), "echo fine; sleep 0.1; echo '[flv] Broken connection'; exec sleep 60");
+    actor.alarms = vec!["Broken connection".into()];
     let process = start(&actor);
-    assert_eq!(process.alarmed().await, "[tee] Slave muxer #0 failed: Broken pipe");
+    assert_eq!(process.alarmed().await, "[flv] Broken connection");
     process.stop().await;
 }
 
@@ -128,7 +104,7 @@ async fn what_cannot_be_run_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let mut actor = shell(folder.path(), "");
     actor.command.program = "no-such-program".into();
-    let error = Process::spawn(&actor, Place::Here, Ends::default()).unwrap_err().to_string();
+    let error = Process::spawn(&actor, Place::Here).unwrap_err().to_string();
     assert!(
         error.contains("h1/sh: cannot run `no-such-program -c ''`") && error.contains("livectl doctor"),
         "{error}"
@@ -149,4 +125,17 @@ async fn dropping_kills() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("still running");
+}
+
+#[tokio::test]
+async fn lines_and_events() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut actor = shell(folder.path(), "echo '{\"event\":\"go\"}'; echo note >&2; sleep 60");
+    actor.output = Output::Lines;
+    actor.ready = Readiness::Event("go".into());
+    let mut process = Process::spawn(&actor, Place::Here).unwrap();
+    process.ready().await.unwrap();
+    assert_eq!(process.lines().unwrap().recv().await.unwrap(), "{\"event\":\"go\"}");
+    process.stop().await;
+    assert_eq!(process.log_tail().0, ["note"]);
 }

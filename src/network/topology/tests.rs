@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::plan::{
-    Codec, Datapath, Host, Interface, LinkKind, Network, Point, Role, Scheme, Shape, Timeline, Trial, Video,
+    Cdn, Codec, Datapath, Host, Interface, LinkKind, Network, Point, Role, Scheme, Shape, Timeline, Trial, Video,
     VideoSource,
 };
 
@@ -67,12 +67,14 @@ pub(crate) fn trial() -> Trial {
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
+        agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: "cubic".into(),
         initial_window: 10,
+        cdn: Cdn::default(),
     }
 }
 

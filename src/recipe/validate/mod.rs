@@ -3,6 +3,7 @@
 //! Every function here reads what it can, notes what is wrong and goes on, so that all mistakes of a recipe are
 //! reported together. A check that needs several values is left out when one of them is wrong already.
 
+mod agents;
 mod hosts;
 mod load;
 mod topology;
@@ -11,14 +12,14 @@ mod when;
 
 use std::path::Path;
 
-use super::file::RecipeFile;
+use super::file::{CdnFile, RecipeFile};
 use super::problem::Finding;
 use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
-use super::word::{NodeName, shown};
+use super::word::{Flag, NodeName, shown};
 use crate::plan::{
-    CapturePoint, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Point, Role, Scheme, Stream, Trial,
-    VideoSource,
+    Agents, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Point, Role, Scheme,
+    Stream, Trial, VideoSource,
 };
 
 /// What validation found out so far.
@@ -94,12 +95,14 @@ struct Common {
     streams: Vec<Stream>,
     video: crate::plan::Video,
     timeline: crate::plan::Timeline,
+    agents: Agents,
     pings: Vec<PingTrain>,
     captures: Vec<CapturePoint>,
     links: LinkKind,
     datapath: Datapath,
     congestion_control: String,
     initial_window: u32,
+    cdn: Cdn,
 }
 
 /// Turns a recipe into a plan called `name`; files in it are relative to `base`. `None`: see `notes.errors`.
@@ -140,10 +143,13 @@ fn validate_common(
     let video = video::validate_video(file.video.get(), broadcast, base, notes);
     let timeline = when::validate_timeline(timeline_file, video.as_ref(), file.video.get(), notes);
 
+    let agents = agents::validate_agents(file.agents.get(), notes);
+
     let links = notes.read_or("link", &file.network.link, LinkKind::default());
     let datapath = notes.read_or("datapath", &file.network.datapath, Datapath::default());
     let default = super::word::CongestionControl("cubic");
     let congestion_control = notes.read_or("congestion_control", &file.network.congestion_control, default);
+    let cdn = validate_cdn(file.cdn.get(), notes);
     let initial_window = notes.read_or("initial_window", &file.network.initial_window, super::unit::Whole(10));
     let before = notes.errors.len();
     let fabric = topology::validate_fabric(&file.network, notes);
@@ -164,12 +170,14 @@ fn validate_common(
         streams,
         video,
         timeline: timeline.timeline,
+        agents: agents?,
         pings,
         captures,
         links: links?,
         datapath: datapath?,
         congestion_control: congestion_control?.0.to_owned(),
         initial_window: initial_window?.0 as u32,
+        cdn: cdn?,
     })
 }
 
@@ -184,12 +192,14 @@ impl Common {
             video: self.video.clone(),
             streams: self.streams.clone(),
             timeline: self.timeline.clone(),
+            agents: self.agents.clone(),
             pings: self.pings.clone(),
             captures: self.captures.clone(),
             links: self.links,
             datapath: self.datapath,
             congestion_control: self.congestion_control.clone(),
             initial_window: self.initial_window,
+            cdn: self.cdn,
         }
     }
 }
@@ -203,6 +213,14 @@ fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'
         return None;
     }
     notes.read_list("schemes", &list.value)
+}
+
+fn validate_cdn(written: Option<&CdnFile>, notes: &mut Notes<'_>) -> Option<Cdn> {
+    let nodelay = match written {
+        Some(cdn) => notes.read_or("nodelay", &cdn.nodelay, Flag(true)),
+        None => Some(Flag(true)),
+    };
+    Some(Cdn { nodelay: nodelay?.0 })
 }
 
 fn validate_captures(

@@ -1,5 +1,7 @@
 //! Judges what was found: what it means for trials, and which command mends it.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use super::{Capabilities, Program, Tried};
@@ -103,7 +105,8 @@ pub fn findings(here: &Capabilities) -> Vec<Finding> {
     all.push(mininet(here));
     all.push(rtmp_module(here));
     all.extend(ffmpeg(here));
-    all.push(controller(here));
+    all.push(own_program("live-controller", here.controller.as_ref(), "switches have nobody to ask"));
+    all.push(own_program("live-agent", here.agent.as_ref(), "hosts neither broadcast nor view"));
     all
 }
 
@@ -236,14 +239,14 @@ fn ffmpeg(here: &Capabilities) -> Option<Finding> {
     Some(Finding::bad(state, "ffmpeg's parts", found, "recipes that use them fail", remedy))
 }
 
-fn controller(here: &Capabilities) -> Finding {
-    match &here.controller {
-        Some(path) => Finding::fine("live-controller", path.display().to_string()),
+fn own_program(name: &'static str, found: Option<&PathBuf>, consequence: &'static str) -> Finding {
+    match found {
+        Some(path) => Finding::fine(name, path.display().to_string()),
         None => Finding::bad(
             State::Missing,
-            "live-controller",
+            name,
             "neither beside livectl nor on PATH",
-            "switches have nobody to ask",
+            consequence,
             "cargo build --release --workspace",
         ),
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::plan::{Datapath, LinkKind};
 
 pub use findings::{Finding, State, findings};
-pub use probe::{Places, find_controller};
+pub use probe::Places;
 pub use report::Report;
 
 /// What came of trying something.
@@ -99,6 +99,8 @@ pub struct Capabilities {
     pub ffmpeg_lacks: Vec<String>,
     /// The OpenFlow controller.
     pub controller: Option<PathBuf>,
+    /// The program of agents and of the notification service.
+    pub agent: Option<PathBuf>,
 }
 
 /// A choice and the reason for it.

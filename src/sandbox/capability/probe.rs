@@ -17,13 +17,14 @@ use crate::sandbox::Environment;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The name of the OpenFlow controller's program.
 const CONTROLLER: &str = "live-controller";
+/// The name of the program of agents and of the notification service.
+const AGENT: &str = "live-agent";
 /// Where Debian's libnginx-mod-rtmp puts its module.
 const RTMP_MODULE: &str = "/usr/lib/nginx/modules/ngx_rtmp_module.so";
 /// The version Debian's Mininet is installed for.
 const PYTHON: &str = "/usr/bin/python3";
 /// ffmpeg's names of what trials use, as `-encoders` and `-muxers` list them.
-const FFMPEG_PARTS: [(&str, &[&str]); 2] =
-    [("-encoders", &["flv", "libx264", "aac"]), ("-muxers", &["tee", "fifo", "flv"])];
+const FFMPEG_PARTS: [(&str, &[&str]); 2] = [("-encoders", &["flv", "libx264", "aac"]), ("-muxers", &["flv"])];
 
 /// Program, Debian package, how to ask its version, purpose.
 const PROGRAMS: [(&str, &str, &[&str], &str); 16] = [
@@ -104,17 +105,17 @@ impl Capabilities {
                 mininet: mininet.join().unwrap_or_else(|_| unknown()),
                 rtmp_module: Some(PathBuf::from(RTMP_MODULE)).filter(|path| path.exists()),
                 ffmpeg_lacks: ffmpeg_lacks.join().unwrap_or_default(),
-                controller: find_controller(),
+                controller: find(CONTROLLER),
+                agent: find(AGENT),
             }
         })
     }
 }
 
-/// The OpenFlow controller: beside this program's file, else on PATH.
-#[must_use]
-pub fn find_controller() -> Option<PathBuf> {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(CONTROLLER)));
-    beside.filter(|path| path.is_file()).or_else(|| on_path(CONTROLLER, &std::env::var_os("PATH")?))
+/// A program of livectl's own: beside this program's file, else on PATH.
+fn find(name: &str) -> Option<PathBuf> {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
+    beside.filter(|path| path.is_file()).or_else(|| on_path(name, &std::env::var_os("PATH")?))
 }
 
 fn on_path(name: &str, path: &OsStr) -> Option<PathBuf> {

@@ -31,6 +31,7 @@ fn lab() -> Capabilities {
         rtmp_module: Some("/usr/lib/nginx/modules/ngx_rtmp_module.so".into()),
         ffmpeg_lacks: vec![],
         controller: Some("/usr/local/bin/live-controller".into()),
+        agent: Some("/usr/local/bin/live-agent".into()),
     }
 }
 
@@ -121,7 +122,7 @@ fn little_disk_and_slow_clocks_are_noticed() {
 fn without_x264_only_some_recipes_fail() {
     let lacks = |part: &str| Capabilities { ffmpeg_lacks: vec![part.into()], ..lab() };
     assert_eq!(state_of(&lacks("encoder libx264"), "ffmpeg's parts"), State::Warning);
-    assert_eq!(state_of(&lacks("muxer tee"), "ffmpeg's parts"), State::Missing);
+    assert_eq!(state_of(&lacks("muxer flv"), "ffmpeg's parts"), State::Missing);
 }
 
 #[test]

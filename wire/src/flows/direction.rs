@@ -46,7 +46,11 @@ enum Application {
     Request(Vec<u8>),
     /// The beginning of a peer's reply.
     Reply(Vec<u8>),
-    Flv(flv::Reader),
+    /// A peer's stream, which begins at that offset.
+    Flv {
+        reader: flv::Reader,
+        start: u64,
+    },
     /// Nothing more that matters, or nothing that can be understood.
     Nothing,
 }
@@ -139,7 +143,7 @@ impl Reading {
         }
         let oldest = match &self.application {
             Application::Rtmp(reader) => reader.oldest(),
-            Application::Flv(reader) => reader.offset(),
+            Application::Flv { reader, start } => start + reader.offset(),
             Application::Request(_) | Application::Reply(_) => 0,
             Application::Nothing => self.next,
         };
@@ -158,7 +162,7 @@ impl Reading {
             Application::Rtmp(reader) => {
                 reader.hole(bytes, |message| found.message(&message, arrivals)).map_err(|error| error.to_string())
             }
-            Application::Flv(reader) => {
+            Application::Flv { reader, .. } => {
                 let damaged = reader.hole(bytes).map_err(|error| error.to_string())?;
                 found.damaged += u64::from(damaged.is_some_and(|tag| tag.kind == TagKind::Video));
                 Ok(())
@@ -174,8 +178,8 @@ impl Reading {
             Application::Rtmp(reader) => {
                 reader.push(bytes, |message| found.message(&message, arrivals)).map_err(|error| error.to_string())
             }
-            Application::Flv(reader) => {
-                reader.push(bytes, |tag| found.tag(&tag, arrivals)).map_err(|error| error.to_string())
+            Application::Flv { reader, start } => {
+                reader.push(bytes, |tag| found.tag(&tag, *start, arrivals)).map_err(|error| error.to_string())
             }
             Application::Request(received) => {
                 let room = peer::MAX_REQUEST.saturating_sub(received.len());
@@ -188,18 +192,19 @@ impl Reading {
             }
             Application::Reply(received) => {
                 received.extend_from_slice(bytes);
-                match peer::parse_reply(received).map_err(|error| error.to_string())? {
+                match peer::Answer::parse(received).map_err(|error| error.to_string())? {
                     None => Ok(()),
                     // That is an answer, read to its end.
-                    Some(peer::Reply::Refused(why)) => {
+                    Some(peer::Answer::Refused(why)) => {
                         found.problems.push(format!("the peer refused: {why}"));
                         *application = Application::Nothing;
                         Ok(())
                     }
-                    Some(peer::Reply::Stream) => {
+                    Some(peer::Answer::Stream { consumed, .. }) => {
                         let received = std::mem::take(received);
-                        *application = Application::Flv(flv::Reader::new(flv::MAX_PAYLOAD));
-                        self.read(&received)
+                        let reader = flv::Reader::new(flv::MAX_PAYLOAD);
+                        *application = Application::Flv { reader, start: consumed as u64 };
+                        self.read(received.get(consumed..).unwrap_or_default())
                     }
                 }
             }
@@ -238,9 +243,10 @@ impl Found {
         }
     }
 
-    fn tag(&mut self, tag: &flv::Tag<'_>, arrivals: &Arrivals) {
+    fn tag(&mut self, tag: &flv::Tag<'_>, start: u64, arrivals: &Arrivals) {
         if tag.kind == TagKind::Video {
-            self.video(tag.timestamp, tag.payload, arrivals.of(tag.range.clone()));
+            let range = start + tag.range.start..start + tag.range.end;
+            self.video(tag.timestamp, tag.payload, arrivals.of(range));
         }
     }
 

@@ -23,16 +23,21 @@ pub enum Content {
     Other,
 }
 
-/// The first bytes of a video payload (E.4.3.1).
+/// The first bytes of a video payload (E.4.3.1), or of one of Enhanced RTMP's (Veovera, Enhanced RTMP v1, "Defining Additional Video
+/// Codecs"), which announce themselves by the first bit and name the codec by four characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VideoHeader {
     /// 1 keyframe, 2 inter frame, 3 disposable inter frame, 4 generated keyframe, 5 info or command.
     pub frame_type: u8,
-    /// 2 Sorenson H.263, 3 Screen, 4 VP6, 5 VP6 with alpha, 6 Screen 2, 7 AVC.
+    /// 2 Sorenson H.263, 3 Screen, 4 VP6, 5 VP6 with alpha, 6 Screen 2, 7 AVC; 0 when four characters name it.
     pub codec_id: u8,
-    /// Of AVC only: 0 sequence header, 1 NAL units, 2 end of sequence.
+    /// Of AVC, and of codecs that four characters name (where 3 is 1 without a composition time): 0 sequence header, 1 coded picture,
+    /// 2 end of sequence.
     pub avc_packet_type: Option<u8>,
 }
+
+/// First bit of Enhanced RTMP's payloads.
+const ENHANCED: u8 = 0x80;
 
 /// `CodecID` of AVC.
 const AVC: u8 = 7;
@@ -44,6 +49,17 @@ impl VideoHeader {
     #[must_use]
     pub fn parse(payload: &[u8]) -> Option<Self> {
         let first = *payload.first()?;
+        if first & ENHANCED != 0 {
+            // The name of the codec must be there; which it is does not matter here.
+            payload.get(1..5)?;
+            let packet_type = match first & 0x0f {
+                // Sequence start of MPEG-2 TS (5) is one, too.
+                5 => 0,
+                3 => 1,
+                other => other,
+            };
+            return Some(Self { frame_type: (first >> 4) & 7, codec_id: 0, avc_packet_type: Some(packet_type) });
+        }
         let codec_id = first & 0x0f;
         let avc_packet_type = if codec_id == AVC { Some(*payload.get(1)?) } else { None };
         Some(Self { frame_type: first >> 4, codec_id, avc_packet_type })
@@ -113,6 +129,13 @@ mod tests {
             (Video, &[0x17, 2, 0, 0, 0], Content::Other), // end of sequence
             (Video, &[0x27], Content::Other),             // AVC cut before its packet type
             (Video, &[0x52, 0], Content::Other),          // seek command
+            (Video, b"\x90hvc1\x01", Content::VideoConfig), // HEVC by Enhanced RTMP
+            (Video, b"\x91hvc1\0\0\0", Content::Picture { keyframe: true }),
+            (Video, b"\xa3hvc1\0", Content::Picture { keyframe: false }),
+            (Video, b"\x92hvc1", Content::Other), // end of sequence
+            (Video, b"\x94hvc1", Content::Other), // metadata
+            (Video, b"\xd1hvc1", Content::Other), // command
+            (Video, b"\x91hvc", Content::Other),  // cut before its codec
             (Video, &[0x57, 0], Content::Other),
             (Video, &[], Content::Other),
             (Audio, &[0xaf, 0, 0x12, 0x10], Content::AudioConfig),

@@ -59,6 +59,13 @@ impl Writer {
         Self { chunk_size: DEFAULT_CHUNK_SIZE, repeat_extended: true, last: HashMap::new() }
     }
 
+    /// For who puts messages of its own between those of another sender whose chunks have this size. It must use a chunk stream that the
+    /// other does not.
+    #[must_use]
+    pub fn with_chunk_size(self, size: u32) -> Self {
+        Self { chunk_size: size.max(1), ..self }
+    }
+
     /// As those implementations do that leave extended timestamps out of type-3 chunks.
     #[must_use]
     pub fn without_repeated_extended_timestamps(self) -> Self {

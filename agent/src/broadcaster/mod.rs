@@ -1,0 +1,204 @@
+//! The broadcaster's agent.
+//!
+//! A program publishes plain RTMP to it on loopback. Its bytes are passed on to the CDN, and the CDN's answers to it, so that it begins when
+//! the CDN has accepted the publish. On their way the frames are noted and given to the peers. Whatever the agent does (the log of
+//! births, peers, notifications, pacing) happens behind queues, so that nothing but the program decides when a frame is born.
+
+mod backlog;
+mod birth_log;
+mod births;
+mod buffer;
+mod cache;
+mod pacing;
+mod peers;
+mod session;
+mod studio;
+
+use std::future::Future;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livectl_wire::StreamKey;
+use livectl_wire::agent_event::Event;
+use livectl_wire::heartbeat::PeerRole;
+use livectl_wire::peer;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::birth_log::BirthLog;
+pub use self::birth_log::BirthLogError;
+pub(crate) use self::peers::END_OF_STREAM;
+use self::session::Settings;
+use self::studio::Studio;
+use crate::cli::{ByteCount, CdnAddress};
+use crate::notification::{self, Hasten, Interest};
+use crate::socket;
+use crate::tell::tell;
+
+/// Receive buffer of a program's connection when the upload buffer is bounded: the kernel doubles it, and some more waits at the program.
+const SMALL_RECEIVE_BUFFER: u32 = 16 << 10;
+/// Programs at a time.
+const MAX_SESSIONS: usize = 16;
+
+/// Flags of `live-agent broadcaster`.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct BroadcasterArgs {
+    /// RTMP application and stream name, as in live/hb; other streams are passed on untouched
+    #[arg(long, value_name = "APP/NAME")]
+    pub stream: StreamKey,
+    /// The CDN's RTMP server
+    #[arg(long, value_name = "IP[:PORT]")]
+    pub cdn: CdnAddress,
+    /// Where the program is awaited
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1935))]
+    pub listen: SocketAddrV4,
+    /// Where births are logged (CSV); without it they are not
+    #[arg(long, value_name = "FILE")]
+    pub births: Option<PathBuf>,
+    /// Where peers are served
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, peer::PORT))]
+    pub peers: SocketAddrV4,
+    /// The notification service, by which the network introduces peers; without it there are none but with --admit-all
+    #[arg(long, value_name = "IP:PORT")]
+    pub notify: Option<SocketAddrV4>,
+    /// Serve every peer that asks, introduced or not
+    #[arg(long)]
+    pub admit_all: bool,
+    /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub cache: u64,
+    /// How much may wait for the CDN before the program is not read any more: bytes (k, M, G: KiB, MiB, GiB), or unlimited
+    #[arg(long, value_name = "BYTES", default_value = "256M")]
+    pub upload_buffer: ByteCount,
+    /// Bandwidth of the link out of this host in bit/s; without it the upload to the CDN is not paced while peers are served
+    #[arg(long, value_name = "BIT/S")]
+    pub uplink: Option<u64>,
+    /// How long a program may wait for a CDN that cannot be reached, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub patience: u64,
+    /// When the stream has ended, how long CDN and peers may take nothing of what is left for them, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub drain: u64,
+    /// End when the stream has been published, has ended, and CDN and peers have everything
+    #[arg(long)]
+    pub once: bool,
+}
+
+/// Why a broadcaster's agent gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum BroadcasterError {
+    /// The log of births.
+    #[error(transparent)]
+    Births(#[from] BirthLogError),
+    /// The program's port, or the peers'.
+    #[error(
+        "cannot listen on {address}: {source}; is another program using the port, and is the address this host's?"
+    )]
+    Listen {
+        /// Where.
+        address: SocketAddrV4,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the agent until `stop` is ready, or with `--once` until the stream has ended and everybody has it. When it is stopped, peers are left
+/// without the end of the stream, and what was born is in the log.
+///
+/// # Errors
+/// See [`BroadcasterError`].
+pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Result<(), BroadcasterError> {
+    let births = args.births.as_deref().map(BirthLog::create).transpose()?;
+    let limit = args.upload_buffer.limit();
+    let small = limit.map(|limit| limit.min(SMALL_RECEIVE_BUFFER as usize) as u32);
+    let programs = socket::listen(args.listen, small.filter(|_| limit < Some(1 << 20)));
+    let programs = programs.map_err(|source| BroadcasterError::Listen { address: args.listen, source })?;
+    let peers = TcpListener::bind(args.peers).await;
+    let peers = peers.map_err(|source| BroadcasterError::Listen { address: args.peers, source })?;
+    let address_of = |listener: &TcpListener| match listener.local_addr() {
+        Ok(SocketAddr::V4(address)) => Some(address),
+        _ => None,
+    };
+    tell(Event::Ready { listen: address_of(&programs), address: address_of(&peers) });
+
+    let span = Duration::from_secs(args.cache);
+    let studio = Arc::new(Studio::new(args.stream.clone(), births, span, args.admit_all));
+    let (limit, pace) = watch::channel(None);
+    let hasten = Hasten::new();
+    let drain = Duration::from_secs(args.drain);
+    let settings = Settings {
+        cdn: args.cdn.0,
+        upload_buffer: args.upload_buffer.limit(),
+        patience: Duration::from_secs(args.patience),
+        drain,
+        pace,
+        hasten: hasten.clone(),
+    };
+    // What goes on beside the sessions ends with this.
+    let mut beside = JoinSet::new();
+    beside.spawn(peers::serve(Arc::clone(&studio.peers), peers, drain));
+    if let Some(service) = args.notify {
+        beside.spawn(introduce(service, hasten, Arc::clone(&studio)));
+    }
+    if let Some(uplink) = args.uplink {
+        beside.spawn(pacing::pace(uplink, Arc::clone(&studio), limit));
+    }
+    let mut sessions = JoinSet::new();
+    let once = async {
+        if !args.once {
+            return std::future::pending().await;
+        }
+        studio.finished().await;
+        // Each connection has its own deadline after its last byte was written; a peer that takes nothing has this one.
+        let _ = timeout(drain, studio.peers.all_left()).await;
+    };
+    tokio::select! {
+        () = accept(programs, &studio, &settings, &mut sessions) => (),
+        () = once => (),
+        () = stop => (),
+    }
+    sessions.shutdown().await;
+    beside.shutdown().await;
+    let frames = studio.frames();
+    if let Some(births) = Arc::into_inner(studio).and_then(Studio::into_births) {
+        births.close()?;
+    }
+    tell(Event::Ended { frames });
+    Ok(())
+}
+
+/// Accepts programs for ever.
+async fn accept(programs: TcpListener, studio: &Arc<Studio>, settings: &Settings, sessions: &mut JoinSet<()>) {
+    let mut number = 0;
+    loop {
+        tokio::select! {
+            accepted = programs.accept(), if sessions.len() < MAX_SESSIONS => match accepted {
+                Ok((program, SocketAddr::V4(from))) => {
+                    tell(Event::ProgramConnected { program: from });
+                    number += 1;
+                    sessions.spawn(session::run(number, program, Arc::clone(studio), settings.clone()));
+                }
+                Ok((_, SocketAddr::V6(_))) => (),
+                // Out of descriptors, or the program was gone: neither gets better by trying at once.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            },
+            Some(_) = sessions.join_next(), if !sessions.is_empty() => (),
+        }
+    }
+}
+
+/// Admits the viewers that the network introduces.
+async fn introduce(service: SocketAddrV4, hasten: Hasten, studio: Arc<Studio>) {
+    let (sender, mut introductions) = mpsc::channel::<SocketAddrV4>(16);
+    let interest = Interest { stream: studio.stream.clone(), role: PeerRole::Viewer };
+    let admit = async {
+        while let Some(viewer) = introductions.recv().await {
+            studio.peers.introduce(*viewer.ip());
+        }
+    };
+    tokio::join!(notification::listen(service, interest, hasten, sender), admit);
+}

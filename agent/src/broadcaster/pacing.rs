@@ -1,0 +1,148 @@
+//! Peers first: how much of the uplink the upload to the CDN may take while peers are served.
+//!
+//! The CDN's copy and the peers' copies leave through one uplink. When both together are more than it carries, TCP shares it evenly and
+//! a queue builds up in front of the link, and every frame for the peers waits in it. Therefore the upload is slowed down to what the
+//! peers leave, by the pacing rate of its socket, and what waits for it waits in the agent, not in the kernel, so that a change of pace takes
+//! effect at once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use livectl_wire::agent_event::Event;
+use tokio::sync::watch;
+use tokio::time::{Instant, interval};
+
+use super::studio::Studio;
+use crate::tell::tell;
+
+/// The share of the uplink that peers and CDN together may take.
+///
+/// Frames come in bursts, and each packet of the CDN's that is between their packets costs a packet's time on the link. Measured with
+/// 2.5 Mbit/s over 4 Mbit/s and 200 ms, CUBIC: 0.85 leaves the CDN 0.79 Mbit/s and a peer's frames an excess over the floor of
+/// 7.6 ms (median) and 28 ms (95th percentile); 0.75 leaves 0.36 Mbit/s, 2.4 ms and 19 ms; 0.66 leaves 0.16 Mbit/s, 2.1 ms
+/// and 11 ms.
+const SHARE: f64 = 0.75;
+/// The share of the uplink that the CDN is left in any case.
+const LEAST: f64 = 0.05;
+/// Seconds by which a peer may lag behind the stream without being thought to have to catch up: a few frames.
+const TOLERATED_LAG: f64 = 0.15;
+/// Bytes of an Ethernet frame for each byte of TCP payload in full segments: 1448 of payload, 66 of headers.
+const WIRE_PER_PAYLOAD: f64 = 1514.0 / 1448.0;
+/// Between two looks at what the peers leave of the uplink.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Over how many of those the stream's rate is averaged: 2 s.
+const WINDOW: usize = 8;
+/// Over how much of a stream its rate can be told.
+const SHORTEST: Duration = Duration::from_millis(900);
+/// Relative change of the allowance that is worth a system call and an event.
+const STEP: f64 = 0.1;
+
+/// What the upload to the CDN may take, in bit/s on the wire, of an uplink of `uplink` bit/s, while `peers` peers are each sent
+/// `stream` bit/s of payload and the last of them lags by `lag` seconds: what the peers leave, but as little as possible as long as one of
+/// them has to catch up, as after it joined.
+fn allowance(uplink: u64, stream: f64, peers: usize, lag: f64) -> u64 {
+    let uplink = uplink as f64;
+    let taken = stream * WIRE_PER_PAYLOAD * peers as f64;
+    let left = if lag > TOLERATED_LAG { 0.0 } else { SHARE * uplink - taken };
+    left.max(LEAST * uplink) as u64
+}
+
+/// The pacing rate of a socket that may take so much on the wire.
+pub(super) fn payload_per_s(bit_per_s: u64) -> u32 {
+    (bit_per_s as f64 / WIRE_PER_PAYLOAD / 8.0) as u32
+}
+
+/// Whether a limit differs from the one in force by more than is worth it.
+fn differs(set: Option<u64>, wanted: Option<u64>) -> bool {
+    match (set, wanted) {
+        (Some(set), Some(wanted)) => (wanted as f64 / set as f64 - 1.0).abs() > STEP,
+        (set, wanted) => set != wanted,
+    }
+}
+
+/// How many bits a second a stream has, over the last [`WINDOW`].
+#[derive(Debug, Default)]
+struct Rate {
+    /// When so many bytes had been born in all.
+    window: VecDeque<(Instant, u64)>,
+}
+
+impl Rate {
+    /// The rate at `now`, when `bytes` bytes have been born; `None` until there is enough to tell it.
+    fn note(&mut self, now: Instant, bytes: u64) -> Option<f64> {
+        // The time before the stream does not count, nor does the part of an interval in which it began.
+        if self.window.len() == 1 && self.window.back().is_some_and(|(_, before)| *before == bytes) {
+            self.window.clear();
+        }
+        self.window.push_back((now, bytes));
+        if self.window.len() > WINDOW + 1 {
+            self.window.pop_front();
+        }
+        let (then, before) = self.window.front()?;
+        let seconds = now.duration_since(*then).as_secs_f64();
+        (seconds >= SHORTEST.as_secs_f64()).then(|| (bytes - before) as f64 * 8.0 / seconds)
+    }
+}
+
+/// Keeps `limit` at what the peers leave of the uplink, for ever.
+pub(super) async fn pace(uplink: u64, studio: Arc<Studio>, limit: watch::Sender<Option<u64>>) {
+    let mut ticks = interval(INTERVAL);
+    let mut expectations = studio.peers.expectations();
+    let mut rate = Rate::default();
+    loop {
+        let now = tokio::select! {
+            now = ticks.tick() => now,
+            // The queue in front of the link is to be gone before the first frame for a new peer.
+            Ok(()) = expectations.changed() => Instant::now(),
+        };
+        let rate = rate.note(now, studio.born_bytes());
+        let expected = studio.peers.expected(now);
+        let count = studio.peers.served() + expected;
+        // Of a stream that has just begun nobody knows how much the peers will leave.
+        let lag = match rate {
+            Some(rate) if expected == 0 => studio.peers.lag(rate / 8.0),
+            _ => f64::INFINITY,
+        };
+        let wanted = (count > 0).then(|| allowance(uplink, rate.unwrap_or(0.0), count, lag));
+        if differs(*limit.borrow(), wanted) {
+            tell(Event::Pacing { bit_per_s: wanted, peers: count });
+            limit.send_replace(wanted);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_come_first() {
+        let stream = 2_500_000.0;
+        assert_eq!(allowance(4_000_000, stream, 1, 0.0), 386_049, "0.75 x 4 - 2.5 x 1514/1448");
+        assert_eq!(allowance(4_000_000, stream, 2, 0.0), 200_000, "never less than 5 %");
+        assert_eq!(allowance(100_000_000, stream, 2, 0.1), 69_772_099);
+        assert_eq!(allowance(4_000_000, stream, 1, 0.2), 200_000, "a peer has to catch up");
+    }
+
+    #[test]
+    fn the_rate_of_a_stream_that_begins() {
+        let (mut rate, begun) = (Rate::default(), Instant::now());
+        let at = |tick: u64| begun + INTERVAL * tick as u32;
+        for tick in 0..5 {
+            assert_eq!(rate.note(at(tick), 0), None, "nothing is there yet");
+        }
+        let known = (5..30).map(|tick| rate.note(at(tick), (tick - 4) * 25_000));
+        let known: Vec<f64> = known.skip_while(Option::is_none).flatten().collect();
+        assert!(known.len() >= 20 && known.iter().all(|rate| (rate - 800_000.0).abs() < 1.0), "{known:?}");
+        let idle: Vec<f64> = (30..40).filter_map(|tick| rate.note(at(tick), 625_000)).collect();
+        assert_eq!(idle.last(), Some(&0.0));
+    }
+
+    #[test]
+    fn changes_that_are_worth_it() {
+        assert!(differs(None, Some(1)) && differs(Some(1), None) && differs(Some(100), Some(111)));
+        assert!(!differs(None, None) && !differs(Some(100), Some(109)));
+        assert_eq!(payload_per_s(1_514 * 8), 1_448);
+    }
+}

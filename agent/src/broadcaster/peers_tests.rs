@@ -1,0 +1,130 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+use livectl_wire::flv::{Content, Reader};
+use livectl_wire::frame::FrameId;
+use livectl_wire::peer::{Answer, emit_request};
+
+use super::*;
+
+struct Bench {
+    peers: Arc<Peers>,
+    address: SocketAddr,
+    service: tokio::task::JoinHandle<()>,
+}
+
+async fn bench() -> Bench {
+    let peers = Arc::new(Peers::new("live/hb".parse().unwrap(), Duration::from_secs(30), false));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = tokio::spawn(serve(Arc::clone(&peers), listener, Duration::from_secs(5)));
+    Bench { peers, address, service }
+}
+
+fn send(peers: &Peers, timestamp: u32, keyframe: bool, size: usize) {
+    let mut payload = vec![timestamp as u8; size];
+    payload[0] = if keyframe { 0x12 } else { 0x22 };
+    let mut bytes = Vec::new();
+    flv::tag(TagKind::Video, timestamp, &payload, &mut bytes).unwrap();
+    let (kind, content) = (TagKind::Video, Content::of(TagKind::Video, &payload));
+    let birth_ns = i64::from(timestamp) * 1_000_000;
+    let id = FrameId::of(&payload);
+    peers.send(Entry { kind, content, timestamp, id, birth_ns, bytes: bytes.into() });
+}
+
+async fn ask(address: SocketAddr, stream: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(emit_request(&stream.parse().unwrap()).as_bytes()).await.unwrap();
+    connection
+}
+
+async fn rest(mut connection: TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    timeout(Duration::from_secs(5), connection.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    bytes
+}
+
+fn timestamps(bytes: &[u8]) -> Vec<u32> {
+    let Some(Answer::Stream { gap: Some(_), consumed }) = Answer::parse(bytes).unwrap() else { panic!("refused") };
+    let mut found = Vec::new();
+    let mut reader = Reader::new(1 << 20);
+    reader.push(&bytes[consumed..], |tag| found.push(tag.timestamp)).unwrap();
+    assert_eq!(reader.tail(), None);
+    found
+}
+
+async fn joined(peers: &Peers, count: usize) {
+    let wait = async {
+        while peers.served() != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), wait).await.unwrap();
+}
+
+#[tokio::test]
+async fn held_until_introduced_then_everything_from_the_last_keyframe_to_the_end() {
+    let Bench { peers, address, service } = bench().await;
+    let early = ask(address, "live/hb").await;
+    for (timestamp, keyframe) in [(0, true), (33, false), (66, true), (100, false)] {
+        send(&peers, timestamp, keyframe, 1000);
+    }
+    assert!(timeout(Duration::from_millis(50), early.readable()).await.is_err(), "nothing before the introduction");
+    peers.introduce(Ipv4Addr::LOCALHOST);
+    joined(&peers, 1).await;
+    send(&peers, 133, false, 1000);
+    let late = ask(address, "live/hb").await;
+    joined(&peers, 2).await;
+    send(&peers, 166, true, 1000);
+    peers.end(200);
+    assert_eq!(timestamps(&rest(early).await), [66, 100, 133, 166, 200]);
+    assert_eq!(timestamps(&rest(late).await), [66, 100, 133, 166, 200]);
+    let refused = rest(ask(address, "live/hb").await).await;
+    assert_eq!(refused, b"livectl/1 error the stream has ended\n");
+    service.abort();
+}
+
+#[tokio::test]
+async fn who_was_introduced_is_expected_for_a_while() {
+    let Bench { peers, address, service } = bench().await;
+    assert_eq!(peers.expected(Instant::now()), 0);
+    let mut expectations = peers.expectations();
+    peers.introduce(Ipv4Addr::LOCALHOST);
+    assert!(expectations.has_changed().unwrap());
+    expectations.mark_unchanged();
+    assert_eq!(peers.expected(Instant::now()), 1);
+    assert_eq!(peers.expected(Instant::now() + EXPECTED_WITHIN), 0, "it is not coming");
+    let _connection = ask(address, "live/hb").await;
+    timeout(Duration::from_secs(5), expectations.changed()).await.unwrap().unwrap();
+    assert_eq!((peers.expected(Instant::now()), peers.served()), (0, 1));
+    service.abort();
+}
+
+#[tokio::test]
+async fn refusals_say_why() {
+    let Bench { address, service, .. } = bench().await;
+    let refused = rest(ask(address, "live/other").await).await;
+    assert_eq!(refused, b"livectl/1 error it asked for live/other, which is not broadcast here\n");
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+    let refused = String::from_utf8(rest(connection).await).unwrap();
+    assert!(refused.starts_with("livectl/1 error not a request: byte 0 differs"), "{refused}");
+    service.abort();
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_is_dropped_and_holds_up_nobody() {
+    let Bench { peers, address, service } = bench().await;
+    peers.introduce(Ipv4Addr::LOCALHOST);
+    let _stuck = ask(address, "live/hb").await;
+    joined(&peers, 1).await;
+    let good = ask(address, "live/hb").await;
+    joined(&peers, 2).await;
+    let reading = tokio::spawn(rest(good));
+    for timestamp in 0..120 {
+        send(&peers, timestamp, timestamp == 0, 1 << 20);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    joined(&peers, 1).await;
+    peers.end(120);
+    assert_eq!(timestamps(&reading.await.unwrap()), (0..=120).collect::<Vec<_>>());
+    service.abort();
+}

@@ -1,0 +1,168 @@
+//! The stream at its broadcaster: what each of its tags means to peers and to the log of births.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use livectl_wire::StreamKey;
+use livectl_wire::agent_event::Event;
+use livectl_wire::birth::{BirthKind, Register};
+use livectl_wire::flv;
+use livectl_wire::frame::FrameId;
+use tokio::sync::watch;
+
+use super::birth_log::BirthLog;
+use super::cache::Entry;
+use super::peers::Peers;
+use crate::media::Media;
+use crate::tell::tell;
+
+/// What all sessions of the agent have in common.
+#[derive(Debug)]
+pub(super) struct Studio {
+    pub(super) stream: StreamKey,
+    pub(super) peers: Arc<Peers>,
+    births: Option<BirthLog>,
+    span: Duration,
+    air: Mutex<Air>,
+    born_bytes: AtomicU64,
+    /// How many sessions that published the stream are over.
+    finished: watch::Sender<u64>,
+    /// How many sessions still upload what they have published, although their programs are gone.
+    leaving: watch::Sender<u64>,
+}
+
+/// As long as it is there, its session's frames are on their way to the CDN although the program is gone.
+#[derive(Debug)]
+pub(super) struct Leaving(watch::Sender<u64>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.send_modify(|leaving| *leaving -= 1);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Air {
+    /// The session that gives the stream.
+    holder: Option<u64>,
+    register: Register,
+    frames: u64,
+    timestamp: u32,
+}
+
+impl Studio {
+    pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, span: Duration, admit_all: bool) -> Self {
+        let peers = Arc::new(Peers::new(stream.clone(), span, admit_all));
+        let (air, born_bytes, finished, leaving) = Default::default();
+        Self { stream, peers, births, span, air, born_bytes, finished, leaving }
+    }
+
+    fn air(&self) -> MutexGuard<'_, Air> {
+        self.air.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The session publishes the stream. Before the CDN has `accepted` it this counts only as long as no other does; then whoever gave it is
+    /// taken off: the CDN knows who is the one.
+    pub(super) fn claim(&self, session: u64, accepted: bool) {
+        let mut air = self.air();
+        if air.holder == Some(session) || (air.holder.is_some() && !accepted) {
+            return;
+        }
+        air.holder = Some(session);
+        drop(air);
+        self.peers.begin(self.span);
+    }
+
+    /// The session does not publish the stream, since it was refused.
+    pub(super) fn renounce(&self, session: u64) {
+        let mut air = self.air();
+        if air.holder == Some(session) {
+            air.holder = None;
+        }
+    }
+
+    /// Whether the session is the one that gives the stream.
+    pub(super) fn is_held_by(&self, session: u64) -> bool {
+        self.air().holder == Some(session)
+    }
+
+    /// Takes a tag of the stream from the session: peers have it at once, and its birth is noted.
+    pub(super) fn take(&self, session: u64, media: &Media<'_>, birth_ns: i64) {
+        let mut air = self.air();
+        if air.holder != Some(session) {
+            return;
+        }
+        let Media { kind, content, timestamp, payload } = *media;
+        // Peers before anything else: they wait for it.
+        let mut bytes = Vec::new();
+        // A message has no more bytes than a tag may have.
+        let _ = flv::tag(kind, timestamp, payload, &mut bytes);
+        self.born_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        let id = FrameId::of(payload);
+        self.peers.send(Entry { kind, content, timestamp, id, birth_ns, bytes: bytes.into() });
+        air.timestamp = timestamp;
+        let birth = air.register.birth(kind, timestamp, payload, birth_ns);
+        if birth.kind == BirthKind::Video {
+            if air.frames == 0 {
+                tell(Event::BirthFirst { birth_ns });
+            }
+            air.frames += 1;
+        }
+        if let Some(births) = &self.births {
+            // What the writer complains of is told at the end.
+            births.write(birth);
+        }
+    }
+
+    /// The session's stream has ended. Says so once.
+    pub(super) fn end(&self, session: u64) {
+        let mut air = self.air();
+        if air.holder != Some(session) {
+            return;
+        }
+        air.holder = None;
+        let (frames, timestamp) = (air.frames, air.timestamp);
+        drop(air);
+        tell(Event::StreamEnded { frames });
+        self.peers.end(timestamp);
+    }
+
+    /// A session that published the stream is over.
+    pub(super) fn finish(&self) {
+        self.finished.send_modify(|finished| *finished += 1);
+    }
+
+    /// Waits until one is.
+    pub(super) async fn finished(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.finished.subscribe().wait_for(|finished| *finished > 0).await;
+    }
+
+    /// A session's program is gone.
+    pub(super) fn leave(&self) -> Leaving {
+        self.leaving.send_modify(|leaving| *leaving += 1);
+        Leaving(self.leaving.clone())
+    }
+
+    /// Waits until no session uploads what its program has left.
+    pub(super) async fn nobody_leaves(&self) {
+        // The sender is ours: it cannot be gone.
+        let _ = self.leaving.subscribe().wait_for(|leaving| *leaving == 0).await;
+    }
+
+    /// Bytes of all tags so far.
+    pub(super) fn born_bytes(&self) -> u64 {
+        self.born_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Frames so far.
+    pub(super) fn frames(&self) -> u64 {
+        self.air().frames
+    }
+
+    /// The log of births, at the end.
+    pub(super) fn into_births(self) -> Option<BirthLog> {
+        self.births
+    }
+}

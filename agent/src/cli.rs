@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::builder::styling::Styles;
+use clap::{Parser, Subcommand};
+use livectl_wire::{heartbeat, rtmp};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::broadcaster::{self, BroadcasterArgs};
+use crate::notify::{self, NotifyArgs};
+use crate::realtime::{self, Priority};
+use crate::viewer::{self, ViewerArgs};
+
+const EXAMPLES: &str = "\
+Examples (hosts h1 with the program, h2 with the player, h9 with the CDN at 10.0.0.9):
+  h9  live-agent notify --listen 10.0.0.9:42857
+  h1  live-agent broadcaster --stream live/hb --cdn 10.0.0.9 --notify 10.0.0.9:42857 --births hb.csv
+  h1  ffmpeg -re -i clip.mp4 -c copy -f flv rtmp://127.0.0.1/live/hb
+  h2  live-agent viewer --stream live/hb --cdn 10.0.0.9 --notify 10.0.0.9:42857
+  h2  mplayer rtmp://127.0.0.1/live/hb
+
+Each line on stdout is a JSON object that tells one thing that has happened.
+
+Exit codes:
+  0  ended by SIGTERM or SIGINT, or with --once because all is done
+  1  cannot listen, or cannot write
+  2  wrong usage";
+
+const BROADCASTER_EXAMPLE: &str = "\
+Example:
+  live-agent broadcaster --stream live/hb --cdn 10.0.0.9 --admit-all --births hb.csv &
+  ffmpeg -f lavfi -i testsrc2=rate=30,realtime -f flv rtmp://127.0.0.1/live/hb
+
+Events: ready, program_connected, cdn_connected, publish_accepted, publish_refused, birth_first, stream_ended,
+upload_full, upload_drained, upload_lost, upload_ended, peer_joined, peer_left, peer_refused, pacing, other_stream,
+unreadable, connected, disconnected, introduced, ended.";
+
+const VIEWER_EXAMPLE: &str = "\
+Example, with a peer named by hand:
+  live-agent viewer --stream live/hb --cdn 10.0.0.9 --peer 10.0.0.1:2000 &
+  mplayer rtmp://127.0.0.1/live/hb
+
+Events: ready, player_connected, cdn_connected, play_accepted, first_keyframe, introduced, peer_connected,
+first_from_peer, handover, jump, cdn_left, cdn_resumed, cdn_lost, peer_lost, stream_ended, player_left, other_stream,
+unreadable, connected, disconnected, ended.";
+
+const NOTIFY_EXAMPLE: &str = "\
+Example:
+  live-agent notify --listen 10.0.0.9:42857";
+
+/// RTMP proxy between a livestreaming program and the network: passes streams on to peers, and takes them from peers
+#[derive(Debug, Parser)]
+#[command(name = "live-agent", version, after_help = EXAMPLES, styles = Styles::plain(), max_term_width = 100)]
+pub struct Options {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Beside a program that publishes: passes its stream on to the CDN and to peers, and notes when each frame was born
+    #[command(after_help = BROADCASTER_EXAMPLE)]
+    Broadcaster(BroadcasterArgs),
+    /// Beside a player: hands it the stream from the CDN, or from a peer when there is one, in one session
+    #[command(after_help = VIEWER_EXAMPLE)]
+    Viewer(ViewerArgs),
+    /// On the CDN: sends each agent heartbeats, into which the network puts news of peers
+    #[command(after_help = NOTIFY_EXAMPLE)]
+    Notify(NotifyArgs),
+}
+
+/// An address with a port, which is RTMP's own unless another is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CdnAddress(pub SocketAddrV4);
+
+impl FromStr for CdnAddress {
+    type Err = std::net::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bare = text.parse::<Ipv4Addr>().map(|ip| SocketAddrV4::new(ip, rtmp::PORT));
+        bare.or_else(|_| text.parse()).map(Self)
+    }
+}
+
+/// A number of bytes, or no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ByteCount {
+    /// So many.
+    Bytes(usize),
+    /// As many as there are.
+    Unlimited,
+}
+
+impl ByteCount {
+    /// The limit, if there is one.
+    #[must_use]
+    pub fn limit(self) -> Option<usize> {
+        match self {
+            ByteCount::Bytes(bytes) => Some(bytes),
+            ByteCount::Unlimited => None,
+        }
+    }
+}
+
+/// Text that is no number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a number of bytes from 1 on, perhaps with k, M or G behind it, or `unlimited`")]
+pub struct ByteCountError;
+
+impl FromStr for ByteCount {
+    type Err = ByteCountError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "unlimited" {
+            return Ok(ByteCount::Unlimited);
+        }
+        let (digits, unit) = match text.strip_suffix(['k', 'M', 'G']) {
+            Some(digits) if text.ends_with('k') => (digits, 1 << 10),
+            Some(digits) if text.ends_with('M') => (digits, 1 << 20),
+            Some(digits) => (digits, 1 << 30),
+            None => (text, 1usize),
+        };
+        let bytes = digits.parse().ok().and_then(|count: usize| count.checked_mul(unit));
+        bytes.filter(|bytes| *bytes > 0).map(ByteCount::Bytes).ok_or(ByteCountError)
+    }
+}
+
+impl fmt::Display for ByteCount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ByteCount::Bytes(bytes) => write!(f, "{bytes}"),
+            ByteCount::Unlimited => f.write_str("unlimited"),
+        }
+    }
+}
+
+/// Parses the command line and does what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Options { task } = Options::parse();
+    // It does little and nothing that takes long; without this, frames wait for a turn on a busy machine.
+    if !matches!(task, Task::Notify(_)) {
+        realtime::prefer_this_thread(Priority::Passing);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| runtime.block_on(run(task)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("live-agent: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(task: Task) -> anyhow::Result<()> {
+    let stop = told(signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    match task {
+        Task::Broadcaster(args) => broadcaster::run(&args, stop).await?,
+        Task::Viewer(args) => viewer::run(&args, stop).await?,
+        Task::Notify(args) => notify::serve(notify::listen(&args.listen).await?, heartbeat::INTERVAL, stop).await,
+    }
+    Ok(())
+}
+
+async fn told(mut interrupt: Signal, mut terminate: Signal) {
+    tokio::select! {
+        _ = interrupt.recv() => (),
+        _ = terminate.recv() => (),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn byte_counts() {
+        let parse = |text: &str| text.parse::<ByteCount>();
+        assert_eq!(parse("500"), Ok(ByteCount::Bytes(500)));
+        assert_eq!(parse("64k"), Ok(ByteCount::Bytes(65536)));
+        assert_eq!(parse("256M"), Ok(ByteCount::Bytes(256 << 20)));
+        assert_eq!(parse("1G"), Ok(ByteCount::Bytes(1 << 30)));
+        assert_eq!(parse("unlimited"), Ok(ByteCount::Unlimited));
+        for text in ["", "0", "k", "-1", "1.5M", "1T", "99999999999G", "5 M"] {
+            assert_eq!(parse(text), Err(ByteCountError), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_a_cdn() {
+        let parse = |text: &str| text.parse::<CdnAddress>().map(|address| address.0.to_string());
+        assert_eq!(parse("10.0.0.9").unwrap(), "10.0.0.9:1935");
+        assert_eq!(parse("10.0.0.9:1936").unwrap(), "10.0.0.9:1936");
+        assert!(parse("cdn.example").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_one() {
+        use clap::CommandFactory as _;
+        Options::command().debug_assert();
+        let options = Options::try_parse_from(["live-agent", "viewer", "--stream", "live/hb", "--cdn", "10.0.0.9"]);
+        assert!(matches!(options.unwrap().task, Task::Viewer(_)));
+    }
+}

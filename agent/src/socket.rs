@@ -1,0 +1,84 @@
+//! Options of sockets that have no safe wrapper, and connecting with patience.
+
+use std::io;
+use std::net::SocketAddrV4;
+use std::os::fd::{AsFd, AsRawFd as _};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// First wait before a server is tried again; doubled up to [`MAX_BACK_OFF`].
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// Longest such wait.
+const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+/// Connections that may wait to be accepted.
+const WAITING: u32 = 64;
+
+fn set(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: u32) -> io::Result<()> {
+    let (value, len) = (std::ptr::from_ref(&value).cast(), size_of::<u32>() as libc::socklen_t);
+    // SAFETY: the descriptor is open, and `value` points to `len` bytes that live until the call returns.
+    let done = unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), level, name, value, len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// How much the socket may send, in bytes of payload a second; `None`: as much as it can (SO_MAX_PACING_RATE, socket(7); all ones means no
+/// limit). TCP spaces its segments itself then, whatever the queueing discipline and the congestion control (Linux 4.13).
+pub(crate) fn pace(socket: &impl AsFd, bytes_per_s: Option<u32>) -> io::Result<()> {
+    let rate = bytes_per_s.map_or(u32::MAX, |rate| rate.clamp(1, u32::MAX - 1));
+    set(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, rate)
+}
+
+/// The socket takes more bytes only while fewer than these have not been sent: what waits, waits here (TCP_NOTSENT_LOWAT, tcp(7)).
+pub(crate) fn keep_unsent_below(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
+    set(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
+}
+
+/// Room in the kernel for so many bytes that were received and not read, beyond the system's limit, which only root may.
+pub(crate) fn room_for_received(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
+    set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
+}
+
+/// The next close resets the connection, and with it what the other side has queued (SO_LINGER of 0 s).
+pub(crate) fn reset_at_close(socket: &impl AsFd) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let (value, len) = (std::ptr::from_ref(&linger).cast(), size_of::<libc::linger>() as libc::socklen_t);
+    // SAFETY: as in `set`.
+    let done = unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Listens there. What is accepted has a receive buffer of so many bytes, if that is asked for, so that a sender feels early that nobody
+/// reads.
+pub(crate) fn listen(address: SocketAddrV4, receive_buffer: Option<u32>) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    if let Some(bytes) = receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.bind(address.into())?;
+    socket.listen(WAITING)
+}
+
+/// Connects, and tries again until the deadline.
+pub(crate) async fn connect(server: SocketAddrV4, deadline: Instant) -> io::Result<TcpStream> {
+    let mut back_off = BACK_OFF;
+    loop {
+        let attempt = async {
+            let connection = TcpStream::connect(server).await?;
+            connection.set_nodelay(true)?;
+            Ok(connection)
+        };
+        let failed = match timeout_at(deadline, attempt).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(why)) => why,
+            Err(late) => return Err(late.into()),
+        };
+        let next = Instant::now() + back_off;
+        if next >= deadline {
+            return Err(failed);
+        }
+        sleep_until(next).await;
+        back_off = (back_off * 2).min(MAX_BACK_OFF);
+    }
+}

@@ -1,0 +1,150 @@
+//! What agents are still to be told.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use livectl_wire::StreamKey;
+use livectl_wire::heartbeat::{Introduction, LEN, PeerRole};
+
+use super::connection::{Bounded, Connection};
+use super::policy::Pair;
+
+/// Answers that are remembered, so that nobody is told again what it acts on; the oldest are forgotten.
+const MAX_HEEDED: usize = 65_536;
+
+/// One side of a pair that is to be told to the other.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Errand {
+    /// Who is told.
+    pub to: Connection,
+    /// What the other is to it.
+    pub role: PeerRole,
+    /// Where the other is.
+    pub peer: SocketAddrV4,
+    /// The stream that they have in common.
+    pub stream: StreamKey,
+    /// Both of them.
+    pub pair: Pair,
+}
+
+impl Errand {
+    fn agent(&self) -> Ipv4Addr {
+        *self.to.client.ip()
+    }
+}
+
+/// What each agent is to be told, until it says that it acts on it.
+#[derive(Debug)]
+pub struct Errands {
+    queues: HashMap<Ipv4Addr, Queue>,
+    /// What agents act on.
+    heeded: Bounded<(Ipv4Addr, Pair), ()>,
+}
+
+/// What was not told yet comes before what was, and that which was told longest ago before the rest: so that everybody's turn comes, however
+/// long answers take.
+#[derive(Debug, Default)]
+struct Queue {
+    untold: VecDeque<Errand>,
+    told: VecDeque<Errand>,
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.untold.is_empty() && self.told.is_empty()
+    }
+
+    fn retain(&mut self, mut keep: impl FnMut(&Errand) -> bool) {
+        self.untold.retain(&mut keep);
+        self.told.retain(keep);
+    }
+
+    /// Takes out the first that are wanted, until so many are taken.
+    fn take(from: &mut VecDeque<Errand>, most: usize, wanted: impl Fn(&Errand) -> bool, taken: &mut Vec<Errand>) {
+        let mut at = 0;
+        while taken.len() < most
+            && let Some(errand) = from.get(at)
+        {
+            if wanted(errand) {
+                taken.extend(from.remove(at));
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+impl Default for Errands {
+    fn default() -> Self {
+        Self { queues: HashMap::new(), heeded: Bounded::new(MAX_HEEDED) }
+    }
+}
+
+impl Errands {
+    /// There is something to tell. Says whether there is: not if the agent acts on it already.
+    pub fn add(&mut self, errand: Errand) -> bool {
+        let is_new = self.heeded.get(&(errand.agent(), errand.pair)).is_none();
+        if is_new {
+            self.queues.entry(errand.agent()).or_default().untold.push_back(errand);
+        }
+        is_new
+    }
+
+    /// What a heartbeat for this agent is to say, and which members learn of a peer by it.
+    pub fn tell(&mut self, agent: Ipv4Addr) -> Option<(Introduction, Vec<Connection>)> {
+        let queue = self.queues.get_mut(&agent)?;
+        let first = queue.untold.front().or_else(|| queue.told.front())?;
+        let (role, stream) = (first.role, first.stream.clone());
+        let alike = |errand: &Errand| errand.role == role && errand.stream == stream;
+        let candidates = queue.untold.iter().chain(&queue.told).filter(|errand| alike(errand));
+        // No address takes less than ten bytes with its comma.
+        let mut peers: Vec<SocketAddrV4> = candidates.map(|errand| errand.peer).take(LEN / 10).collect();
+        peers.truncate(Introduction::fitting(role, &stream, &peers));
+        let mut taken = Vec::new();
+        Queue::take(&mut queue.untold, peers.len(), alike, &mut taken);
+        Queue::take(&mut queue.told, peers.len(), alike, &mut taken);
+        let learn = taken.iter().map(|errand| errand.to).collect();
+        queue.told.extend(taken);
+        Some((Introduction { role, peers, stream }, learn))
+    }
+
+    /// An agent acts on what it was told. Returns those of the peers of whom it still had to be told.
+    pub fn acknowledge(&mut self, agent: Ipv4Addr, heard: &Introduction) -> Vec<SocketAddrV4> {
+        let Self { queues, heeded } = self;
+        let Some(queue) = queues.get_mut(&agent) else { return Vec::new() };
+        let mut done = Vec::new();
+        // What was not told cannot be meant: the peer came again while the answer was on its way.
+        queue.told.retain(|errand| {
+            let is_meant =
+                errand.role == heard.role && errand.stream == heard.stream && heard.peers.contains(&errand.peer);
+            if is_meant {
+                heeded.insert((agent, errand.pair), ());
+                done.push(errand.peer);
+            }
+            !is_meant
+        });
+        if queue.is_empty() {
+            queues.remove(&agent);
+        }
+        done
+    }
+
+    /// An agent need not be told any more of pairs for which `void` is true.
+    pub fn cancel(&mut self, agent: Ipv4Addr, void: impl Fn(&Pair) -> bool) {
+        if let Some(queue) = self.queues.get_mut(&agent) {
+            queue.retain(|errand| !void(&errand.pair));
+            if queue.is_empty() {
+                self.queues.remove(&agent);
+            }
+        }
+    }
+
+    /// All that is still to be told.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = (Ipv4Addr, &Errand)> {
+        self.queues.iter().flat_map(|(agent, queue)| {
+            let errands = queue.untold.iter().chain(&queue.told);
+            errands.map(|errand| (*agent, errand))
+        })
+    }
+}

@@ -1,0 +1,195 @@
+//! What schemes have in common that introduce members of a stream to each other. Who is whose peer is for a [`Policy`] to say.
+//!
+//! A learning switch that leaves two kinds of TCP connections without flows, so that their packets come up:
+//!
+//! * **RTMP**, until it is known what a connection is for (`watch`). Then exact flows for both directions take over before the packet
+//!   that told it is sent on, and the video never comes here.
+//! * **Notifications**, always: a heartbeat a second and agent, ten while it hastens. Those that tell nothing are rewritten in passing (`rewrite`)
+//!   to tell an agent its peers, until the agent answers that it acts on it (`answers`).
+//!
+//! What is known of them becomes members (`members`), of whom it is known whether they are still there (`presence`); the policy pairs them
+//! (`policy`, `introductions`), and each pair is two errands to agents (`errands`). An errand exists as soon as the packet was seen by which the
+//! second of two became a member; nothing here waits for a clock.
+//!
+//! # Edge and transit
+//! On its way a packet passes several switches, and each would send it up. Only the one that the client is attached to matters:
+//! its *edge*. There is no protocol to tell it from the others, nor is one needed. A packet that has no flow at the edge is held there
+//! until the controller has seen it; so of all switches the edge is always the first to show it. Hence:
+//!
+//! * The edge of an RTMP connection is the switch that shows its SYN first, and its port there is where the client is.
+//! * The edge of a notification connection is the switch that shows what the client sends first. Any other switch that shows something
+//!   of the client that the edge has not shown lies before it, and is the edge from then on: so a connection that is met
+//!   midway finds its edge, and one whose host moves to another switch finds the new one.
+//!
+//! All other switches on the way are *transit*. They get exact flows without a hard time-out at once, each for its own hop: this
+//! cannot hide anything from the edge, whose packets have no flow there, in either direction.
+//!
+//! # Met midway
+//! A connection whose SYN was not seen (the controller was restarted) cannot be understood; it gets its flows at once.
+
+mod answers;
+mod connection;
+mod errands;
+mod introductions;
+mod members;
+mod notification;
+mod passing;
+mod policy;
+mod presence;
+mod rewrite;
+mod rtmp;
+mod watch;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use super::learning::{Learning, Settings};
+use super::{Dpid, Event, Outcome, Scheme};
+use crate::frame::{Frame, Tcp};
+use crate::news::News;
+use crate::openflow::PacketIn;
+
+pub use connection::Connection;
+#[cfg(test)]
+pub use members::Members;
+pub use members::{Audience, Member};
+pub use policy::{Change, Pair, Policy};
+
+use connection::Bounded;
+use introductions::Introductions;
+use notification::Notified;
+use passing::{Passing, Place};
+use presence::Presence;
+use rtmp::Watched;
+
+/// RTMP connections that are watched at once. With what each may keep this is at most about 80 MiB.
+const MAX_WATCHED: usize = 1024;
+/// Notification connections at once.
+const MAX_NOTIFIED: usize = 16_384;
+/// Members that fell silent, and are known again when their connection goes on.
+const MAX_SILENT: usize = 4096;
+/// Servers whose place is known.
+const MAX_SERVERS: usize = 1024;
+
+/// A watched connection that is silent for so long is forgotten. A player may wait long for its stream to begin.
+const WATCH_SILENCE: Duration = Duration::from_secs(3600);
+/// How long after a connection's end packets of it are expected.
+const LAST_PACKETS: Duration = Duration::from_secs(10);
+/// A notification connection that is silent for so long is forgotten.
+const NOTIFY_SILENCE: Duration = Duration::from_secs(300);
+
+/// The TCP ports by which connections are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ports {
+    /// Of RTMP servers.
+    pub rtmp: u16,
+    /// Of notification services.
+    pub notify: u16,
+    /// On which agents serve peers.
+    pub peer: u16,
+}
+
+impl Default for Ports {
+    fn default() -> Self {
+        Self { rtmp: 1935, notify: 42857, peer: 2000 }
+    }
+}
+
+/// A scheme that introduces.
+#[derive(Debug)]
+pub struct Introduce {
+    ports: Ports,
+    learning: Learning,
+    watched: Bounded<Connection, Watched>,
+    notified: Bounded<Connection, Notified>,
+    silent: Bounded<Connection, (Member, Presence)>,
+    servers: Bounded<Ipv4Addr, Place>,
+    introductions: Introductions,
+}
+
+impl Introduce {
+    /// Knows nothing yet; `policy` says who is whose peer.
+    #[must_use]
+    pub fn new(settings: Settings, ports: Ports, policy: Box<dyn Policy>) -> Self {
+        Self {
+            ports,
+            learning: Learning::new(settings),
+            watched: Bounded::new(MAX_WATCHED),
+            notified: Bounded::new(MAX_NOTIFIED),
+            silent: Bounded::new(MAX_SILENT),
+            servers: Bounded::new(MAX_SERVERS),
+            introductions: Introductions::new(ports.peer, policy),
+        }
+    }
+
+    fn packet<'a>(&mut self, now: Duration, at: Dpid, packet: &PacketIn<'a>, out: &mut Outcome<'a>) {
+        let Some(frame) = Frame::parse(packet.data) else {
+            return self.learning.packet(now, at, packet, out);
+        };
+        let tcp = frame.tcp().filter(|_| packet.is_whole() && !frame.is_link_local());
+        let Some(tcp) = tcp.filter(|tcp| self.concerns(tcp)) else {
+            return self.learning.frame(now, at, packet, &frame, out);
+        };
+        let route = self.learning.learn_and_route(now, at, &frame, packet.in_port, out);
+        for station in [frame.src, frame.dst] {
+            self.learning.lasts(at, station);
+        }
+        let passing = Passing { now, at, packet, frame: &frame, tcp: &tcp, route };
+        if let Some((connection, direction)) = Connection::of(&tcp, self.ports.rtmp) {
+            self.rtmp(&passing, connection, direction, out);
+        } else if let Some((connection, direction)) = Connection::of(&tcp, self.ports.notify) {
+            self.notification(&passing, connection, direction, out);
+        } else {
+            passing.send_with_lasting_flow(None, out);
+        }
+    }
+
+    /// Whether a segment is of a connection that is treated in another way than all.
+    fn concerns(&self, tcp: &Tcp) -> bool {
+        let is_at = |port: u16| tcp.src.port() == port || tcp.dst.port() == port;
+        is_at(self.ports.rtmp)
+            || is_at(self.ports.notify)
+            || (is_at(self.ports.peer) && self.introductions.are_introduced(*tcp.src.ip(), *tcp.dst.ip()))
+    }
+}
+
+impl Scheme for Introduce {
+    fn on_event<'a>(&mut self, now: Duration, at: Dpid, event: Event<'a>, out: &mut Outcome<'a>) {
+        match event {
+            Event::SwitchUp => {
+                self.learning.switch_up(at);
+                self.flows_gone(now, at);
+            }
+            Event::SwitchDown => {
+                self.learning.switch_down(at);
+                self.flows_gone(now, at);
+            }
+            Event::PacketIn(packet) => self.packet(now, at, &packet, out),
+            Event::PortStatus(status) => self.learning.port_status(at, &status, out),
+            Event::FlowRemoved(removed) => self.flow_removed(now, at, &removed, out),
+        }
+    }
+
+    fn expect(&mut self, at: Dpid, bytes: usize) {
+        self.learning.expect(at, bytes);
+    }
+
+    fn foresee(&self, at: Dpid, packet: &PacketIn<'_>) {
+        self.learning.foresee(at, packet);
+    }
+
+    fn on_tick(&mut self, now: Duration, out: &mut Outcome<'_>) {
+        self.learning.tick(now);
+        self.watched
+            .retain(|_, watched| now < watched.last + if watched.over { LAST_PACKETS } else { WATCH_SILENCE });
+        self.notified.retain(|_, notified| now < notified.last + NOTIFY_SILENCE);
+        self.look_for_members(now, out);
+        for (member, why) in self.introductions.alone(now) {
+            let (host, role, stream) = (member.host(), member.role.as_str(), member.stream.to_string());
+            out.tell(News::NotIntroduced { host, role, stream, why });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

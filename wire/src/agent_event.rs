@@ -1,0 +1,307 @@
+//! What agents say: one JSON object a line on standard output.
+//!
+//! Every line has `time_ns` (nanoseconds of CLOCK_REALTIME) and `event`; what else there is depends on the event and is listed with
+//! the variants of [`Event`]. Lines are written whole and at once. Fields named `ms` are milliseconds since the program, or the
+//! player, connected to its agent.
+
+use std::net::SocketAddrV4;
+
+use serde::{Deserialize, Serialize};
+
+/// An event with its time: one line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Nanoseconds of CLOCK_REALTIME.
+    pub time_ns: i64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// A way by which video reaches a viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Path {
+    /// RTMP from the CDN.
+    Cdn,
+    /// FLV over TCP from a peer.
+    Peer,
+}
+
+/// How a viewer's agent leaves the CDN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Leaving {
+    /// Its session is paused, and goes on when it is needed.
+    Paused,
+    /// Its connection is closed.
+    Closed,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The agent is up.
+    Ready {
+        /// Where it waits for its program or player.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        listen: Option<SocketAddrV4>,
+        /// Where a broadcaster's agent serves peers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<SocketAddrV4>,
+    },
+    /// The notification service has been reached.
+    Connected {
+        /// Where it is.
+        service: SocketAddrV4,
+    },
+    /// The connection to the notification service is gone; it will be tried again.
+    Disconnected {
+        /// Where it was.
+        service: SocketAddrV4,
+        /// Why.
+        why: String,
+    },
+    /// The network has introduced a peer, and the agent acts on it.
+    Introduced {
+        /// The peer's address: of a broadcaster where it serves, of a viewer where it comes from.
+        peer: SocketAddrV4,
+        /// `broadcaster` or `viewer`: what the peer is.
+        role: String,
+        /// Since the program or player connected, if one is there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ms: Option<f64>,
+    },
+    /// The CDN has accepted the agent's connection.
+    CdnConnected {
+        /// Where it is.
+        cdn: SocketAddrV4,
+        /// Since the program or player connected.
+        ms: f64,
+    },
+    /// What passes cannot be read as RTMP; it is passed on all the same, and nothing is known of it.
+    Unreadable {
+        /// Why.
+        why: String,
+    },
+    /// A session is about another stream than the agent's; it is passed on untouched.
+    OtherStream {
+        /// `app/name`, as far as it can be told.
+        stream: String,
+    },
+
+    /// Broadcaster: a program has connected.
+    ProgramConnected {
+        /// From where.
+        program: SocketAddrV4,
+    },
+    /// Broadcaster: the CDN's consent to the publish has been passed on to the program.
+    PublishAccepted {
+        /// Since the program connected.
+        publish_ms: f64,
+    },
+    /// Broadcaster: the CDN has refused the publish, which has been passed on to the program.
+    PublishRefused {
+        /// `NetStream.Publish.BadName` and the like.
+        code: String,
+        /// The CDN's words.
+        why: String,
+    },
+    /// Broadcaster: the stream's first picture.
+    BirthFirst {
+        /// When it was born, nanoseconds of CLOCK_REALTIME.
+        birth_ns: i64,
+    },
+    /// Broadcaster: for the first time in this session the upload buffer is full; the program is not read until there is room.
+    UploadFull {
+        /// Bytes that wait.
+        bytes: u64,
+    },
+    /// Broadcaster: the upload buffer, which had been full, is empty.
+    UploadDrained {
+        /// How long the program was not read, in all, milliseconds.
+        waited_ms: f64,
+    },
+    /// Broadcaster: the CDN's connection broke; what waited for it is lost.
+    UploadLost {
+        /// Why.
+        why: String,
+    },
+    /// Broadcaster: the CDN has been sent everything and has closed.
+    UploadEnded {
+        /// Bytes sent to it in this session.
+        bytes: u64,
+        /// How long the program was not read since the upload buffer was full, in all, milliseconds.
+        waited_ms: f64,
+    },
+    /// Broadcaster: a peer is being served.
+    PeerJoined {
+        /// Who.
+        peer: SocketAddrV4,
+        /// Bytes that it gets at once.
+        backlog: u64,
+        /// Pictures that its policy skips.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        skipped: Option<u64>,
+        /// Pictures that it lacks and that are not kept any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<u64>,
+    },
+    /// Broadcaster: a peer was turned away.
+    PeerRefused {
+        /// Who.
+        peer: SocketAddrV4,
+        /// Why.
+        why: String,
+    },
+    /// Broadcaster: a peer is no longer served.
+    PeerLeft {
+        /// Who.
+        peer: SocketAddrV4,
+        /// Bytes that its connection took.
+        bytes: u64,
+        /// `None`: it has everything, to the end of the stream. Else what went wrong.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
+    /// Broadcaster: the upload to the CDN may now take so much.
+    Pacing {
+        /// Bit/s; `None`: as much as it can.
+        bit_per_s: Option<u64>,
+        /// Peers served, and those that were introduced and are expected to come.
+        peers: usize,
+    },
+    /// Broadcaster: the upload cannot be paced.
+    PacingFailed {
+        /// Why.
+        why: String,
+    },
+
+    /// Viewer: a player has connected.
+    PlayerConnected {
+        /// From where.
+        player: SocketAddrV4,
+    },
+    /// Viewer: the CDN has accepted the play.
+    PlayAccepted {
+        /// Since the player connected.
+        ms: f64,
+    },
+    /// Viewer: the player has been handed its first keyframe.
+    FirstKeyframe {
+        /// Which way it came.
+        path: Path,
+        /// Its timestamp in milliseconds.
+        timestamp_ms: u32,
+        /// Its identity.
+        id: String,
+        /// Since the player connected.
+        ms: f64,
+    },
+    /// Viewer: a peer was reached.
+    PeerConnected {
+        /// Where it is.
+        peer: SocketAddrV4,
+        /// Since the player connected.
+        ms: f64,
+    },
+    /// Viewer: the first frame from a peer has been handed to the player.
+    FirstFromPeer {
+        /// Its timestamp in milliseconds.
+        timestamp_ms: u32,
+        /// Its identity.
+        id: String,
+        /// Since the player connected.
+        ms: f64,
+    },
+    /// Viewer: another source gives the frames from this one on.
+    Handover {
+        /// Who.
+        to: Path,
+        /// The first frame's timestamp in milliseconds.
+        timestamp_ms: u32,
+        /// Its identity.
+        id: String,
+        /// To the peer: since it was introduced. To the CDN: since the peer was lost. Milliseconds.
+        took_ms: f64,
+    },
+    /// Viewer: the frames between the one before and this one were given by nobody.
+    Jump {
+        /// Who gives this one.
+        path: Path,
+        /// Its timestamp in milliseconds.
+        timestamp_ms: u32,
+        /// Its identity.
+        id: String,
+        /// Pictures that the policy `live` has skipped, if the peer said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        skipped: Option<u64>,
+        /// Pictures that nobody has any more, if that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost: Option<u64>,
+    },
+    /// Viewer: the peer gives what is needed, so the CDN gives nothing any more.
+    CdnLeft {
+        /// How.
+        how: Leaving,
+    },
+    /// Viewer: the peer is lost, so the CDN is asked to go on.
+    CdnResumed {
+        /// What its session was: `Paused` ones are unpaused, `Closed` ones are begun anew.
+        from: Leaving,
+    },
+    /// Viewer: the connection to the CDN is gone, or cannot be had.
+    CdnLost {
+        /// Why.
+        why: String,
+    },
+    /// Viewer: a peer does not serve, or no longer, before the end of the stream; it will be tried again.
+    PeerLost {
+        /// Where it was.
+        peer: SocketAddrV4,
+        /// Why.
+        why: String,
+    },
+    /// Broadcaster: the program's stream has ended. Viewer: the player has been told that the stream has.
+    StreamEnded {
+        /// Broadcaster: frames born. Viewer: pictures handed to the player in this session.
+        frames: u64,
+    },
+    /// Viewer: the session is over.
+    PlayerLeft {
+        /// `end_of_stream`, or what else ended it.
+        why: String,
+        /// Pictures handed to it, as far as they were looked at.
+        frames: u64,
+        /// Bytes written to it.
+        bytes: u64,
+    },
+    /// The agent has done all it had to.
+    Ended {
+        /// Broadcaster: frames born; viewer: pictures handed to players.
+        frames: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_line_written_and_read() {
+        let text = r#"{"time_ns":5,"event":"handover","to":"peer","timestamp_ms":33,"id":"ab","took_ms":1.5}"#;
+        let event = Event::Handover { to: Path::Peer, timestamp_ms: 33, id: "ab".into(), took_ms: 1.5 };
+        assert_eq!(serde_json::to_string(&Line { time_ns: 5, event: event.clone() }).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Line>(text).unwrap(), Line { time_ns: 5, event });
+    }
+
+    #[test]
+    fn lines_of_agents_before_a_field_was_added() {
+        let text = r#"{"time_ns":5,"event":"introduced","peer":"10.0.0.1:2000","role":"broadcaster"}"#;
+        let peer = "10.0.0.1:2000".parse().unwrap();
+        let event = Event::Introduced { peer, role: "broadcaster".into(), ms: None };
+        assert_eq!(serde_json::from_str::<Line>(text).unwrap().event, event);
+    }
+}
