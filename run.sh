@@ -339,7 +339,7 @@ run_tests() {
   need_root "the test suite" test "$@"
   find_cargo
   packages build run test
-  build # livectl starts live-controller from beside itself, and cargo test alone would not build it there
+  build # livectl starts live-controller and live-agent from beside itself, and cargo test alone would not build them there
   compile "the tests" test --release --locked --workspace --no-run "$@"
 
   scratch=$(mktemp -d)
@@ -430,7 +430,7 @@ case ${1-} in
     ;;
   build)
     build
-    say "the programs: $target_dir/release/livectl, $target_dir/release/live-controller"
+    say "the programs: $target_dir/release/livectl, $target_dir/release/live-controller, $target_dir/release/live-agent"
     ;;
   doctor)
     shift

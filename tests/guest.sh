@@ -82,9 +82,9 @@ state='ip -brief link; ip netns; tc qdisc show; sudo ovs-dpctl show 2>&1; mount 
 check "kill -9 leaves no process, interface, queueing discipline or datapath" \
   "($state) >/tmp/before" \
   '(sudo /usr/local/lib/livectl/livectl run recipes/smoke.yaml --link netem >/tmp/log 2>&1 &)
-   for _ in $(seq 60); do grep -q "keyframe" /tmp/log && break; sleep 1; done
+   for _ in $(seq 60); do grep -q "first picture" /tmp/log && break; sleep 1; done
    sudo kill -9 "$(pgrep -o -f "^/usr/local/lib/livectl/livectl run")"
-   for _ in $(seq 20); do pgrep -x "livectl|ovs-vswitchd|mn|nginx|mplayer|ffmpeg|tcpdump" >/dev/null || exit 0; sleep 0.5; done
+   for _ in $(seq 20); do pgrep -x "livectl|live-controller|live-agent|ovs-vswitchd|mn|nginx|mplayer|ffmpeg|tcpdump" >/dev/null || exit 0; sleep 0.5; done
    ps -ef; exit 1' \
   "($state) >/tmp/after; diff /tmp/before /tmp/after"
 

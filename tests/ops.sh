@@ -108,8 +108,7 @@ mkdir -p "$target/release"
 case "$*" in
   build*)
     [ ! -e "$state/build-fails" ] || { echo "error: could not compile" >&2; exit 101; }
-    cp "$state/livectl" "$target/release/livectl"
-    cp "$state/livectl" "$target/release/live-controller"
+    for name in livectl live-controller live-agent; do cp "$state/livectl" "$target/release/$name"; done
     ;;
   *--no-run*) ;;
   test*)
@@ -618,7 +617,13 @@ test_guest_needs_root() {
 test_provisioning_names_what_is_missing() {
   provision --programs "$world/nothing" "$place" root
   status_is 4
-  says "has no livectl and live-controller"
+  says "has no livectl; livectl live-controller live-agent must be there"
+  mkdir -p "$world/older"
+  cp "$state/livectl" "$world/older/livectl"
+  cp "$state/livectl" "$world/older/live-controller"
+  provision --programs "$world/older" "$place" root
+  status_is 4
+  says "has no live-agent"
   provision "$world/nothing" root
   status_is 4
   says "is no checkout of livectl"

@@ -27,7 +27,7 @@
 #   LIVECTL_ACCELERATOR  kvm, or tcg for emulated processors           default kvm where the processor has it
 #   LIVECTL_MIRROR       where Debian's packages come from             default http://deb.debian.org/debian
 #   LIVECTL_GUEST_CACHE  where the image goes, about 2 GiB             default /var/cache/livectl/guest
-#   LIVECTL_PROGRAMS     a folder with livectl and live-controller     default: ./run.sh build
+#   LIVECTL_PROGRAMS     a folder with the three programs              default: ./run.sh build
 #
 # Exit codes: COMMAND's own; 2 wrong usage; 4 this machine lacks something; 1 the guest could not be made, or did not boot.
 set -euo pipefail
@@ -38,6 +38,7 @@ mirror=${LIVECTL_MIRROR:-http://deb.debian.org/debian}
 cpus=${LIVECTL_CPUS:-2}
 memory=${LIVECTL_MEMORY:-4096}
 accelerator=${LIVECTL_ACCELERATOR:-}
+names=(livectl live-controller live-agent)
 boot_patience=600 # s; 31 s is usual under emulation on two cores
 
 say() { printf 'guest: %s\n' "$*" >&2; }
@@ -274,19 +275,21 @@ ssh_in() {
 }
 
 install_livectl() {
-  local programs=${LIVECTL_PROGRAMS:-}
+  local programs=${LIVECTL_PROGRAMS:-} name
   if [[ -z $programs ]]; then
     "$checkout/run.sh" build 2>&1 | tee "$cache/log" >&2
     programs=$(sed -n 's/^run.sh: the programs: \(.*\)\/livectl, .*/\1/p' "$cache/log")
   fi
-  [[ -x $programs/livectl && -x $programs/live-controller ]] || fail 4 "there are no programs in ${programs:-LIVECTL_PROGRAMS}: livectl and live-controller."
+  for name in "${names[@]}"; do
+    [[ -x $programs/$name ]] || fail 4 "there is no $name in ${programs:-LIVECTL_PROGRAMS}; ${names[*]} must be there."
+  done
   step "copying the checkout and the programs in" copy_in "$programs"
   step "vagrant/provision.sh --programs" ssh_in root /livectl/vagrant/provision.sh --programs /root/programs /livectl vagrant
 }
 
 copy_in() {
   tar -C "$checkout" -c --exclude=./target --exclude=./.git --exclude='./results/*' . | ssh_in root 'rm -rf /livectl && mkdir /livectl && tar -C /livectl -x'
-  tar -C "$1" -c livectl live-controller | ssh_in root 'mkdir -p programs && tar -C programs -x'
+  tar -C "$1" -c "${names[@]}" | ssh_in root 'mkdir -p programs && tar -C programs -x'
   ssh_in root 'mkdir -p /livectl/results && chown -R vagrant: /livectl'
 }
 

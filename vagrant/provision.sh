@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes a Debian or Ubuntu machine ready for livectl: packages, Rust, build, livectl and live-controller on PATH. Run as root:
+# Makes a Debian or Ubuntu machine ready for livectl: packages, Rust, build, and livectl, live-controller and live-agent on PATH. Run
+# as root:
 #
 #   vagrant/provision.sh [--packages | --programs FOLDER] [CHECKOUT [USER]]
 #
@@ -7,10 +8,10 @@
 # default whoever called sudo. Running it again brings everything up to date and changes nothing else.
 #
 #   --packages          install the packages that running recipes needs, and stop
-#   --programs FOLDER   install livectl and live-controller from FOLDER; nothing is built, so neither Rust nor a compiler comes
+#   --programs FOLDER   install the three programs from FOLDER; nothing is built, so neither Rust nor a compiler comes
 #
-# What it makes: /usr/local/lib/livectl (the two programs), /usr/local/bin/livectl and live-controller, completions and the
-# man page, /etc/sudoers.d/livectl, /etc/profile.d/livectl.sh, /var/cache/livectl (the build, if any). Rust goes to USER's home
+# What it makes: /usr/local/lib/livectl (the three programs), /usr/local/bin/livectl, live-controller and live-agent, completions and
+# the man page, /etc/sudoers.d/livectl, /etc/profile.d/livectl.sh, /var/cache/livectl (the build, if any). Rust goes to USER's home
 # folder if USER has none.
 set -euo pipefail
 
@@ -31,6 +32,7 @@ esac
 checkout=${1:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)}
 user=${2:-${SUDO_USER:-}}
 programs=/usr/local/lib/livectl
+names=(livectl live-controller live-agent)
 cache=/var/cache/livectl
 
 say() { printf '==> %s\n' "$*"; }
@@ -42,8 +44,10 @@ fail() {
 }
 
 ((EUID == 0)) || fail "this installs packages and programs, which needs root." "sudo $0 $*"
-[[ -z $programs_from || -x $programs_from/livectl && -x $programs_from/live-controller ]] ||
-  fail "$programs_from has no livectl and live-controller." "./run.sh build   # says where it puts them"
+for name in "${names[@]}"; do
+  [[ -z $programs_from || -x $programs_from/$name ]] ||
+    fail "$programs_from has no $name; ${names[*]} must be there." "./run.sh build   # says where it puts them"
+done
 [[ -x $checkout/run.sh ]] || fail "$checkout is no checkout of livectl: it has no run.sh." \
   "In a Vagrant guest that means that the shared folder is not mounted: vagrant reload"
 if ((only_packages == 0)); then
@@ -94,10 +98,12 @@ fi
 
 [[ -n $programs_from ]] || build_programs
 
-say "installing livectl and live-controller"
+say "installing ${names[*]}"
 install -d "$programs"
-install -m 755 "$programs_from/livectl" "$programs_from/live-controller" "$programs/"
-ln -sfn "$programs/live-controller" /usr/local/bin/live-controller
+for name in "${names[@]}"; do
+  install -m 755 "$programs_from/$name" "$programs/"
+done
+ln -sfn "$programs/live-controller" "$programs/live-agent" /usr/local/bin/
 install -m 755 "$checkout/vagrant/livectl" /usr/local/bin/livectl
 
 # No password is asked for livectl. As livectl runs programs as root, that is as much as giving the user root; a Vagrant guest's
