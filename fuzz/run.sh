@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 seconds=${1:-600}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(amf0 assembler capture flv openflow rtmp scheme)
+((${#targets[@]})) || targets=(agent amf0 assembler capture flv openflow peer rtmp scheme)
 
 python3 seeds.py
 # No sanitizer: what is fuzzed has no unsafe code of its own. Debug assertions and overflow checks are on.
@@ -17,9 +17,10 @@ for target in "${targets[@]}"; do
   mkdir -p "corpus/$target" "artifacts/$target" "seeds/$target"
   found=$(mktemp -d)
   # Length of an input in bytes, MiB of memory, and whether how often code is reached counts when inputs are picked to be kept. A
-  # capture holds an RTMP handshake, and its reader states its limit.
+  # capture holds an RTMP handshake, and its reader states its limit; so does what an agent passes on.
   case $target in
     capture) length=9000 memory=256 counters=0 ;;
+    agent) length=9000 memory=1024 counters=1 ;;
     *) length=5000 memory=1024 counters=1 ;;
   esac
   echo "$target: $seconds s"

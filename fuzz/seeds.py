@@ -191,12 +191,18 @@ def main():
                 break
             port = 1 if up else 2
             scheme += struct.pack(">BBH", port << 2, 3, len(frame)) + frame
+            if up:
+                said = frame
         write("scheme", path.stem, scheme)
+        # The client falls silent, is asked for a while, and answers.
+        write("scheme", path.stem + "-silent", scheme + b"".join(
+            struct.pack(">BBH", kind << 5 | 1 << 2, later, len(said)) + said for kind, later in ((5, 0), (0, 50), (0, 50))))
         write("assembler", path.stem, assembler(path))
         for (connection, up), stream in streams(path):
             name = f"{path.stem}-{connection}-{'up' if up else 'down'}"
             write("rtmp", name, bytes([0, 200]) + stream[HANDSHAKE : HANDSHAKE + 6000])
             write("rtmp", name + "-handshake", bytes([3, 255]) + stream[: HANDSHAKE + 1000])
+            write("agent", name, bytes([1, 200]) + stream[: HANDSHAKE + 5000])
             for n, payload in enumerate(chunk_payloads(stream[HANDSHAKE : HANDSHAKE + 6000])):
                 write("amf0", f"{name}-{n}", payload)
             # The same payloads as FLV tags.
@@ -206,6 +212,13 @@ def main():
                 tag = bytes([(8, 9, 18)[n % 3]]) + struct.pack(">I", len(payload))[1:] + bytes([0, 0, n, 0, 0, 0, 0]) + payload
                 tags += tag + struct.pack(">I", len(tag))
             write("flv", name, b"\x40" + tags)
+    identity = "00112233445566778899aabbccddeeff"
+    for n, since in enumerate(("", " live", f" after 33 {identity}", f" after 33 {identity} live", " waiting 250", " waiting 250 live")):
+        write("peer", f"play-{n}", f"livectl/1 play live/hb{since}\n".encode())
+    for n, line in enumerate(("stream - - -", "stream 12 0 33", "stream 0 3 4294967295", "error the stream has ended")):
+        write("peer", f"answer-{n}", f"livectl/1 {line}\n".encode() + b"FLV\1\5\0\0\0\x09")
+    for n, news in enumerate(("-", "hasten", "peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb", "ack peer broadcaster 10.0.0.1:2000 live/hb")):
+        write("peer", f"heartbeat-{n}", f"livectl/1 {n:010} {news}".ljust(127).encode() + b"\n")
     hello = {"1.0": bytes.fromhex("0100000800000001"), "1.3": bytes.fromhex("04000010000000010001000800000012")}
     for version in hello:
         text = (HERE.parent / "controller" / "testdata" / f"ovs-3.1-openflow-{version}.hex").read_text()

@@ -4,11 +4,13 @@
 //! found interesting, on every test run and with a stable compiler.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
+mod agent;
 mod capture;
 mod openflow;
 mod scheme;
 mod tcp;
 
+pub use agent::{agent, peer};
 pub use capture::capture;
 pub use openflow::openflow;
 pub use scheme::scheme;
@@ -23,12 +25,14 @@ use livectl_wire::{birth, flv, frame};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 9] = [
+    ("agent", agent),
     ("amf0", amf0),
     ("assembler", assembler),
     ("capture", capture),
     ("flv", flv),
     ("openflow", openflow),
+    ("peer", peer),
     ("rtmp", rtmp),
     ("scheme", scheme),
 ];

@@ -1,14 +1,19 @@
-//! The scheme `bypass`, which looks deepest into packets.
+//! A scheme that introduces: those look deepest into packets.
 
 use std::time::Duration;
 
-use live_controller::openflow::{BufferId, PacketIn, PacketInReason, PortNo, Version};
-use live_controller::scheme::{Bypass, Dpid, Event, Outcome, Ports, Scheme, Settings};
+use live_controller::frame::Frame;
+use live_controller::openflow::{BufferId, FlowRemoved, PacketIn, PacketInReason, PortNo, Removal, Version};
+use live_controller::scheme::{Bypass, Dpid, Event, Introduce, Outcome, Ports, Scheme, Settings};
 
-/// The bytes are packets that come up, each after four bytes of its own: switch and port, how long after the one before, its length. Whatever
-/// they are, each answer can be written in both versions, goes to a switch that is there, and none grows with what came before.
+/// Comes back with the flows of members.
+const MEMBER_COOKIE: u64 = 2;
+
+/// The bytes are packets that come up, each after four bytes of its own: switch and port, how long after the one before, its length; or a member's
+/// flow for such packets ends. Whatever they are, each answer can be written in both versions, goes to a switch that is there, and none grows with what came before.
 pub fn scheme(data: &[u8]) {
-    let mut bypass = Bypass::new(Settings { mac_table: 16, ..Settings::default() }, Ports::default());
+    let settings = Settings { mac_table: 16, ..Settings::default() };
+    let mut bypass = Introduce::new(settings, Ports::default(), Box::new(Bypass));
     let mut now = Duration::ZERO;
     let mut out = Outcome::default();
     for dpid in 0..4 {
@@ -25,6 +30,19 @@ pub fn scheme(data: &[u8]) {
         let event = match place >> 5 {
             7 => Event::SwitchDown,
             6 => Event::SwitchUp,
+            5 => match Frame::parse(packet) {
+                Some(frame) => Event::FlowRemoved(FlowRemoved {
+                    matching: frame.exact_match(in_port),
+                    cookie: MEMBER_COOKIE,
+                    priority: 0x8000,
+                    reason: if later & 1 == 0 { Removal::Idle } else { Removal::Deleted },
+                    duration: 75,
+                    idle_timeout: 75,
+                    packets: 1,
+                    bytes: 60,
+                }),
+                None => continue,
+            },
             kind => Event::PacketIn(PacketIn {
                 buffer: if kind == 1 { BufferId::new(7) } else { None },
                 total_len: packet.len() as u16 + u16::from(kind == 2),
