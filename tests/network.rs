@@ -134,6 +134,8 @@ fn a_booted_network_is_the_planned_one() {
         .args(["--net", "--mount", "--pid", "--ipc", "--fork", "--kill-child", "--mount-proc"])
         .arg(inside.get_program())
         .args(inside.get_args())
+        // The checkout may be out of sight inside, and mnexec enters the folder that it was called in.
+        .current_dir(folder.path())
         .env(FOLDER, folder.path())
         .output()
         .unwrap();
