@@ -33,11 +33,17 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
     for stream in &trial.streams {
         let births = std::fs::File::open(dir.births(&stream.broadcaster));
         let births = births.and_then(|file| crate::trace::Births::read(std::io::BufReader::new(file)));
-        let Ok(births) = births else { continue };
-        let moments: Vec<(u64, u64)> =
-            births.frames.iter().map(|birth| (birth.index, birth.birth_ns.unsigned_abs())).collect();
-        let lateness = Lateness::of_births(&moments, trial.video.fps);
-        seen.births.push(BirthLateness { broadcaster: stream.broadcaster.clone(), lateness });
+        match births {
+            Ok(births) => {
+                let moments: Vec<(u64, u64)> =
+                    births.frames.iter().map(|birth| (birth.index, birth.birth_ns.unsigned_abs())).collect();
+                let lateness = Lateness::of_births(&moments, trial.video.fps);
+                seen.births.push(BirthLateness { broadcaster: stream.broadcaster.clone(), lateness });
+            }
+            Err(error) => {
+                unknown(format!("{}: how late frames were born is unknown: {error}", stream.broadcaster));
+            }
+        }
     }
 }
 

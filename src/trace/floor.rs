@@ -55,8 +55,8 @@ pub struct Portion {
 /// order. `stream` is in the order of births.
 ///
 /// The recursion is [`floor`]'s with links that stay busy: the first link takes up the next packet when it is free and a byte is there, with all that has
-/// been born until then, up to a full segment. So bytes that have to wait share segments with what comes after them, as TCP does it at best; no
-/// real transfer of the stream over these links in that order can be faster.
+/// been born until then, up to a full segment. So bytes that have to wait share segments with what comes after them. A sender that waits for
+/// more fills them better, which a slower link further on rewards by up to [`HEADERS`] for each packet (`docs/analysis.md`, "The two floors").
 #[must_use]
 pub fn stream_floors(path: &[Shape], stream: &[Portion]) -> Vec<Duration> {
     let Some(start) = stream.first().map(|portion| portion.born_ns) else { return Vec::new() };
