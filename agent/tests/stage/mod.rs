@@ -4,6 +4,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, SocketAddrV4, TcpListener};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,9 +22,9 @@ pub mod relay;
 /// No single step of these tests takes as long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// nginx-rtmp as livectl configures it (src/actor/cdn.rs).
+/// nginx-rtmp as livectl configures it (src/actor/cdn.rs), with the socket that livectl hands it (src/actor/listen.rs).
 const NGINX: &str = "
-daemon off; master_process off; worker_processes 1;
+daemon off; master_process on; worker_processes 1;
 load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
 pid nginx.pid; error_log stderr info;
 events { worker_connections 1024; }
@@ -38,8 +40,11 @@ rtmp { access_log access.log; server {
 pub struct Stage {
     pub folder: tempfile::TempDir,
     pub cdn: SocketAddrV4,
-    nginx: Option<Running>,
+    nginx: Option<Nginx>,
 }
+
+/// A master, which takes its worker with it when it is asked to end.
+struct Nginx(Running);
 
 /// A process that ends with this.
 pub struct Running {
@@ -77,6 +82,20 @@ pub fn free(ip: &str) -> SocketAddrV4 {
         SocketAddr::V4(address) => address,
         SocketAddr::V6(_) => unreachable!(),
     }
+}
+
+/// A socket that listens there, and whose connections have TCP_NODELAY.
+fn without_delay(address: SocketAddrV4) -> TcpListener {
+    let listener = TcpListener::bind(address).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let on: libc::c_int = 1;
+    // SAFETY: the descriptor is open, and `on` outlives the call.
+    let set = unsafe {
+        let (value, len) = (std::ptr::from_ref(&on).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+        libc::setsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, value, len)
+    };
+    assert_eq!(set, 0);
+    listener
 }
 
 /// Waits until that is so.
@@ -147,6 +166,13 @@ impl Running {
     }
 }
 
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        self.0.signal(libc::SIGTERM);
+        let _ = self.0.child.wait();
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.kill();
@@ -179,8 +205,21 @@ impl Stage {
         std::fs::write(&file, NGINX.replace("ADDRESS", &self.cdn.to_string())).unwrap();
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-p").arg(&folder).args(["-e", "stderr", "-c"]).arg(&file);
-        self.nginx = Some(Running::start("nginx", &mut command, self.path("nginx.log")));
-        wait_for("nginx", || std::net::TcpStream::connect(self.cdn).is_ok());
+        let socket = without_delay(self.cdn);
+        let descriptor = socket.as_raw_fd();
+        command.env("NGINX", format!("{descriptor};"));
+        // SAFETY: a system call, and nothing else, between fork and exec.
+        unsafe {
+            command.pre_exec(move || {
+                if libc::fcntl(descriptor, libc::F_SETFD, 0) < 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                Ok(())
+            });
+        }
+        let nginx =
+            self.nginx.insert(Nginx(Running::start("nginx", &mut command, self.folder.path().join("nginx.log"))));
+        wait_for("nginx", || nginx.0.log().contains("start worker process "));
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
