@@ -39,12 +39,12 @@ const SHORTEST: Duration = Duration::from_millis(900);
 const STEP: f64 = 0.1;
 
 /// What the upload to the CDN may take, in bit/s on the wire, of an uplink of `uplink` bit/s, while `peers` peers are each sent
-/// `stream` bit/s of payload and the last of them lags by `lag` seconds: what the peers leave, but as little as possible as long as one of
-/// them has to catch up, as after it joined.
-fn allowance(uplink: u64, stream: f64, peers: usize, lag: f64) -> u64 {
+/// `stream` bit/s of payload: what they leave. As long as one of them has to catch up, as after it joined, they are counted twice; and of a
+/// stream of which nobody knows the rate they leave nothing. So where the uplink is wide, viewers who stay with the CDN do not pay for the others.
+fn allowance(uplink: u64, stream: Option<f64>, peers: usize, catching_up: bool) -> u64 {
     let uplink = uplink as f64;
-    let taken = stream * WIRE_PER_PAYLOAD * peers as f64;
-    let left = if lag > TOLERATED_LAG { 0.0 } else { SHARE * uplink - taken };
+    let copies = peers as f64 * if catching_up { 2.0 } else { 1.0 };
+    let left = stream.map_or(0.0, |stream| SHARE * uplink - stream * WIRE_PER_PAYLOAD * copies);
     left.max(LEAST * uplink) as u64
 }
 
@@ -96,15 +96,13 @@ pub(super) async fn pace(uplink: u64, studio: Arc<Studio>, limit: watch::Sender<
             // The queue in front of the link is to be gone before the first frame for a new peer.
             Ok(()) = expectations.changed() => Instant::now(),
         };
-        let rate = rate.note(now, studio.born_bytes());
+        let measured = rate.note(now, studio.born_bytes());
         let expected = studio.peers.expected(now);
         let count = studio.peers.served() + expected;
-        // Of a stream that has just begun nobody knows how much the peers will leave.
-        let lag = match rate {
-            Some(rate) if expected == 0 => studio.peers.lag(rate / 8.0),
-            _ => f64::INFINITY,
-        };
-        let wanted = (count > 0).then(|| allowance(uplink, rate.unwrap_or(0.0), count, lag));
+        let rate = measured.or_else(|| studio.stated_rate());
+        let catching_up =
+            expected > 0 || measured.is_none_or(|measured| studio.peers.lag(measured / 8.0) > TOLERATED_LAG);
+        let wanted = (count > 0).then(|| allowance(uplink, rate, count, catching_up));
         if differs(*limit.borrow(), wanted) {
             tell(Event::Pacing { bit_per_s: wanted, peers: count });
             limit.send_replace(wanted);
@@ -118,11 +116,13 @@ mod tests {
 
     #[test]
     fn peers_come_first() {
-        let stream = 2_500_000.0;
-        assert_eq!(allowance(4_000_000, stream, 1, 0.0), 386_049, "0.75 x 4 - 2.5 x 1514/1448");
-        assert_eq!(allowance(4_000_000, stream, 2, 0.0), 200_000, "never less than 5 %");
-        assert_eq!(allowance(100_000_000, stream, 2, 0.1), 69_772_099);
-        assert_eq!(allowance(4_000_000, stream, 1, 0.2), 200_000, "a peer has to catch up");
+        let stream = Some(2_500_000.0);
+        assert_eq!(allowance(4_000_000, stream, 1, false), 386_049, "0.75 x 4 - 2.5 x 1514/1448");
+        assert_eq!(allowance(4_000_000, stream, 2, false), 200_000, "never less than 5 %");
+        assert_eq!(allowance(100_000_000, stream, 2, false), 69_772_099);
+        assert_eq!(allowance(4_000_000, stream, 1, true), 200_000, "a peer has to catch up");
+        assert_eq!(allowance(100_000_000, stream, 2, true), 64_544_198, "which leaves enough of a wide uplink");
+        assert_eq!(allowance(100_000_000, None, 1, true), 5_000_000, "nobody knows what the stream takes");
     }
 
     #[test]

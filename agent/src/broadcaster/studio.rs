@@ -7,14 +7,14 @@ use std::time::Duration;
 use livectl_wire::StreamKey;
 use livectl_wire::agent_event::Event;
 use livectl_wire::birth::{BirthKind, Register};
-use livectl_wire::flv;
+use livectl_wire::flv::{self, Content};
 use livectl_wire::frame::FrameId;
 use tokio::sync::watch;
 
 use super::birth_log::BirthLog;
 use super::cache::Entry;
 use super::peers::Peers;
-use crate::media::Media;
+use crate::media::{Media, stated_rate};
 use crate::tell::tell;
 
 /// What all sessions of the agent have in common.
@@ -26,6 +26,8 @@ pub(super) struct Studio {
     span: Duration,
     air: Mutex<Air>,
     born_bytes: AtomicU64,
+    /// What the program says of its rate, in bit/s; 0: nothing.
+    stated_rate: AtomicU64,
     /// How many sessions that published the stream are over.
     finished: watch::Sender<u64>,
     /// How many sessions still upload what they have published, although their programs are gone.
@@ -54,8 +56,8 @@ struct Air {
 impl Studio {
     pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, span: Duration, admit_all: bool) -> Self {
         let peers = Arc::new(Peers::new(stream.clone(), span, admit_all));
-        let (air, born_bytes, finished, leaving) = Default::default();
-        Self { stream, peers, births, span, air, born_bytes, finished, leaving }
+        let (air, born_bytes, stated_rate, finished, leaving) = Default::default();
+        Self { stream, peers, births, span, air, born_bytes, stated_rate, finished, leaving }
     }
 
     fn air(&self) -> MutexGuard<'_, Air> {
@@ -101,6 +103,10 @@ impl Studio {
         self.born_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let id = FrameId::of(payload);
         self.peers.send(Entry { kind, content, timestamp, id, birth_ns, bytes: bytes.into() });
+        if content == Content::Metadata {
+            let rate = stated_rate(payload).unwrap_or(0.0);
+            self.stated_rate.store(rate as u64, Ordering::Relaxed);
+        }
         air.timestamp = timestamp;
         let birth = air.register.birth(kind, timestamp, payload, birth_ns);
         if birth.kind == BirthKind::Video {
@@ -154,6 +160,14 @@ impl Studio {
     /// Bytes of all tags so far.
     pub(super) fn born_bytes(&self) -> u64 {
         self.born_bytes.load(Ordering::Relaxed)
+    }
+
+    /// The stream's rate in bit/s, as the program states it.
+    pub(super) fn stated_rate(&self) -> Option<f64> {
+        match self.stated_rate.load(Ordering::Relaxed) {
+            0 => None,
+            rate => Some(rate as f64),
+        }
     }
 
     /// Frames so far.
