@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::socket;
+
 /// Connections at a time; further ones are closed at once.
 const MAX_CLIENTS: usize = 1024;
 /// How long a client may take no bytes before it counts as dead: longer than any queue that TCP survives.
@@ -56,14 +58,9 @@ pub async fn serve(listeners: Vec<TcpListener>, interval: Duration, stop: impl F
         let sender = sender.clone();
         acceptors.spawn(async move {
             loop {
-                match listener.accept().await {
-                    Ok((client, _)) => {
-                        if sender.send(client).await.is_err() {
-                            return;
-                        }
-                    }
-                    // Out of descriptors, or the client was gone: neither gets better by trying at once.
-                    Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+                let (client, _) = socket::accept(&listener).await;
+                if sender.send(client).await.is_err() {
+                    return;
                 }
             }
         });

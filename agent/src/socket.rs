@@ -1,17 +1,19 @@
 //! Options of sockets that have no safe wrapper, and connecting with patience.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// First wait before a server is tried again; doubled up to [`MAX_BACK_OFF`].
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// Longest such wait.
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
+/// Wait before more is accepted when that has failed.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// Connections that may wait to be accepted.
 const WAITING: u32 = 64;
 
@@ -58,6 +60,19 @@ pub(crate) fn listen(address: SocketAddrV4, receive_buffer: Option<u32>) -> io::
     }
     socket.bind(address.into())?;
     socket.listen(WAITING)
+}
+
+/// Accepts the next connection.
+pub(crate) async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddrV4) {
+    loop {
+        match listener.accept().await {
+            Ok((connection, SocketAddr::V4(from))) => return (connection, from),
+            // The listener has an address of version 4.
+            Ok((_, SocketAddr::V6(_))) => (),
+            // Out of descriptors, or whoever came is gone: nothing tells when that gets better.
+            Err(_) => sleep(ACCEPT_AGAIN).await,
+        }
+    }
 }
 
 /// Connects, and tries again until the deadline.

@@ -128,6 +128,33 @@ fn who_joins_late_begins_with_the_keyframe_before_and_one_that_wants_to_be_live_
     assert!(ms < 900.0, "not after a group of pictures, as from the CDN: {ms}");
 }
 
+/// The CDN is so far away that it consents when the stream is over, and has nothing to give any more.
+#[test]
+fn who_came_in_time_and_was_introduced_after_the_end_still_has_what_the_peer_keeps() {
+    let stage = Stage::new();
+    let slow = Relay::new(stage.cdn, Duration::from_secs(2));
+    let network = Introducer::new();
+    let notify = network.address.to_string();
+    let mut broadcaster = stage.broadcaster(&["--notify", &notify]);
+    let mut viewer = stage.viewer_of(slow.address, &["--once", "--notify", &notify]);
+    network.has(2);
+    let mut program = stage.program("program", broadcaster.listen, "hb", FLV1);
+    stage::wait_for("two seconds of the stream", || stage.path("births.csv").exists() && stage.births().len() > 70);
+    let mut player = stage.rtmpdump("player", viewer.listen);
+    program.succeeds();
+    broadcaster.until("the end of the stream", |e| matches!(e, Event::StreamEnded { .. }));
+    assert!(!viewer.has(|e| matches!(e, Event::PlayAccepted { .. })));
+    network.introduce(PeerRole::Viewer, "127.0.0.1:2000".parse().unwrap());
+    network.introduce(PeerRole::Broadcaster, broadcaster.peers.unwrap());
+    viewer.until("the handover", |e| is_handover(e, Path::Peer));
+    player.exit();
+    viewer.ends();
+    let (births, dump) = (stage.births(), stage.dump("player"));
+    dump.is_all_of(&births);
+    let first = births.iter().find(|b| Some(b.id) == dump.elements.first().map(|e| e.2)).unwrap();
+    assert!(first.keyframe && (1000..3000).contains(&first.timestamp_ms), "{first:?}");
+}
+
 #[test]
 fn a_peer_that_breaks_is_asked_for_what_follows_and_nothing_is_missing() {
     let stage = Stage::new();

@@ -67,6 +67,11 @@ pub(super) struct Backlog {
     pub(super) tags: Vec<TagBytes>,
 }
 
+/// So many milliseconds earlier, in nanoseconds.
+fn earlier(now_ns: i64, ms: u32) -> i64 {
+    now_ns.saturating_sub(i64::from(ms).saturating_mul(1_000_000))
+}
+
 impl Configuration {
     fn note(&mut self, content: Content, bytes: &TagBytes) {
         let place = match content {
@@ -151,8 +156,8 @@ impl Cache {
                 |number| (number + 1, known(self.entry(number).map(|entry| entry.timestamp))),
             ),
             Since::Waiting(ms) => {
-                let moment = now_ns.saturating_sub(i64::from(ms).saturating_mul(1_000_000));
-                let group = self.groups.iter().rev().find(|group| group.birth_ns <= moment);
+                let came = earlier(now_ns, ms);
+                let group = self.groups.iter().rev().find(|group| group.birth_ns <= came);
                 (group.or(self.groups.front()).map_or(end, |group| group.start), known(None))
             }
         };
@@ -161,6 +166,15 @@ impl Cache {
             start = last;
         }
         Backlog { gap, tags: self.tags(start, end) }
+    }
+
+    /// Whether, of a stream that has ended, there is anything that who asks at `now_ns` has been waiting for.
+    pub(super) fn concerns(&self, since: Since, now_ns: i64) -> bool {
+        match since {
+            Since::Keyframe => false,
+            Since::After { .. } => !self.entries.is_empty(),
+            Since::Waiting(ms) => self.entries.back().is_some_and(|last| last.birth_ns >= earlier(now_ns, ms)),
+        }
     }
 
     /// The entry that is that frame. The same payload may be there several times (a picture that stands still, silence): then the one with that

@@ -176,16 +176,11 @@ async fn accept(programs: TcpListener, studio: &Arc<Studio>, settings: &Settings
     let mut number = 0;
     loop {
         tokio::select! {
-            accepted = programs.accept(), if sessions.len() < MAX_SESSIONS => match accepted {
-                Ok((program, SocketAddr::V4(from))) => {
-                    tell(Event::ProgramConnected { program: from });
-                    number += 1;
-                    sessions.spawn(session::run(number, program, Arc::clone(studio), settings.clone()));
-                }
-                Ok((_, SocketAddr::V6(_))) => (),
-                // Out of descriptors, or the program was gone: neither gets better by trying at once.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            },
+            (program, from) = socket::accept(&programs), if sessions.len() < MAX_SESSIONS => {
+                tell(Event::ProgramConnected { program: from });
+                number += 1;
+                sessions.spawn(session::run(number, program, Arc::clone(studio), settings.clone()));
+            }
             Some(_) = sessions.join_next(), if !sessions.is_empty() => (),
         }
     }

@@ -4,7 +4,7 @@
 //! peer.
 
 use std::collections::{HashMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use super::backlog::Probe;
 use super::cache::{Cache, Entry, TagBytes};
+use crate::socket;
 use crate::tell::{now_ns, tell};
 
 /// What is sent to a peer after the last tag: a script tag with the AMF0 string `onStreamEnd` and null. TCP alone cannot tell the end of the
@@ -54,7 +55,8 @@ pub(super) struct Peers {
 struct Live {
     cache: Cache,
     queues: Vec<Queue>,
-    ended: bool,
+    /// What is sent last, once the stream has ended.
+    end: Option<TagBytes>,
 }
 
 /// Who may be served.
@@ -107,7 +109,7 @@ enum Gone {
 impl Peers {
     pub(super) fn new(stream: StreamKey, span: Duration, admit_all: bool) -> Self {
         let (admission, expected, served) = Default::default();
-        let live = Mutex::new(Live { cache: Cache::new(span), queues: Vec::new(), ended: false });
+        let live = Mutex::new(Live { cache: Cache::new(span), queues: Vec::new(), end: None });
         Self { stream, admit_all, live, admission, expected, served }
     }
 
@@ -139,7 +141,7 @@ impl Peers {
     /// The stream begins, or begins again: what was kept of an earlier one is of no use.
     pub(super) fn begin(&self, span: Duration) {
         let mut live = self.live();
-        live.ended = false;
+        live.end = None;
         live.cache = Cache::new(span);
         drop(live);
         self.admission.send_modify(|admission| admission.ended = false);
@@ -152,18 +154,19 @@ impl Peers {
         live.cache.note(entry);
     }
 
-    /// The stream has ended: peers get what waits for them, and the mark of the end; nobody is admitted any more.
+    /// The stream has ended: peers get what waits for them, and the mark of the end. Who asks later gets of what is kept what was born
+    /// after that one came.
     pub(super) fn end(&self, timestamp: u32) {
         let mut bytes = Vec::new();
         // The mark is far shorter than a tag may be.
         let _ = flv::tag(TagKind::Script, timestamp, END_OF_STREAM, &mut bytes);
         let bytes: TagBytes = bytes.into();
         let mut live = self.live();
-        live.ended = true;
         // Dropping the queue closes it; what is in it is still delivered.
         live.queues.drain(..).for_each(|queue| {
             queue.put(&bytes);
         });
+        live.end = Some(bytes);
         drop(live);
         self.admission.send_modify(|admission| admission.ended = true);
     }
@@ -199,15 +202,18 @@ impl Peers {
             probe: Probe::new(connection).ok(),
         };
         // Backlog and membership under one lock: the peer's next tag is exactly the one after its backlog.
-        let mut live = self.live();
-        if live.ended {
+        let (mut live, now_ns) = (self.live(), now_ns());
+        if live.end.is_some() && !live.cache.concerns(request.since, now_ns) {
             return Err(Gone::Ended);
         }
-        let backlog = live.cache.backlog(request.since, request.live, now_ns());
+        let backlog = live.cache.backlog(request.since, request.live, now_ns);
         for bytes in &backlog.tags {
             queue.put(bytes);
         }
-        live.queues.push(queue);
+        match &live.end {
+            Some(end) => drop(queue.put(end)),
+            None => live.queues.push(queue),
+        }
         self.served.send_modify(|served| *served += 1);
         let bytes = backlog.tags.iter().map(|bytes| bytes.len() as u64).sum();
         Ok(Feed { tags, waiting, overflow, gap: backlog.gap, backlog: bytes })
@@ -232,14 +238,9 @@ pub(super) async fn serve(peers: Arc<Peers>, listener: TcpListener, drain: Durat
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
-                Ok((connection, SocketAddr::V4(peer))) => {
-                    connections.spawn(attend(Arc::clone(&peers), connection, peer, drain));
-                }
-                Ok((_, SocketAddr::V6(_))) => (),
-                // Out of descriptors, or the peer was gone: neither gets better by trying at once.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            },
+            (connection, peer) = socket::accept(&listener), if connections.len() < MAX_CONNECTIONS => {
+                connections.spawn(attend(Arc::clone(&peers), connection, peer, drain));
+            }
             Some(_) = connections.join_next(), if !connections.is_empty() => (),
         }
     }
@@ -277,6 +278,10 @@ async fn admit(peers: &Peers, connection: &mut TcpStream, from: Ipv4Addr) -> Res
         tokio::select! {
             _ = admission.wait_for(|admission| admission.ended || admission.introduced.contains(&from)) => (),
             _ = connection.read(&mut byte) => return Err(Gone::Impatient),
+        }
+        // One that the network has not named yet comes again when it has.
+        if !admission.borrow().introduced.contains(&from) {
+            return Err(Gone::Ended);
         }
     }
     let joined = peers.join(connection, &request)?;

@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use std::net::SocketAddr;
+
 use livectl_wire::flv::{Content, Reader};
 use livectl_wire::frame::FrameId;
-use livectl_wire::peer::{Answer, emit_request};
+use livectl_wire::peer::{Answer, Since, emit_request};
 
 use super::*;
 
@@ -19,13 +21,21 @@ async fn bench() -> Bench {
     Bench { peers, address, service }
 }
 
-fn send(peers: &Peers, timestamp: u32, keyframe: bool, size: usize) {
+fn payload(timestamp: u32, keyframe: bool, size: usize) -> Vec<u8> {
     let mut payload = vec![timestamp as u8; size];
     payload[0] = if keyframe { 0x12 } else { 0x22 };
+    payload
+}
+
+fn send(peers: &Peers, timestamp: u32, keyframe: bool, size: usize) {
+    send_born(peers, timestamp, keyframe, size, i64::from(timestamp) * 1_000_000);
+}
+
+fn send_born(peers: &Peers, timestamp: u32, keyframe: bool, size: usize, birth_ns: i64) {
+    let payload = payload(timestamp, keyframe, size);
     let mut bytes = Vec::new();
     flv::tag(TagKind::Video, timestamp, &payload, &mut bytes).unwrap();
     let (kind, content) = (TagKind::Video, Content::of(TagKind::Video, &payload));
-    let birth_ns = i64::from(timestamp) * 1_000_000;
     let id = FrameId::of(&payload);
     peers.send(Entry { kind, content, timestamp, id, birth_ns, bytes: bytes.into() });
 }
@@ -33,6 +43,13 @@ fn send(peers: &Peers, timestamp: u32, keyframe: bool, size: usize) {
 async fn ask(address: SocketAddr, stream: &str) -> TcpStream {
     let mut connection = TcpStream::connect(address).await.unwrap();
     connection.write_all(emit_request(&stream.parse().unwrap()).as_bytes()).await.unwrap();
+    connection
+}
+
+async fn ask_since(address: SocketAddr, since: Since) -> TcpStream {
+    let request = Request { stream: "live/hb".parse().unwrap(), since, live: false };
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(request.emit().as_bytes()).await.unwrap();
     connection
 }
 
@@ -52,12 +69,13 @@ fn timestamps(bytes: &[u8]) -> Vec<u32> {
 }
 
 async fn joined(peers: &Peers, count: usize) {
-    let wait = async {
-        while peers.served() != count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(5), wait).await.unwrap();
+    let mut served = peers.served.subscribe();
+    timeout(Duration::from_secs(5), served.wait_for(|served| *served == count)).await.unwrap().unwrap();
+}
+
+/// Bytes that wait for the peer that joined last.
+fn waiting(peers: &Peers) -> u64 {
+    peers.live().queues.last().map_or(0, |queue| queue.waiting.load(Ordering::Relaxed))
 }
 
 #[tokio::test]
@@ -79,6 +97,33 @@ async fn held_until_introduced_then_everything_from_the_last_keyframe_to_the_end
     assert_eq!(timestamps(&rest(late).await), [66, 100, 133, 166, 200]);
     let refused = rest(ask(address, "live/hb").await).await;
     assert_eq!(refused, b"livectl/1 error the stream has ended\n");
+    service.abort();
+}
+
+#[tokio::test]
+async fn after_the_end_who_came_before_it_is_given_what_is_kept_and_nobody_else() {
+    let Bench { peers, address, service } = bench().await;
+    let now_ns = now_ns();
+    for (n, keyframe) in [true, false, true, false].into_iter().enumerate() {
+        let n = n as u32;
+        send_born(&peers, n * 100, keyframe, 1000, now_ns + i64::from(n) * 100_000_000 - 10_000_000_000);
+    }
+    peers.end(400);
+    let unknown = rest(ask_since(address, Since::Waiting(60_000)).await).await;
+    assert_eq!(unknown, b"livectl/1 error the stream has ended\n", "the network has not named it");
+    peers.introduce(Ipv4Addr::LOCALHOST);
+    let waiting = ask_since(address, Since::Waiting(60_000)).await;
+    assert_eq!(timestamps(&rest(waiting).await), [0, 100, 200, 300, 400], "it waits for a minute");
+    let waiting = ask_since(address, Since::Waiting(9_750)).await;
+    assert_eq!(timestamps(&rest(waiting).await), [200, 300, 400], "from the keyframe before it came");
+    let id = FrameId::of(&payload(200, true, 1000));
+    let after = ask_since(address, Since::After { timestamp: 200, id }).await;
+    assert_eq!(timestamps(&rest(after).await), [300, 400]);
+    for since in [Since::Keyframe, Since::Waiting(5_000)] {
+        let refused = rest(ask_since(address, since).await).await;
+        assert_eq!(refused, b"livectl/1 error the stream has ended\n", "it came when nothing was broadcast");
+    }
+    joined(&peers, 0).await;
     service.abort();
 }
 
@@ -121,7 +166,10 @@ async fn a_peer_that_never_reads_is_dropped_and_holds_up_nobody() {
     let reading = tokio::spawn(rest(good));
     for timestamp in 0..120 {
         send(&peers, timestamp, timestamp == 0, 1 << 20);
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // The good one keeps up, however slow the machine is.
+        while waiting(&peers) > 8 << 20 {
+            tokio::task::yield_now().await;
+        }
     }
     joined(&peers, 1).await;
     peers.end(120);

@@ -13,7 +13,6 @@ mod session;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::time::Duration;
 
 use livectl_wire::StreamKey;
 use livectl_wire::agent_event::Event;
@@ -132,22 +131,16 @@ async fn serve(
     frames: &mut u64,
 ) {
     loop {
-        match players.accept().await {
-            Ok((player, SocketAddr::V4(from))) => {
-                tell(Event::PlayerConnected { player: from });
-                // What was told before is about players that are gone; who is there is introduced anew.
-                while introductions.try_recv().is_ok() {}
-                hasten.begin();
-                let outcome = session::run(args, player, introductions, hasten).await;
-                hasten.end();
-                *frames += outcome.frames;
-                if args.once && outcome.stream_ended {
-                    return;
-                }
-            }
-            Ok((_, SocketAddr::V6(_))) => (),
-            // Out of descriptors, or the player was gone: neither gets better by trying at once.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        let (player, from) = socket::accept(players).await;
+        tell(Event::PlayerConnected { player: from });
+        // What was told before is about players that are gone; who is there is introduced anew.
+        while introductions.try_recv().is_ok() {}
+        hasten.begin();
+        let outcome = session::run(args, player, introductions, hasten).await;
+        hasten.end();
+        *frames += outcome.frames;
+        if args.once && outcome.stream_ended {
+            return;
         }
     }
 }
