@@ -201,15 +201,15 @@ mod tests {
         let introduction =
             |role, stream: &str| Introduction { role, peers: peers.clone(), stream: stream.parse().unwrap() };
         let (sender, mut introductions) = mpsc::channel(16);
-        let interest = Interest { stream, role: PeerRole::Viewer };
+        let interest = Interest { stream, role: PeerRole::Child };
         let client = tokio::spawn(listen(address, interest, Hasten::new(), sender));
         for _ in 0..2 {
             let (mut connection, _) = listener.accept().await.unwrap();
-            let ours = introduction(PeerRole::Viewer, "live/hb");
+            let ours = introduction(PeerRole::Child, "live/hb");
             for (sequence, news) in [
                 (1, News::None),
-                (2, News::Peer(introduction(PeerRole::Broadcaster, "live/hb"))),
-                (3, News::Peer(introduction(PeerRole::Viewer, "live/other"))),
+                (2, News::Peer(introduction(PeerRole::Parent, "live/hb"))),
+                (3, News::Peer(introduction(PeerRole::Child, "live/other"))),
                 (4, News::Peer(ours.clone())),
             ] {
                 connection.write_all(&Heartbeat { sequence, news }.emit()).await.unwrap();
@@ -228,7 +228,7 @@ mod tests {
         let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
         let (sender, _introductions) = mpsc::channel(16);
         let hasten = Hasten::new();
-        let interest = Interest { stream: "live/hb".parse().unwrap(), role: PeerRole::Viewer };
+        let interest = Interest { stream: "live/hb".parse().unwrap(), role: PeerRole::Child };
         let client = tokio::spawn(listen(address, interest, hasten.clone(), sender));
         let (mut connection, _) = listener.accept().await.unwrap();
         let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;

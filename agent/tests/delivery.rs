@@ -85,8 +85,8 @@ fn introduced_in_the_middle_nothing_is_missing_and_nobody_waits_for_the_cdn() {
         let mut program = stage.program("program", broadcaster.listen, "hb", clip);
         viewer.until("the first keyframe", |e| matches!(e, Event::FirstKeyframe { path: Path::Cdn, .. }));
         assert!(network.hastened());
-        network.introduce(PeerRole::Viewer, "127.0.0.1:2000".parse().unwrap());
-        network.introduce(PeerRole::Broadcaster, broadcaster.peers.unwrap());
+        network.introduce(PeerRole::Child, "127.0.0.1:2000".parse().unwrap());
+        network.introduce(PeerRole::Parent, broadcaster.peers.unwrap());
         viewer.until("the handover", |e| is_handover(e, Path::Peer));
         let caught_up = Instant::now();
         program.succeeds();
@@ -144,8 +144,8 @@ fn who_came_in_time_and_was_introduced_after_the_end_still_has_what_the_peer_kee
     program.succeeds();
     broadcaster.until("the end of the stream", |e| matches!(e, Event::StreamEnded { .. }));
     assert!(!viewer.has(|e| matches!(e, Event::PlayAccepted { .. })));
-    network.introduce(PeerRole::Viewer, "127.0.0.1:2000".parse().unwrap());
-    network.introduce(PeerRole::Broadcaster, broadcaster.peers.unwrap());
+    network.introduce(PeerRole::Child, "127.0.0.1:2000".parse().unwrap());
+    network.introduce(PeerRole::Parent, broadcaster.peers.unwrap());
     viewer.until("the handover", |e| is_handover(e, Path::Peer));
     player.exit();
     viewer.ends();

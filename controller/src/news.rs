@@ -70,7 +70,7 @@ pub enum News {
     Introduced {
         /// Who is told.
         to: Ipv4Addr,
-        /// What the other is: `broadcaster` or `viewer`.
+        /// What the other is to it: `parent`, `child`, `standby` or `cdn`.
         role: &'static str,
         /// The other.
         peer: SocketAddrV4,
@@ -180,12 +180,12 @@ mod tests {
         assert_eq!(
             line(News::Introduced {
                 to: Ipv4Addr::new(10, 0, 0, 2),
-                role: "broadcaster",
+                role: "parent",
                 peer: "10.0.0.1:2000".parse().unwrap(),
                 stream: "live/hb".to_owned(),
                 sequence: 42,
             }),
-            r#"{"time_ns":7,"event":"introduced","to":"10.0.0.2","role":"broadcaster","peer":"10.0.0.1:2000","stream":"live/hb","sequence":42}"#
+            r#"{"time_ns":7,"event":"introduced","to":"10.0.0.2","role":"parent","peer":"10.0.0.1:2000","stream":"live/hb","sequence":42}"#
         );
         assert_eq!(
             line(News::Learned { dpid: 1, mac: MacAddr([2, 0, 0, 0, 0, 1]), port: PortNo(1) }),

@@ -189,7 +189,7 @@ async fn accept(programs: TcpListener, studio: &Arc<Studio>, settings: &Settings
 /// Admits the viewers that the network introduces.
 async fn introduce(service: SocketAddrV4, hasten: Hasten, studio: Arc<Studio>) {
     let (sender, mut introductions) = mpsc::channel::<SocketAddrV4>(16);
-    let interest = Interest { stream: studio.stream.clone(), role: PeerRole::Viewer };
+    let interest = Interest { stream: studio.stream.clone(), role: PeerRole::Child };
     let admit = async {
         while let Some(viewer) = introductions.recv().await {
             studio.peers.introduce(*viewer.ip());

@@ -107,7 +107,7 @@ pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<()
     let listen = async {
         match args.notify {
             Some(service) => {
-                let interest = Interest { stream: args.stream.clone(), role: PeerRole::Broadcaster };
+                let interest = Interest { stream: args.stream.clone(), role: PeerRole::Parent };
                 notification::listen(service, interest, hasten.clone(), sender).await;
             }
             None => std::future::pending().await,

@@ -1,9 +1,7 @@
 //! `bypass`: the broadcaster serves the viewers on its switch itself, past the CDN.
 
-use livectl_wire::heartbeat::PeerRole;
-
 use super::Entry;
-use super::introduce::{Audience, Change, Introduce, Member, Pair, Policy};
+use super::introduce::{Audience, Change, Introduce, Member, Pair, Part, Policy};
 
 /// What is known of it before it is made.
 pub const ENTRY: Entry = Entry {
@@ -18,12 +16,12 @@ pub struct Bypass;
 
 impl Policy for Bypass {
     fn arrive(&mut self, came: &Member, audience: Audience<'_>) -> Change {
-        let introduce = match came.role {
-            PeerRole::Viewer => {
+        let introduce = match came.part {
+            Part::Viewer => {
                 let broadcaster = audience.broadcaster().filter(|broadcaster| apart(broadcaster, came).is_none());
                 broadcaster.map(|broadcaster| Pair::of(broadcaster, came)).into_iter().collect()
             }
-            PeerRole::Broadcaster => {
+            Part::Broadcaster => {
                 let viewers = audience.viewers().filter(|viewer| apart(came, viewer).is_none());
                 viewers.map(|viewer| Pair::of(came, viewer)).collect()
             }
@@ -32,9 +30,9 @@ impl Policy for Bypass {
     }
 
     fn alone(&self, member: &Member, audience: Audience<'_>) -> Option<&'static str> {
-        match member.role {
-            PeerRole::Viewer => audience.broadcaster().map_or(Some("no_broadcaster"), |other| apart(other, member)),
-            PeerRole::Broadcaster => {
+        match member.part {
+            Part::Viewer => audience.broadcaster().map_or(Some("no_broadcaster"), |other| apart(other, member)),
+            Part::Broadcaster => {
                 audience.viewers().next().map_or(Some("no_viewer"), |other| apart(other, member))
             }
         }
@@ -57,12 +55,12 @@ mod tests {
     use super::super::{Bypass, Dpid};
     use super::*;
     use crate::openflow::PortNo;
-    use PeerRole::{Broadcaster, Viewer};
+    use Part::{Broadcaster, Viewer};
 
-    fn member(role: PeerRole, host: u8, port: u16, dpid: u64) -> Member {
+    fn member(part: Part, host: u8, port: u16, dpid: u64) -> Member {
         let client = std::net::SocketAddrV4::new([10, 0, 0, host].into(), port);
         let connection = Connection { client, server: "10.0.0.100:1935".parse().unwrap() };
-        Member { role, stream: "live/hb".parse().unwrap(), connection, dpid: Dpid(dpid), port: PortNo(host.into()) }
+        Member { part, stream: "live/hb".parse().unwrap(), connection, dpid: Dpid(dpid), port: PortNo(host.into()) }
     }
 
     /// They come in this order; what the last one leads to, and why it is alone.

@@ -18,7 +18,7 @@ use crate::openflow::{FlowRemoved, Message, PacketIn, PortStatus};
 
 pub use bypass::Bypass;
 pub use direct::Direct;
-pub use introduce::{Audience, Change, Connection, Introduce, Member, Pair, Policy, Ports};
+pub use introduce::{Audience, Change, Connection, Introduce, Member, Pair, Part, Policy, Ports};
 pub use learning::{Learning, Settings};
 
 /// All schemes, the plainest first.

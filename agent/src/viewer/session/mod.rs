@@ -141,7 +141,7 @@ pub(super) async fn run(
     };
     session.merge.open(Path::Cdn, Beginning::Anywhere);
     if let Some(peer) = args.peer.first() {
-        tell(Event::Introduced { peer: *peer, role: PeerRole::Broadcaster.to_string(), ms: Some(0.0) });
+        tell(Event::Introduced { peer: *peer, role: PeerRole::Parent.to_string(), ms: Some(0.0) });
         session.ask_peer();
     }
     session.serve(introductions).await;

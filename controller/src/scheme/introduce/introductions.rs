@@ -124,7 +124,7 @@ impl Introductions {
         }
         self.pairs.entry(pair.child).or_default().insert(pair);
         for (to, role, peer) in
-            [(pair.child, PeerRole::Broadcaster, pair.parent), (pair.parent, PeerRole::Viewer, pair.child)]
+            [(pair.child, PeerRole::Parent, pair.parent), (pair.parent, PeerRole::Child, pair.child)]
         {
             let peer = SocketAddrV4::new(*peer.client.ip(), self.peer_port);
             let is_to_be_told = self.errands.add(Errand { to, role, peer, stream: stream.clone(), pair });
@@ -216,7 +216,7 @@ mod tests {
     use crate::frame::Frame;
     use crate::openflow::PortNo;
     use crate::testing::TcpFrame;
-    use PeerRole::{Broadcaster, Viewer};
+    use Part::{Broadcaster, Viewer};
     use proptest::prelude::*;
 
     const NOW: Duration = Duration::from_secs(100);
@@ -240,9 +240,9 @@ mod tests {
         }
     }
 
-    fn member(role: PeerRole, stream: &str, host: u8, port: u16, dpid: u64) -> Member {
+    fn member(part: Part, stream: &str, host: u8, port: u16, dpid: u64) -> Member {
         Member {
-            role,
+            part,
             stream: stream.parse().unwrap(),
             connection: Connection {
                 client: SocketAddrV4::new(ip(host), port),
@@ -274,8 +274,8 @@ mod tests {
             for at in order {
                 assert_eq!(all.come(both[at].clone()), Ok(vec![]));
             }
-            assert_eq!(told(&mut all, 1).unwrap(), "peer viewer 10.0.0.2:2000 live/hb");
-            assert_eq!(told(&mut all, 2).unwrap(), "peer broadcaster 10.0.0.1:2000 live/hb");
+            assert_eq!(told(&mut all, 1).unwrap(), "peer child 10.0.0.2:2000 live/hb");
+            assert_eq!(told(&mut all, 2).unwrap(), "peer parent 10.0.0.1:2000 live/hb");
             assert!(all.are_introduced(ip(1), ip(2)) && all.are_introduced(ip(2), ip(1)));
             assert!(!all.are_introduced(ip(1), ip(3)));
         }
@@ -295,7 +295,7 @@ mod tests {
 
     fn viewers(hosts: std::ops::RangeInclusive<u8>) -> String {
         let peers: Vec<String> = hosts.map(|host| format!("10.0.0.{host}:2000")).collect();
-        format!("peer viewer {} live/hb", peers.join(","))
+        format!("peer child {} live/hb", peers.join(","))
     }
 
     /// A broadcaster at 1, with viewers from 2 on.
@@ -314,15 +314,15 @@ mod tests {
         assert_eq!(told(&mut all, 1).unwrap(), viewers(2..=6));
         assert_eq!(told(&mut all, 1).unwrap(), viewers(7..=11));
         // There is room for those who were told longest ago.
-        let expected = "peer viewer 10.0.0.12:2000,10.0.0.13:2000,10.0.0.2:2000,10.0.0.3:2000,10.0.0.4:2000 live/hb";
+        let expected = "peer child 10.0.0.12:2000,10.0.0.13:2000,10.0.0.2:2000,10.0.0.3:2000,10.0.0.4:2000 live/hb";
         assert_eq!(told(&mut all, 1).unwrap(), expected);
         // Who comes now comes first.
         all.come(member(Viewer, "live/hb", 90, 5000, 1)).unwrap();
         assert_eq!(
             told(&mut all, 1).unwrap(),
-            "peer viewer 10.0.0.90:2000,10.0.0.5:2000,10.0.0.6:2000,10.0.0.7:2000,10.0.0.8:2000 live/hb"
+            "peer child 10.0.0.90:2000,10.0.0.5:2000,10.0.0.6:2000,10.0.0.7:2000,10.0.0.8:2000 live/hb"
         );
-        assert_eq!(told(&mut all, 90).unwrap(), "peer broadcaster 10.0.0.1:2000 live/hb");
+        assert_eq!(told(&mut all, 90).unwrap(), "peer parent 10.0.0.1:2000 live/hb");
     }
 
     #[test]
@@ -339,7 +339,7 @@ mod tests {
         assert_eq!(done(&mut all, 1, &other), 0, "nor of another stream");
         assert_eq!(all.acknowledge(ip(1), &some), ["10.0.0.2:2000".parse().unwrap()]);
         assert_eq!(done(&mut all, 1, &some), 0, "only once");
-        let rest = "peer viewer 10.0.0.4:2000,10.0.0.5:2000,10.0.0.6:2000 live/hb";
+        let rest = "peer child 10.0.0.4:2000,10.0.0.5:2000,10.0.0.6:2000 live/hb";
         assert_eq!(told(&mut all, 1).unwrap(), rest);
         assert_eq!(all.acknowledge(ip(1), &first).len(), 3);
         assert_eq!(told(&mut all, 1), None);
@@ -354,7 +354,7 @@ mod tests {
             all.come(member(Viewer, stream, 2, port, 1)).unwrap();
         }
         for stream in ["live/a", "live/b", "live/a"] {
-            assert_eq!(told(&mut all, 1).unwrap(), format!("peer viewer 10.0.0.2:2000 {stream}"));
+            assert_eq!(told(&mut all, 1).unwrap(), format!("peer child 10.0.0.2:2000 {stream}"));
         }
     }
 
@@ -447,11 +447,11 @@ mod tests {
         all.come(member(Viewer, "live/hb", 2, 5000, 1)).unwrap();
         all.come(member(Broadcaster, "live/hb", 3, 5000, 1)).unwrap();
         assert_eq!(told(&mut all, 1), None);
-        assert_eq!(told(&mut all, 2).unwrap(), "peer broadcaster 10.0.0.3:2000 live/hb");
+        assert_eq!(told(&mut all, 2).unwrap(), "peer parent 10.0.0.3:2000 live/hb");
         // Its old connection ends later: the new one is not touched.
         assert_eq!(all.go(&first.connection), None);
         all.come(member(Viewer, "live/hb", 4, 5000, 1)).unwrap();
-        assert_eq!(told(&mut all, 4).unwrap(), "peer broadcaster 10.0.0.3:2000 live/hb");
+        assert_eq!(told(&mut all, 4).unwrap(), "peer parent 10.0.0.3:2000 live/hb");
     }
 
     #[test]
@@ -476,8 +476,8 @@ mod tests {
         fn only_members_are_introduced(steps in proptest::collection::vec((any::<bool>(), any::<bool>(), 1u8..5, 0u16..3, 0usize..2, any::<bool>(), any::<bool>()), 0..60)) {
             let mut all = introductions();
             for (arrives, broadcasts, host, port, stream, is_near, tells) in steps {
-                let role = if broadcasts { Broadcaster } else { Viewer };
-                let one = member(role, ["live/a", "live/b"][stream], host, port, 1 + u64::from(is_near));
+                let part = if broadcasts { Broadcaster } else { Viewer };
+                let one = member(part, ["live/a", "live/b"][stream], host, port, 1 + u64::from(is_near));
                 if arrives {
                     all.come(one).unwrap();
                 } else {

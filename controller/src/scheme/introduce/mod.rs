@@ -52,7 +52,7 @@ use crate::openflow::PacketIn;
 pub use connection::Connection;
 #[cfg(test)]
 pub use members::Members;
-pub use members::{Audience, Member};
+pub use members::{Audience, Member, Part};
 pub use policy::{Change, Pair, Policy};
 
 use connection::Bounded;
@@ -185,7 +185,7 @@ impl Scheme for Introduce {
         self.notified.retain(|_, notified| now < notified.last + NOTIFY_SILENCE);
         self.look_for_members(now, out);
         for (member, why) in self.introductions.alone(now) {
-            let (host, role, stream) = (member.host(), member.role.as_str(), member.stream.to_string());
+            let (host, role, stream) = (member.host(), member.part.as_str(), member.stream.to_string());
             out.tell(News::NotIntroduced { host, role, stream, why });
         }
     }

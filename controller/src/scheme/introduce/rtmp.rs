@@ -18,7 +18,6 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use livectl_wire::heartbeat::PeerRole;
 
 use super::Introduce;
 use super::connection::{Connection, Direction};
@@ -90,12 +89,12 @@ impl Introduce {
                 self.watched.remove(&connection);
                 passing.send_after_both_flows(None, out);
             }
-            Finding::Role(role, stream) => {
+            Finding::Role(part, stream) => {
                 if let Some(Watched { edge: Place { dpid, port }, server, packets, .. }) =
                     self.watched.remove(&connection)
                 {
                     self.server(*connection.server.ip(), server, out);
-                    let member = Member { role, stream, connection, dpid, port };
+                    let member = Member { part, stream, connection, dpid, port };
                     let presence = Presence::new(Stations::of(passing.frame, direction));
                     self.arrive(passing.now, member, presence, packets, out);
                 }
@@ -182,13 +181,13 @@ impl Introduce {
             port: member.port,
             packets,
         };
-        let role = member.role;
+        let part = member.part;
         match self.introductions.arrive(now, member, presence) {
             Ok(replaced) => {
                 replaced.iter().for_each(|member| out.tell(left(member, "replaced")));
-                out.tell(match role {
-                    PeerRole::Viewer => News::Viewer(told),
-                    PeerRole::Broadcaster => News::Broadcaster(told),
+                out.tell(match part {
+                    Part::Viewer => News::Viewer(told),
+                    Part::Broadcaster => News::Broadcaster(told),
                 });
             }
             Err(limit) => {
@@ -275,5 +274,5 @@ fn ask(member: &Member, presence: &Presence, number: u32, out: &mut Outcome<'_>)
 }
 
 fn left(member: &Member, why: &'static str) -> News {
-    News::Left { host: member.host(), role: member.role.as_str(), stream: member.stream.to_string(), why }
+    News::Left { host: member.host(), role: member.part.as_str(), stream: member.stream.to_string(), why }
 }
