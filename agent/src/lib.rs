@@ -26,6 +26,7 @@ pub mod notify;
 mod outbox;
 pub mod passing;
 mod realtime;
+mod serve;
 mod socket;
 mod tell;
 pub mod viewer;

@@ -452,8 +452,10 @@ mod tests {
     fn any_introduction() -> impl Strategy<Value = Introduction> {
         let stream = ("[A-Za-z0-9._-]{1,31}", "[A-Za-z0-9._-]{1,31}");
         let peers = proptest::collection::vec(any_address(), 1..12);
-        (proptest::sample::select(PeerRole::ALL), peers, stream).prop_map(|(role, peers, (app, name))| {
-            Introduction { role, peers, stream: StreamKey::new(&app, &name).unwrap() }
+        (proptest::sample::select(PeerRole::ALL), peers, stream).prop_map(|(role, peers, (app, name))| Introduction {
+            role,
+            peers,
+            stream: StreamKey::new(&app, &name).unwrap(),
         })
     }
 

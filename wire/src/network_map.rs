@@ -76,7 +76,8 @@ mod tests {
         assert_eq!(map.hosts[&Ipv4Addr::new(10, 0, 0, 3)].up_bit_per_s, None);
         let again: NetworkMap = serde_json::from_str(&serde_json::to_string(&map).unwrap()).unwrap();
         assert_eq!(again, map);
-        for wrong in ["{}", r#"{"hosts": {"x": {"switch": "s1", "delay_us": 1}}}"#, r#"{"hosts": {}, "uplinks": 1}"#] {
+        for wrong in ["{}", r#"{"hosts": {"x": {"switch": "s1", "delay_us": 1}}}"#, r#"{"hosts": {}, "uplinks": 1}"#]
+        {
             assert!(serde_json::from_str::<NetworkMap>(wrong).is_err(), "{wrong}");
         }
     }
