@@ -4,6 +4,7 @@
 //! program --RTMP--> broadcaster's agent --RTMP--> CDN
 //!                       └── peers (FLV over TCP, port 2000)
 //! CDN or peer --> viewer's agent --RTMP--> player
+//!                       └── further peers
 //! ```
 //!
 //! | module | what it is |
