@@ -80,7 +80,7 @@ pub struct ViewerArgs {
     /// When the stream has ended, how long peers may take nothing of what is left for them, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain: u64,
-    /// End when a player has been told that the stream has ended, and peers have everything
+    /// End when a player has been told that the stream has ended, and peers have everything; or when nobody gives the stream any more
     #[arg(long)]
     pub once: bool,
 }
@@ -223,7 +223,7 @@ async fn attend(
         leave(reports).await;
         served.player = false;
         served.frames += outcome.frames;
-        if args.once && outcome.stream_ended {
+        if args.once && (outcome.stream_ended || outcome.given_up) {
             return;
         }
     }

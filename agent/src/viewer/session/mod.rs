@@ -52,6 +52,8 @@ const RECONNECT: Duration = Duration::from_millis(500);
 pub(super) struct Outcome {
     pub(super) frames: u64,
     pub(super) stream_ended: bool,
+    /// Nobody gives the stream any more, and the player was left without it.
+    pub(super) given_up: bool,
 }
 
 /// What happens next.
@@ -105,6 +107,7 @@ struct Session<'a> {
     /// Why the session is over.
     over: Option<String>,
     stream_ended: bool,
+    given_up: bool,
 }
 
 /// What a session shares with those before and after it.
@@ -157,6 +160,7 @@ pub(super) async fn run(
         bytes: 0,
         over: None,
         stream_ended: false,
+        given_up: false,
     };
     session.merge.open(Path::Cdn, Beginning::Anywhere);
     if let Some(peer) = args.peer.first() {
@@ -171,7 +175,7 @@ pub(super) async fn run(
         if session.stream_ended { children.end(session.timestamp) } else { children.abandon() }
     }
     session.say_farewell().await;
-    Outcome { frames: session.frames, stream_ended: session.stream_ended }
+    Outcome { frames: session.frames, stream_ended: session.stream_ended, given_up: session.given_up }
 }
 
 impl Session<'_> {
@@ -267,6 +271,7 @@ impl Session<'_> {
         let now = Instant::now();
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
         if self.player.is_some() && now >= self.last_write + Duration::from_secs(self.args.patience) {
+            self.given_up = true;
             return self.over(&format!("neither the CDN nor a peer gave anything for {} s", self.args.patience));
         }
         if self.may_write() && self.merge.is_waiting() && now >= self.last_write + WAIT_FOR_OTHER {
