@@ -32,11 +32,7 @@ impl Rate {
     /// How many whole copies an uplink carries beside other bits that are to pass there in each second. `None` carries more than matters.
     #[must_use]
     pub fn copies(self, up_bit_per_s: Option<f64>, other_bit_per_s: f64) -> u32 {
-        let Some(up) = up_bit_per_s else { return u32::MAX };
-        // A hair more, so that an uplink of exactly so many copies carries them in spite of rounding.
-        let copies = (up * (1.0 - HEADROOM) - other_bit_per_s) / self.copy() + 1e-9;
-        // From float to integer, too much is cut and what is no number is 0.
-        copies as u32
+        up_bit_per_s.map_or(u32::MAX, |up| copies(self.copy(), usable(up), other_bit_per_s))
     }
 
     /// How long a copy of a frame takes on an uplink: one as long as the mean, or so many times that. `None` takes no time.
@@ -48,6 +44,19 @@ impl Rate {
         // Longer than an hour is as bad as an hour.
         Duration::try_from_secs_f64(8.0 * on_the_wire / up).unwrap_or(LONGEST).min(LONGEST)
     }
+}
+
+/// What is used of an uplink: all but the headroom.
+#[must_use]
+pub fn usable(up_bit_per_s: f64) -> f64 {
+    up_bit_per_s * (1.0 - HEADROOM)
+}
+
+/// How many copies of one size fit into what is usable, beside others. In any unit.
+#[must_use]
+pub fn copies(copy: f64, usable: f64, others: f64) -> u32 {
+    // A hair more, so that exactly so many fit in spite of rounding. From float to integer, too much is cut and what is no number is 0.
+    ((usable - others) / copy + 1e-9) as u32
 }
 
 const LONGEST: Duration = Duration::from_secs(3600);
