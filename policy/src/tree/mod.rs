@@ -17,7 +17,8 @@
 //!   its child. That is the only time that somebody is moved who could stay.
 //! * **Subtrees move as wholes.** Of the children of one that leaves, the one with the most below it gets the freed slot, and the others look for
 //!   places in turn.
-//! * **Not the same again.** Who has lost a parent goes to it again only when no other will do. A parent that was lost takes no further
+//! * **Not the same again.** Who has lost a parent gets its standby, from which it has the stream already, if no nearer slot is free; and the
+//!   same parent again only when no other will do. A parent that was lost takes no further
 //!   children for [`HOLD`], so that a slow one loses load. If at least two children, and more than stay, lose it meanwhile, it counts as gone:
 //!   all its children are moved, and it has no place until it is heard of.
 //!

@@ -57,6 +57,17 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.exchange_with_leaf(id, why)
     }
 
+    /// Its standby, if that can serve it, and no second copy comes between switches by that.
+    pub(super) fn usable_standby(&self, id: Id) -> Option<Id> {
+        let standby = self.nodes[id].standby.filter(|_| self.root.is_some())?;
+        let is_usable = self.nodes[standby].free() > 0
+            && self.top(standby, id).is_some_and(|top| !self.nodes[top].is_moving)
+            && !self.nodes[id].avoids.contains(&self.nodes[standby].key);
+        let here = self.nodes[id].switch;
+        let is_near = self.nodes[standby].switch == here || self.slot_at(here, id, true).is_none();
+        (is_usable && is_near).then_some(standby)
+    }
+
     /// The best slot at a switch that is not in its own subtree, with when the copy would arrive. If it is strict, none of those it avoids.
     fn slot_at(&self, switch: usize, id: Id, is_strict: bool) -> Option<(Duration, Id)> {
         let node = &self.nodes[id];

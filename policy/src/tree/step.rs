@@ -158,16 +158,18 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         orphans
     }
 
-    /// Finds places for orphans; the first gets the slot that became free, if there is one and it may.
+    /// Finds places for orphans; the first gets the slot that became free, if there is one and it may. Who has lost a parent has the stream from its
+    /// standby by now, and stays there if that is as good.
     fn rehome(&mut self, mut orphans: Vec<Id>, freed: Option<Id>, why: Why) {
         orphans.sort_by_key(|id| (Reverse(self.nodes[*id].size), self.nodes[*id].seniority));
         let mut freed = freed.filter(|_| self.root.is_some());
         for id in orphans {
             self.nodes[id].is_moving = false;
+            let standby = if why == Why::Lost { self.usable_standby(id) } else { None };
             let may = |above: &Id| {
                 self.nodes[*above].free() > 0 && !self.nodes[id].avoids.contains(&self.nodes[*above].key)
             };
-            match freed.take_if(|above| may(above)) {
+            match standby.or_else(|| freed.take_if(|above| may(above))) {
                 Some(above) => self.attach(id, above, None, why),
                 None => self.place(id, Search::Orphan, why),
             };

@@ -122,6 +122,20 @@ fn who_was_lost_takes_nobody_for_a_while() {
 }
 
 #[test]
+fn who_lost_its_parent_stays_with_its_standby() {
+    let mut tree = tree(3);
+    let all: Vec<Member<u32>> = (1..=20).map(|key| member(key, 0, 3)).collect();
+    join(&mut tree, &all);
+    for child in [20, 11, 2] {
+        let (parent, standby) = (tree.parent(child).unwrap(), tree.standby(child));
+        tree.lost(child, parent, ms(0));
+        tree.check().unwrap();
+        assert_eq!(tree.parent(child), standby);
+        assert_ne!(tree.standby(child), standby);
+    }
+}
+
+#[test]
 fn who_is_lost_by_most_is_gone_until_heard_of() {
     let mut tree = tree(2);
     join(&mut tree, &[member(1, 0, 4), member(2, 0, 4)]);
