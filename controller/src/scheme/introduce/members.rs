@@ -100,6 +100,12 @@ impl<'a> Audience<'a> {
         viewers.filter_map(|viewer| members.member(viewer))
     }
 
+    /// Who plays it at this address.
+    #[must_use]
+    pub fn viewer(&self, host: Ipv4Addr) -> Option<&'a Member> {
+        self.members.member(self.stream?.viewers.get(&host)?)
+    }
+
     /// The one with this connection, if it is of this stream.
     #[must_use]
     pub fn member(&self, connection: &Connection) -> Option<&'a Member> {

@@ -18,10 +18,9 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-
 use super::Introduce;
 use super::connection::{Connection, Direction};
-use super::members::Member;
+use super::members::{Member, Part};
 use super::notification::both_ways;
 use super::passing::{Passing, Place};
 use super::presence::{FIRST, Presence, Stations, Step, Treatment};
@@ -189,6 +188,7 @@ impl Introduce {
                     Part::Viewer => News::Viewer(told),
                     Part::Broadcaster => News::Broadcaster(told),
                 });
+                self.tell_branches(out);
             }
             Err(limit) => {
                 let what =
@@ -201,6 +201,7 @@ impl Introduce {
     fn leave(&mut self, now: Duration, connection: &Connection, why: &'static str, out: &mut Outcome<'_>) {
         if let Some(member) = self.introductions.leave(now, connection) {
             out.tell(left(&member, why));
+            self.tell_branches(out);
         }
     }
 
@@ -211,6 +212,7 @@ impl Introduce {
         presence.goes_on();
         if let Some(member) = self.introductions.leave(now, connection) {
             out.tell(left(&member, why));
+            self.tell_branches(out);
             self.silent.insert(*connection, (member, presence));
         }
     }
@@ -273,6 +275,7 @@ fn ask(member: &Member, presence: &Presence, number: u32, out: &mut Outcome<'_>)
     out.send(member.dpid, Message::PacketOut(packet));
 }
 
-fn left(member: &Member, why: &'static str) -> News {
+/// The line that says so.
+pub fn left(member: &Member, why: &'static str) -> News {
     News::Left { host: member.host(), role: member.part.as_str(), stream: member.stream.to_string(), why }
 }

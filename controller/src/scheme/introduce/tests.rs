@@ -14,6 +14,7 @@ use crate::testing::{Arrival, Host, Network, TcpFrame, TcpTalk, play, publish, t
 use Host::{Client, Server};
 
 mod change;
+mod relay;
 mod silence;
 
 const BROADCASTER: &str = "10.0.0.1";
@@ -25,7 +26,7 @@ fn ip(address: &str) -> Ipv4Addr {
 }
 
 fn bypass() -> Introduce {
-    Introduce::new(Settings::default(), Ports::default(), Box::new(Bypass))
+    Introduce::new(Settings::default(), Ports::default(), Box::<Bypass>::default())
 }
 
 /// Broadcaster, viewer, CDN and one more on one switch; all have spoken.
@@ -118,7 +119,7 @@ fn beat(net: &mut Network, talk: &mut TcpTalk, sequence: u64) -> String {
 
 fn introduction(told: &str) -> Introduction {
     let words: Vec<&str> = told.split(' ').collect();
-    let role = if words[1] == "child" { PeerRole::Child } else { PeerRole::Parent };
+    let role = *PeerRole::ALL.iter().find(|role| role.as_str() == words[1]).unwrap();
     let peers = words[2].split(',').map(|peer| peer.parse().unwrap()).collect();
     Introduction { role, peers, stream: words[3].parse().unwrap() }
 }

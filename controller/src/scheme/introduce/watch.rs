@@ -7,6 +7,7 @@ use livectl_wire::command::Command;
 use livectl_wire::rtmp::{self, Media, Message, kind};
 
 use super::connection::Direction;
+use super::members::Part;
 
 /// Bytes that may wait behind a lost segment, in each direction.
 const WAITING: usize = 16 << 10;

@@ -77,7 +77,7 @@ fn real_publishers_and_players() {
     for (role, stream, pieces) in &captured {
         let (finding, count) = find(pieces);
         assert_eq!(finding, Finding::Role(*role, stream.clone()));
-        assert!(count < 50, "{role} {stream} is known after {count} packets");
+        assert!(count < 50, "{role:?} {stream} is known after {count} packets");
         // A publisher is known before it sends its first video; of what a player gets, at most what is in flight.
         if *role == Part::Broadcaster {
             let sent: usize =
