@@ -359,7 +359,7 @@ fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) 
         damage.push("it holds no packets".to_owned());
     }
     for seen in mine.iter().filter(|seen| matters(&seen.flow)) {
-        if seen.flow.unread { &mut damage } else { &mut other }.extend(seen.flow.problems.iter().cloned());
+        if seen.flow.is_damaged() { &mut damage } else { &mut other }.extend(seen.flow.problems.iter().cloned());
     }
     Ok(Capture { flows: mine, damage, other })
 }

@@ -269,6 +269,44 @@ fn what_a_capture_began_too_late_for_is_not_called_missing_in_silence() {
     assert_eq!(read(&files).damage, ["pcap/hv1-eth0.pcap: it holds no packets"]);
 }
 
+/// The trial without the packet of frame 1; the viewer says that it has all before it and `more` bytes.
+fn without_frame_1(more: u32) -> TrialTrace {
+    let mut files = files();
+    let capture = files.get_mut("pcap/hv1-eth0.pcap").unwrap();
+    let mut at = 24;
+    let packet = loop {
+        let end = at + 16 + u32::from_le_bytes(capture[at + 8..at + 12].try_into().unwrap()) as usize;
+        if capture[at..end].windows(20).any(|window| window == &pictures()[1].1[..20]) {
+            break at..end;
+        }
+        at = end;
+    };
+    capture.drain(packet);
+    let (cdn, viewer) = ("10.0.0.2:1935", "10.0.0.3:40000");
+    let frame_0 = rtmp_video(&mut Writer::new(), 0, &pictures()[0].1).len();
+    let before = 3 + (handshake().len() + frame_0) as u32;
+    let told =
+        Sender::new(viewer, cdn, 1).has_all_but(&Sender::new(cdn, viewer, before + more), 0, START + 2_000 * MS);
+    capture.extend(&pcap(&[told])[24..]);
+    read(&files)
+}
+
+#[test]
+fn what_was_lost_on_the_way_is_no_damage_and_what_the_capture_missed_is() {
+    let lost = without_frame_1(0);
+    let viewer = &lost.viewers[0];
+    // Frame 3 came behind it, so that of the CDN's connection the player never got it: what counts is the peer's copy.
+    assert_eq!((viewer.missing(), viewer.frames[3].copies), (2, 1));
+    assert_eq!(lost.damage, Vec::<String>::new());
+    let expected = "bytes were lost on the way and had not been sent again when it ended";
+    assert!(lost.problems.len() == 1 && lost.problems[0].ends_with(expected), "{:?}", lost.problems);
+
+    let missed = without_frame_1(2_000);
+    assert_eq!((missed.viewers[0].missing(), missed.damage.is_empty()), (2, false));
+    let expected = "709 bytes are not in the capture";
+    assert!(missed.damage.iter().any(|what| what.ends_with(expected)), "{:?}", missed.damage);
+}
+
 #[test]
 fn altered_payloads_are_foreign() {
     let mut files = files();
