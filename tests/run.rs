@@ -123,7 +123,8 @@ fn both_schemes_deliver_every_frame_and_leave_tables_and_plots() {
         // What is more would have made the trial unfit.
         let doubted = !manifest.trial(&frame.trial).unwrap().doubts.is_empty();
         assert!(doubted || frame.excess_ms.unwrap() > -10.0, "frame {} beat the floor: {frame:?}", frame.index);
-        let parts = [frame.queue_ms, frame.uplink_ms, frame.dwell_ms, frame.downlink_ms, frame.transfer_ms];
+        let of_cdn = [frame.uplink_ms, frame.dwell_ms, frame.downlink_ms];
+        let parts = [[frame.queue_ms].as_slice(), &of_cdn, &[frame.transfer_ms, frame.relay_ms]].concat();
         let sum: f64 = parts.iter().flatten().sum();
         assert!((sum - frame.delay_ms.unwrap()).abs() < 1e-6, "the parts add up to the delay: {frame:?}");
         // A birth is stamped by a program, which can come later than the packet; the other moments are the kernel's.

@@ -54,9 +54,7 @@ pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<
     args.extend(["--upload-buffer".into(), buffer]);
     if trial.point.scheme.has_peers() {
         args.extend(["--notify".into(), SocketAddrV4::new(cdn, NOTIFY_PORT).to_string()]);
-        let cache =
-            Duration::from_secs(trial.agents.cache.as_secs() + u64::from(trial.agents.cache.subsec_nanos() > 0));
-        args.extend(["--cache".into(), cache.as_secs().to_string()]);
+        args.extend(["--cache".into(), trial.agents.cache_seconds().to_string()]);
         // The first link of its way to the CDN is the one that the CDN's copy and the peers' copies share.
         let uplink =
             trial.network.path(host, cdn_host).and_then(|path| path.first().and_then(|shape| shape.bandwidth));

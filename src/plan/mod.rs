@@ -7,6 +7,7 @@ pub mod address;
 mod agents;
 pub mod delivery;
 mod estimate;
+mod map;
 mod point;
 mod repetition;
 mod way;
@@ -338,10 +339,10 @@ pub struct CapturePoint {
 }
 
 impl Trial {
-    /// Over which edges one of its streams may go.
+    /// Over which edges one of its streams goes at one time, at most.
     #[must_use]
-    pub fn edges<'a>(&'a self, stream: &'a Stream) -> Vec<delivery::Edge<'a>> {
-        self.point.scheme.delivery().edges(&self.network, stream)
+    pub fn edges_at_once<'a>(&'a self, stream: &'a Stream) -> Vec<delivery::Edge<'a>> {
+        self.point.scheme.delivery().at_once(&self.network, stream)
     }
 }
 

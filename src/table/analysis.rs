@@ -94,6 +94,11 @@ fn frame_rows(trace: &TrialTrace, zero_ns: Option<i64>) -> Vec<FrameRow> {
 fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_ns: Option<i64>) -> FrameRow {
     let parts = frame.parts();
     let part = |of: fn(Parts) -> Option<i64>| parts.and_then(of).map(milliseconds);
+    let hosts = &trace.trial.network.hosts;
+    let relays: Option<Vec<&str>> = frame
+        .way
+        .relays()
+        .map(|relays| relays.filter_map(|host| hosts.get(host).map(|host| host.name.as_str())).collect());
     FrameRow {
         trial: trace.trial.id.clone(),
         point: trace.trial.point.clone(),
@@ -126,6 +131,9 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         transfer_ms: part(|parts| if let Parts::Peer { transfer, .. } = parts { Some(transfer) } else { None }),
         stream_floor_ms: frame.stream_floor.map(|floor| floor.as_secs_f64() * 1e3),
         stream_excess_ms: frame.stream_excess_ns().map(milliseconds),
+        relay_ms: part(|parts| if let Parts::Peer { relay, .. } = parts { Some(relay) } else { None }),
+        hops: relays.as_ref().map(|relays| u32::try_from(relays.len()).unwrap_or(u32::MAX)),
+        relays: relays.filter(|relays| !relays.is_empty()).map(|relays| relays.join(" ")),
     }
 }
 
@@ -148,6 +156,7 @@ fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, told: &BTreeMap<String
         broadcaster: broadcaster.and_then(|name| told.get(name)).cloned().unwrap_or_default(),
         cdn_bytes: viewer.cdn_bytes,
         peer_bytes: viewer.peer_bytes,
+        viewer_bytes: viewer.viewer_bytes,
         cdn_sent: viewer.cdn_sent,
         peer_sent: viewer.peer_sent,
     }
@@ -221,6 +230,7 @@ mod tests {
             ],
             cdn_bytes: Some(0),
             peer_bytes: Some(4),
+            viewer_bytes: Some(0),
             repeated_bytes: Some(0),
             cdn_sent: None,
             peer_sent: Some(trace::Sent { bytes: 8, again: 4 }),

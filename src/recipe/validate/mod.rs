@@ -205,7 +205,7 @@ impl Common {
 }
 
 fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'_>) -> Option<Vec<Scheme>> {
-    let Some(list) = written else { return Some(Scheme::ALL.to_vec()) };
+    let Some(list) = written else { return Some(Scheme::USUAL.to_vec()) };
     if list.value.is_empty() {
         let finding = Finding::new(&list.span, "schemes: the list is empty", "no scheme");
         let all = Scheme::names().join(", ");
