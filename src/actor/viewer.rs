@@ -9,6 +9,12 @@ use super::{AGENT, Folders};
 use crate::plan::delivery::Givers;
 use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_APP, Stream, Trial};
 
+/// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that has no frame says so ten
+/// times a second.
+const RELAY_SILENCE: Duration = Duration::from_millis(300);
+/// How long a frame may wait for a child there before the child is dropped, so that it goes where there is more room.
+pub(super) const RELAY_LAG: Duration = Duration::from_secs(1);
+
 /// A viewer's two programs: the agent is there before the player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewer {
@@ -38,6 +44,8 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, folders: &Folders) -> 
         let own = trial.network.own_address(host, cdn_host)?;
         args.extend(["--serve".into(), SocketAddrV4::new(own, PEER_PORT).to_string()]);
         args.extend(["--cache".into(), trial.agents.cache_seconds().to_string()]);
+        args.extend(["--peer-silence".into(), RELAY_SILENCE.as_secs_f64().to_string()]);
+        args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string()]);
     }
     args.extend(["--patience".into(), patience.to_string()]);
     args.extend(["--end-padding".into(), mplayer::END_PADDING.to_string(), "--once".into()]);
