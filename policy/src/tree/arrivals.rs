@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::Tree;
+use super::{FROM_CDN, Tree};
 use super::node::{Id, Source};
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
@@ -25,7 +25,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
     /// A member that was just put at its place has this arrival, and so on below.
     pub(super) fn arrive(&mut self, id: Id) {
         let arrival = match self.nodes[id].source {
-            Source::Itself | Source::Cdn => Duration::ZERO,
+            Source::Itself => Duration::ZERO,
+            Source::Cdn => FROM_CDN,
             Source::Peer(parent) => {
                 let children = &self.nodes[parent].children;
                 let place = children.iter().position(|child| *child == id).unwrap_or(children.len());

@@ -8,7 +8,7 @@
 //! * A standby is a member with a free slot, not the child's parent, and not in the child's subtree.
 //!
 //! # Who gets which place
-//! The slot of earliest arrival: when the parent has a frame, plus the time of one copy for each child it has and for the new one, plus the delay
+//! The slot of earliest arrival, of those below the broadcaster before any below one that the CDN feeds: when the parent has a frame, plus the time of one copy for each child it has and for the new one, plus the delay
 //! between the two. Who has been there longer is preferred at equal arrival.
 //!
 //! * **One copy between switches.** A slot at the child's own switch comes before all others, however late it is. If there is none, but a leaf
@@ -51,6 +51,9 @@ pub const MAX_CHILDREN: u32 = 64;
 
 /// Members whose arrivals are brought up to date in one step.
 pub const AT_ONCE: usize = 256;
+
+/// When those have a frame that the CDN feeds: later than any whose copies all come from the broadcaster, so that its slots come before theirs.
+const FROM_CDN: Duration = Duration::from_secs(3600);
 
 /// Parents that one member avoids, at most.
 const MAX_AVOIDED: usize = 4;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::node::{Entries, Id, Node, Source};
 use super::place::Search;
-use super::{AT_ONCE, Changes, HOLD, MAX_AVOIDED, MAX_CHILDREN, Member, Move, Standby, Tree, Why};
+use super::{AT_ONCE, Changes, FROM_CDN, HOLD, MAX_AVOIDED, MAX_CHILDREN, Member, Move, Standby, Tree, Why};
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
     /// The broadcaster comes. Until there is one, all others wait with the CDN. Nothing happens if there is one.
@@ -102,7 +102,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
             seniority: self.came,
             source,
             children: Vec::new(),
-            arrival: Duration::ZERO,
+            arrival: if source == Source::Itself { Duration::ZERO } else { FROM_CDN },
             size: 1,
             free_below: 0,
             standby: None,

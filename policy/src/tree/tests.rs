@@ -118,8 +118,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
             if (node.size, node.free_below) != sums[&id] {
                 return Err(format!("sums of {:?} are wrong: {self:#?}", node.key));
             }
-            if self.nodes[id].source == Source::Cdn && node.arrival != Duration::ZERO {
-                return Err(format!("{:?} begins a tree and has an arrival", node.key));
+            if self.nodes[id].source == Source::Cdn && node.arrival != FROM_CDN {
+                return Err(format!("{:?} has the stream from the CDN and another arrival", node.key));
             }
             for (place, child) in node.children.iter().enumerate() {
                 if self.nodes[*child].arrival != node.served(place) + self.delay(id, *child) {

@@ -234,3 +234,26 @@ fn many_members_are_brought_up_to_date_little_by_little() {
     assert!(steps < 3000 / AT_ONCE * 2, "{steps}");
     tree.check().unwrap();
 }
+
+/// Players are often there before the broadcaster, and wait with the CDN.
+#[test]
+fn who_has_waited_gets_the_place_that_it_would_get_if_it_came_later() {
+    let deepest = |before: bool| {
+        let mut tree = Tree::new(Switches::default());
+        if !before {
+            tree.begin(member(0, 0, 2));
+        }
+        (1..=26).for_each(|key| drop(tree.join(member(key, 0, 3))));
+        if before {
+            tree.begin(member(0, 0, 2));
+        }
+        tree.check().unwrap();
+        assert_eq!(tree.at_cdn(), 0);
+        (1..=26).map(|key| tree.arrival(key).unwrap()).max().unwrap()
+    };
+    assert_eq!(deepest(true), deepest(false));
+    let uplink = |copies| crate::bound::Uplink { copies, copy_time: TAU };
+    let uplinks: Vec<_> = std::iter::once(uplink(2)).chain((1..=26).map(|_| uplink(3))).collect();
+    let bound = crate::bound::greedy(&uplinks, |_, _| ms(4));
+    assert_eq!(Some(deepest(true)), bound.iter().flatten().map(|arrival| arrival.at).max());
+}
