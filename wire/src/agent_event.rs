@@ -263,6 +263,13 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The peer that stood by is gone, or does not serve.
+    StandbyLost {
+        /// Which.
+        peer: SocketAddrV4,
+        /// Why.
+        why: String,
+    },
     /// Broadcaster: the program's stream has ended. Viewer: the player has been told that the stream has.
     StreamEnded {
         /// Broadcaster: frames born. Viewer: pictures handed to the player in this session.

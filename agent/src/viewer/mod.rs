@@ -220,7 +220,10 @@ async fn attend(
         served.player = true;
         let outcome = session::run(surroundings, player, introductions).await;
         hasten.end();
-        leave(reports).await;
+        // At the stream's end all leave, which changes nothing for anybody.
+        if !outcome.stream_ended {
+            leave(reports).await;
+        }
         served.player = false;
         served.frames += outcome.frames;
         if args.once && (outcome.stream_ended || outcome.given_up) {

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
 
-use super::{FROM_CDN, Tree};
 use super::node::{Id, Source};
+use super::{FROM_CDN, Tree};
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
     /// From one member's interface to another's.

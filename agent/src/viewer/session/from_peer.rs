@@ -285,7 +285,8 @@ impl Session<'_> {
             }
             Said::Standby(reading) => {
                 if let Some((peer, _)) = self.peer.standby.take() {
-                    self.tell_lost(peer, why_lost(reading));
+                    tell(Event::StandbyLost { peer, why: why_lost(reading) });
+                    self.report_lost(peer);
                 }
             }
         }
@@ -326,6 +327,10 @@ impl Session<'_> {
 
     fn tell_lost(&self, peer: SocketAddrV4, why: String) {
         tell(Event::PeerLost { peer, why });
+        self.report_lost(peer);
+    }
+
+    fn report_lost(&self, peer: SocketAddrV4) {
         // Nobody may be listening.
         let _ = self.reports.send(Report::Lost(peer));
     }
