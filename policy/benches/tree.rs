@@ -1,6 +1,9 @@
 //! How long each step of a tree of 10,000 viewers takes.
 //!
 //!     cargo bench -p livectl-policy --bench tree [-- VIEWERS]
+//!
+//! Steps during which the system gave the processor to somebody else are counted, and left out of the times: on a machine that has other work, each
+//! of them takes some milliseconds, whatever it does.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -40,6 +43,14 @@ struct Bench {
     keys: Vec<u32>,
     random: u64,
     times: BTreeMap<&'static str, Vec<(Duration, usize)>>,
+    interrupted: BTreeMap<&'static str, usize>,
+}
+
+/// How often this thread had to make way for another.
+fn interruptions() -> u64 {
+    let status = std::fs::read_to_string("/proc/thread-self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+    line.and_then(|count| count.trim().parse().ok()).expect("a count of switches")
 }
 
 impl Bench {
@@ -47,8 +58,8 @@ impl Bench {
         let links: Vec<_> = (1..switches).map(|at| (at - 1, at, Duration::from_millis(20))).collect();
         let mut tree = Tree::new(Switches::joined(switches, &links));
         tree.begin(Self::member(0, 0, 3, 8));
-        let times = BTreeMap::new();
-        Self { tree, switches, copies, now: Duration::ZERO, next: 0, keys: Vec::new(), random: 1, times }
+        let (times, interrupted) = (BTreeMap::new(), BTreeMap::new());
+        Self { tree, switches, copies, now: Duration::ZERO, next: 0, keys: Vec::new(), random: 1, times, interrupted }
     }
 
     fn member(key: u32, switch: usize, copies: u32, ms: u64) -> Member<u32> {
@@ -62,9 +73,14 @@ impl Bench {
     }
 
     fn timed(&mut self, kind: &'static str, step: impl FnOnce(&mut Tree<u32>, Duration) -> Changes<u32>) {
+        let before = interruptions();
         let begun = Instant::now();
         let changes = step(&mut self.tree, self.now);
         let took = begun.elapsed();
+        if interruptions() != before {
+            *self.interrupted.entry(kind).or_default() += 1;
+            return;
+        }
         self.times.entry(kind).or_default().push((took, changes.moves.len()));
     }
 
@@ -132,8 +148,9 @@ impl Bench {
             times.sort_unstable();
             let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].0.as_secs_f64() * 1e6;
             let moves = times.iter().map(|(_, moves)| *moves).sum::<usize>() as f64 / times.len() as f64;
+            let interrupted = self.interrupted.get(kind).copied().unwrap_or_default();
             println!(
-                "  {kind:34} {:6} times   p50 {:7.1} µs   p99 {:7.1} µs   max {:7.1} µs   {moves:.2} moved",
+                "  {kind:34} {:6} times and {interrupted:3} interrupted   p50 {:7.1} µs   p99 {:7.1} µs   max {:7.1} µs   {moves:.2} moved",
                 times.len(),
                 at(0.5),
                 at(0.99),

@@ -48,7 +48,8 @@ impl Bypass {
         Self { network, streams: BTreeMap::new() }
     }
 
-    /// How many viewers of a stream its broadcaster's uplink carries, beside its copies for the CDN and its other streams' viewers.
+    /// How many viewers of a stream its broadcaster's uplink carries, beside its copies for the CDN and its other streams' viewers. One at least:
+    /// where the uplink is too narrow for both, the broadcaster's agent has the CDN's copy wait.
     fn copies(&self, stream: &StreamKey, host: Ipv4Addr) -> usize {
         if !self.network.is_known() {
             return usize::MAX;
@@ -58,7 +59,7 @@ impl Bypass {
             let viewers = if other == stream { 0 } else { served.viewers.len() };
             self.network.copy_for_cdn(host, other) + viewers as f64 * self.network.copy(host, other)
         });
-        self.network.copies(host, stream, taken.sum()) as usize
+        self.network.copies(host, stream, taken.sum()).max(1) as usize
     }
 
     /// Introduces those who wait to a broadcaster, in the order in which they came, in all streams that it publishes.
@@ -237,9 +238,9 @@ mod tests {
             all.insert(one.clone(), ());
             pairs += bypass.arrive(one, all.audience(&one.stream)).introduce.len();
         }
-        // 1800 kbit/s less 530 and 424 for the CDN are 846: one of the first and none of the second is 530.
-        assert_eq!(pairs, 1);
-        // It leaves; the one who has waited longest is of the first stream, too, and then there is room for none.
+        // 1800 kbit/s less 530 and 424 for the CDN are 846: not even one of each fits, and more of none.
+        assert_eq!(pairs, 2);
+        // It leaves; the next of the same stream gets its place.
         all.remove(&viewers[0].connection).unwrap();
         let change = bypass.leave(&viewers[0], all.audience(&broadcasters[0].stream));
         assert_eq!(change.introduce, [Pair::of(&broadcasters[0], &viewers[2])]);

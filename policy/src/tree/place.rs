@@ -139,6 +139,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
 
     /// Puts a member that has no parent below one, at the end or at this place of its children. Says that it is done.
     pub(super) fn attach(&mut self, id: Id, parent: Id, at: Option<usize>, why: Why) -> bool {
+        debug_assert!(!self.is_below(parent, id), "a cycle, which nothing that goes up would get out of");
         self.note(id);
         let node = &mut self.nodes[id];
         (node.source, node.why) = (Source::Peer(parent), why);

@@ -12,7 +12,7 @@ use super::node::Id;
 /// Members at one switch that are looked at for one standby.
 const TRIES: usize = 24;
 /// Children without a good standby that are looked at again in one step.
-const AGAIN: usize = 4;
+const AGAIN: usize = 2;
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
     /// A member with fewer free slots than before is no standby for as many.
@@ -80,15 +80,18 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
             let spare = self.indices.at.get(switch).into_iter().flat_map(|at| &at.spare);
             spare.take(TRIES).map(|(.., id)| *id)
         });
-        let is_usable = |id: &Id| {
-            *id != parent && !self.is_below(*id, child) && !self.nodes[child].avoids.contains(&self.nodes[*id].key)
-        };
         let (mut best, mut second_best) = (None, present);
-        for id in candidates.filter(is_usable) {
-            second_best.get_or_insert(id);
-            if !goes_with_parent(id) {
-                best = Some(id);
-                break;
+        for id in candidates {
+            let is_out = id == parent || self.nodes[child].avoids.contains(&self.nodes[id].key);
+            match self.first_above(id, child, parent).filter(|_| !is_out) {
+                None => {}
+                Some(true) if Some(parent) != self.root => {
+                    second_best.get_or_insert(id);
+                }
+                Some(_) => {
+                    best = Some(id);
+                    break;
+                }
             }
         }
         if best.is_none() && !std::mem::replace(&mut self.nodes[child].lacks_standby, true) {
@@ -99,5 +102,17 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.nodes[child].standby = Some(standby);
         self.nodes[standby].standby_for.push(child);
         self.reindex(standby);
+    }
+
+    /// Whether `parent` is on the way up; `None` if its child is.
+    fn first_above(&self, from: Id, child: Id, parent: Id) -> Option<bool> {
+        let mut at = Some(from);
+        while let Some(id) = at {
+            if id == child || id == parent {
+                return (id == parent).then_some(true);
+            }
+            at = self.nodes[id].parent();
+        }
+        Some(false)
     }
 }

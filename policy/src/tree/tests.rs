@@ -71,6 +71,12 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
                     return fail("no good standby", id);
                 }
             }
+            if node.standby.is_none()
+                && node.parent().is_some()
+                && !(node.lacks_standby && self.lacking.contains(&id))
+            {
+                return fail("does not look for a standby", id);
+            }
             if node.standby_for.len() > node.free() {
                 return fail("standby of too many", id);
             }
