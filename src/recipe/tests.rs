@@ -252,6 +252,26 @@ fn smoke_is_short_and_without_warnings() {
 }
 
 #[test]
+fn recipes_of_relay_ask_more_of_the_others_than_of_it() {
+    let told = |name: &str| -> Vec<String> { shipped(name).warnings.iter().map(ToString::to_string).collect() };
+    let parts = [
+        "the link hs - s1 of 4 Mbit/s is to carry 16.96 Mbit/s: 32 copies of the stream",
+        "the link hb - s1 of 2 Mbit/s carries the stream to 2 of 32 viewers at most beside the copy for the CDN",
+    ];
+    let warnings = told("relay.yaml");
+    assert!(parts.iter().all(|part| warnings.iter().any(|w| w.contains(part))), "{warnings:?}");
+    assert_eq!(warnings.len(), parts.len(), "{warnings:?}");
+    let warnings = told("relay-regions.yaml");
+    assert!(warnings.len() == 1 && warnings[0].contains("to 2 of 4 viewers at most"), "{warnings:?}");
+    for name in ["relay.yaml", "relay-regions.yaml"] {
+        let plan = shipped(name).plan;
+        assert_eq!(plan.trials.last().unwrap().point.scheme, Scheme::Relay);
+        assert!(plan.trials.iter().all(|trial| trial.timeline.end <= seconds(30)));
+        assert_eq!(plan.trials[0].video.duration(), seconds(15));
+    }
+}
+
+#[test]
 fn shipped_recipes_agree_with_the_schema() {
     for entry in std::fs::read_dir("recipes").unwrap() {
         let path = entry.unwrap().path();

@@ -132,14 +132,14 @@ impl Audience {
 
     /// The `p`-quantile over the viewers that have this figure.
     fn at(&self, p: f64, figure: impl Fn(&SummaryRow) -> Option<f64>) -> Option<f64> {
-        let mut values: Vec<f64> = self.rows.iter().filter_map(|row| figure(row)).collect();
+        let mut values: Vec<f64> = self.rows.iter().filter_map(figure).collect();
         values.sort_by(f64::total_cmp);
         quantile(&values, p)
     }
 
     /// Over those of whom it is known.
     fn sum(&self, figure: impl Fn(&SummaryRow) -> Option<u32>) -> Option<u64> {
-        self.rows.iter().filter_map(|row| figure(row)).map(u64::from).fold(None, |sum, n| Some(sum.unwrap_or(0) + n))
+        self.rows.iter().filter_map(figure).map(u64::from).fold(None, |sum, n| Some(sum.unwrap_or(0) + n))
     }
 
     /// A share of the bytes that came to all of them.
