@@ -162,6 +162,7 @@ fn agent(event: &Event) -> Option<String> {
         | Event::PeerConnected { .. }
         | Event::FirstFromPeer { .. }
         | Event::CdnLeft { .. }
+        | Event::StandbyLost { .. }
         | Event::PlayerLeft { .. }
         | Event::Ended { .. } => return None,
     })
