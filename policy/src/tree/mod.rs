@@ -15,6 +15,9 @@
 //!   at that switch has a parent, who can carry children takes its place, and the leaf becomes its child. Only then slots at other switches count.
 //! * **The strong high.** Who joins and can carry children takes the place of a leaf that is nearer to the root and carries less; the leaf becomes
 //!   its child. That is the only time that somebody is moved who could stay.
+//! * **Before the broadcaster comes** the tree is made without it: the first viewer watches the CDN, and the others find places below it. So when
+//!   the stream begins almost everybody is connected already. The broadcaster takes in the first, and into each further slot of its own the
+//!   greatest subtree that it would serve sooner. Once there has been a broadcaster, nobody is moved as long as there is none.
 //! * **Subtrees move as wholes.** Of the children of one that leaves, the one with the most below it gets the freed slot, and the others look for
 //!   places in turn.
 //! * **Not the same again.** Who has lost a parent gets its standby, from which it has the stream already, if no nearer slot is free; and the
@@ -151,6 +154,8 @@ pub struct Tree<K> {
     nodes: Arena<K>,
     by_key: HashMap<K, Id>,
     root: Option<Id>,
+    /// There has been a broadcaster.
+    has_begun: bool,
     indices: Indices,
     /// Until when who is held.
     holds: BTreeSet<(Duration, Id)>,
@@ -176,6 +181,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
             nodes: Arena::default(),
             by_key: HashMap::new(),
             root: None,
+            has_begun: false,
             indices: Indices::default(),
             holds: BTreeSet::new(),
             stale: VecDeque::new(),

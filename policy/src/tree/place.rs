@@ -20,9 +20,14 @@ pub enum Search {
 }
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
+    /// Whether places are given: not while a broadcaster that was there is not.
+    pub(super) fn is_open(&self) -> bool {
+        self.root.is_some() || !self.has_begun
+    }
+
     /// Gives a member that has no parent the best place there is; if there is none, it stays with the CDN. Says whether it has one.
     pub(super) fn place(&mut self, id: Id, search: Search, why: Why) -> bool {
-        if self.root.is_none() || self.nodes[id].gone.is_some() {
+        if !self.is_open() || self.nodes[id].gone.is_some() {
             return false;
         }
         let here = self.nodes[id].switch;
@@ -59,7 +64,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
 
     /// Its standby, if that can serve it, and no second copy comes between switches by that.
     pub(super) fn usable_standby(&self, id: Id) -> Option<Id> {
-        let standby = self.nodes[id].standby.filter(|_| self.root.is_some())?;
+        let standby = self.nodes[id].standby.filter(|_| self.is_open())?;
         let is_usable = self.nodes[standby].free() > 0
             && self.top(standby, id).is_some_and(|top| !self.nodes[top].is_moving)
             && !self.nodes[id].avoids.contains(&self.nodes[standby].key);

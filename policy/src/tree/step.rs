@@ -10,13 +10,34 @@ use super::place::Search;
 use super::{AT_ONCE, Changes, FROM_CDN, HOLD, MAX_AVOIDED, MAX_CHILDREN, Member, Move, Standby, Tree, Why};
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
-    /// The broadcaster comes. Until there is one, all others wait with the CDN. Nothing happens if there is one.
+    /// The broadcaster comes. Nothing happens if there is one.
     pub fn begin(&mut self, broadcaster: Member<K>) -> Changes<K> {
         if self.root.is_none() && !self.contains(broadcaster.key) {
             let id = self.insert(broadcaster, Source::Itself);
-            self.root = Some(id);
+            (self.root, self.has_begun) = (Some(id), true);
+            self.take_in();
+            self.draw_up(id);
         }
         self.finish()
+    }
+
+    /// Fills the free slots of the root with the greatest subtrees that it serves sooner than who does now, and with no more copies between switches.
+    fn draw_up(&mut self, root: Id) {
+        while self.nodes[root].free() > 0 {
+            let place = self.nodes[root].children.len();
+            let seconds = self.nodes[root].children.iter().flat_map(|first| &self.nodes[*first].children).copied();
+            let gains = |id: &Id| {
+                let (here, above) = (self.nodes[*id].switch, self.nodes[*id].parent());
+                let is_remote = above.is_some_and(|above| self.nodes[above].switch != here);
+                let sooner = self.nodes[root].served(place) + self.delay(root, *id) < self.nodes[*id].arrival;
+                sooner && (is_remote || self.nodes[root].switch == here)
+            };
+            let greatest =
+                seconds.filter(gains).max_by_key(|id| (self.nodes[*id].size, Reverse(self.nodes[*id].seniority)));
+            let Some(id) = greatest else { return };
+            self.detach(id, Why::Moved);
+            self.attach(id, root, None, Why::Moved);
+        }
     }
 
     /// A viewer comes. Nothing happens if it is there.
@@ -77,7 +98,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.nodes[id].why = Why::Moved;
         self.reindex(id);
         let former = former.and_then(|former| self.by_key.get(&former).copied());
-        match former.filter(|former| self.root.is_some() && self.nodes[*former].free() > 0) {
+        match former.filter(|former| self.is_open() && self.nodes[*former].free() > 0) {
             Some(former) => self.attach(id, former, None, Why::Moved),
             None => self.place(id, Search::Orphan, Why::Moved),
         };
@@ -162,7 +183,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
     /// standby by now, and stays there if that is as good.
     fn rehome(&mut self, mut orphans: Vec<Id>, freed: Option<Id>, why: Why) {
         orphans.sort_by_key(|id| (Reverse(self.nodes[*id].size), self.nodes[*id].seniority));
-        let mut freed = freed.filter(|_| self.root.is_some());
+        let mut freed = freed.filter(|_| self.is_open());
         for id in orphans {
             self.nodes[id].is_moving = false;
             let standby = if why == Why::Lost { self.usable_standby(id) } else { None };
@@ -232,7 +253,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
 
     /// Takes in those who wait, while there is a slot for one of them; those first who can be served soonest.
     fn take_in(&mut self) {
-        while self.root.is_some() && self.indices.free > 0 && self.indices.waiting() > 0 {
+        while self.is_open() && self.indices.free > 0 && self.indices.waiting() > 0 {
             let Some(id) = self.soonest().or_else(|| self.whole()) else { return };
             if !self.place(id, Search::Newcomer, Why::Moved) {
                 return;

@@ -98,7 +98,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         if all().filter(waits).count() != self.at_cdn() {
             return Err("who waits is not counted".to_owned());
         }
-        for id in all().filter(waits).filter(|_| self.root.is_some()) {
+        for id in all().filter(waits).filter(|_| self.is_open()) {
             let below: usize =
                 all().filter(|other| self.is_below(*other, id)).map(|other| self.nodes[other].free()).sum();
             if free > below {
