@@ -58,7 +58,7 @@ pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<
         args.extend(["--notify".into(), SocketAddrV4::new(cdn, NOTIFY_PORT).to_string()]);
         args.extend(["--cache".into(), trial.agents.cache_seconds().to_string()]);
         if trial.point.scheme.delivery().givers() == Givers::Everyone {
-            args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string()]);
+            args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string(), "--admit-all".into()]);
         }
         // The first link of its way to the CDN is the one that the CDN's copy and the peers' copies share.
         let uplink =

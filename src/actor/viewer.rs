@@ -42,7 +42,8 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, folders: &Folders) -> 
     if trial.point.scheme.delivery().givers() == Givers::Everyone {
         // The controller knows it by the address under which it plays from the CDN, so that is the one that its peers are told.
         let own = trial.network.own_address(host, cdn_host)?;
-        args.extend(["--serve".into(), SocketAddrV4::new(own, PEER_PORT).to_string()]);
+        // Who comes was sent by the controller; to wait until it has told this host as well takes up to a second.
+        args.extend(["--serve".into(), SocketAddrV4::new(own, PEER_PORT).to_string(), "--admit-all".into()]);
         args.extend(["--cache".into(), trial.agents.cache_seconds().to_string()]);
         args.extend(["--peer-silence".into(), RELAY_SILENCE.as_secs_f64().to_string()]);
         args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string()]);

@@ -40,8 +40,8 @@ pub(super) struct Peer {
     back_off: Duration,
     /// When something came last.
     heard: Instant,
-    /// When something of the stream came last.
-    given: Instant,
+    /// Since when the stream goes on without it: it has given nothing since then, or since the CDN gave something.
+    starved: Option<Instant>,
     /// It was asked in place of another, and if it does not serve until then the CDN goes on.
     fallback: Option<Instant>,
     /// The CDN is to give the stream in its place, as soon as it can.
@@ -89,7 +89,7 @@ impl Peer {
             state: State::Idle,
             back_off: BACK_OFF,
             heard: now,
-            given: now,
+            starved: None,
             fallback: None,
             leaving: false,
             next: None,
@@ -299,7 +299,7 @@ impl Session<'_> {
             Some(Reading::Serves(gap)) => self.peer_serves(gap),
             Some(Reading::Tags(tags)) => {
                 if !tags.is_empty() {
-                    self.peer.given = self.peer.heard;
+                    self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
                 }
                 for tag in tags {
                     self.peer.note(&tag);
@@ -312,6 +312,13 @@ impl Session<'_> {
                 self.peer.leave();
             }
             reading => self.lose_peer(why_lost(reading)),
+        }
+    }
+
+    /// The CDN gave something that goes on beyond what the peer has given.
+    pub(super) fn peer_is_behind(&mut self) {
+        if self.peer.is_serving() {
+            self.peer.starved.get_or_insert_with(Instant::now);
         }
     }
 
@@ -340,7 +347,8 @@ impl Session<'_> {
         let State::Asked(fetch, last) = state else { return };
         self.peer.state = State::Serving(fetch);
         self.peer.gap = gap;
-        (self.peer.given, self.peer.fallback) = (self.peer.heard, None);
+        self.peer.fallback = None;
+        self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
         if let Some(peer) = self.peer.address() {
             tell(Event::PeerConnected { peer, ms: ms_since(self.begun) });
         }
@@ -411,11 +419,12 @@ impl Session<'_> {
             State::Waiting(until) => Some(*until),
             State::Serving(_) => {
                 let silence = Duration::from_secs_f64(self.args.peer_silence).max(self.peer.interval * INTERVALS);
-                let starved = (silence * STARVED).max(LEAST_STARVED);
-                let late = (self.peer.heard + silence).min(self.peer.given + starved);
-                let is_read = self.down.len() < super::MAX_DOWN && self.merge.has_room(Path::Peer);
+                let late = self.peer.heard + silence;
                 let should = self.serving == Path::Peer || self.last_write > late;
-                (is_read && should && self.may_write()).then_some(late)
+                let starved = self.peer.starved.map(|since| since + (silence * STARVED).max(LEAST_STARVED));
+                let is_read = self.down.len() < super::MAX_DOWN && self.merge.has_room(Path::Peer);
+                let is_asked = is_read && self.may_write();
+                [Some(late).filter(|_| should), starved].into_iter().flatten().min().filter(|_| is_asked)
             }
         }
     }
@@ -424,9 +433,10 @@ impl Session<'_> {
         match &self.peer.state {
             State::Waiting(_) => self.ask_peer(),
             State::Serving(_) => {
-                let (heard, given) = (self.peer.heard.elapsed(), self.peer.given.elapsed());
-                let why = match heard < given / 2 {
-                    true => format!("it has had nothing itself for {:.1} s", given.as_secs_f64()),
+                let heard = self.peer.heard.elapsed();
+                let starved = self.peer.starved.map_or(Duration::ZERO, |since| since.elapsed());
+                let why = match heard < starved / 2 {
+                    true => format!("it has had nothing itself for {:.1} s", starved.as_secs_f64()),
                     false => format!("it gave nothing for {:.1} s", heard.as_secs_f64()),
                 };
                 self.lose_peer(why);

@@ -127,6 +127,9 @@ impl Session<'_> {
     fn handed(&mut self, path: Path, tag: &Tag) {
         self.last_write = Instant::now();
         self.timestamp = tag.timestamp;
+        if path == Path::Cdn {
+            self.peer_is_behind();
+        }
         let Content::Picture { keyframe } = tag.content else { return };
         self.frames += 1;
         if keyframe && !self.keyframe_seen {
