@@ -16,8 +16,8 @@
 //! * **The strong high.** Who joins and can carry children takes the place of a leaf that is nearer to the root and carries less; the leaf becomes
 //!   its child. That is the only time that somebody is moved who could stay.
 //! * **Before the broadcaster comes** the tree is made without it: the first viewer watches the CDN, and the others find places below it. So when
-//!   the stream begins almost everybody is connected already. The broadcaster takes in the first, and into each further slot of its own the
-//!   greatest subtree that it would serve sooner. Once there has been a broadcaster, nobody is moved as long as there is none.
+//!   the stream begins almost everybody is connected already. The broadcaster takes in the first; into each further slot of its own comes the
+//!   greatest subtree two below that it serves sooner, and so on where that has left a slot. Once there has been a broadcaster, nobody is moved as long as there is none.
 //! * **Subtrees move as wholes.** Of the children of one that leaves, the one with the most below it gets the freed slot, and the others look for
 //!   places in turn.
 //! * **Not the same again.** Who has lost a parent gets its standby, from which it has the stream already, if no nearer slot is free; and the
@@ -57,6 +57,9 @@ pub const AT_ONCE: usize = 256;
 
 /// When those have a frame that the CDN feeds: later than any whose copies all come from the broadcaster, so that its slots come before theirs.
 const FROM_CDN: Duration = Duration::from_secs(3600);
+
+/// Moves that the coming of a broadcaster leads to at most, beside those that it takes in.
+const MAX_DRAWN_UP: usize = 32;
 
 /// Parents that one member avoids, at most.
 const MAX_AVOIDED: usize = 4;

@@ -1,13 +1,16 @@
 //! The steps: what can happen to a tree.
 
 use std::cmp::Reverse;
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::time::Duration;
 
 use super::node::{Entries, Id, Node, Source};
 use super::place::Search;
-use super::{AT_ONCE, Changes, FROM_CDN, HOLD, MAX_AVOIDED, MAX_CHILDREN, Member, Move, Standby, Tree, Why};
+use super::{
+    AT_ONCE, Changes, FROM_CDN, HOLD, MAX_AVOIDED, MAX_CHILDREN, MAX_DRAWN_UP, Member, Move, Standby, Tree, Why,
+};
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
     /// The broadcaster comes. Nothing happens if there is one.
@@ -21,23 +24,33 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.finish()
     }
 
-    /// Fills the free slots of the root with the greatest subtrees that it serves sooner than who does now, and with no more copies between switches.
+    /// Fills the free slots of the root, and those that become free by that, with the greatest subtrees that are served sooner there than where
+    /// they are, and with no more copies between switches.
     fn draw_up(&mut self, root: Id) {
-        while self.nodes[root].free() > 0 {
-            let place = self.nodes[root].children.len();
-            let seconds = self.nodes[root].children.iter().flat_map(|first| &self.nodes[*first].children).copied();
-            let gains = |id: &Id| {
-                let (here, above) = (self.nodes[*id].switch, self.nodes[*id].parent());
-                let is_remote = above.is_some_and(|above| self.nodes[above].switch != here);
-                let sooner = self.nodes[root].served(place) + self.delay(root, *id) < self.nodes[*id].arrival;
-                sooner && (is_remote || self.nodes[root].switch == here)
+        let mut open = VecDeque::from([root]);
+        for _ in 0..MAX_DRAWN_UP {
+            let Some(above) = open.front().copied() else { return };
+            let Some(id) = self.greatest_below(above).filter(|_| self.nodes[above].free() > 0) else {
+                open.pop_front();
+                continue;
             };
-            let greatest =
-                seconds.filter(gains).max_by_key(|id| (self.nodes[*id].size, Reverse(self.nodes[*id].seniority)));
-            let Some(id) = greatest else { return };
+            open.extend(self.nodes[id].parent());
             self.detach(id, Why::Moved);
-            self.attach(id, root, None, Why::Moved);
+            self.attach(id, above, None, Why::Moved);
         }
+    }
+
+    /// Of the grandchildren of a member that it would serve sooner, the one with most below it.
+    fn greatest_below(&self, above: Id) -> Option<Id> {
+        let place = self.nodes[above].children.len();
+        let seconds = self.nodes[above].children.iter().flat_map(|first| &self.nodes[*first].children).copied();
+        let gains = |id: &Id| {
+            let (here, parent) = (self.nodes[*id].switch, self.nodes[*id].parent());
+            let is_remote = parent.is_some_and(|parent| self.nodes[parent].switch != here);
+            let sooner = self.nodes[above].served(place) + self.delay(above, *id) < self.nodes[*id].arrival;
+            sooner && (is_remote || self.nodes[above].switch == here)
+        };
+        seconds.filter(gains).max_by_key(|id| (self.nodes[*id].size, Reverse(self.nodes[*id].seniority)))
     }
 
     /// A viewer comes. Nothing happens if it is there.

@@ -244,14 +244,16 @@ fn the_tree_is_there_before_the_broadcaster() {
     let before = parents(&tree, 2..=26);
     let changes = tree.begin(member(0, 0, 2));
     tree.check().unwrap();
-    // The first, and the greatest of those below it, which was its first child.
-    let moved = |child, from| Move { child, from, to: Some(0), why: Why::Moved };
-    assert_eq!(changes.moves, [moved(1, None), moved(2, Some(1))]);
-    assert_eq!(parents(&tree, 3..=26), before[1..]);
+    // The first, the greatest of those below it, and a few more on the places that became free.
+    let to: Vec<(u32, Option<u32>)> = changes.moves.iter().map(|change| (change.child, change.to)).collect();
+    assert_eq!(to[..2], [(1, Some(0)), (2, Some(0))]);
+    assert!((3..=8).contains(&to.len()), "{to:?}");
+    let kept = before.iter().zip(parents(&tree, 2..=26)).filter(|(before, now)| **before == *now).count();
+    assert_eq!(kept + to.len(), 26);
     let uplink = |copies| crate::bound::Uplink { copies, copy_time: TAU };
     let uplinks: Vec<_> = std::iter::once(uplink(2)).chain((1..=26).map(|_| uplink(3))).collect();
     let bound = crate::bound::greedy(&uplinks, |_, _| ms(4));
     let least = bound.iter().flatten().map(|arrival| arrival.at).max().unwrap();
     let last = (1..=26).map(|key| tree.arrival(key).unwrap()).max().unwrap();
-    assert!(last <= least + TAU + ms(4), "a hop more than the least at most: {last:?}, {least:?}");
+    assert!(last <= least + TAU, "a copy later than the least at most: {last:?}, {least:?}");
 }
