@@ -266,9 +266,19 @@ fn recipes_of_relay_ask_more_of_the_others_than_of_it() {
     for name in ["relay.yaml", "relay-regions.yaml"] {
         let plan = shipped(name).plan;
         assert_eq!(plan.trials.last().unwrap().point.scheme, Scheme::Relay);
-        assert!(plan.trials.iter().all(|trial| trial.timeline.end <= seconds(30)));
-        assert_eq!(plan.trials[0].video.duration(), seconds(15));
+        assert!(plan.trials.iter().all(|trial| trial.timeline.end <= seconds(48)));
     }
+}
+
+#[test]
+fn viewers_come_one_after_the_other() {
+    let every =
+        |every: &str| from_str("test.yaml", &format!("{BASE}timeline: {{ view: {{ at: 2 s, every: {every} }} }}\n"));
+    let timeline = every("1.5 s").unwrap().plan.trials[0].timeline.clone();
+    let times = [0, 1, 2].map(|before| timeline.view_at(before));
+    assert_eq!(times, [2_000, 3_500, 5_000].map(Duration::from_millis));
+    let error = every("1 min").unwrap_err().to_string();
+    assert!(error.contains("every: the last of 2 viewers starts at 62 s, when the stream is over"), "{error}");
 }
 
 #[test]

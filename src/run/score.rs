@@ -107,9 +107,9 @@ impl Score {
         for (at, actor) in pings {
             add(Due::At(at), actor, Duty::Finite, None);
         }
-        for Viewer { agent, player } in viewers {
+        for (before, Viewer { agent, player }) in viewers.into_iter().enumerate() {
             add(Due::Agents, agent, Duty::Audience, None);
-            add(Due::At(trial.timeline.view_at), player, Duty::Audience, None);
+            add(Due::At(trial.timeline.view_at(before)), player, Duty::Audience, None);
         }
         for pair in broadcasts {
             add(Due::Agents, pair.agent, Duty::Finite, None);

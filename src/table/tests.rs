@@ -98,6 +98,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
         timeline: Timeline {
             broadcast_at: Duration::from_secs(15),
             view_at: Duration::from_secs(15),
+            view_every: Duration::ZERO,
             end: Duration::from_secs(60),
             drain: Duration::from_secs(10),
         },
