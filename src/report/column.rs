@@ -365,12 +365,14 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
     figure("peer_bytes", "from peers", "MB", "Bytes that came from peers.", |r| Cell::megabytes(r.peer_bytes)),
     figure("peer_offload", "offload", "%", OFFLOAD, |r| Cell::percent(r.peer_offload)),
     figure("viewer_offload", "by viewers", "%", BY_VIEWERS, |r| Cell::percent(r.viewer_offload)),
+    figure("relay_bound_ms", "relay bound", "ms", BOUND, |r| Cell::milliseconds(r.relay_bound_ms)),
     figure("server_egress_bytes", "CDN egress", "MB", EGRESS, |r| Cell::megabytes(r.server_egress_bytes)),
     figure("retransmission_rate", "sent again", "%", AGAIN, |r| Cell::percent(r.retransmission_rate)),
 ];
 
 const OFFLOAD: &str = "Peer offload: bytes from peers out of all bytes that came.";
 const BY_VIEWERS: &str = "Bytes from viewers out of all bytes that came.";
+const BOUND: &str = "The earliest at which the last viewer can have a frame of mean size, if viewers pass it on in whole copies.";
 const EGRESS: &str = "TCP payload that the CDN sent to the viewer, what it sent again too.";
 const AGAIN: &str = "Retransmissions: TCP payload sent to the viewer again, out of all that was sent to it.";
 

@@ -10,7 +10,7 @@ use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
-use crate::trace::{self, FrameDelay, Parts, Told, TrialTrace, ViewerTrace, ping};
+use crate::trace::{self, Bound, FrameDelay, Parts, Told, TrialTrace, ViewerTrace, ping};
 
 /// The tables of a trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +64,8 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     }
     let mut frames = frame_rows(&trace, zero_ns);
     mark_late(&mut frames);
-    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &told)).collect();
+    let bounds = bounds(&trace);
+    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &told, &bounds)).collect();
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
     let doubts = doubts(&frames, jitter);
     // The tables say of the trial what its record will say: what is damaged and doubted now, not when they were made last.
@@ -143,7 +144,22 @@ fn host_at(trace: &TrialTrace, address: IpAddr) -> Option<String> {
     trace.trial.network.hosts.iter().find(here).map(|host| host.name.clone())
 }
 
-fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, told: &BTreeMap<String, Told>) -> ViewerFacts {
+/// By stream.
+fn bounds(trace: &TrialTrace) -> BTreeMap<&str, Bound> {
+    let streams = trace.trial.streams.iter().filter_map(|stream| {
+        let births = trace.births.iter().find(|births| births.stream == stream.name)?.births.as_ref()?;
+        let sizes: Vec<u32> = births.frames.iter().map(|frame| frame.size).collect();
+        Some((stream.name.as_str(), Bound::of(&trace.trial, stream, &sizes)?))
+    });
+    streams.collect()
+}
+
+fn viewer_facts(
+    trace: &TrialTrace,
+    viewer: &ViewerTrace,
+    told: &BTreeMap<String, Told>,
+    bounds: &BTreeMap<&str, Bound>,
+) -> ViewerFacts {
     let births = trace.births.iter().find(|b| b.stream == viewer.stream).and_then(|b| b.births.as_ref());
     let stream = trace.trial.streams.iter().find(|stream| stream.name == viewer.stream);
     let broadcaster = stream.map(|stream| stream.broadcaster.as_str());
@@ -159,6 +175,7 @@ fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, told: &BTreeMap<String
         viewer_bytes: viewer.viewer_bytes,
         cdn_sent: viewer.cdn_sent,
         peer_sent: viewer.peer_sent,
+        bound: bounds.get(viewer.stream.as_str()).copied(),
     }
 }
 

@@ -252,6 +252,11 @@ rows! {
             pub depth_max: Option<u32>,
             /// Bytes from viewers / all bytes, 0 to 1.
             pub viewer_offload: Option<f64>,
+            /// When the last viewer of the stream could have a frame of mean size, if viewers pass it on in whole copies
+            /// ([`trace::Bound`](crate::trace::Bound)); `None`: the uplinks carry less than a copy for each.
+            pub relay_bound_ms: Option<f64>,
+            /// The same for a frame larger than 95 % of them.
+            pub relay_bound_p95_ms: Option<f64>,
         }
     }
 

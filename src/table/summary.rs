@@ -5,7 +5,7 @@ use super::playout::first_keyframe;
 use super::rows::{FrameRow, SummaryRow};
 use crate::plan::delivery::Via;
 use crate::store::TrialRecord;
-use crate::trace::{Sent, Told};
+use crate::trace::{Bound, Sent, Told};
 
 /// Playout buffer of the player that [`mark_late`] imagines, in milliseconds.
 pub const LATE_BUFFER_MS: f64 = 1000.0;
@@ -35,6 +35,8 @@ pub struct ViewerFacts {
     pub cdn_sent: Option<Sent>,
     /// What peers put on the wire for it.
     pub peer_sent: Option<Sent>,
+    /// When the last of its stream's viewers could have a frame at the earliest.
+    pub bound: Option<Bound>,
 }
 
 /// The `p`-quantile, 0 ≤ p ≤ 1, with linear interpolation between order statistics: Hyndman and Fan's definition 7
@@ -147,6 +149,8 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         depth_p50: at(&ascending(depths().map(f64::from)), 0.5),
         depth_max: depths().max(),
         viewer_offload: offload(facts, facts.viewer_bytes),
+        relay_bound_ms: facts.bound.map(|bound| to_microseconds(bound.mean.as_secs_f64() * 1e3)),
+        relay_bound_p95_ms: facts.bound.map(|bound| to_microseconds(bound.p95.as_secs_f64() * 1e3)),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),

@@ -44,7 +44,7 @@ const COLUMNS: [Column<SummaryRow>; 15] = [
 ];
 
 /// The same for trials of many viewers.
-const AUDIENCE_COLUMNS: [Column<Audience>; 14] = [
+const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
     words("trial", |a| a.common(trial)),
     words("stream", |a| a.common(|r| r.stream.clone())),
     number("", "viewers", 0, |a| a.rows.len().to_string()),
@@ -57,6 +57,8 @@ const AUDIENCE_COLUMNS: [Column<Audience>; 14] = [
     number("", "median", 1, |a| milliseconds(a.at(0.5, |r| r.delay_p95_ms))),
     number("", "worst", 0, |a| milliseconds(a.at(1.0, |r| r.delay_p95_ms))),
     number("floor", "ms", 3, |a| milliseconds(a.at(0.5, |r| r.floor_p50_ms))),
+    number("relay bound", "mean", 3, |a| milliseconds(a.at(1.0, |r| r.relay_bound_ms))),
+    number("", "p95", 3, |a| milliseconds(a.at(1.0, |r| r.relay_bound_p95_ms))),
     number("by peers", "%", 4, |a| percent(a.share(|r| r.peer_offload))),
     number("by viewers", "%", 4, |a| percent(a.share(|r| r.viewer_offload))),
 ];
@@ -74,7 +76,8 @@ pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
     let mut laid = if audiences.iter().any(|audience| audience.rows.len() > MOST_VIEWERS) {
         let mut laid = within(&AUDIENCE_COLUMNS, &audiences, width);
         laid.push(
-            "Best, median and worst of the viewers, for each figure by itself. summary.csv has each viewer."
+            "Best, median and worst of the viewers, for each figure by itself. Relay bound: the earliest at which the last of them can have a frame \
+             of mean or 95th-percentile size, if viewers pass it on in whole copies. summary.csv has each viewer."
                 .to_owned(),
         );
         laid
