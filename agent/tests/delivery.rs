@@ -155,6 +155,28 @@ fn who_came_in_time_and_was_introduced_after_the_end_still_has_what_the_peer_kee
     assert!(first.keyframe && (1000..3000).contains(&first.timestamp_ms), "{first:?}");
 }
 
+/// It was asked for what the player waited for, and is so far away that the CDN has given three seconds of the stream when that comes.
+#[test]
+fn a_peer_that_comes_with_what_is_long_past_is_asked_for_what_follows() {
+    let stage = Stage::new();
+    let mut broadcaster = stage.broadcaster(&["--once", "--admit-all"]);
+    let way = Relay::new(broadcaster.peers.unwrap(), Duration::from_secs(3));
+    let mut program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 360, ..H264 });
+    stage::wait_for("two seconds of the stream", || stage.path("births.csv").exists() && stage.births().len() > 140);
+    let mut viewer = stage.viewer(&["--once", "--peer", &way.address.to_string()]);
+    let mut player = stage.rtmpdump("player", viewer.listen);
+    viewer.until("the first keyframe", |e| matches!(e, Event::FirstKeyframe { path: Path::Cdn, .. }));
+    program.succeeds();
+    player.exit();
+    viewer.ends();
+    drop(way);
+    broadcaster.ends();
+    stage.dump("player").is_all_of(&stage.births());
+    let joined = |e: &Event| matches!(e, Event::PeerJoined { .. });
+    assert_eq!(broadcaster.count(joined), 2, "asked again");
+    assert!(!viewer.has(|e| matches!(e, Event::Jump { .. } | Event::PeerLost { .. })));
+}
+
 #[test]
 fn a_peer_that_breaks_is_asked_for_what_follows_and_nothing_is_missing() {
     let stage = Stage::new();

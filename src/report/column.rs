@@ -372,7 +372,8 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
 
 const OFFLOAD: &str = "Peer offload: bytes from peers out of all bytes that came.";
 const BY_VIEWERS: &str = "Bytes from viewers out of all bytes that came.";
-const BOUND: &str = "The earliest at which the last viewer can have a frame of mean size, if viewers pass it on in whole copies.";
+const BOUND: &str =
+    "The earliest at which the last viewer can have a frame of mean size, if viewers pass it on in whole copies.";
 const EGRESS: &str = "TCP payload that the CDN sent to the viewer, what it sent again too.";
 const AGAIN: &str = "Retransmissions: TCP payload sent to the viewer again, out of all that was sent to it.";
 

@@ -86,7 +86,8 @@ impl<'a> Audience<'a> {
 
     /// When the last viewer has a frame of that size, since it was born; `None`: one never has.
     fn last(&self, size: u32) -> Option<Duration> {
-        let alone = |place: &Place<'_>| floor(&[Shape { delay: Duration::ZERO, jitter: Duration::ZERO, ..place.link }], size);
+        let alone =
+            |place: &Place<'_>| floor(&[Shape { delay: Duration::ZERO, jitter: Duration::ZERO, ..place.link }], size);
         let copy_times: Vec<Duration> = self.places.iter().map(alone).collect();
         let between = |from: usize, to: usize| {
             let (one, other) = (&self.places[from], &self.places[to]);
@@ -95,14 +96,20 @@ impl<'a> Audience<'a> {
             floor(&path, size).saturating_sub(copy_times[from])
         };
         let all = 0..self.places.len();
-        let delays: Vec<Vec<Duration>> = all.clone().map(|from| all.clone().map(|to| between(from, to)).collect()).collect();
+        let delays: Vec<Vec<Duration>> =
+            all.clone().map(|from| all.clone().map(|to| between(from, to)).collect()).collect();
         let uplinks: Vec<Uplink> = self
             .hosts
             .iter()
             .map(|(place, copies)| Uplink { copies: *copies, copy_time: copy_times[*place] })
             .collect();
         let arrivals = greedy(&uplinks, |from, to| delays[self.hosts[from].0][self.hosts[to].0]);
-        arrivals.into_iter().map(|arrival| arrival.map(|arrival| arrival.at)).collect::<Option<Vec<_>>>()?.into_iter().max()
+        arrivals
+            .into_iter()
+            .map(|arrival| arrival.map(|arrival| arrival.at))
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .max()
     }
 }
 
@@ -145,7 +152,11 @@ network:
         let both = bound(8, "bandwidth: 2 Mbit/s", &sizes).unwrap();
         assert!(both.p95 > both.mean * 2, "{both:?}");
         assert_eq!(bound(8, "bandwidth: 2 Mbit/s", &[]), None);
-        assert_eq!(bound(8, "bandwidth: 600 kbit/s", &sizes), None, "an uplink carries one copy, and the broadcaster's goes to the CDN");
+        assert_eq!(
+            bound(8, "bandwidth: 600 kbit/s", &sizes),
+            None,
+            "an uplink carries one copy, and the broadcaster's goes to the CDN"
+        );
         assert_eq!(bound(8, "queue: 10", &[985]).unwrap().mean, Duration::from_millis(4), "nothing takes any time");
     }
 }

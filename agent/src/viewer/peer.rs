@@ -4,12 +4,12 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use livectl_wire::flv::{self, FlvError, Reader, TagKind};
-use livectl_wire::peer::{Answer, Gap, PeerError, Request};
+use livectl_wire::peer::{Answer, Gap, PeerError, Request, Since};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::merge::Tag;
 use crate::serve::{END_OF_STREAM, IDLE};
@@ -68,7 +68,28 @@ pub(super) struct Fetch {
     readings: mpsc::Receiver<Reading>,
     task: JoinHandle<()>,
     /// Of a connection that is there for when it is needed: by which it is asked.
-    ask: Option<oneshot::Sender<Request>>,
+    ask: Option<oneshot::Sender<Asked>>,
+}
+
+/// A request, and when it was made: the connection may take its time.
+#[derive(Debug)]
+struct Asked {
+    request: Request,
+    at: Instant,
+}
+
+impl Asked {
+    /// As it is to be said now: who waits has gone on waiting.
+    fn now(self) -> Request {
+        let since = match self.request.since {
+            Since::Waiting(ms) => {
+                let more = u32::try_from(self.at.elapsed().as_millis()).unwrap_or(u32::MAX);
+                Since::Waiting(ms.saturating_add(more))
+            }
+            since => since,
+        };
+        Request { since, ..self.request }
+    }
 }
 
 impl Fetch {
@@ -98,7 +119,7 @@ impl Fetch {
     pub(super) fn ask(&mut self, request: Request) {
         if let Some(ask) = self.ask.take() {
             // If it is lost, that is said where it is waited for.
-            let _ = ask.send(request);
+            let _ = ask.send(Asked { request, at: Instant::now() });
         }
     }
 
@@ -124,11 +145,7 @@ async fn open(peer: SocketAddrV4) -> std::io::Result<TcpStream> {
     Ok(connection)
 }
 
-async fn fetch(
-    peer: SocketAddrV4,
-    asked: oneshot::Receiver<Request>,
-    to: &mpsc::Sender<Reading>,
-) -> Result<(), Lost> {
+async fn fetch(peer: SocketAddrV4, asked: oneshot::Receiver<Asked>, to: &mpsc::Sender<Reading>) -> Result<(), Lost> {
     let connected = timeout(CONNECT_PATIENCE, open(peer)).await;
     let mut connection = connected.map_err(|late| Lost::Unreachable(late.into()))?.map_err(Lost::Unreachable)?;
     let mut received = Vec::new();
@@ -145,7 +162,7 @@ async fn fetch(
             }),
         },
     };
-    connection.write_all(request.emit().as_bytes()).await?;
+    connection.write_all(request.now().emit().as_bytes()).await?;
     let answer = async {
         loop {
             match Answer::parse(&received)? {

@@ -28,6 +28,8 @@ const INTERVALS: u32 = 4;
 const STARVED: u32 = 2;
 /// The same at least: a parent that has lost its own needs a moment to find another.
 const LEAST_STARVED: Duration = Duration::from_secs(1);
+/// A backlog that begins by so much before what was written meanwhile is not worth waiting for.
+const STALE_MS: u32 = 2000;
 /// How long one that takes a lost parent's place may take to serve before the CDN goes on.
 const FALLBACK: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,8 @@ pub(super) struct Peer {
     heard: Instant,
     /// Since when the stream goes on without it: it has given nothing since then, or since the CDN gave something.
     starved: Option<Instant>,
+    /// It was asked for what the player was waiting for, and nothing of it has come yet.
+    blind: bool,
     /// It was asked in place of another, and if it does not serve until then the CDN goes on.
     fallback: Option<Instant>,
     /// The CDN is to give the stream in its place, as soon as it can.
@@ -90,6 +94,7 @@ impl Peer {
             back_off: BACK_OFF,
             heard: now,
             starved: None,
+            blind: false,
             fallback: None,
             leaving: false,
             next: None,
@@ -301,6 +306,11 @@ impl Session<'_> {
                 if !tags.is_empty() {
                     self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
                 }
+                if self.is_stale(&tags) {
+                    // The CDN was quicker, and what follows that is asked for.
+                    self.merge.close(Path::Peer);
+                    return self.ask_peer();
+                }
                 for tag in tags {
                     self.peer.note(&tag);
                     self.merge.give(Path::Peer, tag);
@@ -313,6 +323,15 @@ impl Session<'_> {
             }
             reading => self.lose_peer(why_lost(reading)),
         }
+    }
+
+    /// Whether this is the beginning of what was asked for when the player had nothing, and the player has had something much later since.
+    fn is_stale(&mut self, tags: &[Tag]) -> bool {
+        let first = tags.iter().find(|tag| matches!(tag.content, Content::Picture { .. } | Content::Sound));
+        let Some(first) = first.filter(|_| self.peer.blind) else { return false };
+        self.peer.blind = false;
+        let last = self.merge.last().filter(|_| self.merge.has_begun());
+        last.is_some_and(|last| last.timestamp.saturating_sub(first.timestamp) > STALE_MS)
     }
 
     /// The CDN gave something that goes on beyond what the peer has given.
@@ -347,6 +366,7 @@ impl Session<'_> {
         let State::Asked(fetch, last) = state else { return };
         self.peer.state = State::Serving(fetch);
         self.peer.gap = gap;
+        self.peer.blind = last.is_none();
         self.peer.fallback = None;
         self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
         if let Some(peer) = self.peer.address() {
