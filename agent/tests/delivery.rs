@@ -161,8 +161,8 @@ fn a_peer_that_comes_with_what_is_long_past_is_asked_for_what_follows() {
     let stage = Stage::new();
     let mut broadcaster = stage.broadcaster(&["--once", "--admit-all"]);
     let way = Relay::new(broadcaster.peers.unwrap(), Duration::from_secs(3));
-    let mut program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 360, ..H264 });
-    stage::wait_for("two seconds of the stream", || stage.path("births.csv").exists() && stage.births().len() > 140);
+    let mut program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 360, ..FLV1 });
+    stage::wait_for("two seconds of the stream", || stage.path("births.csv").exists() && stage.births().len() > 70);
     let mut viewer = stage.viewer(&["--once", "--peer", &way.address.to_string()]);
     let mut player = stage.rtmpdump("player", viewer.listen);
     viewer.until("the first keyframe", |e| matches!(e, Event::FirstKeyframe { path: Path::Cdn, .. }));

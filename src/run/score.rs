@@ -248,7 +248,7 @@ mod tests {
             assert_eq!(!files.is_empty(), map);
             // The address in the subnet that it shares with the CDN and its neighbours.
             let agent = of("hv2/agent").command.to_string();
-            assert_eq!(agent.contains(" --serve 10.0.2.2:2000 --cache 30 "), serve, "{agent}");
+            assert_eq!(agent.contains(" --serve 10.0.2.2:2000 --admit-all --cache 30 "), serve, "{agent}");
             assert_eq!(agent.contains(" --notify "), map);
         }
     }

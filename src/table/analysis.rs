@@ -300,6 +300,7 @@ mod tests {
             &trace,
             &trace.viewers[0],
             &BTreeMap::from([("hv1".to_owned(), Told { player_started_ns: Some(7), ..Told::default() })]),
+            &BTreeMap::new(),
         );
         assert_eq!(
             (facts.born, facts.captured, facts.told.player_started_ns, facts.peer_bytes),
@@ -307,6 +308,6 @@ mod tests {
         );
         trace.viewers[0].cdn_bytes = None;
         assert_eq!(frame_rows(&trace, None), []);
-        assert!(!viewer_facts(&trace, &trace.viewers[0], &BTreeMap::new()).captured);
+        assert!(!viewer_facts(&trace, &trace.viewers[0], &BTreeMap::new(), &BTreeMap::new()).captured);
     }
 }

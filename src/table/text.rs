@@ -57,8 +57,8 @@ const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
     number("", "median", 1, |a| milliseconds(a.at(0.5, |r| r.delay_p95_ms))),
     number("", "worst", 0, |a| milliseconds(a.at(1.0, |r| r.delay_p95_ms))),
     number("floor", "ms", 3, |a| milliseconds(a.at(0.5, |r| r.floor_p50_ms))),
-    number("relay bound", "mean", 3, |a| milliseconds(a.at(1.0, |r| r.relay_bound_ms))),
-    number("", "p95", 3, |a| milliseconds(a.at(1.0, |r| r.relay_bound_p95_ms))),
+    number("relay bound", "mean", 6, |a| milliseconds(a.at(1.0, |r| r.relay_bound_ms))),
+    number("", "p95", 6, |a| milliseconds(a.at(1.0, |r| r.relay_bound_p95_ms))),
     number("by peers", "%", 4, |a| percent(a.share(|r| r.peer_offload))),
     number("by viewers", "%", 4, |a| percent(a.share(|r| r.viewer_offload))),
 ];
