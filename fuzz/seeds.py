@@ -217,7 +217,7 @@ def main():
         write("peer", f"play-{n}", f"livectl/1 play live/hb{since}\n".encode())
     for n, line in enumerate(("stream - - -", "stream 12 0 33", "stream 0 3 4294967295", "error the stream has ended")):
         write("peer", f"answer-{n}", f"livectl/1 {line}\n".encode() + b"FLV\1\5\0\0\0\x09")
-    for n, news in enumerate(("-", "hasten", "peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb", "ack peer broadcaster 10.0.0.1:2000 live/hb")):
+    for n, news in enumerate(("-", "hasten", "peer child 10.0.0.2:2000,10.0.0.3:2000 live/hb", "ack peer parent 10.0.0.1:2000 live/hb")):
         write("peer", f"heartbeat-{n}", f"livectl/1 {n:010} {news}".ljust(127).encode() + b"\n")
     hello = {"1.0": bytes.fromhex("0100000800000001"), "1.3": bytes.fromhex("04000010000000010001000800000012")}
     for version in hello:

@@ -82,6 +82,9 @@ fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> Fr
         transfer_ms: (!cdn).then_some(delay_ms - 5.0),
         stream_floor_ms: None,
         stream_excess_ms: None,
+        relay_ms: (!cdn).then_some(0.0),
+        hops: Some(u32::from(cdn)),
+        relays: cdn.then(|| "hs".into()),
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use livectl::plan::delivery::Via;
 use livectl::sandbox::running::{RunningTrial, running};
 use livectl::store::{Manifest, RunDir, TrialState};
 use livectl::table::{read_frames, read_summary};
@@ -123,7 +124,8 @@ fn both_schemes_deliver_every_frame_and_leave_tables_and_plots() {
         // What is more would have made the trial unfit.
         let doubted = !manifest.trial(&frame.trial).unwrap().doubts.is_empty();
         assert!(doubted || frame.excess_ms.unwrap() > -10.0, "frame {} beat the floor: {frame:?}", frame.index);
-        let parts = [frame.queue_ms, frame.uplink_ms, frame.dwell_ms, frame.downlink_ms, frame.transfer_ms];
+        let of_cdn = [frame.uplink_ms, frame.dwell_ms, frame.downlink_ms];
+        let parts = [[frame.queue_ms].as_slice(), &of_cdn, &[frame.transfer_ms, frame.relay_ms]].concat();
         let sum: f64 = parts.iter().flatten().sum();
         assert!((sum - frame.delay_ms.unwrap()).abs() < 1e-6, "the parts add up to the delay: {frame:?}");
         // A birth is stamped by a program, which can come later than the packet; the other moments are the kernel's.
@@ -215,6 +217,56 @@ fn stored_runs_are_verified_and_analysed_again(run: &RunDir) {
 }
 
 /// What a viewer's one player wrote is what the encoder emitted, payload by payload: every frame once and in order.
+/// Uplinks of four times the stream: the broadcaster serves two beside the CDN, who serve the others.
+const RELAY: &str = "
+schemes: [relay]
+video: { size: 160x90, fps: 30, frames: 150, bitrate: 500 kbit/s, keyframe_every: 30 }
+network:
+  switches: [s1]
+  hosts:
+    hb: { role: broadcaster, link: { to: s1, bandwidth: 2 Mbit/s, delay: 2 ms } }
+    hs: { role: cdn, link: { to: s1, bandwidth: 4 Mbit/s, delay: 2 ms } }
+    hv: { role: viewer, count: 4, link: { to: s1, bandwidth: 2 Mbit/s, delay: 2 ms } }
+timeline:
+  pings: { from: 0 s, until: 0 s }
+  view: { at: 0 s, every: 100 ms }
+  broadcast: { at: 3 s }
+  end: 10 s
+";
+
+#[test]
+fn viewers_pass_the_stream_on_to_each_other() {
+    let _alone = alone();
+    let before = host();
+    let results = tempfile::tempdir().unwrap();
+    let recipe = results.path().join("relay.yaml");
+    std::fs::write(&recipe, RELAY).unwrap();
+    let output = livectl(&["run", recipe.to_str().unwrap(), "--results"]).arg(results.path()).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    assert_host_is_as(&before);
+    let run = only_run(results.path(), "relay");
+    let summary = read_summary(&run.summary()).unwrap();
+    assert_eq!(summary.len(), 4);
+    for row in &summary {
+        assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {}", row.viewer, text(&output));
+        assert!(row.peer_offload.unwrap() > 0.5, "{row:?}");
+        // Two copies after another, and two hops.
+        assert!(row.relay_bound_ms.unwrap() > 2.0 * 8.0 && row.relay_bound_p95_ms >= row.relay_bound_ms);
+    }
+    let by_viewers = summary.iter().filter(|row| row.viewer_offload.unwrap() > 0.5).count();
+    assert_eq!(by_viewers, 2, "{summary:#?}");
+    let passed_on = read_frames(&run.frames()).unwrap();
+    let passed_on: Vec<_> =
+        passed_on.iter().filter(|frame| frame.hops == Some(1) && frame.via == Some(Via::Peer)).collect();
+    assert!(passed_on.len() > 150, "{}", passed_on.len());
+    for frame in passed_on {
+        let relays = frame.relays.as_deref().unwrap();
+        assert!(relays.starts_with("hv") && relays != frame.viewer, "{frame:?}");
+        assert_eq!(frame.server.as_deref(), Some(relays));
+    }
+    payloads_are_the_encoders(&run, "relay-1");
+}
+
 fn payloads_are_the_encoders(run: &RunDir, trial: &str) {
     let trace = livectl::trace::read_trial(run.trial(trial).path(), None).unwrap();
     assert_eq!(trace.problems, Vec::<String>::new());

@@ -4,6 +4,7 @@
 //! program --RTMP--> broadcaster's agent --RTMP--> CDN
 //!                       └── peers (FLV over TCP, port 2000)
 //! CDN or peer --> viewer's agent --RTMP--> player
+//!                       └── further peers
 //! ```
 //!
 //! | module | what it is |
@@ -26,6 +27,7 @@ pub mod notify;
 mod outbox;
 pub mod passing;
 mod realtime;
+mod serve;
 mod socket;
 mod tell;
 pub mod viewer;

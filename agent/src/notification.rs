@@ -1,6 +1,8 @@
-//! An agent's connection to the notification service: it hears of peers there, answers, and asks to be told soon.
+//! An agent's connection to the notification service: it hears of peers there, answers, asks to be told soon, and tells the network what has
+//! become of its parent and of itself.
 
 use std::collections::HashSet;
+use std::convert::Infallible;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use livectl_wire::agent_event::Event;
 use livectl_wire::heartbeat::{Heartbeat, HeartbeatError, Introduction, LEN, News, PeerRole};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::net::tcp::OwnedWriteHalf;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::tell::{ms_since, tell};
@@ -33,8 +36,26 @@ const AFTER_INTRODUCTION: Duration = Duration::from_secs(3);
 #[derive(Debug, Clone)]
 pub(crate) struct Interest {
     pub(crate) stream: StreamKey,
-    /// What the peer must be.
+    /// What the peer may be.
+    pub(crate) roles: &'static [PeerRole],
+}
+
+/// A peer, as the network names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Named {
+    /// What it is.
     pub(crate) role: PeerRole,
+    /// Where it is.
+    pub(crate) peer: SocketAddrV4,
+}
+
+/// What the network is told.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// That peer does not serve, or no longer. It is told again and again until the network names another one.
+    Lost(SocketAddrV4),
+    /// Program or player is gone. Whoever waits is told when that has been written.
+    Left(oneshot::Sender<()>),
 }
 
 /// Whether news is expected.
@@ -70,7 +91,8 @@ impl Hasten {
         self.0.send_replace(Expectation::default());
     }
 
-    fn introduced(&self) {
+    /// It was told something, or has told something: there may be more.
+    fn expect_more(&self) {
         self.0.send_modify(|expected| expected.until = Some(Instant::now() + AFTER_INTRODUCTION));
     }
 
@@ -99,16 +121,17 @@ pub(crate) async fn listen(
     service: SocketAddrV4,
     interest: Interest,
     hasten: Hasten,
-    introductions: mpsc::Sender<SocketAddrV4>,
+    introductions: mpsc::Sender<Named>,
+    reports: mpsc::UnboundedReceiver<Report>,
 ) {
     let mut back_off = BACK_OFF;
-    let mut known = HashSet::new();
+    let mut listener = Listener { interest, hasten, introductions, reports, known: HashSet::new(), lost: Vec::new() };
     loop {
         // The service may come later than the agent.
         if let Ok(Ok(connection)) = timeout(CONNECT_PATIENCE, TcpStream::connect(service)).await {
             tell(Event::Connected { service });
             back_off = BACK_OFF;
-            let Err(why) = attend(connection, &interest, &hasten, &mut known, &introductions).await;
+            let Err(why) = listener.attend(connection).await;
             tell(Event::Disconnected { service, why: why.to_string() });
         }
         tokio::time::sleep(back_off).await;
@@ -116,67 +139,123 @@ pub(crate) async fn listen(
     }
 }
 
-async fn attend(
-    connection: TcpStream,
-    interest: &Interest,
-    hasten: &Hasten,
-    known: &mut HashSet<SocketAddrV4>,
-    introductions: &mpsc::Sender<SocketAddrV4>,
-) -> Result<std::convert::Infallible, Lost> {
-    connection.set_nodelay(true)?;
-    let (mut from, mut to) = connection.into_split();
-    let mut expectations = hasten.0.subscribe();
-    let mut ticks = interval(HASTEN_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut received = Vec::with_capacity(LEN);
-    let mut present = None;
-    let mut silent_from = Instant::now();
-    loop {
-        tokio::select! {
-            count = from.read_buf(&mut received) => {
-                if count? == 0 {
-                    return Err(Lost::Closed);
+struct Listener {
+    interest: Interest,
+    hasten: Hasten,
+    introductions: mpsc::Sender<Named>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    /// Of whom the outside was told.
+    known: HashSet<Named>,
+    /// Peers that do not serve, as long as the network has not named others.
+    lost: Vec<SocketAddrV4>,
+}
+
+impl Listener {
+    async fn attend(&mut self, connection: TcpStream) -> Result<Infallible, Lost> {
+        connection.set_nodelay(true)?;
+        let (mut from, mut to) = connection.into_split();
+        let mut expectations = self.hasten.0.subscribe();
+        let mut ticks = interval(HASTEN_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut received = Vec::with_capacity(LEN);
+        let mut present = None;
+        let mut silent_from = Instant::now();
+        loop {
+            tokio::select! {
+                count = from.read_buf(&mut received) => {
+                    if count? == 0 {
+                        return Err(Lost::Closed);
+                    }
+                    silent_from = Instant::now();
                 }
-                silent_from = Instant::now();
-            }
-            _ = ticks.tick() => {
-                if silent_from.elapsed() > SILENCE {
-                    return Err(Lost::Silent);
+                _ = ticks.tick() => {
+                    if silent_from.elapsed() > SILENCE {
+                        return Err(Lost::Silent);
+                    }
+                    if self.hasten.is_due() {
+                        say(&mut to, News::Hasten).await?;
+                    }
+                    for peer in self.lost.clone() {
+                        self.say_lost(&mut to, peer).await?;
+                    }
                 }
-                if hasten.is_due() {
-                    to.write_all(&Heartbeat { sequence: 0, news: News::Hasten }.emit()).await?;
+                Some(report) = self.reports.recv() => self.report(&mut to, report).await?,
+                // The sender is `hasten`'s: it is not gone. One that has just come is not kept waiting for the next tick.
+                _ = expectations.changed() => {
+                    let since = expectations.borrow_and_update().since;
+                    if since != present && since.is_some() {
+                        ticks.reset_immediately();
+                        self.known.clear();
+                    }
+                    present = since;
                 }
             }
-            // The sender is `hasten`'s: it is not gone. One that has just come is not kept waiting for the next tick.
-            _ = expectations.changed() => {
-                let since = expectations.borrow_and_update().since;
-                if since != present && since.is_some() {
-                    ticks.reset_immediately();
-                    known.clear();
-                }
-                present = since;
+            while let Some(bytes) = received.get(..LEN) {
+                let heartbeat = Heartbeat::parse(bytes)?;
+                received.drain(..LEN);
+                self.hear(&mut to, heartbeat).await?;
             }
-        }
-        while let Some(bytes) = received.get(..LEN) {
-            let Heartbeat { sequence, news } = Heartbeat::parse(bytes)?;
-            received.drain(..LEN);
-            let News::Peer(introduction) = news else { continue };
-            let Introduction { role, peers, stream } = &introduction;
-            if *stream != interest.stream || *role != interest.role {
-                continue;
-            }
-            for &peer in peers {
-                if known.insert(peer) {
-                    let ms = hasten.0.borrow().since.map(ms_since);
-                    tell(Event::Introduced { peer, role: role.to_string(), ms });
-                    hasten.introduced();
-                }
-                // The agent is ending when nobody takes it.
-                let _ = introductions.send(peer).await;
-            }
-            to.write_all(&Heartbeat { sequence, news: News::Ack(introduction) }.emit()).await?;
         }
     }
+
+    async fn hear(&mut self, to: &mut OwnedWriteHalf, heartbeat: Heartbeat) -> Result<(), Lost> {
+        let Heartbeat { sequence, news } = heartbeat;
+        let News::Peer(introduction) = news else { return Ok(()) };
+        let Introduction { role, peers, stream } = &introduction;
+        let role = *role;
+        if *stream != self.interest.stream || !self.interest.roles.contains(&role) {
+            return Ok(());
+        }
+        for &peer in peers {
+            let named = Named { role, peer };
+            if role != PeerRole::Child {
+                // There is one of each, and one source in all: whoever was named before may be named again.
+                let replaces =
+                    |known: &Named| known.role == role || role != PeerRole::Standby && known.role != PeerRole::Child;
+                self.known.retain(|known| *known == named || !replaces(known));
+                self.lost.retain(|lost| role == PeerRole::Standby && *lost != peer);
+            }
+            if self.known.insert(named) {
+                let ms = self.hasten.0.borrow().since.map(ms_since);
+                tell(Event::Introduced { peer, role: role.to_string(), ms });
+                self.hasten.expect_more();
+            }
+            // The agent is ending when nobody takes it.
+            let _ = self.introductions.send(named).await;
+        }
+        to.write_all(&Heartbeat { sequence, news: News::Ack(introduction) }.emit()).await?;
+        Ok(())
+    }
+
+    async fn report(&mut self, to: &mut OwnedWriteHalf, report: Report) -> Result<(), Lost> {
+        match report {
+            Report::Lost(peer) => {
+                if !self.lost.contains(&peer) {
+                    self.lost.push(peer);
+                }
+                // The same peer may be named once more.
+                self.known.retain(|known| known.peer != peer || known.role == PeerRole::Child);
+                self.hasten.expect_more();
+                self.say_lost(to, peer).await
+            }
+            Report::Left(written) => {
+                self.lost.clear();
+                say(to, News::Left(self.interest.stream.clone())).await?;
+                // Nobody may wait any more.
+                let _ = written.send(());
+                Ok(())
+            }
+        }
+    }
+
+    async fn say_lost(&self, to: &mut OwnedWriteHalf, peer: SocketAddrV4) -> Result<(), Lost> {
+        say(to, News::Lost { peer, stream: self.interest.stream.clone() }).await
+    }
+}
+
+async fn say(to: &mut OwnedWriteHalf, news: News) -> Result<(), Lost> {
+    to.write_all(&Heartbeat { sequence: 0, news }.emit()).await?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -201,22 +280,22 @@ mod tests {
         let introduction =
             |role, stream: &str| Introduction { role, peers: peers.clone(), stream: stream.parse().unwrap() };
         let (sender, mut introductions) = mpsc::channel(16);
-        let interest = Interest { stream, role: PeerRole::Viewer };
-        let client = tokio::spawn(listen(address, interest, Hasten::new(), sender));
+        let interest = Interest { stream, roles: &[PeerRole::Child] };
+        let client = tokio::spawn(listen(address, interest, Hasten::new(), sender, mpsc::unbounded_channel().1));
         for _ in 0..2 {
             let (mut connection, _) = listener.accept().await.unwrap();
-            let ours = introduction(PeerRole::Viewer, "live/hb");
+            let ours = introduction(PeerRole::Child, "live/hb");
             for (sequence, news) in [
                 (1, News::None),
-                (2, News::Peer(introduction(PeerRole::Broadcaster, "live/hb"))),
-                (3, News::Peer(introduction(PeerRole::Viewer, "live/other"))),
+                (2, News::Peer(introduction(PeerRole::Parent, "live/hb"))),
+                (3, News::Peer(introduction(PeerRole::Child, "live/other"))),
                 (4, News::Peer(ours.clone())),
             ] {
                 connection.write_all(&Heartbeat { sequence, news }.emit()).await.unwrap();
             }
             assert_eq!(next(&mut connection).await, News::Ack(ours));
             for peer in &peers {
-                assert_eq!(introductions.recv().await, Some(*peer));
+                assert_eq!(introductions.recv().await, Some(Named { role: PeerRole::Child, peer: *peer }));
             }
         }
         client.abort();
@@ -228,8 +307,8 @@ mod tests {
         let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
         let (sender, _introductions) = mpsc::channel(16);
         let hasten = Hasten::new();
-        let interest = Interest { stream: "live/hb".parse().unwrap(), role: PeerRole::Viewer };
-        let client = tokio::spawn(listen(address, interest, hasten.clone(), sender));
+        let interest = Interest { stream: "live/hb".parse().unwrap(), roles: &[PeerRole::Child] };
+        let client = tokio::spawn(listen(address, interest, hasten.clone(), sender, mpsc::unbounded_channel().1));
         let (mut connection, _) = listener.accept().await.unwrap();
         let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;
         assert!(quiet.is_err(), "nobody is there who wants to know");
@@ -241,6 +320,35 @@ mod tests {
         hasten.end();
         let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;
         assert!(quiet.is_err(), "it is gone");
+        client.abort();
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_is_told_until_another_is_named_and_leaving_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+        let stream: StreamKey = "live/hb".parse().unwrap();
+        let (sender, mut introductions) = mpsc::channel(16);
+        let (reports, received) = mpsc::unbounded_channel();
+        let interest = Interest { stream: stream.clone(), roles: PeerRole::ALL };
+        let client = tokio::spawn(listen(address, interest, Hasten::new(), sender, received));
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let peer = "10.0.0.1:2000".parse().unwrap();
+        reports.send(Report::Lost(peer)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(next(&mut connection).await, News::Lost { peer, stream: stream.clone() });
+        }
+        let other = "10.0.0.2:2000".parse().unwrap();
+        let parent = Introduction { role: PeerRole::Parent, peers: vec![other], stream: stream.clone() };
+        connection.write_all(&Heartbeat { sequence: 1, news: News::Peer(parent.clone()) }.emit()).await.unwrap();
+        assert_eq!(introductions.recv().await, Some(Named { role: PeerRole::Parent, peer: other }));
+        assert_eq!(next(&mut connection).await, News::Ack(parent));
+        let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;
+        assert!(quiet.is_err(), "another one was named");
+        let (written, is_written) = oneshot::channel();
+        reports.send(Report::Left(written)).unwrap();
+        assert_eq!(next(&mut connection).await, News::Left(stream));
+        is_written.await.unwrap();
         client.abort();
     }
 }

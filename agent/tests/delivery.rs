@@ -85,8 +85,8 @@ fn introduced_in_the_middle_nothing_is_missing_and_nobody_waits_for_the_cdn() {
         let mut program = stage.program("program", broadcaster.listen, "hb", clip);
         viewer.until("the first keyframe", |e| matches!(e, Event::FirstKeyframe { path: Path::Cdn, .. }));
         assert!(network.hastened());
-        network.introduce(PeerRole::Viewer, "127.0.0.1:2000".parse().unwrap());
-        network.introduce(PeerRole::Broadcaster, broadcaster.peers.unwrap());
+        network.introduce(PeerRole::Child, "127.0.0.1:2000".parse().unwrap());
+        network.introduce(PeerRole::Parent, broadcaster.peers.unwrap());
         viewer.until("the handover", |e| is_handover(e, Path::Peer));
         let caught_up = Instant::now();
         program.succeeds();
@@ -144,8 +144,8 @@ fn who_came_in_time_and_was_introduced_after_the_end_still_has_what_the_peer_kee
     program.succeeds();
     broadcaster.until("the end of the stream", |e| matches!(e, Event::StreamEnded { .. }));
     assert!(!viewer.has(|e| matches!(e, Event::PlayAccepted { .. })));
-    network.introduce(PeerRole::Viewer, "127.0.0.1:2000".parse().unwrap());
-    network.introduce(PeerRole::Broadcaster, broadcaster.peers.unwrap());
+    network.introduce(PeerRole::Child, "127.0.0.1:2000".parse().unwrap());
+    network.introduce(PeerRole::Parent, broadcaster.peers.unwrap());
     viewer.until("the handover", |e| is_handover(e, Path::Peer));
     player.exit();
     viewer.ends();
@@ -153,6 +153,28 @@ fn who_came_in_time_and_was_introduced_after_the_end_still_has_what_the_peer_kee
     dump.is_all_of(&births);
     let first = births.iter().find(|b| Some(b.id) == dump.elements.first().map(|e| e.2)).unwrap();
     assert!(first.keyframe && (1000..3000).contains(&first.timestamp_ms), "{first:?}");
+}
+
+/// It was asked for what the player waited for, and is so far away that the CDN has given three seconds of the stream when that comes.
+#[test]
+fn a_peer_that_comes_with_what_is_long_past_is_asked_for_what_follows() {
+    let stage = Stage::new();
+    let mut broadcaster = stage.broadcaster(&["--once", "--admit-all"]);
+    let way = Relay::new(broadcaster.peers.unwrap(), Duration::from_secs(3));
+    let mut program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 360, ..FLV1 });
+    stage::wait_for("two seconds of the stream", || stage.path("births.csv").exists() && stage.births().len() > 70);
+    let mut viewer = stage.viewer(&["--once", "--peer", &way.address.to_string()]);
+    let mut player = stage.rtmpdump("player", viewer.listen);
+    viewer.until("the first keyframe", |e| matches!(e, Event::FirstKeyframe { path: Path::Cdn, .. }));
+    program.succeeds();
+    player.exit();
+    viewer.ends();
+    drop(way);
+    broadcaster.ends();
+    stage.dump("player").is_all_of(&stage.births());
+    let joined = |e: &Event| matches!(e, Event::PeerJoined { .. });
+    assert_eq!(broadcaster.count(joined), 2, "asked again");
+    assert!(!viewer.has(|e| matches!(e, Event::Jump { .. } | Event::PeerLost { .. })));
 }
 
 #[test]

@@ -267,13 +267,14 @@ fn a_program_waits_for_a_cdn_that_comes_later() {
 fn without_a_cdn_program_and_player_are_let_go_when_patience_is_over() {
     let stage = Stage::without_cdn();
     let mut broadcaster = stage.broadcaster(&["--patience", "1"]);
-    let mut viewer = stage.viewer(&["--patience", "1"]);
+    let mut viewer = stage.viewer(&["--patience", "1", "--once"]);
     let mut program = stage.program("program", broadcaster.listen, "hb", SHORT);
     let mut player = stage.mplayer("player", viewer.listen);
     assert!(!program.exit().success());
     player.exit();
     broadcaster.until("why", |e| matches!(e, Event::UploadLost { why } if why.contains("cannot be reached")));
     viewer.until("why", |e| matches!(e, Event::CdnLost { why } if why.contains("cannot be reached")));
+    viewer.ends();
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use crate::bench;
 use crate::channel::{Patience, Server};
 use crate::event_log::EventLog;
 use crate::line_writer::{LineWriter, Lines};
+use crate::network::{Network, NetworkError};
 use crate::news::News;
 use crate::openflow::Version;
 use crate::scheme::{Entry, Ports, SCHEMES, Scheme, Settings};
@@ -31,6 +33,8 @@ Examples:
       mn --topo tree,2,3 --controller remote,ip=127.0.0.1,port=6653
   live-controller --scheme bypass --listen 127.0.0.1:0
       Introduces viewers to broadcasters; takes any free port and says which in its first line
+  live-controller --scheme relay --network network.json
+      Has viewers pass streams on to each other, as far as the uplinks in that file carry them
   live-controller --listen 0.0.0.0:6653 --allow-remote
       For switches on other machines
   live-controller bench 127.0.0.1:6653
@@ -41,7 +45,7 @@ Each line on stdout is a JSON object that tells one thing; controller/README.md 
 Exit codes:
   0  ended by SIGTERM or SIGINT
   1  cannot listen, or cannot start
-  2  wrong usage";
+  2  wrong usage, or a file that is no map of a network";
 
 /// OpenFlow controller: a learning switch that can introduce livestream peers to each other
 #[derive(Debug, Parser)]
@@ -71,6 +75,12 @@ pub struct Options {
     /// TCP port on which peers serve peers, for schemes that introduce
     #[arg(long, value_name = "PORT", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
     peer_port: u16,
+    /// JSON file that says what hosts' uplinks carry, how long links take and what rate streams have, for schemes that introduce;
+    /// controller/README.md describes it. Of a host that is not in it nothing is known: its uplink carries three copies of a stream
+    /// beside what it sends to the CDN, and all such hosts are equally far from each other. Without a file that is true of every host, except that
+    /// bypass then introduces all
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
     /// End a flow after so many seconds without a packet; 0: never
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     idle_timeout: u16,
@@ -131,7 +141,12 @@ impl VersionName {
 }
 
 impl Options {
-    fn scheme(&self) -> (Box<dyn Scheme>, &'static str) {
+    /// What is known of the network.
+    fn network(&self) -> Result<Network, NetworkError> {
+        self.network.as_deref().map_or_else(|| Ok(Network::default()), Network::read)
+    }
+
+    fn scheme(&self, network: Network) -> (Box<dyn Scheme>, &'static str) {
         // From the time: nobody else can know which addresses compete for a place in the tables.
         let seed =
             std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
@@ -143,7 +158,7 @@ impl Options {
             report_learned: self.report_learned,
         };
         let ports = Ports { rtmp: self.rtmp_port, notify: self.notify_port, peer: self.peer_port };
-        ((self.scheme.make)(settings, ports), self.scheme.name)
+        ((self.scheme.make)(settings, ports, network), self.scheme.name)
     }
 
     fn versions(&self) -> Vec<Version> {
@@ -185,7 +200,14 @@ pub fn main() -> ExitCode {
             options.listen
         ));
     }
-    match run(options) {
+    let network = match options.network() {
+        Ok(network) => network,
+        Err(error) => {
+            say(&format!("error: {error}"));
+            return ExitCode::from(2);
+        }
+    };
+    match run(options, network) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("error: {error:#}"));
@@ -204,8 +226,8 @@ fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
-fn run(options: Options) -> anyhow::Result<()> {
-    let (scheme, name) = options.scheme();
+fn run(options: Options, network: Network) -> anyhow::Result<()> {
+    let (scheme, name) = options.scheme(network);
     let versions = options.versions();
     let unbuffered = |stream: &dyn AsFd| stream.as_fd().try_clone_to_owned().map(File::from);
     // Of a log that cannot be written nobody can be told.
@@ -279,12 +301,12 @@ mod tests {
         let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         for scheme in SCHEMES {
             let options = Options::parse_from(["live-controller", "--scheme", scheme.name]);
-            assert_eq!(options.scheme().1, scheme.name);
+            assert_eq!(options.scheme(Network::default()).1, scheme.name);
             assert!(help.contains(&format!("- {}: {}", scheme.name, scheme.about)), "{help}");
             let readme = include_str!("../README.md");
             assert!(readme.contains(&format!("\n**{}** ", scheme.name)), "{} is not in README.md", scheme.name);
         }
-        assert_eq!(Options::parse_from(["live-controller"]).scheme().1, "direct");
+        assert_eq!(Options::parse_from(["live-controller"]).scheme(Network::default()).1, "direct");
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub enum News {
     Introduced {
         /// Who is told.
         to: Ipv4Addr,
-        /// What the other is: `broadcaster` or `viewer`.
+        /// What the other is to it: `parent`, `child`, `standby` or `cdn`.
         role: &'static str,
         /// The other.
         peer: SocketAddrV4,
@@ -101,6 +101,19 @@ pub enum News {
         /// `no_heartbeat`, or what its scheme says.
         why: &'static str,
     },
+    /// A viewer has its stream from somebody else now.
+    Tree {
+        /// The stream.
+        stream: String,
+        /// The viewer.
+        host: Ipv4Addr,
+        /// From whom it has the stream; `None` is the CDN.
+        parent: Option<Ipv4Addr>,
+        /// Who serves it if that one does not.
+        standby: Option<Ipv4Addr>,
+        /// `joined`, `left`, `lost`, `capacity`, `moved` or `gone`.
+        why: &'static str,
+    },
     /// A host plays or publishes no longer.
     Left {
         /// The host.
@@ -109,7 +122,7 @@ pub enum News {
         role: &'static str,
         /// The stream.
         stream: String,
-        /// `closed`, `idle`, `replaced` or `lost`.
+        /// `closed`, `told`, `idle`, `replaced` or `lost`.
         why: &'static str,
     },
     /// Something went wrong that does not stop the controller.
@@ -180,12 +193,22 @@ mod tests {
         assert_eq!(
             line(News::Introduced {
                 to: Ipv4Addr::new(10, 0, 0, 2),
-                role: "broadcaster",
+                role: "parent",
                 peer: "10.0.0.1:2000".parse().unwrap(),
                 stream: "live/hb".to_owned(),
                 sequence: 42,
             }),
-            r#"{"time_ns":7,"event":"introduced","to":"10.0.0.2","role":"broadcaster","peer":"10.0.0.1:2000","stream":"live/hb","sequence":42}"#
+            r#"{"time_ns":7,"event":"introduced","to":"10.0.0.2","role":"parent","peer":"10.0.0.1:2000","stream":"live/hb","sequence":42}"#
+        );
+        assert_eq!(
+            line(News::Tree {
+                stream: "live/hb".to_owned(),
+                host: Ipv4Addr::new(10, 0, 0, 2),
+                parent: Some(Ipv4Addr::new(10, 0, 0, 1)),
+                standby: None,
+                why: "joined",
+            }),
+            r#"{"time_ns":7,"event":"tree","stream":"live/hb","host":"10.0.0.2","parent":"10.0.0.1","standby":null,"why":"joined"}"#
         );
         assert_eq!(
             line(News::Learned { dpid: 1, mac: MacAddr([2, 0, 0, 0, 0, 1]), port: PortNo(1) }),

@@ -46,8 +46,8 @@ def main():
     stage.start_player()
     until('the viewer is known', lambda: events('viewer'))
 
-    to_viewer = 'peer broadcaster %s:2000 live/hb' % hb.IP()
-    to_broadcaster = 'peer viewer %s:2000 live/hb' % hv.IP()
+    to_viewer = 'peer parent %s:2000 live/hb' % hb.IP()
+    to_broadcaster = 'peer child %s:2000 live/hb' % hv.IP()
     until('the viewer is told', lambda: to_viewer in said('agent-hv'))
     until('the broadcaster is told', lambda: to_broadcaster in said('agent-hb'))
     until('both acknowledge', lambda: len(events('acknowledged')) == 2)

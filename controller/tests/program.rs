@@ -509,6 +509,25 @@ fn ends_cleanly_and_says_what_is_wrong() {
     let (code, error, _) = run(&["--listen", "0.0.0.0:0"]);
     assert_eq!(code, Some(2));
     assert!(error.contains("--allow-remote"), "{error}");
+    let file = std::env::temp_dir().join(format!("live-controller-{}.json", std::process::id()));
+    for (text, what) in [
+        (&b"{\"hosts\": {},\n \"streams\": 1}"[..], "line 2 column"),
+        (b"\xff", "line 1 column 1"),
+        (b"", "EOF"),
+        (br#"{"hosts": {}, "streams": {"hb": {"bit_per_s": 1, "frames_per_s": 1}}}"#, "streams.\"hb\""),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let (code, error, lines) = run(&["--scheme", "relay", "--network", file.to_str().unwrap()]);
+        assert_eq!((code, &lines[..]), (Some(2), ""));
+        assert!(error.contains(file.to_str().unwrap()) && error.contains(what), "{error}");
+    }
+    std::fs::write(&file, r#"{"hosts": {"10.0.0.1": {"switch": "s1", "delay_us": 1}}}"#).unwrap();
+    let known = Controller::start(&["--scheme", "relay", "--network", file.to_str().unwrap()]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(known.terminate("-TERM"), Some(0));
+    let (code, error, _) = run(&["--network", file.to_str().unwrap()]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("cannot read") && error.contains("No such file"), "{error}");
     let (code, _, help) = run(&["--help"]);
     assert_eq!(code, Some(0));
     assert!(help.contains("Examples:") && help.contains("Exit codes:"));

@@ -13,7 +13,7 @@ const MEMBER_COOKIE: u64 = 2;
 /// flow for such packets ends. Whatever they are, each answer can be written in both versions, goes to a switch that is there, and none grows with what came before.
 pub fn scheme(data: &[u8]) {
     let settings = Settings { mac_table: 16, ..Settings::default() };
-    let mut bypass = Introduce::new(settings, Ports::default(), Box::new(Bypass));
+    let mut bypass = Introduce::new(settings, Ports::default(), Box::<Bypass>::default());
     let mut now = Duration::ZERO;
     let mut out = Outcome::default();
     for dpid in 0..4 {

@@ -20,7 +20,9 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use super::process::{Actor, Command, Output, Readiness, Stop};
+use super::viewer::RELAY_LAG;
 use super::{AGENT, Folders};
+use crate::plan::delivery::Givers;
 use crate::plan::{AUDIO_BITRATE, Codec, NOTIFY_PORT, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
 
 /// Samples of sound per second.
@@ -54,9 +56,10 @@ pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<
     args.extend(["--upload-buffer".into(), buffer]);
     if trial.point.scheme.has_peers() {
         args.extend(["--notify".into(), SocketAddrV4::new(cdn, NOTIFY_PORT).to_string()]);
-        let cache =
-            Duration::from_secs(trial.agents.cache.as_secs() + u64::from(trial.agents.cache.subsec_nanos() > 0));
-        args.extend(["--cache".into(), cache.as_secs().to_string()]);
+        args.extend(["--cache".into(), trial.agents.cache_seconds().to_string()]);
+        if trial.point.scheme.delivery().givers() == Givers::Everyone {
+            args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string(), "--admit-all".into()]);
+        }
         // The first link of its way to the CDN is the one that the CDN's copy and the peers' copies share.
         let uplink =
             trial.network.path(host, cdn_host).and_then(|path| path.first().and_then(|shape| shape.bandwidth));

@@ -6,7 +6,14 @@ use std::time::Duration;
 use super::player::mplayer;
 use super::process::{Actor, Command, Output, Readiness, Stop};
 use super::{AGENT, Folders};
-use crate::plan::{NOTIFY_PORT, RTMP_APP, Stream, Trial};
+use crate::plan::delivery::Givers;
+use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_APP, Stream, Trial};
+
+/// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that has no frame says so ten
+/// times a second.
+const RELAY_SILENCE: Duration = Duration::from_millis(300);
+/// How long a frame may wait for a child there before the child is dropped, so that it goes where there is more room.
+pub(super) const RELAY_LAG: Duration = Duration::from_secs(1);
 
 /// A viewer's two programs: the agent is there before the player.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +29,8 @@ pub struct Viewer {
 /// The player's dump is `dump/<viewer>.flv`; what the agent does is told by the [events](livectl_wire::agent_event) on its standard output.
 #[must_use]
 pub fn viewer(trial: &Trial, stream: &Stream, host: &str, folders: &Folders) -> Option<Viewer> {
-    let cdn = trial.network.address_from(host, &trial.network.cdn()?.name)?;
+    let cdn_host = &trial.network.cdn()?.name;
+    let cdn = trial.network.address_from(host, cdn_host)?;
     let key = format!("{RTMP_APP}/{}", stream.name);
     // Until the trial is over there may be something to play: it is the trial that decides when to give up.
     let patience = (trial.timeline.end + trial.timeline.drain).as_secs().max(1);
@@ -30,6 +38,15 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, folders: &Folders) -> 
     if trial.point.scheme.has_peers() {
         args.extend(["--notify".into(), SocketAddrV4::new(cdn, NOTIFY_PORT).to_string()]);
         args.extend(["--handover".into(), trial.agents.handover.name().into()]);
+    }
+    if trial.point.scheme.delivery().givers() == Givers::Everyone {
+        // The controller knows it by the address under which it plays from the CDN, so that is the one that its peers are told.
+        let own = trial.network.own_address(host, cdn_host)?;
+        // Who comes was sent by the controller; to wait until it has told this host as well takes up to a second.
+        args.extend(["--serve".into(), SocketAddrV4::new(own, PEER_PORT).to_string(), "--admit-all".into()]);
+        args.extend(["--cache".into(), trial.agents.cache_seconds().to_string()]);
+        args.extend(["--peer-silence".into(), RELAY_SILENCE.as_secs_f64().to_string()]);
+        args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string()]);
     }
     args.extend(["--patience".into(), patience.to_string()]);
     args.extend(["--end-padding".into(), mplayer::END_PADDING.to_string(), "--once".into()]);

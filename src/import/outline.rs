@@ -38,6 +38,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
         timeline: Timeline {
             broadcast_at: begin,
             view_at: begin,
+            view_every: Duration::ZERO,
             end: pinged.unwrap_or_default().max(end),
             drain: Duration::ZERO,
         },

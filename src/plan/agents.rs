@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Agents {
     /// Bytes that may wait at the broadcaster for the CDN before the program is not read any more; `None`: as many as there are.
     pub upload_buffer: Option<u64>,
-    /// How much of the stream a broadcaster's agent keeps for peers that have missed some.
+    /// How much of the stream an agent that serves peers keeps for those that have missed some.
     pub cache: Duration,
     /// What a viewer that is handed over gets of what it lacks.
     pub handover: Handover,
@@ -30,6 +30,14 @@ pub enum Handover {
 impl Default for Agents {
     fn default() -> Self {
         Agents { upload_buffer: None, cache: Duration::from_secs(30), handover: Handover::default() }
+    }
+}
+
+impl Agents {
+    /// [`cache`](Self::cache) as agents take it: in whole seconds, rounded up.
+    #[must_use]
+    pub fn cache_seconds(&self) -> u64 {
+        self.cache.as_secs() + u64::from(self.cache.subsec_nanos() > 0)
     }
 }
 

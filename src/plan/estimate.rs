@@ -57,10 +57,10 @@ impl Plan {
 }
 
 impl Trial {
-    /// Captures and dumps: a copy of the stream for each edge that it may go over, at both its ends.
+    /// Captures and dumps: a copy of the stream for each edge that it goes over at one time, at both its ends.
     fn disk_bytes(&self) -> u64 {
         let stream = self.video.total_bytes();
-        let edges: Vec<Edge<'_>> = self.streams.iter().flat_map(|stream| self.edges(stream)).collect();
+        let edges: Vec<Edge<'_>> = self.streams.iter().flat_map(|stream| self.edges_at_once(stream)).collect();
         // A host's traffic is spread over its interfaces, whatever their number.
         let captured: std::collections::BTreeSet<&str> =
             self.captures.iter().map(|point| point.host.as_str()).collect();

@@ -7,6 +7,7 @@ pub mod address;
 mod agents;
 pub mod delivery;
 mod estimate;
+mod map;
 mod point;
 mod repetition;
 mod way;
@@ -302,8 +303,11 @@ pub struct Stream {
 pub struct Timeline {
     /// Encoders start.
     pub broadcast_at: Duration,
-    /// Players start; before or after `broadcast_at`.
+    /// The first player starts; before or after `broadcast_at`.
     pub view_at: Duration,
+    /// From the start of one player to the next one's, in the order of streams and of their viewers; zero in older trials.
+    #[serde(default)]
+    pub view_every: Duration,
     /// The trial ends, if everything that was to be delivered has been; also when players end earlier.
     pub end: Duration,
     /// How long past `end` the trial waits for players that still receive. After that it ends, and what
@@ -337,11 +341,19 @@ pub struct CapturePoint {
     pub interface: String,
 }
 
-impl Trial {
-    /// Over which edges one of its streams may go.
+impl Timeline {
+    /// When the player starts that is preceded by so many.
     #[must_use]
-    pub fn edges<'a>(&'a self, stream: &'a Stream) -> Vec<delivery::Edge<'a>> {
-        self.point.scheme.delivery().edges(&self.network, stream)
+    pub fn view_at(&self, before: usize) -> Duration {
+        self.view_at + self.view_every.saturating_mul(u32::try_from(before).unwrap_or(u32::MAX))
+    }
+}
+
+impl Trial {
+    /// Over which edges one of its streams goes at one time, at most.
+    #[must_use]
+    pub fn edges_at_once<'a>(&'a self, stream: &'a Stream) -> Vec<delivery::Edge<'a>> {
+        self.point.scheme.delivery().at_once(&self.network, stream)
     }
 }
 

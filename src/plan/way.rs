@@ -20,6 +20,20 @@ impl Network {
         self.direct_paths(from, to).next()
     }
 
+    /// The address under which a host sends to [the address](Self::address_from) of another.
+    #[must_use]
+    pub fn own_address(&self, from: &str, to: &str) -> Option<Ipv4Addr> {
+        let (here, _) = shared(self.host(from)?, self.host(to)?).next()?;
+        Some(here.address)
+    }
+
+    /// The link by which a host sends to [the address](Self::address_from) of another, as an index into [`Network::links`].
+    #[must_use]
+    pub fn uplink(&self, from: &str, to: &str) -> Option<usize> {
+        let (here, _) = shared(self.host(from)?, self.host(to)?).next()?;
+        Some(here.link)
+    }
+
     /// Whether two hosts have a switch in common.
     #[must_use]
     pub fn share_switch(&self, a: &str, b: &str) -> bool {
@@ -117,6 +131,10 @@ network:
         assert_eq!(delays(&network.path("hb", "hv").unwrap()), [20, 30], "not through the CDN, which routes nothing");
         assert_eq!(delays(&network.path("hs", "hv").unwrap()), [1, 2]);
         assert_eq!(network.path("hw", "hv"), None);
+        let uplink = |from, to| network.uplink(from, to).map(|link| network.links[link].a.interface.as_str());
+        assert_eq!([uplink("hb", "hs"), uplink("hb", "hv")], [Some("hb-eth1"), Some("hb-eth0")]);
+        assert_eq!(uplink("hw", "hv"), None);
+        assert_eq!(network.own_address("hb", "hs"), Some(network.host("hb").unwrap().interfaces[1].address));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Key {
         match self.0.rsplit('.').next().unwrap_or_default() {
             "bandwidth" | "bitrate" => ("Mbit/s", 1e-6),
             "delay" | "jitter" => ("ms", 1e3),
-            "broadcast_at" | "view_at" | "end" | "drain" | "start" | "interval" => ("s", 1.0),
+            "broadcast_at" | "view_at" | "view_every" | "end" | "drain" | "start" | "interval" => ("s", 1.0),
             "queue" => ("packets", 1.0),
             "initial_window" => ("segments", 1.0),
             _ => ("", 1.0),

@@ -29,6 +29,12 @@ impl Subject {
     /// What a run's manifest says.
     #[must_use]
     pub fn of(manifest: &Manifest) -> Subject {
+        Self::of_trials(manifest, |_| true)
+    }
+
+    /// The same for a picture that shows those of its trials for which `shown` is true, by their names.
+    #[must_use]
+    pub fn of_trials(manifest: &Manifest, shown: impl Fn(&str) -> bool) -> Subject {
         let mut origin = vec![format!("run {}", manifest.run)];
         match manifest.link.as_ref().map(|choice| choice.used) {
             Some(LinkKind::Netem) => origin.push("netem links".to_owned()),
@@ -44,7 +50,8 @@ impl Subject {
             origin.push("imported".to_owned());
         }
         origin.push(format!("livectl {}", manifest.livectl.version));
-        let warned = manifest.trials.iter().flat_map(|t| t.warnings().into_iter().map(|w| format!("{} {w}", t.id)));
+        let trials = manifest.trials.iter().filter(|t| shown(&t.id));
+        let warned = trials.flat_map(|t| t.warnings().into_iter().map(|w| format!("{} {w}", t.id)));
         Subject { recipe: manifest.recipe.name.clone(), origin: origin.join(" · "), warnings: warned.collect() }
     }
 }

@@ -301,4 +301,8 @@ pub struct ViewFile {
     #[serde(default)]
     #[schemars(extend("default" = "3 s"))]
     pub at: Optional<Text<Moment>>,
+    /// Time from the start of one player to that of the next, in the order of the hosts. Default: 0 s, all at once.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 s"))]
+    pub every: Optional<Text<Moment>>,
 }

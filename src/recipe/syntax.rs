@@ -127,7 +127,7 @@ fn unknown_key(field: &str, expected: &[&'static str], source: &str, span: &Span
                 .help(format!("write a decimal point, not a comma: {}", shown(&format!("{number}.{field}"))));
         }
     }
-    if field == "until" && expected == ["at"] {
+    if field == "until" && expected == ["at", "every"] {
         return finding.help("viewers stop when the stream is over; `end` of the timeline ends the trial before");
     }
     if let Some((key, rest)) = field.split_once([' ', ':', '='])

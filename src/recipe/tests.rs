@@ -98,9 +98,9 @@ fn all_mistakes_of_a_recipe_are_reported_together() {
     let error = load("tests/recipes/bad/168-many-mistakes.yaml").unwrap_err();
     let lines: Vec<String> = error.to_string().lines().map(str::to_owned).collect();
     assert_eq!(error.count(), 14, "{error}");
-    assert_eq!(lines[0], "tests/recipes/bad/168-many-mistakes.yaml:2:19: schemes: `relay` is not a scheme");
+    assert_eq!(lines[0], "tests/recipes/bad/168-many-mistakes.yaml:2:19: schemes: `swarm` is not a scheme");
     let report = miette::Report::new(error);
-    assert!(format!("{report:?}").contains("relay"), "miette's own handler shows it too");
+    assert!(format!("{report:?}").contains("swarm"), "miette's own handler shows it too");
 }
 
 #[test]
@@ -252,6 +252,36 @@ fn smoke_is_short_and_without_warnings() {
 }
 
 #[test]
+fn recipes_of_relay_ask_more_of_the_others_than_of_it() {
+    let told = |name: &str| -> Vec<String> { shipped(name).warnings.iter().map(ToString::to_string).collect() };
+    let parts = [
+        "the link hs - s1 of 4 Mbit/s is to carry 16.96 Mbit/s: 32 copies of the stream",
+        "the link hb - s1 of 2 Mbit/s carries the stream to 2 of 32 viewers at most beside the copy for the CDN",
+    ];
+    let warnings = told("relay.yaml");
+    assert!(parts.iter().all(|part| warnings.iter().any(|w| w.contains(part))), "{warnings:?}");
+    assert_eq!(warnings.len(), parts.len(), "{warnings:?}");
+    let warnings = told("relay-regions.yaml");
+    assert!(warnings.len() == 1 && warnings[0].contains("to 2 of 4 viewers at most"), "{warnings:?}");
+    for name in ["relay.yaml", "relay-regions.yaml"] {
+        let plan = shipped(name).plan;
+        assert_eq!(plan.trials.last().unwrap().point.scheme, Scheme::Relay);
+        assert!(plan.trials.iter().all(|trial| trial.timeline.end <= seconds(78)));
+    }
+}
+
+#[test]
+fn viewers_come_one_after_the_other() {
+    let every =
+        |every: &str| from_str("test.yaml", &format!("{BASE}timeline: {{ view: {{ at: 2 s, every: {every} }} }}\n"));
+    let timeline = every("1.5 s").unwrap().plan.trials[0].timeline.clone();
+    let times = [0, 1, 2].map(|before| timeline.view_at(before));
+    assert_eq!(times, [2_000, 3_500, 5_000].map(Duration::from_millis));
+    let error = every("1 min").unwrap_err().to_string();
+    assert!(error.contains("every: the last of 2 viewers starts at 62 s, when the stream is over"), "{error}");
+}
+
+#[test]
 fn shipped_recipes_agree_with_the_schema() {
     for entry in std::fs::read_dir("recipes").unwrap() {
         let path = entry.unwrap().path();
@@ -386,7 +416,31 @@ fn doubtful_recipes_get_warnings() {
         "no viewer is on the switch of its broadcaster",
     );
     let many = BASE.replace("3 Mbit/s", "100 Mbit/s").replace("count: 2", "count: 3");
-    has(&many, "the link hb - s1 of 4 Mbit/s is to carry 7.95 Mbit/s: 3 copies of the stream to peers");
+    has(
+        &many,
+        "the link hb - s1 of 4 Mbit/s carries the stream to 1 of 3 viewers at most beside the copy for the CDN",
+    );
+    let relayed = |text: &str| format!("schemes: [relay]{}", text.replace("3 Mbit/s", "10 Mbit/s"));
+    // 4 Mbit/s less the CDN's copy of 2.65 is less than the stream; of 6 each the broadcaster's is enough and all together are.
+    has(
+        &relayed(BASE),
+        "the broadcaster's uplink carries 1.35 Mbit/s to each of 2 viewers at most; the stream has 2.65 Mbit/s",
+    );
+    assert_eq!(warnings(&relayed(&BASE.replace("4 Mbit/s", "6 Mbit/s"))), [""; 0]);
+    // 6 less 2.65, and thrice 1, are 6.35 Mbit/s for three.
+    let weak = many.replace("count: 3, link: { to: s1, bandwidth: 4", "count: 3, link: { to: s1, bandwidth: 1");
+    let weak = relayed(&weak.replace("bandwidth: 4 Mbit/s", "bandwidth: 6 Mbit/s"));
+    has(
+        &weak,
+        "the uplinks of broadcaster and viewers carry 2.116 Mbit/s to each of 3 viewers at most; the stream has 2.65 Mbit/s",
+    );
+    let alone = BASE.replace("[s1]", "[s1, s2]").replace("count: 2, link: { to: s1", "link: { to: s2");
+    let alone =
+        alone.replace("link: { to: s1, bandwidth: 3 Mbit/s", "links: [{ to: s1 }, { to: s2, bandwidth: 3 Mbit/s");
+    has(
+        &format!("schemes: [relay]{}", alone.replace("300 ms }", "300 ms }]")),
+        "nobody who watches a stream shares a subnet",
+    );
     let roomy = BASE.replace("3 Mbit/s", "10 Mbit/s").replace("4 Mbit/s", "10 Mbit/s");
     assert!(warnings(&roomy).is_empty(), "{:?}", warnings(&roomy));
 }

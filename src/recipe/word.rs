@@ -501,7 +501,7 @@ mod tests {
                 assert_eq!(serde_json::to_value(value).unwrap(), serde_json::Value::from(*word));
             }
         }
-        check::<Scheme>(&["direct", "bypass"]);
+        check::<Scheme>(&["direct", "bypass", "relay"]);
         check::<LinkKind>(&["auto", "netem", "emulated"]);
         check::<Datapath>(&["auto", "kernel", "user"]);
         check::<Role>(&["broadcaster", "cdn", "viewer", "idle"]);

@@ -168,7 +168,7 @@ pub(super) const fn figure<T>(
 
 const TRIAL: &str = "One scheme, one repetition, on one freshly booted network. An exclamation mark: partial or unfit; why is under Warnings.";
 const SCHEME: &str = "How video was delivered: direct, every byte through the CDN; bypass, the controller introduces a viewer \
-                      to the broadcaster on the same switch.";
+                      to the broadcaster on the same switch; relay, viewers pass the stream on to each other, along a tree that the controller chooses.";
 const STREAM: &str = "The stream: its broadcaster's name.";
 const VIEWER: &str = "The viewer's name.";
 const DELAY: &str = "Delay: from the moment the encoder emitted a frame to the moment its last missing byte reached the viewer's interface.";
@@ -354,18 +354,26 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
         "transfer_mean_ms",
         "transfer",
         "ms",
-        "From the broadcaster to the viewer, if it came from a peer.",
+        "On the links from the broadcaster to the viewer, if it came from a peer.",
         |r| Cell::milliseconds(r.transfer_mean_ms),
     ),
+    figure("relay_mean_ms", "relay", "ms", "In those that passed it on, if it came from a peer.", |r| {
+        Cell::milliseconds(r.relay_mean_ms)
+    }),
     figure("delay_mean_ms", "delay mean", "ms", PART, |r| Cell::milliseconds(r.delay_mean_ms)),
     figure("cdn_bytes", "from CDN", "MB", "Bytes that came from the CDN.", |r| Cell::megabytes(r.cdn_bytes)),
     figure("peer_bytes", "from peers", "MB", "Bytes that came from peers.", |r| Cell::megabytes(r.peer_bytes)),
     figure("peer_offload", "offload", "%", OFFLOAD, |r| Cell::percent(r.peer_offload)),
+    figure("viewer_offload", "by viewers", "%", BY_VIEWERS, |r| Cell::percent(r.viewer_offload)),
+    figure("relay_bound_ms", "relay bound", "ms", BOUND, |r| Cell::milliseconds(r.relay_bound_ms)),
     figure("server_egress_bytes", "CDN egress", "MB", EGRESS, |r| Cell::megabytes(r.server_egress_bytes)),
     figure("retransmission_rate", "sent again", "%", AGAIN, |r| Cell::percent(r.retransmission_rate)),
 ];
 
 const OFFLOAD: &str = "Peer offload: bytes from peers out of all bytes that came.";
+const BY_VIEWERS: &str = "Bytes from viewers out of all bytes that came.";
+const BOUND: &str =
+    "The earliest at which the last viewer can have a frame of mean size, if viewers pass it on in whole copies.";
 const EGRESS: &str = "TCP payload that the CDN sent to the viewer, what it sent again too.";
 const AGAIN: &str = "Retransmissions: TCP payload sent to the viewer again, out of all that was sent to it.";
 
@@ -476,7 +484,9 @@ fn metric_value(metric: &str, value: Option<f64>) -> Cell {
 }
 
 fn is_share(metric: &str) -> bool {
-    ["peer_offload", "retransmission_rate", "continuity"].iter().any(|share| metric.starts_with(share))
+    ["peer_offload", "viewer_offload", "retransmission_rate", "continuity"]
+        .iter()
+        .any(|share| metric.starts_with(share))
 }
 
 #[cfg(test)]

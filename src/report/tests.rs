@@ -388,7 +388,7 @@ fn text_stands_out_on_paper_in_the_dark_and_in_print() {
                 assert!(contrast(text, ground) >= 4.5, "{text} on {ground}: {:.2}", contrast(text, ground));
             }
         }
-        for bar in ["floor", "direct", "bypass"] {
+        for bar in ["floor", "direct", "bypass", "relay"] {
             assert!(contrast(bar, "box") >= 3.0, "{bar}: {:.2}", contrast(bar, "box"));
         }
     }

@@ -11,7 +11,7 @@ use crate::actor::viewer::{Viewer, viewer};
 use crate::actor::{Folders, ping};
 use crate::capture;
 use crate::emulator;
-use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Scheme, Trial};
+use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Trial};
 use crate::store::TrialDir;
 
 /// Where the controller listens: the sandbox's own loopback, where nothing else can be.
@@ -109,17 +109,28 @@ fn capture(point: &CapturePoint, dir: &TrialDir) -> Actor {
     }
 }
 
-/// The OpenFlow controller.
+/// The OpenFlow controller, which in schemes with peers knows the network from a file.
 #[must_use]
-pub fn controller(program: &Path, scheme: Scheme, dir: &TrialDir) -> Actor {
-    let args = [
+pub fn controller(program: &Path, trial: &Trial, dir: &TrialDir) -> Actor {
+    let scheme = trial.point.scheme;
+    let mut args = vec![
         format!("--listen={CONTROLLER}"),
         format!("--scheme={scheme}"),
         format!("--rtmp-port={RTMP_PORT}"),
         format!("--notify-port={NOTIFY_PORT}"),
         format!("--peer-port={PEER_PORT}"),
     ];
-    machine("controller", Command::new(program.to_string_lossy(), args), "listening", dir)
+    let mut files = Vec::new();
+    if scheme.has_peers() {
+        let map = dir.network_map();
+        args.push(format!("--network={}", map.display()));
+        // Numbers and names: nothing in it can fail to become JSON.
+        let text = serde_json::to_string_pretty(&trial.network_map()).unwrap_or_default();
+        files.push((map, text + "\n"));
+    }
+    let mut actor = machine("controller", Command::new(program.to_string_lossy(), args), "listening", dir);
+    actor.files = files;
+    actor
 }
 
 /// The user-space links.

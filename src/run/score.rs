@@ -93,7 +93,7 @@ impl Score {
         let mut add = |due, actor, duty, copy| {
             entries.push(Entry { due, act: Act::Start(Box::new(Part { actor, duty, copy })) });
         };
-        let controller = cast::controller(&programs.controller, trial.point.scheme, dir);
+        let controller = cast::controller(&programs.controller, trial, dir);
         add(Due::Machinery, controller, Duty::Lasting, Some(dir.controller_events()));
         if programs.links == Links::Emulated {
             add(Due::Machinery, cast::emulator(&programs.livectl, trial, dir), Duty::Lasting, None);
@@ -107,9 +107,9 @@ impl Score {
         for (at, actor) in pings {
             add(Due::At(at), actor, Duty::Finite, None);
         }
-        for Viewer { agent, player } in viewers {
+        for (before, Viewer { agent, player }) in viewers.into_iter().enumerate() {
             add(Due::Agents, agent, Duty::Audience, None);
-            add(Due::At(trial.timeline.view_at), player, Duty::Audience, None);
+            add(Due::At(trial.timeline.view_at(before)), player, Duty::Audience, None);
         }
         for pair in broadcasts {
             add(Due::Agents, pair.agent, Duty::Finite, None);
@@ -218,6 +218,39 @@ mod tests {
             ["hv1/agent", "hv2/agent", "hv1/player", "hv2/player"]
         );
         assert_eq!(score.0.len(), 2 + 1 + trial.captures.len() + 2 + 3 + on_timeline.len(), "nobody is left out");
+    }
+
+    #[test]
+    fn with_peers_the_controller_knows_the_network_and_in_relay_viewers_serve() {
+        let text = include_str!("../../recipes/multi.yaml").replace("[direct, bypass]", "[direct, bypass, relay]");
+        let plan = crate::recipe::from_str("multi.yaml", &text).unwrap().plan;
+        for (trial, (map, serve)) in plan.trials.iter().zip([(false, false), (true, false), (true, true)]) {
+            let programs = Programs {
+                livectl: "livectl".into(),
+                controller: "live-controller".into(),
+                agent: "live-agent".into(),
+                links: Links::Netem,
+            };
+            let score = Score::of(trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
+            let parts = score.0.iter().filter_map(|entry| match &entry.act {
+                Act::Start(part) => Some(&part.actor),
+                Act::Boot { .. } => None,
+            });
+            let of = |name: &str| parts.clone().find(|actor| actor.label() == name).unwrap();
+            let controller = of("-/controller");
+            assert_eq!(controller.command.to_string().contains(" --network=RUN/multi/network.json"), map);
+            let files: Vec<_> = controller.files.iter().map(|(path, text)| (path.to_str().unwrap(), text)).collect();
+            if let [(path, text)] = files[..] {
+                assert_eq!(path, "RUN/multi/network.json");
+                let read: livectl_wire::network_map::NetworkMap = serde_json::from_str(text).unwrap();
+                assert_eq!(read, trial.network_map());
+            }
+            assert_eq!(!files.is_empty(), map);
+            // The address in the subnet that it shares with the CDN and its neighbours.
+            let agent = of("hv2/agent").command.to_string();
+            assert_eq!(agent.contains(" --serve 10.0.2.2:2000 --admit-all --cache 30 "), serve, "{agent}");
+            assert_eq!(agent.contains(" --notify "), map);
+        }
     }
 
     #[test]

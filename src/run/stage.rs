@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
@@ -30,6 +30,8 @@ const ANSWER: Duration = Duration::from_secs(20);
 const EXIT: Duration = Duration::from_secs(10);
 /// Pings of a path before streaming; the first waits for ARP and the controller.
 const PROBES: u32 = 5;
+/// Paths that are pinged at the same time: the pings of many would queue on the link that they share.
+const PROBED_AT_ONCE: usize = 8;
 /// Where Open vSwitch keeps its database and sockets, in the sandbox's own /tmp.
 const OVS_DIR: &str = "/tmp/ovs";
 
@@ -175,18 +177,27 @@ impl Stage {
     /// Pings every path that video can take and compares with the plan.
     async fn measure(&mut self) -> Result<(), TrialError> {
         let mut running = JoinSet::new();
+        let turns = Arc::new(Semaphore::new(PROBED_AT_ONCE));
         for (from, to, address) in measured_paths(&self.spec.trial)? {
             let shapes = self.spec.trial.network.path(&from, &to);
             let shapes = shapes.ok_or_else(|| TrialError::Plan(format!("there is no path from {from} to {to}")))?;
             let Some(pid) = self.pids.get(&from).copied() else { continue };
+            let turns = Arc::clone(&turns);
             running.spawn(async move {
+                // The semaphore is never closed.
+                let _turn = turns.acquire_owned().await;
                 let expected = reach::Expected::of(&shapes);
-                (from, to, reach::least_rtt(pid, address, PROBES, expected).await, expected)
+                let rtt = reach::least_rtt(pid, address, PROBES, expected).await;
+                (from, to, (pid, address), rtt, expected)
             });
         }
         let mut wrong = Vec::new();
-        for (from, to, rtt, expected) in running.join_all().await {
-            let rtt = rtt?;
+        for (from, to, (pid, address), rtt, expected) in running.join_all().await {
+            let mut rtt = rtt?;
+            if rtt > expected.rtt && expected.compare(rtt).is_err() {
+                // It may have been the moment. What is true of the path is true without the others, too.
+                rtt = rtt.min(reach::least_rtt(pid, address, PROBES, expected).await?);
+            }
             self.teller.tell(Happening::Path {
                 from: from.clone(),
                 to: to.clone(),

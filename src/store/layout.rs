@@ -202,6 +202,12 @@ impl TrialDir {
         self.path.join("topology.py")
     }
 
+    /// What the controller knows of the network beforehand, a [map](livectl_wire::network_map::NetworkMap) as JSON; in schemes with peers.
+    #[must_use]
+    pub fn network_map(&self) -> PathBuf {
+        self.path.join("network.json")
+    }
+
     /// What was said to Mininet and what it answered.
     #[must_use]
     pub fn transcript(&self) -> PathBuf {
@@ -452,6 +458,7 @@ mod tests {
             run.summary(),
             trial.plan(),
             trial.topology(),
+            trial.network_map(),
             trial.transcript(),
             trial.events(),
             trial.controller_events(),

@@ -10,7 +10,7 @@ use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
-use crate::trace::{self, FrameDelay, Parts, Told, TrialTrace, ViewerTrace, ping};
+use crate::trace::{self, Bound, FrameDelay, Parts, Told, TrialTrace, ViewerTrace, ping};
 
 /// The tables of a trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +64,8 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     }
     let mut frames = frame_rows(&trace, zero_ns);
     mark_late(&mut frames);
-    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &told)).collect();
+    let bounds = bounds(&trace);
+    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &told, &bounds)).collect();
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
     let doubts = doubts(&frames, jitter);
     // The tables say of the trial what its record will say: what is damaged and doubted now, not when they were made last.
@@ -94,6 +95,11 @@ fn frame_rows(trace: &TrialTrace, zero_ns: Option<i64>) -> Vec<FrameRow> {
 fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_ns: Option<i64>) -> FrameRow {
     let parts = frame.parts();
     let part = |of: fn(Parts) -> Option<i64>| parts.and_then(of).map(milliseconds);
+    let hosts = &trace.trial.network.hosts;
+    let relays: Option<Vec<&str>> = frame
+        .way
+        .relays()
+        .map(|relays| relays.filter_map(|host| hosts.get(host).map(|host| host.name.as_str())).collect());
     FrameRow {
         trial: trace.trial.id.clone(),
         point: trace.trial.point.clone(),
@@ -126,6 +132,9 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         transfer_ms: part(|parts| if let Parts::Peer { transfer, .. } = parts { Some(transfer) } else { None }),
         stream_floor_ms: frame.stream_floor.map(|floor| floor.as_secs_f64() * 1e3),
         stream_excess_ms: frame.stream_excess_ns().map(milliseconds),
+        relay_ms: part(|parts| if let Parts::Peer { relay, .. } = parts { Some(relay) } else { None }),
+        hops: relays.as_ref().map(|relays| u32::try_from(relays.len()).unwrap_or(u32::MAX)),
+        relays: relays.filter(|relays| !relays.is_empty()).map(|relays| relays.join(" ")),
     }
 }
 
@@ -135,7 +144,22 @@ fn host_at(trace: &TrialTrace, address: IpAddr) -> Option<String> {
     trace.trial.network.hosts.iter().find(here).map(|host| host.name.clone())
 }
 
-fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, told: &BTreeMap<String, Told>) -> ViewerFacts {
+/// By stream.
+fn bounds(trace: &TrialTrace) -> BTreeMap<&str, Bound> {
+    let streams = trace.trial.streams.iter().filter_map(|stream| {
+        let births = trace.births.iter().find(|births| births.stream == stream.name)?.births.as_ref()?;
+        let sizes: Vec<u32> = births.frames.iter().map(|frame| frame.size).collect();
+        Some((stream.name.as_str(), Bound::of(&trace.trial, stream, &sizes)?))
+    });
+    streams.collect()
+}
+
+fn viewer_facts(
+    trace: &TrialTrace,
+    viewer: &ViewerTrace,
+    told: &BTreeMap<String, Told>,
+    bounds: &BTreeMap<&str, Bound>,
+) -> ViewerFacts {
     let births = trace.births.iter().find(|b| b.stream == viewer.stream).and_then(|b| b.births.as_ref());
     let stream = trace.trial.streams.iter().find(|stream| stream.name == viewer.stream);
     let broadcaster = stream.map(|stream| stream.broadcaster.as_str());
@@ -148,8 +172,10 @@ fn viewer_facts(trace: &TrialTrace, viewer: &ViewerTrace, told: &BTreeMap<String
         broadcaster: broadcaster.and_then(|name| told.get(name)).cloned().unwrap_or_default(),
         cdn_bytes: viewer.cdn_bytes,
         peer_bytes: viewer.peer_bytes,
+        viewer_bytes: viewer.viewer_bytes,
         cdn_sent: viewer.cdn_sent,
         peer_sent: viewer.peer_sent,
+        bound: bounds.get(viewer.stream.as_str()).copied(),
     }
 }
 
@@ -221,6 +247,7 @@ mod tests {
             ],
             cdn_bytes: Some(0),
             peer_bytes: Some(4),
+            viewer_bytes: Some(0),
             repeated_bytes: Some(0),
             cdn_sent: None,
             peer_sent: Some(trace::Sent { bytes: 8, again: 4 }),
@@ -273,6 +300,7 @@ mod tests {
             &trace,
             &trace.viewers[0],
             &BTreeMap::from([("hv1".to_owned(), Told { player_started_ns: Some(7), ..Told::default() })]),
+            &BTreeMap::new(),
         );
         assert_eq!(
             (facts.born, facts.captured, facts.told.player_started_ns, facts.peer_bytes),
@@ -280,6 +308,6 @@ mod tests {
         );
         trace.viewers[0].cdn_bytes = None;
         assert_eq!(frame_rows(&trace, None), []);
-        assert!(!viewer_facts(&trace, &trace.viewers[0], &BTreeMap::new()).captured);
+        assert!(!viewer_facts(&trace, &trace.viewers[0], &BTreeMap::new(), &BTreeMap::new()).captured);
     }
 }

@@ -111,13 +111,19 @@ rows! {
             pub dwell_ms: Option<f64>,
             /// From there to the viewer.
             pub downlink_ms: Option<f64>,
-            /// From the broadcaster to the viewer, if it came from a peer.
+            /// On the links from the broadcaster to the viewer, if it came from a peer.
             pub transfer_ms: Option<f64>,
             /// The least delay that the network allows it if the path must also carry all that its stream has sent before it; `None` also in tables of
             /// an older livectl.
             pub stream_floor_ms: Option<f64>,
             /// delay − stream_floor.
             pub stream_excess_ms: Option<f64>,
+            /// In those that passed it on, if it came from a peer: from when all of it was there to leaving there.
+            pub relay_ms: Option<f64>,
+            /// How many hosts passed it on, the CDN too and the broadcaster not; `None`: not all of its way is known.
+            pub hops: Option<u32>,
+            /// Their names in order, with blanks between; `None`: there are none, or that is not known.
+            pub relays: Option<String>,
         }
     }
 
@@ -238,6 +244,19 @@ rows! {
             pub peer_connect_ms: Option<f64>,
             /// To the first frame from the peer that the player was handed.
             pub handover_ms: Option<f64>,
+            /// See `queue_mean_ms`.
+            pub relay_mean_ms: Option<f64>,
+            /// Median of the hosts that passed a frame on, of the frames that arrived and whose way is known; `None`: there are none.
+            pub depth_p50: Option<f64>,
+            /// The most of them.
+            pub depth_max: Option<u32>,
+            /// Bytes from viewers / all bytes, 0 to 1.
+            pub viewer_offload: Option<f64>,
+            /// When the last viewer of the stream could have a frame of mean size, if viewers pass it on in whole copies
+            /// ([`trace::Bound`](crate::trace::Bound)); `None`: the uplinks carry less than a copy for each.
+            pub relay_bound_ms: Option<f64>,
+            /// The same for a frame larger than 95 % of them.
+            pub relay_bound_p95_ms: Option<f64>,
         }
     }
 

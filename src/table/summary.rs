@@ -5,7 +5,7 @@ use super::playout::first_keyframe;
 use super::rows::{FrameRow, SummaryRow};
 use crate::plan::delivery::Via;
 use crate::store::TrialRecord;
-use crate::trace::{Sent, Told};
+use crate::trace::{Bound, Sent, Told};
 
 /// Playout buffer of the player that [`mark_late`] imagines, in milliseconds.
 pub const LATE_BUFFER_MS: f64 = 1000.0;
@@ -29,10 +29,14 @@ pub struct ViewerFacts {
     pub cdn_bytes: Option<u64>,
     /// Bytes that peers delivered to it.
     pub peer_bytes: Option<u64>,
+    /// Of those from peers, what viewers delivered to it.
+    pub viewer_bytes: Option<u64>,
     /// What the CDN put on the wire for it.
     pub cdn_sent: Option<Sent>,
     /// What peers put on the wire for it.
     pub peer_sent: Option<Sent>,
+    /// When the last of its stream's viewers could have a frame at the earliest.
+    pub bound: Option<Bound>,
 }
 
 /// The `p`-quantile, 0 ≤ p ≤ 1, with linear interpolation between order statistics: Hyndman and Fan's definition 7
@@ -88,6 +92,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     let excesses = ascending(arrived().filter_map(|r| r.excess_ms));
     let at = |sorted: &[f64], p| quantile(sorted, p).map(to_microseconds);
     let parts = mean_parts(arrived().copied());
+    let depths = || arrived().filter_map(|r| r.hops);
     let (stream_floors, stream_excesses) = (
         ascending(arrived().filter_map(|r| r.stream_floor_ms)),
         ascending(arrived().filter_map(|r| r.stream_excess_ms)),
@@ -118,7 +123,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         excess_max_ms: at(&excesses, 1.0),
         cdn_bytes: facts.cdn_bytes,
         peer_bytes: facts.peer_bytes,
-        peer_offload: peer_offload(facts),
+        peer_offload: offload(facts, facts.peer_bytes),
         handover_gap_ms: handover_gap_ms(frames).map(to_microseconds),
         jitter_ms: jitter_ms(arrived().copied()).map(to_microseconds),
         server_egress_bytes: facts.cdn_sent.map(|sent| sent.bytes),
@@ -140,6 +145,12 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         introduction_ms: since_known(facts.told.introduced_ns),
         peer_connect_ms: since_known(facts.told.peer_connected_ns),
         handover_ms: since_known(facts.told.first_from_peer_ns),
+        relay_mean_ms: parts.map(|p| to_microseconds(p.relay)),
+        depth_p50: at(&ascending(depths().map(f64::from)), 0.5),
+        depth_max: depths().max(),
+        viewer_offload: offload(facts, facts.viewer_bytes),
+        relay_bound_ms: facts.bound.map(|bound| to_microseconds(bound.mean.as_secs_f64() * 1e3)),
+        relay_bound_p95_ms: facts.bound.map(|bound| to_microseconds(bound.p95.as_secs_f64() * 1e3)),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),
@@ -158,11 +169,11 @@ fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {
     Some(milliseconds(first - wanted_ns(facts, frames)?))
 }
 
+/// The share of these bytes in all that came.
 #[allow(clippy::cast_precision_loss)]
-fn peer_offload(facts: &ViewerFacts) -> Option<f64> {
-    let (cdn, peer) = (facts.cdn_bytes?, facts.peer_bytes?);
-    let all = cdn.checked_add(peer).filter(|all| *all > 0)?;
-    Some((peer as f64 / all as f64 * 1e6).round() / 1e6)
+fn offload(facts: &ViewerFacts, bytes: Option<u64>) -> Option<f64> {
+    let all = facts.cdn_bytes?.checked_add(facts.peer_bytes?).filter(|all| *all > 0)?;
+    Some((bytes? as f64 / all as f64 * 1e6).round() / 1e6)
 }
 
 fn handover_gap_ms(frames: &[&FrameRow]) -> Option<f64> {
@@ -207,6 +218,7 @@ struct MeanParts {
     dwell: f64,
     downlink: f64,
     transfer: f64,
+    relay: f64,
 }
 
 /// Of frames that arrived; `None` if there is none, or one whose parts are not known.
@@ -217,6 +229,8 @@ fn mean_parts<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<MeanPart
         sum.delay += frame.delay_ms?;
         if let Some(transfer) = frame.transfer_ms {
             sum.transfer += transfer;
+            // Tables of an older livectl have no such part: there nobody passed anything on.
+            sum.relay += frame.relay_ms.unwrap_or(0.0);
         } else {
             sum.uplink += frame.uplink_ms?;
             sum.dwell += frame.dwell_ms?;
@@ -224,7 +238,7 @@ fn mean_parts<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<MeanPart
         }
         count += 1.0;
     }
-    let MeanParts { delay, queue, uplink, dwell, downlink, transfer } = sum;
+    let MeanParts { delay, queue, uplink, dwell, downlink, transfer, relay } = sum;
     (count > 0.0).then(|| MeanParts {
         delay: delay / count,
         queue: queue / count,
@@ -232,6 +246,7 @@ fn mean_parts<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<MeanPart
         dwell: dwell / count,
         downlink: downlink / count,
         transfer: transfer / count,
+        relay: relay / count,
     })
 }
 

@@ -48,6 +48,9 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         transfer_ms: delay_ms.filter(|_| via == Via::Peer).map(|d| d - 5.0),
         stream_floor_ms: Some(205.0),
         stream_excess_ms: delay_ms.map(|d| d - 205.0),
+        relay_ms: delay_ms.filter(|_| via == Via::Peer).map(|_| 0.0),
+        hops: arrival_ns.map(|_| u32::from(via == Via::Cdn)),
+        relays: arrival_ns.filter(|_| via == Via::Cdn).map(|_| "hs".into()),
     }
 }
 
@@ -95,6 +98,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
         timeline: Timeline {
             broadcast_at: Duration::from_secs(15),
             view_at: Duration::from_secs(15),
+            view_every: Duration::ZERO,
             end: Duration::from_secs(60),
             drain: Duration::from_secs(10),
         },
@@ -428,6 +432,55 @@ fn the_text_table_fits_the_terminal() {
         assert!(text.lines().all(|l| l.chars().count() <= width), "{text}");
         insta::assert_snapshot!(name, text);
     }
+}
+
+#[test]
+fn of_many_viewers_the_best_the_median_and_the_worst_are_shown() {
+    let viewers: Vec<String> = (1..=9).map(|n| format!("hv{n}")).collect();
+    let frames: Vec<_> = viewers
+        .iter()
+        .zip(1..)
+        .flat_map(|(viewer, n)| {
+            (0..10).map(move |i| frame("relay-1", viewer, i, (i > 0).then_some(100.0 * f64::from(n)), Via::Peer))
+        })
+        .collect();
+    let facts: Vec<_> = viewers
+        .iter()
+        .map(|viewer| ViewerFacts {
+            cdn_bytes: Some(100),
+            peer_bytes: Some(if viewer == "hv1" { 900 } else { 300 }),
+            viewer_bytes: Some(if viewer == "hv1" { 0 } else { 300 }),
+            ..facts(viewer, 10)
+        })
+        .collect();
+    let mut rows = summarise(&record("relay-1"), &facts, &frames);
+    let text = summary_text(&rows, 120);
+    let line: Vec<&str> = text.lines().nth(2).unwrap().split_whitespace().collect();
+    // 3300 of 4200 bytes from peers, 2400 from viewers.
+    let expected = [
+        "relay-1", "hb", "9", "10", "9", "100.0", "500.0", "900.0", "100.0", "500.0", "900.0", "230.0", "78.6",
+        "57.1",
+    ];
+    assert_eq!(line, expected, "{text}");
+    assert!(summary_text(&rows, 80).lines().take(3).all(|line| line.chars().count() <= 80));
+    rows.pop();
+    assert!(summary_text(&rows, 120).contains("hv8"), "few enough for a line each");
+}
+
+#[test]
+fn how_deep_frames_came_and_who_carried_them() {
+    let mut frames: Vec<_> = (0..4).map(|i| frame("relay-1", "hv1", i, Some(300.0), Via::Peer)).collect();
+    for (frame, hops) in frames.iter_mut().zip([Some(1), Some(2), Some(4), None]) {
+        frame.hops = hops;
+        frame.transfer_ms = Some(275.0);
+        frame.relay_ms = Some(20.0);
+    }
+    let viewer =
+        ViewerFacts { cdn_bytes: Some(100), peer_bytes: Some(300), viewer_bytes: Some(200), ..facts("hv1", 4) };
+    let row = summarise(&record("relay-1"), &[viewer], &frames).remove(0);
+    assert_eq!((row.depth_p50, row.depth_max), (Some(2.0), Some(4)));
+    assert_eq!((row.peer_offload, row.viewer_offload), (Some(0.75), Some(0.5)));
+    assert_eq!((row.queue_mean_ms, row.transfer_mean_ms, row.relay_mean_ms), (Some(5.0), Some(275.0), Some(20.0)));
 }
 
 #[test]

@@ -1,11 +1,12 @@
 //! The summary as text for a terminal.
 
 use super::rows::{EstimateRow, SummaryRow};
+use super::summary::quantile;
 
 /// Blanks between columns.
 const GAP: usize = 2;
 
-struct Column {
+struct Column<T> {
     /// Written above the first of the columns that share it.
     group: &'static str,
     name: &'static str,
@@ -13,19 +14,19 @@ struct Column {
     text: bool,
     /// The highest goes first when the terminal is narrow; 0 stays.
     dispensable: u8,
-    cell: fn(&SummaryRow) -> String,
+    cell: fn(&T) -> String,
 }
 
-const fn words(name: &'static str, cell: fn(&SummaryRow) -> String) -> Column {
+const fn words<T>(name: &'static str, cell: fn(&T) -> String) -> Column<T> {
     Column { group: "", name, text: true, dispensable: 0, cell }
 }
 
-const fn number(group: &'static str, name: &'static str, dispensable: u8, cell: fn(&SummaryRow) -> String) -> Column {
+const fn number<T>(group: &'static str, name: &'static str, dispensable: u8, cell: fn(&T) -> String) -> Column<T> {
     Column { group, name, text: false, dispensable, cell }
 }
 
-const COLUMNS: [Column; 15] = [
-    words("trial", |r| if r.fit && !r.partial { r.trial.clone() } else { format!("{} !", r.trial) }),
+const COLUMNS: [Column<SummaryRow>; 15] = [
+    words("trial", trial),
     words("viewer", |r| r.viewer.clone()),
     number("", "frames", 0, |r| r.frames.to_string()),
     number("", "missing", 0, |r| count(r.missing)),
@@ -42,18 +43,47 @@ const COLUMNS: [Column; 15] = [
     number("handover", "ms", 7, |r| milliseconds(r.handover_gap_ms)),
 ];
 
-/// The summary as an aligned table with units in its header, and below it a line for each trial that is partial or unfit. Columns
+/// The same for trials of many viewers.
+const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
+    words("trial", |a| a.common(trial)),
+    words("stream", |a| a.common(|r| r.stream.clone())),
+    number("", "viewers", 0, |a| a.rows.len().to_string()),
+    number("", "frames", 5, |a| a.common(|r| r.frames.to_string())),
+    number("", "missing", 0, |a| a.sum(|r| r.missing).map_or_else(|| "-".to_owned(), |n| n.to_string())),
+    number("p50 ms", "best", 0, |a| milliseconds(a.at(0.0, |r| r.delay_p50_ms))),
+    number("", "median", 0, |a| milliseconds(a.at(0.5, |r| r.delay_p50_ms))),
+    number("", "worst", 0, |a| milliseconds(a.at(1.0, |r| r.delay_p50_ms))),
+    number("p95 ms", "best", 2, |a| milliseconds(a.at(0.0, |r| r.delay_p95_ms))),
+    number("", "median", 1, |a| milliseconds(a.at(0.5, |r| r.delay_p95_ms))),
+    number("", "worst", 0, |a| milliseconds(a.at(1.0, |r| r.delay_p95_ms))),
+    number("floor", "ms", 3, |a| milliseconds(a.at(0.5, |r| r.floor_p50_ms))),
+    number("relay bound", "mean", 6, |a| milliseconds(a.at(1.0, |r| r.relay_bound_ms))),
+    number("", "p95", 6, |a| milliseconds(a.at(1.0, |r| r.relay_bound_p95_ms))),
+    number("by peers", "%", 4, |a| percent(a.share(|r| r.peer_offload))),
+    number("by viewers", "%", 4, |a| percent(a.share(|r| r.viewer_offload))),
+];
+
+/// With more viewers in a trial there is a line for the trial, and none for each of them.
+const MOST_VIEWERS: usize = 8;
+
+/// The summary as an aligned table with units in its header, and below it a line for each trial that is partial or unfit. Where a trial has more
+/// viewers than [a few](MOST_VIEWERS), the table has a line for each trial. Columns
 /// that `width` characters have no room for are left out, the least telling first; `summary.csv` has them all. 80 is
 /// wide enough for those that stay, with names of up to twelve characters. Milliseconds lose their decimals from 10,000 on.
 #[must_use]
 pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
-    let mut columns: Vec<&Column> = COLUMNS.iter().collect();
-    let mut laid = lay_out(&columns, rows);
-    while laid.iter().any(|line| length(line) > width) {
-        let Some(least) = columns.iter().map(|c| c.dispensable).max().filter(|d| *d > 0) else { break };
-        columns.retain(|c| c.dispensable != least);
-        laid = lay_out(&columns, rows);
-    }
+    let audiences = audiences(rows);
+    let mut laid = if audiences.iter().any(|audience| audience.rows.len() > MOST_VIEWERS) {
+        let mut laid = within(&AUDIENCE_COLUMNS, &audiences, width);
+        laid.push(
+            "Best, median and worst of the viewers, for each figure by itself. Relay bound: the earliest at which the last of them can have a frame \
+             of mean or 95th-percentile size, if viewers pass it on in whole copies. summary.csv has each viewer."
+                .to_owned(),
+        );
+        laid
+    } else {
+        within(&COLUMNS, rows, width)
+    };
     let mut noted: Vec<String> = Vec::new();
     for row in rows.iter().filter(|r| !r.note.is_empty()) {
         let note = format!("! {}: {}", row.trial, row.note);
@@ -65,7 +95,67 @@ pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
     laid.join("\n") + "\n"
 }
 
-fn lay_out(columns: &[&Column], rows: &[SummaryRow]) -> Vec<String> {
+/// The table without the columns that there is no room for.
+fn within<T>(columns: &[Column<T>], rows: &[T], width: usize) -> Vec<String> {
+    let mut columns: Vec<&Column<T>> = columns.iter().collect();
+    let mut laid = lay_out(&columns, rows);
+    while laid.iter().any(|line| length(line) > width) {
+        let Some(least) = columns.iter().map(|c| c.dispensable).max().filter(|d| *d > 0) else { break };
+        columns.retain(|c| c.dispensable != least);
+        laid = lay_out(&columns, rows);
+    }
+    laid
+}
+
+/// The viewers of a stream in a trial.
+struct Audience {
+    rows: Vec<SummaryRow>,
+}
+
+/// In the order of the summary.
+fn audiences(rows: &[SummaryRow]) -> Vec<Audience> {
+    let mut audiences: Vec<Audience> = Vec::new();
+    for row in rows {
+        let same = |audience: &&mut Audience| {
+            audience.rows.first().is_some_and(|first| (&first.trial, &first.stream) == (&row.trial, &row.stream))
+        };
+        match audiences.iter_mut().find(same) {
+            Some(audience) => audience.rows.push(row.clone()),
+            None => audiences.push(Audience { rows: vec![row.clone()] }),
+        }
+    }
+    audiences
+}
+
+impl Audience {
+    /// That of its first viewer: what the viewers have in common.
+    fn common(&self, of: impl Fn(&SummaryRow) -> String) -> String {
+        self.rows.first().map(of).unwrap_or_default()
+    }
+
+    /// The `p`-quantile over the viewers that have this figure.
+    fn at(&self, p: f64, figure: impl Fn(&SummaryRow) -> Option<f64>) -> Option<f64> {
+        let mut values: Vec<f64> = self.rows.iter().filter_map(figure).collect();
+        values.sort_by(f64::total_cmp);
+        quantile(&values, p)
+    }
+
+    /// Over those of whom it is known.
+    fn sum(&self, figure: impl Fn(&SummaryRow) -> Option<u32>) -> Option<u64> {
+        self.rows.iter().filter_map(figure).map(u64::from).fold(None, |sum, n| Some(sum.unwrap_or(0) + n))
+    }
+
+    /// A share of the bytes that came to all of them.
+    fn share(&self, share: impl Fn(&SummaryRow) -> Option<f64>) -> Option<f64> {
+        #[allow(clippy::cast_precision_loss)]
+        let bytes = |row: &SummaryRow| Some((row.cdn_bytes? + row.peer_bytes?) as f64);
+        let parts: Vec<(f64, f64)> = self.rows.iter().filter_map(|row| Some((share(row)?, bytes(row)?))).collect();
+        let all: f64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        (all > 0.0).then(|| parts.iter().map(|(share, bytes)| share * bytes).sum::<f64>() / all)
+    }
+}
+
+fn lay_out<T>(columns: &[&Column<T>], rows: &[T]) -> Vec<String> {
     let body: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect();
     let widths: Vec<usize> = columns
         .iter()
@@ -101,6 +191,11 @@ fn lay_out(columns: &[&Column], rows: &[SummaryRow]) -> Vec<String> {
     let mut lines = vec![groups, line(columns.iter().map(|c| c.name).collect())];
     lines.extend(body.iter().map(|cells| line(cells.iter().map(String::as_str).collect())));
     lines
+}
+
+/// With a mark if its figures are not to be relied on.
+fn trial(row: &SummaryRow) -> String {
+    if row.fit && !row.partial { row.trial.clone() } else { format!("{} !", row.trial) }
 }
 
 /// Characters, which for the names allowed are columns of the terminal.

@@ -87,7 +87,10 @@ impl Told {
                 self.play_ms.get_or_insert(ms);
             }
             Event::FirstKeyframe { ms, .. } => drop(self.first_picture_ms.get_or_insert(ms)),
-            Event::Introduced { .. } => drop(self.introduced_ns.get_or_insert(time_ns)),
+            // In older runs a parent was called the broadcaster.
+            Event::Introduced { role, .. } if ["parent", "broadcaster"].contains(&role.as_str()) => {
+                self.introduced_ns.get_or_insert(time_ns);
+            }
             Event::PeerConnected { .. } => drop(self.peer_connected_ns.get_or_insert(time_ns)),
             Event::FirstFromPeer { .. } => drop(self.first_from_peer_ns.get_or_insert(time_ns)),
             Event::Jump { skipped, .. } => self.skipped += skipped.unwrap_or(0),

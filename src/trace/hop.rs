@@ -60,8 +60,10 @@ pub enum Parts {
     Peer {
         /// From birth to leaving the broadcaster.
         queue: i64,
-        /// From there until all of it was at the viewer.
+        /// On the links from there to the viewer.
         transfer: i64,
+        /// In those that passed it on: from when all of it was there to leaving there. Negative where it left before it was whole.
+        relay: i64,
     },
 }
 
@@ -70,6 +72,18 @@ impl Way {
     #[must_use]
     pub fn sent_ns(&self) -> Option<i64> {
         self.hops.first().filter(|_| self.is_whole)?.left_ns
+    }
+
+    /// Who passed it on, in order, as indices into the plan's hosts; `None`: not all of the way is known.
+    pub fn relays(&self) -> Option<impl Iterator<Item = usize>> {
+        self.hops.get(1..).filter(|_| self.is_whole).map(|hops| hops.iter().filter_map(|hop| hop.from))
+    }
+
+    /// How long it was with them; `None`: not all of the way is known, or not when it left them.
+    #[must_use]
+    pub fn relayed_ns(&self) -> Option<i64> {
+        let stays = self.hops.windows(2).map(|pair| pair[1].left_ns?.checked_sub(pair[0].whole_ns));
+        stays.sum::<Option<i64>>().filter(|_| self.is_whole)
     }
 
     /// When it was whole at the CDN, if the CDN served it.
@@ -94,7 +108,10 @@ impl FrameDelay {
         let sent = self.way.sent_ns()?;
         let queue = sent.checked_sub(self.birth_ns)?;
         Some(match arrival.carrier.via() {
-            Via::Peer => Parts::Peer { queue, transfer: arrival.time_ns.checked_sub(sent)? },
+            Via::Peer => {
+                let relay = self.way.relayed_ns()?;
+                Parts::Peer { queue, transfer: arrival.time_ns.checked_sub(sent)?.checked_sub(relay)?, relay }
+            }
             Via::Cdn => {
                 let (at_cdn, left_cdn) = (self.way.cdn_arrival_ns()?, self.way.cdn_departure_ns()?);
                 Parts::Cdn {

@@ -8,6 +8,7 @@
 //! header) or ends a sequence is none, at the birth as at the arrival.
 
 pub mod births;
+mod bound;
 mod dump;
 mod events;
 pub mod floor;
@@ -17,6 +18,7 @@ pub mod ping;
 mod trial;
 
 pub use births::Births;
+pub use bound::Bound;
 pub use dump::DumpCheck;
 pub use events::{Told, told};
 pub use hop::{Hop, Parts, Way};

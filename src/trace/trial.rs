@@ -16,7 +16,7 @@ use super::flows::{self, Arrival, Flow, Protocol};
 use super::hop::{AtHost, Captured, Sighting, Sightings, Way};
 use super::pairing::Pairing;
 use crate::plan::delivery::{Carrier, Via};
-use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Shape, Stream, Trial};
+use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Role, Shape, Stream, Trial};
 use crate::store::TrialDir;
 use crate::{file, parallel};
 
@@ -78,11 +78,13 @@ pub struct ViewerTrace {
     pub cdn_bytes: Option<u64>,
     /// The same from peers.
     pub peer_bytes: Option<u64>,
+    /// Of those from peers, what came from viewers.
+    pub viewer_bytes: Option<u64>,
     /// TCP payload bytes that came again, from either; `None` without a capture.
     pub repeated_bytes: Option<u64>,
     /// What the CDN sent it on this stream's connections; `None` if nothing was captured there.
     pub cdn_sent: Option<Sent>,
-    /// What the broadcaster sent it as a peer; `None` if nothing was captured there.
+    /// What peers sent it; `None` if nothing was captured at the broadcaster, or at another peer that gave it something.
     pub peer_sent: Option<Sent>,
     /// Frames that arrived and were never born. Any at all means that bytes were altered, or that the births are incomplete.
     pub foreign: u64,
@@ -359,7 +361,7 @@ fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) 
         damage.push("it holds no packets".to_owned());
     }
     for seen in mine.iter().filter(|seen| matters(&seen.flow)) {
-        if seen.flow.unread { &mut damage } else { &mut other }.extend(seen.flow.problems.iter().cloned());
+        if seen.flow.is_damaged() { &mut damage } else { &mut other }.extend(seen.flow.problems.iter().cloned());
     }
     Ok(Capture { flows: mine, damage, other })
 }
@@ -404,9 +406,10 @@ impl Context<'_> {
             frames: self.born(births),
             cdn_bytes: flows.map(|_| 0),
             peer_bytes: flows.map(|_| 0),
+            viewer_bytes: flows.map(|_| 0),
             repeated_bytes: flows.map(|_| 0),
             cdn_sent: self.trial.network.cdn().and_then(|cdn| self.sent(captures.at(&cdn.name)?, Protocol::Rtmp)),
-            peer_sent: captures.at(&self.stream.broadcaster).and_then(|seen| self.sent(seen, Protocol::Peer)),
+            peer_sent: None,
             foreign: 0,
             dumps: Vec::new(),
         };
@@ -414,8 +417,12 @@ impl Context<'_> {
             let to_viewer = is_address_of(self.trial, self.viewer, flow.to.ip());
             if to_viewer && flow.is_from_server() && self.carries_stream(flow, problems) {
                 join(&mut trace, flow, self.pairing, births.is_some(), problems);
+                if flow.protocol == Protocol::Peer && self.is_viewer(flow.from) {
+                    trace.viewer_bytes = trace.viewer_bytes.map(|bytes| bytes + flow.counts.delivered);
+                }
             }
         }
+        trace.peer_sent = self.sent_by_peers(captures);
         for (index, frame) in trace.frames.iter_mut().enumerate() {
             let Some(arrival) = frame.arrival else { continue };
             frame.way = self.sightings.way(index, arrival, |address| self.host_of(address));
@@ -452,6 +459,28 @@ impl Context<'_> {
             stream_floor,
         };
         births.frames.iter().zip(stream_floors).map(frame).collect()
+    }
+
+    fn is_viewer(&self, address: SocketAddr) -> bool {
+        let host = self.host_of(address).and_then(|host| self.trial.network.hosts.get(host));
+        host.is_some_and(|host| host.role == Role::Viewer)
+    }
+
+    /// What all peers sent to the viewer of this stream.
+    fn sent_by_peers(&self, captures: &Captures) -> Option<Sent> {
+        let mut sent = self.sent(captures.at(&self.stream.broadcaster)?, Protocol::Peer)?;
+        for peer in self.stream.viewers.iter().filter(|peer| *peer != self.viewer) {
+            let Some(seen) = captures.at(peer) else {
+                let gave = |seen: &Captured| is_address_of(self.trial, peer, seen.flow.from.ip());
+                if captures.at(self.viewer).unwrap_or_default().iter().any(gave) {
+                    return None;
+                }
+                continue;
+            };
+            let more = self.sent(seen, Protocol::Peer)?;
+            sent = Sent { bytes: sent.bytes + more.bytes, again: sent.again + more.again };
+        }
+        Some(sent)
     }
 
     /// What was sent to the viewer of this stream, as captured where it was sent from.

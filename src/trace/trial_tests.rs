@@ -68,6 +68,7 @@ fn trial() -> Trial {
         timeline: Timeline {
             broadcast_at: Duration::ZERO,
             view_at: Duration::ZERO,
+            view_every: Duration::ZERO,
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
@@ -269,6 +270,44 @@ fn what_a_capture_began_too_late_for_is_not_called_missing_in_silence() {
     assert_eq!(read(&files).damage, ["pcap/hv1-eth0.pcap: it holds no packets"]);
 }
 
+/// The trial without the packet of frame 1; the viewer says that it has all before it and `more` bytes.
+fn without_frame_1(more: u32) -> TrialTrace {
+    let mut files = files();
+    let capture = files.get_mut("pcap/hv1-eth0.pcap").unwrap();
+    let mut at = 24;
+    let packet = loop {
+        let end = at + 16 + u32::from_le_bytes(capture[at + 8..at + 12].try_into().unwrap()) as usize;
+        if capture[at..end].windows(20).any(|window| window == &pictures()[1].1[..20]) {
+            break at..end;
+        }
+        at = end;
+    };
+    capture.drain(packet);
+    let (cdn, viewer) = ("10.0.0.2:1935", "10.0.0.3:40000");
+    let frame_0 = rtmp_video(&mut Writer::new(), 0, &pictures()[0].1).len();
+    let before = 3 + (handshake().len() + frame_0) as u32;
+    let told =
+        Sender::new(viewer, cdn, 1).has_all_but(&Sender::new(cdn, viewer, before + more), 0, START + 2_000 * MS);
+    capture.extend(&pcap(&[told])[24..]);
+    read(&files)
+}
+
+#[test]
+fn what_was_lost_on_the_way_is_no_damage_and_what_the_capture_missed_is() {
+    let lost = without_frame_1(0);
+    let viewer = &lost.viewers[0];
+    // Frame 3 came behind it, so that of the CDN's connection the player never got it: what counts is the peer's copy.
+    assert_eq!((viewer.missing(), viewer.frames[3].copies), (2, 1));
+    assert_eq!(lost.damage, Vec::<String>::new());
+    let expected = "bytes were lost on the way and had not been sent again when it ended";
+    assert!(lost.problems.len() == 1 && lost.problems[0].ends_with(expected), "{:?}", lost.problems);
+
+    let missed = without_frame_1(2_000);
+    assert_eq!((missed.viewers[0].missing(), missed.damage.is_empty()), (2, false));
+    let expected = "709 bytes are not in the capture";
+    assert!(missed.damage.iter().any(|what| what.ends_with(expected)), "{:?}", missed.damage);
+}
+
 #[test]
 fn altered_payloads_are_foreign() {
     let mut files = files();
@@ -382,13 +421,13 @@ fn the_way_of_each_frame_adds_up_to_its_delay() {
     assert_eq!(trace.problems, Vec::<String>::new());
     let viewer = &trace.viewers[0];
     let cdn = Parts::Cdn { queue: 20 * MS, uplink: 302 * MS, dwell: 5 * MS, downlink: 473 * MS };
-    let peer = Parts::Peer { queue: 4 * MS, transfer: 206 * MS };
+    let peer = Parts::Peer { queue: 4 * MS, transfer: 206 * MS, relay: 0 };
     let parts: Vec<_> = viewer.frames.iter().map(FrameDelay::parts).collect();
     assert_eq!(parts, [Some(cdn), Some(cdn), None, Some(peer), Some(peer), Some(peer)]);
     for (frame, parts) in viewer.frames.iter().zip(parts) {
         let sum = parts.map(|parts| match parts {
             Parts::Cdn { queue, uplink, dwell, downlink } => queue + uplink + dwell + downlink,
-            Parts::Peer { queue, transfer } => queue + transfer,
+            Parts::Peer { queue, transfer, relay } => queue + transfer + relay,
         });
         assert_eq!(sum, frame.delay_ns());
     }
@@ -431,4 +470,69 @@ fn what_cannot_be_known_of_the_way_is_not_guessed() {
     let viewer = &trace.viewers[0];
     assert_eq!((viewer.frames[0].parts(), viewer.cdn_sent), (None, None));
     assert!(viewer.frames[3].parts().is_some(), "the way from the peer does not need it");
+}
+
+/// What hb gives to hv1 and that to hv2 leaves, captured at all three. A frame leaves hb 4 ms after its birth, is whole at hv1 after 110 ms, leaves
+/// there after 115 and is at hv2 after 220.
+fn files_of_a_relay() -> BTreeMap<&'static str, Vec<u8>> {
+    let mut plan = trial();
+    plan.point = Point::new(Scheme::Relay, 1);
+    let mut host = plan.network.hosts[2].clone();
+    let mut link = plan.network.links[2].clone();
+    host.name = "hv2".into();
+    let interface = &mut host.interfaces[0];
+    (interface.name, interface.address, interface.link) = ("hv2-eth0".into(), [10, 0, 0, 4].into(), 3);
+    link.a = End { node: "hv2".into(), interface: "hv2-eth0".into() };
+    plan.network.hosts.push(host);
+    plan.network.links.push(link);
+    plan.streams[0].viewers.push("hv2".into());
+    plan.captures = ["hb", "hv1", "hv2"]
+        .map(|host| CapturePoint { host: host.into(), interface: format!("{host}-eth0") })
+        .to_vec();
+    let connection = |from: &str, to: &str, late: i64| {
+        let (mut client, mut server) = (Sender::new(to, from, 1), Sender::new(from, to, 2));
+        let mut packets = vec![client.syn(START), server.syn(START)];
+        packets.extend(client.send(peer::emit_request(&"live/hb".parse().unwrap()).as_bytes(), 100, START, 1));
+        packets.extend(server.send(&flv::header(false, true), 100, START, 1));
+        for (n, (timestamp, payload)) in pictures().iter().enumerate() {
+            packets.extend(server.send(&flv_video(*timestamp, payload), 1448, birth_ns(n as i64) + late * MS, 1));
+        }
+        packets
+    };
+    let (first, second) = (("10.0.0.1:2000", "10.0.0.3:40001"), ("10.0.0.3:2000", "10.0.0.4:40002"));
+    let mut at_hv1 = [connection(first.0, first.1, 110), connection(second.0, second.1, 115)].concat();
+    at_hv1.sort_by_key(|packet| packet.0);
+    BTreeMap::from([
+        ("trial.json", serde_json::to_vec(&plan).unwrap()),
+        ("births/hb.csv", files().remove("births/hb.csv").unwrap()),
+        ("pcap/hb-eth0.pcap", pcap(&connection(first.0, first.1, 4))),
+        ("pcap/hv1-eth0.pcap", pcap(&at_hv1)),
+        ("pcap/hv2-eth0.pcap", pcap(&connection(second.0, second.1, 220))),
+    ])
+}
+
+#[test]
+fn who_passed_a_frame_on_and_how_long_it_stayed_there() {
+    let trace = read(&files_of_a_relay());
+    let [first, second] = trace.viewers.as_slice() else { panic!() };
+    let relays = |frame: &FrameDelay| frame.way.relays().unwrap().collect::<Vec<_>>();
+    for frame in &first.frames {
+        assert_eq!(frame.parts(), Some(Parts::Peer { queue: 4 * MS, transfer: 106 * MS, relay: 0 }));
+        assert_eq!(relays(frame), [0; 0]);
+    }
+    for frame in &second.frames {
+        assert_eq!(frame.parts(), Some(Parts::Peer { queue: 4 * MS, transfer: 211 * MS, relay: 5 * MS }));
+        assert_eq!(relays(frame), [2], "hv1");
+    }
+    let all = 13 + 6 * 715;
+    assert_eq!((first.peer_bytes, first.viewer_bytes), (Some(all), Some(0)));
+    assert_eq!((second.peer_bytes, second.viewer_bytes), (Some(all), Some(all)));
+    assert_eq!(second.peer_sent, Some(Sent { bytes: all, again: 0 }));
+
+    let mut files = files_of_a_relay();
+    files.remove("pcap/hv1-eth0.pcap");
+    let trace = read(&files);
+    let second = &trace.viewers[1];
+    assert_eq!((second.missing(), second.viewer_bytes, second.peer_sent), (0, Some(all), None));
+    assert!(second.frames.iter().all(|frame| frame.parts().is_none() && frame.way.relays().is_none()));
 }

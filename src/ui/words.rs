@@ -99,9 +99,15 @@ fn report(actor: &str, what: &Value) -> Option<String> {
         "switch_lost" => format!("switch {} lost: {}", text("dpid"), text("why")),
         "viewer" => format!("{} views {}", text("host"), text("stream")),
         "broadcaster" => format!("{} broadcasts {}", text("host"), text("stream")),
-        "introduced" => format!("introduces {} to {}", text("peer"), text("to")),
+        // Whom it introduces says so itself, when it acts on it.
         "not_introduced" => format!("{} has no peer: {}", text("host"), text("why")),
-        "acknowledged" => format!("{} knows its peer", text("by")),
+        "tree" => {
+            let (host, why) = (text("host"), text("why"));
+            match what.get("parent").and_then(Value::as_str) {
+                Some(parent) => format!("{host} has {} from {parent} ({why})", text("stream")),
+                None => format!("{host} has {} from the CDN ({why})", text("stream")),
+            }
+        }
         "error" => format!("error: {}", text("what")),
         _ => return None,
     })
@@ -123,7 +129,12 @@ fn agent(event: &Event) -> Option<String> {
         Event::UploadDrained { .. } => "encoder waits no longer".to_owned(),
         Event::UploadLost { why } => format!("upload lost: {why}"),
         Event::UploadEnded { .. } => "everything is at the CDN".to_owned(),
-        Event::Introduced { peer, .. } => format!("knows its peer {peer}"),
+        // Who comes as a child is told of when it has come; who stands by gives nothing yet.
+        Event::Introduced { peer, role, .. } => match role.as_str() {
+            "child" | "standby" => return None,
+            "cdn" => "is to go back to the CDN".to_owned(),
+            _ => format!("knows its peer {peer}"),
+        },
         Event::PeerJoined { peer, .. } => format!("serves peer {peer}"),
         Event::PeerRefused { peer, why } => format!("refused peer {peer}: {why}"),
         Event::PeerLeft { peer, why: None, .. } => format!("peer {peer} has everything"),
@@ -151,6 +162,7 @@ fn agent(event: &Event) -> Option<String> {
         | Event::PeerConnected { .. }
         | Event::FirstFromPeer { .. }
         | Event::CdnLeft { .. }
+        | Event::StandbyLost { .. }
         | Event::PlayerLeft { .. }
         | Event::Ended { .. } => return None,
     })
@@ -169,6 +181,18 @@ mod tests {
             what: json!({"event": "viewer", "host": "10.0.0.3", "stream": "live/hb"}),
         };
         assert_eq!(sentence(&seen).as_deref(), Some("controller: 10.0.0.3 views live/hb"));
+        let tree = |parent: Value| {
+            let what = json!({"event": "tree", "stream": "live/hb", "host": "10.0.0.5", "parent": parent, "standby": null, "why": "joined"});
+            sentence(&Happening::Report { host: "-".into(), actor: "controller".into(), what })
+        };
+        let expected =
+            ["10.0.0.3", "the CDN"].map(|from| format!("controller: 10.0.0.5 has live/hb from {from} (joined)"));
+        assert_eq!([tree(json!("10.0.0.3")), tree(Value::Null)], expected.map(Some));
+        for (role, told) in [("parent", true), ("child", false), ("standby", false)] {
+            let what = json!({"event": "introduced", "time_ns": 5, "peer": "10.0.0.3:2000", "role": role});
+            let said = sentence(&Happening::Report { host: "hv3".into(), actor: "agent".into(), what });
+            assert_eq!(said.is_some(), told, "{role}");
+        }
         let chatter =
             Happening::Report { host: "hb".into(), actor: "agent".into(), what: json!({"event": "heartbeat"}) };
         assert_eq!(sentence(&chatter), None);

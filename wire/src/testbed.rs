@@ -41,6 +41,10 @@ impl Sender {
     }
 
     fn packet(&self, seq: u32, payload: &[u8], flags: &str) -> Vec<u8> {
+        self.answer(seq, payload, flags, None)
+    }
+
+    fn answer(&self, seq: u32, payload: &[u8], flags: &str, acknowledged: Option<u32>) -> Vec<u8> {
         let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
         let tcp = ethernet.ipv4(self.from.ip().octets(), self.to.ip().octets(), 64);
         let mut tcp = tcp.tcp(self.from.port(), self.to.port(), seq, 65535);
@@ -50,6 +54,9 @@ impl Sender {
                 'F' => tcp.fin(),
                 other => panic!("{other}"),
             };
+        }
+        if let Some(number) = acknowledged {
+            tcp = tcp.ack(number);
         }
         let mut bytes = Vec::new();
         tcp.write(&mut bytes, payload).unwrap();
@@ -71,6 +78,11 @@ impl Sender {
     /// A packet that carries nothing.
     pub fn acknowledge(&self, time: i64) -> Packet {
         (time, self.packet(self.seq, b"", ""))
+    }
+
+    /// A packet that carries nothing but the news that all was received up to the sequence number of `other`'s next byte, less `short` bytes.
+    pub fn has_all_but(&self, other: &Sender, short: u32, time: i64) -> Packet {
+        (time, self.answer(self.seq, b"", "", Some(other.seq.wrapping_sub(short))))
     }
 
     /// Sends `bytes` in segments of `size`, `gap` nanoseconds apart.

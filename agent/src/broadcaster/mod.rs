@@ -4,13 +4,10 @@
 //! the CDN has accepted the publish. On their way the frames are noted and given to the peers. Whatever the agent does (the log of
 //! births, peers, notifications, pacing) happens behind queues, so that nothing but the program decides when a frame is born.
 
-mod backlog;
 mod birth_log;
 mod births;
 mod buffer;
-mod cache;
 mod pacing;
-mod peers;
 mod session;
 mod studio;
 
@@ -31,11 +28,11 @@ use tokio::time::timeout;
 
 use self::birth_log::BirthLog;
 pub use self::birth_log::BirthLogError;
-pub(crate) use self::peers::END_OF_STREAM;
 use self::session::Settings;
 use self::studio::Studio;
 use crate::cli::{ByteCount, CdnAddress};
-use crate::notification::{self, Hasten, Interest};
+use crate::notification::{self, Hasten, Interest, Named};
+use crate::serve::{Limits, serve};
 use crate::socket;
 use crate::tell::tell;
 
@@ -71,6 +68,9 @@ pub struct BroadcasterArgs {
     /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub cache: u64,
+    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub peer_lag: Option<u64>,
     /// How much may wait for the CDN before the program is not read any more: bytes (k, M, G: KiB, MiB, GiB), or unlimited
     #[arg(long, value_name = "BYTES", default_value = "256M")]
     pub upload_buffer: ByteCount,
@@ -125,8 +125,12 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     };
     tell(Event::Ready { listen: address_of(&programs), address: address_of(&peers) });
 
-    let span = Duration::from_secs(args.cache);
-    let studio = Arc::new(Studio::new(args.stream.clone(), births, span, args.admit_all));
+    let limits = Limits {
+        span: Duration::from_secs(args.cache),
+        admit_all: args.admit_all,
+        lag: args.peer_lag.map(Duration::from_millis),
+    };
+    let studio = Arc::new(Studio::new(args.stream.clone(), births, limits));
     let (limit, pace) = watch::channel(None);
     let hasten = Hasten::new();
     let drain = Duration::from_secs(args.drain);
@@ -140,7 +144,7 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     };
     // What goes on beside the sessions ends with this.
     let mut beside = JoinSet::new();
-    beside.spawn(peers::serve(Arc::clone(&studio.peers), peers, drain));
+    beside.spawn(serve(Arc::clone(&studio.peers), peers, drain));
     if let Some(service) = args.notify {
         beside.spawn(introduce(service, hasten, Arc::clone(&studio)));
     }
@@ -188,12 +192,14 @@ async fn accept(programs: TcpListener, studio: &Arc<Studio>, settings: &Settings
 
 /// Admits the viewers that the network introduces.
 async fn introduce(service: SocketAddrV4, hasten: Hasten, studio: Arc<Studio>) {
-    let (sender, mut introductions) = mpsc::channel::<SocketAddrV4>(16);
-    let interest = Interest { stream: studio.stream.clone(), role: PeerRole::Viewer };
+    let (sender, mut introductions) = mpsc::channel::<Named>(16);
+    let interest = Interest { stream: studio.stream.clone(), roles: &[PeerRole::Child] };
     let admit = async {
         while let Some(viewer) = introductions.recv().await {
-            studio.peers.introduce(*viewer.ip());
+            studio.peers.introduce(*viewer.peer.ip());
         }
     };
-    tokio::join!(notification::listen(service, interest, hasten, sender), admit);
+    // What becomes of its stream the CDN and its peers see.
+    let (_reports, nothing) = mpsc::unbounded_channel();
+    tokio::join!(notification::listen(service, interest, hasten, sender, nothing), admit);
 }

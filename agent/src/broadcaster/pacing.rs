@@ -27,6 +27,10 @@ const SHARE: f64 = 0.75;
 const LEAST: f64 = 0.05;
 /// Seconds by which a peer may lag behind the stream without being thought to have to catch up: a few frames.
 const TOLERATED_LAG: f64 = 0.15;
+/// The share that they may take if that is enough for all of them: then the CDN is not held back at all.
+const ALL: f64 = 0.9;
+/// How much faster than its stream the CDN's upload may be then, so that it catches up after it was held back.
+const AMPLE: f64 = 1.1;
 /// Bytes of an Ethernet frame for each byte of TCP payload in full segments: 1448 of payload, 66 of headers.
 const WIRE_PER_PAYLOAD: f64 = 1514.0 / 1448.0;
 /// Between two looks at what the peers leave of the uplink.
@@ -39,12 +43,16 @@ const SHORTEST: Duration = Duration::from_millis(900);
 const STEP: f64 = 0.1;
 
 /// What the upload to the CDN may take, in bit/s on the wire, of an uplink of `uplink` bit/s, while `peers` peers are each sent
-/// `stream` bit/s of payload: what they leave. As long as one of them has to catch up, as after it joined, they are counted twice; and of a
+/// `stream` bit/s of payload: what they leave, or a whole stream if all have room. As long as one of them has to catch up, as after it joined, they are counted twice; and of a
 /// stream of which nobody knows the rate they leave nothing. So where the uplink is wide, viewers who stay with the CDN do not pay for the others.
 fn allowance(uplink: u64, stream: Option<f64>, peers: usize, catching_up: bool) -> u64 {
     let uplink = uplink as f64;
     let copies = peers as f64 * if catching_up { 2.0 } else { 1.0 };
-    let left = stream.map_or(0.0, |stream| SHARE * uplink - stream * WIRE_PER_PAYLOAD * copies);
+    let left = stream.map_or(0.0, |stream| {
+        let (copy, left) = (stream * WIRE_PER_PAYLOAD, |share| share * uplink - stream * WIRE_PER_PAYLOAD * copies);
+        let ample = copy * AMPLE;
+        if left(ALL) >= ample { left(SHARE).max(ample) } else { left(SHARE) }
+    });
     left.max(LEAST * uplink) as u64
 }
 
@@ -122,6 +130,13 @@ mod tests {
         assert_eq!(allowance(100_000_000, stream, 2, false), 69_772_099);
         assert_eq!(allowance(4_000_000, stream, 1, true), 200_000, "a peer has to catch up");
         assert_eq!(allowance(100_000_000, stream, 2, true), 64_544_198, "which leaves enough of a wide uplink");
+        let stream = Some(1_000_000.0);
+        assert_eq!(
+            allowance(4_000_000, stream, 2, false),
+            1_150_138,
+            "all three copies fit, the CDN's with some room"
+        );
+        assert_eq!(allowance(4_000_000, stream, 3, false), 200_000, "a fourth does not");
         assert_eq!(allowance(100_000_000, None, 1, true), 5_000_000, "nobody knows what the stream takes");
     }
 

@@ -2,7 +2,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use livectl_wire::StreamKey;
 use livectl_wire::agent_event::Event;
@@ -12,9 +11,8 @@ use livectl_wire::frame::FrameId;
 use tokio::sync::watch;
 
 use super::birth_log::BirthLog;
-use super::cache::Entry;
-use super::peers::Peers;
 use crate::media::{Media, stated_rate};
+use crate::serve::{Entry, Limits, Peers};
 use crate::tell::tell;
 
 /// What all sessions of the agent have in common.
@@ -23,7 +21,6 @@ pub(super) struct Studio {
     pub(super) stream: StreamKey,
     pub(super) peers: Arc<Peers>,
     births: Option<BirthLog>,
-    span: Duration,
     air: Mutex<Air>,
     born_bytes: AtomicU64,
     /// What the program says of its rate, in bit/s; 0: nothing.
@@ -54,10 +51,10 @@ struct Air {
 }
 
 impl Studio {
-    pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, span: Duration, admit_all: bool) -> Self {
-        let peers = Arc::new(Peers::new(stream.clone(), span, admit_all));
+    pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, limits: Limits) -> Self {
+        let peers = Arc::new(Peers::new(stream.clone(), limits));
         let (air, born_bytes, stated_rate, finished, leaving) = Default::default();
-        Self { stream, peers, births, span, air, born_bytes, stated_rate, finished, leaving }
+        Self { stream, peers, births, air, born_bytes, stated_rate, finished, leaving }
     }
 
     fn air(&self) -> MutexGuard<'_, Air> {
@@ -73,7 +70,7 @@ impl Studio {
         }
         air.holder = Some(session);
         drop(air);
-        self.peers.begin(self.span);
+        self.peers.begin();
     }
 
     /// The session does not publish the stream, since it was refused.

@@ -108,6 +108,9 @@ struct Source {
     shift: Option<u32>,
     /// It has skipped on purpose what lies before what it gives first.
     skips: bool,
+    /// It has given a picture, or what follows one. A CDN that goes on gives sounds at once and pictures from the next keyframe on: before
+    /// that, what comes after a sound is not what follows it.
+    gives_pictures: bool,
     /// It will give nothing more.
     ended: bool,
     metadata: Option<Tag>,
@@ -177,6 +180,7 @@ impl Merge {
             position,
             shift,
             skips,
+            gives_pictures: beginning != Beginning::Anywhere,
             ended: false,
             metadata: None,
             video_config: None,
@@ -219,6 +223,12 @@ impl Merge {
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.picture_written || (self.last.is_some() && !self.has_pictures)
+    }
+
+    /// Whether an element that a source has given was one that had been written: from there on it gives all that follows.
+    #[must_use]
+    pub fn is_known(&self, path: Path) -> bool {
+        self.source(path).is_some_and(|source| source.position > 0)
     }
 
     /// Whether a source waits for what another one may give.
@@ -298,9 +308,13 @@ impl Merge {
             return true;
         }
         let Some(number) = self.recent.get(&key).copied() else { return false };
-        self.pop(path);
+        let has_pictures = self.has_pictures;
+        let is_picture = self.pop(path).is_some_and(|tag| tag.is_picture());
         if let Some(source) = self.source_mut(path) {
-            source.position = source.position.max(number);
+            source.gives_pictures |= is_picture;
+            if source.gives_pictures || !has_pictures {
+                source.position = source.position.max(number);
+            }
             source.shift.get_or_insert(0);
         }
         true
@@ -453,6 +467,7 @@ impl Merge {
             self.last_sound = Some(tag.timestamp);
         }
         if let Some(source) = self.source_mut(path) {
+            source.gives_pictures |= tag.is_picture();
             source.position = number;
             source.shift.get_or_insert(0);
         }

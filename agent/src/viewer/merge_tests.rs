@@ -60,6 +60,29 @@ fn a_peer_that_was_asked_for_what_follows_takes_over_and_nobody_waits() {
     assert_eq!((numbers(&written), written[0].path), (vec![14], Path::Cdn), "the CDN was first");
 }
 
+/// As nginx-rtmp does after a pause: sounds at once, pictures from the next keyframe on.
+#[test]
+fn a_cdn_that_goes_on_with_sounds_alone_does_not_write_them_past_pictures() {
+    let mut merge = Merge::default();
+    merge.open(Path::Cdn, Beginning::Anywhere);
+    (0..18).for_each(|n| merge.note(Path::Cdn, &element(n, true)));
+    merge.open(Path::Peer, after_last(&merge));
+    merge.close(Path::Cdn);
+    merge.give(Path::Peer, element(18, true));
+    assert_eq!(numbers(&drain(&mut merge)), [18]);
+    merge.open(Path::Cdn, Beginning::Anywhere);
+    // The first is known; between it and the second there are two pictures.
+    [17, 20, 23, 26, 29].into_iter().for_each(|n| merge.give(Path::Cdn, element(n, true)));
+    assert!(drain(&mut merge).is_empty());
+    (19..32).for_each(|n| merge.give(Path::Peer, element(n, true)));
+    assert_eq!(numbers(&drain(&mut merge)), (19..32).collect::<Vec<_>>());
+    assert!(!merge.is_known(Path::Cdn));
+    (30..36).for_each(|n| merge.give(Path::Cdn, element(n, true)));
+    let written = drain(&mut merge);
+    assert_eq!(numbers(&written), [32, 33, 34, 35]);
+    assert!(merge.is_known(Path::Cdn) && written.iter().all(|w| !w.jump));
+}
+
 #[test]
 fn nothing_written_yet_begins_with_a_keyframe() {
     let mut merge = Merge::default();

@@ -13,17 +13,26 @@ mod session;
 
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
 
 use livectl_wire::StreamKey;
 use livectl_wire::agent_event::Event;
 use livectl_wire::heartbeat::PeerRole;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
+use self::session::Surroundings;
 use crate::cli::CdnAddress;
-use crate::notification::{self, Hasten, Interest};
+use crate::notification::{self, Hasten, Interest, Named, Report};
+use crate::serve::{self, Limits, Peers};
 use crate::socket;
 use crate::tell::tell;
+
+/// How long it may take to tell the network that the player is gone.
+const LEAVING: Duration = Duration::from_millis(300);
 
 /// Flags of `live-agent viewer`.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -56,7 +65,22 @@ pub struct ViewerArgs {
     /// last bytes of a stream; mplayer -dumpstream loses up to 2047
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub end_padding: u16,
-    /// End when a player has been told that the stream has ended
+    /// Where peers are served with what the player gets; without it none are. Who may come is told by the network
+    #[arg(long, value_name = "IP:PORT")]
+    pub serve: Option<SocketAddrV4>,
+    /// Serve every peer that asks, introduced or not
+    #[arg(long, requires = "serve")]
+    pub admit_all: bool,
+    /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub cache: u64,
+    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub peer_lag: Option<u64>,
+    /// When the stream has ended, how long peers may take nothing of what is left for them, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub drain: u64,
+    /// End when a player has been told that the stream has ended, and peers have everything; or when nobody gives the stream any more
     #[arg(long)]
     pub once: bool,
 }
@@ -78,7 +102,7 @@ fn positive(text: &str) -> Result<f64, String> {
 /// Why a viewer's agent gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewerError {
-    /// The player's port.
+    /// The player's port, or the peers'.
     #[error(
         "cannot listen on {address}: {source}; is another program using the port, and is the address this host's?"
     )]
@@ -90,56 +114,119 @@ pub enum ViewerError {
     },
 }
 
-/// Runs the agent until `stop` is ready, or with `--once` until a player has been told that the stream has ended.
+/// Runs the agent until `stop` is ready, or with `--once` until a player has been told that the stream has ended and peers have all of it.
 ///
 /// # Errors
 /// See [`ViewerError`].
 pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<(), ViewerError> {
     let failed = |source| ViewerError::Listen { address: args.listen, source };
     let players = socket::listen(args.listen, None).map_err(failed)?;
-    if let SocketAddr::V4(address) = players.local_addr().map_err(failed)? {
-        tell(Event::Ready { listen: Some(address), address: None });
+    let serving = match args.serve {
+        Some(address) => {
+            Some(TcpListener::bind(address).await.map_err(|source| ViewerError::Listen { address, source })?)
+        }
+        None => None,
+    };
+    let address = serving.as_ref().and_then(address_of);
+    tell(Event::Ready { listen: address_of(&players), address });
+    let limits = Limits {
+        span: Duration::from_secs(args.cache),
+        admit_all: args.admit_all,
+        lag: args.peer_lag.map(Duration::from_millis),
+    };
+    let children = serving.is_some().then(|| Arc::new(Peers::new(args.stream.clone(), limits)));
+    let drain = Duration::from_secs(args.drain);
+    let mut beside = JoinSet::new();
+    if let (Some(listener), Some(children)) = (serving, &children) {
+        beside.spawn(serve::serve(Arc::clone(children), listener, drain));
     }
-    let mut frames = 0;
-    let (sender, mut introductions) = mpsc::channel(16);
+    let (named, mut introductions) = mpsc::channel(16);
+    let (reports, reported) = mpsc::unbounded_channel();
     let hasten = Hasten::new();
     // Without a service nobody is ever introduced.
-    let listen = async {
-        match args.notify {
-            Some(service) => {
-                let interest = Interest { stream: args.stream.clone(), role: PeerRole::Broadcaster };
-                notification::listen(service, interest, hasten.clone(), sender).await;
-            }
-            None => std::future::pending().await,
-        }
-    };
+    if let Some(service) = args.notify {
+        let (sender, receiver) = mpsc::channel(16);
+        let interest = Interest { stream: args.stream.clone(), roles: PeerRole::ALL };
+        beside.spawn(notification::listen(service, interest, hasten.clone(), sender, reported));
+        beside.spawn(sort(receiver, children.clone(), named));
+    }
+    let mut served = Served { frames: 0, player: false };
+    let surroundings = Surroundings { args, hasten: &hasten, reports: &reports, children: children.as_deref() };
     tokio::select! {
-        () = serve(args, &players, &mut introductions, &hasten, &mut frames) => (),
-        () = listen => (),
+        () = attend(surroundings, &players, &mut introductions, &mut served) => {
+            if let Some(children) = &children {
+                // Each has a deadline of its own after its last byte was written; one that takes nothing has this one.
+                let _ = timeout(drain, children.all_left()).await;
+            }
+        }
         () = stop => (),
     }
-    tell(Event::Ended { frames });
+    if served.player {
+        leave(&reports).await;
+    }
+    beside.shutdown().await;
+    tell(Event::Ended { frames: served.frames });
     Ok(())
 }
 
+fn address_of(listener: &TcpListener) -> Option<SocketAddrV4> {
+    match listener.local_addr() {
+        Ok(SocketAddr::V4(address)) => Some(address),
+        _ => None,
+    }
+}
+
+/// Admits children, and hands all others on to the session.
+async fn sort(mut introductions: mpsc::Receiver<Named>, children: Option<Arc<Peers>>, others: mpsc::Sender<Named>) {
+    while let Some(named) = introductions.recv().await {
+        match (named.role, &children) {
+            (PeerRole::Child, Some(children)) => children.introduce(*named.peer.ip()),
+            (PeerRole::Child, None) => (),
+            // The agent is ending when nobody takes it.
+            _ => drop(others.send(named).await),
+        }
+    }
+}
+
+/// Tells the network that the player is gone, if it can be told.
+async fn leave(reports: &mpsc::UnboundedSender<Report>) {
+    let (written, is_written) = oneshot::channel();
+    if reports.send(Report::Left(written)).is_ok() {
+        let _ = timeout(LEAVING, is_written).await;
+    }
+}
+
+/// What has come of it so far.
+struct Served {
+    frames: u64,
+    /// A player is there.
+    player: bool,
+}
+
 /// One player after the other.
-async fn serve(
-    args: &ViewerArgs,
+async fn attend(
+    surroundings: Surroundings<'_>,
     players: &TcpListener,
-    introductions: &mut mpsc::Receiver<SocketAddrV4>,
-    hasten: &Hasten,
-    frames: &mut u64,
+    introductions: &mut mpsc::Receiver<Named>,
+    served: &mut Served,
 ) {
+    let Surroundings { args, hasten, reports, .. } = surroundings;
     loop {
         let (player, from) = socket::accept(players).await;
         tell(Event::PlayerConnected { player: from });
         // What was told before is about players that are gone; who is there is introduced anew.
         while introductions.try_recv().is_ok() {}
         hasten.begin();
-        let outcome = session::run(args, player, introductions, hasten).await;
+        served.player = true;
+        let outcome = session::run(surroundings, player, introductions).await;
         hasten.end();
-        *frames += outcome.frames;
-        if args.once && outcome.stream_ended {
+        // At the stream's end all leave, which changes nothing for anybody.
+        if !outcome.stream_ended {
+            leave(reports).await;
+        }
+        served.player = false;
+        served.frames += outcome.frames;
+        if args.once && (outcome.stream_ended || outcome.given_up) {
             return;
         }
     }

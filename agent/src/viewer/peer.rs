@@ -4,15 +4,15 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use livectl_wire::flv::{self, FlvError, Reader, TagKind};
-use livectl_wire::peer::{Answer, Gap, PeerError, Request};
+use livectl_wire::peer::{Answer, Gap, PeerError, Request, Since};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::merge::Tag;
-use crate::broadcaster::END_OF_STREAM;
+use crate::serve::{END_OF_STREAM, IDLE};
 use crate::socket;
 
 /// Bytes taken from the peer at once.
@@ -33,7 +33,7 @@ const RECEIVE_BUFFER: u32 = 4 << 20;
 pub(super) enum Reading {
     /// It serves; what is missing, if it says so.
     Serves(Option<Gap>),
-    /// Some bytes have come, and with them these tags were whole.
+    /// Some bytes have come, and with them these tags were whole; none as well while the peer itself has nothing.
     Tags(Vec<Tag>),
     /// The stream has ended.
     End,
@@ -52,6 +52,8 @@ enum Lost {
     Unanswered,
     #[error("it refused: {0}")]
     Refused(String),
+    #[error("it speaks without being asked")]
+    Unasked,
     #[error("its answer is none: {0}")]
     Answer(#[from] PeerError),
     #[error("its stream cannot be read: {0}")]
@@ -65,21 +67,60 @@ enum Lost {
 pub(super) struct Fetch {
     readings: mpsc::Receiver<Reading>,
     task: JoinHandle<()>,
+    /// Of a connection that is there for when it is needed: by which it is asked.
+    ask: Option<oneshot::Sender<Asked>>,
+}
+
+/// A request, and when it was made: the connection may take its time.
+#[derive(Debug)]
+struct Asked {
+    request: Request,
+    at: Instant,
+}
+
+impl Asked {
+    /// As it is to be said now: who waits has gone on waiting.
+    fn now(self) -> Request {
+        let since = match self.request.since {
+            Since::Waiting(ms) => {
+                let more = u32::try_from(self.at.elapsed().as_millis()).unwrap_or(u32::MAX);
+                Since::Waiting(ms.saturating_add(more))
+            }
+            since => since,
+        };
+        Request { since, ..self.request }
+    }
 }
 
 impl Fetch {
     /// Asks `peer`.
     pub(super) fn begin(peer: SocketAddrV4, request: Request) -> Self {
+        let mut fetch = Self::stand_by(peer);
+        fetch.ask(request);
+        fetch
+    }
+
+    /// Connects to `peer`, and asks nothing yet.
+    pub(super) fn stand_by(peer: SocketAddrV4) -> Self {
         let (sender, readings) = mpsc::channel(MAX_READINGS);
+        let (ask, asked) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let last = match fetch(peer, &request, &sender).await {
+            let last = match fetch(peer, asked, &sender).await {
                 Ok(()) => Reading::End,
                 Err(why) => Reading::Lost(why.to_string()),
             };
             // Nobody may want to know any more.
             let _ = sender.send(last).await;
         });
-        Self { readings, task }
+        Self { readings, task, ask: Some(ask) }
+    }
+
+    /// Asks for the stream, once.
+    pub(super) fn ask(&mut self, request: Request) {
+        if let Some(ask) = self.ask.take() {
+            // If it is lost, that is said where it is waited for.
+            let _ = ask.send(Asked { request, at: Instant::now() });
+        }
     }
 
     /// What comes next; `None` after the last.
@@ -104,11 +145,24 @@ async fn open(peer: SocketAddrV4) -> std::io::Result<TcpStream> {
     Ok(connection)
 }
 
-async fn fetch(peer: SocketAddrV4, request: &Request, to: &mpsc::Sender<Reading>) -> Result<(), Lost> {
+async fn fetch(peer: SocketAddrV4, asked: oneshot::Receiver<Asked>, to: &mpsc::Sender<Reading>) -> Result<(), Lost> {
     let connected = timeout(CONNECT_PATIENCE, open(peer)).await;
     let mut connection = connected.map_err(|late| Lost::Unreachable(late.into()))?.map_err(Lost::Unreachable)?;
-    connection.write_all(request.emit().as_bytes()).await?;
     let mut received = Vec::new();
+    // Until it is asked a peer says nothing; but it may close, or refuse.
+    let request = tokio::select! {
+        biased;
+        // Without a sender nobody wants anything any more.
+        request = asked => request.map_err(|_| Lost::Closed)?,
+        count = connection.read_buf(&mut received) => match count? {
+            0 => return Err(Lost::Closed),
+            _ => return Err(match Answer::parse(&received)? {
+                Some(Answer::Refused(why)) => Lost::Refused(why),
+                _ => Lost::Unasked,
+            }),
+        },
+    };
+    connection.write_all(request.now().emit().as_bytes()).await?;
     let answer = async {
         loop {
             match Answer::parse(&received)? {
@@ -128,7 +182,8 @@ async fn fetch(peer: SocketAddrV4, request: &Request, to: &mpsc::Sender<Reading>
         let (mut tags, mut ended) = (Vec::new(), false);
         let read = reader.push(&bytes, |tag| {
             ended |= tag.kind == TagKind::Script && tag.payload == END_OF_STREAM;
-            if !ended {
+            let is_idle = tag.kind == TagKind::Script && tag.payload == IDLE;
+            if !ended && !is_idle {
                 tags.push(Tag::of(tag.kind, tag.timestamp, tag.payload.to_vec()));
             }
         });

@@ -8,6 +8,7 @@ use livectl_wire::heartbeat::{Heartbeat, Introduction, LEN, News, PeerRole};
 
 use super::wait_for;
 
+#[derive(Clone)]
 pub struct Introducer {
     pub address: SocketAddrV4,
     agents: Arc<Mutex<Vec<TcpStream>>>,
@@ -40,6 +41,11 @@ impl Introducer {
 
     pub fn has(&self, agents: usize) {
         wait_for("agents", || self.agents.lock().unwrap().len() == agents);
+    }
+
+    /// All that agents have said.
+    pub fn heard(&self) -> Vec<News> {
+        self.heard.lock().unwrap().clone()
     }
 
     pub fn hastened(&self) -> bool {

@@ -1,41 +1,136 @@
 //! `bypass`: the broadcaster serves the viewers on its switch itself, past the CDN.
 
-use livectl_wire::heartbeat::PeerRole;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use livectl_wire::StreamKey;
 
 use super::Entry;
-use super::introduce::{Audience, Change, Introduce, Member, Pair, Policy};
+use super::introduce::{Audience, Change, Connection, Introduce, Member, Pair, Part, Policy};
+use crate::network::Network;
 
 /// What is known of it before it is made.
 pub const ENTRY: Entry = Entry {
     name: "bypass",
     about: "The same, and a viewer and the broadcaster on one switch are introduced to each other",
-    make: |settings, ports| Box::new(Introduce::new(settings, ports, Box::new(Bypass))),
+    make: |settings, ports, network| Box::new(Introduce::new(settings, ports, Box::new(Bypass::new(network)))),
 };
 
-/// A viewer has the stream from the broadcaster if both are on one switch.
-#[derive(Debug, Clone, Copy)]
-pub struct Bypass;
+/// A viewer has the stream from the broadcaster if both are on one switch, and the broadcaster's uplink, if that is known, carries its copy.
+#[derive(Debug, Default)]
+pub struct Bypass {
+    network: Network,
+    /// Streams whose broadcaster is there.
+    streams: BTreeMap<StreamKey, Served>,
+}
+
+/// The viewers of a broadcaster.
+#[derive(Debug)]
+struct Served {
+    broadcaster: Member,
+    viewers: BTreeSet<Connection>,
+    /// Those for whom nothing is left of the uplink, by when they came.
+    waiting: BTreeMap<u64, Member>,
+    came: u64,
+}
+
+impl Served {
+    fn wait(&mut self, viewer: Member) {
+        self.came += 1;
+        self.waiting.insert(self.came, viewer);
+    }
+}
+
+impl Bypass {
+    /// Nobody is there yet.
+    #[must_use]
+    pub fn new(network: Network) -> Self {
+        Self { network, streams: BTreeMap::new() }
+    }
+
+    /// How many viewers of a stream its broadcaster's uplink carries, beside its copies for the CDN and its other streams' viewers. One at least:
+    /// where the uplink is too narrow for both, the broadcaster's agent has the CDN's copy wait.
+    fn copies(&self, stream: &StreamKey, host: Ipv4Addr) -> usize {
+        if !self.network.is_known() {
+            return usize::MAX;
+        }
+        let of_host = self.streams.iter().filter(|(_, served)| served.broadcaster.host() == host);
+        let taken = of_host.map(|(other, served)| {
+            let viewers = if other == stream { 0 } else { served.viewers.len() };
+            self.network.copy_for_cdn(host, other) + viewers as f64 * self.network.copy(host, other)
+        });
+        self.network.copies(host, stream, taken.sum()).max(1) as usize
+    }
+
+    /// Introduces those who wait to a broadcaster, in the order in which they came, in all streams that it publishes.
+    fn serve(&mut self, host: Ipv4Addr) -> Change {
+        let mut change = Change::default();
+        let streams: Vec<StreamKey> = self.streams.keys().cloned().collect();
+        for stream in streams {
+            let copies = self.copies(&stream, host);
+            let served = self.streams.get_mut(&stream).filter(|served| served.broadcaster.host() == host);
+            let Some(served) = served else { continue };
+            while served.viewers.len() < copies
+                && let Some((_, next)) = served.waiting.pop_first()
+            {
+                served.viewers.insert(next.connection);
+                change.introduce.push(Pair::of(&served.broadcaster, &next));
+            }
+        }
+        change
+    }
+}
 
 impl Policy for Bypass {
     fn arrive(&mut self, came: &Member, audience: Audience<'_>) -> Change {
-        let introduce = match came.role {
-            PeerRole::Viewer => {
-                let broadcaster = audience.broadcaster().filter(|broadcaster| apart(broadcaster, came).is_none());
-                broadcaster.map(|broadcaster| Pair::of(broadcaster, came)).into_iter().collect()
+        match came.part {
+            Part::Viewer => {
+                let Some(served) = self.streams.get_mut(&came.stream) else { return Change::default() };
+                if apart(&served.broadcaster, came).is_some() {
+                    return Change::default();
+                }
+                served.wait(came.clone());
             }
-            PeerRole::Broadcaster => {
+            Part::Broadcaster => {
+                let mut served =
+                    Served { broadcaster: came.clone(), viewers: BTreeSet::new(), waiting: BTreeMap::new(), came: 0 };
                 let viewers = audience.viewers().filter(|viewer| apart(came, viewer).is_none());
-                viewers.map(|viewer| Pair::of(came, viewer)).collect()
+                viewers.for_each(|viewer| served.wait(viewer.clone()));
+                self.streams.insert(came.stream.clone(), served);
             }
-        };
-        Change { introduce, ..Change::default() }
+        }
+        let broadcaster = self.streams.get(&came.stream).map(|served| served.broadcaster.host());
+        broadcaster.map(|broadcaster| self.serve(broadcaster)).unwrap_or_default()
+    }
+
+    fn leave(&mut self, gone: &Member, _audience: Audience<'_>) -> Change {
+        let Some(served) = self.streams.get_mut(&gone.stream) else { return Change::default() };
+        let broadcaster = served.broadcaster.host();
+        if served.broadcaster.connection == gone.connection {
+            self.streams.remove(&gone.stream);
+        } else if !served.viewers.remove(&gone.connection) {
+            served.waiting.retain(|_, viewer| viewer.connection != gone.connection);
+        }
+        self.serve(broadcaster)
     }
 
     fn alone(&self, member: &Member, audience: Audience<'_>) -> Option<&'static str> {
-        match member.role {
-            PeerRole::Viewer => audience.broadcaster().map_or(Some("no_broadcaster"), |other| apart(other, member)),
-            PeerRole::Broadcaster => {
-                audience.viewers().next().map_or(Some("no_viewer"), |other| apart(other, member))
+        match member.part {
+            Part::Viewer => match audience.broadcaster() {
+                None => Some("no_broadcaster"),
+                Some(other) => apart(other, member).or_else(|| {
+                    let served = self.streams.get(&member.stream)?;
+                    (!served.viewers.contains(&member.connection)).then_some("no_uplink_left")
+                }),
+            },
+            Part::Broadcaster => {
+                let Some(first) = audience.viewers().next() else { return Some("no_viewer") };
+                let served = self.streams.get(&member.stream)?;
+                match (served.viewers.is_empty(), served.waiting.is_empty()) {
+                    (false, _) => None,
+                    (true, false) => Some("no_uplink_left"),
+                    (true, true) => apart(first, member),
+                }
             }
         }
     }
@@ -57,26 +152,26 @@ mod tests {
     use super::super::{Bypass, Dpid};
     use super::*;
     use crate::openflow::PortNo;
-    use PeerRole::{Broadcaster, Viewer};
+    use Part::{Broadcaster, Viewer};
 
-    fn member(role: PeerRole, host: u8, port: u16, dpid: u64) -> Member {
+    fn member(part: Part, host: u8, port: u16, dpid: u64) -> Member {
         let client = std::net::SocketAddrV4::new([10, 0, 0, host].into(), port);
         let connection = Connection { client, server: "10.0.0.100:1935".parse().unwrap() };
-        Member { role, stream: "live/hb".parse().unwrap(), connection, dpid: Dpid(dpid), port: PortNo(host.into()) }
+        Member { part, stream: "live/hb".parse().unwrap(), connection, dpid: Dpid(dpid), port: PortNo(host.into()) }
     }
 
     /// They come in this order; what the last one leads to, and why it is alone.
     fn after(members: &[Member]) -> (Vec<Pair>, Option<&'static str>) {
-        let mut all = Members::default();
+        let (mut all, mut bypass) = (Members::default(), Bypass::default());
         let mut introduce = Vec::new();
         for member in members {
             all.insert(member.clone(), ());
-            let change = Bypass.arrive(member, all.audience(&member.stream));
+            let change = bypass.arrive(member, all.audience(&member.stream));
             assert_eq!(change.void, []);
             introduce = change.introduce;
         }
         let last = members.last().unwrap();
-        (introduce, Bypass.alone(last, all.audience(&last.stream)))
+        (introduce, bypass.alone(last, all.audience(&last.stream)))
     }
 
     #[test]
@@ -89,6 +184,66 @@ mod tests {
         let another = member(Viewer, 4, 1, 1);
         let both = vec![pair, Pair::of(&broadcaster, &another)];
         assert_eq!(after(&[another, near, broadcaster]), (both, None));
+    }
+
+    /// Uplinks of 2 Mbit/s at the broadcasters, streams of 500 kbit/s: two copies beside the one for the CDN.
+    fn narrow() -> Bypass {
+        let map = r#"{
+            "hosts": { "10.0.0.1": { "switch": "s1", "delay_us": 2000, "up_bit_per_s": 2000000 } },
+            "streams": { "live/hb": { "bit_per_s": 500000, "frames_per_s": 30 }, "live/two": { "bit_per_s": 400000, "frames_per_s": 30 } }
+        }"#;
+        Bypass::new(Network::of(&serde_json::from_str(map).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn no_more_than_the_uplink_carries_and_the_next_when_one_leaves() {
+        let (mut all, mut bypass) = (Members::default(), narrow());
+        let broadcaster = member(Broadcaster, 1, 1, 1);
+        let viewers: Vec<Member> = (2..=6).map(|host| member(Viewer, host, 1, 1)).collect();
+        let mut introduced = Vec::new();
+        for one in viewers[..2].iter().chain([&broadcaster]).chain(&viewers[2..]) {
+            all.insert(one.clone(), ());
+            introduced.extend(bypass.arrive(one, all.audience(&one.stream)).introduce);
+        }
+        assert_eq!(introduced, [Pair::of(&broadcaster, &viewers[0]), Pair::of(&broadcaster, &viewers[1])]);
+        let audience = all.audience(&broadcaster.stream);
+        let why: Vec<_> = viewers.iter().map(|viewer| bypass.alone(viewer, audience)).collect();
+        assert_eq!(why, [None, None, Some("no_uplink_left"), Some("no_uplink_left"), Some("no_uplink_left")]);
+        // One who waits leaves, then one who is served.
+        for (gone, next) in [(3, None), (0, Some(2)), (1, Some(4)), (2, None)] {
+            all.remove(&viewers[gone].connection).unwrap();
+            let change = bypass.leave(&viewers[gone], all.audience(&broadcaster.stream));
+            let next = next.map(|next: usize| Pair::of(&broadcaster, &viewers[next]));
+            assert_eq!(change.introduce, next.into_iter().collect::<Vec<_>>());
+        }
+        // Another broadcaster serves those who are there.
+        all.remove(&broadcaster.connection).unwrap();
+        assert_eq!(bypass.leave(&broadcaster, all.audience(&broadcaster.stream)), Change::default());
+        let again = member(Broadcaster, 1, 2, 1);
+        all.insert(again.clone(), ());
+        let change = bypass.arrive(&again, all.audience(&again.stream));
+        assert_eq!(change.introduce, [Pair::of(&again, &viewers[4])]);
+    }
+
+    #[test]
+    fn two_streams_of_a_host_share_its_uplink() {
+        let (mut all, mut bypass) = (Members::default(), narrow());
+        let of = |stream: &str, one: Member| Member { stream: stream.parse().unwrap(), ..one };
+        let broadcasters = [member(Broadcaster, 1, 1, 1), of("live/two", member(Broadcaster, 1, 2, 1))];
+        let mut pairs = 0;
+        let viewers: Vec<Member> = (2..=4)
+            .flat_map(|host| [member(Viewer, host, 1, 1), of("live/two", member(Viewer, host, 2, 1))])
+            .collect();
+        for one in broadcasters.iter().chain(&viewers) {
+            all.insert(one.clone(), ());
+            pairs += bypass.arrive(one, all.audience(&one.stream)).introduce.len();
+        }
+        // 1800 kbit/s less 530 and 424 for the CDN are 846: not even one of each fits, and more of none.
+        assert_eq!(pairs, 2);
+        // It leaves; the next of the same stream gets its place.
+        all.remove(&viewers[0].connection).unwrap();
+        let change = bypass.leave(&viewers[0], all.audience(&broadcasters[0].stream));
+        assert_eq!(change.introduce, [Pair::of(&broadcasters[0], &viewers[2])]);
     }
 
     #[test]

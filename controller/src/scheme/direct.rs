@@ -10,7 +10,7 @@ use crate::openflow::PacketIn;
 pub const ENTRY: Entry = Entry {
     name: "direct",
     about: "A learning switch: video goes through the CDN",
-    make: |settings, _ports| Box::new(Direct::new(settings)),
+    make: |settings, _ports, _network| Box::new(Direct::new(settings)),
 };
 
 /// The learning switch.

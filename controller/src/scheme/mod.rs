@@ -9,20 +9,23 @@ mod bypass;
 mod direct;
 mod introduce;
 mod learning;
+mod relay;
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::network::Network;
 use crate::news::News;
 use crate::openflow::{FlowRemoved, Message, PacketIn, PortStatus};
 
 pub use bypass::Bypass;
 pub use direct::Direct;
-pub use introduce::{Audience, Change, Connection, Introduce, Member, Pair, Policy, Ports};
+pub use introduce::{Audience, Bond, Branch, Change, Connection, Introduce, Member, Pair, Part, Policy, Ports};
 pub use learning::{Learning, Settings};
+pub use relay::Relay;
 
 /// All schemes, the plainest first.
-pub const SCHEMES: &[Entry] = &[direct::ENTRY, bypass::ENTRY];
+pub const SCHEMES: &[Entry] = &[direct::ENTRY, bypass::ENTRY, relay::ENTRY];
 
 /// A scheme before it is made.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +34,8 @@ pub struct Entry {
     pub name: &'static str,
     /// What it does, in a line.
     pub about: &'static str,
-    /// Makes one.
-    pub make: fn(Settings, Ports) -> Box<dyn Scheme>,
+    /// Makes one, for a network of which this is known.
+    pub make: fn(Settings, Ports, Network) -> Box<dyn Scheme>,
 }
 
 /// A switch's datapath id.

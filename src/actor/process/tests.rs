@@ -130,7 +130,7 @@ async fn dropping_kills() {
 #[tokio::test]
 async fn lines_and_events() {
     let folder = tempfile::tempdir().unwrap();
-    let mut actor = shell(folder.path(), "echo '{\"event\":\"go\"}'; echo note >&2; sleep 60");
+    let mut actor = shell(folder.path(), "echo note >&2; echo '{\"event\":\"go\"}'; sleep 60");
     actor.output = Output::Lines;
     actor.ready = Readiness::Event("go".into());
     let mut process = Process::spawn(&actor, Place::Here).unwrap();

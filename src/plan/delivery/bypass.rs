@@ -1,6 +1,6 @@
 //! `bypass`: a viewer on the broadcaster's switch is served by the broadcaster, the others by the CDN.
 
-use super::{Carrier, Colour, Delivery, Edge, through_cdn};
+use super::{Carrier, Colour, Delivery, Edge, Givers, through_cdn};
 use crate::plan::{Network, Stream};
 
 /// The scheme.
@@ -36,6 +36,10 @@ impl Delivery for Bypass {
             stream.viewers.iter().map(String::as_str).filter(|viewer| network.share_switch(broadcaster, viewer));
         let peers = near.map(|viewer| Edge { from: broadcaster, to: viewer, carrier: Carrier::Peer });
         through_cdn(network, stream).chain(peers).collect()
+    }
+
+    fn givers(&self) -> Givers {
+        Givers::Broadcaster
     }
 
     fn without_peers(&self) -> Option<&'static str> {

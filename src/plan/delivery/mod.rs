@@ -6,6 +6,7 @@
 mod bypass;
 mod direct;
 mod edge;
+mod relay;
 
 use std::fmt;
 use std::str::FromStr;
@@ -24,6 +25,19 @@ pub enum Scheme {
     Direct,
     /// The controller introduces a viewer to the broadcaster on the same switch.
     Bypass,
+    /// Viewers pass the stream on to each other, along a tree that the controller chooses.
+    Relay,
+}
+
+/// Who gives a stream to peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Givers {
+    /// Nobody but the CDN gives it to anyone.
+    Nobody,
+    /// Its broadcaster.
+    Broadcaster,
+    /// Its broadcaster, and whoever has it.
+    Everyone,
 }
 
 /// Red, green and blue.
@@ -51,6 +65,16 @@ pub trait Delivery: Sync {
     /// Over which edges that stream may go on that network.
     fn edges<'a>(&self, network: &'a Network, stream: &'a Stream) -> Vec<Edge<'a>>;
 
+    /// The edges that carry it at the same time, at most. [`edges`](Self::edges) says what may be, this how much.
+    fn at_once<'a>(&self, network: &'a Network, stream: &'a Stream) -> Vec<Edge<'a>> {
+        self.edges(network, stream)
+    }
+
+    /// Who gives it to peers.
+    fn givers(&self) -> Givers {
+        Givers::Nobody
+    }
+
     /// Peers may serve; `None`: never. Else why they do not where no edge is one between peers: `no viewer is on the switch of its
     /// broadcaster`.
     fn without_peers(&self) -> Option<&'static str> {
@@ -64,8 +88,11 @@ pub trait Delivery: Sync {
 pub struct UnknownScheme(pub String);
 
 impl Scheme {
-    /// All there are, in the order of recipes that name none.
-    pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass];
+    /// All there are.
+    pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass, Scheme::Relay];
+
+    /// Those of recipes that name none, in their order.
+    pub const USUAL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass];
 
     /// What it means.
     #[must_use]
@@ -73,6 +100,7 @@ impl Scheme {
         match self {
             Scheme::Direct => &direct::Direct,
             Scheme::Bypass => &bypass::Bypass,
+            Scheme::Relay => &relay::Relay,
         }
     }
 
@@ -142,6 +170,11 @@ mod tests {
         let colours: std::collections::HashSet<Colour> =
             Scheme::ALL.iter().map(|scheme| scheme.delivery().colour()).collect();
         assert_eq!(colours.len(), Scheme::ALL.len());
+        for scheme in Scheme::ALL.iter().filter(|scheme| scheme.has_peers()) {
+            let delivery = scheme.delivery();
+            assert!(!colours.contains(&delivery.colour_from_cdn()), "{scheme}");
+            assert_ne!(delivery.givers(), Givers::Nobody, "{scheme}");
+        }
         assert_eq!(
             "relais".parse::<Scheme>().unwrap_err().to_string(),
             "this livectl does not know the scheme \"relais\""
@@ -158,7 +191,37 @@ mod tests {
         };
         assert_eq!(edges(Scheme::Direct), ["hb rtmp hs", "hs rtmp hv1", "hs rtmp hv2"]);
         assert_eq!(edges(Scheme::Bypass), ["hb rtmp hs", "hs rtmp hv1", "hs rtmp hv2", "hb peer hv1"]);
+        // hv2 is on an island of its own.
+        assert_eq!(edges(Scheme::Relay), edges(Scheme::Bypass));
         let pairs: Vec<_> = pairs("hs", &trial.streams[0]).collect();
         assert_eq!(pairs, [("hb", "hs"), ("hs", "hv1"), ("hs", "hv2"), ("hb", "hv1"), ("hb", "hv2")]);
+    }
+
+    #[test]
+    fn viewers_pass_on_to_each_other_across_trunks_and_each_has_one_parent() {
+        let text = "
+network:
+  switches: [s1, s2]
+  hosts:
+    hb: { role: broadcaster, link: { to: s1 } }
+    hs: { role: cdn, link: { to: s1 } }
+    hv: { role: viewer, count: 3, link: { to: s2 } }
+  trunks:
+    - { between: [s1, s2] }
+";
+        let plan = crate::recipe::from_str("relay.yaml", text).unwrap().plan;
+        let trial = &plan.trials[0];
+        let peers = |edges: Vec<Edge<'_>>| -> Vec<String> {
+            let peers = edges.into_iter().filter(|edge| edge.carrier == Carrier::Peer);
+            peers.map(|edge| format!("{} {}", edge.from, edge.to)).collect()
+        };
+        let relay = Scheme::Relay.delivery();
+        let may = peers(relay.edges(&trial.network, &trial.streams[0]));
+        let expected =
+            ["hb hv1", "hb hv2", "hb hv3", "hv1 hv2", "hv1 hv3", "hv2 hv1", "hv2 hv3", "hv3 hv1", "hv3 hv2"];
+        assert_eq!(may, expected);
+        let at_once = peers(relay.at_once(&trial.network, &trial.streams[0]));
+        assert_eq!(at_once, ["hb hv1", "hv1 hv2", "hv2 hv3"]);
+        assert!(at_once.iter().all(|edge| may.contains(edge)));
     }
 }

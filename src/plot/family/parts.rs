@@ -5,7 +5,7 @@ use plotters::style::RGBColor;
 use super::{Family, Plate, blank, count, empty, key_columns};
 use crate::plot::chart::{BLACK, Entry, Piece, Swatch};
 use crate::plot::key::{Key, Value};
-use crate::plot::selection::{BLUE, GREEN, Group, Member, ORANGE, SKY_BLUE, Selection, VERMILLION, trials};
+use crate::plot::selection::{BLUE, GREEN, Group, Member, ORANGE, PURPLE, SKY_BLUE, Selection, VERMILLION, trials};
 use crate::plot::{Around, PlotError, Scale};
 use crate::table::{Figures, Sample, SummaryRow, Unit, sample};
 
@@ -14,12 +14,13 @@ const MOST_BARS: usize = 32;
 
 type Part = (&'static str, &'static str, RGBColor, fn(&SummaryRow) -> Option<f64>);
 /// In the order of a frame's way.
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("queue", "queue: birth → leaving the broadcaster", ORANGE, |r| r.queue_mean_ms),
     ("uplink", "uplink: → CDN", VERMILLION, |r| r.uplink_mean_ms),
     ("dwell", "dwell: in the CDN", GREEN, |r| r.dwell_mean_ms),
     ("downlink", "downlink: CDN → viewer", SKY_BLUE, |r| r.downlink_mean_ms),
     ("transfer", "transfer: broadcaster → viewer", BLUE, |r| r.transfer_mean_ms),
+    ("relay", "relay: in those that passed it on", PURPLE, |r| r.relay_mean_ms),
 ];
 
 /// A bar: a group, or a viewer of it.

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::plan::delivery::Via;
 use crate::plot::chart::Piece;
 use crate::plot::selection::select;
-use crate::plot::{Around, Loaded, Scale, View};
+use crate::plot::{Around, Loaded, Picture, Scale, View};
 use crate::store::{Manifest, RecipeRecord, RunDir, Software, TrialRecord, TrialState};
 use crate::table::tests::{frame, record, trial};
 
@@ -45,6 +45,23 @@ fn around() -> Around {
 
 fn by(keys: &[&str]) -> View {
     View { by: keys.iter().map(|key| Key::from(*key)).collect(), ..View::default() }
+}
+
+#[test]
+fn a_picture_over_time_warns_of_the_trials_that_it_shows() {
+    let run = run(|manifest| {
+        for trial in manifest.trials.iter_mut().filter(|trial| trial.id.ends_with("-2")) {
+            trial.unfit = vec!["CPU pressure 31 %".into()];
+        }
+    });
+    let warned = |only: &[&str]| {
+        let view = View { only: only.iter().map(|text| text.parse().unwrap()).collect(), ..View::default() };
+        timeline::frame_delay(&run, &view, &Picture::default()).unwrap().chart.warnings
+    };
+    let (direct, bypass) = ("direct-2 UNFIT: CPU pressure 31 %", "bypass-2 UNFIT: CPU pressure 31 %");
+    assert_eq!(warned(&[]), [direct, bypass]);
+    assert_eq!(warned(&["scheme=bypass", "viewer=hv2"]), [bypass]);
+    assert_eq!(warned(&["repetition=1,3"]), Vec::<String>::new());
 }
 
 #[test]

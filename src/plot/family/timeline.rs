@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Plate, count};
+use crate::plan::Stream;
 use crate::plot::key::{Asked, Condition};
 use crate::plot::loaded::Loaded;
 use crate::plot::pictures::{self, Subject};
@@ -14,8 +15,9 @@ pub(in crate::plot) fn delay(run: &Loaded, view: &View, picture: &Picture) -> Re
     let trials = run.manifest.plan.trials.iter();
     let mut delays: Vec<PingDelay> = trials.flat_map(|trial| table::ping_delays(trial, &run.pings)).collect();
     delays.retain(|d| chosen(run, &view.only, &d.trial, &d.broadcaster, &d.viewer));
-    let streaming = pictures::streaming_interval(&run.manifest, &run.frames);
-    let chart = pictures::delay_chart(&Subject::of(&run.manifest), &delays, streaming, picture)
+    let frames: Vec<FrameRow> = chosen_frames(run, view).cloned().collect();
+    let streaming = pictures::streaming_interval(&run.manifest, &frames);
+    let chart = pictures::delay_chart(&subject(run, view), &delays, streaming, picture)
         .map_err(|e| without(e, run.pings.is_empty(), "pings.parquet", delays.is_empty() && !view.only.is_empty()))?;
     let points = Figures::default()
         .texts("trial", delays.iter().map(|d| d.trial.clone()))
@@ -33,13 +35,11 @@ pub(in crate::plot) fn delay(run: &Loaded, view: &View, picture: &Picture) -> Re
 
 /// Each frame's delay.
 pub(in crate::plot) fn frame_delay(run: &Loaded, view: &View, picture: &Picture) -> Result<Plate, PlotError> {
-    let chosen = |f: &&FrameRow| view.only.is_empty() || chosen(run, &view.only, &f.trial, &f.stream, &f.viewer);
-    let frames: Vec<FrameRow> = run.frames.iter().filter(chosen).cloned().collect();
+    let frames: Vec<FrameRow> = chosen_frames(run, view).cloned().collect();
     let streaming = pictures::streaming_interval(&run.manifest, &frames);
-    let chart =
-        pictures::frame_delay_chart(&Subject::of(&run.manifest), &frames, streaming, picture).map_err(|e| {
-            without(e, run.frames.is_empty(), "frames.parquet", frames.is_empty() && !view.only.is_empty())
-        })?;
+    let chart = pictures::frame_delay_chart(&subject(run, view), &frames, streaming, picture).map_err(|e| {
+        without(e, run.frames.is_empty(), "frames.parquet", frames.is_empty() && !view.only.is_empty())
+    })?;
     let points = Figures::default()
         .texts("trial", frames.iter().map(|f| f.trial.clone()))
         .texts("scheme", frames.iter().map(|f| f.point.scheme.to_string()))
@@ -66,6 +66,21 @@ fn without(error: PlotError, nothing: bool, table: &str, none_chosen: bool) -> P
         }
         other => other,
     }
+}
+
+/// The words around a picture of what was chosen: warnings are of trials that are in it.
+fn subject(run: &Loaded, view: &View) -> Subject {
+    let viewed = |trial: &str, stream: &Stream| {
+        stream.viewers.iter().any(|viewer| chosen(run, &view.only, trial, &stream.name, viewer))
+    };
+    Subject::of_trials(&run.manifest, |id| {
+        let trial = run.manifest.plan.trials.iter().find(|trial| trial.id == id);
+        view.only.is_empty() || trial.is_some_and(|trial| trial.streams.iter().any(|stream| viewed(id, stream)))
+    })
+}
+
+fn chosen_frames<'r>(run: &'r Loaded, view: &'r View) -> impl Iterator<Item = &'r FrameRow> {
+    run.frames.iter().filter(move |f| view.only.is_empty() || chosen(run, &view.only, &f.trial, &f.stream, &f.viewer))
 }
 
 fn chosen(run: &Loaded, only: &[Condition], trial: &str, stream: &str, viewer: &str) -> bool {

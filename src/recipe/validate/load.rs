@@ -7,7 +7,7 @@ use super::super::unit::Bandwidth;
 use super::Notes;
 use super::hosts::HostDraft;
 use super::topology::Topology;
-use crate::plan::delivery::{Carrier, Edge, Via};
+use crate::plan::delivery::{Givers, Via};
 use crate::plan::{Network, Scheme, Stream, Video};
 
 /// Bits on the wire per bit of video: Ethernet, IP and TCP headers of full segments (1514 / 1448), and FLV's or RTMP's.
@@ -16,7 +16,7 @@ const WIRE_OVERHEAD: f64 = 1.06;
 /// A link and whether it is crossed from its `a` to its `b`.
 type Direction = (usize, bool);
 
-/// Warns of links that are asked for more than they carry, and of schemes with peers where there can be none.
+/// Warns of links that are asked for more than they carry, of audiences that uplinks cannot serve, and of schemes with peers where there can be none.
 pub(super) fn warn_of_load(
     topology: &Topology,
     hosts: &[HostDraft<'_>],
@@ -26,27 +26,37 @@ pub(super) fn warn_of_load(
     notes: &mut Notes<'_>,
 ) {
     let network = &topology.network;
-    let edges = |scheme: Scheme| streams.iter().flat_map(move |stream| scheme.delivery().edges(network, stream));
+    let edges = |scheme: Scheme| streams.iter().flat_map(move |stream| scheme.delivery().at_once(network, stream));
     // Whatever the scheme, whoever has no peer yet is served by the CDN.
-    let by_any: Vec<Edge<'_>> =
-        std::iter::once(Scheme::Direct).chain(schemes.iter().copied()).flat_map(edges).collect();
+    let by_any = std::iter::once(Scheme::Direct).chain(schemes.iter().copied()).flat_map(edges);
     let rate = video.total_bitrate() as f64 * WIRE_OVERHEAD;
 
     let mut warned: Vec<usize> = Vec::new();
-    for carrier in Carrier::ALL.iter().copied() {
-        let flows: BTreeSet<(&str, &str)> =
-            by_any.iter().filter(|edge| edge.carrier == carrier).map(|edge| (edge.from, edge.to)).collect();
-        let mut copies: Vec<(Direction, u32)> = copies(network, flows.into_iter()).into_iter().collect();
-        copies.sort_unstable();
-        for ((link, _), copies) in copies {
-            let Some(bandwidth) = network.links[link].shape.bandwidth else { continue };
-            let place = &topology.places[link];
-            let told = warned.iter().any(|earlier| topology.places[*earlier] == *place);
-            if f64::from(copies) * rate <= bandwidth as f64 || told {
-                continue;
+    let flows: BTreeSet<(&str, &str)> =
+        by_any.filter(|edge| edge.carrier.via() == Via::Cdn).map(|edge| (edge.from, edge.to)).collect();
+    let mut copies: Vec<(Direction, u32)> = copies(network, flows.into_iter()).into_iter().collect();
+    copies.sort_unstable();
+    for ((link, _), copies) in copies {
+        let Some(bandwidth) = network.links[link].shape.bandwidth else { continue };
+        let place = &topology.places[link];
+        let told = warned.iter().any(|earlier| topology.places[*earlier] == *place);
+        if f64::from(copies) * rate <= bandwidth as f64 || told {
+            continue;
+        }
+        warned.push(link);
+        notes.warn(too_slow(topology, link, Bandwidth(bandwidth), copies, rate));
+    }
+    for scheme in schemes.iter().copied() {
+        for stream in streams {
+            let audience = Audience::of(network, scheme, stream);
+            let finding = match scheme.delivery().givers() {
+                Givers::Nobody => None,
+                Givers::Broadcaster => audience.and_then(|audience| audience.beyond_the_broadcaster(topology, rate)),
+                Givers::Everyone => audience.and_then(|audience| audience.beyond_all(topology, rate)),
+            };
+            if let Some(finding) = finding {
+                notes.warn(finding);
             }
-            warned.push(link);
-            notes.warn(too_slow(topology, link, Bandwidth(bandwidth), (copies, carrier), rate));
         }
     }
     let viewer = hosts.iter().find(|host| host.role == crate::plan::Role::Viewer);
@@ -61,24 +71,99 @@ pub(super) fn warn_of_load(
     }
 }
 
-fn too_slow(
-    topology: &Topology,
-    link: usize,
-    bandwidth: Bandwidth,
-    (copies, carrier): (u32, Carrier),
-    rate: f64,
-) -> Finding {
+fn too_slow(topology: &Topology, link: usize, bandwidth: Bandwidth, copies: u32, rate: f64) -> Finding {
     let ends = &topology.network.links[link];
     let needed = Bandwidth((f64::from(copies) * rate / 10_000.0).ceil() as u64 * 10_000);
-    let what = match (carrier.via(), copies) {
-        (Via::Cdn, 1) => "one copy of the stream".to_owned(),
-        (Via::Cdn, n) => format!("{n} copies of the stream"),
-        (Via::Peer, 1) => "one copy of the stream to a peer".to_owned(),
-        (Via::Peer, n) => format!("{n} copies of the stream to peers"),
+    let what = match copies {
+        1 => "one copy of the stream".to_owned(),
+        n => format!("{n} copies of the stream"),
     };
     let message = format!("the link {} - {} of {bandwidth} is to carry {needed}: {what}", ends.a.node, ends.b.node);
     Finding::new(&topology.places[link], message, format!("less than {needed}"))
         .help("frames will queue there and come ever later; that may be what you want to show")
+}
+
+/// Those whom peers may serve a stream, and what they send it over.
+struct Audience {
+    /// The broadcaster's link.
+    uplink: usize,
+    /// That link carries the copy for the CDN, too.
+    shared: bool,
+    /// The viewers' links.
+    viewers: Vec<usize>,
+}
+
+impl Audience {
+    /// `None`: the broadcaster reaches nobody as a peer.
+    fn of(network: &Network, scheme: Scheme, stream: &Stream) -> Option<Audience> {
+        let broadcaster = stream.broadcaster.as_str();
+        let reached: Vec<&str> = match scheme.delivery().givers() {
+            Givers::Nobody => return None,
+            Givers::Broadcaster => {
+                let edges = scheme.delivery().edges(network, stream).into_iter();
+                edges.filter(|edge| edge.carrier.via() == Via::Peer).map(|edge| edge.to).collect()
+            }
+            Givers::Everyone => {
+                let viewers = stream.viewers.iter().map(String::as_str);
+                viewers.filter(|viewer| network.address_from(broadcaster, viewer).is_some()).collect()
+            }
+        };
+        let uplink = network.uplink(broadcaster, reached.first()?)?;
+        let to_cdn = network.cdn().and_then(|cdn| network.uplink(broadcaster, &cdn.name));
+        let viewers = reached.iter().filter_map(|viewer| network.uplink(viewer, broadcaster)).collect();
+        Some(Audience { uplink, shared: to_cdn == Some(uplink), viewers })
+    }
+
+    /// What the broadcaster's uplink has for peers, in bit/s; `None`: as much as they want.
+    fn left(&self, network: &Network, rate: f64) -> Option<f64> {
+        let bandwidth = network.links[self.uplink].shape.bandwidth? as f64;
+        Some(if self.shared { (bandwidth - rate).max(0.0) } else { bandwidth })
+    }
+
+    /// Viewers whom the broadcaster alone cannot serve; who is beyond is not introduced. One is in any case: the CDN's copy gives way to it.
+    fn beyond_the_broadcaster(&self, topology: &Topology, rate: f64) -> Option<Finding> {
+        let network = &topology.network;
+        let fitting = ((self.left(network, rate)? / rate) as usize).max(1);
+        let audience = self.viewers.len();
+        if fitting >= audience {
+            return None;
+        }
+        let link = &network.links[self.uplink];
+        let bandwidth = Bandwidth(link.shape.bandwidth?);
+        let beside = if self.shared { " beside the copy for the CDN" } else { "" };
+        let message = format!(
+            "the link {} - {} of {bandwidth} carries the stream to {fitting} of {audience} viewers at most{beside}",
+            link.a.node, link.b.node
+        );
+        let finding = Finding::new(&topology.places[self.uplink], message, format!("for {fitting} of {audience}"));
+        Some(finding.help("the others are not introduced and stay with the CDN; that may be what you want to show"))
+    }
+
+    /// What can reach each viewer if all pass on what they have: the broadcaster's uplink, and all uplinks over all viewers, whichever is less
+    /// (Kumar, Liu, Ross, *Stochastic Fluid Theory for P2P Streaming Systems*, INFOCOM 2007).
+    fn beyond_all(&self, topology: &Topology, rate: f64) -> Option<Finding> {
+        let network = &topology.network;
+        let audience = self.viewers.len();
+        let own = self.left(network, rate).unwrap_or(f64::INFINITY);
+        let uplinks =
+            self.viewers.iter().map(|link| network.links[*link].shape.bandwidth.map_or(f64::INFINITY, |b| b as f64));
+        let shared = (own + uplinks.sum::<f64>()) / audience as f64;
+        let bound = own.min(shared);
+        if bound >= rate {
+            return None;
+        }
+        let in_kbit = |bits: f64| Bandwidth((bits / 1_000.0) as u64 * 1_000);
+        let (bound, rate) = (in_kbit(bound), in_kbit(rate));
+        let (whom, link) = if shared < own {
+            ("the uplinks of broadcaster and viewers carry", *self.viewers.first()?)
+        } else {
+            ("the broadcaster's uplink carries", self.uplink)
+        };
+        let viewers = if audience == 1 { "one viewer".to_owned() } else { format!("each of {audience} viewers") };
+        let message = format!("{whom} {bound} to {viewers} at most; the stream has {rate}");
+        let finding = Finding::new(&topology.places[link], message, format!("less than {rate} for each"));
+        Some(finding.help("who finds no uplink with room stays with the CDN; that may be what you want to show"))
+    }
 }
 
 /// How many of the flows cross each link in each direction.

@@ -162,6 +162,12 @@ fn validate_common(
     let captures = validate_captures(file.captures.get(), &hosts, &topology.network, notes);
     let (video, timeline, streams, captures) = (video?, timeline?, streams?, captures?);
 
+    let viewers = streams.iter().map(|stream| stream.viewers.len()).sum();
+    let before = notes.errors.len();
+    timeline.check_last_view(timeline_file, viewers, &video, notes);
+    if notes.errors.len() > before {
+        return None;
+    }
     topology::warn_of_queues(&topology, notes);
     load::warn_of_load(&topology, &hosts, &streams, &video, schemes?, notes);
     let pings = timeline.ping_trains(&topology.network, &streams);
@@ -205,7 +211,7 @@ impl Common {
 }
 
 fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'_>) -> Option<Vec<Scheme>> {
-    let Some(list) = written else { return Some(Scheme::ALL.to_vec()) };
+    let Some(list) = written else { return Some(Scheme::USUAL.to_vec()) };
     if list.value.is_empty() {
         let finding = Finding::new(&list.span, "schemes: the list is empty", "no scheme");
         let all = Scheme::names().join(", ");

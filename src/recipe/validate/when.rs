@@ -47,6 +47,7 @@ pub(super) fn validate_timeline(
     let broadcast_at = moment("at", &broadcast.at, notes).map(|m| m.unwrap_or(DEFAULT_BROADCAST_AT).0);
     let broadcast_until = moment("until", &broadcast.until, notes);
     let view_at = moment("at", &view.at, notes).map(|m| m.unwrap_or(DEFAULT_VIEW_AT).0);
+    let view_every = moment("every", &view.every, notes).map(|m| m.map_or(Duration::ZERO, |m| m.0));
     let end = moment("end", &written.end, notes);
     let drain = moment("drain", &written.drain, notes).map(|m| m.unwrap_or(DEFAULT_DRAIN).0);
     let ping_from = moment("from", &pings.from, notes).map(|m| m.map_or(Duration::ZERO, |m| m.0));
@@ -56,7 +57,7 @@ pub(super) fn validate_timeline(
     let (broadcast_at, _, video) = (broadcast_at?, broadcast_until?, video?);
     let stream_end = broadcast_at + video.duration();
     let ping_until = ping_until?;
-    let (end, view_at) = (end?, view_at?);
+    let (end, view_at, view_every) = (end?, view_at?, view_every?);
     let end = end.map_or_else(|| (stream_end + TAIL).max(ping_until.map_or(Duration::ZERO, |m| m.0)), |m| m.0);
     let (drain, ping_from, ping_every) = (drain?, ping_from?, ping_every?);
     let ping_until = ping_until.map_or(end, |m| m.0);
@@ -75,7 +76,7 @@ pub(super) fn validate_timeline(
     }
     let ping_count = (ping_until - ping_from).as_nanos().div_ceil(ping_every.as_nanos());
     Some(When {
-        timeline: Timeline { broadcast_at, view_at, end, drain },
+        timeline: Timeline { broadcast_at, view_at, view_every, end, drain },
         ping_from,
         ping_every,
         // A day of 10 ms is 8.6 million.
@@ -153,6 +154,28 @@ fn check_pings(pings: &PingsFile, from: Duration, until: Duration, end: Duration
 }
 
 impl When {
+    /// The last of so many viewers must come before the stream is over, and before the trial is.
+    pub(super) fn check_last_view(
+        &self,
+        written: Option<&TimelineFile>,
+        viewers: usize,
+        video: &Video,
+        notes: &mut Notes<'_>,
+    ) {
+        let Some(text) = written.and_then(|w| w.view.get()).and_then(|v| v.every.get()) else { return };
+        let last = self.timeline.view_at(viewers.saturating_sub(1));
+        let stream_end = self.timeline.broadcast_at + video.duration();
+        if last >= stream_end.min(self.timeline.end) {
+            let message = format!(
+                "every: the last of {viewers} viewers starts at {}, when the stream is over ({})",
+                Moment(last),
+                Moment(stream_end.min(self.timeline.end))
+            );
+            let help = "let viewers follow each other faster, or add frames";
+            notes.error(Finding::new(&text.span, message, "too late").help(help));
+        }
+    }
+
     /// The ping trains of the original experiment: broadcaster to CDN and CDN to viewer, which together are the way
     /// through the CDN, and broadcaster to viewer, the way between peers. Only between hosts of one subnet.
     pub(super) fn ping_trains(&self, network: &Network, streams: &[Stream]) -> Vec<PingTrain> {

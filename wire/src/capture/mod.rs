@@ -22,6 +22,8 @@ pub struct TcpPacket<'a> {
     pub to: SocketAddr,
     /// The segment; its time is in nanoseconds since 1970, as the capture has it.
     pub segment: Segment<'a>,
+    /// Sequence number up to which its sender has everything that came the other way; `None`: it does not say.
+    pub acknowledged: Option<u32>,
 }
 
 /// What was in a capture, readable or not.

@@ -64,6 +64,7 @@ pub(super) fn parse(link: u32, bytes: &[u8], time: i64) -> Result<Parsed<'_>, St
         from: SocketAddr::new(from, tcp.source_port()),
         to: SocketAddr::new(to, tcp.destination_port()),
         segment,
+        acknowledged: tcp.ack().then(|| tcp.acknowledgment_number()),
     }))
 }
 

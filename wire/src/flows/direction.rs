@@ -1,7 +1,7 @@
 //! One direction of a connection: bytes put in order, understood, and timed.
 
 use super::Arrival;
-use crate::assembler::{Arrivals, Assembler, Chunk, Counts, Span};
+use crate::assembler::{Arrivals, Assembler, Chunk, Counts, Segment, Span};
 use crate::capture::TcpPacket;
 use crate::command::Command;
 use crate::flv::{self, Content, TagKind};
@@ -18,6 +18,8 @@ const MAX_NAMED: usize = 10;
 pub(super) struct Direction {
     assembler: Assembler,
     content: Reading,
+    /// Up to where its receiver has said that it has everything; `None`: it was never heard to say so.
+    acknowledged: Option<u64>,
 }
 
 /// What a direction held.
@@ -26,6 +28,7 @@ pub(super) struct Finished {
     pub damaged: u64,
     pub stream: Option<StreamKey>,
     pub counts: Counts,
+    pub lost: u64,
     pub problems: Vec<String>,
     pub unread: bool,
 }
@@ -83,7 +86,7 @@ impl Direction {
 
     fn new(application: Application) -> Self {
         let content = Reading { application, arrivals: Arrivals::new(), next: 0, found: Found::default() };
-        Self { assembler: Assembler::new(usize::MAX), content }
+        Self { assembler: Assembler::new(usize::MAX), content, acknowledged: None }
     }
 
     /// Whether the packet begins another connection with the same addresses.
@@ -92,12 +95,21 @@ impl Direction {
     }
 
     pub fn take(&mut self, packet: &TcpPacket<'_>) {
-        let Self { assembler, content } = self;
+        let Self { assembler, content, .. } = self;
         let from_start = assembler.is_from_start() || packet.segment.syn;
         // It has no limit of its own, so nothing is refused: room is made below.
         let _ = assembler.push(&packet.segment, |chunk| content.take(&chunk, from_start));
         // What comes so late will not come: the capture lost it.
         while self.waiting() > WAITING && self.give_up_gap() {}
+    }
+
+    /// Its receiver has everything up to that sequence number.
+    pub fn acknowledge(&mut self, number: u32) {
+        let nothing = Segment { seq: number, syn: false, fin: false, payload: &[], time: 0 };
+        // Before anything was sent there is nothing that it could be about.
+        let Some(ahead) = self.assembler.ahead(&nothing) else { return };
+        let upto = self.assembler.offset().saturating_add_signed(ahead);
+        self.acknowledged = self.acknowledged.max(Some(upto));
     }
 
     /// Bytes of memory that wait for a gap to be filled.
@@ -107,17 +119,30 @@ impl Direction {
 
     /// Waits no longer for the present gap; says whether there was one.
     pub fn give_up_gap(&mut self) -> bool {
-        let Self { assembler, content } = self;
+        let Self { assembler, content, .. } = self;
         let from_start = assembler.is_from_start();
         assembler.skip_gap(|chunk| content.take(&chunk, from_start)).is_some()
     }
 
     pub fn finish(mut self) -> Finished {
-        while self.give_up_gap() {}
+        // What its receiver has acknowledged was there, and the capture missed it. What is behind is as if it had never come: no program
+        // is given bytes that lie behind others which never arrived.
+        while self.assembler.gap().is_some_and(|gap| self.acknowledged.is_none_or(|upto| upto > gap.start)) {
+            self.give_up_gap();
+        }
+        let missed = self.assembler.counts().missing;
+        if self.assembler.gap().is_some() {
+            self.content.application = Application::Nothing;
+            while self.give_up_gap() {}
+        }
         let counts = self.assembler.counts();
+        let lost = counts.missing - missed;
         let Found { frames, damaged, aggregates, stream, mut problems, unread, .. } = self.content.found;
-        if counts.missing > 0 {
-            problems.push(format!("{} bytes are not in the capture", counts.missing));
+        if missed > 0 {
+            problems.push(format!("{missed} bytes are not in the capture"));
+        }
+        if lost > 0 {
+            problems.push(format!("{lost} bytes were lost on the way and had not been sent again when it ended"));
         }
         if damaged > 0 {
             problems.push(format!("{damaged} video messages cannot be identified, for bytes of them are missing"));
@@ -125,7 +150,7 @@ impl Direction {
         if aggregates > 0 {
             problems.push(format!("{aggregates} aggregate messages were not taken apart"));
         }
-        Finished { frames, damaged, stream, counts, problems, unread }
+        Finished { frames, damaged, stream, counts, lost, problems, unread }
     }
 }
 

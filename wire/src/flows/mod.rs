@@ -56,6 +56,8 @@ pub struct Flow {
     pub damaged: u64,
     /// What became of its bytes; `delivered` is how many there were, each counted once.
     pub counts: Counts,
+    /// Of the bytes that are missing, those that never arrived: its receiver never acknowledged them, nor what came behind, which is not read.
+    pub lost: u64,
     /// What could not be read, for people.
     pub problems: Vec<String>,
     /// From somewhere on nothing could be read, perhaps from the beginning: what frames there were is not known.
@@ -63,6 +65,13 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Whether the capture misses what was there, so that it is not known which frames there were. Bytes that were lost on the way and not
+    /// sent again in time are not such a hole: those frames did not arrive.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.unread || self.counts.missing > self.lost
+    }
+
     /// Whether it goes from the server to the client: the one who asks for a stream, or publishes it.
     #[must_use]
     pub fn is_from_server(&self) -> bool {
@@ -167,7 +176,11 @@ impl Connections {
             }
         };
         let Some(connection) = self.all.get_mut(index) else { return };
-        let direction = if down { &mut connection.down } else { &mut connection.up };
+        let Connection { up, down: from_server, .. } = connection;
+        let (direction, other) = if down { (from_server, up) } else { (up, from_server) };
+        if let Some(number) = packet.acknowledged {
+            other.acknowledge(number);
+        }
         let others = self.waiting - direction.waiting();
         direction.take(packet);
         while others + direction.waiting() > self.limits.waiting && direction.give_up_gap() {}
@@ -200,6 +213,7 @@ impl Connection {
             frames: direction.frames,
             damaged: direction.damaged,
             counts: direction.counts,
+            lost: direction.lost,
             unread: direction.unread,
             problems: direction.problems.into_iter().map(|problem| format!("{from} to {to}: {problem}")).collect(),
         })

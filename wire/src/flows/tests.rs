@@ -122,6 +122,48 @@ fn a_hole_in_the_capture_costs_one_frame_and_is_named() {
     assert_eq!(flow.problems, expected);
 }
 
+/// The stream of a server whose segment inside of frame 1 is missing, and what its viewer says of it: that it has all but so many bytes.
+fn with_a_hole(acknowledged: impl Fn(usize) -> Option<usize>, again: bool) -> Flow {
+    let (mut client, mut server) = (Sender::new(VIEWER, CDN, 100), Sender::new(CDN, VIEWER, u32::MAX - 2000));
+    let (bytes, starts) = served(&pictures());
+    let mut packets = vec![client.syn(0), server.syn(0)];
+    let mut sent = server.send(&bytes, 500, 2 * MS, 1_000);
+    let hole = (starts[1] + 12) / 500 + 2;
+    let lost = sent.remove(hole);
+    packets.extend(sent);
+    if let Some(upto) = acknowledged(hole * 500) {
+        packets.push(client.has_all_but(&server, (bytes.len() - upto) as u32, 10 * MS));
+    }
+    if again {
+        packets.push((900 * MS, lost.1));
+    }
+    down(&flows(&packets)).clone()
+}
+
+#[test]
+fn what_was_never_acknowledged_was_lost_and_what_was_the_capture_missed() {
+    let timestamps = |flow: &Flow| flow.frames.iter().map(|frame| frame.timestamp_ms).collect::<Vec<_>>();
+    // Of the frame with the hole and those behind it the program was never given anything.
+    for short in [0, 700] {
+        let lost = with_a_hole(|hole| Some(hole - short), false);
+        assert_eq!((timestamps(&lost), lost.damaged, lost.unread), (vec![0], 0, false));
+        assert_eq!((lost.counts.missing, lost.lost, lost.is_damaged()), (500, 500, false));
+        let expected = "500 bytes were lost on the way and had not been sent again when it ended";
+        assert_eq!(lost.problems, [format!("{CDN} to {VIEWER}: {expected}")]);
+    }
+    // Or nobody says anything of it.
+    for upto in [Some(501), Some(2_000), None] {
+        let missed = with_a_hole(|hole| upto.map(|more| hole + more), false);
+        assert_eq!((timestamps(&missed), missed.damaged), (vec![0, 66, 99], 1));
+        assert_eq!((missed.counts.missing, missed.lost, missed.is_damaged()), (500, 0, true));
+        assert_eq!(missed.problems[0], format!("{CDN} to {VIEWER}: 500 bytes are not in the capture"));
+    }
+    let filled = with_a_hole(Some, true);
+    assert_eq!((timestamps(&filled), filled.frames[1].time_ns), (vec![0, 33, 66, 99], 900 * MS));
+    assert_eq!((filled.counts.missing, filled.lost, filled.is_damaged()), (0, 0, false));
+    assert_eq!(filled.problems, Vec::<String>::new());
+}
+
 #[test]
 fn a_connection_met_midway_is_named_not_guessed() {
     let mut server = Sender::new(CDN, VIEWER, 5);

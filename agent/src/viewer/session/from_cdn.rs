@@ -96,6 +96,7 @@ impl Session<'_> {
         self.up.clear();
         if self.player.is_none() && !(self.may_write() && self.peer.is_known()) {
             self.cdn = Cdn::Gone;
+            self.given_up = true;
             return self.over(&format!("the CDN: {why}"));
         }
         self.write_for_player();

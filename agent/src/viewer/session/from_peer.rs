@@ -1,14 +1,16 @@
-//! The peer's part in a session.
+//! The peers' part in a session: the parent that gives the stream, the one that is to take its place, and one to fall back on.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use livectl_wire::agent_event::{Event, Path};
 use livectl_wire::flv::Content;
+use livectl_wire::heartbeat::PeerRole;
 use livectl_wire::peer::{Gap, Request, Since};
 use tokio::time::Instant;
 
 use super::Session;
+use crate::notification::{Named, Report};
 use crate::tell::{ms_since, tell};
 use crate::viewer::HandoverPolicy;
 use crate::viewer::merge::{Beginning, Last, Tag};
@@ -22,8 +24,16 @@ const MAX_BACK_OFF: Duration = Duration::from_secs(8);
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
 /// So many times as long as between two pictures is a silence.
 const INTERVALS: u32 = 4;
+/// So many silences long a peer may say that it has nothing itself.
+const STARVED: u32 = 2;
+/// The same at least: a parent that has lost its own needs a moment to find another.
+const LEAST_STARVED: Duration = Duration::from_secs(1);
+/// A backlog that begins by so much before what was written meanwhile is not worth waiting for.
+const STALE_MS: u32 = 2000;
+/// How long one that takes a lost parent's place may take to serve before the CDN goes on.
+const FALLBACK: Duration = Duration::from_secs(1);
 
-/// The peer of a session.
+/// The peers of a session. What is not said of another is about the parent.
 pub(super) struct Peer {
     addresses: Vec<SocketAddrV4>,
     /// Which of them is the one.
@@ -32,6 +42,18 @@ pub(super) struct Peer {
     back_off: Duration,
     /// When something came last.
     heard: Instant,
+    /// Since when the stream goes on without it: it has given nothing since then, or since the CDN gave something.
+    starved: Option<Instant>,
+    /// It was asked for what the player was waiting for, and nothing of it has come yet.
+    blind: bool,
+    /// It was asked in place of another, and if it does not serve until then the CDN goes on.
+    fallback: Option<Instant>,
+    /// The CDN is to give the stream in its place, as soon as it can.
+    pub(super) leaving: bool,
+    /// Who is to take its place, and was asked for what follows that element.
+    next: Option<(SocketAddrV4, Fetch, Option<Last>)>,
+    /// Who is there for when it is lost.
+    standby: Option<(SocketAddrV4, Fetch)>,
     /// When it was introduced, or lost.
     pub(super) since: Instant,
     /// It has given something that was written since it was asked.
@@ -40,6 +62,16 @@ pub(super) struct Peer {
     /// Longest time between two of its pictures.
     interval: Duration,
     last_picture: Option<u32>,
+}
+
+/// Something that a peer says.
+pub(super) enum Said {
+    /// The parent.
+    Parent(Option<Reading>),
+    /// The one that is to take its place.
+    Next(Option<Reading>),
+    /// The one to fall back on.
+    Standby(Option<Reading>),
 }
 
 enum State {
@@ -61,6 +93,12 @@ impl Peer {
             state: State::Idle,
             back_off: BACK_OFF,
             heard: now,
+            starved: None,
+            blind: false,
+            fallback: None,
+            leaving: false,
+            next: None,
+            standby: None,
             since: now,
             has_served: false,
             gap: None,
@@ -88,16 +126,50 @@ impl Peer {
         matches!(self.state, State::Serving(_))
     }
 
-    /// Ends the connection, if there is one.
+    /// Ends all connections.
     pub(super) fn leave(&mut self) {
         self.state = State::Idle;
+        (self.next, self.standby, self.leaving, self.fallback) = (None, None, false, None);
     }
 
-    /// Waits for what it says, if there is a connection.
-    pub(super) async fn next(&mut self) -> Option<Reading> {
-        match &mut self.state {
-            State::Asked(fetch, _) | State::Serving(fetch) => fetch.next().await,
-            State::Idle | State::Waiting(_) => std::future::pending().await,
+    /// The parent is this one from now on.
+    fn replace(&mut self, by: SocketAddrV4, state: State) {
+        self.addresses = vec![by];
+        (self.at, self.state) = (0, state);
+        (self.back_off, self.has_served, self.fallback) = (BACK_OFF, false, None);
+    }
+
+    /// The connection that stands by, if it is to that peer.
+    fn take_standby(&mut self, peer: SocketAddrV4) -> Option<Fetch> {
+        self.standby.take_if(|(standby, _)| *standby == peer).map(|(_, fetch)| fetch)
+    }
+
+    /// Waits for what one of them says; for ever if there is no connection. The parent is not heard without `room`.
+    pub(super) async fn said(&mut self, room: bool) -> Said {
+        let Self { state, next, standby, .. } = self;
+        let parent = async {
+            match state {
+                State::Asked(fetch, _) | State::Serving(fetch) if room => fetch.next().await,
+                _ => std::future::pending().await,
+            }
+        };
+        let next = async {
+            match next {
+                Some((_, fetch, _)) => fetch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        let standby = async {
+            match standby {
+                Some((_, fetch)) => fetch.next().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            reading = parent => Said::Parent(reading),
+            reading = next => Said::Next(reading),
+            reading = standby => Said::Standby(reading),
         }
     }
 
@@ -115,23 +187,79 @@ impl Peer {
 
 impl Session<'_> {
     /// The network names a peer.
-    pub(super) fn introduced(&mut self, peer: SocketAddrV4) {
-        let known = self.peer.address() == Some(peer);
-        if known && !matches!(self.peer.state, State::Waiting(_)) {
-            return;
+    pub(super) fn introduced(&mut self, Named { role, peer }: Named) {
+        match role {
+            PeerRole::Parent => self.parent_named(peer),
+            PeerRole::Standby => self.standby_named(peer),
+            PeerRole::Cdn => self.cdn_named(),
+            // Whom this host serves is not the session's business.
+            PeerRole::Child => (),
         }
-        if !known {
-            self.peer.addresses = vec![peer];
-            self.peer.at = 0;
-            self.peer.since = Instant::now();
-        }
-        self.peer.back_off = BACK_OFF;
-        self.ask_peer();
     }
 
-    /// Asks the peer for what follows the last element; before there is one, for what the player has been waiting for.
-    pub(super) fn ask_peer(&mut self) {
-        let Some(address) = self.peer.address() else { return };
+    fn parent_named(&mut self, peer: SocketAddrV4) {
+        self.peer.leaving = false;
+        if self.peer.next.as_ref().is_some_and(|(next, ..)| *next == peer) {
+            return;
+        }
+        self.peer.next = None;
+        if self.peer.address() == Some(peer) {
+            if matches!(self.peer.state, State::Waiting(_) | State::Idle) && !self.peer_has_ended {
+                self.peer.back_off = BACK_OFF;
+                self.ask_peer();
+            }
+            return;
+        }
+        let (request, last) = self.request();
+        let fetch = match self.peer.take_standby(peer) {
+            Some(mut standby) => {
+                standby.ask(request);
+                standby
+            }
+            None => Fetch::begin(peer, request),
+        };
+        if self.peer.is_serving() {
+            // It goes on until the other serves.
+            self.peer.next = Some((peer, fetch, last));
+        } else {
+            self.peer.replace(peer, State::Asked(fetch, last));
+            self.peer.since = Instant::now();
+        }
+    }
+
+    fn standby_named(&mut self, peer: SocketAddrV4) {
+        let is_known = self.peer.standby.as_ref().is_some_and(|(standby, _)| *standby == peer);
+        if !is_known && (self.peer.address() != Some(peer) || !self.peer.is_there()) {
+            self.peer.standby = Some((peer, Fetch::stand_by(peer)));
+        }
+    }
+
+    /// There is no parent for it: the CDN goes on, and whoever gives the stream now does so until then.
+    fn cdn_named(&mut self) {
+        self.peer.next = None;
+        if self.peer.is_there() {
+            self.peer.leaving = true;
+            self.resume_cdn();
+        } else {
+            self.peer.addresses.clear();
+            self.peer.state = State::Idle;
+            self.merge.hope(Path::Peer, false);
+        }
+    }
+
+    /// Leaves the peer when the CDN gives the stream, if that is what is wanted.
+    pub(super) fn leave_peer_for_cdn(&mut self) {
+        if self.peer.leaving && self.merge.is_known(Path::Cdn) {
+            self.peer.addresses.clear();
+            self.peer.state = State::Idle;
+            self.peer.leaving = false;
+            self.peer.since = Instant::now();
+            self.merge.close(Path::Peer);
+        }
+    }
+
+    /// What a peer is asked for: what follows the last element; before there is one, what the player has been waiting for.
+    fn request(&self) -> (Request, Option<Last>) {
         let last = self.merge.last().filter(|_| self.merge.has_begun());
         let since = match last {
             Some(Last { timestamp, id, .. }) => Since::After { timestamp, id },
@@ -139,17 +267,50 @@ impl Session<'_> {
             None => Since::Waiting(u32::try_from(self.begun.elapsed().as_millis()).unwrap_or(u32::MAX)),
         };
         let live = self.args.handover == HandoverPolicy::Live;
-        let request = Request { stream: self.args.stream.clone(), since, live };
+        (Request { stream: self.args.stream.clone(), since, live }, last)
+    }
+
+    /// Asks the parent.
+    pub(super) fn ask_peer(&mut self) {
+        let Some(address) = self.peer.address() else { return };
+        let (request, last) = self.request();
         self.peer.state = State::Asked(Fetch::begin(address, request), last);
         self.peer.has_served = false;
     }
 
-    /// Takes what the peer says.
-    pub(super) fn peer_said(&mut self, reading: Option<Reading>) {
+    /// Takes what a peer says.
+    pub(super) fn peer_said(&mut self, said: Said) {
+        match said {
+            Said::Parent(reading) => self.parent_said(reading),
+            Said::Next(Some(Reading::Serves(gap))) => self.move_to_next(gap),
+            Said::Next(reading) => {
+                if let Some((peer, ..)) = self.peer.next.take() {
+                    self.tell_lost(peer, why_lost(reading));
+                }
+            }
+            Said::Standby(reading) => {
+                if let Some((peer, _)) = self.peer.standby.take() {
+                    tell(Event::StandbyLost { peer, why: why_lost(reading) });
+                    self.report_lost(peer);
+                }
+            }
+        }
+        self.write_all();
+    }
+
+    fn parent_said(&mut self, reading: Option<Reading>) {
         self.peer.heard = Instant::now();
         match reading {
             Some(Reading::Serves(gap)) => self.peer_serves(gap),
             Some(Reading::Tags(tags)) => {
+                if !tags.is_empty() {
+                    self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
+                }
+                if self.is_stale(&tags) {
+                    // The CDN was quicker, and what follows that is asked for.
+                    self.merge.close(Path::Peer);
+                    return self.ask_peer();
+                }
                 for tag in tags {
                     self.peer.note(&tag);
                     self.merge.give(Path::Peer, tag);
@@ -157,12 +318,47 @@ impl Session<'_> {
             }
             Some(Reading::End) => {
                 self.merge.end(Path::Peer);
+                self.peer_has_ended = true;
                 self.peer.leave();
             }
-            Some(Reading::Lost(why)) => self.lose_peer(why),
-            None => self.lose_peer("its reader ended".to_owned()),
+            reading => self.lose_peer(why_lost(reading)),
         }
-        self.write_all();
+    }
+
+    /// Whether this is the beginning of what was asked for when the player had nothing, and the player has had something much later since.
+    fn is_stale(&mut self, tags: &[Tag]) -> bool {
+        let first = tags.iter().find(|tag| matches!(tag.content, Content::Picture { .. } | Content::Sound));
+        let Some(first) = first.filter(|_| self.peer.blind) else { return false };
+        self.peer.blind = false;
+        let last = self.merge.last().filter(|_| self.merge.has_begun());
+        last.is_some_and(|last| last.timestamp.saturating_sub(first.timestamp) > STALE_MS)
+    }
+
+    /// The CDN gave something that goes on beyond what the peer has given.
+    pub(super) fn peer_is_behind(&mut self) {
+        if self.peer.is_serving() {
+            self.peer.starved.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Who was to take the parent's place serves: from now on it gives the stream.
+    fn move_to_next(&mut self, gap: Option<Gap>) {
+        let Some((peer, fetch, last)) = self.peer.next.take() else { return };
+        // What waits there of the old one comes again.
+        self.merge.close(Path::Peer);
+        self.peer.replace(peer, State::Asked(fetch, last));
+        self.peer.heard = Instant::now();
+        self.peer_serves(gap);
+    }
+
+    fn tell_lost(&self, peer: SocketAddrV4, why: String) {
+        tell(Event::PeerLost { peer, why });
+        self.report_lost(peer);
+    }
+
+    fn report_lost(&self, peer: SocketAddrV4) {
+        // Nobody may be listening.
+        let _ = self.reports.send(Report::Lost(peer));
     }
 
     fn peer_serves(&mut self, gap: Option<Gap>) {
@@ -170,6 +366,9 @@ impl Session<'_> {
         let State::Asked(fetch, last) = state else { return };
         self.peer.state = State::Serving(fetch);
         self.peer.gap = gap;
+        self.peer.blind = last.is_none();
+        self.peer.fallback = None;
+        self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
         if let Some(peer) = self.peer.address() {
             tell(Event::PeerConnected { peer, ms: ms_since(self.begun) });
         }
@@ -186,10 +385,11 @@ impl Session<'_> {
         self.merge.open(Path::Peer, beginning);
     }
 
-    /// The peer is gone. One that has served is tried again at once, for it may have what is missing, and is waited for meanwhile.
+    /// The parent is gone. Who is to take its place, or stands by, is asked. Else one that has served is tried again at once, for it may have
+    /// what is missing, and is waited for meanwhile.
     fn lose_peer(&mut self, why: String) {
         if let Some(peer) = self.peer.address() {
-            tell(Event::PeerLost { peer, why });
+            self.tell_lost(peer, why);
         }
         let now = Instant::now();
         self.merge.close(Path::Peer);
@@ -200,7 +400,16 @@ impl Session<'_> {
             self.peer.leave();
             return self.end_stream();
         }
-        if self.peer.has_served {
+        if self.peer.leaving {
+            self.peer.leave();
+            self.peer.addresses.clear();
+        } else if let Some((peer, fetch, last)) = self.in_place_of_parent() {
+            self.peer.replace(peer, State::Asked(fetch, last));
+            self.peer.fallback = Some(now + FALLBACK);
+            self.merge.hope(Path::Peer, true);
+            // As long as it is quick enough the CDN need not send anything.
+            return;
+        } else if self.peer.has_served {
             self.peer.back_off = BACK_OFF;
             self.ask_peer();
             self.merge.hope(Path::Peer, true);
@@ -211,17 +420,31 @@ impl Session<'_> {
         self.resume_cdn();
     }
 
+    /// Who has been asked already, or else who stands by.
+    fn in_place_of_parent(&mut self) -> Option<(SocketAddrV4, Fetch, Option<Last>)> {
+        let next = self.peer.next.take();
+        next.or_else(|| {
+            let (peer, mut fetch) = self.peer.standby.take()?;
+            let (request, last) = self.request();
+            fetch.ask(request);
+            Some((peer, fetch, last))
+        })
+    }
+
     /// When a peer is to be tried again, or has been silent for too long: one that gives the frames, or that gives none although the CDN does.
     pub(super) fn peer_deadline(&self) -> Option<Instant> {
         match &self.peer.state {
-            State::Idle | State::Asked(..) => None,
+            State::Idle => None,
+            State::Asked(..) => self.peer.fallback,
             State::Waiting(until) => Some(*until),
             State::Serving(_) => {
                 let silence = Duration::from_secs_f64(self.args.peer_silence).max(self.peer.interval * INTERVALS);
                 let late = self.peer.heard + silence;
-                let is_read = self.down.len() < super::MAX_DOWN && self.merge.has_room(Path::Peer);
                 let should = self.serving == Path::Peer || self.last_write > late;
-                (is_read && should && self.may_write()).then_some(late)
+                let starved = self.peer.starved.map(|since| since + (silence * STARVED).max(LEAST_STARVED));
+                let is_read = self.down.len() < super::MAX_DOWN && self.merge.has_room(Path::Peer);
+                let is_asked = is_read && self.may_write();
+                [Some(late).filter(|_| should), starved].into_iter().flatten().min().filter(|_| is_asked)
             }
         }
     }
@@ -230,11 +453,29 @@ impl Session<'_> {
         match &self.peer.state {
             State::Waiting(_) => self.ask_peer(),
             State::Serving(_) => {
-                let silent = self.peer.heard.elapsed().as_secs_f64();
-                self.lose_peer(format!("it gave nothing for {silent:.1} s"));
+                let heard = self.peer.heard.elapsed();
+                let starved = self.peer.starved.map_or(Duration::ZERO, |since| since.elapsed());
+                let why = match heard < starved / 2 {
+                    true => format!("it has had nothing itself for {:.1} s", starved.as_secs_f64()),
+                    false => format!("it gave nothing for {:.1} s", heard.as_secs_f64()),
+                };
+                self.lose_peer(why);
                 self.write_all();
             }
-            State::Idle | State::Asked(..) => (),
+            State::Asked(..) => {
+                self.peer.fallback = None;
+                self.resume_cdn();
+            }
+            State::Idle => (),
         }
+    }
+}
+
+/// Why there is nothing more from a peer.
+fn why_lost(reading: Option<Reading>) -> String {
+    match reading {
+        Some(Reading::Lost(why)) => why,
+        Some(Reading::End) => "it ended before it was asked".to_owned(),
+        _ => "its reader ended".to_owned(),
     }
 }

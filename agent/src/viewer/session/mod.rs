@@ -5,7 +5,6 @@ mod from_peer;
 mod writing;
 
 use std::io;
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use livectl_wire::agent_event::{Event, Path};
@@ -16,16 +15,16 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use self::from_peer::Peer;
+use self::from_peer::{Peer, Said};
 use super::ViewerArgs;
 use super::cdn::{Cdn, Happened};
 use super::merge::{Beginning, Merge};
-use super::peer::Reading;
 use super::player::Player;
 use crate::conversation::{Conversation, Meaning, Part};
-use crate::notification::Hasten;
+use crate::notification::{Hasten, Named, Report};
 use crate::outbox::Outbox;
 use crate::passing::Passing;
+use crate::serve::Peers;
 use crate::tell::tell;
 
 /// Bytes taken from a connection at once.
@@ -53,6 +52,8 @@ const RECONNECT: Duration = Duration::from_millis(500);
 pub(super) struct Outcome {
     pub(super) frames: u64,
     pub(super) stream_ended: bool,
+    /// Nobody gives the stream any more, and the player was left without it.
+    pub(super) given_up: bool,
 }
 
 /// What happens next.
@@ -60,14 +61,17 @@ enum Turn {
     PlayerTook(io::Result<usize>),
     PlayerSaid(io::Result<usize>),
     Cdn(Happened),
-    Peer(Option<Reading>),
-    Introduced(SocketAddrV4),
+    Peer(Said),
+    Introduced(Named),
     Tick,
 }
 
 struct Session<'a> {
     args: &'a ViewerArgs,
     hasten: &'a Hasten,
+    reports: &'a mpsc::UnboundedSender<Report>,
+    /// Who gets what the player gets.
+    children: Option<&'a Peers>,
     begun: Instant,
     from_player: OwnedReadHalf,
     to_player: OwnedWriteHalf,
@@ -88,6 +92,8 @@ struct Session<'a> {
     /// The CDN tells when a stream is being published.
     announces: bool,
     peer: Peer,
+    /// It has given everything, to the end of the stream.
+    peer_has_ended: bool,
     merge: Merge,
     /// Who gives the frames.
     serving: Path,
@@ -95,25 +101,39 @@ struct Session<'a> {
     keyframe_seen: bool,
     last_write: Instant,
     frames: u64,
+    /// Of the last element, in milliseconds.
+    timestamp: u32,
     bytes: u64,
     /// Why the session is over.
     over: Option<String>,
     stream_ended: bool,
+    given_up: bool,
+}
+
+/// What a session shares with those before and after it.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    pub(super) args: &'a ViewerArgs,
+    pub(super) hasten: &'a Hasten,
+    pub(super) reports: &'a mpsc::UnboundedSender<Report>,
+    pub(super) children: Option<&'a Peers>,
 }
 
 /// Serves `player` until it leaves or the stream has ended.
 pub(super) async fn run(
-    args: &ViewerArgs,
+    surroundings: Surroundings<'_>,
     player: TcpStream,
-    introductions: &mut mpsc::Receiver<SocketAddrV4>,
-    hasten: &Hasten,
+    introductions: &mut mpsc::Receiver<Named>,
 ) -> Outcome {
+    let Surroundings { args, hasten, reports, children } = surroundings;
     let now = Instant::now();
     let _ = player.set_nodelay(true);
     let (from_player, to_player) = player.into_split();
     let mut session = Session {
         args,
         hasten,
+        reports,
+        children,
         begun: now,
         from_player,
         to_player,
@@ -129,28 +149,37 @@ pub(super) async fn run(
         cdn_ended: false,
         announces: false,
         peer: Peer::new(&args.peer, now),
+        peer_has_ended: false,
         merge: Merge::default(),
         serving: Path::Cdn,
         first_from_peer: false,
         keyframe_seen: false,
         last_write: now,
         frames: 0,
+        timestamp: 0,
         bytes: 0,
         over: None,
         stream_ended: false,
+        given_up: false,
     };
     session.merge.open(Path::Cdn, Beginning::Anywhere);
     if let Some(peer) = args.peer.first() {
-        tell(Event::Introduced { peer: *peer, role: PeerRole::Broadcaster.to_string(), ms: Some(0.0) });
+        tell(Event::Introduced { peer: *peer, role: PeerRole::Parent.to_string(), ms: Some(0.0) });
         session.ask_peer();
     }
+    if let Some(children) = children {
+        children.begin();
+    }
     session.serve(introductions).await;
+    if let Some(children) = children {
+        if session.stream_ended { children.end(session.timestamp) } else { children.abandon() }
+    }
     session.say_farewell().await;
-    Outcome { frames: session.frames, stream_ended: session.stream_ended }
+    Outcome { frames: session.frames, stream_ended: session.stream_ended, given_up: session.given_up }
 }
 
 impl Session<'_> {
-    async fn serve(&mut self, introductions: &mut mpsc::Receiver<SocketAddrV4>) {
+    async fn serve(&mut self, introductions: &mut mpsc::Receiver<Named>) {
         let (mut said, mut heard) = (vec![0; READ_SIZE], vec![0; READ_SIZE]);
         while self.over.is_none() {
             match self.turn(&mut said, &mut heard, introductions).await {
@@ -165,19 +194,14 @@ impl Session<'_> {
                 // Its end comes with what it says, after the last of that.
                 Turn::Cdn(Happened::Took(Err(_))) => drop(self.up.clear()),
                 Turn::Cdn(Happened::Took(Ok(_))) => (),
-                Turn::Peer(reading) => self.peer_said(reading),
-                Turn::Introduced(peer) => self.introduced(peer),
+                Turn::Peer(said) => self.peer_said(said),
+                Turn::Introduced(named) => self.introduced(named),
                 Turn::Tick => self.tick(),
             }
         }
     }
 
-    async fn turn(
-        &mut self,
-        said: &mut [u8],
-        heard: &mut [u8],
-        introductions: &mut mpsc::Receiver<SocketAddrV4>,
-    ) -> Turn {
+    async fn turn(&mut self, said: &mut [u8], heard: &mut [u8], introductions: &mut mpsc::Receiver<Named>) -> Turn {
         let deadline = self.deadline();
         let room = self.down.len() < MAX_DOWN;
         let (cdn_room, peer_room) = (self.merge.has_room(Path::Cdn), self.merge.has_room(Path::Peer));
@@ -187,10 +211,10 @@ impl Session<'_> {
         tokio::select! {
             biased;
             took = down.write(to_player), if waits => Turn::PlayerTook(took),
-            reading = peer.next(), if room && peer_room => Turn::Peer(reading),
+            said = peer.said(room && peer_room) => Turn::Peer(said),
             happened = cdn.next(up, heard, room && cdn_room) => Turn::Cdn(happened),
             count = from_player.read(said), if !full => Turn::PlayerSaid(count),
-            Some(peer) = introductions.recv() => Turn::Introduced(peer),
+            Some(named) = introductions.recv() => Turn::Introduced(named),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Turn::Tick,
         }
     }
@@ -247,6 +271,7 @@ impl Session<'_> {
         let now = Instant::now();
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
         if self.player.is_some() && now >= self.last_write + Duration::from_secs(self.args.patience) {
+            self.given_up = true;
             return self.over(&format!("neither the CDN nor a peer gave anything for {} s", self.args.patience));
         }
         if self.may_write() && self.merge.is_waiting() && now >= self.last_write + WAIT_FOR_OTHER {

@@ -1,12 +1,13 @@
 //! What the player is given.
 
 use livectl_wire::agent_event::{Event, Path};
-use livectl_wire::flv::Content;
+use livectl_wire::flv::{self, Content};
 use livectl_wire::peer::Gap;
 use tokio::time::Instant;
 
 use super::Session;
-use crate::tell::{ms_since, tell};
+use crate::serve::Entry;
+use crate::tell::{ms_since, now_ns, tell};
 use crate::viewer::cdn::Cdn;
 use crate::viewer::client::{Between, between};
 use crate::viewer::merge::{Tag, Written};
@@ -24,6 +25,7 @@ impl Session<'_> {
         self.down.push(bytes);
         for tag in tags {
             self.merge.note(Path::Cdn, tag);
+            self.pass_on(tag);
             self.handed(Path::Cdn, tag);
         }
         if idle {
@@ -54,8 +56,11 @@ impl Session<'_> {
         }
         if from_peer {
             self.peer.has_served = true;
-            self.leave_cdn();
+            if !self.peer.leaving {
+                self.leave_cdn();
+            }
         }
+        self.leave_peer_for_cdn();
         if idle {
             self.write_now();
         }
@@ -81,6 +86,7 @@ impl Session<'_> {
 
     fn write(&mut self, written: &Written) {
         let Written { path, tag, jump } = written;
+        self.pass_on(tag);
         self.write_for_player();
         let Some(player) = &mut self.player else { return };
         let bytes = player.tag(tag);
@@ -107,9 +113,23 @@ impl Session<'_> {
         self.handed(*path, tag);
     }
 
+    /// Children are handed a tag.
+    fn pass_on(&self, tag: &Tag) {
+        let Some(children) = self.children else { return };
+        let Tag { kind, content, timestamp, id, ref payload } = *tag;
+        let mut bytes = Vec::new();
+        // It was a message, or a tag, and has no more bytes than a tag may have.
+        let _ = flv::tag(kind, timestamp, payload, &mut bytes);
+        children.send(Entry { kind, content, timestamp, id, birth_ns: now_ns(), bytes: bytes.into() });
+    }
+
     /// The player is handed a tag.
     fn handed(&mut self, path: Path, tag: &Tag) {
         self.last_write = Instant::now();
+        self.timestamp = tag.timestamp;
+        if path == Path::Cdn {
+            self.peer_is_behind();
+        }
         let Content::Picture { keyframe } = tag.content else { return };
         self.frames += 1;
         if keyframe && !self.keyframe_seen {

@@ -53,7 +53,7 @@ mod tests {
 
     fn answer(sequence: u64) -> Heartbeat {
         let peers = (0..=sequence % 5).map(|host| format!("10.0.0.{host}:2000").parse().unwrap()).collect();
-        let role = heartbeat::PeerRole::Viewer;
+        let role = heartbeat::PeerRole::Child;
         let done = heartbeat::Introduction { role, peers, stream: "live/hb".parse().unwrap() };
         Heartbeat { sequence, news: News::Ack(done) }
     }

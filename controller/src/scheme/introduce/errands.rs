@@ -12,7 +12,26 @@ use super::policy::Pair;
 /// Answers that are remembered, so that nobody is told again what it acts on; the oldest are forgotten.
 const MAX_HEEDED: usize = 65_536;
 
-/// One side of a pair that is to be told to the other.
+/// What an agent is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Matter {
+    /// The other side of a pair.
+    Pair(Pair),
+    /// That this viewer has its stream from the CDN.
+    Cdn(Connection),
+}
+
+impl Matter {
+    /// Whether it is about this member.
+    pub fn concerns(&self, member: &Connection) -> bool {
+        match self {
+            Matter::Pair(pair) => pair.parent == *member || pair.child == *member,
+            Matter::Cdn(viewer) => viewer == member,
+        }
+    }
+}
+
+/// Something that is to be told to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errand {
     /// Who is told.
@@ -23,8 +42,8 @@ pub struct Errand {
     pub peer: SocketAddrV4,
     /// The stream that they have in common.
     pub stream: StreamKey,
-    /// Both of them.
-    pub pair: Pair,
+    /// What it is about.
+    pub matter: Matter,
 }
 
 impl Errand {
@@ -38,7 +57,7 @@ impl Errand {
 pub struct Errands {
     queues: HashMap<Ipv4Addr, Queue>,
     /// What agents act on.
-    heeded: Bounded<(Ipv4Addr, Pair), ()>,
+    heeded: Bounded<(Ipv4Addr, Matter), ()>,
 }
 
 /// What was not told yet comes before what was, and that which was told longest ago before the rest: so that everybody's turn comes, however
@@ -83,7 +102,7 @@ impl Default for Errands {
 impl Errands {
     /// There is something to tell. Says whether there is: not if the agent acts on it already.
     pub fn add(&mut self, errand: Errand) -> bool {
-        let is_new = self.heeded.get(&(errand.agent(), errand.pair)).is_none();
+        let is_new = self.heeded.get(&(errand.agent(), errand.matter)).is_none();
         if is_new {
             self.queues.entry(errand.agent()).or_default().untold.push_back(errand);
         }
@@ -118,7 +137,7 @@ impl Errands {
             let is_meant =
                 errand.role == heard.role && errand.stream == heard.stream && heard.peers.contains(&errand.peer);
             if is_meant {
-                heeded.insert((agent, errand.pair), ());
+                heeded.insert((agent, errand.matter), ());
                 done.push(errand.peer);
             }
             !is_meant
@@ -129,14 +148,26 @@ impl Errands {
         done
     }
 
-    /// An agent need not be told any more of pairs for which `void` is true.
-    pub fn cancel(&mut self, agent: Ipv4Addr, void: impl Fn(&Pair) -> bool) {
+    /// An agent need not be told any more of what `void` is true for.
+    pub fn cancel(&mut self, agent: Ipv4Addr, void: impl Fn(&Matter) -> bool) {
         if let Some(queue) = self.queues.get_mut(&agent) {
-            queue.retain(|errand| !void(&errand.pair));
+            queue.retain(|errand| !void(&errand.matter));
             if queue.is_empty() {
                 self.queues.remove(&agent);
             }
         }
+    }
+
+    /// The same of one thing, which the agent does not act on any more either: should it be so again, it is told again.
+    pub fn forget(&mut self, agent: Ipv4Addr, matter: &Matter) {
+        self.cancel(agent, |other| other == matter);
+        self.heeded.remove(&(agent, *matter));
+    }
+
+    /// Whether something is still to be told.
+    pub fn is_pending(&self, agent: Ipv4Addr, matter: &Matter) -> bool {
+        let queue = self.queues.get(&agent);
+        queue.is_some_and(|queue| queue.untold.iter().chain(&queue.told).any(|errand| errand.matter == *matter))
     }
 
     /// All that is still to be told.

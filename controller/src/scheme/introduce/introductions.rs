@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use livectl_wire::StreamKey;
 use livectl_wire::heartbeat::{Introduction, PeerRole};
 
 use super::connection::Connection;
-use super::errands::{Errand, Errands};
+use super::errands::{Errand, Errands, Matter};
 use super::members::{MAX_MEMBERS, Member, Members};
-use super::policy::{Change, Pair, Policy};
+use super::policy::{Bond, Branch, Change, Pair, Policy};
 use super::presence::Presence;
 
 /// Hosts whose connections to each other are recognised; the oldest are forgotten.
@@ -27,6 +28,8 @@ pub struct Introductions {
     /// The pairs that a member is a side of.
     pairs: HashMap<Connection, BTreeSet<Pair>>,
     errands: Errands,
+    /// What the outside is still to be told.
+    branches: Vec<Branch>,
     acquainted: HashSet<[Ipv4Addr; 2]>,
     acquaintance_order: VecDeque<[Ipv4Addr; 2]>,
 }
@@ -53,6 +56,7 @@ impl Introductions {
             members: Members::default(),
             pairs: HashMap::new(),
             errands: Errands::default(),
+            branches: Vec::new(),
             acquainted: HashSet::new(),
             acquaintance_order: VecDeque::new(),
         }
@@ -80,10 +84,11 @@ impl Introductions {
     pub fn leave(&mut self, now: Duration, connection: &Connection) -> Option<Member> {
         let (member, _) = self.members.remove(connection)?;
         // Of its own agent once, however many it has: a broadcaster has many.
-        self.errands.cancel(member.host(), |pair| [pair.parent, pair.child].contains(connection));
+        self.errands.cancel(member.host(), |matter| matter.concerns(connection));
+        self.errands.forget(member.host(), &Matter::Cdn(*connection));
         for pair in self.pairs.remove(connection).unwrap_or_default() {
-            let other = if pair.parent == *connection { pair.child } else { pair.parent };
-            self.errands.cancel(*other.client.ip(), |void| *void == pair);
+            let other = pair.other(connection);
+            self.errands.cancel(*other.client.ip(), |void| *void == Matter::Pair(pair));
             self.unpair(&other, &pair);
         }
         let change = self.policy.leave(&member, self.members.audience(&member.stream));
@@ -91,15 +96,85 @@ impl Introductions {
         Some(member)
     }
 
+    /// An agent says that a host does not serve it. Only of streams that are played where the agent is.
+    pub fn lost(&mut self, now: Duration, agent: Ipv4Addr, stream: &StreamKey, peer: Ipv4Addr) {
+        let Some(viewer) = self.members.audience(stream).viewer(agent).cloned() else { return };
+        let Some(change) = self.policy.lost(now, &viewer, peer) else { return };
+        let is_answer = |pair: &Pair| pair.child == viewer.connection;
+        let is_answered = change.introduce.iter().any(is_answer) || change.to_cdn.contains(&viewer.connection);
+        self.change(now, change);
+        if !is_answered {
+            self.tell_source_again(now, &viewer);
+        }
+    }
+
+    /// An agent says that what is at its host plays or publishes a stream no longer.
+    pub fn left(&mut self, now: Duration, agent: Ipv4Addr, stream: &StreamKey) -> Option<Member> {
+        let audience = self.members.audience(stream);
+        let broadcaster = audience.broadcaster().filter(|broadcaster| broadcaster.host() == agent);
+        let connection = audience.viewer(agent).or(broadcaster)?.connection;
+        self.leave(now, &connection)
+    }
+
+    /// Something came from an agent.
+    pub fn heard(&mut self, now: Duration, agent: Ipv4Addr) {
+        let change = self.policy.heard(agent);
+        self.change(now, change);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Duration) {
+        let change = self.policy.tick(now);
+        self.change(now, change);
+    }
+
+    /// What the outside is to be told of trees.
+    pub fn branches(&mut self) -> Vec<Branch> {
+        std::mem::take(&mut self.branches)
+    }
+
     fn change(&mut self, now: Duration, change: Change) {
         for pair in change.void {
             for side in [pair.parent, pair.child] {
-                self.errands.cancel(*side.client.ip(), |void| *void == pair);
+                self.errands.forget(*side.client.ip(), &Matter::Pair(pair));
                 self.unpair(&side, &pair);
             }
         }
         for pair in change.introduce {
             self.introduce(now, pair);
+        }
+        for viewer in change.to_cdn {
+            self.send_to_cdn(&viewer);
+        }
+        self.branches.extend(change.branches);
+    }
+
+    /// Has a viewer told that its stream comes from the CDN: from the server that its player connected to.
+    fn send_to_cdn(&mut self, viewer: &Connection) {
+        let Some((member, _)) = self.members.get(viewer) else { return };
+        let matter = Matter::Cdn(*viewer);
+        let errand =
+            Errand { to: *viewer, role: PeerRole::Cdn, peer: viewer.server, stream: member.stream.clone(), matter };
+        if !self.errands.is_pending(member.host(), &matter) {
+            self.errands.add(errand);
+        }
+    }
+
+    /// Whoever says again what was answered did not get the answer, or has lost more since.
+    fn tell_source_again(&mut self, now: Duration, viewer: &Member) {
+        let pairs = self.pairs.get(&viewer.connection).into_iter().flatten();
+        let source = pairs.copied().find(|pair| pair.child == viewer.connection && pair.bond == Bond::Serves);
+        let matter = source.map_or(Matter::Cdn(viewer.connection), Matter::Pair);
+        if self.errands.is_pending(viewer.host(), &matter) {
+            return;
+        }
+        self.errands.forget(viewer.host(), &matter);
+        match source {
+            Some(pair) => {
+                self.unpair(&pair.child, &pair);
+                self.introduce(now, pair);
+            }
+            None => self.send_to_cdn(&viewer.connection),
         }
     }
 
@@ -119,15 +194,25 @@ impl Introductions {
         if self.members.get(&pair.child).is_none_or(|(child, _)| child.stream != stream) {
             return;
         }
-        if !self.pairs.entry(pair.parent).or_default().insert(pair) {
+        self.pairs.entry(pair.parent).or_default().insert(pair);
+        if !self.pairs.entry(pair.child).or_default().insert(pair) {
             return;
         }
-        self.pairs.entry(pair.child).or_default().insert(pair);
-        for (to, role, peer) in
-            [(pair.child, PeerRole::Broadcaster, pair.parent), (pair.parent, PeerRole::Viewer, pair.child)]
-        {
+        let role = match pair.bond {
+            Bond::Serves => PeerRole::Parent,
+            Bond::StandsBy => PeerRole::Standby,
+        };
+        if pair.bond == Bond::Serves {
+            // What was decided last is what it is told last.
+            self.errands.forget(*pair.child.client.ip(), &Matter::Cdn(pair.child));
+        }
+        for (to, role, peer) in [(pair.child, role, pair.parent), (pair.parent, PeerRole::Child, pair.child)] {
             let peer = SocketAddrV4::new(*peer.client.ip(), self.peer_port);
-            let is_to_be_told = self.errands.add(Errand { to, role, peer, stream: stream.clone(), pair });
+            let matter = Matter::Pair(pair);
+            if self.errands.is_pending(*to.client.ip(), &matter) {
+                continue;
+            }
+            let is_to_be_told = self.errands.add(Errand { to, role, peer, stream: stream.clone(), matter });
             if let Some((_, kept)) = self.members.get_mut(&to).filter(|(_, kept)| !kept.is_introduced) {
                 kept.alone_since = now;
                 kept.is_introduced = !is_to_be_told;
@@ -207,297 +292,4 @@ fn ordered(one: Ipv4Addr, other: Ipv4Addr) -> [Ipv4Addr; 2] {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use super::super::super::{Bypass, Dpid};
-    use super::super::connection::Direction;
-    use super::super::presence::Stations;
-    use super::*;
-    use crate::frame::Frame;
-    use crate::openflow::PortNo;
-    use crate::testing::TcpFrame;
-    use PeerRole::{Broadcaster, Viewer};
-    use proptest::prelude::*;
-
-    const NOW: Duration = Duration::from_secs(100);
-
-    fn introductions() -> Introductions {
-        Introductions::new(2000, Box::new(Bypass))
-    }
-
-    fn presence() -> Presence {
-        let bytes = TcpFrame::between("10.0.0.2:5000", "10.0.0.100:1935").bytes();
-        Presence::new(Stations::of(&Frame::parse(&bytes).unwrap(), Direction::ToServer))
-    }
-
-    impl Introductions {
-        fn come(&mut self, member: Member) -> Result<Vec<Member>, usize> {
-            self.arrive(NOW, member, presence())
-        }
-
-        fn go(&mut self, connection: &Connection) -> Option<Member> {
-            self.leave(NOW, connection)
-        }
-    }
-
-    fn member(role: PeerRole, stream: &str, host: u8, port: u16, dpid: u64) -> Member {
-        Member {
-            role,
-            stream: stream.parse().unwrap(),
-            connection: Connection {
-                client: SocketAddrV4::new(ip(host), port),
-                server: "10.0.0.100:1935".parse().unwrap(),
-            },
-            dpid: Dpid(dpid),
-            port: PortNo(host.into()),
-        }
-    }
-
-    fn ip(host: u8) -> Ipv4Addr {
-        Ipv4Addr::new(10, 0, 0, host)
-    }
-
-    /// What the next heartbeat tells an agent.
-    fn told(all: &mut Introductions, to: u8) -> Option<String> {
-        all.tell(ip(to)).map(|told| told.to_string())
-    }
-
-    fn done(all: &mut Introductions, agent: u8, told: &Introduction) -> usize {
-        all.acknowledge(ip(agent), told).len()
-    }
-
-    #[test]
-    fn either_may_come_first() {
-        for order in [[0, 1], [1, 0]] {
-            let both = [member(Broadcaster, "live/hb", 1, 5000, 1), member(Viewer, "live/hb", 2, 5000, 1)];
-            let mut all = introductions();
-            for at in order {
-                assert_eq!(all.come(both[at].clone()), Ok(vec![]));
-            }
-            assert_eq!(told(&mut all, 1).unwrap(), "peer viewer 10.0.0.2:2000 live/hb");
-            assert_eq!(told(&mut all, 2).unwrap(), "peer broadcaster 10.0.0.1:2000 live/hb");
-            assert!(all.are_introduced(ip(1), ip(2)) && all.are_introduced(ip(2), ip(1)));
-            assert!(!all.are_introduced(ip(1), ip(3)));
-        }
-    }
-
-    #[test]
-    fn only_those_of_one_stream_at_one_switch() {
-        let mut all = introductions();
-        all.come(member(Broadcaster, "live/hb", 1, 5000, 1)).unwrap();
-        all.come(member(Viewer, "live/hb", 2, 5000, 2)).unwrap();
-        all.come(member(Viewer, "live/other", 3, 5000, 1)).unwrap();
-        all.come(member(Viewer, "live/hb", 1, 5001, 1)).unwrap();
-        for host in 1..=3 {
-            assert_eq!(told(&mut all, host), None, "{host}");
-        }
-    }
-
-    fn viewers(hosts: std::ops::RangeInclusive<u8>) -> String {
-        let peers: Vec<String> = hosts.map(|host| format!("10.0.0.{host}:2000")).collect();
-        format!("peer viewer {} live/hb", peers.join(","))
-    }
-
-    /// A broadcaster at 1, with viewers from 2 on.
-    fn audience(count: u8) -> Introductions {
-        let mut all = introductions();
-        all.come(member(Broadcaster, "live/hb", 1, 5000, 1)).unwrap();
-        for viewer in 2..2 + count {
-            all.come(member(Viewer, "live/hb", viewer, 5000, 1)).unwrap();
-        }
-        all
-    }
-
-    #[test]
-    fn as_many_at_a_time_as_fit_and_the_rest_next() {
-        let mut all = audience(12);
-        assert_eq!(told(&mut all, 1).unwrap(), viewers(2..=6));
-        assert_eq!(told(&mut all, 1).unwrap(), viewers(7..=11));
-        // There is room for those who were told longest ago.
-        let expected = "peer viewer 10.0.0.12:2000,10.0.0.13:2000,10.0.0.2:2000,10.0.0.3:2000,10.0.0.4:2000 live/hb";
-        assert_eq!(told(&mut all, 1).unwrap(), expected);
-        // Who comes now comes first.
-        all.come(member(Viewer, "live/hb", 90, 5000, 1)).unwrap();
-        assert_eq!(
-            told(&mut all, 1).unwrap(),
-            "peer viewer 10.0.0.90:2000,10.0.0.5:2000,10.0.0.6:2000,10.0.0.7:2000,10.0.0.8:2000 live/hb"
-        );
-        assert_eq!(told(&mut all, 90).unwrap(), "peer broadcaster 10.0.0.1:2000 live/hb");
-    }
-
-    #[test]
-    fn an_answer_clears_those_it_names_and_no_others() {
-        let mut all = audience(5);
-        let first = all.tell(ip(1)).unwrap();
-        assert_eq!(first.peers.len(), 5);
-        // One leaves, and another leaves and comes back, before the answer is there.
-        all.go(&member(Viewer, "live/hb", 3, 5000, 1).connection).unwrap();
-        all.come(member(Viewer, "live/hb", 4, 5001, 1)).unwrap();
-        let some = Introduction { peers: first.peers[..3].to_vec(), ..first.clone() };
-        assert_eq!(done(&mut all, 2, &some), 0, "not from another agent");
-        let other = Introduction { stream: "live/other".parse().unwrap(), ..some.clone() };
-        assert_eq!(done(&mut all, 1, &other), 0, "nor of another stream");
-        assert_eq!(all.acknowledge(ip(1), &some), ["10.0.0.2:2000".parse().unwrap()]);
-        assert_eq!(done(&mut all, 1, &some), 0, "only once");
-        let rest = "peer viewer 10.0.0.4:2000,10.0.0.5:2000,10.0.0.6:2000 live/hb";
-        assert_eq!(told(&mut all, 1).unwrap(), rest);
-        assert_eq!(all.acknowledge(ip(1), &first).len(), 3);
-        assert_eq!(told(&mut all, 1), None);
-    }
-
-    #[test]
-    fn streams_of_one_agent_take_turns() {
-        let mut all = introductions();
-        for stream in ["live/a", "live/b"] {
-            let port = if stream == "live/a" { 5000 } else { 5001 };
-            all.come(member(Broadcaster, stream, 1, port, 1)).unwrap();
-            all.come(member(Viewer, stream, 2, port, 1)).unwrap();
-        }
-        for stream in ["live/a", "live/b", "live/a"] {
-            assert_eq!(told(&mut all, 1).unwrap(), format!("peer viewer 10.0.0.2:2000 {stream}"));
-        }
-    }
-
-    #[test]
-    fn who_was_told_and_acts_on_it_is_not_told_again() {
-        let mut all = audience(1);
-        let viewer = member(Viewer, "live/hb", 2, 5000, 1);
-        for host in 1..=2 {
-            let told = all.tell(ip(host)).unwrap();
-            assert_eq!(done(&mut all, host, &told), 1);
-        }
-        // The same connection was taken for gone, and goes on.
-        all.go(&viewer.connection).unwrap();
-        all.come(viewer.clone()).unwrap();
-        assert_eq!((told(&mut all, 1), told(&mut all, 2)), (None, None));
-        assert_eq!(all.alone(NOW * 2), []);
-        // Before it acted on it, it is told again.
-        all.come(member(Viewer, "live/hb", 2, 5001, 1)).unwrap();
-        let heard = all.tell(ip(1)).unwrap();
-        assert_eq!(done(&mut all, 1, &heard), 1);
-        let again = member(Viewer, "live/hb", 2, 5001, 1);
-        all.go(&again.connection).unwrap();
-        all.come(again).unwrap();
-        assert_eq!(told(&mut all, 1), None);
-        assert!(told(&mut all, 2).is_some());
-    }
-
-    #[test]
-    fn why_nobody_is_introduced_is_told_once_it_lasts() {
-        let mut all = introductions();
-        let viewer = member(Viewer, "live/hb", 2, 5000, 1);
-        all.come(viewer.clone()).unwrap();
-        assert_eq!(all.alone(NOW), []);
-        assert_eq!(all.alone(NOW + SETTLED), [(viewer.clone(), "no_broadcaster")]);
-        assert_eq!(all.alone(NOW + SETTLED), [], "once");
-        let elsewhere = member(Broadcaster, "live/hb", 1, 5000, 2);
-        all.arrive(NOW + SETTLED, elsewhere.clone(), presence()).unwrap();
-        assert_eq!(all.alone(NOW + SETTLED), [(viewer.clone(), "other_switch")]);
-        assert_eq!(all.alone(NOW + SETTLED * 2), [(elsewhere, "other_switch")]);
-        // Now they could be, but no heartbeat comes by.
-        let here = member(Broadcaster, "live/hb", 1, 5001, 1);
-        all.arrive(NOW + SETTLED * 2, here.clone(), presence()).unwrap();
-        assert_eq!(all.alone(NOW + SETTLED * 3 - Duration::from_millis(1)), []);
-        let mut both = all.alone(NOW + SETTLED * 3);
-        both.sort_by_key(|(member, _)| member.host());
-        assert_eq!(both, [(here.clone(), "no_heartbeat"), (viewer.clone(), "no_heartbeat")]);
-        assert!(told(&mut all, 2).is_some());
-        // Who was introduced once is not told of any more.
-        all.go(&here.connection).unwrap();
-        assert_eq!(all.alone(NOW + SETTLED * 9), []);
-    }
-
-    #[test]
-    fn who_leaves_is_not_introduced_and_who_comes_back_is() {
-        let mut all = introductions();
-        let viewer = member(Viewer, "live/hb", 2, 5000, 1);
-        all.come(member(Broadcaster, "live/hb", 1, 5000, 1)).unwrap();
-        all.come(viewer.clone()).unwrap();
-        assert_eq!(all.go(&viewer.connection), Some(viewer.clone()));
-        assert_eq!(all.go(&viewer.connection), None);
-        assert_eq!((told(&mut all, 1), told(&mut all, 2)), (None, None));
-        let again = member(Viewer, "live/hb", 2, 5001, 1);
-        all.come(again.clone()).unwrap();
-        let heard = all.tell(ip(2)).unwrap();
-        assert_eq!(done(&mut all, 2, &heard), 1);
-        // By a new connection before the old one is known to have ended.
-        assert_eq!(all.come(member(Viewer, "live/hb", 2, 5002, 1)), Ok(vec![again]));
-        assert!(told(&mut all, 2).is_some());
-    }
-
-    #[test]
-    fn a_broadcaster_that_restarts_is_introduced_again() {
-        let mut all = introductions();
-        let first = member(Broadcaster, "live/hb", 1, 5000, 1);
-        all.come(first.clone()).unwrap();
-        all.come(member(Viewer, "live/hb", 2, 5000, 1)).unwrap();
-        for host in 1..=2 {
-            let heard = all.tell(ip(host)).unwrap();
-            assert_eq!(done(&mut all, host, &heard), 1);
-        }
-        assert_eq!(all.come(member(Broadcaster, "live/hb", 1, 5001, 1)), Ok(vec![first]));
-        assert!(told(&mut all, 1).is_some() && told(&mut all, 2).is_some());
-    }
-
-    #[test]
-    fn the_broadcaster_may_be_another_host() {
-        let mut all = introductions();
-        let first = member(Broadcaster, "live/hb", 1, 5000, 1);
-        all.come(first.clone()).unwrap();
-        all.come(member(Viewer, "live/hb", 2, 5000, 1)).unwrap();
-        all.come(member(Broadcaster, "live/hb", 3, 5000, 1)).unwrap();
-        assert_eq!(told(&mut all, 1), None);
-        assert_eq!(told(&mut all, 2).unwrap(), "peer broadcaster 10.0.0.3:2000 live/hb");
-        // Its old connection ends later: the new one is not touched.
-        assert_eq!(all.go(&first.connection), None);
-        all.come(member(Viewer, "live/hb", 4, 5000, 1)).unwrap();
-        assert_eq!(told(&mut all, 4).unwrap(), "peer broadcaster 10.0.0.3:2000 live/hb");
-    }
-
-    #[test]
-    fn nothing_is_kept_of_those_who_left() {
-        let mut all = introductions();
-        for round in 0..100 {
-            let both = [member(Broadcaster, "live/a", 1, round, 1), member(Viewer, "live/a", 2, round, 1)];
-            for one in &both {
-                all.come(one.clone()).unwrap();
-            }
-            for one in &both {
-                all.go(&one.connection).unwrap();
-            }
-        }
-        assert!(all.members.is_empty() && all.pairs.is_empty() && all.errands.iter().next().is_none());
-        assert_eq!(all.acquainted.len(), 1);
-    }
-
-    proptest! {
-        /// Whoever comes, goes and comes again, agents are only told of those who are there.
-        #[test]
-        fn only_members_are_introduced(steps in proptest::collection::vec((any::<bool>(), any::<bool>(), 1u8..5, 0u16..3, 0usize..2, any::<bool>(), any::<bool>()), 0..60)) {
-            let mut all = introductions();
-            for (arrives, broadcasts, host, port, stream, is_near, tells) in steps {
-                let role = if broadcasts { Broadcaster } else { Viewer };
-                let one = member(role, ["live/a", "live/b"][stream], host, port, 1 + u64::from(is_near));
-                if arrives {
-                    all.come(one).unwrap();
-                } else {
-                    all.go(&one.connection);
-                }
-                let mut once = HashSet::new();
-                for (agent, errand) in all.errands.iter() {
-                    let sides = [errand.pair.parent, errand.pair.child];
-                    let pair = sides.map(|connection| all.members.get(&connection).map(|(member, _)| member.host()));
-                    let peer = Some(*errand.peer.ip());
-                    prop_assert!(pair == [Some(agent), peer] || pair == [peer, Some(agent)], "{:?}", errand);
-                    prop_assert!(once.insert((agent, errand.role, errand.peer, &errand.stream)), "{:?}", errand);
-                }
-                for (side, pairs) in &all.pairs {
-                    prop_assert!(!pairs.is_empty() && all.members.get(side).is_some());
-                }
-                if tells {
-                    all.tell(ip(host));
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::Ipv4Addr;
 
 use livectl_wire::StreamKey;
-use livectl_wire::heartbeat::PeerRole;
 
 use super::connection::Connection;
 use crate::openflow::PortNo;
@@ -13,11 +12,31 @@ use crate::scheme::Dpid;
 /// Viewers and broadcasters at once; further ones stay with the CDN.
 pub const MAX_MEMBERS: usize = 65_536;
 
+/// What a host does with a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// It publishes it.
+    Broadcaster,
+    /// It plays it.
+    Viewer,
+}
+
+impl Part {
+    /// The word in event lines.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Part::Broadcaster => "broadcaster",
+            Part::Viewer => "viewer",
+        }
+    }
+}
+
 /// A host that plays or publishes a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// What it does.
-    pub role: PeerRole,
+    pub part: Part,
     /// Which stream.
     pub stream: StreamKey,
     /// Its RTMP connection to the CDN, by which it is known.
@@ -81,6 +100,12 @@ impl<'a> Audience<'a> {
         viewers.filter_map(|viewer| members.member(viewer))
     }
 
+    /// Who plays it at this address.
+    #[must_use]
+    pub fn viewer(&self, host: Ipv4Addr) -> Option<&'a Member> {
+        self.members.member(self.stream?.viewers.get(&host)?)
+    }
+
     /// The one with this connection, if it is of this stream.
     #[must_use]
     pub fn member(&self, connection: &Connection) -> Option<&'a Member> {
@@ -108,20 +133,20 @@ impl<T: std::fmt::Debug> Members<T> {
     #[must_use]
     pub fn in_place_of(&self, member: &Member) -> Option<Connection> {
         let stream = self.streams.get(&member.stream)?;
-        match member.role {
-            PeerRole::Viewer => stream.viewers.get(&member.host()).copied(),
-            PeerRole::Broadcaster => stream.broadcaster,
+        match member.part {
+            Part::Viewer => stream.viewers.get(&member.host()).copied(),
+            Part::Broadcaster => stream.broadcaster,
         }
     }
 
     /// A host plays or publishes. Nobody is in its place.
     pub fn insert(&mut self, member: Member, with: T) {
         let stream = self.streams.entry(member.stream.clone()).or_default();
-        match member.role {
-            PeerRole::Viewer => {
+        match member.part {
+            Part::Viewer => {
                 stream.viewers.insert(member.host(), member.connection);
             }
-            PeerRole::Broadcaster => stream.broadcaster = Some(member.connection),
+            Part::Broadcaster => stream.broadcaster = Some(member.connection),
         }
         self.members.insert(member.connection, (member, with));
     }
@@ -182,17 +207,17 @@ mod tests {
 
     #[test]
     fn an_audience_is_of_one_stream_and_of_who_is_there() {
-        let member = |role, stream: &str, host: u8, port| {
+        let member = |part, stream: &str, host: u8, port| {
             let client = std::net::SocketAddrV4::new([10, 0, 0, host].into(), port);
             let connection = Connection { client, server: "10.0.0.100:1935".parse().unwrap() };
-            Member { role, stream: stream.parse().unwrap(), connection, dpid: Dpid(1), port: PortNo(host.into()) }
+            Member { part, stream: stream.parse().unwrap(), connection, dpid: Dpid(1), port: PortNo(host.into()) }
         };
         let here = [
-            member(PeerRole::Broadcaster, "live/a", 1, 5000),
-            member(PeerRole::Viewer, "live/a", 3, 5000),
-            member(PeerRole::Viewer, "live/a", 2, 5000),
+            member(Part::Broadcaster, "live/a", 1, 5000),
+            member(Part::Viewer, "live/a", 3, 5000),
+            member(Part::Viewer, "live/a", 2, 5000),
         ];
-        let elsewhere = member(PeerRole::Viewer, "live/b", 2, 5001);
+        let elsewhere = member(Part::Viewer, "live/b", 2, 5001);
         let mut all = Members::default();
         for one in here.iter().chain([&elsewhere]) {
             all.insert(one.clone(), ());

@@ -52,8 +52,8 @@ use crate::openflow::PacketIn;
 pub use connection::Connection;
 #[cfg(test)]
 pub use members::Members;
-pub use members::{Audience, Member};
-pub use policy::{Change, Pair, Policy};
+pub use members::{Audience, Member, Part};
+pub use policy::{Bond, Branch, Change, Pair, Policy};
 
 use connection::Bounded;
 use introductions::Introductions;
@@ -144,6 +144,13 @@ impl Introduce {
         }
     }
 
+    /// Tells the outside who has the stream from whom, as far as that is new.
+    fn tell_branches(&mut self, out: &mut Outcome<'_>) {
+        for Branch { stream, host, parent, standby, why } in self.introductions.branches() {
+            out.tell(News::Tree { stream: stream.to_string(), host, parent, standby, why });
+        }
+    }
+
     /// Whether a segment is of a connection that is treated in another way than all.
     fn concerns(&self, tcp: &Tcp) -> bool {
         let is_at = |port: u16| tcp.src.port() == port || tcp.dst.port() == port;
@@ -184,8 +191,10 @@ impl Scheme for Introduce {
             .retain(|_, watched| now < watched.last + if watched.over { LAST_PACKETS } else { WATCH_SILENCE });
         self.notified.retain(|_, notified| now < notified.last + NOTIFY_SILENCE);
         self.look_for_members(now, out);
+        self.introductions.tick(now);
+        self.tell_branches(out);
         for (member, why) in self.introductions.alone(now) {
-            let (host, role, stream) = (member.host(), member.role.as_str(), member.stream.to_string());
+            let (host, role, stream) = (member.host(), member.part.as_str(), member.stream.to_string());
             out.tell(News::NotIntroduced { host, role, stream, why });
         }
     }

@@ -1,7 +1,7 @@
 //! Notification connections: where their client is, and what is told on them.
 
 use std::borrow::Cow;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use livectl_wire::heartbeat;
@@ -11,6 +11,7 @@ use super::answers::Answers;
 use super::connection::{Connection, Direction};
 use super::passing::Passing;
 use super::rewrite::{self, Rewriter, ahead};
+use super::rtmp::left;
 use crate::frame::{IPV4, TCP, Tcp};
 use crate::news::News;
 use crate::openflow::{FlowMatch, FlowMod, Ipv4Prefix, Message, PacketOut, PortNo};
@@ -97,14 +98,15 @@ impl Introduce {
                 if passing.tcp.is_ack {
                     notified.rewriter.acknowledged(passing.tcp.ack);
                 }
-                for heard in notified.answers.push(&passing.segment()) {
-                    // That it hastens is for the service to hear.
-                    let heartbeat::News::Ack(done) = heard.news else { continue };
-                    for peer in self.introductions.acknowledge(agent, &done) {
-                        let (role, stream) = (done.role.as_str(), done.stream.to_string());
-                        out.tell(News::Acknowledged { by: agent, role, peer, stream });
-                    }
+                let said = notified.answers.push(&passing.segment());
+                // The end of a connection says that nobody is there.
+                if !passing.tcp.rst && !passing.tcp.fin {
+                    self.introductions.heard(passing.now, agent);
                 }
+                for said in said {
+                    self.said(passing.now, agent, said.news, out);
+                }
+                self.tell_branches(out);
                 passing.send(out);
             }
             Direction::ToClient => {
@@ -132,6 +134,26 @@ impl Introduce {
                     _ => passing.send(out),
                 }
             }
+        }
+    }
+
+    /// An agent says something. Of itself it can say what it likes; of others only that they do not serve it.
+    fn said(&mut self, now: Duration, agent: Ipv4Addr, news: heartbeat::News, out: &mut Outcome<'_>) {
+        match news {
+            heartbeat::News::Ack(done) => {
+                for peer in self.introductions.acknowledge(agent, &done) {
+                    let (role, stream) = (done.role.as_str(), done.stream.to_string());
+                    out.tell(News::Acknowledged { by: agent, role, peer, stream });
+                }
+            }
+            heartbeat::News::Lost { peer, stream } => self.introductions.lost(now, agent, &stream, *peer.ip()),
+            heartbeat::News::Left(stream) => {
+                if let Some(member) = self.introductions.left(now, agent, &stream) {
+                    out.tell(left(&member, "told"));
+                }
+            }
+            // That it hastens is for the service to hear; an agent introduces nobody.
+            heartbeat::News::Hasten | heartbeat::News::None | heartbeat::News::Peer(_) => {}
         }
     }
 }

@@ -126,7 +126,7 @@ mod tests {
 
     fn peer(host: u8) -> News {
         let peers = vec![format!("10.0.0.{host}:2000").parse().unwrap()];
-        News::Peer(Introduction { role: PeerRole::Viewer, peers, stream: "live/hb".parse().unwrap() })
+        News::Peer(Introduction { role: PeerRole::Child, peers, stream: "live/hb".parse().unwrap() })
     }
 
     fn told(sequence: u64, host: u8) -> [u8; LEN] {

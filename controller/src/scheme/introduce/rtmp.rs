@@ -18,11 +18,9 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use livectl_wire::heartbeat::PeerRole;
-
 use super::Introduce;
 use super::connection::{Connection, Direction};
-use super::members::Member;
+use super::members::{Member, Part};
 use super::notification::both_ways;
 use super::passing::{Passing, Place};
 use super::presence::{FIRST, Presence, Stations, Step, Treatment};
@@ -90,12 +88,12 @@ impl Introduce {
                 self.watched.remove(&connection);
                 passing.send_after_both_flows(None, out);
             }
-            Finding::Role(role, stream) => {
+            Finding::Role(part, stream) => {
                 if let Some(Watched { edge: Place { dpid, port }, server, packets, .. }) =
                     self.watched.remove(&connection)
                 {
                     self.server(*connection.server.ip(), server, out);
-                    let member = Member { role, stream, connection, dpid, port };
+                    let member = Member { part, stream, connection, dpid, port };
                     let presence = Presence::new(Stations::of(passing.frame, direction));
                     self.arrive(passing.now, member, presence, packets, out);
                 }
@@ -182,14 +180,15 @@ impl Introduce {
             port: member.port,
             packets,
         };
-        let role = member.role;
+        let part = member.part;
         match self.introductions.arrive(now, member, presence) {
             Ok(replaced) => {
                 replaced.iter().for_each(|member| out.tell(left(member, "replaced")));
-                out.tell(match role {
-                    PeerRole::Viewer => News::Viewer(told),
-                    PeerRole::Broadcaster => News::Broadcaster(told),
+                out.tell(match part {
+                    Part::Viewer => News::Viewer(told),
+                    Part::Broadcaster => News::Broadcaster(told),
                 });
+                self.tell_branches(out);
             }
             Err(limit) => {
                 let what =
@@ -202,6 +201,7 @@ impl Introduce {
     fn leave(&mut self, now: Duration, connection: &Connection, why: &'static str, out: &mut Outcome<'_>) {
         if let Some(member) = self.introductions.leave(now, connection) {
             out.tell(left(&member, why));
+            self.tell_branches(out);
         }
     }
 
@@ -212,6 +212,7 @@ impl Introduce {
         presence.goes_on();
         if let Some(member) = self.introductions.leave(now, connection) {
             out.tell(left(&member, why));
+            self.tell_branches(out);
             self.silent.insert(*connection, (member, presence));
         }
     }
@@ -274,6 +275,7 @@ fn ask(member: &Member, presence: &Presence, number: u32, out: &mut Outcome<'_>)
     out.send(member.dpid, Message::PacketOut(packet));
 }
 
-fn left(member: &Member, why: &'static str) -> News {
-    News::Left { host: member.host(), role: member.role.as_str(), stream: member.stream.to_string(), why }
+/// The line that says so.
+pub fn left(member: &Member, why: &'static str) -> News {
+    News::Left { host: member.host(), role: member.part.as_str(), stream: member.stream.to_string(), why }
 }

@@ -14,6 +14,7 @@ use crate::testing::{Arrival, Host, Network, TcpFrame, TcpTalk, play, publish, t
 use Host::{Client, Server};
 
 mod change;
+mod relay;
 mod silence;
 
 const BROADCASTER: &str = "10.0.0.1";
@@ -25,7 +26,7 @@ fn ip(address: &str) -> Ipv4Addr {
 }
 
 fn bypass() -> Introduce {
-    Introduce::new(Settings::default(), Ports::default(), Box::new(Bypass))
+    Introduce::new(Settings::default(), Ports::default(), Box::<Bypass>::default())
 }
 
 /// Broadcaster, viewer, CDN and one more on one switch; all have spoken.
@@ -112,13 +113,13 @@ fn beat(net: &mut Network, talk: &mut TcpTalk, sequence: u64) -> String {
     match heard.news {
         heartbeat::News::None => "-".to_owned(),
         heartbeat::News::Peer(peer) => peer.to_string(),
-        heartbeat::News::Ack(_) | heartbeat::News::Hasten => panic!(),
+        other => panic!("{other:?}"),
     }
 }
 
 fn introduction(told: &str) -> Introduction {
     let words: Vec<&str> = told.split(' ').collect();
-    let role = if words[1] == "viewer" { PeerRole::Viewer } else { PeerRole::Broadcaster };
+    let role = *PeerRole::ALL.iter().find(|role| role.as_str() == words[1]).unwrap();
     let peers = words[2].split(',').map(|peer| peer.parse().unwrap()).collect();
     Introduction { role, peers, stream: words[3].parse().unwrap() }
 }
@@ -249,8 +250,8 @@ fn viewer_and_broadcaster_are_introduced_in_either_order() {
                     assert_eq!(beat(&mut net, &mut at_broadcaster, 2), "-");
                     rtmp(&mut net, "10.0.0.2:5000", play("hb"));
                 }
-                let to_viewer = "peer broadcaster 10.0.0.1:2000 live/hb";
-                let to_broadcaster = "peer viewer 10.0.0.2:2000 live/hb";
+                let to_viewer = "peer parent 10.0.0.1:2000 live/hb";
+                let to_broadcaster = "peer child 10.0.0.2:2000 live/hb";
                 for sequence in 3..6 {
                     assert_eq!(beat(&mut net, &mut at_viewer, sequence), to_viewer);
                     assert_eq!(beat(&mut net, &mut at_broadcaster, sequence), to_broadcaster);
@@ -278,7 +279,7 @@ fn heartbeats_go_on_for_long() {
     }
     rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
     rtmp(&mut net, "10.0.0.2:5000", play("hb"));
-    assert_eq!(beat(&mut net, &mut at_viewer, 200), "peer broadcaster 10.0.0.1:2000 live/hb");
+    assert_eq!(beat(&mut net, &mut at_viewer, 200), "peer parent 10.0.0.1:2000 live/hb");
 }
 
 #[test]
@@ -291,7 +292,7 @@ fn an_agent_that_connects_late_is_told_then() {
     assert_eq!(beat(&mut net, &mut at_viewer, 0), "-", "their flows have ended: nobody plays any more");
     rtmp(&mut net, "10.0.0.1:5002", publish("hb"));
     rtmp(&mut net, "10.0.0.2:5002", play("hb"));
-    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer broadcaster"));
+    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer parent"));
 }
 
 #[test]
@@ -346,7 +347,7 @@ fn several_viewers_are_introduced_at_once() {
     rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
     rtmp(&mut net, "10.0.0.2:5000", play("hb"));
     let mut other = rtmp(&mut net, "10.0.0.4:5000", play("hb"));
-    let both = "peer viewer 10.0.0.2:2000,10.0.0.4:2000 live/hb";
+    let both = "peer child 10.0.0.2:2000,10.0.0.4:2000 live/hb";
     assert_eq!(beat(&mut net, &mut at_broadcaster, 1), both);
     let count = |net: &Network, what| events(net).iter().filter(|event| **event == what).count();
     assert_eq!(count(&net, "introduced"), 2);
@@ -475,8 +476,8 @@ fn who_comes_back_is_introduced_again() {
     }
     // The broadcaster restarts.
     rtmp(&mut net, "10.0.0.1:5001", publish("hb"));
-    assert!(beat(&mut net, &mut at_viewer, 9).starts_with("peer broadcaster"));
-    assert!(beat(&mut net, &mut at_broadcaster, 9).starts_with("peer viewer"));
+    assert!(beat(&mut net, &mut at_viewer, 9).starts_with("peer parent"));
+    assert!(beat(&mut net, &mut at_broadcaster, 9).starts_with("peer child"));
     let replaced = events(&net).iter().filter(|event| **event == "replaced").count();
     assert_eq!(replaced, 3);
 }
@@ -557,7 +558,7 @@ fn a_controller_that_restarts_holds_nothing_up() {
         }
         rtmp(&mut net, "10.0.0.1:5001", publish("hb"));
         rtmp(&mut net, "10.0.0.2:5001", play("hb"));
-        assert_eq!(beat(&mut net, &mut at_viewer, 5), "peer broadcaster 10.0.0.1:2000 live/hb");
+        assert_eq!(beat(&mut net, &mut at_viewer, 5), "peer parent 10.0.0.1:2000 live/hb");
     }
 }
 
@@ -581,7 +582,7 @@ fn a_switch_that_comes_back_alone_gets_its_flows_again() {
         streams_alone(&mut net, &mut down);
         net.wait(50);
         assert!(!events(&net).contains(&"lost"), "they went on");
-        assert!(beat(&mut net, &mut at_viewer, 7).starts_with("peer broadcaster"));
+        assert!(beat(&mut net, &mut at_viewer, 7).starts_with("peer parent"));
     }
 }
 
@@ -611,8 +612,8 @@ fn an_agent_that_moves_to_another_switch_is_still_told() {
     pass(&mut net, frames);
     rtmp(&mut net, "10.0.0.4:5000", publish("hb"));
     rtmp(&mut net, "10.0.0.2:5000", play("hb"));
-    assert_eq!(beat(&mut net, &mut at_viewer, 9), "peer broadcaster 10.0.0.4:2000 live/hb");
-    assert_eq!(beat(&mut net, &mut at_viewer, 10), "peer broadcaster 10.0.0.4:2000 live/hb");
+    assert_eq!(beat(&mut net, &mut at_viewer, 9), "peer parent 10.0.0.4:2000 live/hb");
+    assert_eq!(beat(&mut net, &mut at_viewer, 10), "peer parent 10.0.0.4:2000 live/hb");
 }
 
 #[test]
@@ -637,7 +638,7 @@ fn islands_under_one_cdn() {
     unchanged(&mut net, frames);
     streams_alone(&mut net, &mut talk);
     let mut at_viewer = agent(&mut net, VIEWER);
-    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer broadcaster"));
+    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer parent"));
     let mut other = TcpTalk::between("10.0.1.2:6000", "10.0.1.3:42857");
     let frames = other.open();
     unchanged(&mut net, frames);
@@ -663,12 +664,12 @@ fn many_streams_and_viewers() {
     }
     for (number, agent) in agents.iter_mut().enumerate().skip(10) {
         let told = beat(&mut net, agent, 1);
-        assert_eq!(told, format!("peer broadcaster 10.0.1.{}:2000 live/s{}", number % 10, number % 10));
+        assert_eq!(told, format!("peer parent 10.0.1.{}:2000 live/s{}", number % 10, number % 10));
     }
     for (broadcaster, agent) in agents.iter_mut().enumerate().take(10) {
         let viewers = (1..6).map(|round| format!("10.0.1.{}:2000", broadcaster + 10 * round));
         let told = beat(&mut net, agent, 1);
-        assert_eq!(told, format!("peer viewer {} live/s{broadcaster}", viewers.collect::<Vec<_>>().join(",")));
+        assert_eq!(told, format!("peer child {} live/s{broadcaster}", viewers.collect::<Vec<_>>().join(",")));
         acknowledge(&mut net, agent, &told);
         assert_eq!(beat(&mut net, agent, 2), "-");
     }

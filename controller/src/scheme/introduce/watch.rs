@@ -4,10 +4,10 @@ use livectl_wire::StreamKey;
 use livectl_wire::amf0;
 use livectl_wire::assembler::{Assembler, Segment};
 use livectl_wire::command::Command;
-use livectl_wire::heartbeat::PeerRole;
 use livectl_wire::rtmp::{self, Media, Message, kind};
 
 use super::connection::Direction;
+use super::members::Part;
 
 /// Bytes that may wait behind a lost segment, in each direction.
 const WAITING: usize = 16 << 10;
@@ -26,7 +26,7 @@ pub enum Finding {
     /// Not enough yet.
     Open,
     /// The client is this in that stream: it asked for it, and the server said yes.
-    Role(PeerRole, StreamKey),
+    Role(Part, StreamKey),
     /// It will not be known: the reason.
     Nothing(String),
 }
@@ -38,7 +38,7 @@ pub struct Watch {
     to_client: Half,
     app: String,
     /// What the client asked for on which message stream.
-    requests: Vec<(u32, PeerRole, String)>,
+    requests: Vec<(u32, Part, String)>,
     bytes: u64,
 }
 
@@ -127,7 +127,7 @@ impl Watch {
 /// What was said so far.
 struct Talk<'a> {
     app: &'a mut String,
-    requests: &'a mut Vec<(u32, PeerRole, String)>,
+    requests: &'a mut Vec<(u32, Part, String)>,
 }
 
 impl Talk<'_> {
@@ -149,9 +149,9 @@ impl Talk<'_> {
         };
         match (direction, command) {
             (Direction::ToServer, Command::Connect { app, .. }) => *self.app = app,
-            (Direction::ToServer, Command::Play { name, .. }) => self.ask(message.stream_id, PeerRole::Viewer, name),
+            (Direction::ToServer, Command::Play { name, .. }) => self.ask(message.stream_id, Part::Viewer, name),
             (Direction::ToServer, Command::Publish { name, .. }) => {
-                self.ask(message.stream_id, PeerRole::Broadcaster, name);
+                self.ask(message.stream_id, Part::Broadcaster, name);
             }
             (Direction::ToServer, Command::CloseStream { stream }) => {
                 let closed = stream.map_or(message.stream_id, |stream| stream as u32);
@@ -165,7 +165,7 @@ impl Talk<'_> {
         Finding::Open
     }
 
-    fn ask(&mut self, on: u32, role: PeerRole, name: String) {
+    fn ask(&mut self, on: u32, role: Part, name: String) {
         self.requests.retain(|(other, ..)| *other != on);
         if self.requests.len() < REQUESTS {
             self.requests.push((on, role, name));
@@ -174,8 +174,8 @@ impl Talk<'_> {
 
     fn answer(&mut self, on: u32, code: &str) -> Finding {
         let role = match code {
-            "NetStream.Play.Start" => PeerRole::Viewer,
-            "NetStream.Publish.Start" => PeerRole::Broadcaster,
+            "NetStream.Play.Start" => Part::Viewer,
+            "NetStream.Publish.Start" => Part::Broadcaster,
             _ => return Finding::Open,
         };
         // Some servers answer on the control stream.

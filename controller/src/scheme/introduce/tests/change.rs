@@ -42,7 +42,7 @@ fn who_moves_to_another_port_goes_on_and_is_still_known() {
                 streams_alone(&mut net, &mut down);
                 rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
                 let mut at_viewer = agent(&mut net, VIEWER);
-                assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer broadcaster"));
+                assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer parent"));
             }
         }
     }
@@ -163,7 +163,7 @@ fn heartbeats_and_answers_may_be_cut_anywhere() {
         rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
         rtmp(&mut net, "10.0.0.2:5000", play("hb"));
         let bytes = Heartbeat { sequence: 1, news: heartbeat::News::None }.emit();
-        let (mut heard, told) = (Vec::new(), "peer broadcaster 10.0.0.1:2000 live/hb");
+        let (mut heard, told) = (Vec::new(), "peer parent 10.0.0.1:2000 live/hb");
         for part in [&bytes[..cut], &bytes[cut..]] {
             let frames = at_viewer.say(Server, part);
             let arrived = pass(&mut net, frames);
@@ -197,8 +197,8 @@ fn a_syn_that_is_shown_late_does_not_move_the_edge() {
     net.inject(Dpid(2), PortNo(3), open[0].clone());
     rtmp(&mut net, "10.0.0.1:5000", publish("hb"));
     rtmp(&mut net, "10.0.0.2:5000", play("hb"));
-    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer broadcaster"));
+    assert!(beat(&mut net, &mut at_viewer, 1).starts_with("peer parent"));
     let ups = net.ups(2);
-    assert!(beat(&mut net, &mut at_viewer, 2).starts_with("peer broadcaster"));
+    assert!(beat(&mut net, &mut at_viewer, 2).starts_with("peer parent"));
     assert_eq!(net.ups(2), ups, "the second switch is transit");
 }

@@ -42,12 +42,12 @@ fn pieces(frames: &[Vec<u8>]) -> Vec<Piece> {
 }
 
 /// Publisher and player of each capture.
-fn captured() -> Vec<(PeerRole, StreamKey, Vec<Piece>)> {
+fn captured() -> Vec<(Part, StreamKey, Vec<Piece>)> {
     let mut all = Vec::new();
     for pcap in [CHUNK_128, CHUNK_4096] {
         for frames in testing::captured_connections(pcap) {
             let text = String::from_utf8_lossy(&frames.concat()).into_owned();
-            let role = if text.contains("FCPublish") { PeerRole::Broadcaster } else { PeerRole::Viewer };
+            let role = if text.contains("FCPublish") { Part::Broadcaster } else { Part::Viewer };
             let name = if pcap == CHUNK_128 { "live/a" } else { "live/b" };
             all.push((role, name.parse().unwrap(), pieces(&frames)));
         }
@@ -73,13 +73,13 @@ fn find<'a>(pieces: impl IntoIterator<Item = &'a Piece>) -> (Finding, usize) {
 fn real_publishers_and_players() {
     let captured = captured();
     assert_eq!(captured.len(), 4);
-    assert_eq!(captured.iter().filter(|(role, ..)| *role == PeerRole::Viewer).count(), 2);
+    assert_eq!(captured.iter().filter(|(role, ..)| *role == Part::Viewer).count(), 2);
     for (role, stream, pieces) in &captured {
         let (finding, count) = find(pieces);
         assert_eq!(finding, Finding::Role(*role, stream.clone()));
-        assert!(count < 50, "{role} {stream} is known after {count} packets");
+        assert!(count < 50, "{role:?} {stream} is known after {count} packets");
         // A publisher is known before it sends its first video; of what a player gets, at most what is in flight.
-        if *role == PeerRole::Broadcaster {
+        if *role == Part::Broadcaster {
             let sent: usize =
                 pieces[..count].iter().filter(|p| p.direction == ToServer).map(|p| p.payload.len()).sum();
             assert!(sent < 4096, "{sent} bytes");
@@ -188,7 +188,7 @@ impl Said {
     }
 }
 
-fn role(role: PeerRole, stream: &str) -> Finding {
+fn role(role: Part, stream: &str) -> Finding {
     Finding::Role(role, stream.parse().unwrap())
 }
 
@@ -201,7 +201,7 @@ fn asking_is_not_having() {
     assert_eq!(said.status(1, "NetStream.Play.StreamNotFound"), Finding::Open);
     assert_eq!(said.status(1, "NetStream.Publish.Start"), Finding::Open, "nobody asked for that");
     assert_eq!(said.play(1, "b?key=2"), Finding::Open);
-    assert_eq!(said.status(1, "NetStream.Play.Start"), role(PeerRole::Viewer, "live/b"));
+    assert_eq!(said.status(1, "NetStream.Play.Start"), role(Part::Viewer, "live/b"));
 }
 
 #[test]
@@ -209,10 +209,10 @@ fn each_message_stream_has_its_own_request() {
     let mut said = Said::new();
     said.play(1, "a");
     said.publish(2, "b");
-    assert_eq!(said.status(2, "NetStream.Publish.Start"), role(PeerRole::Broadcaster, "live/b"));
+    assert_eq!(said.status(2, "NetStream.Publish.Start"), role(Part::Broadcaster, "live/b"));
     let mut said = Said::new();
     said.play(1, "a");
-    assert_eq!(said.status(0, "NetStream.Play.Start"), role(PeerRole::Viewer, "live/a"), "on the control stream");
+    assert_eq!(said.status(0, "NetStream.Play.Start"), role(Part::Viewer, "live/a"), "on the control stream");
     let mut said = Said::new();
     said.play(1, "a");
     said.command(ToServer, 0, &Command::CloseStream { stream: Some(1.0) });
@@ -282,8 +282,8 @@ fn over_when_both_have_said_so() {
 #[test]
 fn a_made_up_talk_is_understood_too() {
     for (talk, expected) in [
-        (testing::play("hb"), role(PeerRole::Viewer, "live/hb")),
-        (testing::publish("hb"), role(PeerRole::Broadcaster, "live/hb")),
+        (testing::play("hb"), role(Part::Viewer, "live/hb")),
+        (testing::publish("hb"), role(Part::Broadcaster, "live/hb")),
     ] {
         let mut watch = Watch::new();
         let mut seq = [0u32; 2];

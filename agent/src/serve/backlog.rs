@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 
 /// A look at a connection that someone else writes to.
 #[derive(Debug)]
-pub(super) struct Probe(OwnedFd);
+pub(crate) struct Probe(OwnedFd);
 
 /// What is on its way, and how long it takes there at least.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,13 +25,13 @@ const LEN: usize = 152;
 
 impl Probe {
     /// Keeps a copy of the descriptor: the connection is closed by shutting it down, or when the probe is gone too.
-    pub(super) fn new(connection: &impl AsFd) -> io::Result<Self> {
+    pub(crate) fn new(connection: &impl AsFd) -> io::Result<Self> {
         connection.as_fd().try_clone_to_owned().map(Self)
     }
 
     /// By how many seconds the peer lags behind a stream of `bytes_per_s`, with `waiting` bytes not yet written to the
     /// connection: what is outstanding beyond what a round trip explains. 0 when it cannot be told.
-    pub(super) fn lag(&self, waiting: u64, bytes_per_s: f64) -> f64 {
+    pub(crate) fn lag(&self, waiting: u64, bytes_per_s: f64) -> f64 {
         match self.info().map(|info| State::of(&info)) {
             Ok(state) if bytes_per_s > 0.0 => {
                 ((state.outstanding + waiting) as f64 / bytes_per_s - state.round_trip).max(0.0)

@@ -9,22 +9,22 @@ use livectl_wire::frame::FrameId;
 use livectl_wire::peer::{Gap, Since};
 
 /// A whole tag with its header and trailer, shared between peers.
-pub(super) type TagBytes = Arc<[u8]>;
+pub(crate) type TagBytes = Arc<[u8]>;
 
 /// Bytes that are kept at most. A single group of pictures that has more is let go, and joiners wait for the next keyframe.
 const MAX_BYTES: usize = 64 << 20;
 
 /// A tag of the stream.
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) kind: TagKind,
-    pub(super) content: Content,
+pub(crate) struct Entry {
+    pub(crate) kind: TagKind,
+    pub(crate) content: Content,
     /// Milliseconds.
-    pub(super) timestamp: u32,
-    pub(super) id: FrameId,
+    pub(crate) timestamp: u32,
+    pub(crate) id: FrameId,
     /// Nanoseconds of CLOCK_REALTIME.
-    pub(super) birth_ns: i64,
-    pub(super) bytes: TagBytes,
+    pub(crate) birth_ns: i64,
+    pub(crate) bytes: TagBytes,
 }
 
 /// What a decoder must know before anything else, and what is known of the stream.
@@ -48,7 +48,7 @@ struct Group {
 
 /// Whole groups of the last so many seconds.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     span: Duration,
     entries: VecDeque<Entry>,
     /// Number of the first entry that is there.
@@ -62,9 +62,9 @@ pub(super) struct Cache {
 
 /// What someone who joins is given before the next tag.
 #[derive(Debug)]
-pub(super) struct Backlog {
-    pub(super) gap: Gap,
-    pub(super) tags: Vec<TagBytes>,
+pub(crate) struct Backlog {
+    pub(crate) gap: Gap,
+    pub(crate) tags: Vec<TagBytes>,
 }
 
 /// So many milliseconds earlier, in nanoseconds.
@@ -85,7 +85,7 @@ impl Configuration {
 }
 
 impl Cache {
-    pub(super) fn new(span: Duration) -> Self {
+    pub(crate) fn new(span: Duration) -> Self {
         Self {
             span,
             entries: VecDeque::new(),
@@ -99,7 +99,7 @@ impl Cache {
     }
 
     /// Takes note of the stream's next tag.
-    pub(super) fn note(&mut self, entry: Entry) {
+    pub(crate) fn note(&mut self, entry: Entry) {
         let Entry { content, birth_ns, .. } = entry;
         let before = self.configuration.clone();
         self.configuration.note(content, &entry.bytes);
@@ -145,7 +145,7 @@ impl Cache {
     }
 
     /// What someone who asks at `now_ns` is given before the next tag.
-    pub(super) fn backlog(&self, since: Since, live: bool, now_ns: i64) -> Backlog {
+    pub(crate) fn backlog(&self, since: Since, live: bool, now_ns: i64) -> Backlog {
         let end = self.first + self.entries.len() as u64;
         let last = self.groups.back().map_or(end, |group| group.start);
         let known = |at| Gap { skipped: Some(0), lost: Some(0), at };
@@ -169,7 +169,7 @@ impl Cache {
     }
 
     /// Whether, of a stream that has ended, there is anything that who asks at `now_ns` has been waiting for.
-    pub(super) fn concerns(&self, since: Since, now_ns: i64) -> bool {
+    pub(crate) fn concerns(&self, since: Since, now_ns: i64) -> bool {
         match since {
             Since::Keyframe => false,
             Since::After { .. } => !self.entries.is_empty(),

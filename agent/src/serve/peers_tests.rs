@@ -14,7 +14,11 @@ struct Bench {
 }
 
 async fn bench() -> Bench {
-    let peers = Arc::new(Peers::new("live/hb".parse().unwrap(), Duration::from_secs(30), false));
+    bench_with(Limits { span: Duration::from_secs(30), admit_all: false, lag: None }).await
+}
+
+async fn bench_with(limits: Limits) -> Bench {
+    let peers = Arc::new(Peers::new("live/hb".parse().unwrap(), limits));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = tokio::spawn(serve(Arc::clone(&peers), listener, Duration::from_secs(5)));
@@ -63,7 +67,12 @@ fn timestamps(bytes: &[u8]) -> Vec<u32> {
     let Some(Answer::Stream { gap: Some(_), consumed }) = Answer::parse(bytes).unwrap() else { panic!("refused") };
     let mut found = Vec::new();
     let mut reader = Reader::new(1 << 20);
-    reader.push(&bytes[consumed..], |tag| found.push(tag.timestamp)).unwrap();
+    let read = reader.push(&bytes[consumed..], |tag| {
+        if tag.payload != IDLE {
+            found.push(tag.timestamp);
+        }
+    });
+    read.unwrap();
     assert_eq!(reader.tail(), None);
     found
 }
@@ -75,7 +84,7 @@ async fn joined(peers: &Peers, count: usize) {
 
 /// Bytes that wait for the peer that joined last.
 fn waiting(peers: &Peers) -> u64 {
-    peers.live().queues.last().map_or(0, |queue| queue.waiting.load(Ordering::Relaxed))
+    peers.live().queues.last().map_or(0, |queue| queue.progress.waiting.load(Ordering::Relaxed))
 }
 
 #[tokio::test]
@@ -175,4 +184,63 @@ async fn a_peer_that_never_reads_is_dropped_and_holds_up_nobody() {
     peers.end(120);
     assert_eq!(timestamps(&reading.await.unwrap()), (0..=120).collect::<Vec<_>>());
     service.abort();
+}
+
+#[tokio::test]
+async fn one_that_lags_is_dropped_and_its_sibling_is_not() {
+    let lag = Some(Duration::from_millis(200));
+    let bench = bench_with(Limits { span: Duration::from_secs(30), admit_all: true, lag }).await;
+    let mut lazy = ask(bench.address, "live/hb").await;
+    joined(&bench.peers, 1).await;
+    let eager = tokio::spawn(rest(ask(bench.address, "live/hb").await));
+    joined(&bench.peers, 2).await;
+    send(&bench.peers, 0, true, 1000);
+    // It has caught up, and takes nothing any more.
+    lazy.read_exact(&mut [0; 1000]).await.unwrap();
+    let mut served = bench.peers.served.subscribe();
+    let gone = served.wait_for(|served| *served == 1);
+    let fill = async {
+        for timestamp in 1u32.. {
+            // More than the kernel's buffers take in a second.
+            send(&bench.peers, timestamp, false, 400_000);
+            tokio::time::sleep(Duration::from_millis(33)).await;
+        }
+    };
+    let dropped = async {
+        tokio::select! {
+            gone = gone => gone.is_ok(),
+            () = fill => false,
+        }
+    };
+    assert!(timeout(Duration::from_secs(4), dropped).await.unwrap());
+    bench.peers.end(100_000);
+    let found = timestamps(&eager.await.unwrap());
+    assert!(found.len() > 3 && found.windows(2).all(|pair| pair[0] < pair[1]));
+    drop(lazy);
+    bench.service.abort();
+}
+
+#[tokio::test]
+async fn one_that_stands_by_is_served_when_it_asks_and_abandoned_ones_are_told() {
+    let bench = bench().await;
+    bench.peers.introduce(Ipv4Addr::LOCALHOST);
+    let mut standby = TcpStream::connect(bench.address).await.unwrap();
+    for timestamp in 0..3 {
+        send(&bench.peers, timestamp * 33, timestamp == 0, 100);
+    }
+    let nothing = timeout(Duration::from_millis(300), standby.read(&mut [0; 1])).await;
+    assert!(nothing.is_err(), "it is silent as long as it is not asked");
+    standby.write_all(emit_request(&"live/hb".parse().unwrap()).as_bytes()).await.unwrap();
+    joined(&bench.peers, 1).await;
+    // For more than a tenth of a second there is nothing, which it says.
+    tokio::time::sleep(Duration::from_millis(350)).await;
+    bench.peers.abandon();
+    let bytes = rest(standby).await;
+    let Some(Answer::Stream { consumed, .. }) = Answer::parse(&bytes).unwrap() else { panic!("refused") };
+    let mut payloads = Vec::new();
+    Reader::new(1 << 20).push(&bytes[consumed..], |tag| payloads.push(tag.payload.to_vec())).unwrap();
+    assert_eq!(payloads.iter().filter(|payload| payload.len() == 100).count(), 3);
+    assert!((2..=4).contains(&payloads.iter().filter(|payload| *payload == IDLE).count()), "{payloads:?}");
+    assert!(!payloads.iter().any(|payload| payload == END_OF_STREAM));
+    bench.service.abort();
 }

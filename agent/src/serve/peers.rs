@@ -1,11 +1,13 @@
-//! The peers that a broadcaster's agent serves.
+//! The peers that an agent serves.
 //!
 //! Each peer has a task and a queue of its own, so that a slow one holds up nobody. A queue that grows beyond [`MAX_QUEUE`] ends its
-//! peer.
+//! peer, and so does one that lags behind by more than is allowed ([`Limits`]).
+//!
+//! A peer may connect long before it needs anything, and say nothing until then.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backlog::Probe;
 use super::cache::{Cache, Entry, TagBytes};
@@ -28,21 +30,44 @@ use crate::tell::{now_ns, tell};
 /// stream from the end of the agent.
 pub(crate) const END_OF_STREAM: &[u8] = b"\x02\x00\x0bonStreamEnd\x05";
 
+/// What is sent to a peer for which there has been nothing for [`IDLE_AFTER`], and again and again: a script tag with the AMF0 string
+/// `onStreamIdle` and null. So who gets nothing knows whether this agent is gone or has nothing itself. It is not part of the stream.
+pub(crate) const IDLE: &[u8] = b"\x02\x00\x0conStreamIdle\x05";
+/// Three frames of a stream of 30 a second.
+const IDLE_AFTER: Duration = Duration::from_millis(100);
+
 /// Bytes that wait for a peer in this program at most: half a minute of a stream of 16 Mbit/s.
 const MAX_QUEUE: u64 = 64 << 20;
 /// Connections at a time, served and held.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a request may take to arrive after its connection.
+/// How long a request may take to arrive after its connection, from one who was not introduced.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a viewer that was introduced is expected to come. It needs two round trips.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
+/// How much longer than others a peer may lag behind that has not caught up yet since it joined.
+const CATCHING_UP: Duration = Duration::from_secs(10);
+/// Bytes that the kernel may hold unsent for a peer that may not lag: what waits, waits where it is seen.
+const UNSENT: u32 = 16 << 10;
+/// Nothing is being written.
+const NOTHING: u64 = u64::MAX;
+
+/// Who is served, and how.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Limits {
+    /// How much of the stream is kept for peers that join late.
+    pub(crate) span: Duration,
+    /// Whoever asks is served, introduced or not.
+    pub(crate) admit_all: bool,
+    /// How long a tag may wait for a peer before that peer is dropped; `None`: as long as there is room.
+    pub(crate) lag: Option<Duration>,
+}
 
 /// The stream as peers see it.
 #[derive(Debug)]
-pub(super) struct Peers {
+pub(crate) struct Peers {
     stream: StreamKey,
-    /// Whoever asks is served, introduced or not.
-    admit_all: bool,
+    limits: Limits,
+    begun: Instant,
     live: Mutex<Live>,
     admission: watch::Sender<Admission>,
     /// Those who were introduced and have not come yet, and when they were.
@@ -68,17 +93,37 @@ struct Admission {
 
 #[derive(Debug)]
 struct Queue {
-    sender: mpsc::UnboundedSender<TagBytes>,
-    waiting: Arc<AtomicU64>,
-    overflow: Arc<Notify>,
+    sender: mpsc::UnboundedSender<Piece>,
+    progress: Arc<Progress>,
     probe: Option<Probe>,
+}
+
+/// A tag for a peer, and since when it waits: milliseconds since [`Peers`] are there.
+#[derive(Debug)]
+struct Piece {
+    bytes: TagBytes,
+    since: u64,
+}
+
+/// What both ends of a queue know.
+#[derive(Debug)]
+struct Progress {
+    /// Bytes in the queue.
+    waiting: AtomicU64,
+    /// Since when that has been waiting which is being written; [`NOTHING`].
+    oldest: AtomicU64,
+    /// The queue has been empty since the peer joined.
+    caught_up: AtomicBool,
+    /// The stream has not ended, and nothing more comes.
+    abandoned: AtomicBool,
+    /// The peer takes too little.
+    overflow: Notify,
 }
 
 /// A peer's end of its queue.
 struct Feed {
-    tags: mpsc::UnboundedReceiver<TagBytes>,
-    waiting: Arc<AtomicU64>,
-    overflow: Arc<Notify>,
+    tags: mpsc::UnboundedReceiver<Piece>,
+    progress: Arc<Progress>,
     gap: Gap,
     backlog: u64,
 }
@@ -100,17 +145,24 @@ enum Gone {
     Ended,
     #[error("it left before it was introduced")]
     Impatient,
+    #[error("nothing more of the stream is to be had here")]
+    Abandoned,
     #[error("it closed the connection before it had everything")]
     Left,
-    #[error("too slow: {MAX_QUEUE} bytes were waiting for it")]
-    Slow,
+    #[error("too slow: {0} bytes had been waiting for it for {1} ms")]
+    Slow(u64, u64),
 }
 
 impl Peers {
-    pub(super) fn new(stream: StreamKey, span: Duration, admit_all: bool) -> Self {
+    pub(crate) fn new(stream: StreamKey, limits: Limits) -> Self {
         let (admission, expected, served) = Default::default();
-        let live = Mutex::new(Live { cache: Cache::new(span), queues: Vec::new(), end: None });
-        Self { stream, admit_all, live, admission, expected, served }
+        let live = Mutex::new(Live { cache: Cache::new(limits.span), queues: Vec::new(), end: None });
+        Self { stream, limits, begun: Instant::now(), live, admission, expected, served }
+    }
+
+    /// Milliseconds since they are there.
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(NOTHING - 1)
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -118,7 +170,7 @@ impl Peers {
     }
 
     /// From now on connections from this address are served.
-    pub(super) fn introduce(&self, address: Ipv4Addr) {
+    pub(crate) fn introduce(&self, address: Ipv4Addr) {
         let new = self.admission.send_if_modified(|admission| admission.introduced.insert(address));
         if new {
             self.expected.send_modify(|expected| {
@@ -128,43 +180,52 @@ impl Peers {
     }
 
     /// Peers that were introduced lately and have not come yet.
-    pub(super) fn expected(&self, now: Instant) -> usize {
+    pub(crate) fn expected(&self, now: Instant) -> usize {
         let lately = |since: &&Instant| now.saturating_duration_since(**since) < EXPECTED_WITHIN;
         self.expected.borrow().values().filter(lately).count()
     }
 
     /// Changes when a peer is expected, or has come.
-    pub(super) fn expectations(&self) -> watch::Receiver<HashMap<Ipv4Addr, Instant>> {
+    pub(crate) fn expectations(&self) -> watch::Receiver<HashMap<Ipv4Addr, Instant>> {
         self.expected.subscribe()
     }
 
     /// The stream begins, or begins again: what was kept of an earlier one is of no use.
-    pub(super) fn begin(&self, span: Duration) {
+    pub(crate) fn begin(&self) {
         let mut live = self.live();
         live.end = None;
-        live.cache = Cache::new(span);
+        live.cache = Cache::new(self.limits.span);
         drop(live);
         self.admission.send_modify(|admission| admission.ended = false);
     }
 
     /// Hands a tag to every peer. Never waits.
-    pub(super) fn send(&self, entry: Entry) {
-        let mut live = self.live();
-        live.queues.retain(|queue| queue.put(&entry.bytes));
+    pub(crate) fn send(&self, entry: Entry) {
+        let (mut live, now) = (self.live(), self.now());
+        live.queues.retain(|queue| queue.put(&entry.bytes, now, self.limits.lag));
         live.cache.note(entry);
+    }
+
+    /// The stream goes on, but nothing more of it comes here: peers get what waits for them, and are left without its end.
+    pub(crate) fn abandon(&self) {
+        let mut live = self.live();
+        for queue in live.queues.drain(..) {
+            queue.progress.abandoned.store(true, Ordering::Relaxed);
+        }
+        live.cache = Cache::new(self.limits.span);
     }
 
     /// The stream has ended: peers get what waits for them, and the mark of the end. Who asks later gets of what is kept what was born
     /// after that one came.
-    pub(super) fn end(&self, timestamp: u32) {
+    pub(crate) fn end(&self, timestamp: u32) {
         let mut bytes = Vec::new();
         // The mark is far shorter than a tag may be.
         let _ = flv::tag(TagKind::Script, timestamp, END_OF_STREAM, &mut bytes);
         let bytes: TagBytes = bytes.into();
-        let mut live = self.live();
+        let (mut live, now) = (self.live(), self.now());
         // Dropping the queue closes it; what is in it is still delivered.
         live.queues.drain(..).for_each(|queue| {
-            queue.put(&bytes);
+            queue.put(&bytes, now, None);
         });
         live.end = Some(bytes);
         drop(live);
@@ -172,69 +233,84 @@ impl Peers {
     }
 
     /// Peers that are being served.
-    pub(super) fn served(&self) -> usize {
+    pub(crate) fn served(&self) -> usize {
         *self.served.borrow()
     }
 
     /// By how many seconds the last of the peers lags behind the stream, which has so many bytes a second.
-    pub(super) fn lag(&self, bytes_per_s: f64) -> f64 {
+    pub(crate) fn lag(&self, bytes_per_s: f64) -> f64 {
         let live = self.live();
         let lags = live.queues.iter().map(|queue| {
-            let waiting = queue.waiting.load(Ordering::Relaxed);
+            let waiting = queue.progress.waiting.load(Ordering::Relaxed);
             queue.probe.as_ref().map_or(0.0, |probe| probe.lag(waiting, bytes_per_s))
         });
         lags.fold(0.0, f64::max)
     }
 
     /// Waits until no peer is being served.
-    pub(super) async fn all_left(&self) {
+    pub(crate) async fn all_left(&self) {
         // The sender is ours: it cannot be gone.
         let _ = self.served.subscribe().wait_for(|served| *served == 0).await;
     }
 
     fn join(&self, connection: &TcpStream, request: &Request) -> Result<Feed, Gone> {
         let (sender, tags) = mpsc::unbounded_channel();
-        let (waiting, overflow) = (Arc::new(AtomicU64::new(0)), Arc::new(Notify::new()));
-        let queue = Queue {
-            sender,
-            waiting: Arc::clone(&waiting),
-            overflow: Arc::clone(&overflow),
-            probe: Probe::new(connection).ok(),
-        };
+        let progress = Arc::new(Progress::default());
+        let queue = Queue { sender, progress: Arc::clone(&progress), probe: Probe::new(connection).ok() };
         // Backlog and membership under one lock: the peer's next tag is exactly the one after its backlog.
-        let (mut live, now_ns) = (self.live(), now_ns());
+        let (mut live, now, now_ns) = (self.live(), self.now(), now_ns());
         if live.end.is_some() && !live.cache.concerns(request.since, now_ns) {
             return Err(Gone::Ended);
         }
         let backlog = live.cache.backlog(request.since, request.live, now_ns);
         for bytes in &backlog.tags {
-            queue.put(bytes);
+            queue.put(bytes, now, None);
         }
         match &live.end {
-            Some(end) => drop(queue.put(end)),
+            Some(end) => drop(queue.put(end, now, None)),
             None => live.queues.push(queue),
         }
         self.served.send_modify(|served| *served += 1);
         let bytes = backlog.tags.iter().map(|bytes| bytes.len() as u64).sum();
-        Ok(Feed { tags, waiting, overflow, gap: backlog.gap, backlog: bytes })
+        Ok(Feed { tags, progress, gap: backlog.gap, backlog: bytes })
+    }
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        let (waiting, caught_up, abandoned, overflow) = Default::default();
+        Self { waiting, oldest: AtomicU64::new(NOTHING), caught_up, abandoned, overflow }
+    }
+}
+
+impl Progress {
+    /// For how many milliseconds that has been waiting at `now` which is being written.
+    fn lag(&self, now: u64) -> u64 {
+        match self.oldest.load(Ordering::Relaxed) {
+            NOTHING => 0,
+            since => now.saturating_sub(since),
+        }
     }
 }
 
 impl Queue {
     /// Whether the peer goes on being served.
-    fn put(&self, bytes: &TagBytes) -> bool {
+    fn put(&self, bytes: &TagBytes, now: u64, most: Option<Duration>) -> bool {
         let len = bytes.len() as u64;
-        let waiting = self.waiting.fetch_add(len, Ordering::Relaxed).saturating_add(len);
-        if waiting > MAX_QUEUE {
-            self.overflow.notify_one();
+        let waiting = self.progress.waiting.fetch_add(len, Ordering::Relaxed).saturating_add(len);
+        let caught_up = self.progress.caught_up.load(Ordering::Relaxed);
+        let most = most.map(|most| if caught_up { most } else { most + CATCHING_UP });
+        let lags = most.is_some_and(|most| u128::from(self.progress.lag(now)) > most.as_millis());
+        if waiting > MAX_QUEUE || lags {
+            self.progress.overflow.notify_one();
             return false;
         }
-        self.sender.send(Arc::clone(bytes)).is_ok()
+        self.sender.send(Piece { bytes: Arc::clone(bytes), since: now }).is_ok()
     }
 }
 
 /// Accepts peers for ever. Dropping the future ends every connection.
-pub(super) async fn serve(peers: Arc<Peers>, listener: TcpListener, drain: Duration) {
+pub(crate) async fn serve(peers: Arc<Peers>, listener: TcpListener, drain: Duration) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -251,7 +327,7 @@ async fn attend(peers: Arc<Peers>, mut connection: TcpStream, peer: SocketAddrV4
         Ok(feed) => {
             let Gap { skipped, lost, .. } = feed.gap;
             tell(Event::PeerJoined { peer, backlog: feed.backlog, skipped, lost });
-            let (bytes, result) = feed.deliver(connection, drain).await;
+            let (bytes, result) = feed.deliver(connection, drain, || peers.now()).await;
             peers.served.send_modify(|served| *served -= 1);
             tell(Event::PeerLeft { peer, bytes, why: result.err().map(|why| why.to_string()) });
         }
@@ -268,13 +344,16 @@ async fn attend(peers: Arc<Peers>, mut connection: TcpStream, peer: SocketAddrV4
 /// Reads the request and waits until the peer has been introduced.
 async fn admit(peers: &Peers, connection: &mut TcpStream, from: Ipv4Addr) -> Result<Feed, Gone> {
     connection.set_nodelay(true)?;
-    let request = timeout(REQUEST_PATIENCE, request(connection)).await.map_err(|_| Gone::Silent)??;
+    if peers.limits.lag.is_some() {
+        socket::keep_unsent_below(connection, UNSENT)?;
+    }
+    let request = peers.request(connection, from).await?;
     if request.stream != peers.stream {
         return Err(Gone::Stream(request.stream));
     }
     let mut admission = peers.admission.subscribe();
     let mut byte = [0];
-    if !peers.admit_all {
+    if !peers.limits.admit_all {
         tokio::select! {
             _ = admission.wait_for(|admission| admission.ended || admission.introduced.contains(&from)) => (),
             _ = connection.read(&mut byte) => return Err(Gone::Impatient),
@@ -291,31 +370,61 @@ async fn admit(peers: &Peers, connection: &mut TcpStream, from: Ipv4Addr) -> Res
     Ok(joined)
 }
 
-async fn request(connection: &mut TcpStream) -> Result<Request, Gone> {
-    let mut received = Vec::with_capacity(MAX_REQUEST);
-    loop {
-        if let Some((request, _)) = Request::parse(&received)? {
-            return Ok(request);
-        }
-        if connection.read_buf(&mut received).await? == 0 {
-            return Err(Gone::NoRequest);
+impl Peers {
+    /// Reads a request. Who was introduced may take as long as it likes.
+    async fn request(&self, connection: &mut TcpStream, from: Ipv4Addr) -> Result<Request, Gone> {
+        let deadline = Instant::now() + REQUEST_PATIENCE;
+        let mut received = Vec::with_capacity(MAX_REQUEST);
+        loop {
+            if let Some((request, _)) = Request::parse(&received)? {
+                return Ok(request);
+            }
+            let is_known = received.is_empty() && self.admission.borrow().introduced.contains(&from);
+            tokio::select! {
+                count = connection.read_buf(&mut received) => if count? == 0 {
+                    return Err(Gone::NoRequest);
+                },
+                () = sleep_until(deadline), if !is_known => {
+                    // It may have been introduced meanwhile.
+                    if !received.is_empty() || !self.admission.borrow().introduced.contains(&from) {
+                        return Err(Gone::Silent);
+                    }
+                }
+            }
         }
     }
 }
 
 impl Feed {
     /// Writes everything to the peer; then closes politely and waits until the peer has closed too, which it does when it has
-    /// everything. Returns how many bytes the connection took.
-    async fn deliver(self, connection: TcpStream, drain: Duration) -> (u64, Result<(), Gone>) {
-        let Feed { mut tags, waiting, overflow, gap, .. } = self;
+    /// everything. Returns how many bytes the connection took. `now` is in the queue's count.
+    async fn deliver(self, connection: TcpStream, drain: Duration, now: impl Fn() -> u64) -> (u64, Result<(), Gone>) {
+        let Feed { mut tags, progress, gap, .. } = self;
         let (mut from, mut to) = connection.into_split();
+        let mut idle = Vec::new();
+        // It is far shorter than a tag may be.
+        let _ = flv::tag(TagKind::Script, 0, IDLE, &mut idle);
         let mut bytes = 0;
         let write = async {
             to.write_all(gap.emit().as_bytes()).await?;
-            while let Some(tag) = tags.recv().await {
-                to.write_all(&tag).await?;
-                bytes += tag.len() as u64;
-                waiting.fetch_sub(tag.len() as u64, Ordering::Relaxed);
+            loop {
+                let piece = match timeout(IDLE_AFTER, tags.recv()).await {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => break,
+                    Err(_) => {
+                        to.write_all(&idle).await?;
+                        continue;
+                    }
+                };
+                progress.oldest.store(piece.since, Ordering::Relaxed);
+                to.write_all(&piece.bytes).await?;
+                let len = piece.bytes.len() as u64;
+                bytes += len;
+                let before = progress.waiting.fetch_sub(len, Ordering::Relaxed);
+                progress.oldest.store(NOTHING, Ordering::Relaxed);
+                if before <= len {
+                    progress.caught_up.store(true, Ordering::Relaxed);
+                }
             }
             to.shutdown().await?;
             // After the deadline the kernel goes on delivering what it has; only nobody waits for it.
@@ -336,11 +445,14 @@ impl Feed {
         let result = tokio::select! {
             result = write => result,
             result = closed => result,
-            () = overflow.notified() => Err(Gone::Slow),
+            () = progress.overflow.notified() => {
+                Err(Gone::Slow(progress.waiting.load(Ordering::Relaxed), progress.lag(now())))
+            }
         };
         // It has closed before it had everything.
         let result = match result {
             Ok(()) if !tags.is_closed() || !tags.is_empty() => Err(Gone::Left),
+            Ok(()) if progress.abandoned.load(Ordering::Relaxed) => Err(Gone::Abandoned),
             result => result,
         };
         (bytes, result)

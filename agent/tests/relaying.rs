@@ -1,0 +1,189 @@
+//! Viewers that pass the stream on, with real programs on loopback.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod stage;
+
+use std::time::Duration;
+
+use livectl_wire::agent_event::{Event, Path};
+use livectl_wire::heartbeat::{News, PeerRole};
+
+use stage::introducer::Introducer;
+use stage::{Agent, Clip, FLV1, H264, Running, Stage};
+
+fn playing(viewer: &mut Agent) {
+    viewer.until("consent to the play", |e| matches!(e, Event::PlayAccepted { .. }));
+}
+
+fn is_handover(event: &Event, path: Path) -> bool {
+    matches!(event, Event::Handover { to, .. } if *to == path)
+}
+
+/// A broadcaster, a viewer that it serves, and one that may be told by a network of its own from whom it has the stream. Both players play.
+struct Family {
+    broadcaster: Agent,
+    first: Agent,
+    first_player: Running,
+    network: Introducer,
+    second: Agent,
+    second_player: Running,
+}
+
+impl Family {
+    fn of(stage: &Stage) -> Self {
+        let broadcaster = stage.broadcaster(&["--admit-all"]);
+        let peer = broadcaster.peers.unwrap().to_string();
+        let mut first = stage.viewer(&["--peer", &peer, "--serve", "127.0.0.3:0", "--admit-all"]);
+        let network = Introducer::new();
+        let notify = network.address.to_string();
+        let mut second =
+            stage.viewer(&["--once", "--notify", &notify, "--peer-silence", "0.3", "--end-padding", "2048"]);
+        network.has(1);
+        let first_player = stage.mplayer("first", first.listen);
+        let second_player = stage.mplayer("second", second.listen);
+        playing(&mut first);
+        playing(&mut second);
+        Self { broadcaster, first, first_player, network, second, second_player }
+    }
+
+    /// The second has everything from the first frame on.
+    fn completes(mut self, stage: &Stage, mut program: Running) {
+        program.succeeds();
+        self.second_player.succeeds();
+        self.second.ends();
+        stage.dump("second").is_everything_of(&stage.births());
+        assert!(!self.second.has(|e| matches!(e, Event::Jump { .. })));
+    }
+}
+
+#[test]
+fn every_frame_comes_to_the_end_of_a_chain_once() {
+    for clip in [FLV1, H264] {
+        let stage = Stage::new();
+        let mut broadcaster = stage.broadcaster(&["--once", "--admit-all"]);
+        let mut parent = broadcaster.peers.unwrap();
+        let (mut viewers, mut players) = (Vec::new(), Vec::new());
+        for name in ["first", "second", "third"] {
+            let peer = parent.to_string();
+            let viewer = stage.viewer(&["--once", "--peer", &peer, "--serve", "127.0.0.3:0", "--admit-all"]);
+            parent = viewer.peers.unwrap();
+            players.push(stage.mplayer(name, viewer.listen));
+            viewers.push(viewer);
+        }
+        viewers.iter_mut().for_each(playing);
+        let mut program = stage.program("program", broadcaster.listen, "hb", clip);
+        program.succeeds();
+        broadcaster.ends();
+        players.iter_mut().for_each(Running::succeeds);
+        for (viewer, name) in viewers.iter_mut().zip(["first", "second", "third"]) {
+            viewer.ends();
+            assert!(viewer.has(|e| is_handover(e, Path::Peer)), "{name}");
+            assert!(!viewer.has(|e| matches!(e, Event::Jump { .. } | Event::PeerLost { .. })), "{name}");
+            stage.dump(name).is_everything_of(&stage.births());
+        }
+        for parent in &viewers[..2] {
+            assert!(parent.has(|e| matches!(e, Event::PeerLeft { why: None, .. })), "its child has everything");
+        }
+    }
+}
+
+#[test]
+fn a_parent_that_dies_is_replaced_by_the_one_that_stands_by() {
+    let stage = Stage::new();
+    let mut family = Family::of(&stage);
+    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
+    family.network.introduce(PeerRole::Parent, first);
+    family.network.introduce(PeerRole::Standby, broadcaster);
+    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 210, ..H264 });
+    family.second.until("the handover", |e| is_handover(e, Path::Peer));
+    std::thread::sleep(Duration::from_secs(2));
+    family.first.process.kill();
+    family.second.until("its loss", |e| matches!(e, Event::PeerLost { peer, .. } if *peer == first));
+    family
+        .second
+        .next("the other", |e| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster).then_some(()));
+    assert!(!family.second.has(|e| matches!(e, Event::CdnResumed { .. })), "the CDN has not been needed");
+    assert!(family.network.heard().contains(&News::Lost { peer: first, stream: "live/hb".parse().unwrap() }));
+    family.completes(&stage, program);
+}
+
+#[test]
+fn a_parent_that_is_silent_is_replaced_too_and_one_that_has_nothing_itself_is_waited_for() {
+    let stage = Stage::new();
+    let mut family = Family::of(&stage);
+    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
+    family.network.introduce(PeerRole::Parent, first);
+    family.network.introduce(PeerRole::Standby, broadcaster);
+    std::thread::sleep(Duration::from_millis(2500));
+    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 270, ..FLV1 });
+    family.second.until("the handover", |e| is_handover(e, Path::Peer));
+    std::thread::sleep(Duration::from_secs(1));
+    // As long as the stream had not begun nobody had anything, which is no reason to leave.
+    assert!(!family.second.has(|e| matches!(e, Event::PeerLost { .. })), "{:#?}", family.second.seen);
+    // Longer than the silence that is allowed, but the parent says that it is there.
+    program.signal(libc::SIGSTOP);
+    std::thread::sleep(Duration::from_millis(700));
+    program.signal(libc::SIGCONT);
+    std::thread::sleep(Duration::from_secs(1));
+    let why = |e: &Event| match e {
+        Event::PeerLost { peer, why } if *peer == first => Some(why.clone()),
+        _ => None,
+    };
+    family.first.process.signal(libc::SIGSTOP);
+    let why = family.second.find("its loss", why);
+    assert!(why.starts_with("it gave nothing for 0."), "{why}");
+    let connected = |e: &Event| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster).then_some(());
+    family.second.next("the other", connected);
+    assert_eq!(family.second.count(|e| matches!(e, Event::PeerLost { .. })), 1, "not while the program stood still");
+    family.first.process.kill();
+    family.completes(&stage, program);
+}
+
+#[test]
+fn who_is_given_another_parent_and_then_the_cdn_misses_nothing() {
+    let stage = Stage::new();
+    let mut family = Family::of(&stage);
+    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
+    family.network.introduce(PeerRole::Parent, first);
+    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 300, ..H264 });
+    family.second.until("the handover", |e| is_handover(e, Path::Peer));
+    std::thread::sleep(Duration::from_secs(2));
+    family.network.introduce(PeerRole::Parent, broadcaster);
+    let connected = |e: &Event| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster).then_some(());
+    family.second.next("the other", connected);
+    family.first.until("that it is gone", |e| matches!(e, Event::PeerLeft { .. }));
+    std::thread::sleep(Duration::from_secs(2));
+    family.network.introduce(PeerRole::Cdn, stage.cdn);
+    family.second.until("the CDN", |e| is_handover(e, Path::Cdn));
+    assert!(!family.second.has(|e| matches!(e, Event::PeerLost { .. })), "{:#?}", family.second.seen);
+    family.completes(&stage, program);
+}
+
+#[test]
+fn when_a_parents_player_leaves_its_children_go_elsewhere_and_the_network_is_told() {
+    let stage = Stage::new();
+    let mut family = Family::of(&stage);
+    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
+    family.network.introduce(PeerRole::Parent, first);
+    family.network.introduce(PeerRole::Standby, broadcaster);
+    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 210, ..H264 });
+    family.second.until("the handover", |e| is_handover(e, Path::Peer));
+    std::thread::sleep(Duration::from_secs(2));
+    family.first_player.kill();
+    family.second.until("its loss", |e| matches!(e, Event::PeerLost { peer, .. } if *peer == first));
+    let left = |e: &Event| match e {
+        Event::PeerLeft { why: Some(why), .. } => Some(why.clone()),
+        _ => None,
+    };
+    let why = family.first.find("that it is gone", left);
+    assert_eq!(
+        why, "nothing more of the stream is to be had here",
+        "{:#?} {:#?}",
+        family.first.seen, family.second.seen
+    );
+    std::thread::sleep(Duration::from_secs(1));
+    family.second_player.kill();
+    let left = News::Left("live/hb".parse().unwrap());
+    stage::wait_for("word of it", || family.network.heard().contains(&left));
+    drop(program);
+}
