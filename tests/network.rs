@@ -100,6 +100,7 @@ fn trial() -> Trial {
         timeline: Timeline {
             broadcast_at: Duration::ZERO,
             view_at: Duration::ZERO,
+            view_every: Duration::ZERO,
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
