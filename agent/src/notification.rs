@@ -54,6 +54,8 @@ pub(crate) struct Named {
 pub(crate) enum Report {
     /// That peer does not serve, or no longer. It is told again and again until the network names another one.
     Lost(SocketAddrV4),
+    /// That peer serves after all, and need not be told of any more.
+    Serves(SocketAddrV4),
     /// Program or player is gone. Whoever waits is told when that has been written.
     Left(oneshot::Sender<()>),
 }
@@ -238,6 +240,10 @@ impl Listener {
                 self.hasten.expect_more();
                 self.say_lost(to, peer).await
             }
+            Report::Serves(peer) => {
+                self.lost.retain(|lost| *lost != peer);
+                Ok(())
+            }
             Report::Left(written) => {
                 self.lost.clear();
                 say(to, News::Left(self.interest.stream.clone())).await?;
@@ -338,6 +344,11 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(next(&mut connection).await, News::Lost { peer, stream: stream.clone() });
         }
+        reports.send(Report::Serves(peer)).unwrap();
+        let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;
+        assert!(quiet.is_err(), "it serves again");
+        reports.send(Report::Lost(peer)).unwrap();
+        assert_eq!(next(&mut connection).await, News::Lost { peer, stream: stream.clone() });
         let other = "10.0.0.2:2000".parse().unwrap();
         let parent = Introduction { role: PeerRole::Parent, peers: vec![other], stream: stream.clone() };
         connection.write_all(&Heartbeat { sequence: 1, news: News::Peer(parent.clone()) }.emit()).await.unwrap();

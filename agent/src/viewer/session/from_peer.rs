@@ -20,6 +20,8 @@ use crate::viewer::peer::{Fetch, Reading};
 const BACK_OFF: Duration = Duration::from_millis(500);
 /// Longest such wait.
 const MAX_BACK_OFF: Duration = Duration::from_secs(8);
+/// Longest such wait for a peer that the network has named again.
+const NAMED_AGAIN: Duration = Duration::from_secs(2);
 /// Longest time between two pictures with which a peer's silence is compared.
 const MAX_INTERVAL: Duration = Duration::from_secs(5);
 /// So many times as long as between two pictures is a silence.
@@ -204,9 +206,16 @@ impl Session<'_> {
         }
         self.peer.next = None;
         if self.peer.address() == Some(peer) {
-            if matches!(self.peer.state, State::Waiting(_) | State::Idle) && !self.peer_has_ended {
-                self.peer.back_off = BACK_OFF;
-                self.ask_peer();
+            match self.peer.state {
+                // The network may say so because it was told that it is lost, and knows no other.
+                State::Waiting(until) => {
+                    self.peer.state = State::Waiting(until.min(Instant::now() + NAMED_AGAIN));
+                }
+                State::Idle if !self.peer_has_ended => {
+                    self.peer.back_off = BACK_OFF;
+                    self.ask_peer();
+                }
+                State::Idle | State::Asked(..) | State::Serving(_) => (),
             }
             return;
         }
@@ -371,6 +380,8 @@ impl Session<'_> {
         self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
         if let Some(peer) = self.peer.address() {
             tell(Event::PeerConnected { peer, ms: ms_since(self.begun) });
+            // Nobody may be listening.
+            let _ = self.reports.send(Report::Serves(peer));
         }
         let beginning = match (last, gap) {
             (Some(Last { number, timestamp: written, .. }), Some(Gap { skipped, at: Some(given), .. })) => {
