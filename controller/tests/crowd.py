@@ -181,7 +181,7 @@ def main():
     published = events('broadcaster')[0]['time_ns'] / 1e9
     first_heard = [min(agent.told.values()) - published for agent in agents]
     last_heard = max(broadcaster.told.values()) - published
-    # The viewers, a heartbeat and a half later; the broadcaster, of five in each.
+    # The viewers, a heartbeat and a half later; the broadcaster, of six in each.
     assert max(first_heard) < 1 and last_heard < 3, (first_heard, last_heard)
 
     def load(seconds):
