@@ -132,7 +132,7 @@ fn peers_of_the_broadcaster_that_misbehave_are_refused_or_dropped() {
     stage.program("program", broadcaster.listen, "hb", SHORT).succeeds();
     let refused = |e: &Event| matches!(e, Event::PeerRefused { why, .. } if why.starts_with("not a request"));
     broadcaster.until("the garbage", refused);
-    let left = |e: &Event| matches!(e, Event::PeerRefused { why, .. } if why.contains("without a request"));
+    let left = |e: &Event| matches!(e, Event::PeerRefused { why, .. } if why.contains("within its request"));
     broadcaster.until("the half", left);
     broadcaster.until("the stream's end", |e| matches!(e, Event::StreamEnded { frames: 60 }));
 }

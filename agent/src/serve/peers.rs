@@ -135,8 +135,10 @@ enum Gone {
     Io(#[from] std::io::Error),
     #[error("no request within {} s", REQUEST_PATIENCE.as_secs())]
     Silent,
-    #[error("it closed the connection without a request")]
+    #[error("it closed the connection within its request")]
     NoRequest,
+    #[error("it closed the connection and has asked for nothing")]
+    Unneeded,
     #[error("not a request: {0}")]
     Request(#[from] livectl_wire::peer::PeerError),
     #[error("it asked for {0}, which is not broadcast here")]
@@ -331,6 +333,8 @@ async fn attend(peers: Arc<Peers>, mut connection: TcpStream, peer: SocketAddrV4
             peers.served.send_modify(|served| *served -= 1);
             tell(Event::PeerLeft { peer, bytes, why: result.err().map(|why| why.to_string()) });
         }
+        // It stood by and was not needed.
+        Err(Gone::Unneeded) => (),
         Err(why) => {
             let why = why.to_string();
             // It may be gone already.
@@ -382,7 +386,7 @@ impl Peers {
             let is_known = received.is_empty() && self.admission.borrow().introduced.contains(&from);
             tokio::select! {
                 count = connection.read_buf(&mut received) => if count? == 0 {
-                    return Err(Gone::NoRequest);
+                    return Err(if received.is_empty() { Gone::Unneeded } else { Gone::NoRequest });
                 },
                 () = sleep_until(deadline), if !is_known => {
                     // It may have been introduced meanwhile.
