@@ -44,6 +44,8 @@ const MAX_CONNECTIONS: usize = 256;
 const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
 /// How long a viewer that was introduced is expected to come. It needs two round trips.
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
+/// A peer that has connected and asked for nothing so long after is not expected to soon.
+const STANDS_BY_AFTER: Duration = Duration::from_secs(2);
 /// How much longer than others a peer may lag behind that has not caught up yet since it joined.
 const CATCHING_UP: Duration = Duration::from_secs(10);
 /// Bytes that the kernel may hold unsent for a peer that may not lag: what waits, waits where it is seen.
@@ -377,7 +379,9 @@ async fn admit(peers: &Peers, connection: &mut TcpStream, from: Ipv4Addr) -> Res
 impl Peers {
     /// Reads a request. Who was introduced may take as long as it likes.
     async fn request(&self, connection: &mut TcpStream, from: Ipv4Addr) -> Result<Request, Gone> {
-        let deadline = Instant::now() + REQUEST_PATIENCE;
+        let now = Instant::now();
+        let (deadline, stands_by_from) = (now + REQUEST_PATIENCE, now + STANDS_BY_AFTER);
+        let mut stands_by = false;
         let mut received = Vec::with_capacity(MAX_REQUEST);
         loop {
             if let Some((request, _)) = Request::parse(&received)? {
@@ -388,6 +392,10 @@ impl Peers {
                 count = connection.read_buf(&mut received) => if count? == 0 {
                     return Err(if received.is_empty() { Gone::Unneeded } else { Gone::NoRequest });
                 },
+                () = sleep_until(stands_by_from), if !stands_by => {
+                    stands_by = true;
+                    self.expected.send_if_modified(|expected| expected.remove(&from).is_some());
+                }
                 () = sleep_until(deadline), if !is_known => {
                     // It may have been introduced meanwhile.
                     if !received.is_empty() || !self.admission.borrow().introduced.contains(&from) {

@@ -228,8 +228,10 @@ async fn one_that_stands_by_is_served_when_it_asks_and_abandoned_ones_are_told()
     for timestamp in 0..3 {
         send(&bench.peers, timestamp * 33, timestamp == 0, 100);
     }
-    let nothing = timeout(Duration::from_millis(300), standby.read(&mut [0; 1])).await;
+    assert_eq!(bench.peers.expected(Instant::now()), 1);
+    let nothing = timeout(STANDS_BY_AFTER + Duration::from_millis(300), standby.read(&mut [0; 1])).await;
     assert!(nothing.is_err(), "it is silent as long as it is not asked");
+    assert_eq!(bench.peers.expected(Instant::now()), 0, "and not expected any more");
     standby.write_all(emit_request(&"live/hb".parse().unwrap()).as_bytes()).await.unwrap();
     joined(&bench.peers, 1).await;
     // For more than a tenth of a second there is nothing, which it says.
