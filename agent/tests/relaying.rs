@@ -46,6 +46,38 @@ impl Family {
         Self { broadcaster, first, first_player, network, second, second_player }
     }
 
+    /// The second has the stream from the first, and the broadcaster stands by.
+    fn introduced(stage: &Stage) -> Self {
+        let family = Self::of(stage);
+        family.network.introduce(PeerRole::Parent, family.first.peers.unwrap());
+        family.network.introduce(PeerRole::Standby, family.broadcaster.peers.unwrap());
+        family
+    }
+
+    /// Begins a stream of so many frames, and lets the second have it for a while.
+    fn stream(&mut self, stage: &Stage, clip: Clip) -> Running {
+        let program = stage.program("program", self.broadcaster.listen, "hb", clip);
+        self.second.until("the handover", |e| is_handover(e, Path::Peer));
+        std::thread::sleep(Duration::from_secs(2));
+        program
+    }
+
+    /// Waits until the second has lost the first, and says why.
+    fn loss(&mut self) -> String {
+        let first = self.first.peers.unwrap();
+        self.second.find("its loss", |e| match e {
+            Event::PeerLost { peer, why } if *peer == first => Some(why.clone()),
+            _ => None,
+        })
+    }
+
+    /// Waits until the broadcaster serves the second.
+    fn falls_back(&mut self) {
+        let broadcaster = self.broadcaster.peers.unwrap();
+        let serves = |e: &Event| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster).then_some(());
+        self.second.next("the broadcaster", serves);
+    }
+
     /// The second has everything from the first frame on.
     fn completes(mut self, stage: &Stage, mut program: Running) {
         program.succeeds();
@@ -90,34 +122,23 @@ fn every_frame_comes_to_the_end_of_a_chain_once() {
 #[test]
 fn a_parent_that_dies_is_replaced_by_the_one_that_stands_by() {
     let stage = Stage::new();
-    let mut family = Family::of(&stage);
-    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
-    family.network.introduce(PeerRole::Parent, first);
-    family.network.introduce(PeerRole::Standby, broadcaster);
-    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 210, ..H264 });
-    family.second.until("the handover", |e| is_handover(e, Path::Peer));
-    std::thread::sleep(Duration::from_secs(2));
+    let mut family = Family::introduced(&stage);
+    let program = family.stream(&stage, Clip { frames: 210, ..H264 });
     family.first.process.kill();
-    family.second.until("its loss", |e| matches!(e, Event::PeerLost { peer, .. } if *peer == first));
-    family
-        .second
-        .next("the other", |e| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster).then_some(()));
+    family.loss();
+    family.falls_back();
     assert!(!family.second.has(|e| matches!(e, Event::CdnResumed { .. })), "the CDN has not been needed");
-    assert!(family.network.heard().contains(&News::Lost { peer: first, stream: "live/hb".parse().unwrap() }));
+    let lost = News::Lost { peer: family.first.peers.unwrap(), stream: "live/hb".parse().unwrap() };
+    stage::wait_for("word of it", || family.network.heard().contains(&lost));
     family.completes(&stage, program);
 }
 
 #[test]
 fn a_parent_that_is_silent_is_replaced_too_and_one_that_has_nothing_itself_is_waited_for() {
     let stage = Stage::new();
-    let mut family = Family::of(&stage);
-    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
-    family.network.introduce(PeerRole::Parent, first);
-    family.network.introduce(PeerRole::Standby, broadcaster);
+    let mut family = Family::introduced(&stage);
     std::thread::sleep(Duration::from_millis(2500));
-    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 270, ..FLV1 });
-    family.second.until("the handover", |e| is_handover(e, Path::Peer));
-    std::thread::sleep(Duration::from_secs(1));
+    let program = family.stream(&stage, Clip { frames: 270, ..FLV1 });
     // As long as the stream had not begun nobody had anything, which is no reason to leave.
     assert!(!family.second.has(|e| matches!(e, Event::PeerLost { .. })), "{:#?}", family.second.seen);
     // Longer than the silence that is allowed, but the parent says that it is there.
@@ -125,15 +146,10 @@ fn a_parent_that_is_silent_is_replaced_too_and_one_that_has_nothing_itself_is_wa
     std::thread::sleep(Duration::from_millis(700));
     program.signal(libc::SIGCONT);
     std::thread::sleep(Duration::from_secs(1));
-    let why = |e: &Event| match e {
-        Event::PeerLost { peer, why } if *peer == first => Some(why.clone()),
-        _ => None,
-    };
     family.first.process.signal(libc::SIGSTOP);
-    let why = family.second.find("its loss", why);
+    let why = family.loss();
     assert!(why.starts_with("it gave nothing for 0."), "{why}");
-    let connected = |e: &Event| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster).then_some(());
-    family.second.next("the other", connected);
+    family.falls_back();
     assert_eq!(family.second.count(|e| matches!(e, Event::PeerLost { .. })), 1, "not while the program stood still");
     family.first.process.kill();
     family.completes(&stage, program);
@@ -143,14 +159,10 @@ fn a_parent_that_is_silent_is_replaced_too_and_one_that_has_nothing_itself_is_wa
 fn who_is_given_another_parent_and_then_the_cdn_misses_nothing() {
     let stage = Stage::new();
     let mut family = Family::of(&stage);
-    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
-    family.network.introduce(PeerRole::Parent, first);
-    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 300, ..H264 });
-    family.second.until("the handover", |e| is_handover(e, Path::Peer));
-    std::thread::sleep(Duration::from_secs(2));
-    family.network.introduce(PeerRole::Parent, broadcaster);
-    let connected = |e: &Event| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster).then_some(());
-    family.second.next("the other", connected);
+    family.network.introduce(PeerRole::Parent, family.first.peers.unwrap());
+    let program = family.stream(&stage, Clip { frames: 300, ..H264 });
+    family.network.introduce(PeerRole::Parent, family.broadcaster.peers.unwrap());
+    family.falls_back();
     family.first.until("that it is gone", |e| matches!(e, Event::PeerLeft { .. }));
     std::thread::sleep(Duration::from_secs(2));
     family.network.introduce(PeerRole::Cdn, stage.cdn);
@@ -162,26 +174,17 @@ fn who_is_given_another_parent_and_then_the_cdn_misses_nothing() {
 #[test]
 fn when_a_parents_player_leaves_its_children_go_elsewhere_and_the_network_is_told() {
     let stage = Stage::new();
-    let mut family = Family::of(&stage);
-    let (first, broadcaster) = (family.first.peers.unwrap(), family.broadcaster.peers.unwrap());
-    family.network.introduce(PeerRole::Parent, first);
-    family.network.introduce(PeerRole::Standby, broadcaster);
-    let program = stage.program("program", family.broadcaster.listen, "hb", Clip { frames: 210, ..H264 });
-    family.second.until("the handover", |e| is_handover(e, Path::Peer));
-    std::thread::sleep(Duration::from_secs(2));
+    let mut family = Family::introduced(&stage);
+    let program = family.stream(&stage, Clip { frames: 210, ..H264 });
     family.first_player.kill();
-    family.second.until("its loss", |e| matches!(e, Event::PeerLost { peer, .. } if *peer == first));
+    family.loss();
     let left = |e: &Event| match e {
         Event::PeerLeft { why: Some(why), .. } => Some(why.clone()),
         _ => None,
     };
     let why = family.first.find("that it is gone", left);
-    assert_eq!(
-        why, "nothing more of the stream is to be had here",
-        "{:#?} {:#?}",
-        family.first.seen, family.second.seen
-    );
-    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(why, "nothing more of the stream is to be had here");
+    family.falls_back();
     family.second_player.kill();
     let left = News::Left("live/hb".parse().unwrap());
     stage::wait_for("word of it", || family.network.heard().contains(&left));
