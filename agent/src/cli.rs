@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::ExitCode;
 use std::str::FromStr;
+use std::time::Duration;
 
 use clap::builder::styling::Styles;
 use clap::{Parser, Subcommand};
@@ -13,6 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::broadcaster::{self, BroadcasterArgs};
 use crate::notify::{self, NotifyArgs};
 use crate::realtime::{self, Priority};
+use crate::serve::Limits;
 use crate::viewer::{self, ViewerArgs};
 
 const EXAMPLES: &str = "\
@@ -22,6 +24,7 @@ Examples (hosts h1 with the program, h2 with the player, h9 with the CDN at 10.0
   h1  ffmpeg -re -i clip.mp4 -c copy -f flv rtmp://127.0.0.1/live/hb
   h2  live-agent viewer --stream live/hb --cdn 10.0.0.9 --notify 10.0.0.9:42857
   h2  mplayer rtmp://127.0.0.1/live/hb
+  h3  live-agent viewer --stream live/hb --cdn 10.0.0.9 --peer 10.0.0.2:2000    # if h2 has --serve 10.0.0.2:2000 --admit-all
 
 Each line on stdout is a JSON object that tells one thing that has happened.
 
@@ -71,6 +74,27 @@ enum Task {
     /// On the CDN: sends each agent heartbeats, into which the network puts news of peers
     #[command(after_help = NOTIFY_EXAMPLE)]
     Notify(NotifyArgs),
+}
+
+/// How an agent serves peers.
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
+pub struct ServiceArgs {
+    /// Serve every peer that asks, introduced or not
+    #[arg(long)]
+    pub admit_all: bool,
+    /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub cache: u64,
+    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub peer_lag: Option<u64>,
+}
+
+impl ServiceArgs {
+    pub(crate) fn limits(&self) -> Limits {
+        let Self { admit_all, cache, peer_lag } = *self;
+        Limits { span: Duration::from_secs(cache), admit_all, lag: peer_lag.map(Duration::from_millis) }
+    }
 }
 
 /// An address with a port, which is RTMP's own unless another is given.

@@ -50,6 +50,14 @@ pub(crate) fn reset_at_close(socket: &impl AsFd) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Where it listens.
+pub(crate) fn address_of(listener: &TcpListener) -> Option<SocketAddrV4> {
+    match listener.local_addr() {
+        Ok(SocketAddr::V4(address)) => Some(address),
+        _ => None,
+    }
+}
+
 /// Listens there. What is accepted has a receive buffer of so many bytes, if that is asked for, so that a sender feels early that nobody
 /// reads.
 pub(crate) fn listen(address: SocketAddrV4, receive_buffer: Option<u32>) -> io::Result<TcpListener> {

@@ -12,7 +12,7 @@ mod session;
 mod studio;
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +30,9 @@ use self::birth_log::BirthLog;
 pub use self::birth_log::BirthLogError;
 use self::session::Settings;
 use self::studio::Studio;
-use crate::cli::{ByteCount, CdnAddress};
+use crate::cli::{ByteCount, CdnAddress, ServiceArgs};
 use crate::notification::{self, Hasten, Interest, Named};
-use crate::serve::{Limits, serve};
+use crate::serve::serve;
 use crate::socket;
 use crate::tell::tell;
 
@@ -62,15 +62,9 @@ pub struct BroadcasterArgs {
     /// The notification service, by which the network introduces peers; without it there are none but with --admit-all
     #[arg(long, value_name = "IP:PORT")]
     pub notify: Option<SocketAddrV4>,
-    /// Serve every peer that asks, introduced or not
-    #[arg(long)]
-    pub admit_all: bool,
-    /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub cache: u64,
-    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
-    pub peer_lag: Option<u64>,
+    /// How peers are served
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// How much may wait for the CDN before the program is not read any more: bytes (k, M, G: KiB, MiB, GiB), or unlimited
     #[arg(long, value_name = "BYTES", default_value = "256M")]
     pub upload_buffer: ByteCount,
@@ -119,18 +113,9 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     let programs = programs.map_err(|source| BroadcasterError::Listen { address: args.listen, source })?;
     let peers = TcpListener::bind(args.peers).await;
     let peers = peers.map_err(|source| BroadcasterError::Listen { address: args.peers, source })?;
-    let address_of = |listener: &TcpListener| match listener.local_addr() {
-        Ok(SocketAddr::V4(address)) => Some(address),
-        _ => None,
-    };
-    tell(Event::Ready { listen: address_of(&programs), address: address_of(&peers) });
+    tell(Event::Ready { listen: socket::address_of(&programs), address: socket::address_of(&peers) });
 
-    let limits = Limits {
-        span: Duration::from_secs(args.cache),
-        admit_all: args.admit_all,
-        lag: args.peer_lag.map(Duration::from_millis),
-    };
-    let studio = Arc::new(Studio::new(args.stream.clone(), births, limits));
+    let studio = Arc::new(Studio::new(args.stream.clone(), births, args.service.limits()));
     let (limit, pace) = watch::channel(None);
     let hasten = Hasten::new();
     let drain = Duration::from_secs(args.drain);

@@ -12,7 +12,7 @@ pub mod player;
 mod session;
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +25,9 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::session::Surroundings;
-use crate::cli::CdnAddress;
+use crate::cli::{CdnAddress, ServiceArgs};
 use crate::notification::{self, Hasten, Interest, Named, Report};
-use crate::serve::{self, Limits, Peers};
+use crate::serve::{self, Peers};
 use crate::socket;
 use crate::tell::tell;
 
@@ -68,15 +68,9 @@ pub struct ViewerArgs {
     /// Where peers are served with what the player gets; without it none are. Who may come is told by the network
     #[arg(long, value_name = "IP:PORT")]
     pub serve: Option<SocketAddrV4>,
-    /// Serve every peer that asks, introduced or not
-    #[arg(long, requires = "serve")]
-    pub admit_all: bool,
-    /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    pub cache: u64,
-    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
-    pub peer_lag: Option<u64>,
+    /// How they are served
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// When the stream has ended, how long peers may take nothing of what is left for them, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain: u64,
@@ -127,13 +121,9 @@ pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<()
         }
         None => None,
     };
-    let address = serving.as_ref().and_then(address_of);
-    tell(Event::Ready { listen: address_of(&players), address });
-    let limits = Limits {
-        span: Duration::from_secs(args.cache),
-        admit_all: args.admit_all,
-        lag: args.peer_lag.map(Duration::from_millis),
-    };
+    let address = serving.as_ref().and_then(socket::address_of);
+    tell(Event::Ready { listen: socket::address_of(&players), address });
+    let limits = args.service.limits();
     let children = serving.is_some().then(|| Arc::new(Peers::new(args.stream.clone(), limits)));
     let drain = Duration::from_secs(args.drain);
     let mut beside = JoinSet::new();
@@ -149,6 +139,9 @@ pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<()
         let interest = Interest { stream: args.stream.clone(), roles: PeerRole::ALL };
         beside.spawn(notification::listen(service, interest, hasten.clone(), sender, reported));
         beside.spawn(sort(receiver, children.clone(), named));
+    } else {
+        // Nobody is told, and nobody waits until somebody was.
+        drop(reported);
     }
     let mut served = Served { frames: 0, player: false };
     let surroundings = Surroundings { args, hasten: &hasten, reports: &reports, children: children.as_deref() };
@@ -167,13 +160,6 @@ pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<()
     beside.shutdown().await;
     tell(Event::Ended { frames: served.frames });
     Ok(())
-}
-
-fn address_of(listener: &TcpListener) -> Option<SocketAddrV4> {
-    match listener.local_addr() {
-        Ok(SocketAddr::V4(address)) => Some(address),
-        _ => None,
-    }
 }
 
 /// Admits children, and hands all others on to the session.
