@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use livectl_policy::bound;
+use livectl_policy::uplink::{self, HEADERS};
+
 use super::super::problem::Finding;
 use super::super::unit::Bandwidth;
 use super::Notes;
@@ -9,9 +12,6 @@ use super::hosts::HostDraft;
 use super::topology::Topology;
 use crate::plan::delivery::{Givers, Via};
 use crate::plan::{Network, Scheme, Stream, Video};
-
-/// Bits on the wire per bit of video: Ethernet, IP and TCP headers of full segments (1514 / 1448), and FLV's or RTMP's.
-const WIRE_OVERHEAD: f64 = 1.06;
 
 /// A link and whether it is crossed from its `a` to its `b`.
 type Direction = (usize, bool);
@@ -29,7 +29,7 @@ pub(super) fn warn_of_load(
     let edges = |scheme: Scheme| streams.iter().flat_map(move |stream| scheme.delivery().at_once(network, stream));
     // Whatever the scheme, whoever has no peer yet is served by the CDN.
     let by_any = std::iter::once(Scheme::Direct).chain(schemes.iter().copied()).flat_map(edges);
-    let rate = video.total_bitrate() as f64 * WIRE_OVERHEAD;
+    let rate = video.total_bitrate() as f64 * HEADERS;
 
     let mut warned: Vec<usize> = Vec::new();
     let flows: BTreeSet<(&str, &str)> =
@@ -123,13 +123,16 @@ impl Audience {
     /// Viewers whom the broadcaster alone cannot serve; who is beyond is not introduced. One is in any case: the CDN's copy gives way to it.
     fn beyond_the_broadcaster(&self, topology: &Topology, rate: f64) -> Option<Finding> {
         let network = &topology.network;
-        let fitting = ((self.left(network, rate)? / rate) as usize).max(1);
+        let bandwidth = network.links[self.uplink].shape.bandwidth?;
+        let for_cdn = if self.shared { rate } else { 0.0 };
+        // As the controller counts.
+        let fitting = (uplink::copies(rate, uplink::usable(bandwidth as f64), for_cdn) as usize).max(1);
         let audience = self.viewers.len();
         if fitting >= audience {
             return None;
         }
         let link = &network.links[self.uplink];
-        let bandwidth = Bandwidth(link.shape.bandwidth?);
+        let bandwidth = Bandwidth(bandwidth);
         let beside = if self.shared { " beside the copy for the CDN" } else { "" };
         let message = format!(
             "the link {} - {} of {bandwidth} carries the stream to {fitting} of {audience} viewers at most{beside}",
@@ -139,22 +142,21 @@ impl Audience {
         Some(finding.help("the others are not introduced and stay with the CDN; that may be what you want to show"))
     }
 
-    /// What can reach each viewer if all pass on what they have: the broadcaster's uplink, and all uplinks over all viewers, whichever is less
-    /// (Kumar, Liu, Ross, *Stochastic Fluid Theory for P2P Streaming Systems*, INFOCOM 2007).
+    /// What can reach each viewer if all pass on what they have ([`bound::rate`]).
     fn beyond_all(&self, topology: &Topology, rate: f64) -> Option<Finding> {
         let network = &topology.network;
         let audience = self.viewers.len();
         let own = self.left(network, rate).unwrap_or(f64::INFINITY);
         let uplinks =
             self.viewers.iter().map(|link| network.links[*link].shape.bandwidth.map_or(f64::INFINITY, |b| b as f64));
-        let shared = (own + uplinks.sum::<f64>()) / audience as f64;
-        let bound = own.min(shared);
+        let bound = bound::rate(own, &uplinks.collect::<Vec<f64>>());
         if bound >= rate {
             return None;
         }
         let in_kbit = |bits: f64| Bandwidth((bits / 1_000.0) as u64 * 1_000);
+        let is_shared = bound < own;
         let (bound, rate) = (in_kbit(bound), in_kbit(rate));
-        let (whom, link) = if shared < own {
+        let (whom, link) = if is_shared {
             ("the uplinks of broadcaster and viewers carry", *self.viewers.first()?)
         } else {
             ("the broadcaster's uplink carries", self.uplink)
