@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -263,6 +264,18 @@ async fn mistakes_are_reported(folder: &Path) {
     sh("ovs-vsctl --timeout=5 --if-exists del-br s1");
 }
 
+/// The least round-trip time, of as many pings as it takes on a busy machine to be that of the path: it can be too long by chance, never too short.
+async fn settled_rtt(pid: i32, to: Ipv4Addr, expected: Expected) -> Duration {
+    let mut least = Duration::MAX;
+    for _ in 0..6 {
+        least = least.min(least_rtt(pid, to, 5, expected).await.unwrap());
+        if expected.compare(least).is_ok() {
+            break;
+        }
+    }
+    least
+}
+
 async fn the_network_is_as_planned(folder: &Path, links: Links, forwarding: Forwarding) {
     println!("--- {links} links, {forwarding} datapath");
     let trial = trial();
@@ -287,18 +300,18 @@ async fn the_network_is_as_planned(folder: &Path, links: Links, forwarding: Forw
 
     let path = trial.network.path("hb", "hv1").unwrap();
     let expected = Expected::of(&path);
-    let rtt = least_rtt(pids["hb"], trial.network.address_from("hb", "hv1").unwrap(), 5, expected).await.unwrap();
+    let rtt = settled_rtt(pids["hb"], trial.network.address_from("hb", "hv1").unwrap(), expected).await;
     println!("round-trip time {rtt:?}, planned {:?} ± {:?}", expected.rtt, expected.tolerance);
     expected.compare(rtt).unwrap();
     assert!(rtt.abs_diff(Duration::from_millis(400)) < Duration::from_millis(4), "{rtt:?} is not 400 ms ± 1 %");
 
     // The other island of a host with two interfaces.
     let beside = Expected::of(&trial.network.path("hz", "hs").unwrap());
-    let rtt = least_rtt(pids["hz"], trial.network.address_from("hz", "hs").unwrap(), 5, beside).await.unwrap();
+    let rtt = settled_rtt(pids["hz"], trial.network.address_from("hz", "hs").unwrap(), beside).await;
     beside.compare(rtt).unwrap();
 
     // A frame of 1514 bytes takes 3.03 ms on each of four passages; a link that lets bursts pass would not show them.
-    let full = ["ping", "-n", "-q", "-i", "1", "-c", "3", "-s", "1472", "10.0.0.3"];
+    let full = ["ping", "-n", "-q", "-i", "0.5", "-c", "12", "-s", "1472", "10.0.0.3"];
     let full = parse_least_rtt(&output_in(pids["hb"], &full, PROMPTLY).await.unwrap()).unwrap();
     println!("round-trip time of full frames {full:?}, planned 412.112 ms");
     assert!((411.9..416.2).contains(&(full.as_secs_f64() * 1e3)), "{full:?}");
