@@ -109,6 +109,11 @@ fn every_frame_comes_to_the_end_of_a_chain_once() {
         players.iter_mut().for_each(Running::succeeds);
         for (viewer, name) in viewers.iter_mut().zip(["first", "second", "third"]) {
             viewer.ends();
+            let begun = viewer.find("its first keyframe", |e| match e {
+                Event::FirstKeyframe { path, .. } => Some(*path),
+                _ => None,
+            });
+            assert_eq!(begun, Path::Peer, "the CDN was silenced before the stream began: {name}");
             assert!(viewer.has(|e| is_handover(e, Path::Peer)), "{name}");
             assert!(!viewer.has(|e| matches!(e, Event::Jump { .. } | Event::PeerLost { .. })), "{name}");
             stage.dump(name).is_everything_of(&stage.births());
@@ -189,4 +194,24 @@ fn when_a_parents_player_leaves_its_children_go_elsewhere_and_the_network_is_tol
     let left = News::Left("live/hb".parse().unwrap());
     stage::wait_for("word of it", || family.network.heard().contains(&left));
     drop(program);
+}
+
+#[test]
+fn a_peer_that_never_begins_is_left_for_the_cdn() {
+    let stage = Stage::new();
+    let broadcaster = stage.broadcaster(&[]);
+    // Nobody plays there.
+    let idle = stage.viewer(&["--serve", "127.0.0.3:0", "--admit-all"]);
+    let peer = idle.peers.unwrap().to_string();
+    let mut viewer = stage.viewer(&["--once", "--peer", &peer, "--peer-silence", "0.3", "--end-padding", "2048"]);
+    let mut player = stage.mplayer("viewer", viewer.listen);
+    playing(&mut viewer);
+    viewer.until("the CDN is silenced", |e| matches!(e, Event::CdnLeft { .. }));
+    let mut program = stage.program("program", broadcaster.listen, "hb", FLV1);
+    viewer.until("the CDN goes on", |e| matches!(e, Event::CdnResumed { .. }));
+    viewer.until("a keyframe", |e| matches!(e, Event::FirstKeyframe { path: Path::Cdn, .. }));
+    program.succeeds();
+    player.succeeds();
+    viewer.ends();
+    assert!(viewer.has(|e| matches!(e, Event::StreamEnded { frames: 30.. })));
 }

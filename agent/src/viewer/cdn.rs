@@ -122,6 +122,11 @@ impl Cdn {
         }
     }
 
+    /// Whether it was asked to be silent.
+    pub(super) fn is_silenced(&self) -> bool {
+        matches!(self, Cdn::Open(link) if link.paused)
+    }
+
     /// Whether what the player says is for it.
     pub(super) fn is_original(&self) -> bool {
         match self {

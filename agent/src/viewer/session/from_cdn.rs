@@ -40,6 +40,8 @@ impl Session<'_> {
         let Some(link) = cdn.link() else { return };
         let heard = link.hear(bytes, conversation, player.as_mut(), chunk_size, up);
         let (through, paused) = (link.is_through(), link.paused);
+        let goes_live = link.published && !self.is_live;
+        self.is_live |= link.published;
         self.announces |= link.published;
         let live = link.published || !self.announces;
         link.try_write(&mut self.up);
@@ -59,6 +61,7 @@ impl Session<'_> {
             self.accepted = true;
             self.hasten.accepted();
             tell(Event::PlayAccepted { ms: ms_since(self.begun) });
+            self.leave_cdn_before_the_stream();
         } else if accepted && !live && !self.peer.is_there() {
             // The CDN would have said that it is being published, and the peer is gone as well.
             return self.end_stream();
@@ -69,6 +72,11 @@ impl Session<'_> {
             self.lose_cdn(&format!("it refused: {why}"));
         } else if ended {
             self.cdn_has_ended(through);
+        }
+        if goes_live && paused {
+            // The player has not been waiting for this for as long as it has been there.
+            self.last_write = Instant::now();
+            self.peer_should_have_begun();
         }
         self.write_all();
     }
@@ -123,6 +131,21 @@ impl Session<'_> {
         }
     }
 
+    /// A peer that is there before the stream is will give it from its beginning on. The CDN is silenced at once: what it sends first goes to
+    /// all its viewers at the same time, and would fill its link when peers are to be told of each other through it.
+    pub(super) fn leave_cdn_before_the_stream(&mut self) {
+        let waits = self.may_write() && !self.stream_is_on() && self.peer.is_serving() && !self.peer.leaving;
+        if waits && self.cdn.link().is_some_and(|link| !link.paused) {
+            self.write_for_player();
+            self.leave_cdn();
+        }
+    }
+
+    /// Whether there is a stream, as far as is known here.
+    pub(super) fn stream_is_on(&self) -> bool {
+        self.is_live || self.merge.has_begun()
+    }
+
     /// The peer gives nothing any more.
     pub(super) fn resume_cdn(&mut self) {
         let (chunk_size, stream_id) = (self.asked.chunk_size(), self.stream_id.unwrap_or(1));
@@ -154,7 +177,10 @@ impl Session<'_> {
         match &self.cdn {
             Cdn::Waiting(until) => Some(*until),
             Cdn::Open(link) if link.is_pausing() => link.asked.map(|asked| asked + PAUSE_PATIENCE),
-            Cdn::Open(link) if !link.paused => link.asked.map(|asked| asked.max(link.heard) + resume_patience(link)),
+            // Before there is a stream it has nothing to send.
+            Cdn::Open(link) if !link.paused && (link.is_own() || self.stream_is_on()) => {
+                link.asked.map(|asked| asked.max(link.heard) + resume_patience(link))
+            }
             Cdn::Open(_) | Cdn::Connecting { .. } | Cdn::Gone => None,
         }
     }

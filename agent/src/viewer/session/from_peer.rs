@@ -32,6 +32,8 @@ const STARVED: u32 = 2;
 const LEAST_STARVED: Duration = Duration::from_secs(1);
 /// A backlog that begins by so much before what was written meanwhile is not worth waiting for.
 const STALE_MS: u32 = 2000;
+/// How much later than the CDN's word that the stream is on a peer may begin with it: the first frames go down a whole tree.
+const BEGINS_WITHIN: Duration = Duration::from_secs(1);
 /// How long one that takes a lost parent's place may take to serve before the CDN goes on.
 const FALLBACK: Duration = Duration::from_secs(1);
 
@@ -350,6 +352,13 @@ impl Session<'_> {
         }
     }
 
+    /// The CDN, which is silent, says that the stream is on.
+    pub(super) fn peer_should_have_begun(&mut self) {
+        if self.peer.is_serving() && !self.merge.has_begun() {
+            self.peer.starved.get_or_insert(Instant::now() + BEGINS_WITHIN);
+        }
+    }
+
     /// Who was to take the parent's place serves: from now on it gives the stream.
     fn move_to_next(&mut self, gap: Option<Gap>) {
         let Some((peer, fetch, last)) = self.peer.next.take() else { return };
@@ -394,6 +403,7 @@ impl Session<'_> {
             _ => Beginning::Anywhere,
         };
         self.merge.open(Path::Peer, beginning);
+        self.leave_cdn_before_the_stream();
     }
 
     /// The parent is gone. Who is to take its place, or stands by, is asked. Else one that has served is tried again at once, for it may have
@@ -451,7 +461,7 @@ impl Session<'_> {
             State::Serving(_) => {
                 let silence = Duration::from_secs_f64(self.args.peer_silence).max(self.peer.interval * INTERVALS);
                 let late = self.peer.heard + silence;
-                let should = self.serving == Path::Peer || self.last_write > late;
+                let should = self.serving == Path::Peer || self.cdn.is_silenced() || self.last_write > late;
                 let starved = self.peer.starved.map(|since| since + (silence * STARVED).max(LEAST_STARVED));
                 let is_read = self.down.len() < super::MAX_DOWN && self.merge.has_room(Path::Peer);
                 let is_asked = is_read && self.may_write();

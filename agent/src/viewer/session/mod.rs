@@ -91,6 +91,8 @@ struct Session<'a> {
     cdn_ended: bool,
     /// The CDN tells when a stream is being published.
     announces: bool,
+    /// It has told so in this session.
+    is_live: bool,
     peer: Peer,
     /// It has given everything, to the end of the stream.
     peer_has_ended: bool,
@@ -148,6 +150,7 @@ pub(super) async fn run(
         cdn: Cdn::connect(args.cdn.0, now + Duration::from_secs(args.patience), true),
         cdn_ended: false,
         announces: false,
+        is_live: false,
         peer: Peer::new(&args.peer, now),
         peer_has_ended: false,
         merge: Merge::default(),
@@ -258,8 +261,7 @@ impl Session<'_> {
 
     /// When something is to be done although nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        let merged = self.player.is_some();
-        let patience = merged.then(|| self.last_write + Duration::from_secs(self.args.patience));
+        let patience = self.is_owed().then(|| self.last_write + Duration::from_secs(self.args.patience));
         let stall = self.merge.is_waiting().then(|| self.last_write + WAIT_FOR_OTHER);
         [patience, stall.filter(|_| self.may_write()), self.cdn_deadline(), self.peer_deadline()]
             .into_iter()
@@ -267,10 +269,15 @@ impl Session<'_> {
             .min()
     }
 
+    /// Whether the player is to get something from the agent.
+    fn is_owed(&self) -> bool {
+        self.player.is_some() && self.stream_is_on()
+    }
+
     fn tick(&mut self) {
         let now = Instant::now();
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
-        if self.player.is_some() && now >= self.last_write + Duration::from_secs(self.args.patience) {
+        if self.is_owed() && now >= self.last_write + Duration::from_secs(self.args.patience) {
             self.given_up = true;
             return self.over(&format!("neither the CDN nor a peer gave anything for {} s", self.args.patience));
         }
