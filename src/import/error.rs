@@ -31,6 +31,17 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
     },
+    /// Answers without times.
+    #[error(
+        "{} says that {answered} pings were answered, and has no time of any: was ping called with -q or -f, or with -s below 16?",
+        path.display()
+    )]
+    NoTimes {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        answered: u32,
+    },
     /// The outputs of several pings in one file, as `>>` makes them.
     #[error(
         "{} holds the output of several pings, one after the other. Divide it at the lines that begin with PING",
@@ -95,17 +106,17 @@ pub enum ImportError {
         /// When each pinged, if there are time stamps.
         spans: Option<[(Timestamp, Timestamp); 2]>,
     },
-    /// The interval given is not that of the time stamps.
+    /// The interval given is not that of the time stamps, or of the summary.
     #[error(
-        "the time stamps of {} are {} s apart, not {} s: leave --interval out, time stamps tell it themselves",
-        path.display(), measured.as_secs_f64(), asked.as_secs_f64()
+        "the pings of {} are {} s apart, not {} s: leave --interval out, the file tells it itself",
+        path.display(), (measured.as_secs_f64() * 1e3).round() / 1e3, asked.as_secs_f64()
     )]
     Interval {
         /// The file.
         path: PathBuf,
         /// As given.
         asked: Duration,
-        /// As the time stamps have it.
+        /// As the file has it.
         measured: Duration,
     },
     /// The run is livectl's own.
@@ -137,6 +148,7 @@ impl ImportError {
             | ImportError::Store(_)
             | ImportError::Empty { .. }
             | ImportError::NoPing { .. }
+            | ImportError::NoTimes { .. }
             | ImportError::Several { .. }
             | ImportError::Implausible { .. }
             | ImportError::NoAnswer

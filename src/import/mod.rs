@@ -4,8 +4,8 @@
 //! trial of `bypass` the pings b→v. [`read`] makes of the files what a run of livectl's own would have of its ping trains; nothing is
 //! written.
 //!
-//! Moment 0 of a trial's timeline is that of its first ping. Pings without time stamps (`ping -D`) are where their numbers have them, one
-//! interval apart, both trains of `direct` having begun together.
+//! Moment 0 of a trial's timeline is that of its first ping. Pings without time stamps (`ping -D`, or `ts` before each line) are where their numbers
+//! have them, one interval apart, both trains of `direct` having begun together. The interval is what the summary of ping tells, or 1 s.
 
 mod error;
 mod outline;
@@ -181,6 +181,11 @@ impl Source {
         if log.another_follows {
             return Err(ImportError::Several { path });
         }
+        if log.replies.is_empty()
+            && let Some(answered) = log.received().filter(|received| *received > 0)
+        {
+            return Err(ImportError::NoTimes { path, answered });
+        }
         if sent(&log) == 0 {
             return Err(ImportError::NoPing { path });
         }
@@ -192,9 +197,9 @@ impl Source {
             });
         }
         let clock = Clock::of(&log);
-        let measured = clock.as_ref().and_then(|clock| clock.interval);
+        let measured = clock.as_ref().and_then(|clock| clock.interval).or_else(|| log.interval());
         if let Some((asked, measured)) = asked.zip(measured)
-            && (measured.as_secs_f64() / asked.as_secs_f64() - 1.0).abs() > 0.1
+            && !is_about(measured, asked)
         {
             return Err(ImportError::Interval { path, asked, measured });
         }
@@ -204,14 +209,22 @@ impl Source {
     /// What keeps the file from being whole, for people.
     fn damage(&self) -> Option<String> {
         let shown = |line: &str| line.chars().take(60).collect::<String>();
-        let (first, last) = self.log.unreadable.first().zip(self.log.unreadable.last())?;
         let name = format!("ping/{}-{}.txt", self.ends.0, self.ends.1);
+        let Some((first, last)) = self.log.unreadable.first().zip(self.log.unreadable.last()) else {
+            return self.log.contradiction().map(|why| format!("{name} contradicts itself: {why}"));
+        };
         let cut = !self.bytes.ends_with(b"\n");
         Some(match self.log.unreadable.len() {
             1 if cut => format!("{name} ends in the middle of a line: {:?}", shown(last)),
             1 => format!("{name}: a line cannot be read: {:?}", shown(first)),
             lines => format!("{name}: {lines} lines cannot be read; the first is {:?}", shown(first)),
         })
+    }
+
+    /// Time between pings: as time stamps have it, or else as ping's summary does.
+    fn interval(&self) -> Option<Duration> {
+        let told = || self.log.interval().filter(|told| !is_about(*told, USUAL_INTERVAL));
+        self.clock.as_ref().and_then(|clock| clock.interval).or_else(told)
     }
 
     fn train(&self, zero_ns: Option<i64>, without_stamps: Duration) -> PingTrain {
@@ -224,7 +237,7 @@ impl Source {
                 _ => std::net::Ipv4Addr::UNSPECIFIED,
             },
             start: start.map_or(Duration::ZERO, Duration::from_nanos),
-            interval: self.clock.as_ref().and_then(|c| c.interval).unwrap_or(without_stamps),
+            interval: self.interval().unwrap_or(without_stamps),
             count: sent(&self.log),
         }
     }
@@ -246,10 +259,15 @@ fn contents(path: &Path) -> Result<Vec<u8>, ImportError> {
     Ok(bytes)
 }
 
+/// Whether a time between pings is that one: ping itself takes some of it, and the last may have waited.
+fn is_about(measured: Duration, asked: Duration) -> bool {
+    (measured.as_secs_f64() / asked.as_secs_f64() - 1.0).abs() <= 0.1
+}
+
 /// Pings sent, as far as the file tells.
 fn sent(log: &PingLog) -> u32 {
     let numbers = log.replies.iter().map(|r| r.seq).chain(log.failures.iter().map(|f| f.seq));
-    numbers.chain(log.transmitted).max().unwrap_or(0)
+    numbers.chain(log.transmitted()).max().unwrap_or(0)
 }
 
 impl Clock {
@@ -288,7 +306,9 @@ impl Import {
             }
         }
         // Who pings with time stamps tells how those do who ping without, unless it is said.
-        let interval = request.interval.or_else(|| clocks().find_map(|c| c.interval)).unwrap_or(USUAL_INTERVAL);
+        let told = || sources.iter().find_map(Source::interval);
+        let interval =
+            request.interval.or_else(|| clocks().find_map(|c| c.interval)).or_else(told).unwrap_or(USUAL_INTERVAL);
         let trains: Vec<PingTrain> = sources.iter().map(|s| s.train(zero_ns, interval)).collect();
         let trial = outline::trial(Point::new(scheme, repetition), trains, request.streaming);
         let rows = |(train, source): (&PingTrain, &Source)| table::ping_rows(&trial, train, zero_ns, &source.log);

@@ -53,7 +53,7 @@ pub fn ping_rows(trial: &Trial, train: &PingTrain, zero_ns: Option<i64>, log: &P
     let answered: std::collections::HashSet<u32> = log.replies.iter().map(|r| r.seq).collect();
     let seen = log.replies.iter().map(|r| r.seq).chain(log.failures.iter().map(|f| f.seq)).max().unwrap_or(0);
     // A summary that claims millions more than the train has is no reason to make millions of rows.
-    let sent = log.transmitted.unwrap_or(seen).min(train.count.max(seen));
+    let sent = log.transmitted().unwrap_or(seen).min(train.count.max(seen));
     rows.extend((1..=sent).filter(|seq| !answered.contains(seq)).map(|seq| row(seq, None, None, false)));
     rows.sort_by_key(|r| (r.seq, r.duplicate));
     rows
