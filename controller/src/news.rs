@@ -101,6 +101,15 @@ pub enum News {
         /// `no_heartbeat`, or what its scheme says.
         why: &'static str,
     },
+    /// A connection to an RTMP server is not followed: its client stays with the CDN, whatever the scheme.
+    NotFollowed {
+        /// The client.
+        host: Ipv4Addr,
+        /// The server.
+        server: Ipv4Addr,
+        /// Why.
+        why: String,
+    },
     /// A viewer has its stream from somebody else now.
     Tree {
         /// The stream.

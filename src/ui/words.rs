@@ -100,6 +100,9 @@ fn report(actor: &str, what: &Value) -> Option<String> {
         "viewer" => format!("{} views {}", text("host"), text("stream")),
         "broadcaster" => format!("{} broadcasts {}", text("host"), text("stream")),
         // Whom it introduces says so itself, when it acts on it.
+        "not_followed" => {
+            format!("{} stays with the CDN, for the controller cannot follow it: {}", text("host"), text("why"))
+        }
         "not_introduced" => format!("{} has no peer: {}", text("host"), text("why")),
         "tree" => {
             let (host, why) = (text("host"), text("why"));

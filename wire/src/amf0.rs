@@ -71,18 +71,12 @@ pub enum Problem {
     /// Reserved, unknown, or AMF3.
     #[error("marker {0} is not one of a value")]
     Marker(u8),
-    /// Strings are UTF-8.
-    #[error("a string that is not UTF-8")]
-    Utf8,
     /// [`Limits::depth`].
     #[error("more than {0} objects within each other")]
     Depth(usize),
     /// [`Limits::values`].
     #[error("more than {0} values")]
     Values(usize),
-    /// An empty property name that no end-of-object marker follows.
-    #[error("a property without a name")]
-    Name,
 }
 
 /// Decodes values one after the other.
@@ -165,17 +159,45 @@ impl<'a> Decoder<'a> {
         })
     }
 
+    /// The object that comes next, with its properties as far as they can be read: those before one in AMF3, for example. Nothing can be read after it if
+    /// they were not all. What is no object is read as it is; at the end of the payload it is null.
+    ///
+    /// # Errors
+    /// When the payload ends within it, or what comes next is neither an object nor another value.
+    pub fn head(&mut self) -> Result<Value, Amf0Error> {
+        let start = self.offset;
+        let mut properties = Vec::new();
+        let marker = self.take();
+        let whole = match marker {
+            Ok([3]) => self.each_property(0, &mut properties),
+            Ok([8]) => self.take::<4>().and_then(|_| self.each_property(0, &mut properties)),
+            Ok([16]) => self.short_string().and_then(|_| self.each_property(0, &mut properties)),
+            _ => {
+                self.offset = start;
+                return Ok(self.value()?.unwrap_or(Value::Null));
+            }
+        };
+        match whole {
+            Err(error) if error.problem == Problem::Truncated => return Err(error),
+            Err(_) => self.offset = self.bytes.len(),
+            Ok(()) => (),
+        }
+        Ok(Value::Object(properties))
+    }
+
     fn properties(&mut self, depth: usize) -> Result<Vec<(String, Value)>, Amf0Error> {
         let mut properties = Vec::new();
+        self.each_property(depth, &mut properties)?;
+        Ok(properties)
+    }
+
+    /// An empty name ends the object if its end's marker follows; else it is a name as any other.
+    fn each_property(&mut self, depth: usize, properties: &mut Vec<(String, Value)>) -> Result<(), Amf0Error> {
         loop {
-            let at = self.offset;
             let name = self.short_string()?;
             if self.bytes.get(self.offset) == Some(&OBJECT_END) && name.is_empty() {
                 self.offset += 1;
-                return Ok(properties);
-            }
-            if name.is_empty() && self.offset < self.bytes.len() {
-                return Err(Amf0Error { offset: at, problem: Problem::Name });
+                return Ok(());
             }
             properties.push((name, self.nested(depth + 1)?));
         }
@@ -195,9 +217,9 @@ impl<'a> Decoder<'a> {
         let at = self.offset;
         let end = at.saturating_add(len);
         let bytes = self.bytes.get(at..end).ok_or(Amf0Error { offset: at, problem: Problem::Truncated })?;
-        let text = std::str::from_utf8(bytes).map_err(|_| Amf0Error { offset: at, problem: Problem::Utf8 })?;
         self.offset = end;
-        Ok(text.to_owned())
+        // Strings are to be UTF-8. Programs put others there, and servers do not mind.
+        Ok(String::from_utf8_lossy(bytes).into_owned())
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Amf0Error> {
@@ -393,9 +415,33 @@ mod tests {
         assert_eq!(problem(&[10, 0xff, 0xff, 0xff, 0xff, 5], 5, 10), Problem::Truncated);
         assert_eq!(problem(&[17], 5, 10), Problem::Marker(17));
         assert_eq!(problem(&[9], 5, 10), Problem::Marker(9));
-        assert_eq!(problem(&[2, 0, 1, 0xff], 5, 10), Problem::Utf8);
-        assert_eq!(problem(&[3, 0, 0, 5], 5, 10), Problem::Name);
         assert_eq!(problem(&[12, 0xff, 0xff, 0xff, 0xff], 5, 10), Problem::Truncated);
+    }
+
+    #[test]
+    fn what_servers_do_not_mind() {
+        let gbk = [2, 0, 4, 0xd6, 0xb1, 0xb2, 0xa5];
+        assert!(matches!(&decode(&gbk, Limits::default()).unwrap()[..], [Value::String(_)]));
+        let nameless = [3, 0, 0, 5, 0, 1, b'a', 1, 1, 0, 0, 9];
+        let properties = vec![(String::new(), Value::Null), ("a".into(), Value::Boolean(true))];
+        assert_eq!(decode(&nameless, Limits::default()), Ok(vec![Value::Object(properties)]));
+    }
+
+    #[test]
+    fn of_an_object_that_cannot_be_read_to_its_end_the_beginning_is() {
+        let mut bytes = encode(&[Value::Object(vec![("app".into(), "live".into())])]);
+        bytes.truncate(bytes.len() - 3);
+        bytes.extend([0, 4, b'c', b'a', b'p', b's', 0x11, 4, 5, 0, 0, 9]);
+        assert_eq!(decode(&bytes, Limits::default()).unwrap_err().problem, Problem::Marker(0x11));
+        let mut decoder = Decoder::new(&bytes, Limits::default());
+        assert_eq!(decoder.head().unwrap().get("app").and_then(Value::as_str), Some("live"));
+        assert_eq!(decoder.value(), Ok(None), "it is not known where it ends");
+        let whole = encode(&[Value::Object(vec![("app".into(), "live".into())]), 1.0.into()]);
+        let mut decoder = Decoder::new(&whole, Limits::default());
+        assert_eq!(decoder.head().unwrap().get("app").and_then(Value::as_str), Some("live"));
+        assert_eq!(decoder.value(), Ok(Some(1.0.into())));
+        assert_eq!(Decoder::new(&[5], Limits::default()).head(), Ok(Value::Null));
+        assert!(Decoder::new(&whole[..9], Limits::default()).head().is_err());
     }
 
     #[test]

@@ -121,8 +121,8 @@ impl Command {
     pub fn parse(message_kind: u8, payload: &[u8], limits: Limits) -> Result<Self, CommandError> {
         let payload = match (message_kind, payload) {
             (kind::COMMAND_AMF0, payload) => payload,
-            // The byte says which format the first value has; all that was seen in the wild say AMF0.
-            (kind::COMMAND_AMF3, [0, payload @ ..]) => payload,
+            // The byte says which format the first value has; all that was seen in the wild say AMF0. Some leave it out, and begin with a string.
+            (kind::COMMAND_AMF3, [0, payload @ ..] | payload @ [2, ..]) => payload,
             (kind::COMMAND_AMF3, _) => return Err(CommandError::Amf3),
             (other, _) => return Err(CommandError::Kind(other)),
         };
@@ -132,7 +132,8 @@ impl Command {
         let transaction = arguments.number("transaction id")?;
         Ok(match name.as_str() {
             "connect" => {
-                let object = arguments.next()?.unwrap_or(Value::Null);
+                // What a client says of itself may be anything; servers look at few of the properties.
+                let object = arguments.decoder.head()?;
                 let text = |name| object.get(name).and_then(Value::as_str).map(str::to_owned);
                 Command::Connect { transaction, app: text("app").unwrap_or_default(), tc_url: text("tcUrl") }
             }

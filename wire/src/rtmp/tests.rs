@@ -392,7 +392,7 @@ fn commands_round_trip_and_are_truncated_at_every_byte() {
         assert_eq!(Command::parse(kind::COMMAND_AMF3, &amf3, amf0::Limits::default()), Ok(command));
     }
     let parse = |kind, bytes: &[u8]| Command::parse(kind, bytes, amf0::Limits::default());
-    assert_eq!(parse(kind::COMMAND_AMF3, &[2]), Err(CommandError::Amf3));
+    assert_eq!(parse(kind::COMMAND_AMF3, &[3]), Err(CommandError::Amf3));
     assert_eq!(parse(kind::VIDEO, &[2]), Err(CommandError::Kind(9)));
     let field = CommandError::Field { command: "play".into(), field: "stream name" };
     assert_eq!(parse(20, b"\x02\x00\x04play\x00\0\0\0\0\0\0\0\0\x05"), Err(field));

@@ -85,7 +85,10 @@ impl Introduce {
             }
             Finding::Nothing(why) => {
                 tracing::info!("RTMP {} to {}: {why}", connection.client, connection.server);
-                self.watched.remove(&connection);
+                if self.watched.remove(&connection).is_some_and(|watched| watched.watch.is_rtmp()) {
+                    let (host, server) = (*connection.client.ip(), *connection.server.ip());
+                    out.tell(News::NotFollowed { host, server, why });
+                }
                 passing.send_after_both_flows(None, out);
             }
             Finding::Role(part, stream) => {

@@ -210,6 +210,18 @@ fn flows_are_in_place_before_the_packet_that_told_it() {
 }
 
 #[test]
+fn a_client_that_is_served_and_cannot_be_followed_is_told() {
+    for version in [Version::V10, Version::V13] {
+        let mut net = star(version);
+        rtmp(&mut net, "10.0.0.1:5000", publish("my stream"));
+        let told: Vec<_> = net.news.iter().filter(|news| matches!(news, News::NotFollowed { .. })).collect();
+        let [News::NotFollowed { host, server, why }] = told[..] else { panic!("{:?}", net.news) };
+        assert_eq!((*host, *server), (ip(BROADCASTER), ip(CDN)));
+        assert!(why.contains("live/my stream"), "{why}");
+    }
+}
+
+#[test]
 fn through_transit_switches_too() {
     for version in [Version::V10, Version::V13] {
         let mut net = line(version);

@@ -39,6 +39,7 @@ pub struct Watch {
     app: String,
     /// What the client asked for on which message stream.
     requests: Vec<(u32, Part, String)>,
+    has_spoken: bool,
     bytes: u64,
 }
 
@@ -65,7 +66,8 @@ impl Watch {
     /// A connection of which nothing was seen yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { to_server: Half::new(), to_client: Half::new(), app: String::new(), requests: Vec::new(), bytes: 0 }
+        let (app, requests) = Default::default();
+        Self { to_server: Half::new(), to_client: Half::new(), app, requests, has_spoken: false, bytes: 0 }
     }
 
     /// Takes a segment.
@@ -86,6 +88,7 @@ impl Watch {
                 return;
             }
             let read = reader.push(chunk.bytes, |message| {
+                self.has_spoken |= direction == Direction::ToServer;
                 if finding == Finding::Open {
                     finding = talk.message(direction, &message);
                 }
@@ -99,6 +102,12 @@ impl Watch {
             }
             (finding, _) => finding,
         }
+    }
+
+    /// Whether the client has said anything of RTMP: what else goes to that port is nobody's stream.
+    #[must_use]
+    pub fn is_rtmp(&self) -> bool {
+        self.has_spoken
     }
 
     /// Whether an RST ends it: one that is not about what was sent next is passed over by whoever it is for (RFC 5961, section 3.2).
@@ -178,9 +187,12 @@ impl Talk<'_> {
             "NetStream.Publish.Start" => Part::Broadcaster,
             _ => return Finding::Open,
         };
-        // Some servers answer on the control stream.
+        // Some servers answer on the control stream, and some clients ask there. An answer elsewhere belongs to the one request that waits for such an
+        // answer.
+        let mut waiting = self.requests.iter().filter(|(_, asked, _)| *asked == role);
         let asked = self.requests.iter().find(|(stream, asked, _)| (*stream == on || on == 0) && *asked == role);
-        let Some((_, _, name)) = asked else { return Finding::Open };
+        let alone = || waiting.next().filter(|_| waiting.next().is_none());
+        let Some((_, _, name)) = asked.or_else(alone) else { return Finding::Open };
         match StreamKey::from_rtmp(self.app, name) {
             Ok(stream) => Finding::Role(role, stream),
             Err(error) => {

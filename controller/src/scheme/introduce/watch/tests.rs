@@ -220,10 +220,23 @@ fn each_message_stream_has_its_own_request() {
 }
 
 #[test]
+fn an_answer_elsewhere_belongs_to_the_one_that_waits_for_it() {
+    let mut said = Said::new();
+    said.publish(0, "hb");
+    assert_eq!(said.status(1, "NetStream.Publish.Start"), role(Part::Broadcaster, "live/hb"), "asked on 0");
+    let mut said = Said::new();
+    said.play(1, "a");
+    said.play(2, "b");
+    assert_eq!(said.status(3, "NetStream.Play.Start"), Finding::Open, "either might be it");
+    assert_eq!(said.status(2, "NetStream.Play.Start"), role(Part::Viewer, "live/b"));
+}
+
+#[test]
 fn what_cannot_be_told_to_agents_is_nothing() {
     let mut said = Said::new();
     said.play(1, "mp4:film/one.mp4");
     assert!(matches!(said.status(1, "NetStream.Play.Start"), Finding::Nothing(why) if why.contains("mp4:film")));
+    assert!(said.watch.is_rtmp());
 }
 
 #[test]
@@ -232,6 +245,7 @@ fn what_is_not_rtmp_is_nothing() {
     let payload = b"GET / HTTP/1.1\r\n\r\n";
     let finding = watch.push(ToServer, &Segment { seq: 0, syn: false, fin: false, payload, time: 0 });
     assert!(matches!(finding, Finding::Nothing(_)));
+    assert!(!watch.is_rtmp());
     let mut said = Said::new();
     let mut bytes = Vec::new();
     let video = Header { chunk_stream: 4, kind: kind::VIDEO, stream_id: 1, timestamp: 0 };
