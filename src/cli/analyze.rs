@@ -251,10 +251,10 @@ fn each_run(paths: &[PathBuf], work: impl Fn(&RunDir) -> Result<Exit, Failure>) 
     let mut worst = Exit::Done;
     for run in &runs {
         match work(run) {
-            Ok(exit) => worst = worst.max(exit),
+            Ok(exit) => worst = Exit::worst([worst, exit].into_iter()),
             Err(failure) if several && failure.exit != Exit::Usage => {
                 ui::warn(&format!("{}: {failure}", run.path().display()));
-                worst = worst.max(failure.exit);
+                worst = Exit::worst([worst, failure.exit].into_iter());
             }
             Err(failure) => return Err(failure),
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Why livectl ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Everything asked for was done.
     Done = 0,
@@ -23,6 +23,24 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// The code of several recipes or runs: interrupted before anything else, then what kept the most from being done.
+    #[must_use]
+    pub fn worst(exits: impl Iterator<Item = Exit>) -> Exit {
+        let rank = |exit: &Exit| match exit {
+            Exit::Done => 0,
+            Exit::Unfit => 1,
+            Exit::Failed => 2,
+            Exit::Recipe => 3,
+            Exit::Results => 4,
+            Exit::Machine => 5,
+            Exit::Usage => 6,
+            Exit::Interrupted => 7,
+        };
+        exits.max_by_key(rank).unwrap_or(Exit::Done)
+    }
+}
+
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
         std::process::ExitCode::from(exit as u8)
@@ -37,8 +55,9 @@ pub const HELP: &str = "Exit codes:
   3    a recipe is invalid
   4    this machine lacks something; see `livectl doctor`
   5    results cannot be read or written, or not all of them
-  6    done, but a trial is unfit: the machine disturbed the measurement
-  130  interrupted";
+  6    done, but a trial is unfit: the machine disturbed the measurement, or it is not known whether it did
+  130  interrupted
+Of several runs or recipes the first of 130, 2, 4, 5, 3, 1, 6 that one of them ends with.";
 
 /// An error and the code to end with.
 #[derive(Debug)]
@@ -118,5 +137,14 @@ mod tests {
         assert_eq!(told, "cannot write a: File exists (os error 17)");
         let nested = anyhow::anyhow!("no such day").context("cannot read the clock").context("cannot begin");
         assert_eq!(Failure::from(nested).to_string(), "cannot begin: cannot read the clock: no such day");
+    }
+
+    #[test]
+    fn the_worst_end_decides_the_exit_code() {
+        assert_eq!(Exit::worst([].into_iter()), Exit::Done);
+        assert_eq!(Exit::worst([Exit::Done, Exit::Unfit].into_iter()), Exit::Unfit);
+        assert_eq!(Exit::worst([Exit::Failed, Exit::Unfit, Exit::Done].into_iter()), Exit::Failed);
+        assert_eq!(Exit::worst([Exit::Results, Exit::Unfit].into_iter()), Exit::Results);
+        assert_eq!(Exit::worst([Exit::Interrupted, Exit::Machine].into_iter()), Exit::Interrupted);
     }
 }

@@ -63,22 +63,7 @@ async fn run_all(args: &RunArgs) -> Result<Exit, Failure> {
     if args.recipes.len() > 1 {
         ui::print(&table(&lines))?;
     }
-    Ok(worst(lines.iter().map(|line| line.exit)))
-}
-
-/// The code of several recipes: interrupted before anything else, then the first kind of failure in this order.
-fn worst(exits: impl Iterator<Item = Exit>) -> Exit {
-    let rank = |exit: &Exit| match exit {
-        Exit::Done => 0,
-        Exit::Unfit => 1,
-        Exit::Failed => 2,
-        Exit::Recipe => 3,
-        Exit::Results => 4,
-        Exit::Machine => 5,
-        Exit::Usage => 6,
-        Exit::Interrupted => 7,
-    };
-    exits.max_by_key(rank).unwrap_or(Exit::Done)
+    Ok(Exit::worst(lines.iter().map(|line| line.exit)))
 }
 
 fn table(lines: &[Line]) -> String {
@@ -290,18 +275,5 @@ async fn heed_signals(urgency: watch::Sender<Urgency>) {
         }
         // The terminal may be the one that was closed.
         let _ = writeln!(std::io::stderr(), "livectl: {text}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_worst_end_decides_the_exit_code() {
-        assert_eq!(worst([].into_iter()), Exit::Done);
-        assert_eq!(worst([Exit::Done, Exit::Unfit].into_iter()), Exit::Unfit);
-        assert_eq!(worst([Exit::Failed, Exit::Unfit, Exit::Done].into_iter()), Exit::Failed);
-        assert_eq!(worst([Exit::Interrupted, Exit::Machine].into_iter()), Exit::Interrupted);
     }
 }

@@ -51,6 +51,9 @@ pub struct Limits {
     pub clock_step: Duration,
     /// Packets a capture may miss. None: each could be the last piece of a frame, which would then seem lost or late.
     pub capture_drops: u64,
+    /// Packets that emulated links may drop because the machine had no room for them. None: the plan's queue did not drop them.
+    #[serde(default)]
+    pub emulator_drops: u64,
     /// The emulated links' 99th percentile of lateness. 1 ms: what the links promise.
     pub emulator_p99: Duration,
     /// The emulated links' greatest lateness. 50 ms, as `heartbeat_max`.
@@ -71,6 +74,7 @@ impl Default for Limits {
             seconds_over: 0.1,
             clock_step: Duration::from_millis(1),
             capture_drops: 0,
+            emulator_drops: 0,
             emulator_p99: Duration::from_millis(1),
             emulator_max: Duration::from_millis(50),
             birth_p99: Duration::from_millis(100),
@@ -160,8 +164,25 @@ pub struct Observations {
     pub captures: Vec<CaptureDrops>,
     /// Of emulated links, all together; `None`: there were none.
     pub emulator: Option<Lateness>,
+    /// Packets that emulated links dropped because the receiving interface had no room for them.
+    #[serde(default)]
+    pub emulator_dropped: u64,
     /// Of each broadcaster.
     pub births: Vec<BirthLateness>,
+    /// Connections to the CDN that the controller could not follow, each in words.
+    #[serde(default)]
+    pub not_followed: Vec<String>,
+    /// What should have been observed and was not, and why. A trial of which that is not known is not called fit.
+    #[serde(default)]
+    pub unknown: Vec<String>,
+}
+
+impl Observations {
+    /// Nothing was seen, and why.
+    #[must_use]
+    pub fn none(why: String) -> Self {
+        Observations { unknown: vec![why], ..Observations::default() }
+    }
 }
 
 /// Whether a trial's delays can be trusted.
@@ -180,7 +201,7 @@ pub enum Verdict {
 /// A limit that was exceeded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reason {
-    /// Which: a field of [`Limits`].
+    /// Which: a field of [`Limits`], or of [`Observations`] where nothing is tolerated.
     pub limit: String,
     /// What was observed, what is allowed and what it does to the measurement.
     pub text: String,
@@ -208,7 +229,11 @@ pub fn judge(seen: &Observations, limits: &Limits) -> Verdict {
         }
     };
     let Lateness { p99, max, count, .. } = seen.heartbeat;
-    over("heartbeat_p99", count == 0, "the machine was not watched, so nothing is known of it".into());
+    for unknown in &seen.unknown {
+        over("unknown", true, format!("fitness unknown: {unknown}"));
+    }
+    let unwatched = count == 0 && seen.unknown.is_empty();
+    over("unknown", unwatched, "fitness unknown: the machine was not watched".into());
     over(
         "heartbeat_p99",
         p99 > limits.heartbeat_p99,
@@ -256,11 +281,19 @@ pub fn judge(seen: &Observations, limits: &Limits) -> Verdict {
         let text = format!("an emulated link was {} late (limit {})", ms(max), ms(limits.emulator_max));
         over("emulator_max", max > limits.emulator_max, text);
     }
+    let text = format!(
+        "emulated links dropped {} packets because this machine had no room for them (limit {})",
+        seen.emulator_dropped, limits.emulator_drops
+    );
+    over("emulator_drops", seen.emulator_dropped > limits.emulator_drops, text);
     for BirthLateness { broadcaster, lateness } in &seen.births {
         let (p99, limit) = (lateness.p99, limits.birth_p99);
         let text =
             format!("{broadcaster} was {} behind its frame rate in 1 of 100 frames (limit {})", ms(p99), ms(limit));
         over("birth_p99", p99 > limit, text);
+    }
+    for one in &seen.not_followed {
+        over("not_followed", true, format!("{one}: it had its stream from the CDN, whatever the scheme"));
     }
     if reasons.is_empty() { Verdict::Fit } else { Verdict::Unfit { reasons } }
 }
@@ -293,8 +326,7 @@ impl Watch {
     #[must_use]
     pub fn stop(self) -> Observations {
         self.stop.store(true, Ordering::Relaxed);
-        // A watch that broke has seen nothing, which is judged unfit.
-        self.thread.join().unwrap_or_default()
+        self.thread.join().unwrap_or_else(|_| Observations::none("the watch of the machine broke".into()))
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::crew::Crew;
 use super::event::{Fitness, Happening, Outcome, Phase};
-use super::fitness::{self, Watch};
+use super::fitness;
 use super::score::Programs;
 use super::stage::Stage;
 use super::teller::{Teller, print_events};
@@ -77,7 +77,7 @@ pub async fn run(spec: Spec) -> Outcome {
     let mut ovs = None;
     let result = stage.perform(&mut ovs, news, urgency.clone()).await;
     // What the machine did while everything is taken down disturbs no measurement.
-    let watched = stage.end_watch().map(Watch::stop);
+    let watched = stage.end_watch();
     teller.tell(Happening::Phase { phase: Phase::Stop });
     let stopped = stage.stop(ovs, urgency.clone()).await;
     let failure = match (&result, stopped) {

@@ -10,24 +10,28 @@ use super::teller::Teller;
 use crate::network::Links;
 use crate::{capture, emulator};
 
-/// Adds to what the watch saw what the trial's programs tell of themselves: drops of captures, lateness of links and of births.
+/// Adds to what the watch saw what the trial's programs tell of themselves: drops of captures and of links, lateness of links and of births. What they
+/// should tell and do not is unknown, which is not fit.
 pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
     let Spec { trial, dir, programs, .. } = spec;
-    let unknown = |text: String| teller.tell(Happening::Warning { text });
+    let mut unknown = Vec::new();
     for point in &trial.captures {
         let log = std::fs::read_to_string(dir.log(&point.host, &capture_name(point))).unwrap_or_default();
         match capture::Counts::parse(&log) {
             Ok(counts) => {
                 seen.captures.push(CaptureDrops { interface: point.interface.clone(), dropped: counts.missing() })
             }
-            Err(error) => unknown(format!("{}: {error}", point.interface)),
+            Err(error) => unknown.push(format!("what the capture on {} missed: {error}", point.interface)),
         }
     }
     if programs.links == Links::Emulated {
         let report = std::fs::read(dir.emulator()).ok();
         match report.and_then(|bytes| serde_json::from_slice::<emulator::Report>(&bytes).ok()) {
-            Some(report) => seen.emulator = Some(worst(&report)),
-            None => unknown("the emulated links left no report of their lateness".into()),
+            Some(report) => {
+                seen.emulator = Some(worst(&report));
+                seen.emulator_dropped = report.dropped_by_machine();
+            }
+            None => unknown.push("the emulated links left no report of their lateness".into()),
         }
     }
     for stream in &trial.streams {
@@ -41,10 +45,26 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
                 seen.births.push(BirthLateness { broadcaster: stream.broadcaster.clone(), lateness });
             }
             Err(error) => {
-                unknown(format!("{}: how late frames were born is unknown: {error}", stream.broadcaster));
+                unknown.push(format!("how late {}'s frames were born: {error}", stream.broadcaster));
             }
         }
     }
+    // Without its lines there were no peers, or the trial failed.
+    let lines = std::fs::read_to_string(dir.controller_events()).unwrap_or_default();
+    seen.not_followed = lines.lines().filter_map(not_followed).collect();
+    for text in &unknown {
+        teller.tell(Happening::Warning { text: format!("fitness unknown: {text}") });
+    }
+    seen.unknown.extend(unknown);
+}
+
+/// Of a line of the controller's: whose connection it could not follow, and why.
+fn not_followed(line: &str) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_str(line).ok()?;
+    let text = |key: &str| event.get(key).and_then(serde_json::Value::as_str);
+    let (host, why) = (text("host")?, text("why")?);
+    (text("event") == Some("not_followed"))
+        .then(|| format!("the controller could not follow the connection of {host} to the CDN ({why})"))
 }
 
 /// The lateness of the latest direction: a mean over all would hide one link that is late behind many that are idle.
@@ -55,4 +75,19 @@ fn worst(report: &emulator::Report) -> Lateness {
         p99: worst.p99.max(Duration::from_nanos(one.p99_ns)),
         max: worst.max.max(Duration::from_nanos(one.max_ns)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_not_followed_is_noticed() {
+        let line = r#"{"event":"not_followed","host":"10.0.0.1","server":"10.0.0.2","why":"a command in AMF3"}"#;
+        let told = not_followed(line).unwrap_or_default();
+        assert!(told.contains("10.0.0.1") && told.contains("AMF3"), "{told}");
+        for other in [r#"{"event":"not_introduced","host":"10.0.0.1","why":"no_viewer"}"#, "", "{"] {
+            assert_eq!(not_followed(other), None);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::crew::{Crew, News};
 use super::event::{Happening, Phase};
-use super::fitness::Watch;
+use super::fitness::{Observations, Watch};
 use super::inside::{Spec, TrialError};
 use super::score::{Act, Due, Part, Score};
 use super::teller::Teller;
@@ -46,7 +46,8 @@ async fn ordered(mut urgency: watch::Receiver<Urgency>) {
 pub(super) struct Stage {
     spec: Spec,
     teller: Teller,
-    watch: Option<Watch>,
+    /// From the timeline's beginning on. What kept it from watching is what it has seen.
+    watch: Option<Result<Watch, String>>,
     mininet: Option<Mininet>,
     /// The network's own programs: controller, emulated links.
     machinery: Crew,
@@ -64,9 +65,10 @@ impl Stage {
         &self.spec
     }
 
-    /// The fitness watch, if there is one and nobody has ended it.
-    pub(super) fn end_watch(&mut self) -> Option<Watch> {
-        self.watch.take()
+    /// What the fitness watch has seen, if it should have begun.
+    pub(super) fn end_watch(&mut self) -> Option<Observations> {
+        let watch = self.watch.take()?;
+        Some(watch.map_or_else(Observations::none, Watch::stop))
     }
 
     /// All phases, until the end, an order to stop, or trouble with a program. Open vSwitch is left in `ovs`, to be stopped.
@@ -212,13 +214,11 @@ impl Stage {
     }
 
     fn begin_watch(&mut self) {
-        match Watch::start() {
-            Ok(watch) => self.watch = Some(watch),
-            Err(error) => {
-                let text = format!("the machine cannot be watched, so this trial's fitness is unknown: {error}");
-                self.teller.tell(Happening::Warning { text });
-            }
+        let watch = Watch::start().map_err(|error| format!("the machine cannot be watched: {error}"));
+        if let Err(why) = &watch {
+            self.teller.tell(Happening::Warning { text: format!("fitness unknown: {why}") });
         }
+        self.watch = Some(watch);
     }
 
     /// The recipe's own timeline.

@@ -65,7 +65,15 @@ pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Resu
         r.state = state.clone();
         r.zero_ns = log.zero_ns;
         r.commands = log.commands.clone();
-        r.unfit = fitness.as_ref().map(super::event::Fitness::reasons).unwrap_or_default();
+        r.unfit = fitness.as_ref().map_or_else(
+            // Nobody has judged it. Of a trial that failed there is nothing to judge.
+            || {
+                Vec::from_iter(
+                    matches!(r.state, TrialState::Done).then(|| "fitness unknown: the trial left no verdict".into()),
+                )
+            },
+            super::event::Fitness::reasons,
+        );
         r.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
     })
     .await?;

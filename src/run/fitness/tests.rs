@@ -13,6 +13,9 @@ fn calm() -> Observations {
         heartbeat: Lateness { count: 6000, p50: millis(0), p99: millis(1), max: millis(20) },
         captures: vec![CaptureDrops { interface: "hb-eth0".into(), dropped: 0 }],
         emulator: Some(Lateness { count: 9000, p50: millis(0), p99: millis(0), max: millis(8) }),
+        emulator_dropped: 0,
+        not_followed: Vec::new(),
+        unknown: Vec::new(),
         births: vec![BirthLateness {
             broadcaster: "hb".into(),
             lateness: Lateness { p99: millis(40), ..Lateness::default() },
@@ -49,7 +52,11 @@ fn every_limit_is_held() {
     assert_eq!(with(&|seen| seen.captures[0].dropped = 1), ["capture_drops"]);
     assert_eq!(with(&|seen| seen.emulator.as_mut().unwrap().p99 = millis(2)), ["emulator_p99"]);
     assert_eq!(with(&|seen| seen.emulator.as_mut().unwrap().max = millis(51)), ["emulator_max"]);
+    assert_eq!(with(&|seen| seen.emulator_dropped = 1), ["emulator_drops"]);
     assert_eq!(with(&|seen| seen.births[0].lateness.p99 = millis(101)), ["birth_p99"]);
+    assert_eq!(with(&|seen| seen.unknown.push("no report".into())), ["unknown"]);
+    assert_eq!(with(&|seen| seen.not_followed.push("hv1".into())), ["not_followed"]);
+    assert_eq!(exceeded(&Observations::default()), ["unknown"], "nothing was seen");
 }
 
 #[test]
@@ -73,7 +80,7 @@ fn full_processors_without_waiting_are_fit() {
 #[test]
 fn an_unwatched_trial_is_unfit() {
     let text = judge(&Observations::default(), &Limits::default()).to_string();
-    assert_eq!(text, "unfit: the machine was not watched, so nothing is known of it");
+    assert_eq!(text, "unfit: fitness unknown: the machine was not watched");
 }
 
 #[test]
