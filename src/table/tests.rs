@@ -508,14 +508,19 @@ fn uncaptured(folder: &std::path::Path) -> TrialDir {
     use livectl_wire::flv::TagKind;
     let dir = TrialDir::at(&folder.join("direct-1"));
     dir.create(Owner::Process).unwrap();
-    let plan = Trial { pings: vec![train(3)], ..trial("direct-1", &["hv1"]) };
+    let mut plan = Trial { pings: vec![train(3)], ..trial("direct-1", &["hv1"]) };
+    plan.video.frames = 4;
     fs::write(dir.plan(), serde_json::to_vec(&plan).unwrap()).unwrap();
     let mut register = Register::default();
     let births: String = (0_u8..4)
         .map(|n| format!("{}\n", register.birth(TagKind::Video, 40 * u32::from(n), &[0x22, n], 1_000 + i64::from(n))))
         .collect();
     fs::write(dir.births("hb"), format!("{HEADER}\n{births}")).unwrap();
-    fs::write(dir.ping("hb", "hs"), "64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=405 ms\nrubbish\n").unwrap();
+    fs::write(
+        dir.ping("hb", "hs"),
+        "64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=405 ms\n64 bytes from 10.0.0.2: icmp_seq=2 rubbish\n",
+    )
+    .unwrap();
     dir
 }
 

@@ -216,6 +216,12 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
     let mut problems = Vec::new();
     let births: Vec<StreamBirths> =
         trial.streams.iter().map(|stream| read_births(dir, stream, &mut problems)).collect();
+    let fewer = trial
+        .streams
+        .iter()
+        .zip(&births)
+        .filter_map(|(stream, births)| fewer_than_planned(&trial, stream, births.births.as_ref()?.frames.len()));
+    problems.extend(fewer.collect::<Vec<_>>());
     let mut damage = problems.clone();
     let links = used.filter(|used| *used != LinkKind::Auto).unwrap_or(trial.links);
     let captures = Captures::read(dir, &trial, links, &mut problems, &mut damage);
@@ -234,6 +240,15 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
         }
     }
     Ok(TrialTrace { trial, births, viewers, problems, damage })
+}
+
+/// What there is to say of a stream of which fewer frames were born than planned. A program that has to wait for the network (`upload_buffer`) may
+/// have come no further: that is an outcome.
+fn fewer_than_planned(trial: &Trial, stream: &Stream, born: usize) -> Option<String> {
+    let planned = trial.video.frames;
+    let is_held_back = trial.agents.upload_buffer.is_some();
+    let is_fewer = born < planned as usize && !is_held_back;
+    is_fewer.then(|| format!("stream {}: {born} of the {planned} frames planned were born", stream.name))
 }
 
 fn read_births(dir: &Path, stream: &Stream, problems: &mut Vec<String>) -> StreamBirths {
