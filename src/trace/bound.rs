@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use livectl_policy::bound::{Uplink, greedy};
+use livectl_policy::bound::{self, Uplink, greedy};
 use livectl_policy::uplink::Rate;
 
 use super::floor::floor;
@@ -19,6 +19,46 @@ pub struct Bound {
     pub mean: Duration,
     /// One that is larger than 95 % of them.
     pub p95: Duration,
+}
+
+/// What a stream takes of the uplinks of those who have it, and what these carry at most, whatever the tree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Carriage {
+    /// What one copy takes of an uplink, in bit/s.
+    pub copy: f64,
+    /// The greatest rate at which all viewers can have it from the broadcaster, who also sends the CDN its copy, and from each other, in bit/s
+    /// ([`livectl_policy::bound::rate`]); `None`: there is no limit.
+    pub greatest_rate: Option<f64>,
+    /// How many viewers it has to pass on its way to the farthest one, at least ([`livectl_policy::bound::depth`] less one); `None`: whole copies do not
+    /// suffice for all.
+    pub depth: Option<u32>,
+    /// The part of the bytes that viewers carry if the broadcaster gives all the whole copies that its uplink has room for, 0 to 1.
+    pub by_viewers: f64,
+}
+
+impl Carriage {
+    /// By the plan. `None`: some viewers are out of each other's reach, or there are none.
+    #[must_use]
+    pub fn of(trial: &Trial, stream: &Stream) -> Option<Carriage> {
+        let audience = Audience::of(trial, stream)?;
+        let copy = rate(trial).copy();
+        let (first, viewers) = audience.hosts.split_first()?;
+        let up = |host: &(usize, u32)| audience.places[host.0].link.bandwidth.map_or(f64::INFINITY, |up| up as f64);
+        let greatest = bound::rate((up(first) - copy).max(0.0), &viewers.iter().map(up).collect::<Vec<f64>>());
+        let most = viewers.iter().map(|(_, copies)| *copies).max()?;
+        let count = u32::try_from(viewers.len()).ok()?;
+        Some(Carriage {
+            copy,
+            greatest_rate: Some(greatest).filter(|rate| rate.is_finite()),
+            depth: bound::depth(count, first.1, most).map(|hops| hops.saturating_sub(1)),
+            by_viewers: bound::carried_by_viewers(count, first.1),
+        })
+    }
+}
+
+/// That of the trial's streams, which are alike.
+fn rate(trial: &Trial) -> Rate {
+    Rate { bit_per_s: trial.video.total_bitrate() as f64, frames_per_s: f64::from(trial.video.fps.max(1)) }
 }
 
 /// A host's link, and where it leads to. Hosts with equal ones are alike.
@@ -54,8 +94,7 @@ impl<'a> Audience<'a> {
     fn of(trial: &'a Trial, stream: &'a Stream) -> Option<Self> {
         let network = &trial.network;
         let cdn = &network.cdn()?.name;
-        let rate =
-            Rate { bit_per_s: trial.video.total_bitrate() as f64, frames_per_s: f64::from(trial.video.fps.max(1)) };
+        let rate = rate(trial);
         let names = || std::iter::once(&stream.broadcaster).chain(&stream.viewers);
         let (mut places, mut hosts): (Vec<Place<'a>>, Vec<(usize, u32)>) = (Vec::new(), Vec::new());
         // Someone at each switch.
@@ -119,6 +158,11 @@ mod tests {
     use super::*;
 
     fn bound(count: u32, link: &str, sizes: &[u32]) -> Option<Bound> {
+        let trial = planned(count, link);
+        Bound::of(&trial, &trial.streams[0], sizes)
+    }
+
+    fn planned(count: u32, link: &str) -> Trial {
         let text = format!(
             "
 video: {{ bitrate: 500 kbit/s, fps: 30, frames: 30 }}
@@ -130,8 +174,26 @@ network:
     hv: {{ role: viewer, count: {count}, link: {{ to: s1, {link}, delay: 2 ms }} }}
 "
         );
-        let trial = crate::recipe::from_str("bound.yaml", &text).unwrap().plan.trials.remove(0);
-        Bound::of(&trial, &trial.streams[0], sizes)
+        crate::recipe::from_str("bound.yaml", &text).unwrap().plan.trials.remove(0)
+    }
+
+    #[test]
+    fn what_uplinks_carry() {
+        let of = |count, link| {
+            let trial = planned(count, link);
+            Carriage::of(&trial, &trial.streams[0]).unwrap()
+        };
+        let four = of(32, "bandwidth: 2 Mbit/s");
+        assert_eq!(four.copy, 530_000.0);
+        // (2 − 0.53 + 32 · 2) / 32 Mbit/s, but no more than the broadcaster has left.
+        assert_eq!(four.greatest_rate, Some(1_470_000.0));
+        assert_eq!(of(500, "bandwidth: 700 kbit/s").greatest_rate, Some(170_000.0));
+        // Two copies from the broadcaster, three from each viewer: 2 + 6 + 18 + 54.
+        assert_eq!((four.depth, four.by_viewers), (Some(3), 30.0 / 32.0));
+        assert_eq!((of(2, "bandwidth: 2 Mbit/s").depth, of(2, "bandwidth: 2 Mbit/s").by_viewers), (Some(0), 0.0));
+        let none = of(8, "bandwidth: 600 kbit/s");
+        assert_eq!((none.depth, none.by_viewers), (None, 1.0));
+        assert_eq!(of(8, "queue: 10").greatest_rate, None);
     }
 
     #[test]

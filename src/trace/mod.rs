@@ -18,7 +18,7 @@ pub mod ping;
 mod trial;
 
 pub use births::Births;
-pub use bound::Bound;
+pub use bound::{Bound, Carriage};
 pub use dump::DumpCheck;
 pub use events::{Told, told};
 pub use hop::{Hop, Parts, Way};

@@ -63,6 +63,10 @@ pub struct StreamBirths {
     pub stream: String,
     /// The log; `None` if there is none.
     pub births: Option<Births>,
+    /// What the broadcaster sent the CDN; `None`, here and below: nothing was captured at the broadcaster.
+    pub to_cdn: Option<Sent>,
+    /// What it sent peers.
+    pub to_peers: Option<Sent>,
 }
 
 /// A stream at a viewer.
@@ -99,6 +103,14 @@ pub struct Sent {
     pub bytes: u64,
     /// Of those, what had been sent before: retransmissions.
     pub again: u64,
+}
+
+impl Sent {
+    /// With what was sent in a flow, as captured at its sender.
+    fn and(self, Flow { counts, .. }: &Flow) -> Sent {
+        let again = counts.retransmitted + counts.overlapping;
+        Sent { bytes: self.bytes + counts.delivered + again, again: self.again + again }
+    }
 }
 
 /// A frame at a viewer.
@@ -214,7 +226,7 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
     let trial: Trial = serde_json::from_slice(&json).map_err(|source| TraceError::Plan { path, source })?;
 
     let mut problems = Vec::new();
-    let births: Vec<StreamBirths> =
+    let mut births: Vec<StreamBirths> =
         trial.streams.iter().map(|stream| read_births(dir, stream, &mut problems)).collect();
     let fewer = trial
         .streams
@@ -227,7 +239,10 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
     let captures = Captures::read(dir, &trial, links, &mut problems, &mut damage);
 
     let mut viewers = Vec::new();
-    for (stream, births) in trial.streams.iter().zip(&births) {
+    for (stream, births) in trial.streams.iter().zip(&mut births) {
+        births.to_cdn = captures.sent_by(&trial, stream, Protocol::Rtmp);
+        births.to_peers = captures.sent_by(&trial, stream, Protocol::Peer);
+        let births = &*births;
         let frames = births.births.as_ref().map(|births| births.frames.as_slice()).unwrap_or_default();
         let pairing = Pairing::new(frames);
         let sightings = captures.sightings(&trial, stream, &pairing, frames.len());
@@ -265,7 +280,7 @@ fn read_births(dir: &Path, stream: &Stream, problems: &mut Vec<String>) -> Strea
             None
         }
     };
-    StreamBirths { stream: stream.name.clone(), births }
+    StreamBirths { stream: stream.name.clone(), births, to_cdn: None, to_peers: None }
 }
 
 /// What was captured at each host that matters: flows from it and to it.
@@ -327,6 +342,16 @@ impl Captures {
     /// The flows captured at a host.
     fn at(&self, host: &str) -> Option<&[Captured]> {
         self.at.iter().find(|(name, _)| name == host).and_then(|(_, flows)| flows.as_deref())
+    }
+
+    /// What the stream's broadcaster sent of it by a protocol.
+    fn sent_by(&self, trial: &Trial, stream: &Stream, protocol: Protocol) -> Option<Sent> {
+        let key = StreamKey::new(RTMP_APP, &stream.name).ok()?;
+        let mine = self.at(&stream.broadcaster)?.iter().map(|seen| &seen.flow).filter(|flow| {
+            let from_here = is_address_of(trial, &stream.broadcaster, flow.from.ip());
+            flow.protocol == protocol && from_here && flow.stream.as_ref() == Some(&key)
+        });
+        Some(mine.fold(Sent::default(), Sent::and))
     }
 
     /// Where the stream's frames were seen, at the hosts that sent any.
@@ -505,10 +530,7 @@ impl Context<'_> {
             let to_viewer = is_address_of(self.trial, self.viewer, flow.to.ip());
             flow.protocol == protocol && flow.is_from_server() && to_viewer && flow.stream.as_ref() == Some(&key)
         });
-        Some(mine.fold(Sent::default(), |sent, Flow { counts, .. }| {
-            let again = counts.retransmitted + counts.overlapping;
-            Sent { bytes: sent.bytes + counts.delivered + again, again: sent.again + again }
-        }))
+        Some(mine.fold(Sent::default(), Sent::and))
     }
 
     /// Whether a flow to the viewer carries this stream.

@@ -435,6 +435,14 @@ fn the_way_of_each_frame_adds_up_to_its_delay() {
     assert_eq!(viewer.peer_sent, Some(Sent { bytes: 13 + 4 * 715, again: 715 }));
     let cdn_sent = viewer.cdn_sent.unwrap();
     assert_eq!((Some(cdn_sent.bytes), cdn_sent.again), (viewer.cdn_bytes, 0));
+    let births = &trace.births[0];
+    assert_eq!(births.to_peers, viewer.peer_sent, "the broadcaster is the only peer");
+    let frames: u64 = births.births.as_ref().unwrap().frames.iter().map(|frame| u64::from(frame.size)).sum();
+    assert!(
+        births.to_cdn.is_some_and(|sent| sent.bytes > frames / 2 && sent.again == 0),
+        "{:?} {frames}",
+        births.to_cdn
+    );
 }
 
 #[test]
