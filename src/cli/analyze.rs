@@ -120,7 +120,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                 analysis.write(&dir).exit(Exit::Results)?;
                 record.set_doubts(analysis.doubts);
                 record.damage = analysis.damage;
-                for path in [dir.frames(), dir.pings(), dir.summary(), dir.playouts()] {
+                for path in [dir.frames(), dir.pings(), dir.summary(), dir.playouts(), dir.audience()] {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
                 }
@@ -146,6 +146,9 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
 
     drop(whole);
     let mut text = format!("{}\n{}", run.path().display(), table::summary_text(&gathered.summary, ui::width()));
+    if let Some(audience) = table::audience_text(&gathered.audience, ui::width()) {
+        text += &format!("\n{audience}");
+    }
     if let Some(estimates) = table::estimates_text(&gathered.estimates) {
         text += &format!("\n{estimates}");
     }

@@ -101,6 +101,9 @@ async fn one(
         RunError::Store(_) | RunError::Table(_) => Failure::new(Exit::Results, error),
     })?;
     let mut text = format!("\n{}", crate::table::summary_text(&report.summary, ui::width()));
+    if let Some(audience) = crate::table::audience_text(&report.audience, ui::width()) {
+        text += &format!("\n{audience}");
+    }
     if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
         text += &format!("\n{estimates}");
     }

@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
-use crate::table::{EstimateRow, SummaryRow, TableError};
+use crate::table::{AudienceRow, EstimateRow, SummaryRow, TableError};
 
 use event::Update;
 
@@ -77,6 +77,8 @@ pub struct Report {
     pub folder: RunDir,
     /// Per scheme and viewer.
     pub summary: Vec<SummaryRow>,
+    /// A line for each trial and stream, over all its viewers.
+    pub audience: Vec<AudienceRow>,
     /// A line for each figure of each scheme and viewer, over repetitions.
     pub estimates: Vec<EstimateRow>,
     /// Trials that failed, with the reason.
@@ -201,7 +203,7 @@ impl Context {
         manifest.ended = Some(jiff::Timestamp::now());
         manifest.save(&self.folder)?;
         let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
-        let crate::table::Tables { summary, estimates, .. } = crate::table::gather(&self.folder, ids)?;
+        let crate::table::Tables { summary, audience, estimates, .. } = crate::table::gather(&self.folder, ids)?;
         manifest.record_files(&self.folder)?;
         manifest.save(&self.folder)?;
         let failed = manifest.trials.iter().filter_map(|t| match &t.state {
@@ -214,6 +216,7 @@ impl Context {
         Ok(Report {
             folder: self.folder.clone(),
             summary,
+            audience,
             estimates,
             failed: failed.collect(),
             unfit: unfit.collect(),

@@ -153,6 +153,12 @@ impl RunDir {
         self.path.join("playout.csv")
     }
 
+    /// A line for each trial and stream, over all its viewers.
+    #[must_use]
+    pub fn audience(&self) -> PathBuf {
+        self.path.join("audience.csv")
+    }
+
     /// A line for each figure of each scheme and viewer over all repetitions.
     #[must_use]
     pub fn estimates(&self) -> PathBuf {
@@ -290,6 +296,12 @@ impl TrialDir {
     #[must_use]
     pub fn playouts(&self) -> PathBuf {
         self.path.join("playout.csv")
+    }
+
+    /// A line for each of this trial's streams, over all its viewers.
+    #[must_use]
+    pub fn audience(&self) -> PathBuf {
+        self.path.join("audience.csv")
     }
 }
 

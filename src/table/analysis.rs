@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::audience::{StreamFacts, audiences};
 use super::doubt::doubts;
 use super::playout::playouts;
-use super::rows::{FrameRow, PingRow, PlayoutRow, SummaryRow};
+use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
-use crate::trace::{self, Bound, FrameDelay, Parts, Told, TrialTrace, ViewerTrace, ping};
+use crate::trace::{self, Bound, FrameDelay, Parts, StreamBirths, Told, TrialTrace, ViewerTrace, ping};
 
 /// The tables of a trial.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Analysis {
     pub summary: Vec<SummaryRow>,
     /// One for each viewer of each stream and playout buffer.
     pub playouts: Vec<PlayoutRow>,
+    /// One for each stream.
+    pub audience: Vec<AudienceRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
@@ -74,7 +77,9 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     record.set_doubts(doubts.clone());
     let summary = summarise(&record, &viewers, &frames);
     let playouts = playouts(&record, &viewers, &frames);
-    Ok(Analysis { frames, pings, summary, playouts, problems, doubts, damage: trace.damage })
+    let streams: Vec<StreamFacts> = trace.births.iter().map(|births| stream_facts(&trace, births)).collect();
+    let audience = audiences(&record, &trace.trial, &streams, &summary, &frames);
+    Ok(Analysis { frames, pings, summary, playouts, audience, problems, doubts, damage: trace.damage })
 }
 
 impl Analysis {
@@ -83,7 +88,7 @@ impl Analysis {
     /// # Errors
     /// [`TableError::Store`].
     pub fn write(&self, trial: &TrialDir) -> Result<(), TableError> {
-        write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts)
+        write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts, &self.audience)
     }
 }
 
@@ -180,6 +185,18 @@ fn viewer_facts(
     }
 }
 
+fn stream_facts(trace: &TrialTrace, births: &StreamBirths) -> StreamFacts {
+    let viewers = trace.viewers.iter().filter(|viewer| viewer.stream == births.stream);
+    let to_viewers: Option<u64> =
+        viewers.map(|viewer| Some(viewer.cdn_sent?.bytes + viewer.peer_sent?.bytes)).sum::<Option<u64>>();
+    let to_cdn = births.to_cdn.map(|sent| sent.bytes);
+    StreamFacts {
+        stream: births.stream.clone(),
+        broadcaster_bytes: to_cdn.zip(births.to_peers).map(|(to_cdn, to_peers)| to_cdn + to_peers.bytes),
+        sent_bytes: to_cdn.zip(to_viewers).map(|(to_cdn, to_viewers)| to_cdn + to_viewers),
+    }
+}
+
 fn is_captured(viewer: &ViewerTrace) -> bool {
     viewer.cdn_bytes.is_some()
 }
@@ -201,7 +218,7 @@ mod tests {
     use super::*;
     use crate::plan::delivery::{Carrier, Via};
     use crate::table::tests::trial;
-    use crate::trace::{Births, FirstArrival, Hop, StreamBirths, Way};
+    use crate::trace::{Births, FirstArrival, Hop, Way};
     use livectl_wire::birth::Register;
     use livectl_wire::flv::TagKind;
     use std::time::Duration;
@@ -255,7 +272,8 @@ mod tests {
             foreign: 0,
             dumps: Vec::new(),
         };
-        let births = StreamBirths { stream: "hb".into(), births: Some(Births { frames, ..Births::default() }) };
+        let births = Some(Births { frames, ..Births::default() });
+        let births = StreamBirths { stream: "hb".into(), births, to_cdn: None, to_peers: None };
         TrialTrace {
             trial: trial("bypass-1", &["hv1"]),
             births: vec![births],

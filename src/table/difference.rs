@@ -6,7 +6,7 @@ use polars::prelude::{AnyValue, ChunkCompareEq, Column, DataFrame, DataType};
 
 use super::field::{Row, Table};
 use super::files::Tables;
-use super::rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
 use super::{Analysis, TableError};
 use crate::store::{RunDir, TrialDir};
 
@@ -32,6 +32,7 @@ impl Analysis {
             (trial.pings(), PingRow::columns(&self.pings), self.pings.len(), Vec::new()),
             (trial.summary(), SummaryRow::columns(&self.summary), self.summary.len(), SummaryRow::texts()),
             (trial.playouts(), PlayoutRow::columns(&self.playouts), self.playouts.len(), PlayoutRow::texts()),
+            (trial.audience(), AudienceRow::columns(&self.audience), self.audience.len(), AudienceRow::texts()),
         ])
     }
 }
@@ -47,6 +48,7 @@ impl Tables {
             (run.pings(), PingRow::columns(&self.pings), self.pings.len(), Vec::new()),
             (run.summary(), SummaryRow::columns(&self.summary), self.summary.len(), SummaryRow::texts()),
             (run.playouts(), PlayoutRow::columns(&self.playouts), self.playouts.len(), PlayoutRow::texts()),
+            (run.audience(), AudienceRow::columns(&self.audience), self.audience.len(), AudienceRow::texts()),
             (run.estimates(), EstimateRow::columns(&self.estimates), self.estimates.len(), EstimateRow::texts()),
         ])
     }
@@ -76,7 +78,7 @@ fn compare(path: &Path, texts: &[&str], computed: &DataFrame) -> Comparison {
     let stored = if is_csv { Table::csv(path, texts) } else { Table::parquet(path) };
     let stored = match stored {
         Ok(table) => table.frame,
-        // Older runs have no playout table.
+        // Older runs have no playout table, and no audience's.
         Err(TableError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
             comparison.not_stored.push("the whole table".into());
             return comparison;
@@ -148,8 +150,8 @@ fn differing(stored: &Column, computed: &Column) -> Result<Option<String>, polar
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::super::summary::{ViewerFacts, summarise};
-    use super::super::tests::{frame, ping_row, record};
-    use super::super::{Analysis, playouts};
+    use super::super::tests::{frame, ping_row, record, trial};
+    use super::super::{Analysis, audiences, playouts};
     use super::*;
     use crate::plan::delivery::Via;
     use crate::store::Owner;
@@ -166,9 +168,11 @@ mod tests {
             ..ViewerFacts::default()
         }];
         let record = record("direct-1");
+        let summary = summarise(&record, &facts, &frames);
         Analysis {
+            audience: audiences(&record, &trial("direct-1", &["hv1"]), &[], &summary, &frames),
             pings: vec![ping_row("direct-1", "hb", "hs", 1, Some(800.0)), ping_row("direct-1", "hb", "hs", 2, None)],
-            summary: summarise(&record, &facts, &frames),
+            summary,
             playouts: playouts(&record, &facts, &frames),
             frames,
             problems: Vec::new(),

@@ -82,7 +82,7 @@ const FRAME_METRICS: [MetricOf<FrameRow>; 3] =
     [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms), ("stream_excess", |r| r.stream_excess_ms)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
-const SUMMARY_METRICS: [MetricOf<SummaryRow>; 22] = [
+const SUMMARY_METRICS: [MetricOf<SummaryRow>; 28] = [
     ("delay_mean_ms", |r| r.delay_mean_ms),
     ("delay_max_ms", |r| r.delay_max_ms),
     ("floor_p50_ms", |r| r.floor_p50_ms),
@@ -106,6 +106,12 @@ const SUMMARY_METRICS: [MetricOf<SummaryRow>; 22] = [
     ("first_picture_ms", |r| r.first_picture_ms),
     ("introduction_ms", |r| r.introduction_ms),
     ("handover_ms", |r| r.handover_ms),
+    ("relay_mean_ms", |r| r.relay_mean_ms),
+    ("depth_p50", |r| r.depth_p50),
+    ("depth_max", |r| r.depth_max.map(f64::from)),
+    ("viewer_offload", |r| r.viewer_offload),
+    ("relay_bound_ms", |r| r.relay_bound_ms),
+    ("relay_bound_p95_ms", |r| r.relay_bound_p95_ms),
 ];
 /// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the column.
 type PlayoutMetric = (&'static str, &'static str, fn(&PlayoutRow) -> Option<f64>);

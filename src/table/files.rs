@@ -10,7 +10,7 @@ use polars_io::parquet::write::ParquetWriter;
 use super::TableError;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
-use super::rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
 use crate::store::{RunDir, TrialDir, write_atomic};
 
 /// Writes the tables of one trial into its folder, each whole or not at all.
@@ -23,10 +23,12 @@ pub fn write_trial(
     pings: &[PingRow],
     summary: &[SummaryRow],
     playouts: &[PlayoutRow],
+    audience: &[AudienceRow],
 ) -> Result<(), TableError> {
     write_frames(&trial.frames(), frames)?;
     write_pings(&trial.pings(), pings)?;
     write_playouts(&trial.playouts(), playouts)?;
+    write_audience(&trial.audience(), audience)?;
     write_summary(&trial.summary(), summary)
 }
 
@@ -39,6 +41,8 @@ pub struct Tables {
     pub pings: Vec<PingRow>,
     /// `playout.csv`.
     pub playouts: Vec<PlayoutRow>,
+    /// `audience.csv`.
+    pub audience: Vec<AudienceRow>,
     /// `summary.csv`.
     pub summary: Vec<SummaryRow>,
     /// `estimates.csv`.
@@ -56,6 +60,7 @@ impl Tables {
             frames: concatenated(&trials, TrialDir::frames, &run.frames(), read_frames, |row| &row.trial)?,
             pings: concatenated(&trials, TrialDir::pings, &run.pings(), read_pings, |row| &row.trial)?,
             playouts: concatenated(&trials, TrialDir::playouts, &run.playouts(), read_playouts, |row| &row.trial)?,
+            audience: concatenated(&trials, TrialDir::audience, &run.audience(), read_audience, |row| &row.trial)?,
             summary: concatenated(&trials, TrialDir::summary, &run.summary(), read_summary, |row| &row.trial)?,
             estimates: Vec::new(),
         };
@@ -71,6 +76,7 @@ impl Tables {
         write_frames(&run.frames(), &self.frames)?;
         write_pings(&run.pings(), &self.pings)?;
         write_playouts(&run.playouts(), &self.playouts)?;
+        write_audience(&run.audience(), &self.audience)?;
         write_estimates(&run.estimates(), &self.estimates)?;
         write_summary(&run.summary(), &self.summary)
     }
@@ -176,6 +182,22 @@ pub fn write_playouts(path: &Path, rows: &[PlayoutRow]) -> Result<(), TableError
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_playouts(path: &Path) -> Result<Vec<PlayoutRow>, TableError> {
     PlayoutRow::read(&Table::csv(path, &PlayoutRow::texts())?)
+}
+
+/// Writes `audience.csv` (RFC 4180, empty fields for null), whole or not at all.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_audience(path: &Path, rows: &[AudienceRow]) -> Result<(), TableError> {
+    write_csv(path, rows.len(), AudienceRow::columns(rows))
+}
+
+/// Reads what [`write_audience`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_audience(path: &Path) -> Result<Vec<AudienceRow>, TableError> {
+    AudienceRow::read(&Table::csv(path, &AudienceRow::texts())?)
 }
 
 /// Writes `estimates.csv` (RFC 4180, empty fields for null), whole or not at all.

@@ -12,6 +12,7 @@
 //! p50, p95, p99 are [`quantile`]s of the frames that arrived.
 
 mod analysis;
+mod audience;
 mod compare;
 mod difference;
 mod doubt;
@@ -29,6 +30,7 @@ mod text;
 use std::path::PathBuf;
 
 pub use analysis::{Analysis, analyse};
+pub use audience::{StreamFacts, audiences};
 pub use compare::{
     DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
 };
@@ -38,15 +40,15 @@ pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, metrics
 pub use field::Note;
 pub use figures::Figures;
 pub use files::{
-    Tables, gather, read_estimates, read_frames, read_pings, read_playouts, read_summary, write_estimates,
-    write_frames, write_pings, write_playouts, write_summary, write_trial,
+    Tables, gather, read_audience, read_estimates, read_frames, read_pings, read_playouts, read_summary,
+    write_audience, write_estimates, write_frames, write_pings, write_playouts, write_summary, write_trial,
 };
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, playouts};
-pub use rows::{EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
+pub use rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
-pub use text::{estimates_text, summary_text};
+pub use text::{audience_text, estimates_text, summary_text};
 
 use crate::store::StoreError;
 use crate::trace::TraceError;

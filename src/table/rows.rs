@@ -285,6 +285,82 @@ rows! {
         pub continuity: Option<f64>,
     }
 
+    /// One stream in one trial, over all its viewers: `audience.csv`. Best, median and worst are over the viewers, for each figure by itself.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct AudienceRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// How many viewers it has by the plan.
+        pub viewers: u32,
+        /// Frames that the encoder emitted.
+        pub frames: u32,
+        /// Frames that never arrived, summed over the viewers; `None`: nothing was captured at any of them.
+        pub missing: Option<u64>,
+        /// Frames left out on purpose, summed over the viewers.
+        pub skipped: Option<u64>,
+        /// Least of the viewers' median delays.
+        pub delay_p50_best_ms: Option<f64>,
+        /// Median of them.
+        pub delay_p50_median_ms: Option<f64>,
+        /// Largest of them.
+        pub delay_p50_worst_ms: Option<f64>,
+        /// Least of the viewers' 95th percentiles of the delay.
+        pub delay_p95_best_ms: Option<f64>,
+        /// Median of them.
+        pub delay_p95_median_ms: Option<f64>,
+        /// Largest of them.
+        pub delay_p95_worst_ms: Option<f64>,
+        /// Median of the viewers' median floors.
+        pub floor_p50_ms: Option<f64>,
+        /// [`SummaryRow::relay_bound_ms`].
+        pub relay_bound_ms: Option<f64>,
+        /// [`SummaryRow::relay_bound_p95_ms`].
+        pub relay_bound_p95_ms: Option<f64>,
+        /// What one copy of the stream takes of an uplink, in bit/s ([`trace::Carriage`](crate::trace::Carriage)); `None`, here and in the other bounds:
+        /// not all viewers can reach each other.
+        pub copy_bit_per_s: Option<f64>,
+        /// The greatest rate at which all viewers can have a stream from the broadcaster and from each other; `None` too: nothing limits it.
+        pub greatest_bit_per_s: Option<f64>,
+        /// The most hosts that passed a frame on.
+        pub depth_max: Option<u32>,
+        /// The least that this can be for the farthest viewer of a tree of whole copies; `None` too: there is no such tree.
+        pub depth_bound: Option<u32>,
+        /// Bytes from viewers / all bytes that came, 0 to 1.
+        pub viewer_offload: Option<f64>,
+        /// What that is if the broadcaster gives all the whole copies that its uplink has room for; where it gives fewer, viewers carry more.
+        pub viewer_offload_bound: Option<f64>,
+        /// Bytes from anyone but the CDN / all bytes that came, 0 to 1.
+        pub peer_offload: Option<f64>,
+        /// Bytes of all frames emitted; `None`: nothing was captured at any viewer.
+        pub video_bytes: Option<u64>,
+        /// Bytes of TCP payload that the CDN sent viewers, here and below those sent again too; `None`: nothing was captured at the CDN.
+        pub server_egress_bytes: Option<u64>,
+        /// Bytes that the broadcaster sent, to CDN and viewers; `None`: nothing was captured there, or a table was made without captures.
+        pub broadcaster_bytes: Option<u64>,
+        /// Bytes that everyone sent: broadcaster, CDN and viewers; `None`: not all of that was captured.
+        pub sent_bytes: Option<u64>,
+        /// server_egress_bytes / video_bytes.
+        pub cdn_copies: Option<f64>,
+        /// broadcaster_bytes / video_bytes.
+        pub broadcaster_copies: Option<f64>,
+        /// sent_bytes / (video_bytes · viewers): what a byte of video at a viewer costs.
+        pub sent_per_video: Option<f64>,
+        /// Share of the processors' time that was not idle, 0 to 1, over the trial's seconds: the mean; `None`: nobody watched.
+        pub cpu_mean: Option<f64>,
+        /// The busiest second.
+        pub cpu_max: Option<f64>,
+        /// The trial was stopped or broke before its end.
+        pub partial: bool,
+        /// The delays can be taken for the network's.
+        pub fit: bool,
+        /// Why it is partial or unfit; empty if it is neither.
+        pub note: Note,
+    }
+
     /// A figure over the repetitions of a run: `estimates.csv`. See [`Sample`](super::Sample).
     #[derive(Debug, Clone, PartialEq)]
     pub struct EstimateRow {

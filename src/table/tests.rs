@@ -239,7 +239,7 @@ fn the_run_keeps_earlier_trials_when_a_later_one_fails() {
         run.trial(id).create(Owner::Process).unwrap();
         let frames = [frame(id, "hv1", 0, Some(300.0), Via::Cdn)];
         let pings = [ping_row(id, "hb", "hs", 1, Some(800.0))];
-        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1", 1)], &frames), &[])
+        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1", 1)], &frames), &[], &[])
             .unwrap();
         let summary = gather(&run, ids).unwrap().summary;
         assert_eq!(summary.iter().map(|r| r.trial.as_str()).collect::<Vec<_>>(), ids[..=done]);
@@ -261,7 +261,7 @@ fn rows_of_trials_whose_folders_are_gone_stay_in_the_runs_tables() {
         run.trial(id).create(Owner::Process).unwrap();
         let frames = [frame(id, "hv1", 0, Some(300.0), Via::Cdn)];
         let pings = [ping_row(id, "hb", "hs", 1, Some(800.0))];
-        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1", 1)], &frames), &[])
+        write_trial(&run.trial(id), &frames, &pings, &summarise(&record(id), &[facts("hv1", 1)], &frames), &[], &[])
             .unwrap();
     }
     let before = gather(&run, ids).unwrap();
@@ -463,8 +463,16 @@ fn of_many_viewers_the_best_the_median_and_the_worst_are_shown() {
     ];
     assert_eq!(line, expected, "{text}");
     assert!(summary_text(&rows, 80).lines().take(3).all(|line| line.chars().count() <= 80));
+    let names: Vec<&str> = viewers.iter().map(String::as_str).collect();
+    let audience = |rows: &[SummaryRow], viewers: &[&str]| {
+        audiences(&record("relay-1"), &trial("relay-1", viewers), &[], rows, &frames)
+    };
+    let text = audience_text(&audience(&rows, &names), 120).unwrap();
+    let line: Vec<&str> = text.lines().nth(3).unwrap().split_whitespace().collect();
+    assert_eq!(line, ["relay-1", "hb", "9", "57.1", "-", "78.6", "-", "-", "-", "0", "-", "-", "-", "-"], "{text}");
     rows.pop();
     assert!(summary_text(&rows, 120).contains("hv8"), "few enough for a line each");
+    assert_eq!(audience_text(&audience(&rows, &names[..8]), 120), None);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The summary as text for a terminal.
 
-use super::rows::{EstimateRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, SummaryRow};
 use super::summary::quantile;
 
 /// Blanks between columns.
@@ -63,6 +63,24 @@ const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
     number("by viewers", "%", 4, |a| percent(a.share(|r| r.viewer_offload))),
 ];
 
+/// Who carried the stream to many viewers, beside what can be at most or at least.
+const CARRIAGE_COLUMNS: [Column<AudienceRow>; 14] = [
+    words("trial", |a| if a.fit && !a.partial { a.trial.clone() } else { format!("{} !", a.trial) }),
+    words("stream", |a| a.stream.clone()),
+    number("", "viewers", 0, |a| a.viewers.to_string()),
+    number("by viewers", "%", 0, |a| percent(a.viewer_offload)),
+    number("", "bound", 0, |a| percent(a.viewer_offload_bound)),
+    number("not the CDN", "%", 0, |a| percent(a.peer_offload)),
+    number("copies from", "CDN", 0, |a| hundredths(a.cdn_copies)),
+    number("", "broadcaster", 0, |a| hundredths(a.broadcaster_copies)),
+    number("sent", "per video", 3, |a| hundredths(a.sent_per_video)),
+    number("depth", "most", 2, |a| count(a.depth_max)),
+    number("", "at least", 2, |a| count(a.depth_bound)),
+    number("kbit/s", "a copy", 4, |a| kilobits(a.copy_bit_per_s)),
+    number("", "at most", 4, |a| kilobits(a.greatest_bit_per_s)),
+    number("CPU", "%", 1, |a| percent(a.cpu_mean)),
+];
+
 /// With more viewers in a trial there is a line for the trial, and none for each of them.
 const MOST_VIEWERS: usize = 8;
 
@@ -93,6 +111,22 @@ pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
     }
     laid.extend(noted);
     laid.join("\n") + "\n"
+}
+
+/// Who carried the stream, a line for each trial; `None` where no trial has more viewers than [a few](MOST_VIEWERS). `audience.csv` has it all.
+#[must_use]
+pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
+    if !rows.iter().any(|row| row.viewers as usize > MOST_VIEWERS) {
+        return None;
+    }
+    let mut laid = vec!["who carried the stream:".to_owned()];
+    laid.extend(within(&CARRIAGE_COLUMNS, rows, width));
+    laid.push(
+        "Copies: bytes sent over bytes of the video. Bound: what viewers carry if the broadcaster's uplink is full. At most, at least: what the uplinks allow any \
+         tree of whole copies. audience.csv has more."
+            .to_owned(),
+    );
+    Some(laid.join("\n") + "\n")
 }
 
 /// The table without the columns that there is no room for.
@@ -145,14 +179,21 @@ impl Audience {
         self.rows.iter().filter_map(figure).map(u64::from).fold(None, |sum, n| Some(sum.unwrap_or(0) + n))
     }
 
-    /// A share of the bytes that came to all of them.
     fn share(&self, share: impl Fn(&SummaryRow) -> Option<f64>) -> Option<f64> {
-        #[allow(clippy::cast_precision_loss)]
-        let bytes = |row: &SummaryRow| Some((row.cdn_bytes? + row.peer_bytes?) as f64);
-        let parts: Vec<(f64, f64)> = self.rows.iter().filter_map(|row| Some((share(row)?, bytes(row)?))).collect();
-        let all: f64 = parts.iter().map(|(_, bytes)| bytes).sum();
-        (all > 0.0).then(|| parts.iter().map(|(share, bytes)| share * bytes).sum::<f64>() / all)
+        shared(self.rows.iter(), share)
     }
+}
+
+/// A share of the bytes that came to all of these viewers.
+pub(super) fn shared<'a>(
+    rows: impl Iterator<Item = &'a SummaryRow>,
+    share: impl Fn(&SummaryRow) -> Option<f64>,
+) -> Option<f64> {
+    #[allow(clippy::cast_precision_loss)]
+    let bytes = |row: &SummaryRow| Some((row.cdn_bytes? + row.peer_bytes?) as f64);
+    let parts: Vec<(f64, f64)> = rows.filter_map(|row| Some((share(row)?, bytes(row)?))).collect();
+    let all: f64 = parts.iter().map(|(_, bytes)| bytes).sum();
+    (all > 0.0).then(|| parts.iter().map(|(share, bytes)| share * bytes).sum::<f64>() / all)
 }
 
 fn lay_out<T>(columns: &[&Column<T>], rows: &[T]) -> Vec<String> {
@@ -213,6 +254,14 @@ fn milliseconds(value: Option<f64>) -> String {
         Some(v) if v.abs() >= 9999.95 => format!("{v:.0}"),
         Some(v) => format!("{v:.1}"),
     }
+}
+
+fn hundredths(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
+}
+
+fn kilobits(bit_per_s: Option<f64>) -> String {
+    bit_per_s.map_or_else(|| "-".to_owned(), |bits| format!("{:.0}", bits / 1e3))
 }
 
 fn percent(share: Option<f64>) -> String {
