@@ -132,6 +132,7 @@ fn stored(results: &Path, recipe: &str, repetitions: u32, count: u32, change: im
             captured: true,
             cdn_bytes: Some(rows.iter().filter(|row| row.via == Some(Via::Cdn)).count() as u64 * 4000),
             peer_bytes: Some(rows.iter().filter(|row| row.via == Some(Via::Peer)).count() as u64 * 4000),
+            viewer_bytes: Some(0),
             ..ViewerFacts::default()
         };
         let record = manifest.trial(&trial.id).unwrap();
@@ -189,11 +190,14 @@ fn one_run_gives_every_picture_its_table_and_its_file() {
     let output = plot(&[text(run.path()), "--plot", "all", "--x", "repetition", "--text", "--data", "csv"]);
     let (out, err) = said(&output);
     assert_eq!((output.status.code(), err.as_str()), (Some(0), ""));
-    for name in ["delay", "frame-delay", "cdf", "box", "parts", "stalls", "sources", "sweep"] {
-        let picture = run.path().join(format!("{name}-plot.png"));
+    let of_runs =
+        ["delay", "frame-delay", "cdf", "box", "parts", "stalls", "sources", "audience", "offload", "sweep"];
+    let of_trials = ["tree", "servers"].map(|name| (1..=3).map(move |n| format!("{name}-plot-bypass-{n}")));
+    for name in of_runs.iter().map(|name| format!("{name}-plot")).chain(of_trials.into_iter().flatten()) {
+        let picture = run.path().join(format!("{name}.png"));
         assert!(out.lines().any(|line| line == text(&picture)), "{out}");
         assert!(std::fs::read(picture).unwrap().starts_with(b"\x89PNG"));
-        assert!(run.path().join(format!("{name}-plot.csv")).is_file(), "{name}");
+        assert!(run.path().join(format!("{name}.csv")).is_file(), "{name}");
     }
     assert!(out.contains("p2p: what the mean delay is made of\nscheme"), "{out}");
 
@@ -212,6 +216,12 @@ fn one_run_gives_every_picture_its_table_and_its_file() {
     let shares: Vec<f64> = sources.iter().map(|row| number(row, "peer_offload")).collect();
     assert_eq!(shares, [0.0, 0.7], "70 of 100 frames");
     assert_eq!(number(&sources[1], "peer_frames"), 70.0);
+    let audience = csv(&run.path().join("audience-plot.csv"));
+    assert_eq!(number(&audience[0], "viewers"), 1.0);
+    // Over the trials' medians: 80 and 1, 2, 3 ms.
+    assert_eq!(number(&audience[0], "delay_p50_worst_ms"), 82.0);
+    let servers = csv(&run.path().join("servers-plot-bypass-1.csv"));
+    assert_eq!(servers.iter().map(|row| number(row, "frames")).sum::<f64>(), 100.0);
     let boxes = csv(&run.path().join("box-plot.csv"));
     assert_eq!((boxes[0]["viewer"].as_str(), number(&boxes[0], "delay_p50_ms")), ("hv1", 82.0), "80 and 1, 2, 3 ms");
     let cdf = csv(&run.path().join("cdf-plot.csv"));

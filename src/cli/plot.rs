@@ -23,11 +23,15 @@ pub(super) const EXAMPLES: &str = "Pictures:
   parts        what the mean delay is made of, and the floor
   stalls       stalled time under playout buffers (--metric stalled, stalls, continuity)
   sources      bytes from the CDN and from peers
+  audience     delay against the number of viewers: best, median, worst, and the bounds
+  offload      who carries the stream, against the number of viewers
+  tree         who has the stream from whom; one for each trial with peers
+  servers      who served whom over time; one for each trial with peers
   sweep        a figure over a parameter (--x KEY, --metric delay_p50_ms, jitter_ms, …)
 
 Keys of --where, --by and --x:
-  run, recipe, trial, scheme, repetition, stream, viewer, link, datapath, and any path into
-  trial.json: video.bitrate, network.links.hb.shape.delay. Durations are in seconds.
+  run, recipe, trial, scheme, repetition, stream, viewer, viewers (how many), link, datapath, and
+  any path into trial.json: video.bitrate, network.links.hb.shape.delay. Durations are in seconds.
 
 Examples:
   livectl plot results/p2p/20261122T231700Z
@@ -76,7 +80,7 @@ pub(super) struct PlotArgs {
     /// Title above the picture
     #[arg(long)]
     title: Option<String>,
-    /// Logarithmic axis of delays or whatever is shown; parts and sources stay linear, for lengths in them add up
+    /// Logarithmic axis of delays or whatever is shown; parts, sources and offload stay linear, for lengths in them add up
     #[arg(long)]
     log: bool,
 }
@@ -138,7 +142,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     }
     let compares = families.iter().any(|family| family.compares());
     if !compares && (!args.by.is_empty() || args.metric.is_some()) {
-        let names = "cdf, box, parts, stalls, sources, sweep";
+        let names = "cdf, box, parts, stalls, sources, audience, offload, sweep";
         let why = anyhow::anyhow!("--by and --metric are for pictures that compare: add --plot with some of {names}");
         return Err(Failure::new(Exit::Usage, why));
     }
@@ -218,11 +222,12 @@ fn write(args: &PlotArgs, runs: &[Loaded], drawn: &Gallery) -> Result<(), Failur
             .map_err(|e| unwritable(args, e))
             .exit(Exit::Results)?;
         let extension = if args.format == "svg" { Format::Svg } else { Format::Png }.extension();
-        let picture = folder.join(shown.name).with_extension(extension);
+        // A trial's name may have a dot in it.
+        let picture = folder.join(format!("{}.{extension}", shown.name));
         write_atomic(&picture, &shown.bytes).map_err(|e| unwritable(args, e)).exit(Exit::Results)?;
         let mut made = vec![picture];
         if let Some(format) = &args.data {
-            let path = folder.join(shown.name).with_extension(format);
+            let path = folder.join(format!("{}.{format}", shown.name));
             let figures = shown.figures();
             if format == "csv" { figures.write_csv(&path) } else { figures.write_parquet(&path) }
                 .exit(Exit::Results)?;

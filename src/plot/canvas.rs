@@ -291,6 +291,11 @@ impl<B: DrawingBackend> Sheet<'_, B> {
         }
     }
 
+    /// A filled circle.
+    pub(super) fn disc(&self, centre: (f64, f64), radius: f64, colour: RGBColor) -> Result<(), PlotError> {
+        self.put(&Circle::new(self.at(centre), self.length(radius), colour.filled()))
+    }
+
     fn face(&self, face: Type) -> (&FontRef<'static>, PxScale) {
         let font = if face.bold { &self.faces.bold } else { &self.faces.regular };
         // A font is scaled by the height of its lines, and a size here is its em.

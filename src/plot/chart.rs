@@ -3,8 +3,11 @@
 use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
 
-use super::axis::Axis;
+use super::axis::{Axis, Tick};
+use super::branches::Branches;
 use super::canvas::{Align, Drawing, Marker, Sheet, Type};
+pub(super) use super::piece::Piece;
+use super::piece::{Plane, SMALLEST_TYPE, draw_piece, draw_series};
 use super::{PlotError, Scale};
 
 pub(super) const BLACK: RGBColor = RGBColor(20, 20, 20);
@@ -19,6 +22,7 @@ const REFERENCE: (f64, f64) = (1600.0, 900.0);
 const MOST_WARNING_LINES: usize = 4;
 
 /// A picture's contents.
+#[derive(Default)]
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) subtitle: String,
@@ -30,6 +34,10 @@ pub(super) struct Chart {
     pub(super) y_scale: Scale,
     /// Names in place of numbers under the horizontal axis: the first is at 0, the next at 1. A name can have several lines.
     pub(super) categories: Vec<String>,
+    /// Names in place of numbers beside the vertical axis: the first is at the top. The data is then [spans](Piece::Span).
+    pub(super) rows: Vec<String>,
+    /// Where the horizontal axis has its ticks, where that is not for the axis to choose.
+    pub(super) x_ticks: Vec<f64>,
     /// Values that the vertical axis must hold besides those of the data.
     pub(super) y_holds: Vec<f64>,
     /// Under the series, in the order of drawing.
@@ -39,6 +47,19 @@ pub(super) struct Chart {
     /// Dashed vertical lines.
     pub(super) marks: Vec<f64>,
     pub(super) legend: Vec<Entry>,
+    /// Further planes to the right of this one, under the same title and legend. Of theirs, axes and data count.
+    pub(super) beside: Vec<Chart>,
+    /// A tree in the place of axes and data.
+    pub(super) branches: Option<Branches>,
+}
+
+/// A part of the sheet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Area {
+    pub(super) left: f64,
+    pub(super) right: f64,
+    pub(super) top: f64,
+    pub(super) bottom: f64,
 }
 
 /// Points that belong together.
@@ -74,7 +95,7 @@ pub(super) enum Dash {
 
 impl Dash {
     /// Lengths of strokes and gaps, at the reference size.
-    fn pattern(self, unit: f64) -> Vec<f64> {
+    pub(super) fn pattern(self, unit: f64) -> Vec<f64> {
         let lengths: &[f64] = match self {
             Dash::Whole => &[],
             Dash::Strokes => &[14.0, 8.0],
@@ -82,43 +103,6 @@ impl Dash {
             Dash::Alternating => &[16.0, 6.0, 3.5, 6.0],
         };
         lengths.iter().map(|length| length * unit).collect()
-    }
-}
-
-/// A figure other than a point or a line. `x` and `width` are in the units of the horizontal axis.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Piece {
-    /// Where a line may lie: x, low, high.
-    Band { points: Vec<(f64, f64, f64)>, colour: RGBColor },
-    /// A part of a stack.
-    Bar { x: f64, width: f64, from: f64, to: f64, colour: RGBColor },
-    /// Quartiles, and whiskers to further quantiles.
-    Box { x: f64, width: f64, whiskers: (f64, f64), quartiles: (f64, f64), median: f64, colour: RGBColor },
-    /// An interval about a point.
-    Interval { x: f64, low: f64, high: f64, colour: RGBColor },
-    /// A level, such as the floor.
-    Level { x: f64, width: f64, y: f64, colour: RGBColor },
-}
-
-impl Piece {
-    fn ys(&self) -> Vec<f64> {
-        match self {
-            Piece::Band { points, .. } => points.iter().flat_map(|(_, low, high)| [*low, *high]).collect(),
-            Piece::Bar { from, to, .. } => vec![*from, *to],
-            Piece::Box { whiskers, quartiles, .. } => vec![whiskers.0, whiskers.1, quartiles.0, quartiles.1],
-            Piece::Interval { low, high, .. } => vec![*low, *high],
-            Piece::Level { y, .. } => vec![*y],
-        }
-    }
-
-    fn xs(&self) -> Vec<f64> {
-        match self {
-            Piece::Band { points, .. } => points.iter().map(|(x, ..)| *x).collect(),
-            Piece::Interval { x, .. } => vec![*x],
-            Piece::Bar { x, width, .. } | Piece::Box { x, width, .. } | Piece::Level { x, width, .. } => {
-                vec![x - width / 2.0, x + width / 2.0]
-            }
-        }
     }
 }
 
@@ -152,31 +136,6 @@ impl Swatch {
     }
 }
 
-/// The part of the sheet that the data has.
-struct Plane {
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
-    x: Axis,
-    y: Axis,
-}
-
-impl Plane {
-    fn x(&self, value: f64) -> f64 {
-        self.left + self.x.place(value) * (self.right - self.left)
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        self.bottom - self.y.place(value) * (self.bottom - self.top)
-    }
-
-    /// The same for values that may lie outside.
-    fn y_within(&self, value: f64) -> f64 {
-        self.bottom - self.y.place_within(value) * (self.bottom - self.top)
-    }
-}
-
 /// The names under the horizontal axis as they fit.
 enum Names {
     /// In lines beside each other.
@@ -192,6 +151,11 @@ impl Chart {
         let shown = |y: f64| self.y_scale == Scale::Linear || y > 0.0;
         let ys = points().filter_map(|(_, y)| *y).chain(self.pieces.iter().flat_map(Piece::ys));
         let ys: Vec<f64> = ys.filter(|y| shown(*y)).collect();
+        if !self.rows.is_empty() {
+            let x = Axis::over(self.pieces.iter().flat_map(Piece::xs), self.x_scale, false)?;
+            #[allow(clippy::cast_precision_loss)]
+            return Some((x, Axis::exactly(self.rows.len() as f64 - 0.5, -0.5)));
+        }
         if ys.is_empty() {
             return None;
         }
@@ -206,13 +170,20 @@ impl Chart {
 
     /// Whether there is a point to draw.
     pub(super) fn is_empty(&self) -> bool {
-        self.axes().is_none()
+        self.branches.is_none() && self.planes().next().is_none()
+    }
+
+    /// This and those beside it, as far as they have a point to draw.
+    fn planes(&self) -> impl Iterator<Item = &Chart> {
+        std::iter::once(self).chain(&self.beside).filter(|chart| chart.axes().is_some())
     }
 }
 
 impl Drawing for Chart {
     fn draw<B: DrawingBackend>(&self, sheet: &Sheet<B>) -> Result<(), PlotError> {
-        let Some((x, y)) = self.axes() else { return Ok(()) };
+        if self.is_empty() {
+            return Ok(());
+        }
         let unit = (sheet.width / REFERENCE.0).min(sheet.height / REFERENCE.1);
         let type_of = |size: f64, bold, colour| Type { size: size * unit, bold, colour };
         let margin = 32.0 * unit;
@@ -229,32 +200,59 @@ impl Drawing for Chart {
             sheet.text(&line, (margin, top), Align::Left, type_of(21.0, true, RED))?;
             top += 30.0 * unit;
         }
-        top = self.draw_legend(sheet, unit, margin, top, type_of(21.0, false, BLACK))?;
+        top = self.draw_legend(sheet, unit, margin, top, type_of(21.0, false, BLACK))? + 16.0 * unit;
+        let whole = Area { left: margin, right: sheet.width - margin, top, bottom: sheet.height };
+        if let Some(branches) = &self.branches {
+            return branches.draw(sheet, Area { bottom: sheet.height - margin, ..whole }, unit);
+        }
+        let planes: Vec<&Chart> = self.planes().collect();
+        let gap = 30.0 * unit;
+        #[allow(clippy::cast_precision_loss)]
+        let each = (wide + gap) / planes.len() as f64;
+        let mut left = margin;
+        for plane in planes {
+            plane.draw_plane(sheet, Area { left, right: left + each - gap, ..whole }, unit)?;
+            left += each;
+        }
+        Ok(())
+    }
+}
 
-        let ticks = type_of(20.0, false, BLACK);
-        let plane_top = top + 16.0 * unit;
+impl Chart {
+    /// Axes and data.
+    fn draw_plane<B: DrawingBackend>(&self, sheet: &Sheet<B>, area: Area, unit: f64) -> Result<(), PlotError> {
+        let Some((x, y)) = self.axes() else { return Ok(()) };
+        let wide = area.right - area.left;
+        let ticks = Type { size: 20.0 * unit, bold: false, colour: BLACK };
         // The names' room is that between the axes, of which the left one is not known yet but never far from here.
         let slot = (wide - 130.0 * unit) / self.categories.len().max(1) as f64;
         let (names, below) = self.names(sheet, unit, slot, ticks);
-        let bottom = sheet.height - 96.0 * unit - below;
+        let bottom = area.bottom - 96.0 * unit - below;
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let room_for = |length: f64, each: f64| (length / (each * unit)).max(2.0) as usize;
-        let y_ticks = y.ticks(room_for(bottom - plane_top, 62.0));
+        let (y_ticks, y_face) = if self.rows.is_empty() {
+            (y.ticks(room_for(bottom - area.top, 62.0)), ticks)
+        } else {
+            self.row_ticks((bottom - area.top) / self.rows.len() as f64, unit)
+        };
         let mut widest: f64 = 0.0;
         for tick in &y_ticks {
-            widest = widest.max(sheet.text_width(&tick.label, ticks));
+            widest = widest.max(sheet.text_width(&tick.label, y_face));
         }
-        let left = margin + 44.0 * unit + widest + 14.0 * unit;
-        let plane = Plane { left, right: sheet.width - margin - 8.0 * unit, top: plane_top, bottom, x, y };
+        let left = area.left + 44.0 * unit + widest + 14.0 * unit;
+        let plane = Plane { left, right: area.right - 8.0 * unit, top: area.top, bottom, x, y };
         let x_ticks = match names {
             Some(_) => Vec::new(),
-            None => x.ticks(room_for(plane.right - plane.left, 110.0)),
+            None if self.x_ticks.is_empty() => x.ticks(room_for(plane.right - plane.left, 110.0)),
+            None => self.given_ticks(&plane, 44.0 * unit),
         };
 
         for tick in &y_ticks {
             let at = plane.y(tick.value);
-            sheet.line(&[(plane.left, at), (plane.right, at)], unit, GRID, 1.0)?;
-            sheet.text(&tick.label, (plane.left - 14.0 * unit, at), Align::Right, ticks)?;
+            if self.rows.is_empty() {
+                sheet.line(&[(plane.left, at), (plane.right, at)], unit, GRID, 1.0)?;
+            }
+            sheet.text(&tick.label, (plane.left - 14.0 * unit, at), Align::Right, y_face)?;
         }
         for tick in &x_ticks {
             let at = plane.x(tick.value);
@@ -281,10 +279,32 @@ impl Drawing for Chart {
         for series in &self.series {
             draw_series(sheet, &plane, series, unit)?;
         }
-        let label = type_of(22.0, false, BLACK);
+        let label = Type { size: 22.0 * unit, bold: false, colour: BLACK };
         let middle = f64::midpoint(plane.left, plane.right);
-        sheet.text(&self.x_label, (middle, sheet.height - 30.0 * unit), Align::Centre, label)?;
-        sheet.text_upwards(&self.y_label, (margin + 6.0 * unit, f64::midpoint(plane.top, plane.bottom)), label)
+        sheet.text(&self.x_label, (middle, area.bottom - 30.0 * unit), Align::Centre, label)?;
+        sheet.text_upwards(&self.y_label, (area.left + 6.0 * unit, f64::midpoint(plane.top, plane.bottom)), label)
+    }
+
+    /// The rows' names, or where rows are too low for that every second, third, … of them.
+    fn row_ticks(&self, height: f64, unit: f64) -> (Vec<Tick>, Type) {
+        let size = (0.9 * height).clamp(SMALLEST_TYPE * unit, 20.0 * unit);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let every = (1.05 * size / height).ceil().max(1.0) as usize;
+        #[allow(clippy::cast_precision_loss)]
+        let tick = |(row, name): (usize, &String)| Tick { value: row as f64, label: printable(name) };
+        let ticks = self.rows.iter().enumerate().step_by(every).map(tick).collect();
+        (ticks, Type { size, bold: false, colour: BLACK })
+    }
+
+    /// The ticks that were asked for, but for those that would be written over one another.
+    fn given_ticks(&self, plane: &Plane, apart: f64) -> Vec<Tick> {
+        let mut ticks: Vec<Tick> = Vec::new();
+        for value in &self.x_ticks {
+            if ticks.last().is_none_or(|last| plane.x(*value) - plane.x(last.value) >= apart) {
+                ticks.push(Tick { value: *value, label: value.to_string() });
+            }
+        }
+        ticks
     }
 }
 
@@ -410,79 +430,6 @@ impl Chart {
             left += width;
         }
         Ok(if self.legend.is_empty() { top - 16.0 * unit } else { y + 16.0 * unit })
-    }
-}
-
-fn draw_series<B: DrawingBackend>(
-    sheet: &Sheet<B>,
-    plane: &Plane,
-    series: &Series,
-    unit: f64,
-) -> Result<(), PlotError> {
-    let place = |(x, y): (f64, Option<f64>)| y.filter(|y| plane.y.holds(*y)).map(|y| (plane.x(x), plane.y(y)));
-    if let Shape::Joined { width, .. } | Shape::Line { width } = series.shape {
-        for unbroken in series.points.split(|p| place(*p).is_none()).filter(|part| part.len() > 1) {
-            let line: Vec<_> = unbroken.iter().filter_map(|p| place(*p)).collect();
-            if series.dash == Dash::Whole {
-                sheet.line(&line, width * unit, series.colour, series.opacity)?;
-            } else {
-                sheet.broken_line(&line, &series.dash.pattern(unit), width * unit, series.colour)?;
-            }
-        }
-    }
-    let (Shape::Points { marker, radius } | Shape::Joined { marker, radius, .. }) = series.shape else {
-        return Ok(());
-    };
-    for point in &series.points {
-        match place(*point) {
-            Some(at) => sheet.marker(marker, at, radius * unit, series.colour, series.opacity)?,
-            None => {
-                let x = plane.x(point.0);
-                sheet.line(&[(x, plane.top), (x, plane.top + 14.0 * unit)], 1.5 * unit, series.colour, 1.0)?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn draw_piece<B: DrawingBackend>(sheet: &Sheet<B>, plane: &Plane, piece: &Piece, unit: f64) -> Result<(), PlotError> {
-    let sides = |x: f64, width: f64| (plane.x(x - width / 2.0), plane.x(x + width / 2.0));
-    match piece {
-        Piece::Band { points, colour } => {
-            let low = points.iter().map(|(x, low, _)| (plane.x(*x), plane.y_within(*low)));
-            let high = points.iter().rev().map(|(x, _, high)| (plane.x(*x), plane.y_within(*high)));
-            sheet.polygon(&low.chain(high).collect::<Vec<_>>(), *colour, 0.2)
-        }
-        Piece::Bar { x, width, from, to, colour } => {
-            let (left, right) = sides(*x, *width);
-            sheet.rectangle((left, plane.y_within(*to)), (right, plane.y_within(*from)), *colour)
-        }
-        Piece::Box { x, width, whiskers, quartiles, median, colour } => {
-            let (left, right) = sides(*x, *width);
-            let (middle, quarter) = (plane.x(*x), (right - left) / 4.0);
-            for (whisker, quartile) in [(whiskers.0, quartiles.0), (whiskers.1, quartiles.1)] {
-                let (end, begin) = (plane.y_within(whisker), plane.y_within(quartile));
-                sheet.line(&[(middle, begin), (middle, end)], 2.0 * unit, *colour, 1.0)?;
-                sheet.line(&[(middle - quarter, end), (middle + quarter, end)], 2.0 * unit, *colour, 1.0)?;
-            }
-            let (low, high) = (plane.y_within(quartiles.0), plane.y_within(quartiles.1));
-            let corners = [(left, low), (right, low), (right, high), (left, high)];
-            sheet.polygon(&corners, *colour, 0.3)?;
-            sheet.line(&[corners[0], corners[1], corners[2], corners[3], corners[0]], 2.0 * unit, *colour, 1.0)?;
-            let median = plane.y_within(*median);
-            sheet.line(&[(left, median), (right, median)], 4.0 * unit, *colour, 1.0)
-        }
-        Piece::Interval { x, low, high, colour } => {
-            let (middle, low, high, cap) = (plane.x(*x), plane.y_within(*low), plane.y_within(*high), 7.0 * unit);
-            sheet.line(&[(middle, low), (middle, high)], 2.0 * unit, *colour, 1.0)?;
-            sheet.line(&[(middle - cap, low), (middle + cap, low)], 2.0 * unit, *colour, 1.0)?;
-            sheet.line(&[(middle - cap, high), (middle + cap, high)], 2.0 * unit, *colour, 1.0)
-        }
-        Piece::Level { x, width, y, colour } => {
-            let (left, right) = sides(*x, *width);
-            let y = plane.y_within(*y);
-            sheet.line(&[(left, y), (right, y)], 3.0 * unit, *colour, 1.0)
-        }
     }
 }
 

@@ -4,14 +4,20 @@ use std::collections::BTreeSet;
 
 use super::canvas;
 use super::chart::Chart;
-use super::family::{self, Family, Plate, cdf, parts, sources, spread, stalls, sweep, timeline};
-use super::key::Condition;
+use super::family::{
+    self, Family, Plate, audience, cdf, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
+};
+use super::key::{Asked, Condition};
 use super::loaded::Loaded;
 use super::pictures::Subject;
 use super::selection::{Selection, select};
 use super::{Around, Picture, PlotError, View};
-use crate::plan::LinkKind;
+use crate::plan::{LinkKind, Trial};
+use crate::store::TrialState;
 use crate::table::{Figures, metrics};
+
+/// Trials of a run that have pictures of their own: with repetitions there are many of a kind.
+const MOST_TRIALS: usize = 16;
 
 /// A picture that was drawn.
 #[derive(Debug)]
@@ -20,8 +26,8 @@ pub struct Shown {
     pub family: Family,
     /// Which of the runs it is of; `None`: all of them together.
     pub run: Option<usize>,
-    /// The file's name without its end: `cdf-plot`.
-    pub name: &'static str,
+    /// The file's name without its end: `cdf-plot`, `tree-plot-relay-1`.
+    pub name: String,
     /// As it stands above the picture.
     pub title: String,
     /// One sentence.
@@ -64,7 +70,8 @@ pub struct LeftOut {
     pub why: PlotError,
 }
 
-/// Draws pictures of runs: families over time once for each run, the others once for all runs together. Those for which the runs have no data are
+/// Draws pictures of runs: families over time once for each run, those of single trials once for each trial with peers, the others once for all runs
+/// together. Those for which the runs have no data are
 /// left out, each with its reason. [`Loaded::read`] must have read what the families need.
 ///
 /// # Errors
@@ -77,21 +84,21 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
     let selection = if compares { Some(select(runs, view)?) } else { None };
     known_metric(families, selection.as_ref(), view)?;
     let around = around(runs);
-    let mut tasks: Vec<(Family, Option<usize>)> = Vec::new();
-    for family in families {
-        match family.compares() {
-            true => tasks.push((*family, None)),
-            false => tasks.extend((0..runs.len()).map(|run| (*family, Some(run)))),
-        }
-    }
-    let draw = |(family, run): (Family, Option<usize>)| -> Result<Shown, PlotError> {
-        let plate = match (family, run, &selection) {
-            (Family::Delay, Some(run), _) => timeline::delay(&runs[run], view, picture),
-            (Family::FrameDelay, Some(run), _) => timeline::frame_delay(&runs[run], view, picture),
-            (_, _, Some(selection)) => plate(family, selection, runs, view, &around, picture),
-            (Family::Delay | Family::FrameDelay, None, _) | (_, _, None) => {
-                Err(PlotError::Empty { picture: family.stem(), why: "there are no runs".to_owned() })
+    let tasks: Vec<Task<'_>> = families.iter().flat_map(|family| tasks(*family, runs, view)).collect();
+    let draw = |Task { family, run, trial }: Task<'_>| -> Result<Shown, PlotError> {
+        let nothing = |why: &str| PlotError::Empty { picture: family.stem(), why: why.to_owned() };
+        let plate = match (family, run.and_then(|run| runs.get(run)), trial, &selection) {
+            (Family::Delay, Some(run), ..) => timeline::delay(run, view, picture),
+            (Family::FrameDelay, Some(run), ..) => timeline::frame_delay(run, view, picture),
+            (Family::Tree, Some(run), Some(trial), _) => tree::plate(run, trial, view),
+            (Family::Servers, Some(run), Some(trial), _) => servers::plate(run, trial, view),
+            (Family::Tree | Family::Servers, Some(_), None, _) => {
+                Err(nothing("no trial that was run and is meant has peers"))
             }
+            (family, None, _, Some(selection)) if family.compares() => {
+                plate(family, selection, runs, view, &around, picture)
+            }
+            _ => Err(nothing("there are no runs")),
         };
         let Plate { mut chart, caption, table, points } = plate?;
         if let Some(title) = &picture.title {
@@ -99,14 +106,18 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
         }
         let bytes = canvas::picture(&chart, picture.size, picture.format)?;
         let Chart { title, .. } = chart;
-        Ok(Shown { family, run, name: family.stem(), title, caption, bytes, table, points })
+        let name = match trial {
+            Some(trial) => format!("{}-{}", family.stem(), trial.id),
+            None => family.stem().to_owned(),
+        };
+        Ok(Shown { family, run, name, title, caption, bytes, table, points })
     };
     let mut drawn = Gallery::default();
     if let Some(selection) = &selection {
         drawn.trials = selection.trials;
         drawn.unsound.clone_from(&selection.left_out);
     }
-    for ((_, run), outcome) in tasks.iter().zip(side_by_side(&tasks, draw)) {
+    for (Task { run, .. }, outcome) in tasks.iter().zip(side_by_side(&tasks, draw)) {
         match outcome {
             Ok(shown) => drawn.shown.push(shown),
             Err(why @ (PlotError::Empty { .. } | PlotError::Groups { .. })) => {
@@ -115,7 +126,56 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
             Err(other) => return Err(other),
         }
     }
+    drawn.left_out.extend(families.iter().flat_map(|family| crowded_out(*family, runs, view)));
     Ok(drawn)
+}
+
+/// A picture to draw.
+#[derive(Clone, Copy)]
+struct Task<'r> {
+    family: Family,
+    /// Of which run; `None`: of all of them together.
+    run: Option<usize>,
+    /// Of which of its trials; `None`: of all of them.
+    trial: Option<&'r Trial>,
+}
+
+fn tasks<'r>(family: Family, runs: &'r [Loaded], view: &View) -> Vec<Task<'r>> {
+    if family.compares() {
+        return vec![Task { family, run: None, trial: None }];
+    }
+    let of_run = |(place, run): (usize, &'r Loaded)| -> Vec<Task<'r>> {
+        let trials = run.manifest.plan.trials.iter().filter(|trial| family.of_trials() && is_meant(run, trial, view));
+        let task = |trial| Task { family, run: Some(place), trial };
+        let mut tasks: Vec<Task<'r>> = trials.take(MOST_TRIALS).map(|trial| task(Some(trial))).collect();
+        if tasks.is_empty() {
+            tasks.push(task(None));
+        }
+        tasks
+    };
+    runs.iter().enumerate().flat_map(of_run).collect()
+}
+
+/// What is said of trials that have no picture because there are too many.
+fn crowded_out(family: Family, runs: &[Loaded], view: &View) -> Vec<LeftOut> {
+    let of_run = |(place, run): (usize, &Loaded)| {
+        let meant = run.manifest.plan.trials.iter().filter(|trial| family.of_trials() && is_meant(run, trial, view));
+        let more = meant.count().saturating_sub(MOST_TRIALS);
+        let why = format!("{more} more trials with peers have none; --where trial=NAME,NAME draws theirs");
+        (more > 0).then(|| LeftOut { run: Some(place), why: PlotError::Empty { picture: family.stem(), why } })
+    };
+    runs.iter().enumerate().filter_map(of_run).collect()
+}
+
+/// Whether the trial has peers, was run, and has a viewer that the view means.
+fn is_meant(run: &Loaded, trial: &Trial, view: &View) -> bool {
+    let was_run = run.manifest.trial(&trial.id).is_some_and(|record| record.state != TrialState::Planned);
+    let mut viewers =
+        trial.streams.iter().flat_map(|s| s.viewers.iter().map(move |viewer| (s.name.as_str(), viewer)));
+    let meant = |(stream, viewer): (&str, &String)| {
+        view.only.iter().all(|condition| condition.holds(Asked { run, trial, stream, viewer }))
+    };
+    was_run && trial.point.scheme.has_peers() && viewers.any(meant)
 }
 
 /// Does tasks, as many at a time as there are processors; outcomes are in the tasks' order.
@@ -159,7 +219,9 @@ fn plate(
         Family::Parts => parts::plate(selection, around)?,
         Family::Stalls => stalls::plate(selection, view, around, picture.scale)?,
         Family::Sources => sources::plate(selection, around)?,
-        Family::Sweep | Family::Delay | Family::FrameDelay => {
+        Family::Audience => audience::plate(selection, runs, around, picture.scale)?,
+        Family::Offload => offload::plate(selection, runs, around)?,
+        Family::Sweep | Family::Delay | Family::FrameDelay | Family::Tree | Family::Servers => {
             sweep::plate(selection, runs, view, around, picture.scale)?
         }
     };

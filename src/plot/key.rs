@@ -11,7 +11,8 @@ use super::loaded::Loaded;
 use crate::plan::{Datapath, LinkKind, Scheme, Trial};
 
 /// Keys that are not paths into the plan.
-const NAMED: [&str; 9] = ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "link", "datapath"];
+const NAMED: [&str; 10] =
+    ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "viewers", "link", "datapath"];
 /// Parts of the plan of which every trial has so many that to list them helps nobody.
 const UNLISTED: [&str; 7] = ["hosts", "pings", "captures", "switches", "streams", "a", "b"];
 /// More would not be read.
@@ -62,6 +63,11 @@ impl Key {
             "repetition" => Value::Number(f64::from(trial.point.repetition)),
             "stream" => Value::Text(asked.stream.to_owned()),
             "viewer" => Value::Text(asked.viewer.to_owned()),
+            #[allow(clippy::cast_precision_loss)]
+            "viewers" => {
+                let stream = trial.streams.iter().find(|stream| stream.name == asked.stream);
+                Value::Number(stream?.viewers.len() as f64)
+            }
             "link" => Value::Text(LinkKind::to_string(&link())),
             "datapath" => Value::Text(Datapath::to_string(&datapath())),
             path => value(lookup(asked.run.plan_json(&trial.id)?, path)?)?,
@@ -92,6 +98,8 @@ impl Key {
         };
         match self.0.as_str() {
             "run" | "recipe" | "trial" | "scheme" | "stream" | "viewer" => value,
+            "viewers" if value == "1" => "1 viewer".to_owned(),
+            "viewers" => format!("{value} viewers"),
             "link" => format!("{value} links"),
             "datapath" => format!("{value} datapath"),
             path => format!("{} {value}", path.rsplit('.').next().unwrap_or(path)),

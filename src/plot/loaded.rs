@@ -1,6 +1,6 @@
 //! Stored runs in memory: what pictures are made from.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,8 @@ use super::{Family, PlotError};
 use crate::plan::Trial;
 use crate::store::{Manifest, RunDir};
 use crate::table::{
-    self, BUFFERS_S, FrameRow, PingRow, PlayoutRow, SummaryRow, TableError, Unit, ViewerFacts, play, summarise,
+    self, AudienceRow, BUFFERS_S, FrameRow, PingRow, PlayoutRow, SummaryRow, TableError, Unit, ViewerFacts,
+    audiences, play, summarise,
 };
 
 /// A stored run: its manifest and those of its tables that the pictures asked for need.
@@ -29,6 +30,8 @@ pub struct Loaded {
     pub summary: Vec<SummaryRow>,
     /// `playout.csv`; made from the frames where an older livectl wrote none.
     pub playouts: Vec<PlayoutRow>,
+    /// `audience.csv`; made from summary and frames where an older livectl wrote none, but for what only captures tell.
+    pub audience: Vec<AudienceRow>,
     json: OnceLock<HashMap<String, Json>>,
 }
 
@@ -44,23 +47,29 @@ impl Loaded {
             if families.contains(&Family::Delay) { if_there(&run.pings(), table::read_pings)? } else { vec![] };
         let frames = if_there(&run.frames(), table::read_frames)?;
         if !families.iter().any(|family| family.compares()) {
-            let (summary, playouts) = (Vec::new(), Vec::new());
-            return Ok(Loaded {
-                path: path.to_owned(),
-                manifest,
-                frames,
-                pings,
-                summary,
-                playouts,
-                json: OnceLock::new(),
-            });
+            return Ok(Loaded { frames, pings, ..Loaded::without_tables(path, manifest) });
         }
         let summary = if_there(&run.summary(), table::read_summary)?;
         let playouts = if_there(&run.playouts(), table::read_playouts)?;
-        Ok(Loaded::of_tables(path, manifest, frames, pings, summary, playouts))
+        let audience = if_there(&run.audience(), table::read_audience)?;
+        Ok(Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience))
     }
 
-    /// A run whose tables were read one by one. An empty summary or playout table is made from the frames.
+    fn without_tables(path: &Path, manifest: Manifest) -> Loaded {
+        Loaded {
+            path: path.to_owned(),
+            manifest,
+            frames: Vec::new(),
+            pings: Vec::new(),
+            summary: Vec::new(),
+            playouts: Vec::new(),
+            audience: Vec::new(),
+            json: OnceLock::new(),
+        }
+    }
+
+    /// A run whose tables were read one by one. An empty summary or playout table is made from the frames, and the audience's lines of trials that have
+    /// none are made from both.
     #[must_use]
     pub fn of_tables(
         path: &Path,
@@ -69,6 +78,7 @@ impl Loaded {
         pings: Vec<PingRow>,
         mut summary: Vec<SummaryRow>,
         mut playouts: Vec<PlayoutRow>,
+        mut audience: Vec<AudienceRow>,
     ) -> Loaded {
         if summary.is_empty() {
             summary = summary_of(&manifest, &frames);
@@ -76,16 +86,23 @@ impl Loaded {
         if playouts.is_empty() {
             playouts = playouts_of(&summary, &frames);
         }
-        Loaded { path: path.to_owned(), manifest, frames, pings, summary, playouts, json: OnceLock::new() }
+        audience.extend(audience_of(&manifest, &audience, &summary, &frames));
+        Loaded { frames, pings, summary, playouts, audience, ..Loaded::without_tables(path, manifest) }
     }
 
     /// A run that lies nowhere.
     #[cfg(test)]
     pub(super) fn of(manifest: Manifest, frames: Vec<FrameRow>) -> Loaded {
-        let summary = summary_of(&manifest, &frames);
-        let playouts = playouts_of(&summary, &frames);
-        let path = PathBuf::from("nowhere");
-        Loaded { path, manifest, frames, pings: Vec::new(), summary, playouts, json: OnceLock::new() }
+        let nowhere = Path::new("nowhere");
+        Loaded::of_tables(nowhere, manifest, frames, Vec::new(), Vec::new(), Vec::new(), Vec::new())
+    }
+
+    /// As much of it as pictures of [audiences](Family::Audience) need: without frames, pings and what the fitness watch saw.
+    #[must_use]
+    pub fn of_audience(self) -> Loaded {
+        let Loaded { path, mut manifest, summary, audience, .. } = self;
+        manifest.trials.iter_mut().for_each(|record| record.fitness = Json::Null);
+        Loaded { summary, audience, ..Loaded::without_tables(&path, manifest) }
     }
 
     /// A unit for each viewer of each stream in each trial.
@@ -157,6 +174,27 @@ fn summary_of(manifest: &Manifest, frames: &[FrameRow]) -> Vec<SummaryRow> {
         summarise(record, &[facts], rows)
     };
     viewers(frames).flat_map(rows).collect()
+}
+
+/// Those of the trials that `known` has none of.
+fn audience_of(
+    manifest: &Manifest,
+    known: &[AudienceRow],
+    summary: &[SummaryRow],
+    frames: &[FrameRow],
+) -> Vec<AudienceRow> {
+    let known: HashSet<&str> = known.iter().map(|row| row.trial.as_str()).collect();
+    // Rows of a trial follow each other.
+    let frames: HashMap<&str, &[FrameRow]> =
+        frames.chunk_by(|a, b| a.trial == b.trial).map(|rows| (rows[0].trial.as_str(), rows)).collect();
+    let plans: HashMap<&str, &Trial> = manifest.plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
+    let rows = |rows: &[SummaryRow]| -> Vec<AudienceRow> {
+        let id = rows[0].trial.as_str();
+        let Some((trial, record)) = plans.get(id).zip(manifest.trial(id)) else { return Vec::new() };
+        audiences(record, trial, &[], rows, frames.get(id).copied().unwrap_or_default())
+    };
+    let trials = summary.chunk_by(|a, b| a.trial == b.trial).filter(|rows| !known.contains(rows[0].trial.as_str()));
+    trials.flat_map(rows).collect()
 }
 
 /// Without the moment at which a player was started nobody knows its startup delay; the rest follows from the frames.

@@ -10,13 +10,16 @@
 //! Colours are from the palette of Okabe and Ito (*Color Universal Design*, 2008), which people with any kind of colour vision can tell apart.
 
 mod axis;
+mod branches;
 mod canvas;
 mod chart;
 mod family;
+mod fit;
 mod gallery;
 mod key;
 mod loaded;
 mod pictures;
+mod piece;
 mod selection;
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 
 use super::canvas::{self, Marker};
 use super::chart::{BLACK, Chart, Dash, Entry, GREY, Series, Shape, Swatch};
-use super::{Picture, PlotError, Scale};
+use super::{Picture, PlotError};
 use crate::plan::delivery::Via;
 use crate::plan::{Datapath, LinkKind, Scheme};
 use crate::store::Manifest;
@@ -304,19 +304,13 @@ fn floors(frames: &[FrameRow], of: fn(&FrameRow) -> Option<f64>) -> Vec<Points> 
 
 fn frame_of(subject: &Subject, streaming: Option<(f64, f64)>, picture: &Picture) -> Chart {
     Chart {
-        title: String::new(),
         subtitle: subject.origin.clone(),
         warnings: subject.warnings.clone(),
         x_label: "time (s)".to_owned(),
         y_label: "delay (ms)".to_owned(),
-        x_scale: Scale::Linear,
         y_scale: picture.scale,
-        categories: Vec::new(),
-        y_holds: Vec::new(),
-        pieces: Vec::new(),
-        series: Vec::new(),
         marks: streaming.map_or_else(Vec::new, |(begin, end)| vec![begin, end]),
-        legend: Vec::new(),
+        ..Chart::default()
     }
 }
 

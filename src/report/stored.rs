@@ -28,13 +28,14 @@ impl Stored {
         let dir = RunDir::open(path)?;
         let manifest = Manifest::load(&dir)?;
         let mut lacks = Vec::new();
-        // A run that was ended before its first trial was analysed rightly has no tables, and older runs have no playout table.
+        // A run that was ended before its first trial was analysed rightly has no tables, and older runs have no playout table and no audience's.
         let analysed = manifest.trials.iter().any(|t| t.phases.iter().any(|phase| phase.name.starts_with("analys")));
         let summary = read(&dir.summary(), table::read_summary, analysed, &mut lacks);
         let frames = read(&dir.frames(), table::read_frames, analysed, &mut lacks);
         let pings = read(&dir.pings(), table::read_pings, analysed, &mut lacks);
         let playouts = read(&dir.playouts(), table::read_playouts, false, &mut lacks);
-        let loaded = Loaded::of_tables(path, manifest, frames, pings, summary, playouts);
+        let audience = read(&dir.audience(), table::read_audience, false, &mut lacks);
+        let loaded = Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience);
         Ok(Stored { dir, loaded, lacks })
     }
 }

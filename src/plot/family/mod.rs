@@ -1,12 +1,16 @@
 //! The families of pictures. Each makes a [`Plate`] of a [`Selection`]: a chart as a value and the figures behind it.
 
+pub(super) mod audience;
 pub(super) mod cdf;
+pub(super) mod offload;
 pub(super) mod parts;
+pub(super) mod servers;
 pub(super) mod sources;
 pub(super) mod spread;
 pub(super) mod stalls;
 pub(super) mod sweep;
 pub(super) mod timeline;
+pub(super) mod tree;
 
 #[cfg(test)]
 mod tests;
@@ -37,13 +41,21 @@ pub enum Family {
     Stalls,
     /// Bytes from the CDN and from peers.
     Sources,
+    /// Delay against the size of the audience, with the bounds.
+    Audience,
+    /// Who carries the stream, against the size of the audience.
+    Offload,
+    /// Who has the stream from whom; a picture for each trial with peers.
+    Tree,
+    /// Who served whom over time; a picture for each trial with peers.
+    Servers,
     /// A figure over a parameter.
     Sweep,
 }
 
 impl Family {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Family; 8] = [
+    pub const ALL: [Family; 12] = [
         Family::Delay,
         Family::FrameDelay,
         Family::Cdf,
@@ -51,6 +63,10 @@ impl Family {
         Family::Parts,
         Family::Stalls,
         Family::Sources,
+        Family::Audience,
+        Family::Offload,
+        Family::Tree,
+        Family::Servers,
         Family::Sweep,
     ];
 
@@ -65,11 +81,15 @@ impl Family {
             Family::Parts => "parts",
             Family::Stalls => "stalls",
             Family::Sources => "sources",
+            Family::Audience => "audience",
+            Family::Offload => "offload",
+            Family::Tree => "tree",
+            Family::Servers => "servers",
             Family::Sweep => "sweep",
         }
     }
 
-    /// The file's name without its end: `frame-delay-plot`.
+    /// The file's name without its end: `frame-delay-plot`. Those of [each trial](Self::of_trials) have the trial's name behind it.
     #[must_use]
     pub fn stem(self) -> &'static str {
         match self {
@@ -80,6 +100,10 @@ impl Family {
             Family::Parts => "parts-plot",
             Family::Stalls => "stalls-plot",
             Family::Sources => "sources-plot",
+            Family::Audience => "audience-plot",
+            Family::Offload => "offload-plot",
+            Family::Tree => "tree-plot",
+            Family::Servers => "servers-plot",
             Family::Sweep => "sweep-plot",
         }
     }
@@ -87,7 +111,13 @@ impl Family {
     /// Whether all runs come together in one picture; the others are of one run each.
     #[must_use]
     pub fn compares(self) -> bool {
-        !matches!(self, Family::Delay | Family::FrameDelay)
+        !matches!(self, Family::Delay | Family::FrameDelay | Family::Tree | Family::Servers)
+    }
+
+    /// Whether there is a picture for each trial.
+    #[must_use]
+    pub fn of_trials(self) -> bool {
+        matches!(self, Family::Tree | Family::Servers)
     }
 }
 
@@ -191,19 +221,10 @@ fn blank(selection: &Selection<'_>, around: &super::Around, scale: super::Scale)
     };
     subtitle += &format!(" · {count}");
     Chart {
-        title: String::new(),
         subtitle,
         warnings: around.warnings.iter().chain(&selection.doubtful).cloned().collect(),
-        x_label: String::new(),
-        y_label: String::new(),
-        x_scale: super::Scale::Linear,
         y_scale: scale,
-        categories: Vec::new(),
-        y_holds: Vec::new(),
-        pieces: Vec::new(),
-        series: Vec::new(),
-        marks: Vec::new(),
-        legend: Vec::new(),
+        ..Chart::default()
     }
 }
 

@@ -32,8 +32,14 @@ pub(in crate::plot) fn metric(selection: &Selection<'_>, asked: Option<&str>) ->
         .find(|name| known.contains(name))
 }
 
-/// The first parameter whose values differ between the trials, numbers before words.
+/// The first parameter whose values differ between the trials, numbers before words. The size of the audience comes before all: with it comes a link
+/// for each viewer more.
 fn parameter(runs: &[Loaded]) -> Option<Key> {
+    let streams = || runs.iter().flat_map(|run| &run.manifest.plan.trials).flat_map(|trial| &trial.streams);
+    let audience = streams().next().map(|stream| stream.viewers.len());
+    if streams().any(|stream| Some(stream.viewers.len()) != audience) {
+        return Some(Key::from("viewers"));
+    }
     let mut values: BTreeMap<String, Vec<Option<Value>>> = BTreeMap::new();
     let mut trials = 0;
     for run in runs {

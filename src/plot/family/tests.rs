@@ -1,10 +1,12 @@
 //! What the charts hold, before anything is drawn.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
+mod audiences;
+
 use super::*;
 use crate::plan::Plan;
 use crate::plan::delivery::Via;
-use crate::plot::chart::Piece;
+use crate::plot::chart::{Dash, Piece};
 use crate::plot::selection::select;
 use crate::plot::{Around, Loaded, Picture, Scale, View};
 use crate::store::{Manifest, RecipeRecord, RunDir, Software, TrialRecord, TrialState};
