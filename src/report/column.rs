@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::section::OVERVIEW;
-use crate::table::{EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow};
+use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow};
 
 /// What stands where there is nothing.
 pub(super) const NOTHING: &str = "–";
@@ -98,6 +98,7 @@ pub(super) fn definitions() -> Vec<Definitions> {
     vec![
         Definitions { title: "Overview, if the page has several runs", heads: heads(OVERVIEW) },
         Definitions { title: "The answer", heads: heads(ANSWERS) },
+        Definitions { title: "The audience (audience.csv)", heads: heads(AUDIENCE) },
         Definitions { title: "Delays (summary.csv)", heads: heads(DELAYS) },
         Definitions { title: "Parts of the delay, and traffic (summary.csv)", heads: heads(TRAFFIC) },
         Definitions { title: "The beginning, step by step (summary.csv)", heads: heads(BEGINNING) },
@@ -227,6 +228,81 @@ pub(super) const ANSWERS: &[Column<Answer>] = &[
         |a| Cell::count(a.left_out),
     ),
 ];
+
+/// One line for each stream of each trial.
+pub(super) const AUDIENCE: &[Column<AudienceRow>] = &[
+    words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
+    figure("viewers", "viewers", "", "How many viewers the stream has.", |r| Cell::count(u64::from(r.viewers))),
+    figure("missing", "missing", "frames", "Frames that never arrived, over all viewers.", |r| {
+        Cell::count(r.missing)
+    }),
+    figure("skipped", "skipped", "frames", "Frames left out on purpose, over all viewers.", |r| {
+        Cell::count(r.skipped)
+    }),
+    figure("delay_p50_best_ms", "p50 best", "ms", "The least of the viewers' median delays.", |r| {
+        Cell::milliseconds(r.delay_p50_best_ms)
+    }),
+    figure("delay_p50_median_ms", "p50 median", "ms", "The median of the viewers' median delays.", |r| {
+        Cell::milliseconds(r.delay_p50_median_ms)
+    }),
+    figure("delay_p50_worst_ms", "p50 worst", "ms", "The largest of the viewers' median delays.", |r| {
+        Cell::milliseconds(r.delay_p50_worst_ms)
+    }),
+    figure("relay_bound_ms", "bound", "ms", BOUND, |r| Cell::milliseconds(r.relay_bound_ms)),
+    figure("delay_p95_best_ms", "p95 best", "ms", "The least of the viewers' 95th percentiles.", |r| {
+        Cell::milliseconds(r.delay_p95_best_ms)
+    }),
+    figure("delay_p95_median_ms", "p95 median", "ms", "The median of the viewers' 95th percentiles.", |r| {
+        Cell::milliseconds(r.delay_p95_median_ms)
+    }),
+    figure("delay_p95_worst_ms", "p95 worst", "ms", "The largest of the viewers' 95th percentiles.", |r| {
+        Cell::milliseconds(r.delay_p95_worst_ms)
+    }),
+    figure("relay_bound_p95_ms", "bound p95", "ms", "The bound of a frame larger than 95 % of them.", |r| {
+        Cell::milliseconds(r.relay_bound_p95_ms)
+    }),
+    figure("floor_p50_ms", "floor", "ms", "The median of the viewers' median floors.", |r| {
+        Cell::milliseconds(r.floor_p50_ms)
+    }),
+    figure("viewer_offload", "by viewers", "%", BY_VIEWERS, |r| Cell::percent(r.viewer_offload)),
+    figure("viewer_offload_bound", "bound", "%", MOST_BY_VIEWERS, |r| Cell::percent(r.viewer_offload_bound)),
+    figure("peer_offload", "not by CDN", "%", "Bytes from anyone but the CDN out of all bytes that came.", |r| {
+        Cell::percent(r.peer_offload)
+    }),
+    figure("cdn_copies", "CDN", "copies", "What the CDN sent viewers, in copies of the video.", |r| {
+        Cell::number(r.cdn_copies, 2)
+    }),
+    figure("broadcaster_copies", "broadcaster", "copies", OWN_COPIES, |r| Cell::number(r.broadcaster_copies, 2)),
+    figure("sent_per_video", "sent", "copies", SENT, |r| Cell::number(r.sent_per_video, 2)),
+    figure("server_egress_bytes", "CDN egress", "MB", "TCP payload that the CDN sent viewers.", |r| {
+        Cell::megabytes(r.server_egress_bytes)
+    }),
+    figure("depth_max", "depth", "", "The most hosts that passed a frame on.", |r| {
+        Cell::count(r.depth_max.map(u64::from))
+    }),
+    figure("depth_bound", "at least", "", LEAST_DEPTH, |r| Cell::count(r.depth_bound.map(u64::from))),
+    figure("copy_bit_per_s", "a copy", "kbit/s", "What one copy of the stream takes of an uplink.", |r| {
+        Cell::number(r.copy_bit_per_s.map(|bits| bits / 1e3), 0)
+    }),
+    figure("greatest_bit_per_s", "at most", "kbit/s", GREATEST_RATE, |r| {
+        Cell::number(r.greatest_bit_per_s.map(|bits| bits / 1e3), 0)
+    }),
+    figure(
+        "cpu_mean",
+        "CPU",
+        "%",
+        "How busy the machine's processors were: the mean over the trial's seconds.",
+        |r| Cell::percent(r.cpu_mean),
+    ),
+    figure("cpu_max", "CPU most", "%", "The busiest second of them.", |r| Cell::percent(r.cpu_max)),
+];
+
+const MOST_BY_VIEWERS: &str = "What viewers carry if the broadcaster gives all the whole copies that its uplink has room for; where it gives fewer, they carry more.";
+const OWN_COPIES: &str = "What the broadcaster sent, to the CDN and to viewers, in copies of the video.";
+const SENT: &str = "What everyone sent for one viewer's copy of the video: bytes of TCP payload over bytes of the video and viewers.";
+const LEAST_DEPTH: &str = "The least that the depth can be if uplinks carry whole copies.";
+const GREATEST_RATE: &str = "The greatest rate at which all uplinks together can carry a stream to all viewers (Kumar, Liu and Ross, INFOCOM 2007).";
 
 /// The first half of the summary.
 pub(super) const DELAYS: &[Column<SummaryRow>] = &[

@@ -8,6 +8,7 @@
 //! where the whole is.
 
 mod answer;
+mod audience;
 mod column;
 mod files;
 mod find;

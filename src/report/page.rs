@@ -10,6 +10,7 @@ use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior, Value
 use sha2::{Digest as _, Sha256};
 
 use super::column::{self, Sheet};
+use super::picture;
 use super::section::{self, OVERVIEW, RunLine};
 use super::stored::Stored;
 use super::{ReportError, Room};
@@ -19,6 +20,9 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 /// Lines of the overview; a run has some bytes of each.
 const MOST_LINES: usize = 5000;
+
+/// Runs whose audiences are compared on the page: the first of them.
+const MOST_AUDIENCES: usize = 500;
 
 /// A page and what it could not show.
 #[derive(Debug)]
@@ -40,6 +44,7 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
     let mut pictures = room.pictures;
     let (mut problems, mut damaged) = (Vec::new(), false);
     let (mut unreadable, mut sections, mut lines) = (Vec::new(), Vec::new(), Vec::new());
+    let mut audiences = Vec::new();
     let (mut answers, mut all_answers): (Option<Sheet>, usize) = (None, 0);
     for path in runs {
         let run = match Stored::open(path) {
@@ -71,6 +76,9 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
             sections.push(section::section(&run, &id, &brief, &room, &mut pictures));
         }
         lines.push(brief.line);
+        if runs.len() > 1 && audiences.len() < MOST_AUDIENCES {
+            audiences.push(run.loaded.of_audience());
+        }
     }
     if lines.is_empty() {
         return Err(ReportError::NothingReadable { why: unreadable });
@@ -91,6 +99,7 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
             ..sheet
         }));
     }
+    let (overview_figures, overview_left_out) = picture::of_audiences(&audiences, &mut pictures);
     let title = match &lines[..] {
         [one] => format!("{} · {}", one.recipe(), one.run()),
         several => format!("{} runs of {}", several.len(), recipes(several)),
@@ -98,6 +107,8 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
     let html = rendered(&context! {
         title, unreadable,
         overview => Value::from(Serde(&overview)),
+        overview_figures => Value::from(Serde(&overview_figures)),
+        overview_left_out,
         sections => Value::from(Serde(&sections)),
         not_shown => lines.len() - sections.len(),
         definitions => Value::from(Serde(column::definitions())),

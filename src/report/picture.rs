@@ -1,19 +1,27 @@
 //! Pictures for the page.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 use super::stored::Stored;
-use crate::plot::{self, Family, Format, Picture, Shown, View};
+use crate::plot::{self, Family, Format, Loaded, Picture, Shown, View};
 
 /// A larger SVG goes onto the page as pixels: browsers slow down with tens of thousands of shapes.
 const MOST_SVG: usize = 1 << 20;
+/// What a PNG begins with.
+const PNG: &[u8] = b"\x89PNG";
 /// Frames and pings of a run that are not drawn as SVG at all, which would be larger still.
 const MOST_POINTS: usize = 20_000;
 
 /// What is shown of a run beside its pictures over time. Its trials do not differ in what a sweep is drawn over.
 const COMPARED: [Family; 5] = [Family::Cdf, Family::Box, Family::Parts, Family::Stalls, Family::Sources];
+/// What is shown too of runs with several viewers.
+const OF_AUDIENCE: [Family; 2] = [Family::Audience, Family::Offload];
+/// Of their first repetition, where peers serve.
+const OF_TRIALS: [Family; 2] = [Family::Tree, Family::Servers];
 
 /// A picture as the page has it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,29 +41,28 @@ pub(super) struct Figure {
 pub(super) fn figures(run: &Stored, id: &str, room: &mut usize) -> (Vec<Figure>, Vec<String>) {
     let points = run.loaded.frames.len() + run.loaded.pings.len();
     let over_time = if points > MOST_POINTS { Format::Png } else { Format::Svg };
-    let (mut shown, mut left_out) = drawn(run, &[Family::FrameDelay, Family::Delay], over_time);
-    let (compared, too) = drawn(run, &COMPARED, Format::Svg);
+    let runs = std::slice::from_ref(&run.loaded);
+    let (mut shown, mut left_out) = drawn(runs, &[Family::FrameDelay, Family::Delay], over_time);
+    let (compared, too) = drawn(runs, &COMPARED, Format::Svg);
     shown.extend(compared);
     left_out.extend(too);
+    let audiences = || run.loaded.audience.iter().filter(|row| row.viewers > 1);
+    if audiences().next().is_some() {
+        let (compared, too) = drawn(runs, &OF_AUDIENCE, Format::Svg);
+        shown.extend(compared);
+        left_out.extend(too);
+    }
+    if audiences().any(|row| row.point.scheme.has_peers()) {
+        let (trials, too) = drawn(runs, &OF_TRIALS, Format::Svg);
+        shown.extend(trials);
+        left_out.extend(too);
+    }
     let (mut figures, mut crowded_out) = (Vec::new(), 0);
     for shown in shown {
-        let id = format!("{id}-{}", shown.name);
-        let (svg, png) = if !shown.family.compares() && over_time == Format::Png {
-            (None, Some(BASE64.encode(&shown.bytes)))
-        } else if let Some(svg) = inline(&shown.bytes, &id).filter(|svg| svg.len() <= MOST_SVG) {
-            (Some(svg), None)
-        } else {
-            let (pixels, _) = drawn(run, &[shown.family], Format::Png);
-            (None, pixels.first().map(|pixels| BASE64.encode(&pixels.bytes)))
-        };
-        let table = shown.table.text();
-        let bytes = svg.as_ref().or(png.as_ref()).map_or(0, String::len) + table.len();
-        if bytes > *room {
-            crowded_out += 1;
-            continue;
+        match figure(runs, id, shown, room) {
+            Some(figure) => figures.push(figure),
+            None => crowded_out += 1,
         }
-        *room -= bytes;
-        figures.push(Figure { id, title: shown.title, caption: shown.caption, svg, png, table });
     }
     if crowded_out > 0 {
         let folder = run.dir.path().display();
@@ -66,10 +73,40 @@ pub(super) fn figures(run: &Stored, id: &str, room: &mut usize) -> (Vec<Figure>,
     (figures, left_out)
 }
 
-/// Pictures of a run, and why others are not there.
-fn drawn(run: &Stored, families: &[Family], format: Format) -> (Vec<Shown>, Vec<String>) {
+/// Pictures of the audiences of several runs, if these differ in size.
+pub(super) fn of_audiences(runs: &[Loaded], room: &mut usize) -> (Vec<Figure>, Vec<String>) {
+    let sizes: BTreeSet<u32> = runs.iter().flat_map(|run| run.audience.iter().map(|row| row.viewers)).collect();
+    if sizes.len() < 2 {
+        return (Vec::new(), Vec::new());
+    }
+    let (shown, left_out) = drawn(runs, &OF_AUDIENCE, Format::Svg);
+    (shown.into_iter().filter_map(|shown| figure(runs, "all", shown, room)).collect(), left_out)
+}
+
+/// A picture as the page has it; `None`: there is no room for it.
+fn figure(runs: &[Loaded], id: &str, shown: Shown, room: &mut usize) -> Option<Figure> {
+    let id = format!("{id}-{}", shown.name);
+    let (svg, png) = if shown.bytes.starts_with(PNG) {
+        (None, Some(BASE64.encode(&shown.bytes)))
+    } else if let Some(svg) = inline(&shown.bytes, &id).filter(|svg| svg.len() <= MOST_SVG) {
+        (Some(svg), None)
+    } else {
+        let (pixels, _) = drawn(runs, &[shown.family], Format::Png);
+        let same = pixels.iter().find(|pixels| pixels.name == shown.name);
+        (None, same.map(|pixels| BASE64.encode(&pixels.bytes)))
+    };
+    let table = shown.table.text();
+    let bytes = svg.as_ref().or(png.as_ref()).map_or(0, String::len) + table.len();
+    *room = room.checked_sub(bytes)?;
+    Some(Figure { id, title: shown.title, caption: shown.caption, svg, png, table })
+}
+
+/// Pictures of runs, and why others are not there. Pictures of trials are of the first repetition: each would else have many of the same kind.
+fn drawn(runs: &[Loaded], families: &[Family], format: Format) -> (Vec<Shown>, Vec<String>) {
     let picture = Picture { format, ..Picture::default() };
-    match plot::gallery(std::slice::from_ref(&run.loaded), families, &View::default(), &picture) {
+    let first = families.iter().all(|family| family.of_trials()).then(|| "repetition=1".parse().ok()).flatten();
+    let view = View { only: first.into_iter().collect(), ..View::default() };
+    match plot::gallery(runs, families, &view, &picture) {
         Ok(gallery) => (gallery.shown, gallery.left_out.iter().map(|left_out| left_out.why.to_string()).collect()),
         Err(error) => (Vec::new(), vec![error.to_string()]),
     }

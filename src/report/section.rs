@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::Room;
 use super::answer::{self, Answer};
+use super::audience;
 use super::column::{self, Cell, Column, NOTHING, Sheet, figure, words};
 use super::files::{self, File};
 use super::picture::{self, Figure};
 use super::stored::Stored;
 use super::watch;
 use crate::store::{Choice, CommandRecord, TrialRecord, TrialState};
-use crate::table::{self, EstimateRow};
+use crate::table::{self, AudienceRow, EstimateRow};
 
 /// A term and what is to be said of it.
 pub(super) type Fact = (String, String);
@@ -29,6 +30,11 @@ pub(super) struct Section {
     brief: String,
     facts: Vec<Fact>,
     answers: Vec<AnswerLine>,
+    /// Of trials with several viewers; empty: there are none.
+    audience: Vec<audience::Line>,
+    more_audience: usize,
+    /// What the bound is, and what the figures do not say.
+    audience_notes: [&'static str; 2],
     /// What makes figures doubtful.
     warnings: Vec<String>,
     more_warnings: usize,
@@ -196,6 +202,7 @@ pub(super) fn section(run: &Stored, id: &str, brief: &Brief, room: &Room, pictur
     let more_warnings = warnings.len().saturating_sub(room.warnings);
     warnings.truncate(room.warnings);
     let (figures, left_out) = picture::figures(run, id, pictures);
+    let (audience, more_audience) = audience::lines(&run.loaded.audience);
     // Trials with something to explain come first if not all have room.
     let mut told: Vec<&TrialRecord> = manifest.trials.iter().collect();
     if told.len() > room.trials {
@@ -222,6 +229,9 @@ pub(super) fn section(run: &Stored, id: &str, brief: &Brief, room: &Room, pictur
         brief: in_a_line(run),
         facts: facts(run),
         answers: answer_lines(&brief.answers),
+        audience,
+        more_audience,
+        audience_notes: [audience::BOUND, audience::LIMITS],
         warnings,
         more_warnings,
         lacks: run.lacks.iter().map(|lack| lack.text.clone()).collect(),
@@ -243,6 +253,8 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
     let folder = run.dir.path().display();
     let stored = |name: &str| format!("{folder}/{name}");
     let (summary, playout) = (stored("summary.csv"), stored("playout.csv"));
+    // One viewer alone is in the other tables.
+    let audience: Vec<AudienceRow> = run.loaded.audience.iter().filter(|row| row.viewers > 1).cloned().collect();
     let sheets = [
         Sheet::of(
             format!("{id}-answer"),
@@ -251,6 +263,14 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
             &brief.answers,
             room.rows,
             &summary,
+        ),
+        Sheet::of(
+            format!("{id}-audience"),
+            "The audience, a line for each trial and stream",
+            column::AUDIENCE,
+            &audience,
+            room.rows,
+            &stored("audience.csv"),
         ),
         Sheet::of(
             format!("{id}-delays"),

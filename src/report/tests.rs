@@ -23,6 +23,16 @@ fn stored(folder: &Path, change: impl FnOnce(&mut Manifest)) -> RunDir {
     table::write_frames(&run.frames(), &frames).unwrap();
     table::write_summary(&run.summary(), &summary).unwrap();
     table::write_playouts(&run.playouts(), &playouts).unwrap();
+    let audience = |trial: &crate::plan::Trial| {
+        let of = |id: &String| *id == trial.id;
+        let summary: Vec<_> = summary.iter().filter(|row| of(&row.trial)).cloned().collect();
+        let frames: Vec<_> = frames.iter().filter(|row| of(&row.trial)).cloned().collect();
+        // A run that was cut short has records of fewer trials than it planned.
+        let rows = |record| table::audiences(record, trial, &[], &summary, &frames);
+        manifest.trial(&trial.id).map(rows).unwrap_or_default()
+    };
+    let audience: Vec<_> = manifest.plan.trials.iter().flat_map(audience).collect();
+    table::write_audience(&run.audience(), &audience).unwrap();
     let pings: Vec<_> = (1..20).map(|seq| ping_row("bypass-1", "hb", "hv1", seq, Some(400.0))).collect();
     table::write_pings(&run.pings(), &pings).unwrap();
     run
@@ -254,7 +264,7 @@ fn a_run_cut_short_shows_what_it_has_and_names_the_rest() {
     let shown = page(&[run.path().to_owned()]).unwrap();
     assert_sound(&shown.html);
     assert!(!shown.damaged, "it never came to its tables: {:?}", shown.problems);
-    assert_eq!(shown.problems.len(), 4, "{:?}", shown.problems);
+    assert_eq!(shown.problems.len(), 5, "{:?}", shown.problems);
     for told in [
         "the run has no summary.csv",
         "1 of 2 trials were never run",
@@ -481,4 +491,70 @@ fn in_a_browser_tables_sort_by_a_click() {
             "delay p50 descending: direct-1 direct-10 direct-3 direct-2",
         ]
     );
+}
+
+/// A run of two trials with that many viewers: through the CDN in 900 ms, from peers in 100 ms and 10 ms more for each viewer.
+fn crowd(folder: &Path, viewers: u32) -> RunDir {
+    let names: Vec<String> = (1..=viewers).map(|n| format!("hv{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let run = without_tables(folder, |manifest| {
+        manifest.plan.trials = vec![trial("direct-1", &names), trial("bypass-1", &names)];
+    });
+    let manifest = Manifest::load(&run).unwrap();
+    let (mut frames, mut summary) = (Vec::new(), Vec::new());
+    for record in &manifest.trials {
+        for (place, viewer) in (0..).zip(&names) {
+            let (delay, via) = match record.id.as_str() {
+                "direct-1" => (900.0, Via::Cdn),
+                _ => (100.0 + 10.0 * f64::from(place), Via::Peer),
+            };
+            let mine: Vec<_> = (0..30).map(|i| frame(&record.id, viewer, i, Some(delay), via)).collect();
+            let bytes = |of| Some(if via == of { 300_000 } else { 0 });
+            let facts = ViewerFacts {
+                stream: "hb".into(),
+                viewer: (*viewer).into(),
+                born: 30,
+                captured: true,
+                cdn_bytes: bytes(Via::Cdn),
+                peer_bytes: bytes(Via::Peer),
+                viewer_bytes: Some(0),
+                ..ViewerFacts::default()
+            };
+            summary.extend(summarise(record, &[facts], &mine));
+            frames.extend(mine);
+        }
+    }
+    table::write_frames(&run.frames(), &frames).unwrap();
+    table::write_summary(&run.summary(), &summary).unwrap();
+    run
+}
+
+#[test]
+fn an_audience_is_told_to_those_who_know_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let four = crowd(folder.path(), 4);
+    let html = html(&four);
+    assert_sound(&html);
+    for said in [
+        "The audience</h3>",
+        "Of 4 viewers of hb the best has half of the frames within 100.0 ms, the median one within 115.0 ms, the worst within 130.0 ms",
+        "all but the CDN 100.0 %",
+        "The bound is the earliest moment at which the last viewer can have a frame",
+        "It knows nothing of frames that queue behind each other",
+        "The audience, a line for each trial and stream",
+        "run-1-audience-plot",
+        "run-1-offload-plot",
+        "run-1-tree-plot-bypass-1",
+        "run-1-servers-plot-bypass-1",
+        "the run has no audience.csv",
+    ] {
+        assert!(html.contains(said), "{said}");
+    }
+    assert!(!html.contains("tree-plot-direct-1") && !html.contains("all-audience"));
+    let one = crowd(folder.path(), 1);
+    let both = page(&[four.path().to_owned(), one.path().to_owned()]).unwrap().html;
+    assert_sound(&both);
+    assert!(both.contains("The audience: every run, by its number of viewers") && both.contains("all-audience-plot"));
+    let alone = page(&[one.path().to_owned()]).unwrap().html;
+    assert!(!alone.contains("The audience</h3>") && !alone.contains("tree-plot"), "one viewer is no audience");
 }
