@@ -42,6 +42,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
             end: pinged.unwrap_or_default().max(end),
             drain: Duration::ZERO,
         },
+        link_changes: Vec::new(),
         agents: Default::default(),
         pings,
         captures: Vec::new(),

@@ -5,6 +5,7 @@
 
 pub mod address;
 mod agents;
+pub mod change;
 pub mod delivery;
 mod estimate;
 mod map;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use agents::{Agents, Handover};
+pub use change::{Change, Condition, Directions, LinkChange, LinkTrace, Piece, Setting, Step};
 pub use delivery::{Scheme, UnknownScheme};
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
 /// The TCP port on which a broadcaster's agent serves peers.
@@ -27,6 +29,7 @@ pub use livectl_wire::peer::PORT as PEER_PORT;
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use point::{Parameters, Point};
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
+pub use way::Passed;
 
 /// The TCP port on the CDN to which every agent keeps a connection for peer notifications.
 pub const NOTIFY_PORT: u16 = 42857;
@@ -130,6 +133,9 @@ pub struct Trial {
     pub streams: Vec<Stream>,
     /// When things start and stop.
     pub timeline: Timeline,
+    /// Links that change on the timeline, in the recipe's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub link_changes: Vec<LinkChange>,
     /// What the agents do beside passing the stream on.
     #[serde(default)]
     pub agents: Agents,

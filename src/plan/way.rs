@@ -4,6 +4,15 @@ use std::net::Ipv4Addr;
 
 use super::{Host, Interface, Network, Shape};
 
+/// A link that packets pass, and whether from its end `a` to its end `b`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Passed {
+    /// Index into [`Network::links`].
+    pub link: usize,
+    /// From its end `a` to its end `b`.
+    pub forward: bool,
+}
+
 impl Network {
     /// The address of `to` in a subnet that `from` is in too: how `from` reaches `to` without routing. If they share several
     /// subnets, the one that comes first among the links of `to`.
@@ -17,7 +26,7 @@ impl Network {
     /// `None`: they share no subnet.
     #[must_use]
     pub fn path(&self, from: &str, to: &str) -> Option<Vec<Shape>> {
-        self.direct_paths(from, to).next()
+        self.direct_ways(from, to).next().map(|way| self.shapes(&way))
     }
 
     /// The address under which a host sends to [the address](Self::address_from) of another.
@@ -47,37 +56,42 @@ impl Network {
     /// Every way that video can take from a broadcaster to a viewer: within each subnet that they share, and through the CDN, which
     /// passes it on between subnets. Other hosts pass nothing on. Empty: the viewer cannot be reached.
     #[must_use]
-    pub fn video_paths(&self, broadcaster: &str, viewer: &str) -> Vec<Vec<Shape>> {
-        let mut paths: Vec<Vec<Shape>> = self.direct_paths(broadcaster, viewer).collect();
+    pub fn video_ways(&self, broadcaster: &str, viewer: &str) -> Vec<Vec<Passed>> {
+        let mut ways: Vec<Vec<Passed>> = self.direct_ways(broadcaster, viewer).collect();
         if let Some(cdn) = self.cdn() {
-            for upload in self.direct_paths(broadcaster, &cdn.name) {
-                paths.extend(self.direct_paths(&cdn.name, viewer).map(|download| [&upload[..], &download].concat()));
+            for upload in self.direct_ways(broadcaster, &cdn.name) {
+                ways.extend(self.direct_ways(&cdn.name, viewer).map(|download| [&upload[..], &download].concat()));
             }
         }
-        paths
+        ways
+    }
+
+    fn shapes(&self, way: &[Passed]) -> Vec<Shape> {
+        way.iter().filter_map(|passed| self.links.get(passed.link)).map(|link| link.shape).collect()
     }
 
     /// The way within each subnet that two hosts share, in the order of the links of `to`.
-    fn direct_paths(&self, from: &str, to: &str) -> impl Iterator<Item = Vec<Shape>> {
+    fn direct_ways(&self, from: &str, to: &str) -> impl Iterator<Item = Vec<Passed>> {
         let ends = self.host(from).zip(self.host(to));
         ends.into_iter().flat_map(|(from, to)| shared(from, to)).filter_map(|(here, there)| self.between(here, there))
     }
 
     /// The links between two interfaces of one subnet. Trunks close no loop, so there is one way only.
-    fn between(&self, here: &Interface, there: &Interface) -> Option<Vec<Shape>> {
+    fn between(&self, here: &Interface, there: &Interface) -> Option<Vec<Passed>> {
         let (first, last) = (self.links.get(here.link)?, self.links.get(there.link)?);
-        let mut ways = vec![(first.b.node.as_str(), vec![first.shape])];
+        let mut ways = vec![(first.b.node.as_str(), vec![Passed { link: here.link, forward: true }])];
         let mut seen = vec![first.b.node.as_str()];
         while let Some((switch, mut passed)) = ways.pop() {
             if switch == last.b.node {
-                passed.push(last.shape);
+                passed.push(Passed { link: there.link, forward: false });
                 return Some(passed);
             }
-            for trunk in self.links.iter().filter(|link| self.host(&link.a.node).is_none()) {
-                for (near, far) in [(&trunk.a, &trunk.b), (&trunk.b, &trunk.a)] {
+            let trunks = self.links.iter().enumerate().filter(|(_, link)| self.host(&link.a.node).is_none());
+            for (link, trunk) in trunks {
+                for (near, far, forward) in [(&trunk.a, &trunk.b, true), (&trunk.b, &trunk.a, false)] {
                     if near.node == switch && !seen.contains(&far.node.as_str()) {
                         seen.push(&far.node);
-                        ways.push((&far.node, [&passed[..], &[trunk.shape]].concat()));
+                        ways.push((&far.node, [&passed[..], &[Passed { link, forward }]].concat()));
                     }
                 }
             }
@@ -140,12 +154,14 @@ network:
     #[test]
     fn video_goes_within_a_subnet_or_through_the_cdn_and_no_other_host() {
         let network = several_links();
-        let ways: Vec<Vec<u128>> = network.video_paths("hb", "hv").iter().map(|path| delays(path)).collect();
+        let ways: Vec<Vec<u128>> =
+            network.video_ways("hb", "hv").iter().map(|way| delays(&network.shapes(way))).collect();
         let expected: [&[u128]; 5] =
             [&[20, 30], &[5, 40, 1, 2], &[5, 40, 10, 30], &[20, 10, 1, 2], &[20, 10, 10, 30]];
         assert_eq!(ways, expected);
         // By the idle host hx it would be 20 + 100 ms.
-        let least = network.video_paths("hb", "hw").iter().map(|path| path.iter().map(|s| s.delay).sum()).min();
+        let least =
+            network.video_ways("hb", "hw").iter().map(|way| network.shapes(way).iter().map(|s| s.delay).sum()).min();
         assert_eq!(least, Some(Duration::from_millis(105)));
     }
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::link_change::LinkChangeFile;
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
@@ -254,6 +255,9 @@ pub struct TimelineFile {
     /// When the viewers start to watch.
     #[serde(default)]
     pub view: Optional<ViewFile>,
+    /// Links that change during the trial. Default: none.
+    #[serde(default)]
+    pub links: Optional<At<Vec<At<LinkChangeFile>>>>,
     /// The trial ends, up to 24 hours. Default: 5 s after the stream has ended, but not before the pings' `until`.
     #[serde(default)]
     pub end: Optional<Text<Moment>>,

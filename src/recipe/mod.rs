@@ -8,6 +8,8 @@
 //! ([`unit`], [`word`]), checks them against each other and numbers hosts, interfaces and trials.
 
 pub mod file;
+pub mod link_change;
+mod link_trace;
 mod problem;
 mod syntax;
 pub mod text;
@@ -48,21 +50,37 @@ pub struct Loaded {
 pub fn load(path: impl AsRef<Path>) -> Result<Loaded, RecipeError> {
     let path = path.as_ref();
     let text = read(path)?;
-    compile(path, text, &|video| match std::fs::metadata(video) {
+    compile(path, text, &is_file, &read_trace)
+}
+
+fn is_file(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
         Ok(file) if file.is_file() => Ok(()),
         Ok(_) => Err("is not a file".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err("does not exist".to_owned()),
         Err(error) => Err(format!("cannot be read: {error}")),
-    })
+    }
+}
+
+/// The text of a trace of a link, of what is a file and not endless.
+fn read_trace(path: &Path) -> Result<String, String> {
+    is_file(path)?;
+    let mut bytes = Vec::new();
+    let file = File::open(path).and_then(|file| file.take(link_trace::MAX_SIZE + 1).read_to_end(&mut bytes));
+    file.map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > link_trace::MAX_SIZE {
+        return Err(format!("is longer than {} MiB", link_trace::MAX_SIZE >> 20));
+    }
+    String::from_utf8(bytes).map_err(|_| "is not a text".to_owned())
 }
 
 /// Reads a recipe from text. `name` is what messages call it, and otherwise like the path of [`load`]; nothing on disk is
-/// looked at, not even a video file that the recipe names.
+/// looked at, not even a video file that the recipe names; so it cannot name a trace that a link follows.
 ///
 /// # Errors
 /// The text is not a valid recipe.
 pub fn from_str(name: impl AsRef<Path>, text: &str) -> Result<Loaded, RecipeError> {
-    compile(name.as_ref(), text.to_owned(), &|_| Ok(()))
+    compile(name.as_ref(), text.to_owned(), &|_| Ok(()), &|_| Err("is not looked at".to_owned()))
 }
 
 /// The JSON Schema (2020-12) of recipes, for editors.
@@ -127,8 +145,13 @@ fn similar_file(path: &Path) -> Option<String> {
     Some(path.with_file_name(near).display().to_string())
 }
 
-/// Text to plan. `look` says what is wrong with a video file.
-fn compile(path: &Path, text: String, look: &dyn Fn(&Path) -> Result<(), String>) -> Result<Loaded, RecipeError> {
+/// Text to plan. `look` says what is wrong with a video file, `reader` reads traces.
+fn compile(
+    path: &Path,
+    text: String,
+    look: &dyn Fn(&Path) -> Result<(), String>,
+    reader: validate::Reader<'_>,
+) -> Result<Loaded, RecipeError> {
     let name = path.display().to_string();
     let source = text.strip_prefix('\u{FEFF}').unwrap_or(&text);
     let failed = |findings| RecipeError::new(&name, source, findings);
@@ -151,7 +174,7 @@ fn compile(path: &Path, text: String, look: &dyn Fn(&Path) -> Result<(), String>
 
     let base = path.parent().unwrap_or(Path::new(""));
     let mut notes = validate::Notes::new(source);
-    let plan = validate::plan(&file, &results_name(path), base, &mut notes);
+    let plan = validate::plan(&file, &results_name(path), (base, reader), &mut notes);
     let written = file.video.get().and_then(|video| video.file.get());
     if let (Some(plan), Some(written)) = (&plan, written)
         && let Some(VideoSource::File { path }) = plan.trials.first().map(|trial| &trial.video.source)

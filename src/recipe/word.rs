@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::unit::{Misread, Value};
-use crate::plan::{Codec, Datapath, Handover, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Directions, Handover, LinkKind, Role, Scheme};
 
 /// The text in backticks, fit for a message: short, and without anything a terminal would obey.
 pub(super) fn shown(text: &str) -> String {
@@ -124,6 +124,7 @@ words!(Role, "a role", [
     "viewer" => Role::Viewer,
     "idle" => Role::Idle,
 ]);
+words!(Directions, "a direction", ["up" => Directions::Up, "down" => Directions::Down, "both" => Directions::Both]);
 words!(Handover, "a handover", ["complete" => Handover::Complete, "live" => Handover::Live]);
 words!(Codec, "a codec", ["flv1" => Codec::Flv1, "h264" => Codec::H264]);
 
@@ -506,5 +507,6 @@ mod tests {
         check::<Datapath>(&["auto", "kernel", "user"]);
         check::<Role>(&["broadcaster", "cdn", "viewer", "idle"]);
         check::<Codec>(&["flv1", "h264"]);
+        check::<Directions>(&["up", "down", "both"]);
     }
 }

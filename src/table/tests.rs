@@ -102,6 +102,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
             end: Duration::from_secs(60),
             drain: Duration::from_secs(10),
         },
+        link_changes: Vec::new(),
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),

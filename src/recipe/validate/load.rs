@@ -16,25 +16,45 @@ use crate::plan::{Network, Scheme, Stream, Video};
 /// A link and whether it is crossed from its `a` to its `b`.
 type Direction = (usize, bool);
 
+/// What the CDN's copies of the streams ask of each link.
+pub(super) struct Load {
+    copies: HashMap<Direction, u32>,
+    /// Of one copy, in bit/s.
+    rate: f64,
+}
+
+impl Load {
+    pub(super) fn of(network: &Network, streams: &[Stream], video: &Video, schemes: &[Scheme]) -> Load {
+        let edges =
+            |scheme: Scheme| streams.iter().flat_map(move |stream| scheme.delivery().at_once(network, stream));
+        // Whatever the scheme, whoever has no peer yet is served by the CDN.
+        let by_any = std::iter::once(Scheme::Direct).chain(schemes.iter().copied()).flat_map(edges);
+        let flows: BTreeSet<(&str, &str)> =
+            by_any.filter(|edge| edge.carrier.via() == Via::Cdn).map(|edge| (edge.from, edge.to)).collect();
+        Load { copies: copies(network, flows.into_iter()), rate: video.total_bitrate() as f64 * HEADERS }
+    }
+
+    /// bit/s that a link is to carry from its end `a` to its end `b`, or back.
+    pub(super) fn needed(&self, link: usize, forward: bool) -> f64 {
+        f64::from(self.copies.get(&(link, forward)).copied().unwrap_or(0)) * self.rate
+    }
+}
+
 /// Warns of links that are asked for more than they carry, of audiences that uplinks cannot serve, and of schemes with peers where there can be none.
 pub(super) fn warn_of_load(
     topology: &Topology,
     hosts: &[HostDraft<'_>],
     streams: &[Stream],
-    video: &Video,
+    load: &Load,
     schemes: &[Scheme],
     notes: &mut Notes<'_>,
 ) {
     let network = &topology.network;
     let edges = |scheme: Scheme| streams.iter().flat_map(move |stream| scheme.delivery().at_once(network, stream));
-    // Whatever the scheme, whoever has no peer yet is served by the CDN.
-    let by_any = std::iter::once(Scheme::Direct).chain(schemes.iter().copied()).flat_map(edges);
-    let rate = video.total_bitrate() as f64 * HEADERS;
+    let rate = load.rate;
 
     let mut warned: Vec<usize> = Vec::new();
-    let flows: BTreeSet<(&str, &str)> =
-        by_any.filter(|edge| edge.carrier.via() == Via::Cdn).map(|edge| (edge.from, edge.to)).collect();
-    let mut copies: Vec<(Direction, u32)> = copies(network, flows.into_iter()).into_iter().collect();
+    let mut copies: Vec<(Direction, u32)> = load.copies.iter().map(|(at, copies)| (*at, *copies)).collect();
     copies.sort_unstable();
     for ((link, _), copies) in copies {
         let Some(bandwidth) = network.links[link].shape.bandwidth else { continue };

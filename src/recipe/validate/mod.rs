@@ -4,6 +4,7 @@
 //! reported together. A check that needs several values is left out when one of them is wrong already.
 
 mod agents;
+mod changes;
 mod hosts;
 mod load;
 mod topology;
@@ -21,6 +22,7 @@ use crate::plan::{
     Agents, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Point, Role, Scheme,
     Stream, Trial, VideoSource,
 };
+pub(super) use changes::Reader;
 
 /// What validation found out so far.
 pub(super) struct Notes<'s> {
@@ -95,6 +97,7 @@ struct Common {
     streams: Vec<Stream>,
     video: crate::plan::Video,
     timeline: crate::plan::Timeline,
+    link_changes: Vec<crate::plan::LinkChange>,
     agents: Agents,
     pings: Vec<PingTrain>,
     captures: Vec<CapturePoint>,
@@ -105,13 +108,19 @@ struct Common {
     cdn: Cdn,
 }
 
-/// Turns a recipe into a plan called `name`; files in it are relative to `base`. `None`: see `notes.errors`.
-pub(super) fn plan(file: &RecipeFile, name: &str, base: &Path, notes: &mut Notes<'_>) -> Option<Plan> {
+/// Turns a recipe into a plan called `name`; files in it are relative to `base`, and `reader` reads those that matter to
+/// the plan. `None`: see `notes.errors`.
+pub(super) fn plan(
+    file: &RecipeFile,
+    name: &str,
+    (base, reader): (&Path, Reader<'_>),
+    notes: &mut Notes<'_>,
+) -> Option<Plan> {
     let description = file.description.get().and_then(|text| notes.read("description", text));
     let schemes = validate_schemes(file.schemes.get(), notes);
     let repetitions = notes.read_or("repetitions", &file.repetitions, super::unit::Whole(1));
     let seed = notes.read_or("seed", &file.seed, super::unit::Whole(1));
-    let common = validate_common(file, base, schemes.as_deref(), notes);
+    let common = validate_common(file, (base, reader), schemes.as_deref(), notes);
 
     let (schemes, repetitions, seed, common) = (schemes?, repetitions?.0, seed?.0, common?);
     if !notes.errors.is_empty() {
@@ -134,7 +143,7 @@ pub(super) fn plan(file: &RecipeFile, name: &str, base: &Path, notes: &mut Notes
 
 fn validate_common(
     file: &RecipeFile,
-    base: &Path,
+    (base, reader): (&Path, Reader<'_>),
     schemes: Option<&[Scheme]>,
     notes: &mut Notes<'_>,
 ) -> Option<Common> {
@@ -160,6 +169,9 @@ fn validate_common(
     let topology = topology::build(&file.network, &fabric, &hosts, notes)?;
     let streams = hosts::validate_streams(&hosts, &topology.network, notes);
     let captures = validate_captures(file.captures.get(), &hosts, &topology.network, notes);
+    let changes = timeline.as_ref().and_then(|when| {
+        changes::validate_changes(timeline_file, &topology.network, &when.timeline, (base, reader), notes)
+    });
     let (video, timeline, streams, captures) = (video?, timeline?, streams?, captures?);
 
     let viewers = streams.iter().map(|stream| stream.viewers.len()).sum();
@@ -169,13 +181,17 @@ fn validate_common(
         return None;
     }
     topology::warn_of_queues(&topology, notes);
-    load::warn_of_load(&topology, &hosts, &streams, &video, schemes?, notes);
+    let (schemes, changes) = (schemes?, changes?);
+    let load = load::Load::of(&topology.network, &streams, &video, schemes);
+    load::warn_of_load(&topology, &hosts, &streams, &load, schemes, notes);
+    changes.warn_of_load(&topology, &load, notes);
     let pings = timeline.ping_trains(&topology.network, &streams);
     Some(Common {
         network: topology.network,
         streams,
         video,
         timeline: timeline.timeline,
+        link_changes: changes.changes,
         agents: agents?,
         pings,
         captures,
@@ -198,6 +214,7 @@ impl Common {
             video: self.video.clone(),
             streams: self.streams.clone(),
             timeline: self.timeline.clone(),
+            link_changes: self.link_changes.clone(),
             agents: self.agents.clone(),
             pings: self.pings.clone(),
             captures: self.captures.clone(),

@@ -16,8 +16,8 @@ use crate::plan::{End, Host, Interface, Link, Network, Shape, Switch, address};
 const MOST_SWITCHES: usize = 64;
 /// Bytes of an interface name, without the terminating zero (IFNAMSIZ − 1).
 const LONGEST_INTERFACE: usize = 15;
-const BANDWIDTHS: std::ops::RangeInclusive<Bandwidth> = Bandwidth(10_000)..=Bandwidth(100_000_000_000);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+pub(super) const BANDWIDTHS: std::ops::RangeInclusive<Bandwidth> = Bandwidth(10_000)..=Bandwidth(100_000_000_000);
+pub(super) const LONGEST_DELAY: Duration = Duration::from_secs(60);
 const DEFAULT_QUEUE: u64 = 1000;
 /// A full Ethernet frame in bits: 1500 bytes of IP and 14 of Ethernet.
 const FULL_FRAME_BITS: f64 = 1514.0 * 8.0;
