@@ -9,9 +9,9 @@ use std::process::Command;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use livectl::emulator::{self, EmulatorError, LinkSpec, Report, Spec};
+use livectl::emulator::{self, EmulatorError, LinkSpec, Report, Spec, TimelineSpec, timeline};
 use livectl::network::tc;
-use livectl::plan::Shape;
+use livectl::plan::{Change, Directions, LinkChange, Setting, Shape};
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
 
@@ -45,8 +45,17 @@ struct Running {
 
 impl Running {
     fn start(links: Vec<LinkSpec>) -> Running {
+        Running::changing(links, Vec::new())
+    }
+
+    fn changing(links: Vec<LinkSpec>, changes: Vec<LinkChange>) -> Running {
         let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let spec = Spec { links, report: folder.path().join("emulator.json") };
+        let timeline = (!changes.is_empty()).then(|| TimelineSpec {
+            socket: folder.path().join("socket"),
+            changes,
+            until: Duration::from_secs(60),
+        });
+        let spec = Spec { links, report: folder.path().join("emulator.json"), timeline };
         let (wait, stop) = std::io::pipe().unwrap();
         let (tell, told) = std::sync::mpsc::channel();
         let running = spec.clone();
@@ -61,6 +70,14 @@ impl Running {
             }
         }
         Running { stop, emulator, folder }
+    }
+
+    /// Second zero of the timeline is now; CLOCK_REALTIME in ns.
+    fn begin(&self) -> i64 {
+        let (zero, zero_ns) = (realtime(), timeline::monotonic_ns().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(timeline::tell(&self.folder.path().join("socket"), zero_ns)).unwrap();
+        zero
     }
 
     fn stop(self) -> Report {
@@ -199,13 +216,13 @@ fn delay_errors(shape: Shape, count: u32, gap: Duration, length: usize) -> (Vec<
 
 /// A pair of interfaces `left` and `right` that the kernel's netem shapes, told by the commands that experiments use. `false`: this
 /// kernel has no netem.
-fn netem_link(shape: &Shape) -> bool {
+fn netem_link(shape: &Shape, constancy: tc::Constancy) -> bool {
     ip(&["link", "add", "left", "type", "veth", "peer", "name", "right"]);
     for end in ["left", "right"] {
         let setting = format!("net.ipv6.conf.{end}.disable_ipv6=1");
         assert!(Command::new("sysctl").args(["-qw", &setting]).status().unwrap().success());
         ip(&["link", "set", end, "up"]);
-        for command in tc::commands(end, shape) {
+        for command in tc::commands(end, shape, constancy) {
             let output = Command::new("tc").args(command.split(' ')).output().expect("tc (iproute2)");
             let said = String::from_utf8_lossy(&output.stderr);
             if said.contains("qdisc kind is unknown") {
@@ -238,12 +255,12 @@ fn both_kinds_of_links_side_by_side() {
                     running.stop();
                     return Some((errors, rate_error));
                 }
-                if !netem_link(&paced) {
+                if !netem_link(&paced, tc::Constancy::Constant) {
                     return None;
                 }
                 let errors = errors_of(paced, 1000, gap, 500);
                 ip(&["link", "del", "left"]);
-                netem_link(&full);
+                netem_link(&full, tc::Constancy::Constant);
                 Some((errors, rate_error(rate)))
             });
             let Some((mut errors, rate_error)) = measured else {
@@ -273,12 +290,12 @@ fn netem_links_are_what_the_plan_says() {
     let jittery = Shape { jitter: Duration::from_millis(5), ..plain };
     for shape in [plain, jittery] {
         let measured = in_own_network(move || {
-            if !netem_link(&shape) {
+            if !netem_link(&shape, tc::Constancy::Constant) {
                 return None;
             }
             let mut errors = errors_of(shape, 400, Duration::from_millis(4), 500);
             ip(&["link", "del", "left"]);
-            netem_link(&shape);
+            netem_link(&shape, tc::Constancy::Constant);
             // Jitter changes the frames' order.
             let rate_error = if shape.jitter.is_zero() { rate_error(4_000_000) } else { 0.0 };
             errors.sort_by(f64::total_cmp);
@@ -301,6 +318,118 @@ fn netem_links_are_what_the_plan_says() {
         let p90 = quantile(&errors, 0.9);
         assert!(p90 < 5.0 + jitter, "90th percentile of the delay error {p90} ms");
         assert!(rate_error.abs() < 0.01, "off by {:.3} %", rate_error * 100.0);
+    }
+}
+
+fn change(ms: u64, setting: Setting) -> LinkChange {
+    LinkChange { at: Duration::from_millis(ms), link: 0, directions: Directions::Up, change: Change::Set(setting) }
+}
+
+/// A queue that is never empty while the link changes from 4 to 1 Mbit/s: how many bytes arrive within two times, the bandwidths of which are known.
+/// `begin` says when the timeline begins.
+fn bits_around_a_change(begin: impl FnOnce() -> i64) -> [f64; 2] {
+    let (left, right) = (Port::open("left"), Port::open("right"));
+    let zero = begin();
+    // 1.5 s of 4 Mbit/s and 2 s of 1 Mbit/s are 660 frames.
+    for number in 0..900 {
+        left.send(number, 1514);
+    }
+    let arrivals: Vec<f64> = (0..640).map(|_| (right.receive().expect("it arrives").1 - zero) as f64 / 1e9).collect();
+    // Bounds well within each time: all frames between them have been sent at one rate.
+    [(0.3, 1.3), (1.7, 3.2)].map(|(from, to)| {
+        let within: Vec<f64> = arrivals.iter().copied().filter(|at| (from..to).contains(at)).collect();
+        let took = within[within.len() - 1] - within[0];
+        (within.len() - 1) as f64 * 1514.0 * 8.0 / took
+    })
+}
+
+#[test]
+fn a_rate_that_changes_is_another_one_from_that_moment_on() {
+    let (rates, report) = in_own_network(|| {
+        let slower = Setting { bandwidth: Some(1_000_000), ..Setting::default() };
+        let running = Running::changing(vec![link(shape(Some(4_000_000), 10))], vec![change(1500, slower)]);
+        (bits_around_a_change(|| running.begin()), running.stop())
+    });
+    println!("{rates:?} bit/s, {:?}", report.directions[0].lateness);
+    for (rate, planned) in rates.into_iter().zip([4e6, 1e6]) {
+        assert!((rate / planned - 1.0).abs() < 0.1, "{rate} instead of {planned} bit/s");
+    }
+    assert_eq!((report.directions[0].changes, report.directions[1].changes), (1, 0));
+    assert!(report.timeline.is_some());
+}
+
+#[test]
+fn a_link_that_is_down_loses_what_comes_and_one_without_a_rate_holds_it() {
+    let (arrived, report) = in_own_network(|| {
+        let down = |down| Setting { down: Some(down), ..Setting::default() };
+        let rate = |rate| Setting { bandwidth: Some(rate), ..Setting::default() };
+        // Times of which this test, and not the machine, decides: all before the timeline begins lies in the past.
+        let changes = vec![change(0, down(true)), change(3_600_000, down(false))];
+        let running = Running::changing(vec![link(shape(Some(4_000_000), 0))], changes);
+        let (left, right) = (Port::open("left"), Port::open("right"));
+        left.send(0, 100);
+        assert_eq!(right.receive().map(|a| a.0), Some(0), "the timeline has not begun");
+        running.begin();
+        left.send(1, 100);
+        let arrived = right.receive_all();
+        let report = running.stop();
+
+        let running = Running::changing(
+            vec![link(shape(Some(4_000_000), 0))],
+            vec![change(0, rate(0)), change(1500, rate(4_000_000))],
+        );
+        let (left, right) = (Port::open("left"), Port::open("right"));
+        let zero = running.begin();
+        for number in 0..5 {
+            left.send(number, 1000);
+        }
+        let held: Vec<(u32, i64)> = std::iter::repeat_with(|| right.receive())
+            .take(20)
+            .skip_while(Option::is_none)
+            .map_while(|a| a)
+            .collect();
+        assert_eq!(held.iter().map(|a| a.0).collect::<Vec<_>>(), (0..5).collect::<Vec<_>>());
+        assert!(held.iter().all(|(_, at)| *at - zero >= 1_500_000_000), "{held:?} since {zero}");
+        running.stop();
+        (arrived, report)
+    });
+    assert_eq!(arrived, Vec::<u32>::new());
+    assert_eq!(report.directions[0].dropped_link, 1);
+}
+
+/// On a kernel without netem there is nothing to check; the test says so and passes.
+#[test]
+fn a_netem_link_that_changes_does_so_too() {
+    let rates = in_own_network(|| {
+        let before = shape(Some(4_000_000), 10);
+        if !netem_link(&before, tc::Constancy::Changing) {
+            return None;
+        }
+        let after = livectl::plan::Condition::of(Shape { bandwidth: Some(1_000_000), ..before });
+        let step = livectl::plan::Step { at: Duration::from_millis(1500), condition: after };
+        let lines = tc::course("left", &before, &[step]);
+        let namespace = std::fs::File::open("/proc/thread-self/ns/net").unwrap();
+        Some(bits_around_a_change(|| {
+            let zero = realtime();
+            // In this thread's namespace, not in the process's.
+            thread::spawn(move || {
+                nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+                for (at, line) in lines {
+                    let due = zero + at.as_nanos() as i64;
+                    thread::sleep(Duration::from_nanos(u64::try_from(due - realtime()).unwrap_or(0)));
+                    let output = Command::new("tc").args(line.split(' ')).output().expect("tc (iproute2)");
+                    assert!(output.status.success(), "tc {line}: {}", String::from_utf8_lossy(&output.stderr));
+                }
+            });
+            zero
+        }))
+    });
+    let Some(rates) = rates else {
+        println!("this kernel has no netem");
+        return;
+    };
+    for (rate, planned) in rates.into_iter().zip([4e6, 1e6]) {
+        assert!((rate / planned - 1.0).abs() < 0.1, "{rate} instead of {planned} bit/s");
     }
 }
 
@@ -407,7 +536,8 @@ fn a_name_that_is_taken_is_an_error() {
     in_own_network(|| {
         ip(&["link", "add", "left", "type", "veth", "peer", "name", "other"]);
         let (wait, _stop) = std::io::pipe().unwrap();
-        let spec = Spec { links: vec![link(shape(None, 0))], report: "/nowhere/emulator.json".into() };
+        let spec =
+            Spec { links: vec![link(shape(None, 0))], report: "/nowhere/emulator.json".into(), timeline: None };
         let error = emulator::run(&spec, wait, || panic!("must not be ready")).unwrap_err().to_string();
         assert!(error.contains("left") && error.contains("exists already"), "{error}");
     });

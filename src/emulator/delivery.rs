@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -43,6 +43,8 @@ pub struct Counters {
     pub dropped_queue: AtomicU64,
     /// Frames the model lost.
     pub dropped_loss: AtomicU64,
+    /// Frames that came while the link was down, as the plan wants it.
+    pub dropped_link: AtomicU64,
     /// Frames whose receiving interface was down or gone when they were due.
     pub dropped_down: AtomicU64,
     /// Frames that the kernel had no room for.
@@ -59,7 +61,7 @@ fn add(counter: &AtomicU64, n: u64) {
 }
 
 /// CLOCK_MONOTONIC.
-fn now() -> Result<Nanos, Errno> {
+pub(super) fn now() -> Result<Nanos, Errno> {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
     Ok(time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64)
 }
@@ -80,6 +82,8 @@ pub struct Delivery<'a> {
     ends: &'a [OwnedFd],
     shapers: Vec<Shaper>,
     counters: &'a [Counters],
+    /// When the timeline began; 0: it has not yet. The delivery thread looks at it, and from then on no more.
+    zero: Option<&'a AtomicU64>,
     flights: BinaryHeap<Reverse<Flight>>,
     under_way: Vec<u64>,
     // Boxed as in flights, so that a frame's room moves from here to there and back without being copied.
@@ -89,12 +93,13 @@ pub struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// All three have one entry per end.
-    pub fn new(ends: &'a [OwnedFd], shapers: Vec<Shaper>, counters: &'a [Counters]) -> Self {
+    /// Ends, shapers and counters have one entry per end. `zero` becomes the moment, in nanoseconds of CLOCK_MONOTONIC, from which the links' changes count.
+    pub fn new(ends: &'a [OwnedFd], shapers: Vec<Shaper>, counters: &'a [Counters], zero: &'a AtomicU64) -> Self {
         debug_assert!(ends.len() == shapers.len() && ends.len() == counters.len());
         Delivery {
             ends,
             counters,
+            zero: Some(zero),
             flights: BinaryHeap::with_capacity(BUFFERS),
             under_way: vec![0; ends.len()],
             // Written to, so that the pages exist before the first packet comes.
@@ -152,8 +157,16 @@ impl<'a> Delivery<'a> {
         }
     }
 
+    /// Tells the links when the timeline began, once that is known.
+    fn begin(&mut self) {
+        let Some(zero) = self.zero.map(|zero| zero.load(Acquire)).filter(|zero| *zero > 0) else { return };
+        self.zero = None;
+        self.shapers.iter_mut().for_each(|shaper| shaper.begin(zero));
+    }
+
     /// Reads what has come at an end. `false`: the device is gone.
     fn take_in(&mut self, end: usize) -> Result<bool, Errno> {
+        self.begin();
         let counters = &self.counters[end];
         for _ in 0..BATCH {
             let mut frame = self.spare.pop().unwrap_or_else(|| Box::new([0; FRAME]));
@@ -186,6 +199,7 @@ impl<'a> Delivery<'a> {
                 }
                 Verdict::QueueFull => add(&counters.dropped_queue, 1),
                 Verdict::Lost => add(&counters.dropped_loss, 1),
+                Verdict::Down => add(&counters.dropped_link, 1),
             }
             self.spare.push(frame);
         }

@@ -22,8 +22,20 @@ pub struct Report {
     pub memory_locked: bool,
     /// User and system CPU time of the emulator, in milliseconds.
     pub cpu_ms: u64,
+    /// The timeline on which links change, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<TimelineHeard>,
     /// Two per link, in the plan's order: from its end `a` to its end `b`, and back.
     pub directions: Vec<Direction>,
+}
+
+/// When the links' changes began to count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineHeard {
+    /// Its beginning, in nanoseconds of CLOCK_MONOTONIC.
+    pub zero_ns: u64,
+    /// How long after it the emulator heard of it: changes in this time came too late, no others do.
+    pub heard_after_ns: u64,
 }
 
 /// One direction of one link.
@@ -45,6 +57,12 @@ pub struct Direction {
     pub dropped_queue: u64,
     /// Packets lost as the link's loss demands.
     pub dropped_loss: u64,
+    /// Packets that came while the link was down, as the plan wants it.
+    #[serde(default)]
+    pub dropped_link: u64,
+    /// Changes that have come, pieces of traces included.
+    #[serde(default)]
+    pub changes: u64,
     /// Packets that were due when the receiving interface was down or gone: always a few at the end of a trial.
     pub dropped_down: u64,
     /// Packets that the kernel had no room for: a sign of a machine in need.
@@ -83,8 +101,8 @@ impl Lateness {
 }
 
 impl Direction {
-    /// Reads the counters; `before` is the lateness at the last report and becomes the lateness now.
-    pub(super) fn of(from: &str, to: &str, counters: &Counters, before: &mut Snapshot) -> Self {
+    /// Reads the counters; `changes` have come so far; `before` is the lateness at the last report and becomes the lateness now.
+    pub(super) fn of(from: &str, to: &str, counters: &Counters, changes: u64, before: &mut Snapshot) -> Self {
         let lateness = counters.lateness.snapshot();
         let recent = lateness.since(before);
         let direction = Direction {
@@ -96,6 +114,8 @@ impl Direction {
             delivered_bytes: counters.delivered_bytes.load(Relaxed),
             dropped_queue: counters.dropped_queue.load(Relaxed),
             dropped_loss: counters.dropped_loss.load(Relaxed),
+            dropped_link: counters.dropped_link.load(Relaxed),
+            changes,
             dropped_down: counters.dropped_down.load(Relaxed),
             dropped_write: counters.dropped_write.load(Relaxed),
             longest_queue: counters.longest_queue.load(Relaxed),

@@ -1,8 +1,8 @@
 //! What one direction of a link does to one packet: a pure model, time is an argument.
 //!
 //! A packet passes three stages, in this order:
-//! 1. **Loss.** With the shape's probability the packet is lost on arrival. It takes neither queue nor link time, as with
-//!    netem, whose losses happen on enqueue (tc-netem(8), "LOSS").
+//! 1. **Loss.** While the link is down every packet that comes is lost. Else with the shape's probability the packet is lost on arrival. It takes neither
+//!    queue nor link time, as with netem, whose losses happen on enqueue (tc-netem(8), "LOSS").
 //! 2. **Rate.** The link sends one packet at a time, in order of arrival, at `bandwidth` bit/s counting the whole Ethernet
 //!    frame without preamble and FCS. Packets that arrive meanwhile wait; when [`plan::Shape::queue`] packets wait
 //!    already, the new one is dropped (drop-tail). The packet that is being sent does not wait and is not counted, and
@@ -10,6 +10,12 @@
 //! 3. **Delay.** From the end of its transmission the packet travels for `delay`. With jitter each packet draws its own
 //!    travel time, uniform in `delay ± jitter` and never below zero; then packets may overtake each other, as they do
 //!    with netem's jitter (tc-netem(8), "DELAY").
+//!
+//! **Changes.** The link knows beforehand how it will change ([`plan::Step`]), so it still tells a packet's time when the packet comes: the packet has been
+//! sent when the integral of the rate since its turn came is its bits. Thus packets that wait, and the rest of the one that is being sent, go
+//! at the new rate from the very moment of the change, however late anyone looks at a clock. While the rate is 0 nothing is sent, and the queue holds what
+//! waits. Delay and jitter are those of the moment at which the packet has been sent; without jitter none overtakes another when the delay falls. What the
+//! link has accepted before it goes down is sent and arrives all the same.
 
 use std::collections::VecDeque;
 
@@ -17,6 +23,9 @@ use crate::plan;
 
 /// Nanoseconds of some monotonic clock.
 pub type Nanos = u64;
+
+/// The end of all time: 146 years, with room to add to it.
+const NEVER: Nanos = Nanos::MAX / 4;
 
 /// What becomes of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,20 +39,47 @@ pub enum Verdict {
     QueueFull,
     /// Dropped: the link lost it.
     Lost,
+    /// Dropped: the link was down.
+    Down,
 }
 
-/// The state of one direction of a link.
-#[derive(Debug, Clone)]
-pub struct Shaper {
+/// What the link does from a moment on, until the next leg begins.
+#[derive(Debug, Clone, Copy)]
+struct Leg {
+    from: Nanos,
     /// bit/s; `None`: takes no time.
     rate: Option<u64>,
     delay: Nanos,
     jitter: Nanos,
     loss: f64,
+    down: bool,
+}
+
+impl Leg {
+    fn new(from: Nanos, condition: &plan::Condition) -> Leg {
+        let plan::Condition { shape, down } = condition;
+        let (delay, jitter) = (nanos(shape.delay), nanos(shape.jitter));
+        Leg { from, rate: shape.bandwidth, delay, jitter, loss: shape.loss, down: *down }
+    }
+}
+
+/// The state of one direction of a link.
+#[derive(Debug, Clone)]
+pub struct Shaper {
+    /// The first one holds from the beginning.
+    legs: Vec<Leg>,
+    /// How the link will change, counted from a moment that is not known yet.
+    ahead: Vec<plan::Step>,
+    /// The leg of the latest arrival.
+    arriving: usize,
+    /// The leg in which the link has sent everything it has accepted.
+    sending: usize,
     queue: usize,
     random: fastrand::Rng,
     /// When the link has sent everything it has accepted.
     idle_at: Nanos,
+    /// When the last packet without jitter arrives.
+    last_at: Nanos,
     /// When each waiting packet's transmission starts, ascending; entries in the past are removed lazily.
     starts: VecDeque<Nanos>,
     longest_queue: usize,
@@ -53,43 +89,55 @@ impl Shaper {
     /// A direction that nothing has passed yet. The same seed and the same packets at the same times give the same verdicts.
     #[must_use]
     pub fn new(shape: &plan::Shape, seed: u64) -> Self {
+        Shaper::changing(shape, Vec::new(), seed)
+    }
+
+    /// The same, of a link that changes when its timeline has [begun](Self::begin). `steps` are in the order of time.
+    #[must_use]
+    pub fn changing(shape: &plan::Shape, steps: Vec<plan::Step>, seed: u64) -> Self {
         Shaper {
-            rate: shape.bandwidth.filter(|rate| *rate > 0),
-            delay: nanos(shape.delay),
-            jitter: nanos(shape.jitter),
-            loss: shape.loss,
+            legs: vec![Leg::new(0, &plan::Condition::of(*shape))],
+            ahead: steps,
+            arriving: 0,
+            sending: 0,
             queue: shape.queue as usize,
             random: fastrand::Rng::with_seed(seed),
             idle_at: 0,
+            last_at: 0,
             starts: VecDeque::new(),
             longest_queue: 0,
         }
     }
 
+    /// The link's changes count from `zero`. What was accepted before this call keeps its time.
+    pub fn begin(&mut self, zero: Nanos) {
+        let ahead = std::mem::take(&mut self.ahead);
+        self.legs.extend(ahead.iter().map(|step| Leg::new(zero.saturating_add(nanos(step.at)), &step.condition)));
+    }
+
     /// Offers a packet of `bytes` (the Ethernet frame without FCS) at `now`. Times must not run backwards.
     pub fn offer(&mut self, now: Nanos, bytes: usize) -> Verdict {
-        if self.loss > 0.0 && self.random.f64() < self.loss {
+        self.arriving = self.leg_at(self.arriving, now);
+        let leg = &self.legs[self.arriving];
+        if leg.down {
+            return Verdict::Down;
+        }
+        if leg.loss > 0.0 && self.random.f64() < leg.loss {
             return Verdict::Lost;
         }
-        let sent = match self.rate {
-            None => now,
-            Some(rate) => {
-                while self.starts.front().is_some_and(|start| *start <= now) {
-                    self.starts.pop_front();
-                }
-                let start = now.max(self.idle_at);
-                if start > now {
-                    if self.starts.len() >= self.queue {
-                        return Verdict::QueueFull;
-                    }
-                    self.starts.push_back(start);
-                    self.longest_queue = self.longest_queue.max(self.starts.len());
-                }
-                self.idle_at = start + serialisation(rate, bytes);
-                self.idle_at
+        while self.starts.front().is_some_and(|start| *start <= now) {
+            self.starts.pop_front();
+        }
+        let start = now.max(self.idle_at);
+        if start > now {
+            if self.starts.len() >= self.queue {
+                return Verdict::QueueFull;
             }
-        };
-        Verdict::Deliver { at: sent + self.travel() }
+            self.starts.push_back(start);
+            self.longest_queue = self.longest_queue.max(self.starts.len());
+        }
+        self.idle_at = self.sent(start, bytes);
+        Verdict::Deliver { at: self.arrival() }
     }
 
     /// The most packets that ever waited at once.
@@ -98,21 +146,45 @@ impl Shaper {
         self.longest_queue
     }
 
-    fn travel(&mut self) -> Nanos {
-        if self.jitter == 0 {
-            return self.delay;
+    /// The leg in force at `time`; it is `leg` or a later one.
+    fn leg_at(&self, mut leg: usize, time: Nanos) -> usize {
+        while self.legs.get(leg + 1).is_some_and(|next| next.from <= time) {
+            leg += 1;
+        }
+        leg
+    }
+
+    /// When a packet has been sent whose turn comes at `start`, rounded up to the nanosecond. Turns come in the order of time.
+    fn sent(&mut self, start: Nanos, bytes: usize) -> Nanos {
+        let mut at = start;
+        let mut bits_in_nanos = bytes as u128 * 8 * 1_000_000_000;
+        loop {
+            self.sending = self.leg_at(self.sending, at);
+            let left = self.legs.get(self.sending + 1).map(|next| next.from - at);
+            let Some(rate) = self.legs[self.sending].rate else { return at };
+            let rate = u128::from(rate);
+            let takes = if rate == 0 { u128::from(NEVER) } else { bits_in_nanos.div_ceil(rate) };
+            match left {
+                Some(left) if u128::from(left) < takes => {
+                    bits_in_nanos -= rate * u128::from(left);
+                    at += left;
+                }
+                _ => return at.saturating_add(u64::try_from(takes).unwrap_or(NEVER)).min(NEVER),
+            }
+        }
+    }
+
+    /// When the packet arrives that was sent last.
+    fn arrival(&mut self) -> Nanos {
+        let Leg { delay, jitter, .. } = self.legs[self.sending];
+        if jitter == 0 {
+            self.last_at = self.last_at.max(self.idle_at + delay);
+            return self.last_at;
         }
         // The part of delay ± jitter that lies before zero falls on zero.
-        let drawn = self.random.u64(0..=2 * self.jitter);
-        (self.delay + drawn).saturating_sub(self.jitter)
+        let drawn = self.random.u64(0..=2 * jitter);
+        self.idle_at + (delay + drawn).saturating_sub(jitter)
     }
-}
-
-/// How long a link of `rate` bit/s sends `bytes`, rounded up to the nanosecond.
-#[must_use]
-pub fn serialisation(rate: u64, bytes: usize) -> Nanos {
-    let bits_in_nanos = bytes as u128 * 8 * 1_000_000_000;
-    u64::try_from(bits_in_nanos.div_ceil(u128::from(rate))).unwrap_or(u64::MAX / 4)
 }
 
 fn nanos(duration: std::time::Duration) -> Nanos {
@@ -139,6 +211,23 @@ mod tests {
             loss: 0.0,
             queue: 1000,
         }
+    }
+
+    /// How long a link of `rate` bit/s sends `bytes`.
+    fn serialisation(rate: u64, bytes: usize) -> Nanos {
+        (bytes as u64 * 8_000_000_000).div_ceil(rate)
+    }
+
+    /// The shape with this changed from `ms` on.
+    fn step(ms: u64, shape: plan::Shape, down: bool) -> plan::Step {
+        plan::Step { at: Duration::from_millis(ms), condition: plan::Condition { shape, down } }
+    }
+
+    /// A link of 4 Mbit/s and 10 ms that changes, and whose timeline begins at 1000 ms.
+    fn changing(steps: Vec<plan::Step>) -> Shaper {
+        let mut link = Shaper::changing(&shape(Some(4_000_000), 10), steps, 1);
+        link.begin(1000 * MS);
+        link
     }
 
     fn at(verdict: Verdict) -> Nanos {
@@ -206,7 +295,7 @@ mod tests {
     fn the_lost_take_no_link_time() {
         let mut link = Shaper::new(&plan::Shape { loss: 1.0, ..shape(Some(1000), 0) }, 1);
         assert_eq!(link.offer(0, 1500), Verdict::Lost);
-        link.loss = 0.0;
+        link.legs[0].loss = 0.0;
         assert_eq!(at(link.offer(0, 125)), 1000 * MS);
     }
 
@@ -271,6 +360,7 @@ mod tests {
                 prop_assert_eq!(verdict, again.offer(now, bytes), "seeded");
                 match verdict {
                     Verdict::Lost => prop_assert!(loss > 0.0),
+                    Verdict::Down => prop_assert!(false, "it never is"),
                     Verdict::QueueFull => {
                         prop_assert!(free > now, "an idle link drops nothing");
                         prop_assert_eq!(waiting.len(), queue as usize);
@@ -299,6 +389,145 @@ mod tests {
                     last = at;
                 }
             }
+        }
+    }
+
+    #[test]
+    fn what_waits_and_the_rest_of_what_is_being_sent_go_at_the_new_rate() {
+        // 500 bytes take 1 ms at 4 Mbit/s and 4 ms at 1 Mbit/s.
+        let mut link =
+            changing(vec![step(5, shape(Some(1_000_000), 10), false), step(20, shape(Some(4_000_000), 10), false)]);
+        assert_eq!(at(link.offer(1000 * MS, 500)), 1011 * MS);
+        let times: Vec<_> = (0..3).map(|_| at(link.offer(1004 * MS + MS / 2, 500))).collect();
+        // Half of the first has been sent at 1005; the rest takes 2 ms.
+        assert_eq!(times, [1017 * MS, 1021 * MS, 1025 * MS]);
+        // Three quarters of it have gone at 1020, the rest takes a quarter of a millisecond.
+        assert_eq!(at(link.offer(1017 * MS, 500)), 1030 * MS + MS / 4);
+    }
+
+    #[test]
+    fn nothing_changes_before_the_timeline_begins() {
+        let mut link =
+            Shaper::changing(&shape(Some(4_000_000), 10), vec![step(0, shape(Some(1_000_000), 10), true)], 1);
+        assert_eq!(at(link.offer(0, 500)), 11 * MS);
+        link.begin(100 * MS);
+        assert_eq!(at(link.offer(100 * MS - 1, 500)), 111 * MS - 1 + 3 * MS - 3);
+        assert_eq!(link.offer(100 * MS, 500), Verdict::Down);
+    }
+
+    #[test]
+    fn a_rate_of_zero_holds_and_an_end_that_never_comes_is_no_end() {
+        let mut link =
+            changing(vec![step(5, shape(Some(0), 10), false), step(2005, shape(Some(4_000_000), 10), false)]);
+        assert_eq!(at(link.offer(1004 * MS + MS / 2, 500)), 1004 * MS + MS / 2 + 2011 * MS);
+        assert_eq!(at(link.offer(2000 * MS, 500)), 3016 * MS + MS / 2);
+        let mut link = Shaper::changing(
+            &plan::Shape { queue: 1, ..shape(Some(1000), 0) },
+            vec![step(0, shape(Some(0), 0), false)],
+            1,
+        );
+        link.begin(0);
+        assert_eq!(at(link.offer(5, 500)), NEVER);
+        assert_eq!(at(link.offer(6, 500)), NEVER);
+        assert_eq!(link.offer(7, 500), Verdict::QueueFull);
+    }
+
+    #[test]
+    fn down_drops_what_comes_and_what_it_has_arrives() {
+        let whole = shape(Some(4_000_000), 10);
+        let mut link = changing(vec![step(1, whole, true), step(5, whole, false)]);
+        let before: Vec<_> = (0..3).map(|_| at(link.offer(1000 * MS, 500))).collect();
+        assert_eq!(before, [1011 * MS, 1012 * MS, 1013 * MS]);
+        assert_eq!([1001, 1004].map(|ms| link.offer(ms * MS, 500)), [Verdict::Down; 2]);
+        assert_eq!(at(link.offer(1005 * MS, 500)), 1016 * MS);
+    }
+
+    #[test]
+    fn a_delay_counts_for_what_leaves_the_queue_after_the_change_and_overtakes_nothing() {
+        let far = shape(Some(4_000_000), 100);
+        let mut link = changing(vec![step(2, far, false), step(4, shape(Some(4_000_000), 10), false)]);
+        let times: Vec<_> = (0..5).map(|_| at(link.offer(1000 * MS + 1, 500))).collect();
+        // The fourth and fifth leave after the delay has fallen, and must not come before the third.
+        assert_eq!(times.iter().map(|t| t / MS).collect::<Vec<_>>(), [1011, 1102, 1103, 1103, 1103]);
+        assert_eq!(at(link.offer(1200 * MS, 500)), 1211 * MS);
+    }
+
+    /// The same link as a server that goes from moment to moment with its queue: what the formula must come to.
+    struct Server {
+        steps: Vec<(Nanos, u64, Nanos)>,
+        queue: usize,
+        now: Nanos,
+        /// Bits in nanoseconds that are left of each, the first being sent.
+        waiting: VecDeque<u128>,
+        arrivals: Vec<Nanos>,
+        longest: usize,
+    }
+
+    impl Server {
+        fn serve(&mut self, until: Nanos) {
+            while let Some(left) = self.waiting.front_mut() {
+                let leg = self.steps.partition_point(|(from, ..)| *from <= self.now) - 1;
+                let (_, rate, delay) = self.steps[leg];
+                let end = self.steps.get(leg + 1).map_or(until, |(from, ..)| until.min(*from));
+                let possible = u128::from(rate) * u128::from(end - self.now);
+                if rate == 0 || *left > possible {
+                    *left -= possible;
+                    self.now = end;
+                    if end == until {
+                        return;
+                    }
+                    continue;
+                }
+                self.now += left.div_ceil(u128::from(rate)) as u64;
+                let before = self.arrivals.last().copied().unwrap_or(0);
+                self.arrivals.push(before.max(self.now + delay));
+                self.waiting.pop_front();
+            }
+            self.now = until;
+        }
+
+        /// Whether it is taken.
+        fn offer(&mut self, now: Nanos, bytes: usize) -> bool {
+            self.serve(now);
+            let waiting = self.waiting.len().saturating_sub(1);
+            if !self.waiting.is_empty() && waiting >= self.queue {
+                return false;
+            }
+            self.waiting.push_back(bytes as u128 * 8_000_000_000);
+            self.longest = self.longest.max(self.waiting.len() - 1);
+            true
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn as_a_server_that_is_watched_all_the_time(
+            packets in packets(), queue in 0u32..20, zero in 0u64..200_000_000,
+            first in 100_000u64..10_000_000,
+            steps in proptest::collection::vec((1u64..300, prop_oneof![Just(0), 50_000u64..20_000_000], 0u64..200), 0..30),
+        ) {
+            let mut at = 0;
+            let steps: Vec<(u64, u64, u64)> = steps.into_iter().map(|(gap, rate, delay)| { at += gap; (at, rate, delay) }).collect();
+            let base = plan::Shape { queue, ..shape(Some(first), 20) };
+            let planned: Vec<plan::Step> = steps.iter().map(|(ms, rate, delay)| step(*ms, shape(Some(*rate), *delay), false)).collect();
+            let mut link = Shaper::changing(&base, planned, 1);
+            link.begin(zero);
+            let legs = std::iter::once((0, first, 20 * MS)).chain(steps.iter().map(|(ms, rate, delay)| (zero + ms * MS, *rate, delay * MS)));
+            let mut server = Server { steps: legs.collect(), queue: queue as usize, now: 0, waiting: VecDeque::new(), arrivals: Vec::new(), longest: 0 };
+            let (mut now, mut expected) = (0, Vec::new());
+            for (gap, bytes) in packets {
+                now += gap;
+                let taken = server.offer(now, bytes);
+                match link.offer(now, bytes) {
+                    Verdict::Deliver { at } => { prop_assert!(taken); expected.push(at); }
+                    other => { prop_assert_eq!(other, Verdict::QueueFull); prop_assert!(!taken); }
+                }
+            }
+            server.serve(3600 * 1000 * MS);
+            // What a last leg without a rate holds never arrives.
+            expected.retain(|at| *at < NEVER);
+            prop_assert_eq!(server.arrivals, expected);
+            prop_assert_eq!(link.longest_queue(), server.longest);
         }
     }
 }
