@@ -3,9 +3,11 @@
 //! - [`topology`]: the plan as Python for `mn --custom`.
 //! - [`tc`]: how the kernel shapes a link, and what it must show afterwards.
 //! - [`session`]: Mininet's CLI.
+//! - [`changes`]: changes of netem links at their moments.
 //! - [`verify`]: reading back what was built.
 //! - [`reach`]: round-trip times against the plan.
 
+pub mod changes;
 pub mod reach;
 pub mod session;
 pub mod tc;
@@ -128,6 +130,14 @@ pub enum NetworkError {
     Inspect {
         /// The command line.
         command: String,
+        /// How it failed, with what it said.
+        problem: String,
+    },
+    /// A link could not be changed.
+    #[error("cannot change {interface} during the trial: `tc` {problem}")]
+    Change {
+        /// The end of the link.
+        interface: String,
         /// How it failed, with what it said.
         problem: String,
     },

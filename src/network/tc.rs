@@ -12,6 +12,13 @@
 //! jitter would turn into queueing. There htb paces, with a burst of a single frame, and netem delays, as in Mininet. A
 //! packet can then be early by the time that a frame of 1514 bytes takes.
 //!
+//! A direction that changes during the trial has htb above netem from the beginning, too: packets that wait in netem's `rate` have their times already, those
+//! that wait for htb feel the new rate. [`course`] says how it changes. Three things are not as on an emulated link:
+//! - A rate of 0 is [`LEAST_RATE`] there. htb lets a packet go on credit and makes it up at the rate of that moment: at a lower rate still, a packet that
+//!   left at the beginning of an outage would keep the link busy for long after its end.
+//! - A delay counts for packets that come after it has changed, and those overtake the ones before them when it falls.
+//! - A packet's loss is that of the moment at which it comes, as there; so a link that is down loses all that comes and still delivers what it holds.
+//!
 //! netem's `limit` counts every packet inside it: those that wait for the link **and** those that are under way
 //! (tc-netem(8), "LIMIT"). It is therefore the plan's queue plus the full-size frames that fit in the delay line, rate ×
 //! (delay + jitter) / 1514 bytes, rounded up. Small packets fill the line sooner; a stream of nothing but small packets finds a shorter
@@ -19,29 +26,46 @@
 
 use std::time::Duration;
 
-use crate::plan::Shape;
+use crate::plan::{Condition, Shape, Step};
 
 /// A full-size Ethernet frame without FCS, bytes.
 const FULL_FRAME: u64 = 1514;
 /// Packets in the delay line of a link without a rate: 1 Gbit/s of full-size frames for the link's delay.
 const UNSHAPED_RATE: u64 = 1_000_000_000;
 
+/// What htb paces at where nothing is to pass, in bit/s. In an outage a full frame goes every 0.3 s, and the link may lie idle for as long after it.
+pub const LEAST_RATE: u64 = 40_000;
+
+/// Whether a direction of a link is the same for the whole trial.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Constancy {
+    /// It is.
+    Constant,
+    /// It changes.
+    Changing,
+}
+
+impl Constancy {
+    /// Of a direction that `changes` or does not.
+    #[must_use]
+    pub fn of(changes: bool) -> Self {
+        if changes { Constancy::Changing } else { Constancy::Constant }
+    }
+}
+
 /// What `tc` is to be told for one interface: its arguments after `tc`, in order. Empty: the interface stays as it is.
 #[must_use]
-pub fn commands(interface: &str, shape: &Shape) -> Vec<String> {
+pub fn commands(interface: &str, shape: &Shape, constancy: Constancy) -> Vec<String> {
     let netem = netem_arguments(shape);
-    match (shape.bandwidth, shape.jitter.is_zero()) {
-        (None, _) if netem.is_empty() => Vec::new(),
-        (Some(rate), false) => vec![
+    let htb = constancy == Constancy::Changing || !shape.jitter.is_zero();
+    match (shape.bandwidth, htb) {
+        (None, _) if netem.is_empty() && constancy == Constancy::Constant => Vec::new(),
+        (Some(rate), true) => vec![
             format!("qdisc add dev {interface} root handle 5: htb default 1"),
-            // A stated quantum keeps tc from warning that the one it computes is too big or too small.
-            format!(
-                "class add dev {interface} parent 5: classid 5:1 htb rate {rate}bit ceil {rate}bit burst {FULL_FRAME} \
-                 cburst {FULL_FRAME} quantum {FULL_FRAME}"
-            ),
+            format!("class add {}", class(interface, rate)),
             format!("qdisc add dev {interface} parent 5:1 handle 10: netem limit {}{netem}", limit(shape)),
         ],
-        (Some(rate), true) => {
+        (Some(rate), false) => {
             vec![format!(
                 "qdisc add dev {interface} root handle 10: netem limit {}{netem} rate {rate}bit",
                 limit(shape)
@@ -49,6 +73,46 @@ pub fn commands(interface: &str, shape: &Shape) -> Vec<String> {
         }
         (None, _) => vec![format!("qdisc add dev {interface} root handle 10: netem limit {}{netem}", limit(shape))],
     }
+}
+
+fn class(interface: &str, rate: u64) -> String {
+    // A stated quantum keeps tc from warning that the one it computes is too big or too small.
+    format!(
+        "dev {interface} parent 5: classid 5:1 htb rate {rate}bit ceil {rate}bit burst {FULL_FRAME} cburst {FULL_FRAME} \
+         quantum {FULL_FRAME}"
+    )
+}
+
+/// What `tc` is to be told when, for a direction that changes, once [`commands`] have been given: one line each, without `tc`.
+#[must_use]
+pub fn course(interface: &str, shape: &Shape, steps: &[Step]) -> Vec<(Duration, String)> {
+    let mut before = Condition::of(*shape);
+    let mut lines = Vec::new();
+    for Step { at, condition } in steps {
+        lines.extend(change(interface, &before, condition).into_iter().map(|line| (*at, line)));
+        before = *condition;
+    }
+    lines
+}
+
+/// From one condition to another. Whatever tc is not told anew of a qdisc or class is forgotten, so each line says all.
+fn change(interface: &str, before: &Condition, after: &Condition) -> Vec<String> {
+    let rate = |condition: &Condition| condition.shape.bandwidth.map(|rate| rate.max(LEAST_RATE));
+    let netem = |condition: &Condition| {
+        let loss = if condition.down { 1.0 } else { condition.shape.loss };
+        let shape = Shape { loss, bandwidth: rate(condition), ..condition.shape };
+        format!("netem limit {}{}", limit(&shape), netem_arguments(&shape))
+    };
+    let parent = if after.shape.bandwidth.is_some() { "parent 5:1" } else { "root" };
+    let paced = rate(after).filter(|_| rate(before) != rate(after));
+    let delayed = netem(after);
+    paced
+        .map(|rate| format!("class change {}", class(interface, rate)))
+        .into_iter()
+        .chain(
+            (netem(before) != delayed).then(|| format!("qdisc change dev {interface} {parent} handle 10: {delayed}")),
+        )
+        .collect()
 }
 
 /// Packets that netem may hold for this shape.
@@ -157,8 +221,8 @@ fn parse_percent(word: &str) -> Option<f64> {
 /// How what `tc` shows differs from the plan; empty when it does not. tc prints times with three significant digits and
 /// rates in whole thousands, so values count as equal within 0.5 %.
 #[must_use]
-pub fn differences(interface: &str, shape: &Shape, shown: &Shown) -> Vec<String> {
-    if commands(interface, shape).is_empty() {
+pub fn differences(interface: &str, shape: &Shape, constancy: Constancy, shown: &Shown) -> Vec<String> {
+    if commands(interface, shape, constancy).is_empty() {
         let unwanted = shown.kinds.iter().any(|kind| matches!(kind.as_str(), "netem" | "htb" | "tbf"));
         return if unwanted {
             vec![format!("{interface}: is shaped, but the plan has it unshaped")]
@@ -204,11 +268,11 @@ mod tests {
     fn without_jitter_one_netem_does_it_all() {
         // 4 Mbit/s for 100 ms are 50 kB, 33.02 full frames.
         assert_eq!(
-            commands("hb-eth0", &shape()),
+            commands("hb-eth0", &shape(), Constancy::Constant),
             ["qdisc add dev hb-eth0 root handle 10: netem limit 1034 delay 100000us rate 4000000bit"]
         );
         assert_eq!(
-            commands("x", &Shape { delay: Duration::from_nanos(1_500), loss: 0.015, ..shape() }),
+            commands("x", &Shape { delay: Duration::from_nanos(1_500), loss: 0.015, ..shape() }, Constancy::Constant),
             ["qdisc add dev x root handle 10: netem limit 1001 delay 1.500us loss 1.500000% rate 4000000bit"]
         );
     }
@@ -217,7 +281,7 @@ mod tests {
     fn with_jitter_htb_paces_and_netem_delays() {
         let jitter = Shape { jitter: Duration::from_millis(5), ..shape() };
         assert_eq!(
-            commands("s1-eth2", &jitter),
+            commands("s1-eth2", &jitter, Constancy::Constant),
             [
                 "qdisc add dev s1-eth2 root handle 5: htb default 1",
                 "class add dev s1-eth2 parent 5: classid 5:1 htb rate 4000000bit ceil 4000000bit burst 1514 cburst 1514 quantum 1514",
@@ -229,10 +293,15 @@ mod tests {
     #[test]
     fn a_link_that_does_nothing_needs_nothing() {
         let plain = Shape { bandwidth: None, delay: Duration::ZERO, ..shape() };
-        assert!(commands("x", &plain).is_empty());
-        assert!(differences("x", &plain, &parse("qdisc noqueue 0: root refcnt 2\n")).is_empty());
+        assert!(commands("x", &plain, Constancy::Constant).is_empty());
+        assert!(differences("x", &plain, Constancy::Constant, &parse("qdisc noqueue 0: root refcnt 2\n")).is_empty());
         assert_eq!(
-            differences("x", &plain, &parse("qdisc netem 10: root refcnt 2 limit 1000 delay 1ms\n")),
+            differences(
+                "x",
+                &plain,
+                Constancy::Constant,
+                &parse("qdisc netem 10: root refcnt 2 limit 1000 delay 1ms\n")
+            ),
             ["x: is shaped, but the plan has it unshaped"]
         );
     }
@@ -240,7 +309,10 @@ mod tests {
     #[test]
     fn a_delay_alone_holds_a_gigabit() {
         let long = Shape { bandwidth: None, ..shape() };
-        assert_eq!(commands("x", &long), ["qdisc add dev x root handle 10: netem limit 9257 delay 100000us"]);
+        assert_eq!(
+            commands("x", &long, Constancy::Constant),
+            ["qdisc add dev x root handle 10: netem limit 9257 delay 100000us"]
+        );
     }
 
     // Printed by iproute2 6.1.0 on Debian's Linux 6.1 after `commands`.
@@ -261,7 +333,7 @@ class htb 5:1 root leaf 10: prio 0 rate 4Mbit ceil 4Mbit burst 1513b cburst 1513
         assert_eq!(shown.kinds, ["netem"]);
         assert_eq!((shown.rate, shown.delay, shown.jitter, shown.loss), (Some(4e6), 0.1, 0.0, 0.0));
         assert_eq!(shown.limit, Some(1034));
-        assert!(differences("hb-eth0", &shape(), &shown).is_empty());
+        assert!(differences("hb-eth0", &shape(), Constancy::Constant, &shown).is_empty());
     }
 
     #[test]
@@ -270,7 +342,7 @@ class htb 5:1 root leaf 10: prio 0 rate 4Mbit ceil 4Mbit burst 1513b cburst 1513
         assert_eq!(shown.kinds, ["htb", "netem"]);
         assert_eq!((shown.rate, shown.delay, shown.jitter, shown.loss), (Some(4e6), 0.1, 0.005, 0.01));
         let wanted = Shape { jitter: Duration::from_millis(5), loss: 0.01, ..shape() };
-        assert!(differences("hb-eth0", &wanted, &shown).is_empty());
+        assert!(differences("hb-eth0", &wanted, Constancy::Constant, &shown).is_empty());
     }
 
     #[test]
@@ -282,7 +354,7 @@ class htb 5:1 root leaf 10: prio 0 rate 4Mbit ceil 4Mbit burst 1513b cburst 1513
             loss: 0.02,
             queue: 500,
         };
-        let found = differences("hb-eth0", &wanted, &parse(NETEM)).join("\n");
+        let found = differences("hb-eth0", &wanted, Constancy::Constant, &parse(NETEM)).join("\n");
         for part in [
             "bandwidth is 4000000 bit/s instead of 2000000 bit/s",
             "delay is 0.1 s instead of 0.3 s",
@@ -296,7 +368,7 @@ class htb 5:1 root leaf 10: prio 0 rate 4Mbit ceil 4Mbit burst 1513b cburst 1513
 
     #[test]
     fn a_kernel_without_netem_shows() {
-        let found = differences("hb-eth0", &shape(), &parse("qdisc noqueue 0: root refcnt 2\n"));
+        let found = differences("hb-eth0", &shape(), Constancy::Constant, &parse("qdisc noqueue 0: root refcnt 2\n"));
         assert_eq!(found, ["hb-eth0: has no netem qdisc, only noqueue"]);
     }
 
@@ -305,7 +377,7 @@ class htb 5:1 root leaf 10: prio 0 rate 4Mbit ceil 4Mbit burst 1513b cburst 1513
         // 123.456 ms prints as 123ms, 2500001 bit/s as 2500Kbit.
         let odd = Shape { bandwidth: Some(2_500_001), delay: Duration::from_micros(123_456), ..shape() };
         let text = format!("qdisc netem 10: root refcnt 2 limit {} delay 123ms rate 2500Kbit\n", limit(&odd));
-        assert!(differences("x", &odd, &parse(&text)).is_empty());
+        assert!(differences("x", &odd, Constancy::Constant, &parse(&text)).is_empty());
     }
 
     #[test]
@@ -317,5 +389,72 @@ class htb 5:1 root leaf 10: prio 0 rate 4Mbit ceil 4Mbit burst 1513b cburst 1513
         assert_eq!(parse_rate("900bit"), Some(900.0));
         assert_eq!(parse_percent("1.5%"), Some(0.015));
         assert_eq!(parse("qdisc netem 1: root limit 5 loss random 3%\n").loss, 0.03);
+    }
+
+    fn step(ms: u64, shape: Shape, down: bool) -> Step {
+        Step { at: Duration::from_millis(ms), condition: Condition { shape, down } }
+    }
+
+    #[test]
+    fn a_direction_that_changes_has_htb_from_the_beginning() {
+        assert_eq!(
+            commands("hb-eth0", &shape(), Constancy::Changing),
+            [
+                "qdisc add dev hb-eth0 root handle 5: htb default 1",
+                "class add dev hb-eth0 parent 5: classid 5:1 htb rate 4000000bit ceil 4000000bit burst 1514 cburst 1514 quantum 1514",
+                "qdisc add dev hb-eth0 parent 5:1 handle 10: netem limit 1034 delay 100000us",
+            ]
+        );
+        let open = Shape { bandwidth: None, delay: Duration::ZERO, ..shape() };
+        assert_eq!(commands("x", &open, Constancy::Changing), ["qdisc add dev x root handle 10: netem limit 1000"]);
+        let shown = parse(
+            "qdisc htb 5: root refcnt 3 r2q 10 default 0x1\nqdisc netem 10: parent 5:1 limit 1034 delay 100ms\nclass htb 5:1 root leaf 10: prio 0 rate 4Mbit ceil 4Mbit burst 1513b cburst 1513b\n",
+        );
+        assert!(differences("x", &shape(), Constancy::Changing, &shown).is_empty());
+        assert_eq!(
+            differences("x", &open, Constancy::Changing, &parse("qdisc noqueue 0: root refcnt 2\n")),
+            ["x: has no netem qdisc, only noqueue"]
+        );
+    }
+
+    #[test]
+    fn changes_say_all_of_what_they_touch_and_touch_nothing_else() {
+        let slow = Shape { bandwidth: Some(1_000_000), ..shape() };
+        let far = Shape { delay: Duration::from_millis(200), loss: 0.01, ..slow };
+        let steps = [
+            step(1000, slow, false),
+            step(2000, far, false),
+            step(3000, far, true),
+            step(4000, far, false),
+            step(5000, Shape { bandwidth: Some(0), ..far }, false),
+            step(6000, Shape { bandwidth: Some(0), ..far }, false),
+        ];
+        let class = |rate: &str| {
+            format!(
+                "class change dev x parent 5: classid 5:1 htb rate {rate}bit ceil {rate}bit burst 1514 cburst 1514 quantum 1514"
+            )
+        };
+        let netem = |rest: &str| format!("qdisc change dev x parent 5:1 handle 10: netem limit {rest}");
+        let ms = Duration::from_millis;
+        assert_eq!(
+            course("x", &shape(), &steps),
+            [
+                (ms(1000), class("1000000")),
+                (ms(1000), netem("1009 delay 100000us")),
+                (ms(2000), netem("1017 delay 200000us loss 1.000000%")),
+                (ms(3000), netem("1017 delay 200000us loss 100.000000%")),
+                (ms(4000), netem("1017 delay 200000us loss 1.000000%")),
+                (ms(5000), class("40000")),
+                (ms(5000), netem("1001 delay 200000us loss 1.000000%")),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_link_without_a_bandwidth_changes_at_its_root() {
+        let open = Shape { bandwidth: None, delay: Duration::ZERO, ..shape() };
+        let later = Shape { delay: Duration::from_millis(1), ..open };
+        let expected = "qdisc change dev x root handle 10: netem limit 1083 delay 1000us".to_owned();
+        assert_eq!(course("x", &open, &[step(5, later, false)]), [(Duration::from_millis(5), expected)]);
     }
 }

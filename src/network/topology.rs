@@ -36,13 +36,13 @@ struct Settings<'a> {
 pub fn topology(trial: &plan::Trial, links: Links, forwarding: Forwarding) -> Result<String, NetworkError> {
     let network = &trial.network;
     refuse_unsafe_names(trial)?;
-    let end = |end: &plan::End, shape: &plan::Shape| -> Value {
+    let end = |end: &plan::End, shape: &plan::Shape, changes: bool| -> Value {
         let interface = network.host(&end.node).and_then(|h| h.interfaces.iter().find(|i| i.name == end.interface));
         let settings = Settings {
             hw: interface.map(|i| i.mac.as_str()),
             ip: interface.map(|i| format!("{}/{}", i.address, i.prefix)),
             shape: match links {
-                Links::Netem => tc::commands(&end.interface, shape),
+                Links::Netem => tc::commands(&end.interface, shape, tc::Constancy::of(changes)),
                 Links::Emulated => Vec::new(),
             },
         };
@@ -56,7 +56,13 @@ pub fn topology(trial: &plan::Trial, links: Links, forwarding: Forwarding) -> Re
     let cables: Vec<Value> = network
         .links
         .iter()
-        .map(|link| context! { a => end(&link.a, &link.shape), b => end(&link.b, &link.shape) })
+        .enumerate()
+        .map(|(n, link)| {
+            // Each end shapes what leaves through it.
+            let [a, b] = [(&link.a, true), (&link.b, false)]
+                .map(|(at, forward)| end(at, &link.shape, trial.changes(n, forward)));
+            context! { a, b }
+        })
         .collect();
     let switches: Vec<Value> = network
         .switches

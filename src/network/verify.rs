@@ -42,15 +42,20 @@ pub async fn verify(trial: &plan::Trial, links: Links, pids: &BTreeMap<String, i
             differences.extend(route_difference(&interface.name, &trial.congestion_control, &routes));
         }
     }
-    for link in &trial.network.links {
-        for end in [&link.a, &link.b] {
+    for (n, link) in trial.network.links.iter().enumerate() {
+        for (end, forward) in [(&link.a, true), (&link.b, false)] {
             let pid = pid_of(pids, &end.node)?;
             let offloads = output_in(pid, &["ethtool", "-k", &end.interface], PATIENCE).await?;
             differences.extend(offload_differences(&end.interface, &offloads));
             if links == Links::Netem {
                 let mut shown = output_in(pid, &["tc", "qdisc", "show", "dev", &end.interface], PATIENCE).await?;
                 shown += &output_in(pid, &["tc", "class", "show", "dev", &end.interface], PATIENCE).await?;
-                differences.extend(tc::differences(&end.interface, &link.shape, &tc::parse(&shown)));
+                differences.extend(tc::differences(
+                    &end.interface,
+                    &link.shape,
+                    tc::Constancy::of(trial.changes(n, forward)),
+                    &tc::parse(&shown),
+                ));
             }
         }
     }

@@ -68,6 +68,7 @@ pub(crate) fn trial() -> Trial {
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
+        link_changes: Vec::new(),
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
@@ -170,10 +171,10 @@ fn python_reads_what_the_plan_says() {
             "intfName1": "hs-eth1", "port1": 1,
             "params1": {
                 "hw": "02:00:00:00:00:11", "ip": "10.0.1.2/24",
-                "shape": tc::commands("hs-eth1", &two_switches().network.links[3].shape),
+                "shape": tc::commands("hs-eth1", &two_switches().network.links[3].shape, tc::Constancy::Constant),
             },
             "intfName2": "s2-eth1", "port2": 1,
-            "params2": {"shape": tc::commands("s2-eth1", &two_switches().network.links[3].shape)},
+            "params2": {"shape": tc::commands("s2-eth1", &two_switches().network.links[3].shape, tc::Constancy::Constant)},
         }])
     );
 }
@@ -213,7 +214,12 @@ fn ports_are_the_numbers_at_the_end() {
 #[test]
 fn tc_understands_the_commands() {
     for shape in two_switches().network.links.iter().map(|l| l.shape) {
-        for command in tc::commands("lo-not-there", &shape) {
+        let outage = plan::Condition { shape: Shape { bandwidth: shape.bandwidth.map(|_| 0), ..shape }, down: true };
+        let course = tc::course("lo-not-there", &shape, &[plan::Step { at: Duration::ZERO, condition: outage }]);
+        assert!(!course.is_empty());
+        let changing = tc::commands("lo-not-there", &shape, tc::Constancy::Changing);
+        let constant = tc::commands("lo-not-there", &shape, tc::Constancy::Constant);
+        for command in constant.into_iter().chain(changing).chain(course.into_iter().map(|(_, line)| line)) {
             let output = Command::new("tc").args(command.split(' ')).output().expect("tc is installed (iproute2)");
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(said.contains("Cannot find device"), "{command}: {said}");
