@@ -20,6 +20,8 @@ pub const CONTROLLER: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 6653
 const READY: Duration = Duration::from_secs(20);
 /// Where the emulated links are described, in the sandbox's own /tmp.
 const EMULATOR_SPEC: &str = "/tmp/emulator.json";
+/// Where they hear when the timeline begins, beside it.
+pub(super) const EMULATOR_SOCKET: &str = "/tmp/emulator.socket";
 
 /// For what nobody needs afterwards, in the sandbox's own /tmp.
 const SCRATCH: &str = "/tmp/scratch";
@@ -136,7 +138,7 @@ pub fn controller(program: &Path, trial: &Trial, dir: &TrialDir) -> Actor {
 /// The user-space links.
 #[must_use]
 pub fn emulator(livectl: &Path, trial: &Trial, dir: &TrialDir) -> Actor {
-    let spec = emulator::Spec::of(trial, &dir.emulator());
+    let spec = emulator::Spec::of(trial, &dir.emulator(), Path::new(EMULATOR_SOCKET));
     let args = ["internal", "emulator", "--spec", EMULATOR_SPEC];
     let mut actor = machine("emulator", Command::new(livectl.to_string_lossy(), args), "ready", dir);
     // Numbers, names and paths: nothing in it can fail to become JSON.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fitness::{Limits, Observations, Verdict};
 use crate::actor::process::Station;
+use crate::plan::Directions;
 use crate::store::TrialState;
 
 /// What happens during a run, as whoever shows it hears it. There are a few a second: their size does not matter.
@@ -149,6 +150,17 @@ pub enum Happening {
         rtt_ms: f64,
         /// What the plan promises, in milliseconds.
         planned_ms: f64,
+    },
+    /// A link of the network has changed, as the plan has it. Of a trace that it follows from now on its beginning is told alone.
+    LinkChanged {
+        /// What a recipe calls the link.
+        link: String,
+        /// Which of its directions.
+        directions: Directions,
+        /// How, in words.
+        change: String,
+        /// The planned moment, in nanoseconds from second zero of the timeline. Emulated links change at that very moment.
+        at_ns: u64,
     },
     /// Something a reader should know that is no failure.
     Note {

@@ -45,6 +45,9 @@ pub enum TrialError {
     /// A program was not to be had.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The links do not know when to change.
+    #[error(transparent)]
+    Links(#[from] crate::emulator::timeline::TellError),
     /// A program ended too early.
     #[error("{0}")]
     Trouble(String),

@@ -12,7 +12,7 @@ use super::crew::Duty;
 use crate::actor::process::Actor;
 use crate::actor::viewer::Viewer;
 use crate::network::{self, Links};
-use crate::plan::Trial;
+use crate::plan::{LinkChange, Trial};
 use crate::store::TrialDir;
 
 /// What a trial is played with.
@@ -68,6 +68,13 @@ pub enum Act {
         /// The file.
         topology: PathBuf,
     },
+    /// A link changes. Emulated links know beforehand and do it by themselves, netem is told.
+    ChangeLink {
+        /// What a recipe calls the link.
+        link: String,
+        /// How it changes.
+        change: LinkChange,
+    },
 }
 
 /// A program's part in a trial.
@@ -116,6 +123,10 @@ impl Score {
             add(Due::At(trial.timeline.broadcast_at), pair.encoder, Duty::Finite, None);
         }
         entries.push(Entry { due: Due::Network, act: Act::Boot { topology: dir.topology() } });
+        entries.extend(trial.link_changes.iter().map(|change| {
+            let act = Act::ChangeLink { link: trial.network.link_name(change.link), change: change.clone() };
+            Entry { due: Due::At(change.at), act }
+        }));
         // Stable: what is due together stays in the order above.
         entries.sort_by_key(|entry| entry.due);
         Ok(Score(entries))
@@ -170,6 +181,9 @@ impl fmt::Display for Act {
         match self {
             Act::Start(part) => write!(f, "{:8} {}", part.actor.station, part.actor.command),
             Act::Boot { topology } => write!(f, "{:8} {}", "-", Act::boot_words(topology).join(" ")),
+            Act::ChangeLink { link, change } => {
+                write!(f, "{link:8} link ({}): {}", change.directions, change.change)
+            }
         }
     }
 }
@@ -196,6 +210,7 @@ mod tests {
         acts.map(|act| match act {
             Act::Start(part) => part.actor.label(),
             Act::Boot { .. } => "mn".to_owned(),
+            Act::ChangeLink { link, .. } => format!("link of {link}"),
         })
         .collect()
     }
@@ -234,7 +249,7 @@ mod tests {
             let score = Score::of(trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
             let parts = score.0.iter().filter_map(|entry| match &entry.act {
                 Act::Start(part) => Some(&part.actor),
-                Act::Boot { .. } => None,
+                Act::Boot { .. } | Act::ChangeLink { .. } => None,
             });
             let of = |name: &str| parts.clone().find(|actor| actor.label() == name).unwrap();
             let controller = of("-/controller");
@@ -251,6 +266,38 @@ mod tests {
             assert_eq!(agent.contains(" --serve 10.0.2.2:2000 --admit-all --cache 30 "), serve, "{agent}");
             assert_eq!(agent.contains(" --notify "), map);
         }
+    }
+
+    #[test]
+    fn links_that_change_are_on_it_and_the_emulator_knows() {
+        let text = include_str!("../../recipes/multi.yaml").replace(
+            "timeline:\n",
+            "timeline:\n  links:\n    - { at: 4.5 s, of: hs-eth1, delay: 20 ms, direction: down }\n    - { at: 2 s, of: hb, down: true }\n",
+        );
+        let trial = crate::recipe::from_str("multi.yaml", &text).unwrap().plan.trials.remove(0);
+        let programs = Programs {
+            livectl: "livectl".into(),
+            controller: "live-controller".into(),
+            agent: "live-agent".into(),
+            links: Links::Emulated,
+        };
+        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
+        let changes: Vec<String> = score
+            .0
+            .iter()
+            .filter(|entry| matches!(entry.act, Act::ChangeLink { .. }))
+            .map(|Entry { due, act }| format!("{due}: {act}"))
+            .collect();
+        assert_eq!(changes, ["2.0 s: hb       link (both): down", "4.5 s: hs-eth1  link (down): delay 20 ms"]);
+        let emulator = score.at(Due::Machinery).find_map(|act| match act {
+            Act::Start(part) if part.actor.name == "emulator" => Some(&part.actor),
+            _ => None,
+        });
+        let (_, spec) = &emulator.unwrap().files[0];
+        let spec: crate::emulator::Spec = serde_json::from_str(spec).unwrap();
+        let timeline = spec.timeline.unwrap();
+        assert_eq!(timeline.changes, trial.link_changes);
+        assert_eq!(timeline.until, trial.timeline.end + trial.timeline.drain);
     }
 
     #[test]

@@ -18,7 +18,9 @@ use super::score::{Act, Due, Part, Score};
 use super::teller::Teller;
 use super::{Urgency, cast};
 use crate::actor::process::{Actor, Place, Process, Station};
-use crate::network::{self, BootSpec, Mininet, reach};
+use crate::emulator;
+use crate::network::changes::Changes;
+use crate::network::{self, BootSpec, Links, Mininet, reach};
 use crate::plan::{Trial, delivery};
 use crate::sandbox::{Environment, Ovs};
 
@@ -49,6 +51,8 @@ pub(super) struct Stage {
     /// From the timeline's beginning on. What kept it from watching is what it has seen.
     watch: Option<Result<Watch, String>>,
     mininet: Option<Mininet>,
+    /// Netem links that change.
+    changes: Option<Changes>,
     /// The network's own programs: controller, emulated links.
     machinery: Crew,
     /// What runs on hosts.
@@ -58,7 +62,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
-        Stage { spec, teller, watch: None, mininet: None, machinery, crew, pids: BTreeMap::new() }
+        Stage { spec, teller, watch: None, mininet: None, changes: None, machinery, crew, pids: BTreeMap::new() }
     }
 
     pub(super) fn spec(&self) -> &Spec {
@@ -134,6 +138,9 @@ impl Stage {
                     waiting.spawn(async move { process.ready().await });
                 }
                 Act::Boot { topology } => self.boot(topology, environment).await?,
+                Act::ChangeLink { .. } => {
+                    return Err(TrialError::Plan("a link changes before the timeline begins".into()));
+                }
             }
         }
         while let Some(ready) = waiting.join_next().await {
@@ -228,14 +235,21 @@ impl Stage {
         mut finished: watch::Receiver<BTreeSet<String>>,
     ) -> Result<(), TrialError> {
         let timeline = self.spec.trial.timeline.clone();
-        let zero = Instant::now();
-        let length_ns = u64::try_from(timeline.end.as_nanos()).unwrap_or(u64::MAX);
-        self.teller.tell(Happening::TimelineZero { length_ns });
+        let (zero, zero_ns) = (Instant::now(), emulator::timeline::monotonic_ns());
+        let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.teller.tell(Happening::TimelineZero { length_ns: nanoseconds(timeline.end) });
+        self.begin_changes(zero, zero_ns).await?;
         for (at, act) in score.timeline() {
             self.on_the_network(sleep_until(zero + at)).await?;
             match act {
                 Act::Start(part) => drop(self.start(part)?),
                 Act::Boot { .. } => return Err(TrialError::Plan("there is one network in a trial".into())),
+                Act::ChangeLink { link, change } => self.teller.tell(Happening::LinkChanged {
+                    link: link.clone(),
+                    directions: change.directions,
+                    change: change.change.to_string(),
+                    at_ns: nanoseconds(change.at),
+                }),
             }
         }
         let audience: BTreeSet<String> = score.audience().map(Actor::label).collect();
@@ -252,12 +266,36 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits for something that happens on the network; the end of Mininet, which no crew watches, ends the wait.
+    /// Has the links change on the timeline that began at `zero`: emulated ones, which are told what that is in nanoseconds of CLOCK_MONOTONIC, do it by
+    /// themselves, as they know how.
+    async fn begin_changes(&mut self, zero: Instant, zero_ns: std::io::Result<u64>) -> Result<(), TrialError> {
+        let Spec { trial, programs, .. } = &self.spec;
+        if trial.link_changes.is_empty() {
+            return Ok(());
+        }
+        match programs.links {
+            Links::Emulated => {
+                let unknown = |error| TrialError::Plan(format!("the kernel does not tell the time: {error}"));
+                emulator::timeline::tell(Path::new(cast::EMULATOR_SOCKET), zero_ns.map_err(unknown)?).await?;
+            }
+            Links::Netem => self.changes = Some(Changes::begin(trial, &self.pids, zero)?),
+        }
+        Ok(())
+    }
+
+    /// Waits for something that happens on the network; the end of Mininet, which no crew watches, and a link that cannot be changed end the wait.
     async fn on_the_network<T>(&mut self, happening: impl Future<Output = T>) -> Result<T, TrialError> {
         let Some(mininet) = &mut self.mininet else { return Err(TrialError::Plan("there is no network".into())) };
+        let unchanged = async {
+            match &mut self.changes {
+                Some(changes) => changes.failed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             happened = happening => Ok(happened),
             error = mininet.ended() => Err(error.into()),
+            error = unchanged => Err(error.into()),
         }
     }
 
@@ -267,6 +305,7 @@ impl Stage {
         ovs: Option<Ovs>,
         urgency: watch::Receiver<Urgency>,
     ) -> Result<(), TrialError> {
+        self.changes = None;
         let unwell = self.crew.stop(urgency.clone()).await;
         let exit = match self.mininet.take() {
             Some(mininet) => mininet.exit(EXIT).await,

@@ -49,6 +49,9 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
             Some(format!("{from} → {to}: RTT {rtt_ms:.1} ms (planned {planned_ms:.1} ms)"))
         }
         Happening::Note { text } => Some(text.clone()),
+        Happening::LinkChanged { link, directions, change, .. } => {
+            Some(format!("link of {link} ({directions}): {change}"))
+        }
         Happening::Warning { text } => Some(format!("warning: {text}")),
         Happening::Report { host, actor, what } => {
             let said = report(actor, what)?;
