@@ -71,6 +71,8 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let bounds = bounds(&trace);
     let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &told, &bounds)).collect();
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
+    // netem lets a packet out early where links change, too.
+    let jitter = jitter || links == Some(LinkKind::Netem) && !trace.trial.link_changes.is_empty();
     let doubts = doubts(&frames, jitter);
     // The tables say of the trial what its record will say: what is damaged and doubted now, not when they were made last.
     let mut record = TrialRecord { damage: trace.damage.clone(), ..record.clone() };

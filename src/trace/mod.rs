@@ -13,6 +13,7 @@ mod dump;
 mod events;
 pub mod floor;
 mod hop;
+mod lanes;
 mod pairing;
 pub mod ping;
 mod trial;

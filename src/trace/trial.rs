@@ -11,12 +11,13 @@ use livectl_wire::frame::FrameId;
 
 use super::births::Births;
 use super::dump::DumpCheck;
-use super::floor::{Portion, floor, stream_floors};
+use super::floor::{Lane, Portion, floor_at, stream_floors};
 use super::flows::{self, Arrival, Flow, Protocol};
 use super::hop::{AtHost, Captured, Sighting, Sightings, Way};
+use super::lanes::Lanes;
 use super::pairing::Pairing;
 use crate::plan::delivery::{Carrier, Via};
-use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Role, Shape, Stream, Trial};
+use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Role, Stream, Trial};
 use crate::store::TrialDir;
 use crate::{file, parallel};
 
@@ -238,6 +239,8 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
     let links = used.filter(|used| *used != LinkKind::Auto).unwrap_or(trial.links);
     let captures = Captures::read(dir, &trial, links, &mut problems, &mut damage);
 
+    let lanes = Lanes::read(dir, &trial, &mut problems);
+
     let mut viewers = Vec::new();
     for (stream, births) in trial.streams.iter().zip(&mut births) {
         births.to_cdn = captures.sent_by(&trial, stream, Protocol::Rtmp);
@@ -247,7 +250,15 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
         let pairing = Pairing::new(frames);
         let sightings = captures.sightings(&trial, stream, &pairing, frames.len());
         for viewer in &stream.viewers {
-            let context = Context { dir, trial: &trial, stream, viewer, pairing: &pairing, sightings: &sightings };
+            let context = Context {
+                dir,
+                trial: &trial,
+                lanes: &lanes,
+                stream,
+                viewer,
+                pairing: &pairing,
+                sightings: &sightings,
+            };
             let viewer = context.trace(births.births.as_ref(), &captures, &mut problems);
             // Or the bytes were altered; either way the figures are not of all frames.
             damage.extend(viewer.unborn());
@@ -419,7 +430,8 @@ fn entered_before(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoi
     let interfaces = &trial.network.host(&point.host)?.interfaces;
     let interface = interfaces.iter().find(|interface| interface.name == point.interface)?;
     let shape = trial.network.links.get(interface.link)?.shape;
-    shape.jitter.is_zero().then_some(shape.delay)
+    // With jitter, and where it changes, the link is another one: see `network::tc`.
+    (shape.jitter.is_zero() && !trial.changes(interface.link, true)).then_some(shape.delay)
 }
 
 /// A switch that does not know where a host is shows its packets to all; those are not the viewer's.
@@ -431,6 +443,7 @@ fn is_address_of(trial: &Trial, host: &str, address: IpAddr) -> bool {
 struct Context<'a> {
     dir: &'a Path,
     trial: &'a Trial,
+    lanes: &'a Lanes,
     stream: &'a Stream,
     viewer: &'a str,
     pairing: &'a Pairing<'a>,
@@ -482,8 +495,9 @@ impl Context<'_> {
     /// The stream's frames, none of them arrived yet.
     fn born(&self, births: Option<&Births>) -> Vec<FrameDelay> {
         let Some(births) = births else { return Vec::new() };
-        let paths = self.trial.network.video_paths(&self.stream.broadcaster, self.viewer);
-        let stream_floors = least_stream_floors(&paths, births);
+        let paths = self.lanes.paths(self.trial, &self.stream.broadcaster, self.viewer);
+        let zero_ns = self.lanes.zero_ns;
+        let stream_floors = least_stream_floors(&paths, births, zero_ns);
         let frame = |(birth, stream_floor): (&Birth, Option<Duration>)| FrameDelay {
             index: birth.index,
             timestamp_ms: birth.timestamp_ms,
@@ -495,7 +509,7 @@ impl Context<'_> {
             way: Way::default(),
             copies: 0,
             // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
-            floor: paths.iter().map(|path| floor(path, birth.size)).min(),
+            floor: paths.iter().filter_map(|path| floor_at(path, birth.birth_ns - zero_ns, birth.size)).min(),
             stream_floor,
         };
         births.frames.iter().zip(stream_floors).map(frame).collect()
@@ -585,7 +599,7 @@ impl Context<'_> {
 }
 
 /// The floor of the stream for each frame: the least over the paths, each of which carries all of the stream.
-fn least_stream_floors(paths: &[Vec<Shape>], births: &Births) -> Vec<Option<Duration>> {
+fn least_stream_floors(paths: &[Vec<Lane>], births: &Births, zero_ns: i64) -> Vec<Option<Duration>> {
     // Sound, metadata and codec headers travel with the frames, each in its order.
     let mut stream: Vec<(&Birth, bool)> = births
         .others
@@ -595,14 +609,14 @@ fn least_stream_floors(paths: &[Vec<Shape>], births: &Births) -> Vec<Option<Dura
         .collect();
     stream.sort_by_key(|(birth, _)| birth.birth_ns);
     let portions: Vec<Portion> =
-        stream.iter().map(|(birth, _)| Portion { born_ns: birth.birth_ns, payload: birth.size }).collect();
+        stream.iter().map(|(birth, _)| Portion { born_ns: birth.birth_ns - zero_ns, payload: birth.size }).collect();
     let mut least = vec![None; births.frames.len()];
     for path in paths {
         let floors = stream_floors(path, &portions);
         let of_frames =
             floors.into_iter().zip(&stream).filter(|(_, (_, is_frame))| *is_frame).map(|(floor, _)| floor);
         for (least, floor) in least.iter_mut().zip(of_frames) {
-            *least = Some(least.map_or(floor, |least: Duration| least.min(floor)));
+            *least = [*least, floor].into_iter().flatten().min();
         }
     }
     least

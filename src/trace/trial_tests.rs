@@ -72,6 +72,7 @@ fn trial() -> Trial {
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
+        link_changes: Vec::new(),
         agents: Default::default(),
         pings: vec![],
         captures: vec![CapturePoint { host: "hv1".into(), interface: "hv1-eth0".into() }],
@@ -164,6 +165,37 @@ fn folder(files: &BTreeMap<&'static str, Vec<u8>>) -> tempfile::TempDir {
 
 fn read(files: &BTreeMap<&'static str, Vec<u8>>) -> TrialTrace {
     read_trial(folder(files).path(), None).unwrap()
+}
+
+#[test]
+fn floors_follow_links_that_change() {
+    use crate::plan::{Change, Directions, LinkChange, Setting};
+    let slower = Setting { bandwidth: Some(1_000_000), ..Setting::default() };
+    let at = Duration::from_millis(150);
+    let change = |link, directions| LinkChange { at, link, directions, change: Change::Set(slower) };
+    // To the viewer; from it and to the broadcaster no video goes.
+    let link_changes = vec![change(2, Directions::Down), change(2, Directions::Up), change(0, Directions::Down)];
+    let mut files = files();
+    files.insert("trial.json", serde_json::to_vec(&Trial { link_changes, ..trial() }).unwrap());
+    let events = [
+        r#"{"time_ns":1,"event":"phase","phase":"boot"}"#.to_owned(),
+        format!(r#"{{"time_ns":{START},"event":"timeline_zero","length_ns":1000000000}}"#),
+    ];
+    files.insert("events.jsonl", events.join("\n").into_bytes());
+    let trace = read(&files);
+    assert_eq!(trace.problems, Vec::<String>::new());
+    let of = |floor: fn(&FrameDelay) -> Option<Duration>| {
+        trace.viewers[0].frames.iter().map(|frame| floor(frame).unwrap().as_micros()).collect::<Vec<_>>()
+    };
+    // 781 bytes take 1.562 ms at 4 Mbit/s, 6.248 ms at 1 Mbit/s. The third frame, born at 66 ms, is at the second link 101.562 ms later.
+    assert_eq!(of(|frame| frame.floor), [203_124, 203_124, 207_810, 207_810, 207_810, 207_810]);
+    assert_eq!(of(|frame| frame.stream_floor)[2..], [207_810; 4]);
+
+    files.remove("events.jsonl");
+    let trace = read(&files);
+    assert_eq!(trace.problems.len(), 1, "{:?}", trace.problems);
+    assert!(trace.problems[0].contains("does not tell when the timeline began"), "{:?}", trace.problems);
+    assert!(trace.viewers[0].frames.iter().all(|frame| frame.floor.is_none() && frame.stream_floor.is_none()));
 }
 
 #[test]
