@@ -14,7 +14,7 @@
 //!
 //! A direction that changes during the trial has htb above netem from the beginning, too: packets that wait in netem's `rate` have their times already, those
 //! that wait for htb feel the new rate. [`course`] says how it changes. Three things are not as on an emulated link:
-//! - A rate of 0 is [`LEAST_RATE`] there. htb lets a packet go on credit and makes it up at the rate of that moment: at a lower rate still, a packet that
+//! - A rate of 0, or less than 10 kbit/s, is [`LEAST_RATE`] there. htb lets a packet go on credit and makes it up at the rate of that moment: at a lower rate still, a packet that
 //!   left at the beginning of an outage would keep the link busy for long after its end.
 //! - A delay counts for packets that come after it has changed, and those overtake the ones before them when it falls.
 //! - A packet's loss is that of the moment at which it comes, as there; so a link that is down loses all that comes and still delivers what it holds.
@@ -35,6 +35,8 @@ const UNSHAPED_RATE: u64 = 1_000_000_000;
 
 /// What htb paces at where nothing is to pass, in bit/s. In an outage a full frame goes every 0.3 s, and the link may lie idle for as long after it.
 pub const LEAST_RATE: u64 = 40_000;
+/// A lower rate counts as nothing, in bit/s: the least that a recipe can give a link.
+const NOTHING: u64 = 10_000;
 
 /// Whether a direction of a link is the same for the whole trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +99,7 @@ pub fn course(interface: &str, shape: &Shape, steps: &[Step]) -> Vec<(Duration, 
 
 /// From one condition to another. Whatever tc is not told anew of a qdisc or class is forgotten, so each line says all.
 fn change(interface: &str, before: &Condition, after: &Condition) -> Vec<String> {
-    let rate = |condition: &Condition| condition.shape.bandwidth.map(|rate| rate.max(LEAST_RATE));
+    let rate = |condition: &Condition| condition.shape.bandwidth.map(|rate| if rate < NOTHING { LEAST_RATE } else { rate });
     let netem = |condition: &Condition| {
         let loss = if condition.down { 1.0 } else { condition.shape.loss };
         let shape = Shape { loss, bandwidth: rate(condition), ..condition.shape };
