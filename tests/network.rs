@@ -172,7 +172,7 @@ fn inside_the_namespaces() {
 #[ignore = "the emulator's process, started by inside_the_namespaces"]
 fn emulator_process() {
     let folder = PathBuf::from(std::env::var_os(FOLDER).expect("started by inside_the_namespaces"));
-    let spec = Spec::of(&trial(), &folder.join("emulator.json"));
+    let spec = Spec::of(&trial(), &folder.join("emulator.json"), &folder.join("emulator.socket"));
     emulator::run(&spec, std::io::stdin(), || println!("emulator: ready")).unwrap();
 }
 

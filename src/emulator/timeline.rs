@@ -1,7 +1,7 @@
 //! How the emulator is told when a trial's timeline begins: a line at a Unix socket, `zero 123456789\n` with nanoseconds of CLOCK_MONOTONIC, and its answer,
 //! `ok\n`, once every packet that comes from then on meets the links as the timeline has them.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl Listener {
         let (mut stream, _) = self.0.accept().ok()?;
         stream.set_nonblocking(false).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
-        let zero_ns = parse(&line(&mut stream)?)?;
+        let zero_ns = parse(&line(&stream)?)?;
         begin(zero_ns);
         let heard_after_ns = delivery::now().ok()?.saturating_sub(zero_ns);
         // Who does not hear the answer fails by itself.
@@ -64,15 +64,10 @@ impl AsFd for Listener {
     }
 }
 
-fn line(stream: &mut UnixStream) -> Option<String> {
-    let mut line = Vec::new();
-    for byte in stream.take(LONGEST_LINE).bytes() {
-        match byte.ok()? {
-            b'\n' => return String::from_utf8(line).ok(),
-            byte => line.push(byte),
-        }
-    }
-    None
+fn line(stream: &UnixStream) -> Option<String> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST_LINE)).read_line(&mut line).ok()?;
+    line.strip_suffix('\n').map(str::to_owned)
 }
 
 fn parse(line: &str) -> Option<u64> {

@@ -99,7 +99,8 @@ pub fn course(interface: &str, shape: &Shape, steps: &[Step]) -> Vec<(Duration, 
 
 /// From one condition to another. Whatever tc is not told anew of a qdisc or class is forgotten, so each line says all.
 fn change(interface: &str, before: &Condition, after: &Condition) -> Vec<String> {
-    let rate = |condition: &Condition| condition.shape.bandwidth.map(|rate| if rate < NOTHING { LEAST_RATE } else { rate });
+    let rate =
+        |condition: &Condition| condition.shape.bandwidth.map(|rate| if rate < NOTHING { LEAST_RATE } else { rate });
     let netem = |condition: &Condition| {
         let loss = if condition.down { 1.0 } else { condition.shape.loss };
         let shape = Shape { loss, bandwidth: rate(condition), ..condition.shape };
