@@ -105,6 +105,7 @@ fn trial() -> Trial {
             end: Duration::from_secs(1),
             drain: Duration::ZERO,
         },
+        link_changes: Vec::new(),
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
