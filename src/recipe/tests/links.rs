@@ -128,3 +128,18 @@ fn links_that_come_to_carry_less_than_the_stream_are_warned_of() {
     assert!(after.iter().any(|warning| warning.ends_with(expected)), "{after:?}");
     assert_eq!(warned("    - { at: 5 s, of: hb, bandwidth: 700 kbit/s, direction: down }\n"), before);
 }
+
+#[test]
+fn cellular_links_change_by_a_factor_of_ten_and_fail_for_two_seconds_at_most() {
+    let trial = super::shipped("cellular.yaml").plan.trials.remove(0);
+    assert_eq!(trial.link_changes.len(), 6);
+    for change in &trial.link_changes {
+        let Change::Follow(trace) = &change.change else { panic!("{change:?}") };
+        let (least, mean, most) = trace.bandwidths();
+        assert!(least == 0 && mean > 1_000_000 && (8_000_000..13_000_000).contains(&most), "{}", change.change);
+        let ends = trace.pieces.iter().skip(1).map(|piece| piece.at_ms);
+        let outages = trace.pieces.iter().zip(ends).filter(|(piece, _)| piece.bandwidth == 0);
+        let longest = outages.map(|(piece, end)| end - piece.at_ms).max().unwrap();
+        assert!((1000..=2000).contains(&longest), "{}: {longest} ms", trace.file);
+    }
+}
