@@ -106,6 +106,7 @@ fn trial() -> Trial {
             drain: Duration::ZERO,
         },
         link_changes: Vec::new(),
+        audience: Default::default(),
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),

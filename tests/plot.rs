@@ -85,6 +85,7 @@ fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> Fr
         relay_ms: (!cdn).then_some(0.0),
         hops: Some(u32::from(cdn)),
         relays: cdn.then(|| "hs".into()),
+        spell: Some(1),
     }
 }
 

@@ -9,10 +9,11 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use livectl::plan::Departure;
 use livectl::plan::delivery::Via;
 use livectl::sandbox::running::{RunningTrial, running};
 use livectl::store::{Manifest, RunDir, TrialState};
-use livectl::table::{read_frames, read_summary};
+use livectl::table::{read_frames, read_reattachments, read_summary};
 
 /// Trials measure time, and this machine may have two cores: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -216,7 +217,6 @@ fn stored_runs_are_verified_and_analysed_again(run: &RunDir) {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output));
 }
 
-/// What a viewer's one player wrote is what the encoder emitted, payload by payload: every frame once and in order.
 /// Uplinks of four times the stream: the broadcaster serves two beside the CDN, who serve the others.
 const RELAY: &str = "
 schemes: [relay]
@@ -267,6 +267,77 @@ fn viewers_pass_the_stream_on_to_each_other() {
     payloads_are_the_encoders(&run, "relay-1");
 }
 
+/// Of four viewers the broadcaster serves the first two, who serve the others. One of these leaves, the other one crashes and comes again.
+const CHURN: &str = "
+schemes: [relay]
+video: { size: 160x90, fps: 30, frames: 480, bitrate: 500 kbit/s, keyframe_every: 30 }
+network:
+  switches: [s1]
+  hosts:
+    hb: { role: broadcaster, link: { to: s1, bandwidth: 2 Mbit/s, delay: 2 ms } }
+    hs: { role: cdn, link: { to: s1, bandwidth: 4 Mbit/s, delay: 2 ms } }
+    hv: { role: viewer, count: 4, link: { to: s1, bandwidth: 2 Mbit/s, delay: 2 ms } }
+timeline:
+  pings: { from: 0 s, until: 0 s }
+  view: { at: 0 s, every: 100 ms }
+  broadcast: { at: 2 s }
+  audience: [ { at: 8 s, leave: hv1 }, { at: 11 s, crash: hv2 }, { at: 14 s, join: hv2 } ]
+  end: 21 s
+";
+
+#[test]
+fn viewers_that_leave_and_crash_are_missed_by_nobody_for_long() {
+    let _alone = alone();
+    let before = host();
+    let results = tempfile::tempdir().unwrap();
+    let recipe = results.path().join("churn.yaml");
+    std::fs::write(&recipe, CHURN).unwrap();
+    let output = livectl(&["run", recipe.to_str().unwrap(), "--results"]).arg(results.path()).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    assert_host_is_as(&before);
+    let run = only_run(results.path(), "churn");
+    let manifest = Manifest::load(&run).unwrap();
+    let record = manifest.trial("relay-1").unwrap();
+    assert_eq!((&record.state, record.damage.len()), (&TrialState::Done, 0), "{}", text(&output));
+
+    let summary = read_summary(&run.summary()).unwrap();
+    let of = |viewer: &str| summary.iter().find(|row| row.viewer == viewer).unwrap();
+    assert_eq!(["hv1", "hv2", "hv3", "hv4"].map(|viewer| of(viewer).spells), [1, 2, 1, 1].map(Some));
+    for stayed in ["hv3", "hv4"] {
+        assert_eq!((of(stayed).frames, of(stayed).missing), (480, Some(0)), "{}", text(&output));
+    }
+    // It was there for five to six seconds of sixteen, and for thirteen.
+    assert!((120..200).contains(&of("hv1").frames) && (330..450).contains(&of("hv2").frames), "{summary:#?}");
+    assert!(of("hv2").rejoin_p50_ms.unwrap() > 0.0);
+
+    let told = livectl::trace::told(&run.trial("relay-1").events()).unwrap();
+    let (crashed, back) = (told["hv2"].departed_ns[&1], told["hv2"].players_started_ns[&2]);
+    let reattached = read_reattachments(&run.reattachments()).unwrap();
+    for how in [Departure::Leave, Departure::Crash] {
+        assert!(reattached.iter().any(|row| row.how == how && row.ms.is_some()), "{how:?}: {reattached:#?}");
+    }
+    for row in &reattached {
+        assert!(row.to.is_some() && row.to.as_ref() != Some(&row.from) && row.ms.unwrap() > 0.0, "{row:?}");
+    }
+
+    // A host without power says nothing; what it had put on its link before may still be seen leaving.
+    let pcap = run.trial("relay-1").pcap("hv2-eth0");
+    let sent = |filter: &str| -> Vec<i64> {
+        let said =
+            Command::new("tcpdump").args(["-nn", "-tt", "--nano", "-r"]).arg(&pcap).arg(filter).output().unwrap();
+        let moments = String::from_utf8(said.stdout).unwrap();
+        let moment = |line: &str| line.split_whitespace().next()?.replace('.', "").parse().ok();
+        moments.lines().filter_map(moment).collect()
+    };
+    let silent = crashed + 200_000_000..crashed + 2_000_000_000;
+    let all = sent("src host 10.0.0.4 and ip");
+    assert!(all.iter().filter(|time| **time < crashed).count() > 100 && all.iter().any(|time| *time > back));
+    assert_eq!(all.iter().filter(|time| silent.contains(time)).count(), 0);
+    let ends = sent("src host 10.0.0.4 and tcp[tcpflags] & (tcp-fin|tcp-rst) != 0");
+    assert_eq!(ends.iter().filter(|time| (crashed..silent.end).contains(time)).count(), 0, "{ends:?}, {crashed}");
+}
+
+/// What a viewer's one player wrote is what the encoder emitted, payload by payload: every frame once and in order.
 fn payloads_are_the_encoders(run: &RunDir, trial: &str) {
     let trace = livectl::trace::read_trial(run.trial(trial).path(), None).unwrap();
     assert_eq!(trace.problems, Vec::<String>::new());

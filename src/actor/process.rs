@@ -249,6 +249,11 @@ impl Process {
         }
     }
 
+    /// Waits until it has printed a JSON line with that `event`, for [`Output::Lines`].
+    pub async fn told(&self, event: &str) {
+        self.seen.event(event).await;
+    }
+
     /// Waits until it ends. Any number of callers may wait, and stop waiting, at any time.
     pub async fn wait(&self) -> Exit {
         let mut exit = self.exit.clone();

@@ -7,7 +7,7 @@ use super::player::mplayer;
 use super::process::{Actor, Command, Output, Readiness, Stop};
 use super::{AGENT, Folders};
 use crate::plan::delivery::Givers;
-use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_APP, Stream, Trial};
+use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_APP, Stream, Trial, program_name};
 
 /// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that has no frame says so ten
 /// times a second.
@@ -24,11 +24,12 @@ pub struct Viewer {
     pub player: Actor,
 }
 
-/// The actors of a viewer of that stream. `None` when the plan gives it no way to the CDN.
+/// The actors of a viewer of that stream in one of its spells, from 1. `None` when the plan gives it no way to the CDN.
 ///
-/// The player's dump is `dump/<viewer>.flv`; what the agent does is told by the [events](livectl_wire::agent_event) on its standard output.
+/// The player's dump is `dump/<viewer>.flv`, in later spells `dump/<viewer>-2.flv` and so on; what the agent does is told by the [events](livectl_wire::agent_event) on its standard output.
 #[must_use]
-pub fn viewer(trial: &Trial, stream: &Stream, host: &str, folders: &Folders) -> Option<Viewer> {
+pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &Folders) -> Option<Viewer> {
+    let (agent_name, player_name) = (program_name("agent", spell), program_name("player", spell));
     let cdn_host = &trial.network.cdn()?.name;
     let cdn = trial.network.address_from(host, cdn_host)?;
     let key = format!("{RTMP_APP}/{}", stream.name);
@@ -51,27 +52,27 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, folders: &Folders) -> 
     args.extend(["--patience".into(), patience.to_string()]);
     args.extend(["--end-padding".into(), mplayer::END_PADDING.to_string(), "--once".into()]);
     let agent = Actor {
-        name: "agent".into(),
+        name: agent_name.clone(),
         station: host.into(),
         command: Command::new(folders.agent.to_string_lossy(), args),
         folders: Vec::new(),
         files: Vec::new(),
         output: Output::Lines,
-        log: folders.trial.log(host, "agent"),
+        log: folders.trial.log(host, &agent_name),
         ready: Readiness::Event("ready".into()),
         ready_within: Duration::from_secs(10),
         alarms: Vec::new(),
         stop: Stop::default(),
     };
-    let (dump, home) = (folders.trial.dump(host), folders.scratch.join(format!("{host}-home")));
+    let (dump, home) = (folders.trial.dump_of(host, spell), folders.scratch.join(format!("{host}-home")));
     let player = Actor {
-        name: "player".into(),
+        name: player_name.clone(),
         station: host.into(),
         command: mplayer::command(&format!("rtmp://{AGENT}/{key}"), &dump, &home),
         folders: [home].into_iter().chain(dump.parent().map(Into::into)).collect(),
         files: Vec::new(),
         output: Output::Log,
-        log: folders.trial.log(host, "player"),
+        log: folders.trial.log(host, &player_name),
         ready: Readiness::Started,
         ready_within: Duration::from_secs(5),
         alarms: Vec::new(),

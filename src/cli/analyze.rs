@@ -120,7 +120,9 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                 analysis.write(&dir).exit(Exit::Results)?;
                 record.set_doubts(analysis.doubts);
                 record.damage = analysis.damage;
-                for path in [dir.frames(), dir.pings(), dir.summary(), dir.playouts(), dir.audience()] {
+                let tables =
+                    [dir.frames(), dir.pings(), dir.summary(), dir.playouts(), dir.audience(), dir.reattachments()];
+                for path in tables.into_iter().filter(|path| path.exists()) {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
                 }

@@ -43,6 +43,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
             drain: Duration::ZERO,
         },
         link_changes: Vec::new(),
+        audience: Default::default(),
         agents: Default::default(),
         pings,
         captures: Vec::new(),

@@ -5,9 +5,11 @@
 //! - [`session`]: Mininet's CLI.
 //! - [`changes`]: changes of netem links at their moments.
 //! - [`verify`]: reading back what was built.
+//! - [`power`]: a host that goes silent.
 //! - [`reach`]: round-trip times against the plan.
 
 pub mod changes;
+pub mod power;
 pub mod reach;
 pub mod session;
 pub mod tc;

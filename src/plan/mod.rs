@@ -5,6 +5,7 @@
 
 pub mod address;
 mod agents;
+mod audience;
 pub mod change;
 pub mod delivery;
 mod estimate;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use agents::{Agents, Handover};
+pub use audience::{Audience, Churn, Departure, LEAST_SPELL, Parting, Spell, program_name, program_of};
 pub use change::{Change, Condition, Directions, LinkChange, LinkTrace, Piece, Setting, Step};
 pub use delivery::{Scheme, UnknownScheme};
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
@@ -136,6 +138,9 @@ pub struct Trial {
     /// Links that change on the timeline, in the recipe's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub link_changes: Vec<LinkChange>,
+    /// Which viewers come and go while the stream is on.
+    #[serde(default, skip_serializing_if = "Audience::is_plain")]
+    pub audience: Audience,
     /// What the agents do beside passing the stream on.
     #[serde(default)]
     pub agents: Agents,

@@ -25,7 +25,9 @@ impl Plan {
         let repetitions = repetitions.unwrap_or(last);
         self.seed = seed.unwrap_or(self.seed);
         let points: Vec<Trial> = self.trials.iter().filter(|trial| trial.point.repetition == 1).cloned().collect();
-        let hosts_at_once: u64 = points.iter().map(|trial| trial.network.hosts.len() as u64).sum();
+        // Whoever comes again is one more.
+        let hosts = |trial: &Trial| (trial.network.hosts.len() + trial.audience.returns()) as u64;
+        let hosts_at_once: u64 = points.iter().map(hosts).sum();
         if u64::from(repetitions) * hosts_at_once > MOST_TRIAL_HOSTS {
             let hosts = points.first().map_or(0, |trial| trial.network.hosts.len());
             return Err(TooMany { repetitions, hosts, most: MOST_TRIAL_HOSTS / hosts_at_once });
@@ -34,7 +36,8 @@ impl Plan {
             .flat_map(|repetition| points.iter().map(move |trial| (repetition, trial)))
             .map(|(repetition, trial)| {
                 let point = Point { repetition, ..trial.point.clone() };
-                Trial { id: point.id(), seed: point.seed(self.seed), point, ..trial.clone() }
+                let trial = Trial { id: point.id(), seed: point.seed(self.seed), point, ..trial.clone() };
+                trial.with_audience_drawn()
             })
             .collect();
         Ok(self)

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::link_change::LinkChangeFile;
 use super::text::{At, Entries, Optional, Text};
-use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, UploadBuffer, Whole};
+use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
 use crate::plan::{Codec, Datapath, Handover, LinkKind, Role, Scheme};
 
@@ -258,6 +258,12 @@ pub struct TimelineFile {
     /// Links that change during the trial. Default: none.
     #[serde(default)]
     pub links: Optional<At<Vec<At<LinkChangeFile>>>>,
+    /// Viewers that come and go, one by one. Default: none.
+    #[serde(default)]
+    pub audience: Optional<Vec<At<MoveFile>>>,
+    /// Viewers that come and go by chance: all that `audience` does not name. Default: none.
+    #[serde(default)]
+    pub churn: Optional<At<ChurnFile>>,
     /// The trial ends, up to 24 hours. Default: 5 s after the stream has ended, but not before the pings' `until`.
     #[serde(default)]
     pub end: Optional<Text<Moment>>,
@@ -309,4 +315,41 @@ pub struct ViewFile {
     #[serde(default)]
     #[schemars(extend("default" = "0 s"))]
     pub every: Optional<Text<Moment>>,
+}
+
+/// A viewer that comes or goes: one of `leave`, `crash` and `join`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveFile {
+    /// When it comes or goes.
+    pub at: Text<Moment>,
+    /// The viewer whose player is ended, and whose agent takes leave.
+    #[serde(default)]
+    pub leave: Optional<Text<NodeName>>,
+    /// The viewer whose host goes silent as if its power was cut.
+    #[serde(default)]
+    pub crash: Optional<Text<NodeName>>,
+    /// The viewer that comes: again, or, if nothing is said of it before, for the first time, instead of at `view`.
+    #[serde(default)]
+    pub join: Optional<Text<NodeName>>,
+}
+
+/// Viewers that come and go by chance. Stays and absences are exponentially distributed beyond two seconds.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChurnFile {
+    /// How long a viewer stays on average, from 2 s on.
+    pub stay: Text<Moment>,
+    /// How long it is away on average, from 2 s on.
+    pub away: Text<Moment>,
+    /// The share of departures that are crashes. Default: 0 %.
+    #[serde(default)]
+    #[schemars(extend("default" = "0 %"))]
+    pub crash: Optional<Text<Share>>,
+    /// Nobody goes before. Default: when the broadcasters start.
+    #[serde(default)]
+    pub from: Optional<Text<Moment>>,
+    /// Nobody comes or goes after; who is away then stays away. Default: when the stream has ended.
+    #[serde(default)]
+    pub until: Optional<Text<Moment>>,
 }

@@ -160,6 +160,8 @@ fn places_of(field: &str, expected: &[&'static str]) -> Option<String> {
         ("TimelineFile", "`timeline`"),
         ("PingsFile", "`timeline: pings`"),
         ("BroadcastFile", "`timeline: broadcast`"),
+        ("MoveFile", "an entry of `timeline: audience`"),
+        ("ChurnFile", "`timeline: churn`"),
     ];
     if expected.contains(&field) {
         return None;
@@ -179,6 +181,9 @@ fn missing_key_help(field: &str) -> &'static str {
         "hosts" => "add `hosts:` with a broadcaster, a cdn and a viewer",
         "role" => "add `role: broadcaster`, `cdn`, `viewer` or `idle`",
         "to" => "say which switch the link goes to: `to: s1`",
+        "at" => "say when it happens: `at: 12 s`",
+        "stay" => "say how long viewers stay on average: `stay: 40 s`",
+        "away" => "say how long viewers are away on average: `away: 20 s`",
         "between" => "name the two switches: `between: [s1, s2]`",
         _ => "add it",
     }

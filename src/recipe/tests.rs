@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::plan::{Codec, Datapath, LinkKind, Role, Scheme, Trial};
+use crate::plan::{Codec, Datapath, Departure, LinkKind, Parting, Role, Scheme, Spell, Trial};
 
 /// A small valid recipe, as the start of others.
 const BASE: &str = "
@@ -280,6 +280,60 @@ fn viewers_come_one_after_the_other() {
     assert_eq!(times, [2_000, 3_500, 5_000].map(Duration::from_millis));
     let error = every("1 min").unwrap_err().to_string();
     assert!(error.contains("every: the last of 2 viewers starts at 62 s, when the stream is over"), "{error}");
+}
+
+#[test]
+fn viewers_leave_crash_and_come_again_when_they_are_told_to() {
+    let text = format!(
+        "{BASE}timeline: {{ view: {{ at: 2 s, every: 1 s }}, audience: [ {{ at: 20 s, join: hv1 }}, {{ at: 12 s, leave: hv1 }}, {{ at: 8 s, join: hv2 }}, {{ at: 22.5 s, crash: hv2 }} ] }}\n"
+    );
+    let trial = trial(&text);
+    let ends = |at, how| Some(Parting { at, how });
+    let first = [
+        Spell { from: seconds(2), end: ends(seconds(12), Departure::Leave) },
+        Spell { from: seconds(20), end: None },
+    ];
+    assert_eq!(trial.spells("hv1"), first);
+    let crash = Spell { from: seconds(8), end: ends(Duration::from_millis(22_500), Departure::Crash) };
+    assert_eq!(trial.spells("hv2"), [crash]);
+}
+
+#[test]
+fn churn_moves_whom_nothing_else_does() {
+    let churn = "churn: { stay: 3 s, away: 3 s, crash: 50 %, from: 6 s, until: 24 s }";
+    let alone = trial(&format!("{BASE}timeline: {{ {churn} }}\n"));
+    assert_eq!(alone.audience.drawn.keys().collect::<Vec<_>>(), ["hv1", "hv2"]);
+    let mixed = trial(&format!("{BASE}timeline: {{ audience: [ {{ at: 20 s, leave: hv1 }} ], {churn} }}\n"));
+    assert_eq!(mixed.audience.drawn.keys().collect::<Vec<_>>(), ["hv2"]);
+    assert_eq!(mixed.spells("hv2"), alone.spells("hv2"), "each viewer has its own luck");
+    assert_eq!(mixed.spells("hv1").len(), 1);
+    let churn = mixed.audience.churn.unwrap();
+    assert_eq!((churn.stay, churn.crash, churn.until), (seconds(3), 0.5, seconds(24)));
+}
+
+/// What the comment at its head says.
+#[test]
+fn somebody_comes_or_goes_every_few_seconds_in_churn() {
+    let loaded = shipped("churn.yaml");
+    let relay = shipped("relay.yaml").plan.trials[0].network.clone();
+    for trial in &loaded.plan.trials {
+        let spells: Vec<Spell> = trial.viewers().flat_map(|(viewer, _)| trial.spells(viewer)).collect();
+        let partings: Vec<Parting> = spells.iter().filter_map(|spell| spell.end).collect();
+        let moves = partings.len() + spells.len() - 16;
+        assert!((45..=80).contains(&moves), "{moves}");
+        let crashes = partings.iter().filter(|parting| parting.how == Departure::Crash).count();
+        assert!((3..=6).contains(&crashes), "{crashes}");
+        let host = |network: &crate::plan::Network, name: &str| {
+            network.links[network.host(name).unwrap().interfaces[0].link].shape
+        };
+        for name in ["hb", "hs", "hv16"] {
+            assert_eq!(host(&trial.network, name), host(&relay, name));
+        }
+    }
+    assert_eq!(
+        loaded.plan.trials.iter().map(|t| t.point.scheme).collect::<Vec<_>>(),
+        [Scheme::Direct, Scheme::Bypass, Scheme::Relay]
+    );
 }
 
 #[test]

@@ -248,6 +248,7 @@ const LOSS: Dimension = Dimension {
     usual: "%",
     example: "0.5 %",
 };
+const SHARE: Dimension = Dimension { noun: "a share", mass: "share", example: "20 %", ..LOSS };
 
 /// Bits per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -403,6 +404,23 @@ impl Value for Loss {
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
         LOSS.schema()
+    }
+}
+
+/// A share of a whole, 0 to 1; written in per cent.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Share(pub f64);
+
+impl Value for Share {
+    fn expected() -> String {
+        SHARE.expected()
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        let billionths = SHARE.read(text, "billionth of a per cent")?;
+        Ok(Share(billionths as f64 / 1e11))
+    }
+    fn schema(_: &mut SchemaGenerator) -> Schema {
+        SHARE.schema()
     }
 }
 

@@ -309,16 +309,17 @@ pub(super) const DELAYS: &[Column<SummaryRow>] = &[
     words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
-    figure("frames", "frames", "", "Distinct video frames that the encoder emitted.", |r| {
-        Cell::count(u64::from(r.frames))
-    }),
     figure(
-        "missing",
-        "missing",
+        "frames",
+        "frames",
         "",
-        "Frames that never arrived; those from before a late viewer came are among them.",
-        |r| Cell::count(r.missing.map(u64::from)),
+        "Distinct video frames that the encoder emitted while the viewer was there.",
+        |r| Cell::count(u64::from(r.frames)),
     ),
+    figure("missing", "missing", "", "Of these, frames that never arrived.", |r| {
+        Cell::count(r.missing.map(u64::from))
+    }),
+    figure("uncovered", "uncovered", "", UNCOVERED, |r| Cell::count(r.uncovered.map(u64::from))),
     figure("duplicate", "duplicate", "", "Whole copies of frames beyond the first.", |r| {
         Cell::count(r.duplicate.map(u64::from))
     }),
@@ -365,6 +366,7 @@ const STREAM_FLOOR: &str =
 const LATE: &str =
     "Frames that arrived too late to be shown by a player that began 1 s after its first keyframe and never waits.";
 const STARTUP: &str = "From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.";
+const UNCOVERED: &str = "Frames that came later than 2 s after their birth or never, from the first that arrived on: a playout buffer of 2 s could not have covered them.";
 const HANDOVER: &str =
     "Longest pause between two arrivals at which the source changed from CDN to peer; a dash: it never did.";
 /// [`LATE`] says it in words.

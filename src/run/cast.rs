@@ -11,7 +11,7 @@ use crate::actor::viewer::{Viewer, viewer};
 use crate::actor::{Folders, ping};
 use crate::capture;
 use crate::emulator;
-use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Trial};
+use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Spell, Trial};
 use crate::store::TrialDir;
 
 /// Where the controller listens: the sandbox's own loopback, where nothing else can be.
@@ -37,10 +37,25 @@ pub struct Cast {
     pub cdn: Vec<Actor>,
     /// Ping trains and when they start.
     pub pings: Vec<(Duration, Actor)>,
-    /// Players with their agents.
-    pub viewers: Vec<Viewer>,
+    /// Players with their agents, in each spell of each viewer.
+    pub viewers: Vec<Attendance>,
     /// Encoders with their agents.
     pub broadcasts: Vec<Broadcaster>,
+}
+
+/// A viewer in one of its spells.
+#[derive(Debug, Clone)]
+pub struct Attendance {
+    /// The viewer.
+    pub host: String,
+    /// Which of its spells, from 1.
+    pub number: u32,
+    /// When it is there.
+    pub spell: Spell,
+    /// It is there when the others are, and not because it was told to come.
+    pub is_usual: bool,
+    /// Its programs.
+    pub viewer: Viewer,
 }
 
 /// The plan leaves someone out.
@@ -72,7 +87,11 @@ impl Cast {
             let pair = broadcaster(trial, stream, &folders).ok_or_else(|| unreachable(&stream.broadcaster))?;
             broadcasts.push(pair);
             for host in &stream.viewers {
-                viewers.push(viewer(trial, stream, host, &folders).ok_or_else(|| unreachable(host))?);
+                for (number, spell) in (1..).zip(trial.spells(host)) {
+                    let viewer = viewer(trial, stream, host, number, &folders).ok_or_else(|| unreachable(host))?;
+                    let is_usual = trial.viewers().any(|usual| usual == (host.as_str(), spell.from));
+                    viewers.push(Attendance { host: host.clone(), number, spell, is_usual, viewer });
+                }
             }
         }
         let mut cdn = vec![cdn::nginx(trial, &folders)?];

@@ -103,9 +103,16 @@ impl Crew {
             tokio::spawn(relay(lines, self.teller.clone(), actor.station.clone(), actor.name.clone(), copy));
         }
         let process = Arc::new(process);
+        // Of those that have ended well there is nothing to stop, and in a long trial there can be many.
+        self.members.retain(|member| !member.exit().is_some_and(|exit| exit.is_fine()));
         tokio::spawn(self.attend(Arc::clone(&process), actor, duty));
         self.members.push(Arc::clone(&process));
         Ok(process)
+    }
+
+    /// The program with that label (`host/name`), if it runs.
+    pub(super) fn member(&self, label: &str) -> Option<Arc<Process>> {
+        self.members.iter().find(|member| member.label() == label && member.exit().is_none()).map(Arc::clone)
     }
 
     /// Follows one program to its end.

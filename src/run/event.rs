@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fitness::{Limits, Observations, Verdict};
 use crate::actor::process::Station;
-use crate::plan::Directions;
+use crate::plan::{Departure, Directions};
 use crate::store::TrialState;
 
 /// What happens during a run, as whoever shows it hears it. There are a few a second: their size does not matter.
@@ -130,6 +130,22 @@ pub enum Happening {
         code: Option<i32>,
         /// The signal that ended it.
         signal: Option<i32>,
+    },
+    /// A viewer has come, again or later than the others: its agent was started.
+    Joined {
+        /// The viewer.
+        host: String,
+        /// Which of its spells begins, from 1.
+        spell: u32,
+    },
+    /// A viewer goes before the stream has ended: its player has been told to end, or nothing leaves its host any more.
+    Departed {
+        /// The viewer.
+        host: String,
+        /// Which of its spells ends, from 1.
+        spell: u32,
+        /// How.
+        how: Departure,
     },
     /// What an actor or the controller reports of itself, in its own words.
     Report {

@@ -4,6 +4,7 @@
 //! the host is as it was and has the captures analysed. [`inside`] is what runs within the sandbox. They talk in [`event`]s:
 //! JSON lines on the trial's standard output, and the orders `stop` and `hurry` on its standard input.
 
+mod audience;
 pub mod cast;
 mod crew;
 pub mod event;

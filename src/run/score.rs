@@ -7,12 +7,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::cast::{self, Cast, CastError};
+use super::cast::{self, Attendance, Cast, CastError};
 use super::crew::Duty;
 use crate::actor::process::Actor;
 use crate::actor::viewer::Viewer;
 use crate::network::{self, Links};
-use crate::plan::{LinkChange, Trial};
+use crate::plan::{Departure, LinkChange, Parting, Trial, program_name};
 use crate::store::TrialDir;
 
 /// What a trial is played with.
@@ -75,6 +75,31 @@ pub enum Act {
         /// How it changes.
         change: LinkChange,
     },
+    /// A viewer comes, again or later than the others: its agent starts, and its player as soon as that is ready.
+    Join {
+        /// Who, and which of its spells begins.
+        whose: Whose,
+        /// Its agent.
+        agent: Box<Part>,
+        /// Its player.
+        player: Box<Part>,
+    },
+    /// A viewer goes before the stream has ended.
+    Depart {
+        /// Who, and which of its spells ends.
+        whose: Whose,
+        /// How.
+        how: Departure,
+    },
+}
+
+/// A viewer's spell.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Whose {
+    /// The viewer.
+    pub host: String,
+    /// Which of its spells, from 1.
+    pub spell: u32,
 }
 
 /// A program's part in a trial.
@@ -114,14 +139,28 @@ impl Score {
         for (at, actor) in pings {
             add(Due::At(at), actor, Duty::Finite, None);
         }
-        for (before, Viewer { agent, player }) in viewers.into_iter().enumerate() {
-            add(Due::Agents, agent, Duty::Audience, None);
-            add(Due::At(trial.timeline.view_at(before)), player, Duty::Audience, None);
+        let mut moves = Vec::new();
+        for Attendance { host, number, spell, is_usual, viewer: Viewer { agent, player } } in viewers {
+            // Nobody waits for whoever goes before the end.
+            let duty = if spell.end.is_some() { Duty::Finite } else { Duty::Audience };
+            let whose = Whose { host, spell: number };
+            if let Some(Parting { at, how }) = spell.end {
+                moves.push(Entry { due: Due::At(at), act: Act::Depart { whose: whose.clone(), how } });
+            }
+            if is_usual {
+                add(Due::Agents, agent, duty, None);
+                add(Due::At(spell.from), player, duty, None);
+            } else {
+                let part = |actor| Box::new(Part { actor, duty, copy: None });
+                let act = Act::Join { whose, agent: part(agent), player: part(player) };
+                moves.push(Entry { due: Due::At(spell.from), act });
+            }
         }
         for pair in broadcasts {
             add(Due::Agents, pair.agent, Duty::Finite, None);
             add(Due::At(trial.timeline.broadcast_at), pair.encoder, Duty::Finite, None);
         }
+        entries.extend(moves);
         entries.push(Entry { due: Due::Network, act: Act::Boot { topology: dir.topology() } });
         entries.extend(trial.link_changes.iter().map(|change| {
             let act = Act::ChangeLink { link: trial.network.link_name(change.link), change: change.clone() };
@@ -147,10 +186,26 @@ impl Score {
 
     /// The programs that the trial waits for: it ends when each of them has done its work.
     pub fn audience(&self) -> impl Iterator<Item = &Actor> {
-        self.0.iter().filter_map(|entry| match &entry.act {
-            Act::Start(part) if part.duty == Duty::Audience => Some(&part.actor),
-            _ => None,
-        })
+        let parts = self.0.iter().flat_map(|entry| match &entry.act {
+            Act::Start(part) => vec![part],
+            Act::Join { agent, player, .. } => vec![agent, player],
+            Act::Boot { .. } | Act::Depart { .. } => Vec::new(),
+        });
+        parts.filter(|part| part.duty == Duty::Audience).map(|part| &part.actor)
+    }
+}
+
+impl Whose {
+    /// What its agent is called.
+    #[must_use]
+    pub fn agent(&self) -> String {
+        program_name("agent", self.spell)
+    }
+
+    /// What its player is called.
+    #[must_use]
+    pub fn player(&self) -> String {
+        program_name("player", self.spell)
     }
 }
 
@@ -184,6 +239,15 @@ impl fmt::Display for Act {
             Act::ChangeLink { link, change } => {
                 write!(f, "{link:8} link ({}): {}", change.directions, change.change)
             }
+            Act::Join { whose, agent, player } => {
+                write!(f, "{:8} joins: {}; then {}", whose.host, agent.actor.command, player.actor.command)
+            }
+            Act::Depart { whose, how: Departure::Leave } => {
+                write!(f, "{:8} leaves: {} is ended, and its agent", whose.host, whose.player())
+            }
+            Act::Depart { whose, how: Departure::Crash } => {
+                write!(f, "{:8} crashes: it is cut off, and its programs are killed", whose.host)
+            }
         }
     }
 }
@@ -211,6 +275,8 @@ mod tests {
             Act::Start(part) => part.actor.label(),
             Act::Boot { .. } => "mn".to_owned(),
             Act::ChangeLink { link, .. } => format!("link of {link}"),
+            Act::Join { whose, .. } => format!("{} joins", whose.host),
+            Act::Depart { whose, how } => format!("{} {}", whose.host, how.name()),
         })
         .collect()
     }
@@ -249,7 +315,7 @@ mod tests {
             let score = Score::of(trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
             let parts = score.0.iter().filter_map(|entry| match &entry.act {
                 Act::Start(part) => Some(&part.actor),
-                Act::Boot { .. } | Act::ChangeLink { .. } => None,
+                _ => None,
             });
             let of = |name: &str| parts.clone().find(|actor| actor.label() == name).unwrap();
             let controller = of("-/controller");
@@ -298,6 +364,38 @@ mod tests {
         let timeline = spec.timeline.unwrap();
         assert_eq!(timeline.changes, trial.link_changes);
         assert_eq!(timeline.until, trial.timeline.end + trial.timeline.drain);
+    }
+
+    #[test]
+    fn whoever_comes_and_goes_has_entries_and_is_not_waited_for() {
+        let text = include_str!("../../recipes/multi.yaml").replace(
+            "timeline:",
+            "timeline:\n  audience: [{ at: 9 s, leave: hv1 }, { at: 14 s, join: hv1 }, { at: 11 s, join: hv2 }, { at: 17 s, crash: hv2 }]",
+        );
+        let plan = crate::recipe::from_str("multi.yaml", &text).unwrap().plan;
+        let programs = Programs {
+            livectl: "livectl".into(),
+            controller: "live-controller".into(),
+            agent: "live-agent".into(),
+            links: Links::Netem,
+        };
+        let score = Score::of(&plan.trials[1], &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
+        let agents = labels(score.at(Due::Agents).cloned());
+        assert_eq!(agents, ["hv1/agent", "hb/agent"], "hv2 is not there yet");
+        let moves: Vec<(Duration, String)> = score
+            .timeline()
+            .filter(|(_, act)| matches!(act, Act::Join { .. } | Act::Depart { .. }))
+            .map(|(at, act)| (at, act.to_string()))
+            .collect();
+        let [leaves, joins, back, crashes] = &moves[..] else { panic!("{moves:?}") };
+        assert_eq!((leaves.0.as_secs(), leaves.1.as_str()), (9, "hv1      leaves: player is ended, and its agent"));
+        assert!(joins.0.as_secs() == 11 && joins.1.starts_with("hv2      joins: live-agent viewer"), "{joins:?}");
+        assert!(joins.1.contains("-dumpfile RUN/multi/dump/hv2.flv "), "its first spell: {joins:?}");
+        assert!(back.0.as_secs() == 14 && back.1.contains("; then HOME="), "{back:?}");
+        assert!(back.1.contains("-dumpfile RUN/multi/dump/hv1-2.flv "), "{back:?}");
+        assert_eq!((crashes.0.as_secs(), &crashes.1[..17]), (17, "hv2      crashes:"));
+        let awaited: Vec<String> = score.audience().map(Actor::label).collect();
+        assert_eq!(awaited, ["hv1/agent-2", "hv1/player-2"]);
     }
 
     #[test]

@@ -10,18 +10,19 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::audience::{Audience, Programs, Step};
 use super::crew::{Crew, News};
 use super::event::{Happening, Phase};
 use super::fitness::{Observations, Watch};
 use super::inside::{Spec, TrialError};
-use super::score::{Act, Due, Part, Score};
+use super::score::{Act, Due, Part, Score, Whose};
 use super::teller::Teller;
 use super::{Urgency, cast};
 use crate::actor::process::{Actor, Place, Process, Station};
 use crate::emulator;
 use crate::network::changes::Changes;
 use crate::network::{self, BootSpec, Links, Mininet, reach};
-use crate::plan::{Trial, delivery};
+use crate::plan::{Host, Trial, delivery};
 use crate::sandbox::{Environment, Ovs};
 
 /// For Mininet to boot: hundreds of hosts take their time on a slow machine.
@@ -57,12 +58,16 @@ pub(super) struct Stage {
     machinery: Crew,
     /// What runs on hosts.
     crew: Crew,
+    /// Who is about to come or to go.
+    audience: Audience,
     pids: BTreeMap<String, i32>,
 }
 
 impl Stage {
     pub(super) fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
-        Stage { spec, teller, watch: None, mininet: None, changes: None, machinery, crew, pids: BTreeMap::new() }
+        let audience = Audience::new(teller.clone());
+        let (watch, mininet, changes, pids) = Default::default();
+        Stage { spec, teller, watch, mininet, changes, machinery, crew, audience, pids }
     }
 
     pub(super) fn spec(&self) -> &Spec {
@@ -140,6 +145,9 @@ impl Stage {
                 Act::Boot { topology } => self.boot(topology, environment).await?,
                 Act::ChangeLink { .. } => {
                     return Err(TrialError::Plan("a link changes before the timeline begins".into()));
+                }
+                Act::Join { .. } | Act::Depart { .. } => {
+                    return Err(TrialError::Plan("viewers come and go on the timeline".into()));
                 }
             }
         }
@@ -243,6 +251,15 @@ impl Stage {
             self.on_the_network(sleep_until(zero + at)).await?;
             match act {
                 Act::Start(part) => drop(self.start(part)?),
+                Act::Join { whose, agent, player } => {
+                    self.audience.join(whose.clone(), self.at_home(whose)?, agent.clone(), player.clone());
+                }
+                Act::Depart { whose, how } => {
+                    let home = self.at_home(whose)?;
+                    let running = |name: String| self.crew.member(&format!("{}/{name}", whose.host));
+                    let programs = Programs { agent: running(whose.agent()), player: running(whose.player()) };
+                    self.audience.depart(whose.clone(), *how, home, programs);
+                }
                 Act::Boot { .. } => return Err(TrialError::Plan("there is one network in a trial".into())),
                 Act::ChangeLink { link, change } => self.teller.tell(Happening::LinkChanged {
                     link: link.clone(),
@@ -283,20 +300,40 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits for something that happens on the network; the end of Mininet, which no crew watches, and a link that cannot be changed end the wait.
+    /// Waits for something that happens on the network, while viewers come and go; the end of Mininet, which no crew watches, and a link that cannot be
+    /// changed end the wait.
     async fn on_the_network<T>(&mut self, happening: impl Future<Output = T>) -> Result<T, TrialError> {
-        let Some(mininet) = &mut self.mininet else { return Err(TrialError::Plan("there is no network".into())) };
-        let unchanged = async {
-            match &mut self.changes {
-                Some(changes) => changes.failed().await,
-                None => std::future::pending().await,
+        tokio::pin!(happening);
+        loop {
+            let Some(mininet) = &mut self.mininet else { return Err(TrialError::Plan("there is no network".into())) };
+            let unchanged = async {
+                match &mut self.changes {
+                    Some(changes) => changes.failed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let step = tokio::select! {
+                happened = &mut happening => return Ok(happened),
+                error = mininet.ended() => return Err(error.into()),
+                error = unchanged => return Err(error.into()),
+                step = self.audience.next() => step?,
+            };
+            match step {
+                Step::StartAgent(whose, agent, player) if !self.audience.is_over(&whose) => {
+                    let agent = self.start(&agent)?;
+                    self.audience.await_agent(whose, agent, player);
+                }
+                Step::StartPlayer(whose, player) if !self.audience.is_over(&whose) => drop(self.start(&player)?),
+                Step::StartAgent(..) | Step::StartPlayer(..) | Step::Done => (),
             }
-        };
-        tokio::select! {
-            happened = happening => Ok(happened),
-            error = mininet.ended() => Err(error.into()),
-            error = unchanged => Err(error.into()),
         }
+    }
+
+    /// The host of a viewer, and the process id of its shell.
+    fn at_home(&self, whose: &Whose) -> Result<(Host, i32), TrialError> {
+        let host = self.spec.trial.network.host(&whose.host).cloned();
+        let home = host.zip(self.pids.get(&whose.host).copied());
+        home.ok_or_else(|| TrialError::Plan(format!("there is no host {}", whose.host)))
     }
 
     /// Stops all that runs, the last started first.

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::{Owner, StoreError};
+use crate::plan::program_name;
 
 /// Names tried for a run before giving up.
 const MAX_RUNS_A_SECOND: u32 = 1000;
@@ -159,6 +160,12 @@ impl RunDir {
         self.path.join("audience.csv")
     }
 
+    /// A line for each viewer of each trial who had the stream from one who went.
+    #[must_use]
+    pub fn reattachments(&self) -> PathBuf {
+        self.path.join("reattachments.parquet")
+    }
+
     /// A line for each figure of each scheme and viewer over all repetitions.
     #[must_use]
     pub fn estimates(&self) -> PathBuf {
@@ -268,6 +275,12 @@ impl TrialDir {
         self.path.join("dump").join(format!("{viewer}.flv"))
     }
 
+    /// The same in a spell of the viewer's: `hv3.flv`, then `hv3-2.flv`.
+    #[must_use]
+    pub fn dump_of(&self, viewer: &str, spell: u32) -> PathBuf {
+        self.dump(&program_name(viewer, spell))
+    }
+
     /// The same of runs in which a viewer had two players: what came from the CDN, and from its peer.
     #[must_use]
     pub fn older_dumps(&self, viewer: &str) -> [PathBuf; 2] {
@@ -302,6 +315,12 @@ impl TrialDir {
     #[must_use]
     pub fn audience(&self) -> PathBuf {
         self.path.join("audience.csv")
+    }
+
+    /// A line for each viewer who had the stream from one who went.
+    #[must_use]
+    pub fn reattachments(&self) -> PathBuf {
+        self.path.join("reattachments.parquet")
     }
 }
 

@@ -284,7 +284,15 @@ impl Manifest {
     /// [`StoreError::Io`].
     pub fn record_files(&mut self, run: &RunDir) -> Result<(), StoreError> {
         self.files.clear();
-        let tables = [run.frames(), run.pings(), run.summary(), run.playouts(), run.audience(), run.estimates()];
+        let tables = [
+            run.frames(),
+            run.pings(),
+            run.summary(),
+            run.playouts(),
+            run.audience(),
+            run.estimates(),
+            run.reattachments(),
+        ];
         for path in [run.recipe()].into_iter().chain(tables) {
             if let Some(name) = path.file_name().filter(|_| path.is_file()) {
                 self.files.insert(name.to_string_lossy().into_owned(), FileRecord::of(&path)?);

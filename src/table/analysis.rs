@@ -5,18 +5,21 @@ use std::net::IpAddr;
 
 use super::audience::{StreamFacts, audiences};
 use super::doubt::doubts;
+use super::files::write_if_any;
 use super::playout::playouts;
-use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
+use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::{TableError, ping_rows, write_trial};
-use crate::plan::{Host, LinkKind};
+use crate::plan::{Departure, Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
-use crate::trace::{self, Bound, FrameDelay, Parts, StreamBirths, Told, TrialTrace, ViewerTrace, ping};
+use crate::trace::{
+    self, Bound, FrameDelay, Parts, Reattachment, Stay, StreamBirths, Told, TrialTrace, ViewerTrace, ping,
+};
 
 /// The tables of a trial.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Analysis {
-    /// One for each frame of each stream at each viewer whose packets were captured.
+    /// One for each frame of each stream that was born while the viewer was there, at each viewer whose packets were captured.
     pub frames: Vec<FrameRow>,
     /// One for each ping.
     pub pings: Vec<PingRow>,
@@ -26,6 +29,8 @@ pub struct Analysis {
     pub playouts: Vec<PlayoutRow>,
     /// One for each stream.
     pub audience: Vec<AudienceRow>,
+    /// One for each viewer who had a stream from one that went, each time.
+    pub reattachments: Vec<ReattachmentRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
@@ -66,10 +71,12 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
             Err(e) => problems.push(e.to_string()),
         }
     }
-    let mut frames = frame_rows(&trace, zero_ns);
+    let presence = Presence::of(&trace, &told, zero_ns);
+    let mut frames = frame_rows(&trace, &presence, zero_ns);
     mark_late(&mut frames);
     let bounds = bounds(&trace);
-    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(|v| viewer_facts(&trace, v, &told, &bounds)).collect();
+    let facts = |viewer| viewer_facts(&trace, viewer, &presence, &told, &bounds);
+    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(facts).collect();
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
     // netem lets a packet out early where links change, too.
     let jitter = jitter || links == Some(LinkKind::Netem) && !trace.trial.link_changes.is_empty();
@@ -81,7 +88,9 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let playouts = playouts(&record, &viewers, &frames);
     let streams: Vec<StreamFacts> = trace.births.iter().map(|births| stream_facts(&trace, births)).collect();
     let audience = audiences(&record, &trace.trial, &streams, &summary, &frames);
-    Ok(Analysis { frames, pings, summary, playouts, audience, problems, doubts, damage: trace.damage })
+    let reattachments = reattachment_rows(&trace, &viewers, zero_ns);
+    let damage = trace.damage;
+    Ok(Analysis { frames, pings, summary, playouts, audience, reattachments, problems, doubts, damage })
 }
 
 impl Analysis {
@@ -90,14 +99,63 @@ impl Analysis {
     /// # Errors
     /// [`TableError::Store`].
     pub fn write(&self, trial: &TrialDir) -> Result<(), TableError> {
+        write_if_any(&trial.reattachments(), &self.reattachments)?;
         write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts, &self.audience)
     }
 }
 
+/// When each viewer was there.
+struct Presence<'a>(BTreeMap<&'a str, Vec<Stay>>);
+
+impl<'a> Presence<'a> {
+    fn of(trace: &'a TrialTrace, told: &BTreeMap<String, Told>, zero_ns: Option<i64>) -> Presence<'a> {
+        let nothing = Told::default();
+        let stays = |viewer: &str| trace::stays(&trace.trial, viewer, told.get(viewer).unwrap_or(&nothing), zero_ns);
+        Presence(trace.viewers.iter().map(|v| (v.viewer.as_str(), stays(&v.viewer))).collect())
+    }
+
+    fn stays(&self, viewer: &str) -> &[Stay] {
+        self.0.get(viewer).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The frames that the viewer is owed, each with the spell in which it is.
+    fn owed<'t>(&self, viewer: &'t ViewerTrace) -> impl Iterator<Item = (&'t FrameDelay, Stay)> {
+        let stays = self.stays(&viewer.viewer).to_vec();
+        viewer.frames.iter().filter_map(move |frame| {
+            let arrival_ns = frame.arrival.map(|arrival| arrival.time_ns);
+            let stay = stays.iter().find(|stay| stay.owes(frame.birth_ns, arrival_ns))?;
+            Some((frame, *stay))
+        })
+    }
+
+    /// Who of the others went when and how.
+    fn departures(&self, viewer: &str) -> Vec<(&'a str, i64, Departure)> {
+        let others = self.0.iter().filter(|(name, _)| **name != viewer);
+        let went = |(name, stays): (&&'a str, &Vec<Stay>)| {
+            let ends = stays.iter().filter_map(|stay| stay.end);
+            ends.map(|(at_ns, how)| (*name, at_ns, how)).collect::<Vec<_>>()
+        };
+        others.flat_map(went).collect()
+    }
+}
+
 /// A viewer of whom nothing was captured has no rows: there, "did not arrive" would be a guess.
-fn frame_rows(trace: &TrialTrace, zero_ns: Option<i64>) -> Vec<FrameRow> {
+fn frame_rows(trace: &TrialTrace, presence: &Presence<'_>, zero_ns: Option<i64>) -> Vec<FrameRow> {
     let captured = trace.viewers.iter().filter(|v| is_captured(v));
-    captured.flat_map(|viewer| viewer.frames.iter().map(|frame| frame_row(trace, viewer, frame, zero_ns))).collect()
+    let rows = |viewer: &ViewerTrace| {
+        let row = |(frame, stay): (&FrameDelay, Stay)| {
+            let came_too_late = frame.arrival.is_some_and(|arrival| arrival.time_ns > stay.until_ns());
+            // When it came the viewer was gone: for this player it never did.
+            let frame = &if came_too_late {
+                FrameDelay { arrival: None, way: trace::Way::default(), copies: 0, ..frame.clone() }
+            } else {
+                frame.clone()
+            };
+            FrameRow { spell: Some(stay.spell), ..frame_row(trace, viewer, frame, zero_ns) }
+        };
+        presence.owed(viewer).map(row).collect::<Vec<_>>()
+    };
+    captured.flat_map(rows).collect()
 }
 
 fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_ns: Option<i64>) -> FrameRow {
@@ -143,7 +201,47 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         relay_ms: part(|parts| if let Parts::Peer { relay, .. } = parts { Some(relay) } else { None }),
         hops: relays.as_ref().map(|relays| u32::try_from(relays.len()).unwrap_or(u32::MAX)),
         relays: relays.filter(|relays| !relays.is_empty()).map(|relays| relays.join(" ")),
+        spell: None,
     }
+}
+
+/// What became of the viewer when others went.
+fn reattachments(trace: &TrialTrace, viewer: &ViewerTrace, presence: &Presence<'_>) -> Vec<Reattachment> {
+    let servers: BTreeMap<IpAddr, &str> = trace
+        .trial
+        .network
+        .hosts
+        .iter()
+        .flat_map(|host| host.interfaces.iter().map(|i| (IpAddr::V4(i.address), host.name.as_str())))
+        .collect();
+    let arrived = viewer.frames.iter().filter_map(|frame| frame.arrival);
+    let mut arrivals: Vec<(i64, &str)> =
+        arrived.filter_map(|arrival| Some((arrival.time_ns, *servers.get(&arrival.from.ip())?))).collect();
+    arrivals.sort_unstable();
+    let ended_ns = viewer.frames.iter().map(|frame| frame.birth_ns).max().unwrap_or(i64::MIN);
+    let departures = presence.departures(&viewer.viewer);
+    trace::reattachments(presence.stays(&viewer.viewer), &arrivals, &departures, ended_ns)
+}
+
+fn reattachment_rows(trace: &TrialTrace, viewers: &[ViewerFacts], zero_ns: Option<i64>) -> Vec<ReattachmentRow> {
+    let row = |facts: &ViewerFacts, one: &Reattachment| ReattachmentRow {
+        trial: trace.trial.id.clone(),
+        point: trace.trial.point.clone(),
+        stream: facts.stream.clone(),
+        viewer: facts.viewer.clone(),
+        from: one.from.clone(),
+        to: one.to.as_ref().map(|(to, _)| to.clone()),
+        how: one.how,
+        at_s: milliseconds(one.at_ns.saturating_sub(zero_ns.unwrap_or(one.at_ns))) / 1e3,
+        ms: one.to.as_ref().map(|(_, after_ns)| milliseconds(*after_ns)),
+    };
+    viewers.iter().flat_map(|facts| facts.reattachments.iter().map(move |one| row(facts, one))).collect()
+}
+
+/// When the first keyframe arrived in a spell, or with none the first frame; it may have been born before.
+fn first_keyframe_ns(viewer: &ViewerTrace, stay: &Stay) -> Option<i64> {
+    let arrivals = viewer.frames.iter().filter_map(|frame| Some((!frame.keyframe, frame.arrival?.time_ns)));
+    arrivals.filter(|(_, time_ns)| stay.holds(*time_ns)).min().map(|(_, time_ns)| time_ns)
 }
 
 /// The name of the host with that address.
@@ -165,16 +263,19 @@ fn bounds(trace: &TrialTrace) -> BTreeMap<&str, Bound> {
 fn viewer_facts(
     trace: &TrialTrace,
     viewer: &ViewerTrace,
+    presence: &Presence<'_>,
     told: &BTreeMap<String, Told>,
     bounds: &BTreeMap<&str, Bound>,
 ) -> ViewerFacts {
     let births = trace.births.iter().find(|b| b.stream == viewer.stream).and_then(|b| b.births.as_ref());
     let stream = trace.trial.streams.iter().find(|stream| stream.name == viewer.stream);
     let broadcaster = stream.map(|stream| stream.broadcaster.as_str());
+    let stays = presence.stays(&viewer.viewer);
+    let startup = |stay: &Stay| Some(milliseconds(first_keyframe_ns(viewer, stay)? - stay.from_ns));
     ViewerFacts {
         stream: viewer.stream.clone(),
         viewer: viewer.viewer.clone(),
-        born: u32::try_from(births.map_or(0, |b| b.frames.len())).unwrap_or(u32::MAX),
+        born: u32::try_from(presence.owed(viewer).count()).unwrap_or(u32::MAX),
         captured: is_captured(viewer) && births.is_some(),
         told: told.get(&viewer.viewer).cloned().unwrap_or_default(),
         broadcaster: broadcaster.and_then(|name| told.get(name)).cloned().unwrap_or_default(),
@@ -184,6 +285,14 @@ fn viewer_facts(
         cdn_sent: viewer.cdn_sent,
         peer_sent: viewer.peer_sent,
         bound: bounds.get(viewer.stream.as_str()).copied(),
+        spells: u32::try_from(stays.len()).unwrap_or(u32::MAX),
+        stream_began_ns: births.and_then(|births| births.frames.first()).map(|birth| birth.birth_ns),
+        first_keyframe_ns: stays
+            .first()
+            .filter(|stay| stay.spell == 1)
+            .and_then(|stay| first_keyframe_ns(viewer, stay)),
+        rejoins_ms: stays.iter().filter(|stay| stay.spell > 1).filter_map(startup).collect(),
+        reattachments: reattachments(trace, viewer, presence),
     }
 }
 
@@ -285,9 +394,42 @@ mod tests {
         }
     }
 
+    fn presence(trace: &TrialTrace) -> Presence<'_> {
+        Presence::of(trace, &BTreeMap::new(), Some(5_000_000_000))
+    }
+
+    #[test]
+    fn frames_that_are_not_owed_have_no_row_and_count_nowhere() {
+        let trace = trace();
+        let seen = |started_ns: i64, departed: Option<(i64, Departure)>| {
+            let stay = Stay { spell: 1, from_ns: started_ns, end: departed };
+            let presence = Presence(BTreeMap::from([("hv1", vec![stay])]));
+            let rows = frame_rows(&trace, &presence, None);
+            let facts = viewer_facts(&trace, &trace.viewers[0], &presence, &BTreeMap::new(), &BTreeMap::new());
+            assert_eq!(facts.born as usize, rows.len());
+            (
+                rows.iter().map(|row| (row.index, row.arrival_ns.is_some())).collect::<Vec<_>>(),
+                facts.first_keyframe_ns,
+            )
+        };
+        let arrived = Some(20_215_250_001);
+        assert_eq!(seen(0, None), (vec![(0, true), (1, false)], arrived));
+        assert_eq!(
+            seen(20_000_000_001, None),
+            (vec![(1, false)], arrived),
+            "a picture of before is one to begin with"
+        );
+        let leave = Departure::Leave;
+        assert_eq!(seen(0, Some((20_300_000_000, leave))), (vec![(0, true)], arrived), "the other had no time");
+        assert_eq!(seen(0, Some((20_100_000_000, leave))), (vec![], None), "it came for nobody");
+        assert_eq!(seen(0, Some((22_000_000_000, leave))), (vec![(0, true)], arrived));
+        assert_eq!(seen(0, Some((22_040_000_000, leave))), (vec![(0, true), (1, false)], arrived));
+    }
+
     #[test]
     fn frames_become_rows_in_milliseconds_and_seconds() {
-        let rows = frame_rows(&trace(), Some(5_000_000_000));
+        let trace = trace();
+        let rows = frame_rows(&trace, &presence(&trace), Some(5_000_000_000));
         let first = &rows[0];
         assert_eq!((first.trial.as_str(), first.stream.as_str(), first.viewer.as_str()), ("bypass-1", "hb", "hv1"));
         assert_eq!((first.delay_ms, first.floor_ms), (Some(215.250_001), Some(210.5)));
@@ -320,6 +462,7 @@ mod tests {
         let facts = viewer_facts(
             &trace,
             &trace.viewers[0],
+            &presence(&trace),
             &BTreeMap::from([("hv1".to_owned(), Told { player_started_ns: Some(7), ..Told::default() })]),
             &BTreeMap::new(),
         );
@@ -328,7 +471,8 @@ mod tests {
             (2, true, Some(7), Some(4))
         );
         trace.viewers[0].cdn_bytes = None;
-        assert_eq!(frame_rows(&trace, None), []);
-        assert!(!viewer_facts(&trace, &trace.viewers[0], &BTreeMap::new(), &BTreeMap::new()).captured);
+        assert_eq!(frame_rows(&trace, &presence(&trace), None), []);
+        let nothing = BTreeMap::new();
+        assert!(!viewer_facts(&trace, &trace.viewers[0], &presence(&trace), &nothing, &BTreeMap::new()).captured);
     }
 }

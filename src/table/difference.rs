@@ -6,7 +6,7 @@ use polars::prelude::{AnyValue, ChunkCompareEq, Column, DataFrame, DataType};
 
 use super::field::{Row, Table};
 use super::files::Tables;
-use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
 use super::{Analysis, TableError};
 use crate::store::{RunDir, TrialDir};
 
@@ -27,13 +27,15 @@ impl Analysis {
     /// # Errors
     /// [`TableError::Make`].
     pub fn compare(&self, trial: &TrialDir) -> Result<Comparison, TableError> {
-        compare_all(vec![
+        let mut wanted = vec![
             (trial.frames(), FrameRow::columns(&self.frames), self.frames.len(), Vec::new()),
             (trial.pings(), PingRow::columns(&self.pings), self.pings.len(), Vec::new()),
             (trial.summary(), SummaryRow::columns(&self.summary), self.summary.len(), SummaryRow::texts()),
             (trial.playouts(), PlayoutRow::columns(&self.playouts), self.playouts.len(), PlayoutRow::texts()),
             (trial.audience(), AudienceRow::columns(&self.audience), self.audience.len(), AudienceRow::texts()),
-        ])
+        ];
+        wanted.extend(wanted_if_any(trial.reattachments(), &self.reattachments));
+        compare_all(wanted)
     }
 }
 
@@ -43,19 +45,27 @@ impl Tables {
     /// # Errors
     /// [`TableError::Make`].
     pub fn compare(&self, run: &RunDir) -> Result<Comparison, TableError> {
-        compare_all(vec![
+        let mut wanted = vec![
             (run.frames(), FrameRow::columns(&self.frames), self.frames.len(), Vec::new()),
             (run.pings(), PingRow::columns(&self.pings), self.pings.len(), Vec::new()),
             (run.summary(), SummaryRow::columns(&self.summary), self.summary.len(), SummaryRow::texts()),
             (run.playouts(), PlayoutRow::columns(&self.playouts), self.playouts.len(), PlayoutRow::texts()),
             (run.audience(), AudienceRow::columns(&self.audience), self.audience.len(), AudienceRow::texts()),
             (run.estimates(), EstimateRow::columns(&self.estimates), self.estimates.len(), EstimateRow::texts()),
-        ])
+        ];
+        wanted.extend(wanted_if_any(run.reattachments(), &self.reattachments));
+        compare_all(wanted)
     }
 }
 
 /// A table's file, what is to be in it: columns and rows, and which of its columns are text whatever they look like.
 type Wanted = (PathBuf, Vec<Column>, usize, Vec<&'static str>);
+
+/// A run in which nobody goes has no such table.
+fn wanted_if_any(path: PathBuf, rows: &[ReattachmentRow]) -> Option<Wanted> {
+    let any = !rows.is_empty() || path.exists();
+    any.then(|| (path, ReattachmentRow::columns(rows), rows.len(), Vec::new()))
+}
 
 fn compare_all(tables: Vec<Wanted>) -> Result<Comparison, TableError> {
     let mut all = Comparison::default();
@@ -175,6 +185,7 @@ mod tests {
             summary,
             playouts: playouts(&record, &facts, &frames),
             frames,
+            reattachments: Vec::new(),
             problems: Vec::new(),
             doubts: Vec::new(),
             damage: Vec::new(),
@@ -226,6 +237,6 @@ mod tests {
         let told = analysis().compare(&dir).unwrap();
         assert_eq!(told.differences.len(), 1);
         assert!(told.differences[0].starts_with("pings.parquet: cannot understand the table"), "{told:?}");
-        assert_eq!(told.not_stored, ["summary.csv: relay_bound_p95_ms", "playout.csv: the whole table"]);
+        assert_eq!(told.not_stored, ["summary.csv: reattach_crash_p95_ms", "playout.csv: the whole table"]);
     }
 }

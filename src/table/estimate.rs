@@ -82,7 +82,7 @@ const FRAME_METRICS: [MetricOf<FrameRow>; 3] =
     [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms), ("stream_excess", |r| r.stream_excess_ms)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
-const SUMMARY_METRICS: [MetricOf<SummaryRow>; 28] = [
+const SUMMARY_METRICS: [MetricOf<SummaryRow>; 33] = [
     ("delay_mean_ms", |r| r.delay_mean_ms),
     ("delay_max_ms", |r| r.delay_max_ms),
     ("floor_p50_ms", |r| r.floor_p50_ms),
@@ -112,6 +112,11 @@ const SUMMARY_METRICS: [MetricOf<SummaryRow>; 28] = [
     ("viewer_offload", |r| r.viewer_offload),
     ("relay_bound_ms", |r| r.relay_bound_ms),
     ("relay_bound_p95_ms", |r| r.relay_bound_p95_ms),
+    ("missing_start", |r| r.missing_start.map(f64::from)),
+    ("uncovered", |r| r.uncovered.map(f64::from)),
+    ("reattachments", |r| r.reattachments.map(f64::from)),
+    ("reattach_p50_ms", |r| r.reattach_p50_ms),
+    ("reattach_p95_ms", |r| r.reattach_p95_ms),
 ];
 /// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the column.
 type PlayoutMetric = (&'static str, &'static str, fn(&PlayoutRow) -> Option<f64>);

@@ -13,7 +13,7 @@ use polars_io::parquet::read::ParquetReader;
 
 use super::TableError;
 use crate::plan::delivery::Via;
-use crate::plan::{Parameters, Point, Scheme, UnknownScheme};
+use crate::plan::{Departure, Parameters, Point, Scheme, UnknownScheme};
 
 /// What the columns of a point's parameters begin with: `parameter.video.bitrate`.
 const PARAMETER: &str = "parameter.";
@@ -154,6 +154,24 @@ impl Field for Scheme {
     fn read(table: &Table<'_>, name: &str) -> Result<Vec<Self>, TableError> {
         let scheme = |text: String| text.parse().map_err(|e: UnknownScheme| table.wrong(name, e.to_string()));
         String::read(table, name)?.into_iter().map(scheme).collect()
+    }
+
+    fn text(name: &'static str) -> Option<&'static str> {
+        Some(name)
+    }
+}
+
+impl Field for Departure {
+    fn write<'a, I: Iterator<Item = &'a Self>>(name: &str, values: &dyn Fn() -> I, columns: &mut Vec<Column>) {
+        columns.push(words(name, values().map(|how| Some(how.name()))));
+    }
+
+    fn read(table: &Table<'_>, name: &str) -> Result<Vec<Self>, TableError> {
+        let how = |text: String| {
+            let known = [Departure::Leave, Departure::Crash].into_iter().find(|how| how.name() == text);
+            known.ok_or_else(|| table.wrong(name, format!("{text:?} is neither leave nor crash")))
+        };
+        String::read(table, name)?.into_iter().map(how).collect()
     }
 
     fn text(name: &'static str) -> Option<&'static str> {

@@ -10,7 +10,7 @@ use polars_io::parquet::write::ParquetWriter;
 use super::TableError;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
-use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
 use crate::store::{RunDir, TrialDir, write_atomic};
 
 /// Writes the tables of one trial into its folder, each whole or not at all.
@@ -43,6 +43,8 @@ pub struct Tables {
     pub playouts: Vec<PlayoutRow>,
     /// `audience.csv`.
     pub audience: Vec<AudienceRow>,
+    /// `reattachments.parquet`.
+    pub reattachments: Vec<ReattachmentRow>,
     /// `summary.csv`.
     pub summary: Vec<SummaryRow>,
     /// `estimates.csv`.
@@ -61,6 +63,13 @@ impl Tables {
             pings: concatenated(&trials, TrialDir::pings, &run.pings(), read_pings, |row| &row.trial)?,
             playouts: concatenated(&trials, TrialDir::playouts, &run.playouts(), read_playouts, |row| &row.trial)?,
             audience: concatenated(&trials, TrialDir::audience, &run.audience(), read_audience, |row| &row.trial)?,
+            reattachments: concatenated(
+                &trials,
+                TrialDir::reattachments,
+                &run.reattachments(),
+                read_reattachments,
+                |row| &row.trial,
+            )?,
             summary: concatenated(&trials, TrialDir::summary, &run.summary(), read_summary, |row| &row.trial)?,
             estimates: Vec::new(),
         };
@@ -78,6 +87,7 @@ impl Tables {
         write_playouts(&run.playouts(), &self.playouts)?;
         write_audience(&run.audience(), &self.audience)?;
         write_estimates(&run.estimates(), &self.estimates)?;
+        write_if_any(&run.reattachments(), &self.reattachments)?;
         write_summary(&run.summary(), &self.summary)
     }
 }
@@ -198,6 +208,27 @@ pub fn write_audience(path: &Path, rows: &[AudienceRow]) -> Result<(), TableErro
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_audience(path: &Path) -> Result<Vec<AudienceRow>, TableError> {
     AudienceRow::read(&Table::csv(path, &AudienceRow::texts())?)
+}
+
+/// Writes `reattachments.parquet` (zstd), whole or not at all.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_reattachments(path: &Path, rows: &[ReattachmentRow]) -> Result<(), TableError> {
+    write_parquet(path, rows.len(), ReattachmentRow::columns(rows))
+}
+
+/// The same where there are any, or were: a run in which nobody goes has no such table.
+pub(super) fn write_if_any(path: &Path, rows: &[ReattachmentRow]) -> Result<(), TableError> {
+    if rows.is_empty() && !path.exists() { Ok(()) } else { write_reattachments(path, rows) }
+}
+
+/// Reads what [`write_reattachments`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_reattachments(path: &Path) -> Result<Vec<ReattachmentRow>, TableError> {
+    ReattachmentRow::read(&Table::parquet(path)?)
 }
 
 /// Writes `estimates.csv` (RFC 4180, empty fields for null), whole or not at all.

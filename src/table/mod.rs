@@ -24,6 +24,7 @@ mod ping_delay;
 mod ping_phases;
 mod playout;
 mod rows;
+mod spells;
 mod summary;
 mod text;
 
@@ -40,13 +41,15 @@ pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, metrics
 pub use field::Note;
 pub use figures::Figures;
 pub use files::{
-    Tables, gather, read_audience, read_estimates, read_frames, read_pings, read_playouts, read_summary,
-    write_audience, write_estimates, write_frames, write_pings, write_playouts, write_summary, write_trial,
+    Tables, gather, read_audience, read_estimates, read_frames, read_pings, read_playouts, read_reattachments,
+    read_summary, write_audience, write_estimates, write_frames, write_pings, write_playouts, write_reattachments,
+    write_summary, write_trial,
 };
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
-pub use playout::{BUFFERS_S, Playout, play, playouts};
-pub use rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
+pub use playout::{BUFFERS_S, Playout, play, play_spells, playouts};
+pub use rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
+pub use spells::COVER_MS;
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
 pub use text::{audience_text, estimates_text, summary_text};
 

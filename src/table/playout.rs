@@ -10,6 +10,7 @@
 //! time to show it, at a player that began like the one above and never waits again. What never arrives counts as not in time.
 
 use super::rows::{FrameRow, PlayoutRow};
+use super::spells::by_spell;
 use super::summary::{ViewerFacts, milliseconds, to_microseconds, wanted_ns};
 use crate::store::TrialRecord;
 
@@ -29,6 +30,8 @@ pub struct Playout {
     pub longest_ns: i64,
     /// Share of the frames in time at a player that never waits, 0 to 1.
     pub continuity: f64,
+    /// How many frames that is a share of.
+    pub due: usize,
 }
 
 /// Plays a viewer's frames of one stream, those that never arrived among them, with a buffer of so many seconds. `None` if none arrived.
@@ -57,7 +60,8 @@ pub fn play(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {
     let begun_ns = ready(0);
     let (mut shown, mut shown_time) = (begun_ns, arrived.first()?.0);
     let due = |shown: i64, shown_time: u32, time: u32| shown + i64::from(time - shown_time) * 1_000_000;
-    let mut playout = Playout { begun_ns, stalls: 0, stalled_ns: 0, longest_ns: 0, continuity: 0.0 };
+    let mut playout =
+        Playout { begun_ns, stalls: 0, stalled_ns: 0, longest_ns: 0, continuity: 0.0, due: frames.len() };
     for (index, (time, arrival)) in arrived.iter().enumerate() {
         let wanted = due(shown, shown_time, *time);
         if *arrival > wanted {
@@ -76,6 +80,24 @@ pub fn play(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {
     Some(playout)
 }
 
+/// Plays each of a viewer's spells by itself, with a player that begins anew, and adds them up. `None` if no frame arrived in any.
+#[must_use]
+pub fn play_spells(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {
+    let played = by_spell(frames).into_iter().filter_map(|spell| play(&spell, buffer_s));
+    #[allow(clippy::cast_precision_loss)]
+    played.reduce(|all, one| {
+        let (due, in_time) = (all.due + one.due, all.continuity * all.due as f64 + one.continuity * one.due as f64);
+        Playout {
+            begun_ns: all.begun_ns,
+            stalls: all.stalls + one.stalls,
+            stalled_ns: all.stalled_ns + one.stalled_ns,
+            longest_ns: all.longest_ns.max(one.longest_ns),
+            continuity: in_time / due as f64,
+            due,
+        }
+    })
+}
+
 /// A row for each viewer of a trial whose packets were captured, and each of [`BUFFERS_S`].
 #[must_use]
 pub fn playouts(record: &TrialRecord, viewers: &[ViewerFacts], frames: &[FrameRow]) -> Vec<PlayoutRow> {
@@ -85,7 +107,7 @@ pub fn playouts(record: &TrialRecord, viewers: &[ViewerFacts], frames: &[FrameRo
             frames.iter().filter(|r| r.stream == facts.stream && r.viewer == facts.viewer).collect();
         let wanted = wanted_ns(facts, &mine);
         for buffer_s in BUFFERS_S {
-            let played = play(&mine, buffer_s);
+            let played = play_spells(&mine, buffer_s);
             rows.push(PlayoutRow {
                 trial: record.id.clone(),
                 point: record.point.clone(),
@@ -184,6 +206,22 @@ mod tests {
     fn a_stream_that_ends_is_shown_to_its_end_with_what_there_is() {
         let playout = played(&[Some(100.0); 10], 2.0);
         assert_eq!((playout.stalls, playout.begun_ns), (0, rows(&[Some(100.0); 10])[9].arrival_ns.unwrap()));
+    }
+
+    #[test]
+    fn an_absence_is_no_stall_and_each_spell_begins_anew() {
+        // 20 frames, 20 for which the viewer was away, and 20 that all come later, as they do over another way.
+        let delays: Vec<_> = (0..60).map(|n| Some(if n < 20 { 100.0 } else { 900.0 })).collect();
+        let mut all = rows(&delays);
+        for (row, n) in all.iter_mut().zip(0..) {
+            row.spell = Some(if n < 20 { 1 } else { 2 });
+        }
+        all.drain(20..40);
+        let all: Vec<&FrameRow> = all.iter().collect();
+        let playout = play_spells(&all, 0.0).unwrap();
+        assert_eq!((playout.stalls, playout.stalled_ns, playout.continuity, playout.due), (0, 0, 1.0, 40));
+        assert_eq!(playout.begun_ns, all[0].arrival_ns.unwrap());
+        assert!(play(&all, 0.0).unwrap().stalls > 0, "as one it would stall");
     }
 
     proptest::proptest! {

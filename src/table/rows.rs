@@ -4,7 +4,7 @@
 use super::field::{Field, Row, Table};
 use super::{Note, TableError};
 use crate::plan::delivery::Via;
-use crate::plan::{Parameters, Point, Scheme};
+use crate::plan::{Departure, Parameters, Point, Scheme};
 
 /// Makes a row type of which every field is a column of that name, in the order given. After `added` come those that tables of older livectls
 /// do not have.
@@ -124,6 +124,8 @@ rows! {
             pub hops: Option<u32>,
             /// Their names in order, with blanks between; `None`: there are none, or that is not known.
             pub relays: Option<String>,
+            /// In which of the viewer's spells it was born, from 1; `None`: a table of an older livectl.
+            pub spell: Option<u32>,
         }
     }
 
@@ -161,7 +163,7 @@ rows! {
         pub stream: String,
         /// The viewer's name.
         pub viewer: String,
-        /// Frames that the encoder emitted.
+        /// Frames that the encoder emitted while the viewer was there ([`trace::Stay::owes`](crate::trace::Stay::owes)).
         pub frames: u32,
         /// Of those, frames that never arrived; `None`, here and below: nothing was captured at the viewer.
         pub missing: Option<u32>,
@@ -257,7 +259,52 @@ rows! {
             pub relay_bound_ms: Option<f64>,
             /// The same for a frame larger than 95 % of them.
             pub relay_bound_p95_ms: Option<f64>,
+            /// How often the viewer came; `None`, here and below: a table of an older livectl, or nothing was captured at the viewer.
+            pub spells: Option<u32>,
+            /// Of the missing frames, those before the first of their spell that arrived.
+            pub missing_start: Option<u32>,
+            /// Frames that came later than 2 s after their birth, or never: what a playout buffer of 2 s could not have covered. Those before the
+            /// first that arrived in a spell are not among them, nor is that what the viewer was not there for.
+            pub uncovered: Option<u32>,
+            /// Median over the viewer's later spells: from the start of its player to the arrival of the first keyframe.
+            pub rejoin_p50_ms: Option<f64>,
+            /// How often one went that it had the stream from.
+            pub reattachments: Option<u32>,
+            /// How often it never had a frame from anyone else.
+            pub reattach_never: Option<u32>,
+            /// Median time to the first frame from somebody else; `None`, here and below: there was none, or too many never had one.
+            pub reattach_p50_ms: Option<f64>,
+            /// 95th percentile of that.
+            pub reattach_p95_ms: Option<f64>,
+            /// The same after those that left.
+            pub reattach_leave_p95_ms: Option<f64>,
+            /// The same after those that crashed.
+            pub reattach_crash_p95_ms: Option<f64>,
         }
+    }
+
+    /// A viewer who had the stream from one that went, and had to find it elsewhere: `reattachments.parquet`. See
+    /// [`trace::reattachments`](crate::trace::reattachments).
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ReattachmentRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// The viewer's name.
+        pub viewer: String,
+        /// Who went.
+        pub from: String,
+        /// Who gave it the next frame; `None`: nobody.
+        pub to: Option<String>,
+        /// How the other went: `leave` or `crash`.
+        pub how: Departure,
+        /// When, on the trial's timeline.
+        pub at_s: f64,
+        /// From then to the arrival of the next frame; `None`: there was none.
+        pub ms: Option<f64>,
     }
 
     /// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See [`play`](super::play).

@@ -3,9 +3,10 @@
 use super::Note;
 use super::playout::first_keyframe;
 use super::rows::{FrameRow, SummaryRow};
+use super::spells::{by_spell, coverage, reattached};
 use crate::plan::delivery::Via;
 use crate::store::TrialRecord;
-use crate::trace::{Bound, Sent, Told};
+use crate::trace::{Bound, Reattachment, Sent, Told};
 
 /// Playout buffer of the player that [`mark_late`] imagines, in milliseconds.
 pub const LATE_BUFFER_MS: f64 = 1000.0;
@@ -17,7 +18,7 @@ pub struct ViewerFacts {
     pub stream: String,
     /// Its name.
     pub viewer: String,
-    /// Frames that the encoder emitted.
+    /// Frames that the encoder emitted while it was there.
     pub born: u32,
     /// Its packets were captured and births recorded, so that frames without an arrival are known not to have arrived.
     pub captured: bool,
@@ -37,6 +38,16 @@ pub struct ViewerFacts {
     pub peer_sent: Option<Sent>,
     /// When the last of its stream's viewers could have a frame at the earliest.
     pub bound: Option<Bound>,
+    /// How often it came.
+    pub spells: u32,
+    /// When the stream's first frame was born.
+    pub stream_began_ns: Option<i64>,
+    /// When the first keyframe arrived in its first spell, which may be of before.
+    pub first_keyframe_ns: Option<i64>,
+    /// From the start of the player to that, in each later spell that had one, in milliseconds.
+    pub rejoins_ms: Vec<f64>,
+    /// What became of it when those went that it had the stream from.
+    pub reattachments: Vec<Reattachment>,
 }
 
 /// The `p`-quantile, 0 ≤ p ≤ 1, with linear interpolation between order statistics: Hyndman and Fan's definition 7
@@ -53,7 +64,7 @@ pub fn quantile(ascending: &[f64], p: f64) -> Option<f64> {
 }
 
 /// Marks the late frames: those that arrive after the moment at which a player shows them that began to play
-/// [`LATE_BUFFER_MS`] after the arrival of its first keyframe and never stops. With the first keyframe's arrival a and time stamp s, a frame of time
+/// [`LATE_BUFFER_MS`] after the arrival of its first keyframe, in each of the viewer's spells, and never stops. With the first keyframe's arrival a and time stamp s, a frame of time
 /// stamp t is shown at a + (t − s) + buffer. Missing frames are not late; neither are those before the first keyframe.
 pub fn mark_late(rows: &mut [FrameRow]) {
     let firsts: Vec<_> = viewers(rows)
@@ -102,6 +113,8 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     let skipped = absent.min(u32::try_from(facts.told.skipped).unwrap_or(u32::MAX));
     // Before that the network cannot know that the two belong together.
     let known_ns = facts.broadcaster.publish_accepted_ns.zip(facts.told.play_accepted_ns).map(|(a, b)| a.max(b));
+    let coverage = coverage(frames);
+    let reattached = reattached(facts.reattachments.iter());
     let since_known = |at: Option<i64>| at.zip(known_ns).map(|(at, known)| to_microseconds(milliseconds(at - known)));
     SummaryRow {
         trial: record.id.clone(),
@@ -151,6 +164,16 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         viewer_offload: offload(facts, facts.viewer_bytes),
         relay_bound_ms: facts.bound.map(|bound| to_microseconds(bound.mean.as_secs_f64() * 1e3)),
         relay_bound_p95_ms: facts.bound.map(|bound| to_microseconds(bound.p95.as_secs_f64() * 1e3)),
+        spells: facts.captured.then_some(facts.spells),
+        missing_start: facts.captured.then(|| coverage.missing_start.min(absent - skipped)),
+        uncovered: facts.captured.then_some(coverage.uncovered),
+        rejoin_p50_ms: at(&ascending(facts.rejoins_ms.iter().copied()), 0.5),
+        reattachments: facts.captured.then_some(reattached.count),
+        reattach_never: facts.captured.then_some(reattached.never),
+        reattach_p50_ms: reattached.p50_ms,
+        reattach_p95_ms: reattached.p95_ms,
+        reattach_leave_p95_ms: reattached.leave_p95_ms,
+        reattach_crash_p95_ms: reattached.crash_p95_ms,
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),
@@ -160,12 +183,12 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
 /// From when on the viewer wants pictures and there could be any: one that waits for a broadcaster who is not there yet does not wait for
 /// the network.
 pub(super) fn wanted_ns(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<i64> {
-    let stream_began = frames.iter().map(|r| r.birth_ns).min()?;
+    let stream_began = facts.stream_began_ns.or_else(|| frames.iter().map(|r| r.birth_ns).min())?;
     Some(facts.told.player_started_ns?.max(stream_began))
 }
 
 fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {
-    let first = first_keyframe(frames.iter().copied())?.arrival_ns?;
+    let first = facts.first_keyframe_ns.or_else(|| first_keyframe(frames.iter().copied())?.arrival_ns)?;
     Some(milliseconds(first - wanted_ns(facts, frames)?))
 }
 
@@ -177,10 +200,13 @@ fn offload(facts: &ViewerFacts, bytes: Option<u64>) -> Option<f64> {
 }
 
 fn handover_gap_ms(frames: &[&FrameRow]) -> Option<f64> {
-    let mut arrivals: Vec<(i64, Via)> = frames.iter().filter_map(|r| r.arrival_ns.zip(r.via)).collect();
-    arrivals.sort_by_key(|(arrival, _)| *arrival);
-    let handovers = arrivals.windows(2).filter(|pair| pair[0].1 == Via::Cdn && pair[1].1 == Via::Peer);
-    handovers.map(|pair| milliseconds(pair[1].0 - pair[0].0)).max_by(f64::total_cmp)
+    let gaps = by_spell(frames).into_iter().flat_map(|spell| {
+        let mut arrivals: Vec<(i64, Via)> = spell.iter().filter_map(|r| r.arrival_ns.zip(r.via)).collect();
+        arrivals.sort_by_key(|(arrival, _)| *arrival);
+        let handovers = arrivals.windows(2).filter(|pair| pair[0].1 == Via::Cdn && pair[1].1 == Via::Peer);
+        handovers.map(|pair| milliseconds(pair[1].0 - pair[0].0)).collect::<Vec<_>>()
+    });
+    gaps.max_by(f64::total_cmp)
 }
 
 /// Interarrival jitter in milliseconds as RFC 3550, section 6.4.1, defines it, with frames in the place of packets and their own time stamps
@@ -259,16 +285,20 @@ struct Viewer {
     trial: String,
     stream: String,
     viewer: String,
+    spell: Option<u32>,
 }
 
+/// A viewer's spell in a trial.
+type Key<'a> = (&'a str, &'a str, &'a str, Option<u32>);
+
 impl Viewer {
-    fn as_key(&self) -> (&str, &str, &str) {
-        (&self.trial, &self.stream, &self.viewer)
+    fn as_key(&self) -> Key<'_> {
+        (&self.trial, &self.stream, &self.viewer, self.spell)
     }
 }
 
-fn key(row: &FrameRow) -> (&str, &str, &str) {
-    (&row.trial, &row.stream, &row.viewer)
+fn key(row: &FrameRow) -> Key<'_> {
+    (&row.trial, &row.stream, &row.viewer, row.spell)
 }
 
 fn viewers(rows: &[FrameRow]) -> Vec<Viewer> {
@@ -276,17 +306,22 @@ fn viewers(rows: &[FrameRow]) -> Vec<Viewer> {
     keys.sort_unstable();
     keys.dedup();
     keys.into_iter()
-        .map(|(trial, stream, viewer)| Viewer { trial: trial.into(), stream: stream.into(), viewer: viewer.into() })
+        .map(|(trial, stream, viewer, spell)| Viewer {
+            trial: trial.into(),
+            stream: stream.into(),
+            viewer: viewer.into(),
+            spell,
+        })
         .collect()
 }
 
-fn ascending(values: impl Iterator<Item = f64>) -> Vec<f64> {
+pub(super) fn ascending(values: impl Iterator<Item = f64>) -> Vec<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values
 }
 
-fn count<T>(items: impl Iterator<Item = T>) -> u32 {
+pub(super) fn count<T>(items: impl Iterator<Item = T>) -> u32 {
     u32::try_from(items.count()).unwrap_or(u32::MAX)
 }
 

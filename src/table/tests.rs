@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::plan::delivery::Via;
 use crate::plan::{
-    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline, Trial, Video,
-    VideoSource,
+    Cdn, Codec, Datapath, Departure, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline,
+    Trial, Video, VideoSource,
 };
 use crate::store::{Owner, RunDir, TrialDir, TrialRecord, TrialState};
 use crate::trace::{Told, ping};
@@ -51,6 +51,7 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         relay_ms: delay_ms.filter(|_| via == Via::Peer).map(|_| 0.0),
         hops: arrival_ns.map(|_| u32::from(via == Via::Cdn)),
         relays: arrival_ns.filter(|_| via == Via::Cdn).map(|_| "hs".into()),
+        spell: Some(1),
     }
 }
 
@@ -103,6 +104,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
             drain: Duration::from_secs(10),
         },
         link_changes: Vec::new(),
+        audience: Default::default(),
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
@@ -272,6 +274,37 @@ fn rows_of_trials_whose_folders_are_gone_stay_in_the_runs_tables() {
     fs::remove_dir_all(run.trial("bypass-1").path()).unwrap();
     assert_eq!(gather(&run, ids).unwrap(), before);
     assert_eq!(read_frames(&run.frames()).unwrap(), before.frames);
+}
+
+#[test]
+fn reattachments_survive_the_round_trip_and_older_runs_have_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let run =
+        RunDir::create(folder.path(), "churn", "2026-11-22T23:17:00Z".parse().unwrap(), Owner::Process).unwrap();
+    let row = |how, to: Option<&str>, ms| ReattachmentRow {
+        trial: "direct-1".into(),
+        point: Point::new(Scheme::Direct, 1),
+        stream: "hb".into(),
+        viewer: "hv3".into(),
+        from: "hv1".into(),
+        to: to.map(str::to_owned),
+        how,
+        at_s: 12.25,
+        ms,
+    };
+    let rows = [row(Departure::Leave, Some("hv2"), Some(103.5)), row(Departure::Crash, None, None)];
+    for id in ["direct-1", "bypass-1"] {
+        run.trial(id).create(Owner::Process).unwrap();
+    }
+    write_reattachments(&run.trial("direct-1").reattachments(), &rows).unwrap();
+    assert_eq!(read_reattachments(&run.trial("direct-1").reattachments()).unwrap(), rows);
+    assert_eq!(gather(&run, ["direct-1", "bypass-1"]).unwrap().reattachments, rows);
+    assert_eq!(read_reattachments(&run.reattachments()).unwrap(), rows);
+    assert_eq!(Tables::of_trials(&run, ["bypass-1"]).unwrap().reattachments, []);
+    let other =
+        RunDir::create(folder.path(), "p2p", "2026-11-22T23:17:00Z".parse().unwrap(), Owner::Process).unwrap();
+    Tables::default().write(&other).unwrap();
+    assert!(!other.reattachments().exists(), "nobody went");
 }
 
 #[test]
@@ -522,7 +555,17 @@ fn uncaptured(folder: &std::path::Path) -> TrialDir {
     fs::write(dir.plan(), serde_json::to_vec(&plan).unwrap()).unwrap();
     let mut register = Register::default();
     let births: String = (0_u8..4)
-        .map(|n| format!("{}\n", register.birth(TagKind::Video, 40 * u32::from(n), &[0x22, n], 1_000 + i64::from(n))))
+        .map(|n| {
+            format!(
+                "{}\n",
+                register.birth(
+                    TagKind::Video,
+                    40 * u32::from(n),
+                    &[0x22, n],
+                    1_795_389_440_000_000_000 + i64::from(n)
+                )
+            )
+        })
         .collect();
     fs::write(dir.births("hb"), format!("{HEADER}\n{births}")).unwrap();
     fs::write(

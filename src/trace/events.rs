@@ -8,13 +8,18 @@ use livectl_wire::agent_event::{self, Event};
 use serde::Deserialize;
 
 use crate::file;
+use crate::plan::program_of;
 
-/// The first time of each, at one host. Moments are nanoseconds of CLOCK_REALTIME, `ms` are milliseconds since the program or player had connected to
+/// The first time of each, at one host, of viewers in their first spell. Moments are nanoseconds of CLOCK_REALTIME, `ms` are milliseconds since the program or player had connected to
 /// its agent.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Told {
     /// The player was started.
     pub player_started_ns: Option<i64>,
+    /// The same in each spell, from 1.
+    pub players_started_ns: BTreeMap<u32, i64>,
+    /// A viewer went, in each spell that ended so.
+    pub departed_ns: BTreeMap<u32, i64>,
     /// The CDN's consent to the publish reached the program.
     pub publish_accepted_ns: Option<i64>,
     /// The same.
@@ -33,7 +38,7 @@ pub struct Told {
     pub peer_connected_ns: Option<i64>,
     /// The player was handed the first frame from its peer.
     pub first_from_peer_ns: Option<i64>,
-    /// Pictures that were skipped, as the policy wants it: all that were told of.
+    /// Pictures that were skipped, as the policy wants it: all that were told of, in all spells.
     pub skipped: u64,
 }
 
@@ -45,6 +50,7 @@ struct Line {
     host: Option<String>,
     actor: Option<String>,
     what: Option<serde_json::Value>,
+    spell: Option<u32>,
 }
 
 /// What was told at each host. Lines that cannot be read, as the last of a trial that was killed, are passed over.
@@ -54,14 +60,23 @@ struct Line {
 pub fn told(path: &Path) -> io::Result<BTreeMap<String, Told>> {
     let mut all: BTreeMap<String, Told> = BTreeMap::new();
     for line in BufReader::new(file::open(path)?).split(b'\n') {
-        let Ok(Line { event, time_ns, host: Some(host), actor: Some(actor), what }) = serde_json::from_slice(&line?)
-        else {
+        let Ok(Line { event, time_ns, host: Some(host), actor, what, spell }) = serde_json::from_slice(&line?) else {
             continue;
         };
         let told = all.entry(host).or_default();
-        match (event.as_str(), actor.as_str(), what) {
-            ("started", "player", _) => told.player_started_ns = told.player_started_ns.or(time_ns),
-            ("report", "agent", Some(what)) => told.take(&what),
+        if let ("departed", Some(spell), Some(time_ns)) = (event.as_str(), spell, time_ns) {
+            told.departed_ns.entry(spell).or_insert(time_ns);
+        }
+        let Some(actor) = actor else { continue };
+        match (event.as_str(), program_of(&actor), what) {
+            ("started", ("player", spell), _) => {
+                if let Some(time_ns) = time_ns {
+                    told.players_started_ns.entry(spell).or_insert(time_ns);
+                }
+                told.player_started_ns = told.players_started_ns.get(&1).copied();
+            }
+            ("report", ("agent", 1), Some(what)) => told.take(&what),
+            ("report", ("agent", _), Some(what)) => told.skipped += skipped(&what),
             _ => {}
         }
     }
@@ -74,7 +89,9 @@ impl Told {
         if what.get("event").and_then(serde_json::Value::as_str) == Some("player_started") {
             let time_ns = what.get("time_ns").and_then(serde_json::Value::as_i64);
             self.player_started_ns = self.player_started_ns.or(time_ns);
+            self.players_started_ns.extend(self.player_started_ns.map(|time_ns| (1, time_ns)));
         }
+        self.skipped += skipped(what);
         let Ok(agent_event::Line { time_ns, event }) = agent_event::Line::deserialize(what) else { return };
         match event {
             Event::PublishAccepted { publish_ms } => {
@@ -93,9 +110,16 @@ impl Told {
             }
             Event::PeerConnected { .. } => drop(self.peer_connected_ns.get_or_insert(time_ns)),
             Event::FirstFromPeer { .. } => drop(self.first_from_peer_ns.get_or_insert(time_ns)),
-            Event::Jump { skipped, .. } => self.skipped += skipped.unwrap_or(0),
             _ => {}
         }
+    }
+}
+
+/// Pictures that an agent says were skipped.
+fn skipped(what: &serde_json::Value) -> u64 {
+    match agent_event::Line::deserialize(what).map(|line| line.event) {
+        Ok(Event::Jump { skipped, .. }) => skipped.unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -136,6 +160,27 @@ mod tests {
         );
         assert_eq!((viewer.skipped, viewer.introduced_ns), (6, None));
         assert_eq!((all["hb"].publish_accepted_ns, all["hb"].publish_ms), (Some(4), Some(3.25)));
+    }
+
+    #[test]
+    fn each_spell_has_its_moments_and_the_first_its_startup() {
+        let mut later = report("hv1", r#""time_ns":35,"event":"play_accepted","ms":9.5"#);
+        later = later.replace(r#""actor":"agent""#, r#""actor":"agent-2""#);
+        let jump =
+            report("hv1", r#""time_ns":8,"event":"jump","path":"peer","timestamp_ms":66,"id":"cd","skipped":2"#);
+        let all = read(&[
+            r#"{"time_ns":3,"event":"started","host":"hv1","actor":"player","argv":[]}"#.to_owned(),
+            jump.clone(),
+            r#"{"time_ns":20,"event":"departed","host":"hv1","spell":1,"how":"crash"}"#.to_owned(),
+            r#"{"time_ns":30,"event":"joined","host":"hv1","spell":2}"#.to_owned(),
+            r#"{"time_ns":31,"event":"started","host":"hv1","actor":"player-2","argv":[]}"#.to_owned(),
+            jump.replace(r#""actor":"agent""#, r#""actor":"agent-2""#),
+            later,
+        ]);
+        let viewer = &all["hv1"];
+        assert_eq!(viewer.players_started_ns, [(1, 3), (2, 31)].into());
+        assert_eq!((viewer.departed_ns.clone(), viewer.player_started_ns), ([(1, 20)].into(), Some(3)));
+        assert_eq!((viewer.skipped, viewer.play_ms), (4, None));
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub struct ViewerTrace {
     pub peer_sent: Option<Sent>,
     /// Frames that arrived and were never born. Any at all means that bytes were altered, or that the births are incomplete.
     pub foreign: u64,
-    /// What the player wrote. Viewers of older runs had two players, one for the CDN and one for the peer.
+    /// What the player wrote, in each spell. Viewers of older runs had two players, one for the CDN and one for the peer.
     pub dumps: Vec<DumpCheck>,
 }
 
@@ -565,28 +565,37 @@ impl Context<'_> {
         }
     }
 
-    /// What the player wrote; of older runs what either of two players wrote, the peer's if it had one.
+    /// What the player wrote in each spell; of older runs what either of two players wrote, the peer's if it had one.
     fn dumps(&self, births: Option<&Births>, from_peers: bool, problems: &mut Vec<String>) -> Vec<DumpCheck> {
         let Some(births) = births else { return Vec::new() };
         let dir = TrialDir::at(self.dir);
         let [of_cdn, of_peer] = dir.older_dumps(self.viewer);
         let is_older = of_cdn.exists() || of_peer.exists();
         let older = [Some(of_cdn), Some(of_peer).filter(|path| from_peers || path.exists())];
-        let expected: Vec<PathBuf> =
-            if is_older { older.into_iter().flatten().collect() } else { vec![dir.dump(self.viewer)] };
-        expected.iter().filter_map(|path| self.dump(path, births, problems)).collect()
+        let expected: Vec<(PathBuf, bool)> = if is_older {
+            older.into_iter().flatten().map(|path| (path, false)).collect()
+        } else {
+            let spells = (1..).zip(self.trial.spells(self.viewer));
+            spells.map(|(number, spell)| (dir.dump_of(self.viewer, number), spell.end.is_some())).collect()
+        };
+        expected.iter().filter_map(|(path, ended)| self.dump(path, *ended, births, problems)).collect()
     }
 
-    fn dump(&self, path: &Path, births: &Births, problems: &mut Vec<String>) -> Option<DumpCheck> {
+    /// `ended`: the player was ended before the stream did, perhaps before it had written anything.
+    fn dump(&self, path: &Path, ended: bool, births: &Births, problems: &mut Vec<String>) -> Option<DumpCheck> {
         let name = path.strip_prefix(self.dir).unwrap_or(path).display();
         let check = match file::open(path).and_then(|file| DumpCheck::read(file, births)) {
             Ok(check) => check,
+            Err(error) if ended && error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
                 problems.push(format!("{name}: {error}"));
                 return None;
             }
         };
-        problems.extend(check.problem.iter().map(|problem| format!("{name}: {problem}")));
+        let is_empty = check.frames.is_empty() && check.foreign == 0;
+        problems.extend(
+            check.problem.iter().filter(|_| !(ended && is_empty)).map(|problem| format!("{name}: {problem}")),
+        );
         for (count, what) in [
             (check.foreign, "video tags were never born"),
             (check.repeated, "frames stand there more than once"),

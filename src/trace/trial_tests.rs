@@ -73,6 +73,7 @@ fn trial() -> Trial {
             drain: Duration::ZERO,
         },
         link_changes: Vec::new(),
+        audience: Default::default(),
         agents: Default::default(),
         pings: vec![],
         captures: vec![CapturePoint { host: "hv1".into(), interface: "hv1-eth0".into() }],

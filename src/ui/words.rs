@@ -8,6 +8,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::actor::process::Station;
+use crate::plan::{Departure, program_of};
 use crate::run::event::{Ending, Happening, Phase};
 use crate::store::TrialState;
 
@@ -57,6 +58,8 @@ pub(super) fn sentence(happening: &Happening) -> Option<String> {
             let said = report(actor, what)?;
             Some(format!("{}: {said}", host.host().unwrap_or(actor)))
         }
+        Happening::Joined { host, .. } => Some(format!("{host}: joins")),
+        Happening::Departed { host, how, .. } => Some(format!("{host}: {}", departs(*how))),
         Happening::TimelineZero { .. }
         | Happening::Started { .. }
         | Happening::Ended { .. }
@@ -82,13 +85,22 @@ pub(super) fn state(happening: &Happening) -> Option<(String, String)> {
         Happening::Report { host, actor, what } => {
             Some((host.host().unwrap_or(actor).to_owned(), report(actor, what)?))
         }
+        Happening::Joined { host, .. } => Some((host.clone(), "joins".to_owned())),
+        Happening::Departed { host, how, .. } => Some((host.clone(), departs(*how).to_owned())),
         _ => None,
+    }
+}
+
+fn departs(how: Departure) -> &'static str {
+    match how {
+        Departure::Leave => "leaves",
+        Departure::Crash => "crashes",
     }
 }
 
 /// What an agent or the controller reports of itself, in words; `None` for what happens too often to be told.
 fn report(actor: &str, what: &Value) -> Option<String> {
-    if actor == "agent" {
+    if program_of(actor).0 == "agent" {
         // A line of a later agent may hold what this livectl does not know.
         return agent(&Event::deserialize(what).ok()?);
     }

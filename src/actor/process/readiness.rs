@@ -60,7 +60,8 @@ impl Seen {
         }
     }
 
-    async fn event(&self, name: &str) {
+    /// Waits until an event of that name has been noted.
+    pub(super) async fn event(&self, name: &str) {
         loop {
             // Before the look, so that nothing noted in between is slept through.
             let changed = self.changed.notified();

@@ -69,6 +69,7 @@ pub(crate) fn trial() -> Trial {
             drain: Duration::ZERO,
         },
         link_changes: Vec::new(),
+        audience: Default::default(),
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),

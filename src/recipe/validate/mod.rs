@@ -4,6 +4,7 @@
 //! reported together. A check that needs several values is left out when one of them is wrong already.
 
 mod agents;
+mod audience;
 mod changes;
 mod hosts;
 mod load;
@@ -19,8 +20,8 @@ use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{Flag, NodeName, shown};
 use crate::plan::{
-    Agents, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Point, Role, Scheme,
-    Stream, Trial, VideoSource,
+    Agents, Audience, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Point, Role,
+    Scheme, Stream, Trial, VideoSource,
 };
 pub(super) use changes::Reader;
 
@@ -98,6 +99,9 @@ struct Common {
     video: crate::plan::Video,
     timeline: crate::plan::Timeline,
     link_changes: Vec<crate::plan::LinkChange>,
+    audience: Audience,
+    /// How often viewers come again in a trial, about.
+    returns: usize,
     agents: Agents,
     pings: Vec<PingTrain>,
     captures: Vec<CapturePoint>,
@@ -126,9 +130,15 @@ pub(super) fn plan(
     if !notes.errors.is_empty() {
         return None;
     }
-    if repetitions * (schemes.len() * common.network.hosts.len()) as u64 > MOST_TRIAL_HOSTS {
+    let hosts = common.network.hosts.len() + common.returns;
+    if repetitions * (schemes.len() * hosts) as u64 > MOST_TRIAL_HOSTS {
         let span = file.repetitions.get().map_or(0..0, |text| text.span.clone());
-        let message = format!("repetitions: {repetitions} are too many for {} hosts", common.network.hosts.len());
+        let message = match common.returns {
+            0 => format!("repetitions: {repetitions} are too many for {hosts} hosts"),
+            returns => format!(
+                "repetitions: {repetitions} are too many for {hosts} hosts, of which {returns} are viewers that come again"
+            ),
+        };
         notes.error(Finding::new(&span, message, "too many").help("repeat less often, or make two recipes of it"));
         return None;
     }
@@ -180,6 +190,16 @@ fn validate_common(
     if notes.errors.len() > before {
         return None;
     }
+    let (audience, returns) = audience::validate_audience(
+        timeline_file,
+        &audience::Known {
+            network: &topology.network,
+            streams: &streams,
+            video: &video,
+            timeline: &timeline.timeline,
+        },
+        notes,
+    )?;
     topology::warn_of_queues(&topology, notes);
     let (schemes, changes) = (schemes?, changes?);
     let load = load::Load::of(&topology.network, &streams, &video, schemes);
@@ -192,6 +212,8 @@ fn validate_common(
         video,
         timeline: timeline.timeline,
         link_changes: changes.changes,
+        audience,
+        returns,
         agents: agents?,
         pings,
         captures,
@@ -215,6 +237,7 @@ impl Common {
             streams: self.streams.clone(),
             timeline: self.timeline.clone(),
             link_changes: self.link_changes.clone(),
+            audience: self.audience.clone(),
             agents: self.agents.clone(),
             pings: self.pings.clone(),
             captures: self.captures.clone(),
@@ -224,6 +247,7 @@ impl Common {
             initial_window: self.initial_window,
             cdn: self.cdn,
         }
+        .with_audience_drawn()
     }
 }
 

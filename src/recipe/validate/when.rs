@@ -85,14 +85,21 @@ pub(super) fn validate_timeline(
 }
 
 /// A moment within bounds, if one is written. Outer `None`: it is wrong.
-fn moment(key: &str, text: &Optional<Text<Moment>>, notes: &mut Notes<'_>) -> Option<Option<Moment>> {
-    let Some(text) = text.get() else { return Some(None) };
+pub(super) fn moment(key: &str, text: &Optional<Text<Moment>>, notes: &mut Notes<'_>) -> Option<Option<Moment>> {
+    match text.get() {
+        Some(text) => written_moment(key, text, notes).map(Some),
+        None => Some(None),
+    }
+}
+
+/// A moment within bounds. `None`: it is wrong.
+pub(super) fn written_moment(key: &str, text: &Text<Moment>, notes: &mut Notes<'_>) -> Option<Moment> {
     let moment = notes.read(key, text)?;
     if moment.0 > LATEST {
         notes.error(out_of_bounds(key, &text.text, &text.span, "24 hours (1440 min) at most"));
         return None;
     }
-    Some(Some(moment))
+    Some(moment)
 }
 
 fn validate_interval(text: &Optional<Text<Moment>>, notes: &mut Notes<'_>) -> Option<Duration> {
