@@ -151,6 +151,9 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     if let Some(audience) = table::audience_text(&gathered.audience, ui::width()) {
         text += &format!("\n{audience}");
     }
+    if let Some(reattachments) = table::reattachments_text(&gathered.reattachments) {
+        text += &format!("\n{reattachments}");
+    }
     if let Some(estimates) = table::estimates_text(&gathered.estimates) {
         text += &format!("\n{estimates}");
     }

@@ -5,7 +5,9 @@
 //! segments for programs that are gone find no way out. What is on the links already arrives. The interface stays up, so that captures on it go on;
 //! the host still answers ARP, which no program sees.
 //!
-//! When the power is back, connections of before are the host's no longer: whoever still sends on one is told so by a reset.
+//! A host that comes up again knows nothing of the connections that it had. The kernel would keep those of killed programs for minutes, to get rid
+//! of their last words; so while the power is cut it gives up on them after a second or so. When the power is back, whoever still sends on one is told by a
+//! reset.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use super::NetworkError;
 use super::verify::output_in;
 use crate::plan::Host;
 
+/// How often the kernel repeats the last words of a program that is gone (Linux, Documentation/networking/ip-sysctl.rst); 0 stands for its usual 8.
+const LAST_WORDS: &str = "net.ipv4.tcp_orphan_retries";
 /// For one command.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -22,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// [`NetworkError::Inspect`].
 pub async fn cut(pid: i32, host: &Host) -> Result<(), NetworkError> {
-    change(pid, host, "add").await
+    change(pid, host, "add").await?;
+    last_words(pid, 1).await
 }
 
 /// The host is as it was before [`cut`].
@@ -30,7 +35,12 @@ pub async fn cut(pid: i32, host: &Host) -> Result<(), NetworkError> {
 /// # Errors
 /// [`NetworkError::Inspect`].
 pub async fn restore(pid: i32, host: &Host) -> Result<(), NetworkError> {
+    last_words(pid, 0).await?;
     change(pid, host, "del").await
+}
+
+async fn last_words(pid: i32, times: u32) -> Result<(), NetworkError> {
+    output_in(pid, &["sysctl", "-q", "-w", &format!("{LAST_WORDS}={times}")], PATIENCE).await.map(drop)
 }
 
 async fn change(pid: i32, host: &Host, verb: &str) -> Result<(), NetworkError> {

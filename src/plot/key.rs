@@ -14,7 +14,7 @@ use crate::plan::{Datapath, LinkKind, Scheme, Trial};
 const NAMED: [&str; 10] =
     ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "viewers", "link", "datapath"];
 /// Parts of the plan of which every trial has so many that to list them helps nobody.
-const UNLISTED: [&str; 7] = ["hosts", "pings", "captures", "switches", "streams", "a", "b"];
+const UNLISTED: [&str; 9] = ["hosts", "pings", "captures", "switches", "streams", "a", "b", "planned", "drawn"];
 /// More would not be read.
 const MOST_LISTED: usize = 40;
 
@@ -111,7 +111,9 @@ impl Key {
         match self.0.rsplit('.').next().unwrap_or_default() {
             "bandwidth" | "bitrate" => ("Mbit/s", 1e-6),
             "delay" | "jitter" => ("ms", 1e3),
-            "broadcast_at" | "view_at" | "view_every" | "end" | "drain" | "start" | "interval" => ("s", 1.0),
+            "broadcast_at" | "view_at" | "view_every" | "end" | "drain" | "start" | "interval" | "stay" | "away" => {
+                ("s", 1.0)
+            }
             "queue" => ("packets", 1.0),
             "initial_window" => ("segments", 1.0),
             _ => ("", 1.0),

@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
-use crate::table::{AudienceRow, EstimateRow, SummaryRow, TableError};
+use crate::table::{AudienceRow, EstimateRow, ReattachmentRow, SummaryRow, TableError};
 
 use event::Update;
 
@@ -82,6 +82,8 @@ pub struct Report {
     pub audience: Vec<AudienceRow>,
     /// A line for each figure of each scheme and viewer, over repetitions.
     pub estimates: Vec<EstimateRow>,
+    /// How long viewers were without the stream when those went that they had it from.
+    pub reattachments: Vec<ReattachmentRow>,
     /// Trials that failed, with the reason.
     pub failed: Vec<(String, String)>,
     /// Trials whose delays cannot be taken for the network's, with the reasons.
@@ -204,7 +206,8 @@ impl Context {
         manifest.ended = Some(jiff::Timestamp::now());
         manifest.save(&self.folder)?;
         let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
-        let crate::table::Tables { summary, audience, estimates, .. } = crate::table::gather(&self.folder, ids)?;
+        let tables = crate::table::gather(&self.folder, ids)?;
+        let crate::table::Tables { summary, audience, estimates, reattachments, .. } = tables;
         manifest.record_files(&self.folder)?;
         manifest.save(&self.folder)?;
         let failed = manifest.trials.iter().filter_map(|t| match &t.state {
@@ -219,6 +222,7 @@ impl Context {
             summary,
             audience,
             estimates,
+            reattachments,
             failed: failed.collect(),
             unfit: unfit.collect(),
             interrupted: *self.urgency.borrow() > Urgency::None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::FrameRow;
+use super::rows::{FrameRow, ReattachmentRow};
 use super::summary::{ascending, count, milliseconds, quantile, to_microseconds};
 use crate::plan::Departure;
 use crate::trace::Reattachment;
@@ -54,17 +54,45 @@ pub(super) fn coverage(frames: &[&FrameRow]) -> Coverage {
     all
 }
 
+/// How the other went and how long it took, in milliseconds; `None`: for ever.
+type Took = (Departure, Option<f64>);
+
+pub(super) fn took(one: &Reattachment) -> Took {
+    (one.how, one.to.as_ref().map(|(_, after_ns)| milliseconds(*after_ns)))
+}
+
+/// A line for each trial in which viewers were left by those that they had the stream from; `None`: there is none.
+#[must_use]
+pub fn reattachments_text(rows: &[ReattachmentRow]) -> Option<String> {
+    let line = |trial: &[ReattachmentRow]| {
+        let all = reattached(&trial.iter().map(|row| (row.how, row.ms)).collect::<Vec<_>>());
+        let name = trial.first().map(|row| row.trial.as_str()).unwrap_or_default();
+        let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}"));
+        format!(
+            "{name}: {} times a viewer was left by whom it had the stream from, {} times for good; next frame after {} / {} ms (p50 / p95), \
+             p95 after a leave {}, after a crash {} ms\n",
+            all.count,
+            all.never,
+            ms(all.p50_ms),
+            ms(all.p95_ms),
+            ms(all.leave_p95_ms),
+            ms(all.crash_p95_ms)
+        )
+    };
+    let text: String = rows.chunk_by(|a, b| a.trial == b.trial).map(line).collect();
+    (!text.is_empty()).then_some(text)
+}
+
 /// A quantile in which whoever was never reattached took longer than any other has no value.
-pub(super) fn reattached<'a>(all: impl Iterator<Item = &'a Reattachment>) -> Reattached {
-    let all: Vec<&Reattachment> = all.collect();
+pub(super) fn reattached(all: &[Took]) -> Reattached {
     let quantile_of = |p: f64, how: Option<Departure>| {
-        let mine = all.iter().filter(|one| how.is_none_or(|how| one.how == how));
-        let times = mine.map(|one| one.to.as_ref().map_or(f64::INFINITY, |(_, after_ns)| milliseconds(*after_ns)));
+        let mine = all.iter().filter(|(went, _)| how.is_none_or(|how| *went == how));
+        let times = mine.map(|(_, took)| took.unwrap_or(f64::INFINITY));
         quantile(&ascending(times), p).filter(|ms| ms.is_finite()).map(to_microseconds)
     };
     Reattached {
         count: count(all.iter()),
-        never: count(all.iter().filter(|one| one.to.is_none())),
+        never: count(all.iter().filter(|(_, took)| took.is_none())),
         p50_ms: quantile_of(0.5, None),
         p95_ms: quantile_of(0.95, None),
         leave_p95_ms: quantile_of(0.95, Some(Departure::Leave)),
@@ -107,18 +135,16 @@ mod tests {
 
     #[test]
     fn who_was_never_reattached_took_longest() {
-        let one = |how, ms: Option<i64>| Reattachment {
-            from: "hv1".into(),
-            how,
-            at_ns: 7,
-            to: ms.map(|ms| ("hv2".to_owned(), ms * 1_000_000)),
+        let one = |how, ms: Option<i64>| {
+            let to = ms.map(|ms| ("hv2".to_owned(), ms * 1_000_000));
+            took(&Reattachment { from: "hv1".into(), how, at_ns: 7, to })
         };
         let (leave, crash) = (Departure::Leave, Departure::Crash);
         let all = [one(leave, Some(100)), one(leave, Some(300)), one(crash, Some(900)), one(crash, None)];
-        let found = reattached(all.iter());
+        let found = reattached(&all);
         assert_eq!((found.count, found.never, found.p50_ms, found.p95_ms), (4, 1, Some(600.0), None));
         assert_eq!((found.leave_p95_ms, found.crash_p95_ms), (Some(290.0), None));
-        assert_eq!(reattached(all[..3].iter()).crash_p95_ms, Some(900.0));
-        assert_eq!(reattached([].iter()), Reattached::default());
+        assert_eq!(reattached(&all[..3]).crash_p95_ms, Some(900.0));
+        assert_eq!(reattached(&[]), Reattached::default());
     }
 }

@@ -3,7 +3,7 @@
 use super::Note;
 use super::playout::first_keyframe;
 use super::rows::{FrameRow, SummaryRow};
-use super::spells::{by_spell, coverage, reattached};
+use super::spells::{by_spell, coverage, reattached, took};
 use crate::plan::delivery::Via;
 use crate::store::TrialRecord;
 use crate::trace::{Bound, Reattachment, Sent, Told};
@@ -114,7 +114,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     // Before that the network cannot know that the two belong together.
     let known_ns = facts.broadcaster.publish_accepted_ns.zip(facts.told.play_accepted_ns).map(|(a, b)| a.max(b));
     let coverage = coverage(frames);
-    let reattached = reattached(facts.reattachments.iter());
+    let reattached = reattached(&facts.reattachments.iter().map(took).collect::<Vec<_>>());
     let since_known = |at: Option<i64>| at.zip(known_ns).map(|(at, known)| to_microseconds(milliseconds(at - known)));
     SummaryRow {
         trial: record.id.clone(),
