@@ -221,6 +221,10 @@ impl Policy for Relay {
         Some(self.carry_out(&viewer.stream, changes))
     }
 
+    fn misses(&self, host: Ipv4Addr) -> bool {
+        self.gone.contains_key(&host)
+    }
+
     fn heard(&mut self, host: Ipv4Addr) -> Change {
         let mut change = Change::default();
         for stream in self.gone.remove(&host).unwrap_or_default() {

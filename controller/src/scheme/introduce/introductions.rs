@@ -116,6 +116,12 @@ impl Introductions {
         self.leave(now, &connection)
     }
 
+    /// Whether a host counts as gone until it is heard of.
+    #[must_use]
+    pub fn misses(&self, host: Ipv4Addr) -> bool {
+        self.policy.misses(host)
+    }
+
     /// Something came from an agent.
     pub fn heard(&mut self, now: Duration, agent: Ipv4Addr) {
         let change = self.policy.heard(agent);

@@ -105,6 +105,8 @@ pub struct Introduce {
     silent: Bounded<Connection, (Member, Presence)>,
     servers: Bounded<Ipv4Addr, Place>,
     introductions: Introductions,
+    /// Hosts that counted as gone and have connected to the notification service anew, with what of theirs has been asked whether it is still there.
+    doubted: Bounded<Ipv4Addr, Vec<Connection>>,
 }
 
 impl Introduce {
@@ -119,6 +121,7 @@ impl Introduce {
             silent: Bounded::new(MAX_SILENT),
             servers: Bounded::new(MAX_SERVERS),
             introductions: Introductions::new(ports.peer, policy),
+            doubted: Bounded::new(MAX_NOTIFIED),
         }
     }
 

@@ -60,6 +60,9 @@ impl Introduce {
                 last: passing.now,
             };
             self.notified.insert(connection, fresh);
+            if is_new && self.introductions.misses(*connection.client.ip()) {
+                self.doubt(passing.now, *connection.client.ip(), out);
+            }
         }
         let Some(notified) = self.notified.get_mut(&connection) else { return passing.send(out) };
         notified.last = passing.now;
@@ -99,8 +102,8 @@ impl Introduce {
                     notified.rewriter.acknowledged(passing.tcp.ack);
                 }
                 let said = notified.answers.push(&passing.segment());
-                // The end of a connection says that nobody is there.
-                if !passing.tcp.rst && !passing.tcp.fin {
+                // The end of a connection says that nobody is there, and its beginning not that it is the same agent.
+                if !passing.tcp.rst && !passing.tcp.fin && !self.is_doubted(agent) {
                     self.introductions.heard(passing.now, agent);
                 }
                 for said in said {

@@ -29,6 +29,11 @@ pub trait Policy: fmt::Debug {
         None
     }
 
+    /// Whether a host counts as gone until it is heard of, although it has not left.
+    fn misses(&self, _host: Ipv4Addr) -> bool {
+        false
+    }
+
     /// A host is there: something came from its agent.
     fn heard(&mut self, _host: Ipv4Addr) -> Change {
         Change::default()

@@ -28,6 +28,8 @@ pub const FIRST: u32 = 1;
 const FEW_WORDS: usize = 4096;
 /// They are counted anew after so long without any.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Why one is asked whose host has connected to the notification service anew.
+const ANEW: &str = "anew";
 
 /// What is known of a member's being there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +44,7 @@ enum State {
     Streaming,
     /// Its flows are gone since then, for a reason that says nothing of it.
     Unsure { since: Duration },
-    /// It is asked since then, because it was silent or because its flows were gone for long.
+    /// It is asked since then, because it was silent, because its flows were gone for long or because its host has come anew.
     Asked { since: Duration, times: u32, why: &'static str },
     /// It answered, and has no flows.
     Quiet { last: Duration, said: usize },
@@ -89,6 +91,24 @@ impl Presence {
     fn ask(&mut self, now: Duration, why: &'static str) -> Step {
         self.state = State::Asked { since: now, times: FIRST, why };
         Step::Ask(FIRST)
+    }
+
+    /// Its host counted as gone, and has connected to the notification service anew: either the agent has lost its connection, or the host has lost everything and there is
+    /// another agent, which knows nothing of this member's connection.
+    pub fn doubt(&mut self, now: Duration) -> Step {
+        match &mut self.state {
+            State::Asked { why, .. } => {
+                *why = ANEW;
+                Step::Wait
+            }
+            _ => self.ask(now, ANEW),
+        }
+    }
+
+    /// Whether it has not answered to that yet.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        matches!(self.state, State::Asked { why: ANEW, .. })
     }
 
     /// Its flows were deleted, or its switch is gone.

@@ -248,6 +248,32 @@ impl Introduce {
         }
     }
 
+    /// A host that counted as gone has connected to the notification service anew. What it plays and publishes is asked whether it is there.
+    pub fn doubt(&mut self, now: Duration, host: Ipv4Addr, out: &mut Outcome<'_>) {
+        let mut doubted = Vec::new();
+        for (member, presence) in self.introductions.members_mut().filter(|(member, _)| member.host() == host) {
+            if let Step::Ask(number) = presence.doubt(now) {
+                ask(member, presence, number, out);
+            }
+            doubted.push(member.connection);
+        }
+        if !doubted.is_empty() {
+            self.doubted.insert(host, doubted);
+        }
+    }
+
+    /// Whether something of a host's has not answered to that yet.
+    pub fn is_doubted(&mut self, host: Ipv4Addr) -> bool {
+        let Some(doubted) = self.doubted.get_mut(&host) else { return false };
+        let introductions = &mut self.introductions;
+        doubted.retain(|one| introductions.member_mut(one).is_some_and(|(_, presence)| presence.is_doubted()));
+        let any = !doubted.is_empty();
+        if !any {
+            self.doubted.remove(&host);
+        }
+        any
+    }
+
     /// Asks members who are silent whether they are there, and lets those go who do not answer.
     pub fn look_for_members(&mut self, now: Duration, out: &mut Outcome<'_>) {
         let mut gone = Vec::new();

@@ -6,12 +6,16 @@ use crate::scheme::Relay;
 
 /// Everybody's uplink carries so many copies of the stream, the broadcaster's beside the one for the CDN; those of the last two carry nothing.
 fn known(copies: u32) -> Known {
-    let host = |n: u8, more: u32| {
-        let copies = if n < 5 { copies + more } else { 0 };
+    carrying([copies + 1, copies, copies, copies, 0, 0])
+}
+
+/// The uplinks of all hosts carry so many copies of the stream.
+fn carrying(copies: [u32; 6]) -> Known {
+    let host = |(n, copies): (u8, u32)| {
         let up = f64::from(copies) * 530_000.0 / 0.9;
         format!(r#""10.0.0.{n}": {{ "switch": "s1", "delay_us": 2000, "up_bit_per_s": {} }}"#, up.ceil())
     };
-    let hosts: Vec<String> = [host(1, 1)].into_iter().chain((2..=6).map(|n| host(n, 0))).collect();
+    let hosts: Vec<String> = (1..).zip(copies).map(host).collect();
     let map = format!(
         r#"{{ "hosts": {{ {} }}, "streams": {{ "live/hb": {{ "bit_per_s": 500000, "frames_per_s": 30 }} }} }}"#,
         hosts.join(",")
@@ -175,6 +179,62 @@ fn who_loses_its_parent_gets_another_or_the_cdn() {
     assert_eq!(tree(&mut net).len(), 1);
     let again = told(&mut net, &mut at_last);
     assert!(again[0].starts_with("peer parent"), "{again:?}");
+}
+
+/// A viewer that serves two others has crashed, and both have told.
+fn parent_of_two_crashed() -> (Network, TcpTalk) {
+    let mut net = crowd(Box::new(Relay::new(carrying([2, 2, 0, 0, 0, 0]))));
+    let mut agents = ["10.0.0.2", "10.0.0.4", "10.0.0.5"].map(|host| agent(&mut net, host));
+    let down = plays(&mut net, 2);
+    plays(&mut net, 4);
+    plays(&mut net, 5);
+    for at_child in &mut agents[1..] {
+        assert_eq!(told(&mut net, at_child), ["peer parent 10.0.0.2:2000 live/hb"]);
+        says(&mut net, at_child, lost("10.0.0.2:2000"));
+    }
+    assert!(tree(&mut net).contains(&"10.0.0.2 - - gone".to_owned()));
+    (net, down)
+}
+
+/// An agent that starts at a host which crashed, before its player plays; and who is asked something because of it.
+fn starts_again(net: &mut Network, host: &str) -> (TcpTalk, Vec<Ipv4Addr>) {
+    let mut talk = TcpTalk::between(&format!("{host}:6001"), &format!("{CDN}:42857"));
+    let mut asked = Vec::new();
+    for frame in talk.open() {
+        let to = *Frame::parse(&frame).unwrap().tcp().unwrap().dst.ip();
+        asked.extend(net.send(frame).into_iter().map(|arrival| arrival.host).filter(|host| *host != to));
+    }
+    beat(net, &mut talk, 1);
+    (talk, asked)
+}
+
+#[test]
+fn an_agent_that_comes_after_a_crash_does_not_stand_for_who_was_there_before() {
+    let (mut net, down) = parent_of_two_crashed();
+    let (_, asked) = starts_again(&mut net, "10.0.0.2");
+    // It speaks, and nobody has the stream from it: it has none.
+    assert_eq!(tree(&mut net), [""; 0]);
+    assert_eq!(asked, [ip("10.0.0.2")]);
+    // The host knows nothing of that connection.
+    unchanged(&mut net, vec![down.reset(Client)]);
+    let has_left = |news: &News| matches!(news, News::Left { host, why: "closed", .. } if *host == ip("10.0.0.2"));
+    assert!(net.news.iter().any(has_left), "{:?}", net.news);
+    tree(&mut net);
+    rtmp(&mut net, "10.0.0.2:5001", play("hb"));
+    let found = tree(&mut net);
+    assert!(found.iter().any(|one| one.starts_with("10.0.0.2 ") && one.ends_with(" joined")), "{found:?}");
+}
+
+#[test]
+fn an_agent_that_had_lost_its_connection_is_heard_when_its_player_answers() {
+    let (mut net, down) = parent_of_two_crashed();
+    let (mut again, _) = starts_again(&mut net, "10.0.0.2");
+    assert_eq!(tree(&mut net), [""; 0]);
+    unchanged(&mut net, vec![down.ack(Client)]);
+    assert_eq!(tree(&mut net), [""; 0]);
+    says(&mut net, &mut again, heartbeat::News::Hasten);
+    let found = tree(&mut net);
+    assert!(found.iter().any(|one| one.starts_with("10.0.0.2 10.0.0.1 ")), "{found:?}");
 }
 
 #[test]
