@@ -189,7 +189,7 @@ impl Score {
         let parts = self.0.iter().flat_map(|entry| match &entry.act {
             Act::Start(part) => vec![part],
             Act::Join { agent, player, .. } => vec![agent, player],
-            Act::Boot { .. } | Act::Depart { .. } => Vec::new(),
+            Act::Boot { .. } | Act::Depart { .. } | Act::ChangeLink { .. } => Vec::new(),
         });
         parts.filter(|part| part.duty == Duty::Audience).map(|part| &part.actor)
     }

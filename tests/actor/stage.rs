@@ -49,7 +49,7 @@ network:
         let score = Score::of(&trial, &TrialDir::at(folder.path()), &programs).unwrap();
         let parts = score.0.into_iter().filter_map(|entry| match entry.act {
             Act::Start(part) => Some((part.actor.label(), within(part.actor, folder.path()))),
-            Act::Boot { .. } | Act::ChangeLink { .. } => None,
+            _ => None,
         });
         Self { network, actors: parts.collect(), running: Vec::new(), folder }
     }
