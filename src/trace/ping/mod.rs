@@ -283,7 +283,8 @@ fn heading(line: &str) -> Option<(usize, Heading)> {
     let name = before.trim_end();
     let word_end = name.rfind(char::is_whitespace)?;
     let word = name[..word_end].trim_end();
-    let begins = word.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+    let blank = word.char_indices().rev().find(|(_, c)| c.is_whitespace());
+    let begins = blank.map_or(0, |(at, c)| at + c.len_utf8());
     let is_word = word[begins..].chars().count() >= 2 && word[begins..].chars().all(char::is_alphabetic);
     let other = (target.is_some() && tells_size && is_word && !line.starts_with(|c: char| c.is_ascii_digit()))
         .then_some(begins);

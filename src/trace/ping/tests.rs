@@ -288,6 +288,11 @@ fn between_number_and_time_there_may_be_other_values() {
 }
 
 #[test]
+fn a_blank_of_two_bytes_before_a_name_is_survived() {
+    assert_eq!(parse("x\u{a0}y name (10.0.0.1) 56(84)\n").replies, []);
+}
+
+#[test]
 fn a_file_that_contradicts_its_own_summary_says_so() {
     let is_told = |text: &str, words: &str| {
         let told = parse(text).contradiction().unwrap_or_default();
