@@ -276,7 +276,7 @@ fn what_cannot_be_imported_is_one_message_and_leaves_nothing() {
         ("--bypass b2v --name ../out", ["../out", "cannot be a folder's name"]),
         ("--bypass b2v --streaming 45-15", ["--streaming", "the end comes after the begin"]),
         ("--bypass b2v --interval 1", ["--interval", "write `1 s`"]),
-        ("--direct b2s s2v --interval 5s", ["time stamps", "leave --interval out"]),
+        ("--direct b2s s2v --interval 5s", ["pings of b2s are 1 s apart", "leave --interval out"]),
         ("--again . --bypass b2v", ["cannot be used with", "--bypass"]),
     ] {
         place.refused(words, 2, &says);

@@ -55,7 +55,7 @@ pub const HELP: &str = "Exit codes:
   3    a recipe is invalid
   4    this machine lacks something; see `livectl doctor`
   5    results cannot be read or written, or not all of them
-  6    done, but a trial is unfit: the machine disturbed the measurement, or it is not known whether it did
+  6    done, but a trial is unfit: the machine disturbed it, or may have: that is not known
   130  interrupted
 Of several runs or recipes the first of 130, 2, 4, 5, 3, 1, 6 that one of them ends with.";
 
