@@ -181,7 +181,30 @@ def captures():
         yield f"{path.stem}-cut", path.read_bytes()[:8000]
 
 
+def datagrams():
+    """(name, steps) of the target: tags whose parts come in order, reversed, twice, with one missing, and of two publications."""
+    parts = [(number, part) for number in range(40) for part in range(3)]
+    orders = {
+        "in-order": parts,
+        "reversed": parts[::-1],
+        "twice": [one for one in parts for _ in range(2)],
+        "some-missing": [one for n, one in enumerate(parts) if n % 7],
+        "swapped": [parts[n ^ 1] for n in range(len(parts))],
+    }
+    for name, order in orders.items():
+        for later in (0, 1, 40):
+            for kind, session, size in ((0, 0, 0), (0, 64, 255), (0x30, 0, 0), (0x80, 128, 9)):
+                steps = b"".join(
+                    bytes([kind, number, session if n > 60 else 0, size, part, n & 255, later, 0])
+                    for n, (number, part) in enumerate(order)
+                )
+                yield f"{name}-{later}-{kind}-{session}", steps + bytes([15, 40, session, 0, 0, 120, 0, 0])
+    yield "bytes", b"LVD\1" + bytes(3) + b"\1" + bytes(16) + b"\x09\0\0\3" + bytes(4) + b"abc"
+
+
 def main():
+    for name, steps in datagrams():
+        write("datagram", name, steps)
     for name, file in captures():
         write("capture", name, bytes([100, 128]) + file)
     for path in simple_captures():

@@ -6,12 +6,14 @@
 
 mod agent;
 mod capture;
+mod datagram;
 mod openflow;
 mod scheme;
 mod tcp;
 
 pub use agent::{agent, peer};
 pub use capture::capture;
+pub use datagram::datagram;
 pub use openflow::openflow;
 pub use scheme::scheme;
 pub use tcp::assembler;
@@ -25,11 +27,12 @@ use livectl_wire::{birth, flv, frame};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 9] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("agent", agent),
     ("amf0", amf0),
     ("assembler", assembler),
     ("capture", capture),
+    ("datagram", datagram),
     ("flv", flv),
     ("openflow", openflow),
     ("peer", peer),

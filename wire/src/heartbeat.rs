@@ -11,6 +11,7 @@
 //! livectl/1 0000000042 peer child 10.0.0.2:2000,10.0.0.3:2000 live/hb
 //! livectl/1 0000000042 peer standby 10.0.0.4:2000 live/hb
 //! livectl/1 0000000042 peer cdn 10.0.0.100:1935 live/hb
+//! livectl/1 0000000042 peer group 239.192.7.1:2001 live/hb
 //! livectl/1 0000000007 hasten
 //! livectl/1 0000000008 lost 10.0.0.1:2000 live/hb
 //! livectl/1 0000000009 left live/hb
@@ -95,13 +96,17 @@ pub enum PeerRole {
     Child,
     /// It gives the stream when the parent does not.
     Standby,
-    /// It is the CDN, and gives the stream instead of any parent.
+    /// It is the CDN, and gives the stream instead of any parent. To a broadcaster: and nobody else.
     Cdn,
+    /// It is a group: the switches copy to its members what the broadcaster sends there, instead of any parent. To a broadcaster: it is to send
+    /// there.
+    Group,
 }
 
 impl PeerRole {
     /// All there are.
-    pub const ALL: &[PeerRole] = &[PeerRole::Parent, PeerRole::Child, PeerRole::Standby, PeerRole::Cdn];
+    pub const ALL: &[PeerRole] =
+        &[PeerRole::Parent, PeerRole::Child, PeerRole::Standby, PeerRole::Cdn, PeerRole::Group];
 
     /// The word in a heartbeat.
     #[must_use]
@@ -111,6 +116,7 @@ impl PeerRole {
             PeerRole::Child => "child",
             PeerRole::Standby => "standby",
             PeerRole::Cdn => "cdn",
+            PeerRole::Group => "group",
         }
     }
 
@@ -348,6 +354,7 @@ mod tests {
             ("livectl/1 0000000042 ack peer child 10.0.0.2:2000,10.0.0.3:2000 live/hb", News::Ack(children(2..=3))),
             ("livectl/1 0000000042 peer standby 10.0.0.1:2000 live/hb", News::Peer(as_a(PeerRole::Standby))),
             ("livectl/1 0000000042 peer cdn 10.0.0.1:2000 live/hb", News::Peer(as_a(PeerRole::Cdn))),
+            ("livectl/1 0000000042 peer group 10.0.0.1:2000 live/hb", News::Peer(as_a(PeerRole::Group))),
             ("livectl/1 0000000042 hasten", News::Hasten),
             ("livectl/1 0000000042 lost 10.0.0.1:2000 live/hb", lost()),
             ("livectl/1 0000000042 left live/hb", News::Left("live/hb".parse().unwrap())),

@@ -6,6 +6,7 @@
 //! | module | bytes |
 //! |---|---|
 //! | [`heartbeat`] | the 128-byte lines of the notification channel, which the controller rewrites in place |
+//! | [`datagram`] | a stream as datagrams to a group |
 //! | [`peer`] | what a viewer's agent and a broadcaster's agent say before the video flows |
 //! | [`agent_event`] | what agents say on standard output (feature `events`) |
 //! | [`assembler`] | one direction of a TCP connection, from its segments |
@@ -26,6 +27,7 @@ pub mod birth;
 #[cfg(feature = "capture")]
 pub mod capture;
 pub mod command;
+pub mod datagram;
 #[cfg(feature = "capture")]
 pub mod flows;
 pub mod flv;

@@ -1,4 +1,4 @@
-//! Captures made for tests: TCP connections packet by packet.
+//! Captures made for tests: TCP connections packet by packet, and datagrams.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -94,6 +94,16 @@ impl Sender {
         }
         packets
     }
+}
+
+/// A UDP datagram.
+pub fn datagram(from: &str, to: &str, payload: &[u8], time: i64) -> Packet {
+    let [from, to] = [from, to].map(|address| address.parse::<SocketAddrV4>().unwrap());
+    let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [1, 0, 0x5e, 0, 0, 1]);
+    let udp = ethernet.ipv4(from.ip().octets(), to.ip().octets(), 1).udp(from.port(), to.port());
+    let mut bytes = Vec::new();
+    udp.write(&mut bytes, payload).unwrap();
+    (time, bytes)
 }
 
 /// A client's or server's handshake.

@@ -1,4 +1,4 @@
-//! TCP segments out of a capture file.
+//! TCP segments and UDP datagrams out of a capture file.
 //!
 //! Classic pcap (microseconds and nanoseconds, either byte order) and pcapng, read as a stream: memory does not grow with the file.
 //! Ethernet with or without VLAN tags, raw IP and Linux cooked captures; IPv4 and IPv6. A file that ends in the middle of a packet, as one
@@ -24,6 +24,28 @@ pub struct TcpPacket<'a> {
     pub segment: Segment<'a>,
     /// Sequence number up to which its sender has everything that came the other way; `None`: it does not say.
     pub acknowledged: Option<u32>,
+}
+
+/// A UDP datagram of a capture.
+#[derive(Debug, Clone, Copy)]
+pub struct UdpPacket<'a> {
+    /// Who sent it.
+    pub from: SocketAddr,
+    /// To whom.
+    pub to: SocketAddr,
+    /// What it carries, as far as it was captured.
+    pub payload: &'a [u8],
+    /// Nanoseconds since 1970, as the capture has it.
+    pub time: i64,
+}
+
+/// A packet of a capture.
+#[derive(Debug, Clone, Copy)]
+pub enum Packet<'a> {
+    /// TCP.
+    Tcp(TcpPacket<'a>),
+    /// UDP.
+    Udp(UdpPacket<'a>),
 }
 
 /// What was in a capture, readable or not.
@@ -73,6 +95,18 @@ pub enum CaptureError {
 /// # Errors
 /// When it is no capture at all. One that is damaged further on is read up to there; `problems` of the facts says where.
 pub fn read(source: impl Read, mut on_segment: impl FnMut(TcpPacket<'_>)) -> Result<CaptureFacts, CaptureError> {
+    read_packets(source, |packet| {
+        if let Packet::Tcp(packet) = packet {
+            on_segment(packet);
+        }
+    })
+}
+
+/// The same, with its UDP datagrams.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_packets(source: impl Read, mut on_packet: impl FnMut(Packet<'_>)) -> Result<CaptureFacts, CaptureError> {
     let mut facts = CaptureFacts::default();
     let mut first_unreadable = None;
     let problem = file::read(source, |record| {
@@ -86,7 +120,11 @@ pub fn read(source: impl Read, mut on_segment: impl FnMut(TcpPacket<'_>)) -> Res
         match packet::parse(record.link, record.bytes, record.time) {
             Ok(packet::Parsed::Tcp(packet)) => {
                 facts.segments += 1;
-                on_segment(packet);
+                on_packet(Packet::Tcp(packet));
+            }
+            Ok(packet::Parsed::Udp(packet)) => {
+                facts.other += 1;
+                on_packet(Packet::Udp(packet));
             }
             Ok(packet::Parsed::Other) => facts.other += 1,
             Ok(packet::Parsed::Fragment) => facts.fragments += 1,

@@ -1,16 +1,17 @@
-//! The TCP segment in a packet.
+//! The TCP segment or UDP datagram in a packet.
 
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
-use super::TcpPacket;
+use super::{TcpPacket, UdpPacket};
 use crate::assembler::Segment;
 
 /// What a packet is.
 pub(super) enum Parsed<'a> {
     Tcp(TcpPacket<'a>),
-    /// Not TCP.
+    Udp(UdpPacket<'a>),
+    /// Neither.
     Other,
     /// A part of an IP packet.
     Fragment,
@@ -49,6 +50,10 @@ pub(super) fn parse(link: u32, bytes: &[u8], time: i64) -> Result<Parsed<'_>, St
     }
     let tcp = match &sliced.transport {
         Some(TransportSlice::Tcp(tcp)) => tcp,
+        Some(TransportSlice::Udp(udp)) => {
+            let (from, to) = (SocketAddr::new(from, udp.source_port()), SocketAddr::new(to, udp.destination_port()));
+            return Ok(Parsed::Udp(UdpPacket { from, to, payload: udp.payload(), time }));
+        }
         Some(_) => return Ok(Parsed::Other),
         None => return sliced.stop_err.map_or(Ok(Parsed::Other), |(error, _)| Err(error.to_string())),
     };

@@ -1,14 +1,17 @@
-//! Frames out of a capture: every RTMP and peer connection in it, both directions, with the time at which each frame had arrived.
+//! Frames out of a capture: every RTMP and peer connection in it, both directions, and what was sent to groups, with the time at which each
+//! frame had arrived.
 
 mod direction;
+mod group;
 
 use std::collections::HashMap;
 use std::io::Read;
 use std::net::SocketAddr;
 
 use self::direction::Direction;
+use self::group::Groups;
 use crate::assembler::Counts;
-use crate::capture::{self, CaptureError, CaptureFacts, TcpPacket};
+use crate::capture::{self, CaptureError, CaptureFacts, Packet, TcpPacket};
 use crate::frame::FrameId;
 use crate::{StreamKey, peer, rtmp};
 
@@ -37,9 +40,11 @@ pub enum Protocol {
     Rtmp,
     /// A request line one way, FLV the other way, server port 2000.
     Peer,
+    /// Datagrams to a group, of the stream of [that number](crate::datagram::stream_number).
+    Group(u32),
 }
 
-/// One direction of a connection.
+/// One direction of a connection, or what someone sent to a group.
 #[derive(Debug, Clone)]
 pub struct Flow {
     /// Who sent it.
@@ -48,7 +53,8 @@ pub struct Flow {
     pub to: SocketAddr,
     /// What it carries.
     pub protocol: Protocol,
-    /// The stream that the connection's client published or asked for; `None` if that was not seen.
+    /// The stream that the connection's client published or asked for; `None` if that was not seen. Datagrams do not name theirs, but
+    /// [number](Protocol::Group) it.
     pub stream: Option<StreamKey>,
     /// The frames in it, in the order in which they were complete.
     pub frames: Vec<Arrival>,
@@ -72,10 +78,10 @@ impl Flow {
         self.unread || self.counts.missing > self.lost
     }
 
-    /// Whether it goes from the server to the client: the one who asks for a stream, or publishes it.
+    /// Whether it goes from the server to the client, who asks for a stream or publishes it, or from a broadcaster to a group.
     #[must_use]
     pub fn is_from_server(&self) -> bool {
-        Protocol::of(self.from.port()) == Some(self.protocol)
+        matches!(self.protocol, Protocol::Group(_)) || Protocol::of(self.from.port()) == Some(self.protocol)
     }
 }
 
@@ -115,15 +121,20 @@ pub fn read(source: impl Read) -> Result<(Vec<Flow>, CaptureFacts), CaptureError
 }
 
 fn read_within(limits: Limits, source: impl Read) -> Result<(Vec<Flow>, CaptureFacts), CaptureError> {
-    let mut connections = Connections::new(limits);
-    let mut facts = capture::read(source, |packet| connections.take(&packet))?;
+    let (mut connections, mut groups) = (Connections::new(limits), Groups::default());
+    let mut facts = capture::read_packets(source, |packet| match packet {
+        Packet::Tcp(packet) => connections.take(&packet),
+        Packet::Udp(packet) => groups.take(&packet),
+    })?;
     if connections.beyond > 0 {
         let (beyond, most) = (connections.beyond, limits.connections);
         facts
             .problems
             .push(format!("{beyond} packets are of further connections than the first {most}; they were not read"));
     }
-    Ok((connections.finish(), facts))
+    facts.problems.extend(groups.problem());
+    let flows = connections.finish().into_iter().chain(groups.finish());
+    Ok((flows.collect(), facts))
 }
 
 /// The connections of a capture, put together packet by packet.
@@ -196,7 +207,8 @@ impl Connection {
     fn new(client: SocketAddr, server: SocketAddr, protocol: Protocol) -> Self {
         let (up, down) = match protocol {
             Protocol::Rtmp => (Direction::rtmp(), Direction::rtmp()),
-            Protocol::Peer => (Direction::request(), Direction::reply()),
+            // No connection carries datagrams.
+            Protocol::Peer | Protocol::Group(_) => (Direction::request(), Direction::reply()),
         };
         Self { client, server, protocol, up, down }
     }

@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::command::Command;
+use crate::datagram::{Emitter, stream_number};
 use crate::flv::{Content, TagKind};
 use crate::rtmp::Writer;
-use crate::testbed::{Packet, Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
+use crate::testbed::{Packet, Sender, datagram, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
 
 const CDN: &str = "10.0.0.2:1935";
 const PEER: &str = "10.0.0.1:2000";
@@ -352,4 +353,73 @@ fn real_captures_are_read_as_tshark_reads_them() {
             assert_eq!(down.map(content), Some(content(up)), "{name}");
         }
     }
+}
+
+const GROUP: &str = "239.192.7.1:2001";
+
+/// The datagrams of pictures that leave 1 us apart, each picture 33 ms after the one before.
+fn to_group(pictures: &[(u32, Vec<u8>)]) -> Vec<Packet> {
+    let mut emitter = Emitter::new(&"live/hb".parse().unwrap(), 1);
+    let mut packets = Vec::new();
+    for (timestamp, payload) in pictures {
+        let mut time = i64::from(*timestamp) * MS;
+        let send = |bytes: &[u8]| {
+            packets.push(datagram("10.0.0.1:40001", GROUP, bytes, time));
+            time += 1_000;
+        };
+        emitter.tag(TagKind::Video, *timestamp, payload, send).unwrap();
+    }
+    packets
+}
+
+#[test]
+fn frames_to_a_group_with_the_time_of_their_last_datagram() {
+    let mut packets = to_group(&pictures());
+    // The second frame's last two come in the other order, and one again.
+    let (a, b) = (packets[6].1.clone(), packets[7].1.clone());
+    (packets[6].1, packets[7].1) = (b.clone(), a);
+    packets.insert(8, (packets[7].0, b));
+    let flows = flows(&packets);
+    let [flow] = flows.as_slice() else { panic!("{flows:?}") };
+    assert_eq!((flow.from.to_string(), flow.to.to_string()), ("10.0.0.1:40001".into(), GROUP.into()));
+    assert_eq!(flow.protocol, Protocol::Group(stream_number(&"live/hb".parse().unwrap())));
+    assert!(flow.is_from_server() && !flow.is_damaged() && flow.problems.is_empty());
+    let bytes = 4 * (5000 + 4 * crate::datagram::HEADER_LEN as u64);
+    assert_eq!((flow.counts.delivered, flow.counts.retransmitted), (bytes, 712));
+    let frame = |n: u32| Arrival {
+        id: FrameId::of(&picture(n, n == 0, 5000)),
+        timestamp_ms: 33 * n,
+        size: 5000,
+        keyframe: n == 0,
+        time_ns: i64::from(33 * n) * MS + 3_000,
+        first_byte_ns: i64::from(33 * n) * MS,
+    };
+    assert_eq!(flow.frames, (0..4).map(frame).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_a_group_lost_is_no_hole_in_the_capture() {
+    let mut packets = to_group(&pictures());
+    packets.remove(5);
+    let flows = flows(&packets);
+    assert_eq!(flows[0].frames.iter().map(|frame| frame.timestamp_ms).collect::<Vec<_>>(), [0, 66, 99]);
+    assert!(!flows[0].is_damaged());
+    let told = "10.0.0.1:40001 to 239.192.7.1:2001: 1 datagrams were lost on the way, and with them 1 tags";
+    assert_eq!(flows[0].problems, [told]);
+}
+
+#[test]
+fn other_datagrams_are_none_of_a_stream() {
+    let mut packets = vec![
+        datagram("10.0.0.1:40001", "10.0.0.2:2001", &to_group(&pictures())[0].1, 0),
+        datagram("10.0.0.1:5353", "224.0.0.251:5353", b"mdns", 0),
+        datagram("10.0.0.1:40001", GROUP, b"LVD\x02", 0),
+    ];
+    assert_eq!(flows(&packets).len(), 0);
+    // Many senders do not take ever more memory.
+    let one = &to_group(&pictures())[0].1[42..];
+    packets = (0..20).map(|port| datagram(&format!("10.0.0.1:{}", 40_000 + port), GROUP, one, 0)).collect();
+    let (flows, facts) = super::read(&pcap(&packets)[..]).unwrap();
+    assert_eq!((flows.len(), facts.other), (16, 20));
+    assert_eq!(facts.problems, ["4 datagrams are of further groups than the first 16; they were not read"]);
 }
