@@ -70,7 +70,7 @@ pub enum News {
     Introduced {
         /// Who is told.
         to: Ipv4Addr,
-        /// What the other is to it: `parent`, `child`, `standby` or `cdn`.
+        /// What the other is to it: `parent`, `child`, `standby`, `cdn` or `group`.
         role: &'static str,
         /// The other.
         peer: SocketAddrV4,
@@ -123,6 +123,21 @@ pub enum News {
         /// `joined`, `left`, `lost`, `capacity`, `moved` or `gone`.
         why: &'static str,
     },
+    /// A switch copies what is sent to a group to these ports from now on.
+    Copies {
+        /// The stream that is sent there.
+        stream: String,
+        /// The group.
+        group: SocketAddrV4,
+        /// Datapath id.
+        dpid: u64,
+        /// The port at which it comes in.
+        #[serde(serialize_with = "as_number")]
+        in_port: PortNo,
+        /// Where it goes; none: nowhere any more.
+        #[serde(serialize_with = "as_numbers")]
+        ports: Vec<PortNo>,
+    },
     /// A host plays or publishes no longer.
     Left {
         /// The host.
@@ -168,6 +183,10 @@ fn as_text<S: serde::Serializer>(mac: &MacAddr, to: S) -> Result<S::Ok, S::Error
 
 fn as_number<S: serde::Serializer>(port: &PortNo, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u32(port.0)
+}
+
+fn as_numbers<S: serde::Serializer>(ports: &[PortNo], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(ports.iter().map(|port| port.0))
 }
 
 /// A line as it is written.
@@ -218,6 +237,16 @@ mod tests {
                 why: "joined",
             }),
             r#"{"time_ns":7,"event":"tree","stream":"live/hb","host":"10.0.0.2","parent":"10.0.0.1","standby":null,"why":"joined"}"#
+        );
+        assert_eq!(
+            line(News::Copies {
+                stream: "live/hb".to_owned(),
+                group: "239.192.7.1:2001".parse().unwrap(),
+                dpid: 1,
+                in_port: PortNo(1),
+                ports: vec![PortNo(2), PortNo(3)],
+            }),
+            r#"{"time_ns":7,"event":"copies","stream":"live/hb","group":"239.192.7.1:2001","dpid":1,"in_port":1,"ports":[2,3]}"#
         );
         assert_eq!(
             line(News::Learned { dpid: 1, mac: MacAddr([2, 0, 0, 0, 0, 1]), port: PortNo(1) }),

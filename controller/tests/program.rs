@@ -171,7 +171,7 @@ impl Switch {
         let mut found = None;
         self.until(|message| match message {
             Message::FlowMod(flow) if flow.command == FlowCommand::Add => {
-                found = Some(*flow);
+                found = Some(flow.clone());
                 true
             }
             _ => false,

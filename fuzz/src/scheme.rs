@@ -1,10 +1,10 @@
-//! A scheme that introduces: those look deepest into packets.
+//! Schemes that introduce: those look deepest into packets.
 
 use std::time::Duration;
 
 use live_controller::frame::Frame;
 use live_controller::openflow::{BufferId, FlowRemoved, PacketIn, PacketInReason, PortNo, Removal, Version};
-use live_controller::scheme::{Bypass, Dpid, Event, Introduce, Outcome, Ports, Scheme, Settings};
+use live_controller::scheme::{Bypass, Dpid, Event, Introduce, Multicast, Outcome, Ports, Scheme, Settings};
 
 /// Comes back with the flows of members.
 const MEMBER_COOKIE: u64 = 2;
@@ -13,11 +13,15 @@ const MEMBER_COOKIE: u64 = 2;
 /// flow for such packets ends. Whatever they are, each answer can be written in both versions, goes to a switch that is there, and none grows with what came before.
 pub fn scheme(data: &[u8]) {
     let settings = Settings { mac_table: 16, ..Settings::default() };
-    let mut bypass = Introduce::new(settings, Ports::default(), Box::<Bypass>::default());
+    play(data, Introduce::new(settings, Ports::default(), Box::<Bypass>::default()));
+    play(data, Introduce::new(settings, Ports::default(), Box::<Multicast>::default()).with_groups());
+}
+
+fn play(data: &[u8], mut scheme: Introduce) {
     let mut now = Duration::ZERO;
     let mut out = Outcome::default();
     for dpid in 0..4 {
-        bypass.on_event(now, Dpid(dpid), Event::SwitchUp, &mut out);
+        scheme.on_event(now, Dpid(dpid), Event::SwitchUp, &mut out);
     }
     let mut rest = data;
     while let Some((&[place, later, high, low], packets)) = rest.split_first_chunk::<4>() {
@@ -52,11 +56,11 @@ pub fn scheme(data: &[u8]) {
             }),
         };
         let mut out = Outcome::default();
-        bypass.on_event(now, dpid, event, &mut out);
+        scheme.on_event(now, dpid, event, &mut out);
         assert!(out.messages.len() <= 64, "{} answers to one packet", out.messages.len());
         written(&out);
         let mut out = Outcome::default();
-        bypass.on_tick(now, &mut out);
+        scheme.on_tick(now, &mut out);
         written(&out);
     }
 }

@@ -74,6 +74,7 @@ mod tests {
             out_port: None,
             notify_removal: false,
             output: Some(PortNo(2)),
+            copies: Vec::new(),
         }
     }
 

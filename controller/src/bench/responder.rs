@@ -40,6 +40,7 @@ fn flow_mod(version: Version) -> Result<Vec<u8>, TooLong> {
         out_port: None,
         notify_removal: false,
         output: Some(PortNo::FLOOD),
+        copies: Vec::new(),
     };
     let mut bytes = Vec::new();
     version.emit(&Message::FlowMod(flow), 0, &mut bytes)?;

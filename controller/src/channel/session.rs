@@ -86,13 +86,15 @@ pub enum Refusal {
 
 /// Since 1.3 a packet without a flow is dropped, unless a flow of the lowest priority sends it up (section 5.4). Should someone delete
 /// that one, we want to know.
-const TABLE_MISS: FlowMod = FlowMod {
-    command: Command::Add,
-    cookie: TABLE_MISS_COOKIE,
-    notify_removal: true,
-    output: Some(PortNo::CONTROLLER),
-    ..FlowMod::delete(FlowMatch::ANY)
-};
+fn table_miss() -> FlowMod {
+    FlowMod {
+        command: Command::Add,
+        cookie: TABLE_MISS_COOKIE,
+        notify_removal: true,
+        output: Some(PortNo::CONTROLLER),
+        ..FlowMod::delete(FlowMatch::ANY)
+    }
+}
 /// No other flow has it.
 const TABLE_MISS_COOKIE: u64 = 3;
 
@@ -255,7 +257,7 @@ impl Session {
             Message::PacketIn(packet) => return Ok(Step::PacketIn(packet)),
             // Without it nothing would come up any more.
             Message::FlowRemoved(FlowRemoved { cookie: TABLE_MISS_COOKIE, matching: FlowMatch::ANY, .. }) => {
-                self.emit(version, &Message::FlowMod(TABLE_MISS), xid, out);
+                self.emit(version, &Message::FlowMod(table_miss()), xid, out);
             }
             Message::FlowRemoved(removed) => return Ok(Step::FlowRemoved(removed)),
             Message::PortStatus(status) => return Ok(Step::PortStatus(status)),
@@ -297,7 +299,7 @@ impl Session {
         if version == Version::V13 {
             // Without a barrier between them it may be deleted with the others (1.3 section 6.2).
             messages.push(Message::BarrierRequest);
-            messages.push(Message::FlowMod(TABLE_MISS));
+            messages.push(Message::FlowMod(table_miss()));
         }
         // Whatever follows comes after the old flows are gone.
         messages.push(Message::BarrierRequest);

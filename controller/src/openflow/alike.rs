@@ -80,6 +80,26 @@ pub fn port_reason(reason: PortStatusReason) -> u8 {
     }
 }
 
+/// Reads a list of actions that are all outputs: the first, and the others.
+pub fn parse_outputs(
+    mut actions: &[u8],
+    output_len: u16,
+    port: impl Fn(&[u8]) -> PortNo,
+) -> Result<(Option<PortNo>, Vec<PortNo>), ParseError> {
+    let mut outputs = Vec::new();
+    loop {
+        // Of the last the length is looked at, too.
+        let (one, rest) = actions.split_at_checked(output_len.into()).unwrap_or((actions, &[]));
+        match parse_actions(one, output_len, &port)? {
+            Some(output) => outputs.push(output),
+            None => break,
+        }
+        actions = rest;
+    }
+    let mut outputs = outputs.into_iter();
+    Ok((outputs.next(), outputs.collect()))
+}
+
 /// Reads a list of actions: nothing, or one output, which has `output_len` bytes and its port after the first four.
 pub fn parse_actions(
     actions: &[u8],

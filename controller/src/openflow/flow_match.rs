@@ -62,6 +62,12 @@ impl Ipv4Prefix {
         })
     }
 
+    /// The same, known when this is compiled: of 1 to 32 bits, and no more of `address` set.
+    pub(crate) const fn constant(address: Ipv4Addr, bits: u8) -> Self {
+        assert!(bits >= 1 && bits <= 32 && address.to_bits() & !(u32::MAX << (32 - bits)) == 0);
+        Self { address, bits }
+    }
+
     /// The one address.
     #[must_use]
     pub fn host(address: Ipv4Addr) -> Self {

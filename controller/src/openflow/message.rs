@@ -173,7 +173,7 @@ pub enum Command {
 }
 
 /// Adds, changes or deletes flows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowMod {
     /// What to do.
     pub command: Command,
@@ -195,6 +195,8 @@ pub struct FlowMod {
     pub notify_removal: bool,
     /// Where packets go, whole; `None` drops them.
     pub output: Option<PortNo>,
+    /// Where else they go: a copy to each. Empty without an `output`.
+    pub copies: Vec<PortNo>,
 }
 
 impl FlowMod {
@@ -212,7 +214,13 @@ impl FlowMod {
             out_port: None,
             notify_removal: false,
             output: None,
+            copies: Vec::new(),
         }
+    }
+
+    /// All ports to which packets go.
+    pub fn outputs(&self) -> impl Iterator<Item = PortNo> + '_ {
+        self.output.into_iter().chain(self.copies.iter().copied())
     }
 }
 

@@ -135,6 +135,35 @@ fn other_versions_and_types_are_refused_with_the_right_error() {
     assert_eq!(Version::V13.parse(&[4, 30, 0, 8, 0, 0, 0, 1]), Err(ParseError::Type(30)));
 }
 
+/// After section 5.2.4 of 1.0, and 7.2.4 and 7.2.5 of 1.3.
+#[test]
+fn several_outputs_byte_by_byte() {
+    let flow = FlowMod {
+        command: Command::Add,
+        output: Some(PortNo(1)),
+        copies: vec![PortNo(2), PortNo(3)],
+        ..FlowMod::delete(FlowMatch::ANY)
+    };
+    let bytes = emitted(Version::V10, &Message::FlowMod(flow.clone()), 1);
+    assert_eq!(bytes[72..], [0, 0, 0, 8, 0, 1, 0, 0, 0, 0, 0, 8, 0, 2, 0, 0, 0, 0, 0, 8, 0, 3, 0, 0]);
+    let bytes = emitted(Version::V13, &Message::FlowMod(flow), 1);
+    let output = |port: u8| [0, 0, 0, 16, 0, 0, 0, port, 0, 0, 0, 0, 0, 0, 0, 0];
+    assert_eq!(bytes[56..], [&[0, 4, 0, 56, 0, 0, 0, 0][..], &output(1), &output(2), &output(3)].concat());
+    // A list that is cut in the middle of an output, or holds something else than outputs.
+    for (version, cut) in [(Version::V10, 4), (Version::V13, 8)] {
+        let flow = FlowMod { copies: vec![PortNo(2)], output: Some(PortNo(1)), ..FlowMod::delete(FlowMatch::ANY) };
+        let mut bytes = emitted(version, &Message::FlowMod(flow), 1);
+        let last = bytes.len() - if version == Version::V10 { 8 } else { 16 };
+        let mut other = bytes.clone();
+        other[last + 1] = 1;
+        assert!(version.parse(&other).is_err(), "{version}");
+        bytes.truncate(bytes.len() - cut);
+        let len = (bytes.len() as u16).to_be_bytes();
+        bytes[2..4].copy_from_slice(&len);
+        assert!(version.parse(&bytes).is_err(), "{version}");
+    }
+}
+
 /// Laid out by hand after section 5.3.3 of 1.0.
 #[test]
 fn a_flow_mod_of_1_0_byte_by_byte() {
@@ -154,6 +183,7 @@ fn a_flow_mod_of_1_0_byte_by_byte() {
         out_port: None,
         notify_removal: true,
         output: Some(PortNo::FLOOD),
+        copies: Vec::new(),
     };
     let mut expected = vec![1, 14, 0, 80, 0, 0, 0, 9];
     // All open but IN_PORT (bit 0), DL_TYPE (bit 4) and all but 8 bits of NW_SRC.
@@ -240,32 +270,47 @@ fn any_match() -> impl Strategy<Value = FlowMatch> {
 
 fn any_flow_mod() -> impl Strategy<Value = FlowMod> {
     let numbers = (any::<u64>(), any::<[u16; 3]>(), any::<u32>(), any::<bool>());
-    (0u8..5, any_match(), numbers, proptest::option::of(any_port()), proptest::option::of(any_port())).prop_map(
-        |(command, matching, (cookie, [idle_timeout, hard_timeout, priority], buffer, notify_removal), out, to)| {
-            use Command::{Add, Delete, DeleteStrict, Modify, ModifyStrict};
-            let command = [Add, Modify, ModifyStrict, Delete, DeleteStrict][usize::from(command)];
-            let deletes = matches!(command, Delete | DeleteStrict);
-            FlowMod {
+    (
+        0u8..5,
+        any_match(),
+        numbers,
+        proptest::option::of(any_port()),
+        proptest::option::of((any_port(), proptest::collection::vec(any_port(), 0..5))),
+    )
+        .prop_map(
+            |(
                 command,
                 matching,
-                cookie,
-                idle_timeout,
-                hard_timeout,
-                priority,
-                buffer: BufferId::new(buffer),
-                out_port: out.filter(|port| deletes && *port != PortNo::ANY),
-                notify_removal,
-                output: to,
-            }
-        },
-    )
+                (cookie, [idle_timeout, hard_timeout, priority], buffer, notify_removal),
+                out,
+                to,
+            )| {
+                let (output, copies) = to.map_or((None, Vec::new()), |(first, rest)| (Some(first), rest));
+                use Command::{Add, Delete, DeleteStrict, Modify, ModifyStrict};
+                let command = [Add, Modify, ModifyStrict, Delete, DeleteStrict][usize::from(command)];
+                let deletes = matches!(command, Delete | DeleteStrict);
+                FlowMod {
+                    command,
+                    matching,
+                    cookie,
+                    idle_timeout,
+                    hard_timeout,
+                    priority,
+                    buffer: BufferId::new(buffer),
+                    out_port: out.filter(|port| deletes && *port != PortNo::ANY),
+                    notify_removal,
+                    output,
+                    copies,
+                }
+            },
+        )
 }
 
 proptest! {
     #[test]
     fn flow_mods_round_trip(flow in any_flow_mod(), xid: u32) {
         for version in [Version::V10, Version::V13] {
-            let message = Message::FlowMod(flow);
+            let message = Message::FlowMod(flow.clone());
             let bytes = emitted(version, &message, xid);
             prop_assert_eq!(version.parse(&bytes), Ok((xid, message)));
         }

@@ -168,6 +168,12 @@ impl Learning {
         self.lasting.insert((at, station));
     }
 
+    /// The port of a switch behind which a station is, as far as that is known.
+    #[must_use]
+    pub fn port(&self, now: Duration, at: Dpid, station: MacAddr) -> Option<PortNo> {
+        self.tables.get(&at)?.port(station, now.as_secs())
+    }
+
     /// Learns from a frame where its sender is, and says what a learning switch does with it. If the sender was elsewhere before, its flows
     /// there, to it and from it, are ended.
     pub fn learn_and_route(
@@ -255,13 +261,15 @@ pub fn add(matching: FlowMatch, to: PortNo, life: Life) -> FlowMod {
         out_port: None,
         notify_removal: life.cookie.is_some(),
         output: Some(to),
+        copies: Vec::new(),
     }
 }
 
 /// Adds a flow and lets its first packet take it: out of the switch's buffer when it is there, back down otherwise.
 pub fn send_with_flow<'a>(at: Dpid, packet: &PacketIn<'a>, flow: FlowMod, out: &mut Outcome<'a>) {
+    let output = flow.output;
     out.send(at, Message::FlowMod(FlowMod { buffer: packet.buffer, ..flow }));
-    if let (None, Some(port)) = (packet.buffer, flow.output) {
+    if let (None, Some(port)) = (packet.buffer, output) {
         send(at, packet, Route::To(port), out);
     }
 }

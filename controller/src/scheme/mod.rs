@@ -9,6 +9,7 @@ mod bypass;
 mod direct;
 mod introduce;
 mod learning;
+mod multicast;
 mod relay;
 
 use std::fmt;
@@ -22,10 +23,11 @@ pub use bypass::Bypass;
 pub use direct::Direct;
 pub use introduce::{Audience, Bond, Branch, Change, Connection, Introduce, Member, Pair, Part, Policy, Ports};
 pub use learning::{Learning, Settings};
+pub use multicast::Multicast;
 pub use relay::Relay;
 
 /// All schemes, the plainest first.
-pub const SCHEMES: &[Entry] = &[direct::ENTRY, bypass::ENTRY, relay::ENTRY];
+pub const SCHEMES: &[Entry] = &[direct::ENTRY, bypass::ENTRY, relay::ENTRY, multicast::ENTRY];
 
 /// A scheme before it is made.
 #[derive(Debug, Clone, Copy)]

@@ -120,6 +120,42 @@ pub fn tcp_checksum_is_right(frame: &[u8]) -> bool {
     tcp_sum(frame) == 0
 }
 
+/// A UDP datagram to a group.
+pub fn datagram(src: SocketAddrV4, group: SocketAddrV4, payload: &[u8]) -> Vec<u8> {
+    let [_, b, c, d] = group.ip().octets();
+    to_group([b, c, d], *src.ip(), *group.ip(), 17, |out| {
+        out.extend(src.port().to_be_bytes());
+        out.extend(group.port().to_be_bytes());
+        out.extend((8 + payload.len() as u16).to_be_bytes());
+        out.extend([0, 0]);
+        out.extend(payload);
+    })
+}
+
+/// A report of membership in a group (IGMP version 2, RFC 2236).
+pub fn igmp_report(src: Ipv4Addr, group: Ipv4Addr) -> Vec<u8> {
+    let [_, b, c, d] = group.octets();
+    to_group([b, c, d], src, group, 2, |out| {
+        out.extend([0x16, 0, 0, 0]);
+        out.extend(group.octets());
+    })
+}
+
+fn to_group(low: [u8; 3], src: Ipv4Addr, dst: Ipv4Addr, protocol: u8, fill: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let [b, c, d] = low;
+    let mut out = vec![1, 0, 0x5e, b & 0x7f, c, d];
+    out.extend(mac_of(src).0);
+    out.extend([8, 0, 0x45, 0, 0, 0, 0, 1, 0x40, 0, 1, protocol, 0, 0]);
+    out.extend(src.octets());
+    out.extend(dst.octets());
+    fill(&mut out);
+    let total = (out.len() as u16 - 14).to_be_bytes();
+    out[16..18].copy_from_slice(&total);
+    let checksum = sum(&out[14..34]).to_be_bytes();
+    out[24..26].copy_from_slice(&checksum);
+    out
+}
+
 pub fn arp_request(from: Ipv4Addr, wanted: Ipv4Addr) -> Vec<u8> {
     let mut out = MacAddr::BROADCAST.0.to_vec();
     out.extend(mac_of(from).0);

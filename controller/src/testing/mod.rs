@@ -6,7 +6,7 @@ mod network;
 mod switch;
 mod talk;
 
-pub use frames::{TcpFrame, arp_request, mac_of, tcp_checksum_is_right};
+pub use frames::{TcpFrame, arp_request, datagram, igmp_report, mac_of, tcp_checksum_is_right};
 pub use network::{Arrival, Network};
 pub use switch::FakeSwitch;
 pub use talk::{Host, TcpTalk, captured_connections, play, publish};

@@ -258,7 +258,7 @@ impl Network {
 
 fn owned(message: &Message<'_>) -> Message<'static> {
     match message {
-        Message::FlowMod(flow) => Message::FlowMod(*flow),
+        Message::FlowMod(flow) => Message::FlowMod(flow.clone()),
         Message::PacketOut(packet) => {
             Message::PacketOut(crate::openflow::PacketOut { data: Cow::Owned(packet.data.to_vec()), ..*packet })
         }

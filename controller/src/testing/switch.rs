@@ -31,12 +31,20 @@ impl FakeSwitch {
         match flow.command {
             Command::Add => {
                 self.entries.retain(|entry| !same(entry));
-                self.entries.push(Entry { flow: *flow, since: now, used: now, packets: 0 });
+                self.entries.push(Entry { flow: flow.clone(), since: now, used: now, packets: 0 });
                 Vec::new()
             }
+            Command::ModifyStrict => {
+                let changed = self.entries.iter_mut().filter(|entry| same(entry));
+                changed.for_each(|entry| {
+                    (entry.flow.output, entry.flow.copies) = (flow.output, flow.copies.clone());
+                });
+                Vec::new()
+            }
+            Command::DeleteStrict => self.remove(now, Removal::Deleted, same),
             Command::Delete => self.remove(now, Removal::Deleted, |entry| {
                 flow.matching.covers(&entry.flow.matching)
-                    && flow.out_port.is_none_or(|port| entry.flow.output == Some(port))
+                    && flow.out_port.is_none_or(|port| entry.flow.outputs().any(|output| output == port))
             }),
             other => panic!("the schemes send no {other:?}"),
         }
@@ -74,11 +82,13 @@ impl FakeSwitch {
     /// Where a packet goes by itself; `None`: no flow, it goes up.
     pub fn forward(&mut self, now: Duration, in_port: PortNo, bytes: &[u8]) -> Option<Vec<PortNo>> {
         let exact = Frame::parse(bytes)?.exact_match(in_port);
-        let entry = self.entries.iter_mut().find(|entry| entry.flow.matching.covers(&exact))?;
+        let matching = self.entries.iter_mut().filter(|entry| entry.flow.matching.covers(&exact));
+        // In 1.0 flows that leave no field open come before all others.
+        let entry = matching.rev().max_by_key(|entry| (entry.flow.matching == exact, entry.flow.priority))?;
         entry.used = now;
         entry.packets += 1;
-        let output = entry.flow.output;
-        Some(output.map(|to| self.ports_of(to, in_port)).unwrap_or_default())
+        let outputs: Vec<PortNo> = entry.flow.outputs().collect();
+        Some(outputs.into_iter().flat_map(|to| self.ports_of(to, in_port)).collect())
     }
 
     /// Where a packet-out sends its packet.

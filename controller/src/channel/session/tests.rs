@@ -71,11 +71,11 @@ fn open_vswitch_becomes_ready_and_starts_clean() {
         let messages = sent(version, &out);
         assert_eq!(messages[0], Message::FeaturesRequest);
         assert_eq!(messages[1], Message::SetConfig(Config { flags: 0, miss_send_len: 0xffff }));
-        let Message::FlowMod(first) = messages[2] else { panic!() };
+        let Message::FlowMod(first) = &messages[2] else { panic!() };
         assert_eq!((first.command, first.matching), (Command::Delete, FlowMatch::ANY));
         if version == Version::V13 {
             assert_eq!(messages[3], Message::BarrierRequest);
-            let Message::FlowMod(miss) = messages[4] else { panic!() };
+            let Message::FlowMod(miss) = &messages[4] else { panic!() };
             assert_eq!((miss.command, miss.priority), (Command::Add, 0));
             assert_eq!((miss.matching, miss.output), (FlowMatch::ANY, Some(PortNo::CONTROLLER)));
         }
@@ -114,7 +114,7 @@ fn the_flow_that_sends_packets_up_comes_again_when_someone_deletes_it() {
     };
     Version::V13.emit(&Message::FlowRemoved(gone), 1, &mut removed).unwrap();
     assert_eq!(feed(&mut session, &removed, &mut out), Ok(vec![Step::Nothing]));
-    assert_eq!(sent(Version::V13, &out), [Message::FlowMod(TABLE_MISS)]);
+    assert_eq!(sent(Version::V13, &out), [Message::FlowMod(table_miss())]);
 }
 
 #[test]

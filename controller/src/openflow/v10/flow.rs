@@ -7,7 +7,7 @@ use super::super::bytes::{array_at, from, put, u8_at, u16_at, u32_at, u64_at};
 use super::super::{
     BufferId, Command, FlowMatch, FlowMod, FlowRemoved, Ipv4Prefix, ParseError, PortNo, Removal, Vlan,
 };
-use super::packet::{emit_actions, parse_actions, port};
+use super::packet::{emit_actions, parse_outputs, port};
 use crate::mac::MacAddr;
 
 /// Length of `ofp_match` in bytes.
@@ -189,7 +189,7 @@ impl<'a> FlowModView<'a> {
     /// The value.
     ///
     /// # Errors
-    /// When a field means nothing, or its actions are not at most one output.
+    /// When a field means nothing, or its actions are not all outputs.
     pub fn parse(&self) -> Result<FlowMod, ParseError> {
         let command = match self.command() {
             0 => Command::Add,
@@ -204,6 +204,7 @@ impl<'a> FlowModView<'a> {
             return Err(ParseError::Unsupported { what: "a flow-mod", field: "flags", value });
         }
         let deletes = matches!(command, Command::Delete | Command::DeleteStrict);
+        let (output, copies) = parse_outputs(self.actions())?;
         let out_port = Some(PortNo::from_v10(self.out_port())).filter(|port| deletes && *port != PortNo::ANY);
         Ok(FlowMod {
             command,
@@ -215,7 +216,8 @@ impl<'a> FlowModView<'a> {
             buffer: BufferId::new(self.buffer_id()),
             out_port,
             notify_removal: self.flags() & SEND_FLOW_REM != 0,
-            output: parse_actions(self.actions())?,
+            output,
+            copies,
         })
     }
 }
@@ -238,7 +240,7 @@ pub(super) fn emit_flow_mod(flow: &FlowMod, out: &mut Vec<u8>) {
     out.extend_from_slice(&BufferId::wire(flow.buffer).to_be_bytes());
     out.extend_from_slice(&port(flow.out_port.unwrap_or(PortNo::ANY)).to_be_bytes());
     out.extend_from_slice(&flags.to_be_bytes());
-    emit_actions(flow.output, out);
+    flow.outputs().for_each(|output| emit_actions(Some(output), out));
 }
 
 /// A flow-removed whose length was checked.

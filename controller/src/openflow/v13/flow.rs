@@ -4,7 +4,7 @@ use super::super::alike::too_short;
 use super::super::bytes::{from, u8_at, u16_at, u32_at, u64_at};
 use super::super::{BufferId, Command, FlowMod, FlowRemoved, ParseError, PortNo, Removal};
 use super::oxm;
-use super::packet::{OUTPUT_LEN, emit_actions, parse_actions};
+use super::packet::{OUTPUT_LEN, emit_actions, parse_outputs};
 
 /// A flow-mod whose length was checked.
 #[derive(Debug, Clone, Copy)]
@@ -78,7 +78,7 @@ impl<'a> FlowModView<'a> {
     /// The value.
     ///
     /// # Errors
-    /// When a field means nothing, or its instructions are not at most one output.
+    /// When a field means nothing, or its instructions are not the outputs of one list.
     pub fn parse(&self) -> Result<FlowMod, ParseError> {
         let command = match self.command() {
             0 => Command::Add,
@@ -98,6 +98,7 @@ impl<'a> FlowModView<'a> {
             return Err(ParseError::Unsupported { what: "a flow-mod", field: "table", value });
         }
         let (matching, match_len) = oxm::parse_match(from(self.0, flow_mod::MATCH))?;
+        let (output, copies) = parse_instructions(from(self.0, flow_mod::MATCH + match_len))?;
         Ok(FlowMod {
             command,
             matching,
@@ -108,15 +109,16 @@ impl<'a> FlowModView<'a> {
             buffer: BufferId::new(self.buffer_id()),
             out_port: Some(PortNo(self.out_port())).filter(|port| deletes && *port != PortNo::ANY),
             notify_removal: self.flags() & SEND_FLOW_REM != 0,
-            output: parse_instructions(from(self.0, flow_mod::MATCH + match_len))?,
+            output,
+            copies,
         })
     }
 }
 
 /// Reads a list of instructions: nothing, or one that applies actions.
-fn parse_instructions(list: &[u8]) -> Result<Option<PortNo>, ParseError> {
+fn parse_instructions(list: &[u8]) -> Result<(Option<PortNo>, Vec<PortNo>), ParseError> {
     if list.is_empty() {
-        return Ok(None);
+        return Ok((None, Vec::new()));
     }
     let (kind, length) = (u16_at(list, 0), u16_at(list, 2));
     if kind != APPLY_ACTIONS {
@@ -125,7 +127,7 @@ fn parse_instructions(list: &[u8]) -> Result<Option<PortNo>, ParseError> {
     if length < INSTRUCTION_HEADER || usize::from(length) != list.len() {
         return Err(too_short("a list of instructions", list, "one is read, with all its actions"));
     }
-    parse_actions(from(list, INSTRUCTION_HEADER.into()))
+    parse_outputs(from(list, INSTRUCTION_HEADER.into()))
 }
 
 pub(super) fn emit_flow_mod(flow: &FlowMod, out: &mut Vec<u8>) {
@@ -153,9 +155,11 @@ pub(super) fn emit_flow_mod(flow: &FlowMod, out: &mut Vec<u8>) {
     oxm::emit_match(&flow.matching, out);
     if flow.output.is_some() {
         out.extend_from_slice(&APPLY_ACTIONS.to_be_bytes());
-        out.extend_from_slice(&(INSTRUCTION_HEADER + OUTPUT_LEN).to_be_bytes());
+        // A list that is too long for its length is too long for a message, which is looked at.
+        let outputs = u16::try_from(flow.outputs().count()).unwrap_or(u16::MAX);
+        out.extend_from_slice(&INSTRUCTION_HEADER.saturating_add(OUTPUT_LEN.saturating_mul(outputs)).to_be_bytes());
         out.extend_from_slice(&[0; 4]);
-        emit_actions(flow.output, out);
+        flow.outputs().for_each(|output| emit_actions(Some(output), out));
     }
 }
 

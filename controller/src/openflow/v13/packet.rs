@@ -172,6 +172,11 @@ pub(super) fn parse_actions(actions: &[u8]) -> Result<Option<PortNo>, ParseError
     alike::parse_actions(actions, OUTPUT_LEN, |port| PortNo(u32_at(port, 0)))
 }
 
+/// Reads a list of actions: any number of outputs, the first of them apart.
+pub(super) fn parse_outputs(actions: &[u8]) -> Result<(Option<PortNo>, Vec<PortNo>), ParseError> {
+    alike::parse_outputs(actions, OUTPUT_LEN, |port| PortNo(u32_at(port, 0)))
+}
+
 pub(super) fn emit_actions(output: Option<PortNo>, out: &mut Vec<u8>) {
     if let Some(to) = output {
         out.extend_from_slice(&OUTPUT.to_be_bytes());

@@ -17,8 +17,10 @@ const MAX_HEEDED: usize = 65_536;
 pub enum Matter {
     /// The other side of a pair.
     Pair(Pair),
-    /// That this viewer has its stream from the CDN.
+    /// That this member has its stream from the CDN, or gives it to nobody else.
     Cdn(Connection),
+    /// That this broadcaster is to send to its group.
+    Group(Connection),
 }
 
 impl Matter {
@@ -26,7 +28,7 @@ impl Matter {
     pub fn concerns(&self, member: &Connection) -> bool {
         match self {
             Matter::Pair(pair) => pair.parent == *member || pair.child == *member,
-            Matter::Cdn(viewer) => viewer == member,
+            Matter::Cdn(of) | Matter::Group(of) => of == member,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who is to be told of whom: what a policy decides about members becomes errands to their agents.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use livectl_wire::StreamKey;
 use livectl_wire::heartbeat::{Introduction, PeerRole};
 
 use super::connection::Connection;
+use super::copying::{Attached, Copied};
 use super::errands::{Errand, Errands, Matter};
 use super::members::{MAX_MEMBERS, Member, Members};
 use super::policy::{Bond, Branch, Change, Pair, Policy};
@@ -32,6 +33,8 @@ pub struct Introductions {
     branches: Vec<Branch>,
     acquainted: HashSet<[Ipv4Addr; 2]>,
     acquaintance_order: VecDeque<[Ipv4Addr; 2]>,
+    /// Counts changes of pairs.
+    revision: u64,
 }
 
 /// What is kept of a member besides what policies look at.
@@ -59,6 +62,7 @@ impl Introductions {
             branches: Vec::new(),
             acquainted: HashSet::new(),
             acquaintance_order: VecDeque::new(),
+            revision: 0,
         }
     }
 
@@ -85,7 +89,9 @@ impl Introductions {
         let (member, _) = self.members.remove(connection)?;
         // Of its own agent once, however many it has: a broadcaster has many.
         self.errands.cancel(member.host(), |matter| matter.concerns(connection));
-        self.errands.forget(member.host(), &Matter::Cdn(*connection));
+        for matter in [Matter::Cdn(*connection), Matter::Group(*connection)] {
+            self.errands.forget(member.host(), &matter);
+        }
         for pair in self.pairs.remove(connection).unwrap_or_default() {
             let other = pair.other(connection);
             self.errands.cancel(*other.client.ip(), |void| *void == Matter::Pair(pair));
@@ -161,7 +167,9 @@ impl Introductions {
         let matter = Matter::Cdn(*viewer);
         let errand =
             Errand { to: *viewer, role: PeerRole::Cdn, peer: viewer.server, stream: member.stream.clone(), matter };
-        if !self.errands.is_pending(member.host(), &matter) {
+        let host = member.host();
+        self.errands.forget(host, &Matter::Group(*viewer));
+        if !self.errands.is_pending(host, &matter) {
             self.errands.add(errand);
         }
     }
@@ -169,7 +177,7 @@ impl Introductions {
     /// Whoever says again what was answered did not get the answer, or has lost more since.
     fn tell_source_again(&mut self, now: Duration, viewer: &Member) {
         let pairs = self.pairs.get(&viewer.connection).into_iter().flatten();
-        let source = pairs.copied().find(|pair| pair.child == viewer.connection && pair.bond == Bond::Serves);
+        let source = pairs.copied().find(|pair| pair.child == viewer.connection && pair.bond != Bond::StandsBy);
         let matter = source.map_or(Matter::Cdn(viewer.connection), Matter::Pair);
         if self.errands.is_pending(viewer.host(), &matter) {
             return;
@@ -186,7 +194,7 @@ impl Introductions {
 
     fn unpair(&mut self, side: &Connection, pair: &Pair) {
         if let Some(pairs) = self.pairs.get_mut(side) {
-            pairs.remove(pair);
+            self.revision += u64::from(pairs.remove(pair));
             if pairs.is_empty() {
                 self.pairs.remove(side);
             }
@@ -204,17 +212,28 @@ impl Introductions {
         if !self.pairs.entry(pair.child).or_default().insert(pair) {
             return;
         }
-        let role = match pair.bond {
-            Bond::Serves => PeerRole::Parent,
-            Bond::StandsBy => PeerRole::Standby,
-        };
-        if pair.bond == Bond::Serves {
+        self.revision += 1;
+        if pair.bond != Bond::StandsBy {
             // What was decided last is what it is told last.
             self.errands.forget(*pair.child.client.ip(), &Matter::Cdn(pair.child));
         }
-        for (to, role, peer) in [(pair.child, role, pair.parent), (pair.parent, PeerRole::Child, pair.child)] {
-            let peer = SocketAddrV4::new(*peer.client.ip(), self.peer_port);
-            let matter = Matter::Pair(pair);
+        let at = |peer: Connection| SocketAddrV4::new(*peer.client.ip(), self.peer_port);
+        let matter = Matter::Pair(pair);
+        let as_peer = |role| {
+            let parent = (pair.child, role, at(pair.parent), matter);
+            [parent, (pair.parent, PeerRole::Child, at(pair.child), matter)]
+        };
+        let told = match pair.bond {
+            Bond::Serves => as_peer(PeerRole::Parent),
+            Bond::StandsBy => as_peer(PeerRole::Standby),
+            Bond::Copied(group) => {
+                self.errands.forget(*pair.parent.client.ip(), &Matter::Cdn(pair.parent));
+                // However many members it has, it is one group.
+                let sends = Matter::Group(pair.parent);
+                [(pair.child, PeerRole::Group, group, matter), (pair.parent, PeerRole::Group, group, sends)]
+            }
+        };
+        for (to, role, peer, matter) in told {
             if self.errands.is_pending(*to.client.ip(), &matter) {
                 continue;
             }
@@ -224,7 +243,35 @@ impl Introductions {
                 kept.is_introduced = !is_to_be_told;
             }
         }
-        self.acquaint(*pair.parent.client.ip(), *pair.child.client.ip());
+        if !matches!(pair.bond, Bond::Copied(_)) {
+            self.acquaint(*pair.parent.client.ip(), *pair.child.client.ip());
+        }
+    }
+
+    /// Another number after each change of pairs.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What the switches are to copy.
+    pub fn copied(&self) -> Vec<Copied> {
+        let mut copied: BTreeMap<SocketAddrV4, Copied> = BTreeMap::new();
+        for pair in self.pairs.iter().flat_map(|(of, pairs)| pairs.iter().filter(move |pair| pair.child == *of)) {
+            let Bond::Copied(group) = pair.bond else { continue };
+            let (Some((parent, from)), Some((child, to))) =
+                (self.members.get(&pair.parent), self.members.get(&pair.child))
+            else {
+                continue;
+            };
+            let one = copied.entry(group).or_insert_with(|| Copied {
+                group,
+                stream: parent.stream.clone(),
+                from: Attached::of(parent, &from.presence),
+                to: Vec::new(),
+            });
+            one.to.push(Attached::of(child, &to.presence));
+        }
+        copied.into_values().collect()
     }
 
     fn acquaint(&mut self, one: Ipv4Addr, other: Ipv4Addr) {

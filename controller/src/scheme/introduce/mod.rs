@@ -24,11 +24,15 @@
 //! All other switches on the way are *transit*. They get exact flows without a hard time-out at once, each for its own hop: this
 //! cannot hide anything from the edge, whose packets have no flow there, in either direction.
 //!
+//! # Groups
+//! A policy may have the switches copy what a broadcaster sends to a group (`copying`), in place of a parent that sends copies.
+//!
 //! # Met midway
 //! A connection whose SYN was not seen (the controller was restarted) cannot be understood; it gets its flows at once.
 
 mod answers;
 mod connection;
+mod copying;
 mod errands;
 mod introductions;
 mod members;
@@ -43,19 +47,21 @@ mod watch;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::learning::{Learning, Settings};
+use super::learning::{self, Learning, Route, Settings};
 use super::{Dpid, Event, Outcome, Scheme};
 use crate::frame::{Frame, Tcp};
 use crate::news::News;
 use crate::openflow::PacketIn;
 
 pub use connection::Connection;
+pub use copying::GROUPS;
 #[cfg(test)]
 pub use members::Members;
 pub use members::{Audience, Member, Part};
 pub use policy::{Bond, Branch, Change, Pair, Policy};
 
 use connection::Bounded;
+use copying::Copying;
 use introductions::Introductions;
 use notification::Notified;
 use passing::{Passing, Place};
@@ -107,6 +113,8 @@ pub struct Introduce {
     introductions: Introductions,
     /// Hosts that counted as gone and have connected to the notification service anew, with what of theirs has been asked whether it is still there.
     doubted: Bounded<Ipv4Addr, Vec<Connection>>,
+    /// Where switches copy.
+    copying: Option<Copying>,
 }
 
 impl Introduce {
@@ -122,13 +130,28 @@ impl Introduce {
             servers: Bounded::new(MAX_SERVERS),
             introductions: Introductions::new(ports.peer, policy),
             doubted: Bounded::new(MAX_NOTIFIED),
+            copying: None,
         }
+    }
+
+    /// The same, where switches copy what is sent to groups.
+    #[must_use]
+    pub fn with_groups(self) -> Self {
+        Self { copying: Some(Copying::default()), ..self }
     }
 
     fn packet<'a>(&mut self, now: Duration, at: Dpid, packet: &PacketIn<'a>, out: &mut Outcome<'a>) {
         let Some(frame) = Frame::parse(packet.data) else {
             return self.learning.packet(now, at, packet, out);
         };
+        if let Some(copying) = &mut self.copying {
+            copying.saw(at, &frame, packet.in_port);
+            if copying::is_of_groups(&frame) {
+                // Its switch has no flow for it yet.
+                self.learning.learn_and_route(now, at, &frame, packet.in_port, out);
+                return learning::send(at, packet, Route::Drop, out);
+            }
+        }
         let tcp = frame.tcp().filter(|_| packet.is_whole() && !frame.is_link_local());
         let Some(tcp) = tcp.filter(|tcp| self.concerns(tcp)) else {
             return self.learning.frame(now, at, packet, &frame, out);
@@ -144,6 +167,15 @@ impl Introduce {
             self.notification(&passing, connection, direction, out);
         } else {
             passing.send_with_lasting_flow(None, out);
+        }
+    }
+
+    /// Has the switches copy what they are to copy now.
+    fn copy(&mut self, now: Duration, out: &mut Outcome<'_>) {
+        let Self { copying: Some(copying), introductions, learning, .. } = self else { return };
+        if copying.is_due(introductions.revision()) {
+            let copied = introductions.copied();
+            copying.arrange(introductions.revision(), &copied, |at, station| learning.port(now, at, station), out);
         }
     }
 
@@ -169,15 +201,27 @@ impl Scheme for Introduce {
             Event::SwitchUp => {
                 self.learning.switch_up(at);
                 self.flows_gone(now, at);
+                if let Some(copying) = &mut self.copying {
+                    copying.switch_up(at, out);
+                }
             }
             Event::SwitchDown => {
                 self.learning.switch_down(at);
                 self.flows_gone(now, at);
+                if let Some(copying) = &mut self.copying {
+                    copying.switch_down(at);
+                }
             }
             Event::PacketIn(packet) => self.packet(now, at, &packet, out),
-            Event::PortStatus(status) => self.learning.port_status(at, &status, out),
+            Event::PortStatus(status) => {
+                self.learning.port_status(at, &status, out);
+                if let Some(copying) = &mut self.copying {
+                    copying.port_status(at, &status);
+                }
+            }
             Event::FlowRemoved(removed) => self.flow_removed(now, at, &removed, out),
         }
+        self.copy(now, out);
     }
 
     fn expect(&mut self, at: Dpid, bytes: usize) {
@@ -195,6 +239,10 @@ impl Scheme for Introduce {
         self.notified.retain(|_, notified| now < notified.last + NOTIFY_SILENCE);
         self.look_for_members(now, out);
         self.introductions.tick(now);
+        if let Some(copying) = &mut self.copying {
+            copying.tick();
+        }
+        self.copy(now, out);
         self.tell_branches(out);
         for (member, why) in self.introductions.alone(now) {
             let (host, role, stream) = (member.host(), member.part.as_str(), member.stream.to_string());

@@ -1,7 +1,7 @@
 //! What a scheme that introduces has to say.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use livectl_wire::StreamKey;
@@ -52,6 +52,8 @@ pub enum Bond {
     Serves,
     /// The child would have it from the parent if nobody else served it.
     StandsBy,
+    /// The switches copy to the child what the parent sends to this group. Both are told of it, and not of each other.
+    Copied(SocketAddrV4),
 }
 
 /// Two members of a stream of whom one has it from the other, or would.
@@ -86,7 +88,7 @@ pub struct Change {
     pub void: Vec<Pair>,
     /// Pairs that are from now on: each side is told of the other.
     pub introduce: Vec<Pair>,
-    /// Viewers that have the stream from the CDN from now on, and are told so.
+    /// Viewers that have the stream from the CDN from now on, and are told so; broadcasters that give it to nobody else.
     pub to_cdn: Vec<Connection>,
     /// What the outside is told of it.
     pub branches: Vec<Branch>,

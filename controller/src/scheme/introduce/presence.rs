@@ -8,9 +8,10 @@
 //!
 //! While it is quiet it has no flows, so that its FIN is seen at once. It gets them again when it has said more than a few words.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use crate::frame::{Frame, IPV4, TCP};
+use crate::frame::{ARP, Frame, IPV4, TCP};
 use crate::mac::MacAddr;
 
 use super::connection::{Connection, Direction};
@@ -175,6 +176,18 @@ impl Presence {
         self.state = State::Streaming;
     }
 
+    /// The station that it is.
+    #[must_use]
+    pub fn station(&self) -> MacAddr {
+        self.stations.client
+    }
+
+    /// An announcement of where it is.
+    #[must_use]
+    pub fn announcement(&self, connection: &Connection) -> Vec<u8> {
+        self.stations.announcement(*connection.client.ip())
+    }
+
     /// The frame that asks.
     #[must_use]
     pub fn question(&self, connection: &Connection, number: u32) -> Vec<u8> {
@@ -202,6 +215,29 @@ impl Stations {
         Self { client, server, vlan: frame.vlan }
     }
 
+    /// What a host says of itself when it comes: an ARP request for its own address (RFC 5227, section 2.3).
+    fn announcement(&self, address: Ipv4Addr) -> Vec<u8> {
+        let mut out = Vec::with_capacity(64);
+        out.extend(MacAddr::BROADCAST.0);
+        out.extend(self.client.0);
+        self.tag(&mut out);
+        out.extend(ARP.to_be_bytes());
+        // RFC 826: Ethernet and IPv4, their lengths, a request.
+        out.extend([0, 1, 8, 0, 6, 4, 0, 1]);
+        out.extend(self.client.0);
+        out.extend(address.octets());
+        out.extend([0; 6]);
+        out.extend(address.octets());
+        out
+    }
+
+    fn tag(&self, out: &mut Vec<u8>) {
+        if let Some((id, priority)) = self.vlan {
+            out.extend([0x81, 0x00]);
+            out.extend((u16::from(priority) << 13 | id).to_be_bytes());
+        }
+    }
+
     /// A segment from server to client that acknowledges something and holds nothing. Its numbers are far from those of every other number's:
     /// at most one of them can happen to be inside the client's window, where it would go unanswered.
     fn keepalive(&self, connection: &Connection, number: u32) -> Vec<u8> {
@@ -209,10 +245,7 @@ impl Stations {
         let mut out = Vec::with_capacity(64);
         out.extend(self.client.0);
         out.extend(self.server.0);
-        if let Some((id, priority)) = self.vlan {
-            out.extend([0x81, 0x00]);
-            out.extend((u16::from(priority) << 13 | id).to_be_bytes());
-        }
+        self.tag(&mut out);
         out.extend(IPV4.to_be_bytes());
         // RFC 791, section 3.1: 40 bytes, not to be fragmented.
         let [a, b, c, d] = server.ip().octets();

@@ -14,6 +14,7 @@ use crate::testing::{Arrival, Host, Network, TcpFrame, TcpTalk, play, publish, t
 use Host::{Client, Server};
 
 mod change;
+mod copying;
 mod relay;
 mod silence;
 
