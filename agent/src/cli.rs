@@ -40,7 +40,7 @@ Example:
 
 Events: ready, program_connected, cdn_connected, publish_accepted, publish_refused, birth_first, stream_ended,
 upload_full, upload_drained, upload_lost, upload_ended, peer_joined, peer_left, peer_refused, pacing, other_stream,
-unreadable, connected, disconnected, introduced, ended.";
+unreadable, connected, disconnected, introduced, group_joined, group_failed, group_left, ended.";
 
 const VIEWER_EXAMPLE: &str = "\
 Example, with a peer named by hand:
@@ -48,7 +48,8 @@ Example, with a peer named by hand:
   mplayer rtmp://127.0.0.1/live/hb
 
 Events: ready, player_connected, cdn_connected, play_accepted, first_keyframe, introduced, peer_connected,
-first_from_peer, handover, jump, cdn_left, cdn_resumed, cdn_lost, peer_lost, stream_ended, player_left, other_stream,
+first_from_peer, handover, jump, cdn_left, cdn_resumed, cdn_lost, peer_lost, group_joined, group_left, tags_lost,
+stream_ended, player_left, other_stream,
 unreadable, connected, disconnected, ended.";
 
 const NOTIFY_EXAMPLE: &str = "\

@@ -1,11 +1,11 @@
 //! Options of sockets that have no safe wrapper, and connecting with patience.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
-use std::os::fd::{AsFd, AsRawFd as _};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// First wait before a server is tried again; doubled up to [`MAX_BACK_OFF`].
@@ -47,6 +47,73 @@ pub(crate) fn reset_at_close(socket: &impl AsFd) -> io::Result<()> {
     let (value, len) = (std::ptr::from_ref(&linger).cast(), size_of::<libc::linger>() as libc::socklen_t);
     // SAFETY: as in `set`.
     let done = unsafe { libc::setsockopt(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The address of the link that leads there. Nothing is sent.
+fn own_address(towards: SocketAddrV4) -> io::Result<Ipv4Addr> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect(towards)?;
+    match socket.local_addr()? {
+        SocketAddr::V4(address) => Ok(*address.ip()),
+        SocketAddr::V6(_) => Err(io::ErrorKind::AddrNotAvailable.into()),
+    }
+}
+
+/// Sends to a group over the link that leads towards that address; what the link's queue drops is told (IP_RECVERR, ip(7)). Nobody on this host hears it,
+/// and no router passes it on.
+pub(crate) fn to_group(group: SocketAddrV4, towards: SocketAddrV4) -> io::Result<UdpSocket> {
+    let own = own_address(towards)?;
+    let socket = std::net::UdpSocket::bind((own, 0))?;
+    set(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, u32::from_ne_bytes(own.octets()))?;
+    set(&socket, libc::IPPROTO_IP, libc::IP_RECVERR, 1)?;
+    socket.set_multicast_loop_v4(false)?;
+    socket.set_multicast_ttl_v4(1)?;
+    socket.connect(group)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
+/// Joins a group over the link that leads towards that address, with room for so many bytes that were not read. Only what is sent to the group
+/// comes there.
+pub(crate) fn member_of(group: SocketAddrV4, towards: SocketAddrV4, room: u32) -> io::Result<UdpSocket> {
+    let own = own_address(towards)?;
+    // Others on this host may be members, too, which is to be said before it is bound.
+    let socket = datagram_socket()?;
+    set(&socket, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if room_for_received(&socket, room).is_err() {
+        // As much as anyone may have.
+        set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, room)?;
+    }
+    bind(&socket, group)?;
+    socket.join_multicast_v4(group.ip(), &own)?;
+    // Of groups that others have joined nothing comes here (IP_MULTICAST_ALL, ip(7)).
+    set(&socket, libc::IPPROTO_IP, libc::IP_MULTICAST_ALL, 0)?;
+    UdpSocket::from_std(socket)
+}
+
+/// One that is not bound, and does not block.
+fn datagram_socket() -> io::Result<std::net::UdpSocket> {
+    let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: a plain system call; the descriptor that it returns belongs to nobody else.
+    let descriptor = unsafe { libc::socket(libc::AF_INET, kind, 0) };
+    if descriptor < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it was just opened, and is this socket's alone.
+    Ok(unsafe { std::net::UdpSocket::from_raw_fd(descriptor) })
+}
+
+fn bind(socket: &impl AsFd, to: SocketAddrV4) -> io::Result<()> {
+    let address = libc::sockaddr_in {
+        sin_family: libc::AF_INET as libc::sa_family_t,
+        sin_port: to.port().to_be(),
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(to.ip().octets()) },
+        sin_zero: [0; 8],
+    };
+    let (value, len) = (std::ptr::from_ref(&address).cast(), size_of::<libc::sockaddr_in>() as libc::socklen_t);
+    // SAFETY: the descriptor is open, and `address` lives until the call returns.
+    let done = unsafe { libc::bind(socket.as_fd().as_raw_fd(), value, len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

@@ -181,6 +181,13 @@ impl Network {
         self.hosts.get(&host).map(|host| host.switch)
     }
 
+    /// Whether nothing gets from one host to another by switches alone; not if nothing is known of one of them.
+    #[must_use]
+    pub fn are_apart(&self, one: Ipv4Addr, other: Ipv4Addr) -> bool {
+        let (one, other) = (self.switch(one), self.switch(other));
+        one.zip(other).is_some_and(|(one, other)| !self.switches.are_joined(one, other))
+    }
+
     /// What one copy of a stream takes of a host's uplink, in the unit in which the uplink is counted.
     #[must_use]
     pub fn copy(&self, host: Ipv4Addr, stream: &StreamKey) -> f64 {
@@ -259,6 +266,8 @@ mod tests {
         assert_eq!((member.switch, member.delay, member.copy_time), (1, Duration::from_millis(1), Duration::ZERO));
         assert_eq!(known.member((), other, &hb, 7, 0.0).switch, 7);
         assert_eq!(known.switches().between(0, 1), Duration::from_millis(20));
+        let apart = network(&MAP.replace(r#""between": ["s1", "s2"]"#, r#""between": ["s1", "s3"]"#)).unwrap();
+        assert!(apart.are_apart(one, two) && !known.are_apart(one, two) && !apart.are_apart(one, other));
         let nothing = Network::default();
         let member = nothing.member((), one, &hb, 7, 0.0);
         assert_eq!((member.copies, member.copy_time, member.switch), (UNKNOWN_COPIES, UNKNOWN_COPY_TIME, 7));

@@ -36,6 +36,12 @@ impl Switches {
         Self { count, delays }
     }
 
+    /// Whether a way is known from one to the other.
+    #[must_use]
+    pub fn are_joined(&self, a: usize, b: usize) -> bool {
+        a < self.count && b < self.count && self.delays[a * self.count + b].is_some()
+    }
+
     /// From one to the other. Nothing is known of a pair that no links join: it counts as if there was no delay.
     #[must_use]
     pub fn between(&self, a: usize, b: usize) -> Duration {
@@ -56,6 +62,7 @@ mod tests {
         let three =
             Switches::joined(4, &[(0, 1, ms(20)), (1, 2, ms(60)), (0, 2, ms(100)), (0, 1, ms(30)), (7, 1, ms(1))]);
         assert_eq!([three.between(0, 2), three.between(2, 0), three.between(1, 0)], [ms(80), ms(80), ms(20)]);
+        assert_eq!([(0, 2), (1, 1), (0, 3), (9, 0)].map(|(a, b)| three.are_joined(a, b)), [true, true, false, false]);
         assert_eq!([three.between(1, 1), three.between(0, 3), three.between(9, 0)], [ms(0); 3]);
     }
 }

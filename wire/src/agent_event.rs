@@ -67,7 +67,7 @@ pub enum Event {
     Introduced {
         /// The peer's address: of a child where it comes from, of others where they serve.
         peer: SocketAddrV4,
-        /// What the peer is to it: `parent`, `child`, `standby` or `cdn`; of agents of former versions `broadcaster` or `viewer`.
+        /// What the peer is to it: `parent`, `child`, `standby`, `cdn` or `group`; of agents of former versions `broadcaster` or `viewer`.
         role: String,
         /// Since the program or player connected, if one is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -269,6 +269,37 @@ pub enum Event {
         peer: SocketAddrV4,
         /// Why.
         why: String,
+    },
+    /// Broadcaster: the stream is sent to a group from now on. Viewer: it has joined one.
+    GroupJoined {
+        /// Which.
+        group: SocketAddrV4,
+    },
+    /// Broadcaster: nothing can be sent to a group.
+    GroupFailed {
+        /// Which.
+        group: SocketAddrV4,
+        /// Why.
+        why: String,
+    },
+    /// Nothing more is sent there, or taken from there.
+    GroupLeft {
+        /// Which.
+        group: SocketAddrV4,
+        /// Broadcaster: tags sent. Viewer: tags that were complete.
+        tags: u64,
+        /// Viewer: tags of which something was lost, between the first and the last that came.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lost_tags: Option<u64>,
+        /// Datagrams that were sent, or came.
+        datagrams: u64,
+        /// Broadcaster: datagrams that were refused. Viewer: those that did not come.
+        lost: u64,
+    },
+    /// Viewer: tags from the group were lost; those after them are handed to the player all the same.
+    TagsLost {
+        /// How many.
+        tags: u32,
     },
     /// Broadcaster: the program's stream has ended. Viewer: the player has been told that the stream has.
     StreamEnded {

@@ -7,6 +7,7 @@
 mod birth_log;
 mod births;
 mod buffer;
+mod group;
 mod pacing;
 mod session;
 mod studio;
@@ -115,7 +116,7 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     let peers = peers.map_err(|source| BroadcasterError::Listen { address: args.peers, source })?;
     tell(Event::Ready { listen: socket::address_of(&programs), address: socket::address_of(&peers) });
 
-    let studio = Arc::new(Studio::new(args.stream.clone(), births, args.service.limits()));
+    let studio = Arc::new(Studio::new(args.stream.clone(), births, args.service.limits(), args.cdn.0));
     let (limit, pace) = watch::channel(None);
     let hasten = Hasten::new();
     let drain = Duration::from_secs(args.drain);
@@ -143,7 +144,7 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
         }
         studio.finished().await;
         // Each connection has its own deadline after its last byte was written; a peer that takes nothing has this one.
-        let _ = timeout(drain, studio.peers.all_left()).await;
+        let _ = timeout(drain, async { tokio::join!(studio.peers.all_left(), studio.group.all_sent()) }).await;
     };
     tokio::select! {
         () = accept(programs, &studio, &settings, &mut sessions) => (),
@@ -175,13 +176,19 @@ async fn accept(programs: TcpListener, studio: &Arc<Studio>, settings: &Settings
     }
 }
 
-/// Admits the viewers that the network introduces.
+/// Admits the viewers that the network introduces, and sends to the group that it names.
 async fn introduce(service: SocketAddrV4, hasten: Hasten, studio: Arc<Studio>) {
     let (sender, mut introductions) = mpsc::channel::<Named>(16);
-    let interest = Interest { stream: studio.stream.clone(), roles: &[PeerRole::Child] };
+    let interest =
+        Interest { stream: studio.stream.clone(), roles: &[PeerRole::Child, PeerRole::Group, PeerRole::Cdn] };
     let admit = async {
-        while let Some(viewer) = introductions.recv().await {
-            studio.peers.introduce(*viewer.peer.ip());
+        while let Some(Named { role, peer }) = introductions.recv().await {
+            match role {
+                PeerRole::Child => studio.peers.introduce(*peer.ip()),
+                PeerRole::Group if peer.ip().is_multicast() => studio.send_to_group(peer),
+                PeerRole::Cdn => studio.leave_group(),
+                PeerRole::Group | PeerRole::Parent | PeerRole::Standby => (),
+            }
         }
     };
     // What becomes of its stream the CDN and its peers see.

@@ -1,4 +1,4 @@
-//! Peers first: how much of the uplink the upload to the CDN may take while peers are served.
+//! Peers first: how much of the uplink the upload to the CDN may take while peers are served. A group counts as one peer, whatever its audience.
 //!
 //! The CDN's copy and the peers' copies leave through one uplink. When both together are more than it carries, TCP shares it evenly and
 //! a queue builds up in front of the link, and every frame for the peers waits in it. Therefore the upload is slowed down to what the
@@ -106,7 +106,7 @@ pub(super) async fn pace(uplink: u64, studio: Arc<Studio>, limit: watch::Sender<
         };
         let measured = rate.note(now, studio.born_bytes());
         let expected = studio.peers.expected(now);
-        let count = studio.peers.served() + expected;
+        let count = studio.peers.served() + expected + usize::from(studio.group.is_served());
         let rate = measured.or_else(|| studio.stated_rate());
         let catching_up =
             expected > 0 || measured.is_none_or(|measured| studio.peers.lag(measured / 8.0) > TOLERATED_LAG);

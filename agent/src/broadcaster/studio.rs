@@ -1,5 +1,6 @@
 //! The stream at its broadcaster: what each of its tags means to peers and to the log of births.
 
+use std::net::SocketAddrV4;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,18 +9,27 @@ use livectl_wire::agent_event::Event;
 use livectl_wire::birth::{BirthKind, Register};
 use livectl_wire::flv::{self, Content};
 use livectl_wire::frame::FrameId;
+use livectl_wire::peer::Since;
 use tokio::sync::watch;
 
 use super::birth_log::BirthLog;
+use super::group::Group;
 use crate::media::{Media, stated_rate};
 use crate::serve::{Entry, Limits, Peers};
-use crate::tell::tell;
+use crate::tell::{now_ns, tell};
+
+/// A stream that began less than so many milliseconds ago is sent to a group from its beginning on: what has piled up until its members were told. It
+/// takes the uplink for a moment.
+const YOUNG_MS: u32 = 1500;
 
 /// What all sessions of the agent have in common.
 #[derive(Debug)]
 pub(super) struct Studio {
     pub(super) stream: StreamKey,
     pub(super) peers: Arc<Peers>,
+    pub(super) group: Group,
+    /// Where the link leads by which a group is reached.
+    cdn: SocketAddrV4,
     births: Option<BirthLog>,
     air: Mutex<Air>,
     born_bytes: AtomicU64,
@@ -48,13 +58,19 @@ struct Air {
     register: Register,
     frames: u64,
     timestamp: u32,
+    /// The group that the network has named and to which nothing is sent yet, since there is no stream.
+    named: Option<SocketAddrV4>,
+    /// The last publication's number.
+    session: u32,
+    /// When its first tag was born, nanoseconds of CLOCK_REALTIME.
+    first_ns: Option<i64>,
 }
 
 impl Studio {
-    pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, limits: Limits) -> Self {
+    pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, limits: Limits, cdn: SocketAddrV4) -> Self {
         let peers = Arc::new(Peers::new(stream.clone(), limits));
-        let (air, born_bytes, stated_rate, finished, leaving) = Default::default();
-        Self { stream, peers, births, air, born_bytes, stated_rate, finished, leaving }
+        let (group, air, born_bytes, stated_rate, finished, leaving) = Default::default();
+        Self { stream, peers, group, cdn, births, air, born_bytes, stated_rate, finished, leaving }
     }
 
     fn air(&self) -> MutexGuard<'_, Air> {
@@ -69,8 +85,42 @@ impl Studio {
             return;
         }
         air.holder = Some(session);
-        drop(air);
+        air.first_ns = None;
         self.peers.begin();
+        // Later publications have greater numbers, also those of agents that come after this one.
+        let seconds = u32::try_from(now_ns() / 1_000_000_000).unwrap_or(u32::MAX);
+        air.session = air.session.saturating_add(1).max(seconds);
+        self.group.leave();
+        if let Some(group) = air.named.take() {
+            self.begin_group(&air, group);
+        }
+    }
+
+    /// The network has named a group: it gets the stream from the last keyframe on, so that nobody who joins with it waits for the next one; or all of
+    /// it while it is [young](YOUNG_MS), since those who were there before it may have left the CDN in the hope of that.
+    pub(super) fn send_to_group(&self, group: SocketAddrV4) {
+        // No tag is sent meanwhile: the next is the one after what the group gets first.
+        let mut air = self.air();
+        if air.holder.is_some() {
+            self.begin_group(&air, group);
+        } else {
+            air.named = Some(group);
+        }
+    }
+
+    fn begin_group(&self, air: &Air, group: SocketAddrV4) {
+        let is_young = air.first_ns.is_none_or(|first| now_ns() - first < i64::from(YOUNG_MS) * 1_000_000);
+        let since = if is_young { Since::Waiting(YOUNG_MS) } else { Since::Keyframe };
+        let begun = self.group.begin(group, self.cdn, &self.stream, air.session, &self.peers.backlog(since));
+        if let Err(why) = begun {
+            tell(Event::GroupFailed { group, why: why.to_string() });
+        }
+    }
+
+    /// Nobody is in the group any more.
+    pub(super) fn leave_group(&self) {
+        self.air().named = None;
+        self.group.leave();
     }
 
     /// The session does not publish the stream, since it was refused.
@@ -92,12 +142,14 @@ impl Studio {
         if air.holder != Some(session) {
             return;
         }
+        air.first_ns.get_or_insert(birth_ns);
         let Media { kind, content, timestamp, payload } = *media;
         // Peers before anything else: they wait for it.
         let mut bytes = Vec::new();
         // A message has no more bytes than a tag may have.
         let _ = flv::tag(kind, timestamp, payload, &mut bytes);
         self.born_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.group.send(kind, timestamp, payload);
         let id = FrameId::of(payload);
         self.peers.send(Entry { kind, content, timestamp, id, birth_ns, bytes: bytes.into() });
         if content == Content::Metadata {
@@ -128,6 +180,7 @@ impl Studio {
         let (frames, timestamp) = (air.frames, air.timestamp);
         drop(air);
         tell(Event::StreamEnded { frames });
+        self.group.end();
         self.peers.end(timestamp);
     }
 

@@ -4,5 +4,5 @@ mod backlog;
 mod cache;
 mod peers;
 
-pub(crate) use cache::Entry;
-pub(crate) use peers::{END_OF_STREAM, IDLE, Limits, Peers, serve};
+pub(crate) use cache::{Entry, TagBytes};
+pub(crate) use peers::{END_OF_STREAM, IDLE, IDLE_AFTER, Limits, Peers, serve};

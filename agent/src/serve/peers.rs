@@ -14,7 +14,7 @@ use std::time::Duration;
 use livectl_wire::StreamKey;
 use livectl_wire::agent_event::Event;
 use livectl_wire::flv::{self, TagKind};
-use livectl_wire::peer::{Gap, MAX_REQUEST, Request, emit_refusal};
+use livectl_wire::peer::{Gap, MAX_REQUEST, Request, Since, emit_refusal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
@@ -34,7 +34,7 @@ pub(crate) const END_OF_STREAM: &[u8] = b"\x02\x00\x0bonStreamEnd\x05";
 /// `onStreamIdle` and null. So who gets nothing knows whether this agent is gone or has nothing itself. It is not part of the stream.
 pub(crate) const IDLE: &[u8] = b"\x02\x00\x0conStreamIdle\x05";
 /// Three frames of a stream of 30 a second.
-const IDLE_AFTER: Duration = Duration::from_millis(100);
+pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(100);
 
 /// Bytes that wait for a peer in this program at most: half a minute of a stream of 16 Mbit/s.
 const MAX_QUEUE: u64 = 64 << 20;
@@ -234,6 +234,11 @@ impl Peers {
         live.end = Some(bytes);
         drop(live);
         self.admission.send_modify(|admission| admission.ended = true);
+    }
+
+    /// The stream from there on, as whole tags, with what a decoder needs before that.
+    pub(crate) fn backlog(&self, since: Since) -> Vec<TagBytes> {
+        self.live().cache.backlog(since, false, now_ns()).tags
     }
 
     /// Peers that are being served.

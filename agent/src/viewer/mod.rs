@@ -6,6 +6,7 @@
 
 mod cdn;
 pub mod client;
+mod group;
 pub mod merge;
 mod peer;
 pub mod player;

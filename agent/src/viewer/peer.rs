@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use livectl_wire::StreamKey;
 use livectl_wire::flv::{self, FlvError, Reader, TagKind};
 use livectl_wire::peer::{Answer, Gap, PeerError, Request, Since};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use super::group;
 use super::merge::Tag;
 use crate::serve::{END_OF_STREAM, IDLE};
 use crate::socket;
@@ -35,6 +37,8 @@ pub(super) enum Reading {
     Serves(Option<Gap>),
     /// Some bytes have come, and with them these tags were whole; none as well while the peer itself has nothing.
     Tags(Vec<Tag>),
+    /// So many tags are lost, between those before and those after.
+    Missing(u32),
     /// The stream has ended.
     End,
     /// It gives nothing more although the stream has not ended.
@@ -43,7 +47,7 @@ pub(super) enum Reading {
 
 /// Why there is nothing more from a peer although the stream goes on.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub(super) enum Lost {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("it cannot be reached: {0}")]
@@ -93,6 +97,16 @@ impl Asked {
 }
 
 impl Fetch {
+    /// Joins a group of that stream over the link that leads towards that address.
+    pub(super) fn join(group: SocketAddrV4, towards: SocketAddrV4, stream: StreamKey) -> Self {
+        let (sender, readings) = mpsc::channel(MAX_READINGS);
+        let task = tokio::spawn(async move {
+            let taken = group::take(group, towards, &stream, &sender).await;
+            finish(taken, &sender).await;
+        });
+        Self { readings, task, ask: None }
+    }
+
     /// Asks `peer`.
     pub(super) fn begin(peer: SocketAddrV4, request: Request) -> Self {
         let mut fetch = Self::stand_by(peer);
@@ -105,12 +119,8 @@ impl Fetch {
         let (sender, readings) = mpsc::channel(MAX_READINGS);
         let (ask, asked) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let last = match fetch(peer, asked, &sender).await {
-                Ok(()) => Reading::End,
-                Err(why) => Reading::Lost(why.to_string()),
-            };
-            // Nobody may want to know any more.
-            let _ = sender.send(last).await;
+            let fetched = fetch(peer, asked, &sender).await;
+            finish(fetched, &sender).await;
         });
         Self { readings, task, ask: Some(ask) }
     }
@@ -133,6 +143,16 @@ impl Drop for Fetch {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// Says how it ended.
+async fn finish(how: Result<(), Lost>, to: &mpsc::Sender<Reading>) {
+    let last = match how {
+        Ok(()) => Reading::End,
+        Err(why) => Reading::Lost(why.to_string()),
+    };
+    // Nobody may want to know any more.
+    let _ = to.send(last).await;
 }
 
 /// Connects with room for what a peer sends at once to one that joins.

@@ -427,12 +427,17 @@ impl Dump {
 
     /// In the order of birth and nothing twice; says how many of those born after the first are missing.
     pub fn missing_of(&self, births: &[Birth]) -> usize {
+        self.absent_of(births) - usize::from(self.cut)
+    }
+
+    /// The same of a player that was given padding, so that nothing but that is cut.
+    pub fn absent_of(&self, births: &[Birth]) -> usize {
         let born: Vec<_> = births.iter().filter_map(born).collect();
         let places: Vec<usize> =
             self.elements.iter().map(|e| born.iter().position(|b| b == e).expect("it was born")).collect();
         assert!(places.is_sorted_by(|a, b| a < b), "in order and once");
         let first = places.first().copied().unwrap_or(0);
-        born.len() - first - places.len() - usize::from(self.cut)
+        born.len() - first - places.len()
     }
 }
 

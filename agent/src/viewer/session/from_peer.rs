@@ -193,7 +193,8 @@ impl Session<'_> {
     /// The network names a peer.
     pub(super) fn introduced(&mut self, Named { role, peer }: Named) {
         match role {
-            PeerRole::Parent => self.parent_named(peer),
+            // A group is to who is in it what a parent is.
+            PeerRole::Parent | PeerRole::Group => self.parent_named(peer),
             PeerRole::Standby => self.standby_named(peer),
             PeerRole::Cdn => self.cdn_named(),
             // Whom this host serves is not the session's business.
@@ -227,7 +228,7 @@ impl Session<'_> {
                 standby.ask(request);
                 standby
             }
-            None => Fetch::begin(peer, request),
+            None => self.fetch(peer, request),
         };
         if self.peer.is_serving() {
             // It goes on until the other serves.
@@ -285,8 +286,16 @@ impl Session<'_> {
     pub(super) fn ask_peer(&mut self) {
         let Some(address) = self.peer.address() else { return };
         let (request, last) = self.request();
-        self.peer.state = State::Asked(Fetch::begin(address, request), last);
+        self.peer.state = State::Asked(self.fetch(address, request), last);
         self.peer.has_served = false;
+    }
+
+    /// Asks a peer, or joins a group, of which nothing can be asked.
+    fn fetch(&self, from: SocketAddrV4, request: Request) -> Fetch {
+        match from.ip().is_multicast() {
+            true => Fetch::join(from, self.args.cdn.0, request.stream),
+            false => Fetch::begin(from, request),
+        }
     }
 
     /// Takes what a peer says.
@@ -327,6 +336,7 @@ impl Session<'_> {
                     self.merge.give(Path::Peer, tag);
                 }
             }
+            Some(Reading::Missing(tags)) => tell(Event::TagsLost { tags }),
             Some(Reading::End) => {
                 self.merge.end(Path::Peer);
                 self.peer_has_ended = true;
@@ -413,6 +423,8 @@ impl Session<'_> {
             self.tell_lost(peer, why);
         }
         let now = Instant::now();
+        // That has nothing of what is missing.
+        let is_group = self.peer.address().is_some_and(|peer| peer.ip().is_multicast());
         self.merge.close(Path::Peer);
         self.peer.since = now;
         self.peer.at += 1;
@@ -430,7 +442,7 @@ impl Session<'_> {
             self.merge.hope(Path::Peer, true);
             // As long as it is quick enough the CDN need not send anything.
             return;
-        } else if self.peer.has_served {
+        } else if self.peer.has_served && !is_group {
             self.peer.back_off = BACK_OFF;
             self.ask_peer();
             self.merge.hope(Path::Peer, true);

@@ -111,6 +111,11 @@ impl Errands {
         is_new
     }
 
+    /// Whether its agent acts on it already.
+    pub fn is_heeded(&self, errand: &Errand) -> bool {
+        self.heeded.get(&(errand.agent(), errand.matter)).is_some()
+    }
+
     /// What a heartbeat for this agent is to say, and which members learn of a peer by it.
     pub fn tell(&mut self, agent: Ipv4Addr) -> Option<(Introduction, Vec<Connection>)> {
         let queue = self.queues.get_mut(&agent)?;

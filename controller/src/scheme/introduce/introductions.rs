@@ -16,6 +16,8 @@ use super::presence::Presence;
 
 /// Hosts whose connections to each other are recognised; the oldest are forgotten.
 const MAX_ACQUAINTED: usize = 65_536;
+/// How long the members of a group may take to join it before its broadcaster is told of it.
+const JOINING: Duration = Duration::from_millis(500);
 /// Who is alone for so long is told to the outside, with the reason: a heartbeat comes every second, and who starts a broadcaster and its viewers
 /// starts them one after the other.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -33,6 +35,8 @@ pub struct Introductions {
     branches: Vec<Branch>,
     acquainted: HashSet<[Ipv4Addr; 2]>,
     acquaintance_order: VecDeque<[Ipv4Addr; 2]>,
+    /// Broadcasters that are told of their group when its members have joined it, or at that time.
+    held: HashMap<Connection, (Duration, Errand)>,
     /// Counts changes of pairs.
     revision: u64,
 }
@@ -62,6 +66,7 @@ impl Introductions {
             branches: Vec::new(),
             acquainted: HashSet::new(),
             acquaintance_order: VecDeque::new(),
+            held: HashMap::new(),
             revision: 0,
         }
     }
@@ -89,6 +94,7 @@ impl Introductions {
         let (member, _) = self.members.remove(connection)?;
         // Of its own agent once, however many it has: a broadcaster has many.
         self.errands.cancel(member.host(), |matter| matter.concerns(connection));
+        self.held.remove(connection);
         for matter in [Matter::Cdn(*connection), Matter::Group(*connection)] {
             self.errands.forget(member.host(), &matter);
         }
@@ -168,6 +174,7 @@ impl Introductions {
         let errand =
             Errand { to: *viewer, role: PeerRole::Cdn, peer: viewer.server, stream: member.stream.clone(), matter };
         let host = member.host();
+        self.held.remove(viewer);
         self.errands.forget(host, &Matter::Group(*viewer));
         if !self.errands.is_pending(host, &matter) {
             self.errands.add(errand);
@@ -237,7 +244,14 @@ impl Introductions {
             if self.errands.is_pending(*to.client.ip(), &matter) {
                 continue;
             }
-            let is_to_be_told = self.errands.add(Errand { to, role, peer, stream: stream.clone(), matter });
+            let errand = Errand { to, role, peer, stream: stream.clone(), matter };
+            let is_held = matches!(matter, Matter::Group(_)) && !self.errands.is_heeded(&errand);
+            let is_to_be_told = if is_held {
+                self.held.entry(to).or_insert((now + JOINING, errand));
+                true
+            } else {
+                self.errands.add(errand)
+            };
             if let Some((_, kept)) = self.members.get_mut(&to).filter(|(_, kept)| !kept.is_introduced) {
                 kept.alone_since = now;
                 kept.is_introduced = !is_to_be_told;
@@ -297,7 +311,8 @@ impl Introductions {
     }
 
     /// What a heartbeat that passes now is to tell an agent: the peers of whom it was not told yet, as many as fit, then those of whom it was.
-    pub fn tell(&mut self, agent: Ipv4Addr) -> Option<Introduction> {
+    pub fn tell(&mut self, now: Duration, agent: Ipv4Addr) -> Option<Introduction> {
+        self.release(now, agent);
         let (introduction, learn) = self.errands.tell(agent)?;
         for member in learn {
             if let Some((_, kept)) = self.members.get_mut(&member) {
@@ -310,6 +325,26 @@ impl Introductions {
     /// An agent acts on what it was told. Returns those of the peers of whom it still had to be told.
     pub fn acknowledge(&mut self, agent: Ipv4Addr, heard: &Introduction) -> Vec<SocketAddrV4> {
         self.errands.acknowledge(agent, heard)
+    }
+
+    /// Has a broadcaster told of its group if its members have joined it, or had time to: what it sends first is what has piled up of the stream, and they
+    /// may have left the CDN.
+    fn release(&mut self, now: Duration, agent: Ipv4Addr) {
+        let Self { held, pairs, errands, .. } = self;
+        let is_joining = |broadcaster: &Connection| {
+            let mut members = pairs.get(broadcaster).into_iter().flatten();
+            members.any(|pair| errands.is_pending(*pair.child.client.ip(), &Matter::Pair(*pair)))
+        };
+        let due: Vec<Connection> = held
+            .iter()
+            .filter(|(of, (until, _))| *of.client.ip() == agent && (now >= *until || !is_joining(of)))
+            .map(|(of, _)| *of)
+            .collect();
+        for broadcaster in due {
+            if let Some((_, errand)) = held.remove(&broadcaster) {
+                errands.add(errand);
+            }
+        }
     }
 
     /// Who was told of nobody since it came, and why: each reason once, when it has lasted.

@@ -114,7 +114,7 @@ impl Introduce {
             }
             Direction::ToClient => {
                 let changed = notified.rewriter.pass(passing.tcp.seq, passing.payload(), |sequence| {
-                    let told = self.introductions.tell(agent)?;
+                    let told = self.introductions.tell(passing.now, agent)?;
                     for &peer in &told.peers {
                         let (role, stream) = (told.role.as_str(), told.stream.to_string());
                         out.tell(News::Introduced { to: agent, role, peer, stream, sequence });

@@ -51,7 +51,7 @@ fn ip(host: u8) -> Ipv4Addr {
 
 /// What the next heartbeat tells an agent.
 fn told(all: &mut Introductions, to: u8) -> Option<String> {
-    all.tell(ip(to)).map(|told| told.to_string())
+    all.tell(Duration::ZERO, ip(to)).map(|told| told.to_string())
 }
 
 fn done(all: &mut Introductions, agent: u8, told: &Introduction) -> usize {
@@ -120,7 +120,7 @@ fn as_many_at_a_time_as_fit_and_the_rest_next() {
 #[test]
 fn an_answer_clears_those_it_names_and_no_others() {
     let mut all = audience(5);
-    let first = all.tell(ip(1)).unwrap();
+    let first = all.tell(Duration::ZERO, ip(1)).unwrap();
     assert_eq!(first.peers.len(), 5);
     // One leaves, and another leaves and comes back, before the answer is there.
     all.go(&member(Viewer, "live/hb", 3, 5000, 1).connection).unwrap();
@@ -155,7 +155,7 @@ fn who_was_told_and_acts_on_it_is_not_told_again() {
     let mut all = audience(1);
     let viewer = member(Viewer, "live/hb", 2, 5000, 1);
     for host in 1..=2 {
-        let told = all.tell(ip(host)).unwrap();
+        let told = all.tell(Duration::ZERO, ip(host)).unwrap();
         assert_eq!(done(&mut all, host, &told), 1);
     }
     // The same connection was taken for gone, and goes on.
@@ -165,7 +165,7 @@ fn who_was_told_and_acts_on_it_is_not_told_again() {
     assert_eq!(all.alone(NOW * 2), []);
     // Before it acted on it, it is told again.
     all.come(member(Viewer, "live/hb", 2, 5001, 1)).unwrap();
-    let heard = all.tell(ip(1)).unwrap();
+    let heard = all.tell(Duration::ZERO, ip(1)).unwrap();
     assert_eq!(done(&mut all, 1, &heard), 1);
     let again = member(Viewer, "live/hb", 2, 5001, 1);
     all.go(&again.connection).unwrap();
@@ -210,7 +210,7 @@ fn who_leaves_is_not_introduced_and_who_comes_back_is() {
     assert_eq!((told(&mut all, 1), told(&mut all, 2)), (None, None));
     let again = member(Viewer, "live/hb", 2, 5001, 1);
     all.come(again.clone()).unwrap();
-    let heard = all.tell(ip(2)).unwrap();
+    let heard = all.tell(Duration::ZERO, ip(2)).unwrap();
     assert_eq!(done(&mut all, 2, &heard), 1);
     // By a new connection before the old one is known to have ended.
     assert_eq!(all.come(member(Viewer, "live/hb", 2, 5002, 1)), Ok(vec![again]));
@@ -224,7 +224,7 @@ fn a_broadcaster_that_restarts_is_introduced_again() {
     all.come(first.clone()).unwrap();
     all.come(member(Viewer, "live/hb", 2, 5000, 1)).unwrap();
     for host in 1..=2 {
-        let heard = all.tell(ip(host)).unwrap();
+        let heard = all.tell(Duration::ZERO, ip(host)).unwrap();
         assert_eq!(done(&mut all, host, &heard), 1);
     }
     assert_eq!(all.come(member(Broadcaster, "live/hb", 1, 5001, 1)), Ok(vec![first]));
@@ -288,7 +288,7 @@ proptest! {
                 prop_assert!(!pairs.is_empty() && all.members.get(side).is_some());
             }
             if tells {
-                all.tell(ip(host));
+                all.tell(Duration::ZERO, ip(host));
             }
         }
     }

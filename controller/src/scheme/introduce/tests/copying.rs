@@ -54,6 +54,12 @@ fn group(told: &str) -> SocketAddrV4 {
     group
 }
 
+/// The group that a broadcaster is told of when its members have had time to join it.
+fn begins(net: &mut Network, agent: &mut TcpTalk) -> SocketAddrV4 {
+    net.now += Duration::from_millis(500);
+    group(&beat(net, agent, 1))
+}
+
 /// Who gets what that host sends to a group, and how often; no switch asks what to do with it.
 fn reached(net: &mut Network, host: u8, group: SocketAddrV4) -> Vec<u8> {
     let before = net.packet_ins.clone();
@@ -86,13 +92,16 @@ fn the_switch_copies_to_whoever_plays_and_to_nobody_else() {
         assert_eq!((beat(&mut net, &mut agents[0], 1), copies(&mut net)), ("-".into(), vec![]), "nobody plays it");
         let mut first = plays(&mut net, 2, "hb");
         assert_eq!(copies(&mut net), [(1, 1, vec![2])]);
-        let told = beat(&mut net, &mut agents[0], 2);
+        let told = beat(&mut net, &mut agents[1], 1);
         let hb = group(&told);
-        assert_eq!(beat(&mut net, &mut agents[1], 1), told);
         assert_eq!(reached(&mut net, 1, hb), [2]);
+        // The broadcaster begins when those have joined who were there.
+        assert_eq!(beat(&mut net, &mut agents[0], 2), "-");
+        acknowledge(&mut net, &mut agents[1], &told);
+        assert_eq!(beat(&mut net, &mut agents[0], 3), told);
+        acknowledge(&mut net, &mut agents[0], &told);
         for agent in &mut agents[..2] {
-            acknowledge(&mut net, agent, &told);
-            assert_eq!(beat(&mut net, agent, 3), "-");
+            assert_eq!(beat(&mut net, agent, 4), "-");
         }
         // Further viewers change the list, and the broadcaster is not told of each.
         plays(&mut net, 4, "hb");
@@ -125,7 +134,9 @@ fn a_broadcaster_without_viewers_is_told_to_stop_and_to_go_on() {
     let [mut at_broadcaster, mut at_viewer] = ["10.0.0.1", "10.0.0.2"].map(|host| agent(&mut net, host));
     publishes(&mut net, 1, "hb");
     plays(&mut net, 2, "hb");
-    let told = beat(&mut net, &mut at_broadcaster, 1);
+    let told = beat(&mut net, &mut at_viewer, 1);
+    acknowledge(&mut net, &mut at_viewer, &told);
+    assert_eq!(beat(&mut net, &mut at_broadcaster, 1), told);
     acknowledge(&mut net, &mut at_broadcaster, &told);
     let left = Heartbeat { sequence: 1, news: heartbeat::News::Left("live/hb".parse().unwrap()) }.emit();
     let frames = at_viewer.say(Client, &left);
@@ -135,7 +146,8 @@ fn a_broadcaster_without_viewers_is_told_to_stop_and_to_go_on() {
     // Before it has answered there is somebody again: what was decided last is what it is told.
     plays(&mut net, 4, "hb");
     acknowledge(&mut net, &mut at_broadcaster, cdn);
-    assert_eq!(beat(&mut net, &mut at_broadcaster, 3), told);
+    assert_eq!(beat(&mut net, &mut at_broadcaster, 3), "-", "the viewer may still join");
+    assert_eq!(begins(&mut net, &mut at_broadcaster), group(&told));
     assert_eq!(reached(&mut net, 1, group(&told)), [4]);
 }
 
@@ -167,7 +179,7 @@ fn one_copy_crosses_a_trunk_and_none_where_nobody_plays() {
         publishes(&mut net, 1, "hb");
         plays(&mut net, 2, "hb");
         assert_eq!(copies(&mut net), [(1, 1, vec![2])]);
-        let hb = group(&beat(&mut net, &mut at_broadcaster, 1));
+        let hb = begins(&mut net, &mut at_broadcaster);
         plays(&mut net, 5, "hb");
         plays(&mut net, 6, "hb");
         let expected = [(1, 1, vec![2, 9]), (2, 8, vec![9]), (3, 8, vec![5]), (3, 8, vec![5, 6])];
@@ -188,7 +200,7 @@ fn the_broadcaster_may_be_anywhere() {
     }
     publishes(&mut net, 4, "hb");
     assert_eq!(copies(&mut net), [(1, 9, vec![2]), (2, 4, vec![8, 9]), (3, 8, vec![5, 6])]);
-    let hb = group(&beat(&mut net, &mut at_broadcaster, 1));
+    let hb = begins(&mut net, &mut at_broadcaster);
     assert_eq!(reached(&mut net, 4, hb), [2, 5, 6]);
 }
 
@@ -212,7 +224,7 @@ fn a_switch_that_has_never_heard_of_a_member_is_shown_it() {
     loosely(&mut net, 1, publish("hb"));
     loosely(&mut net, 5, play("hb"));
     loosely(&mut net, 2, play("hb"));
-    let hb = group(&beat(&mut net, &mut at_broadcaster, 1));
+    let hb = begins(&mut net, &mut at_broadcaster);
     assert_eq!(reached(&mut net, 1, hb), [2, 5]);
     let announced = |net: &Network| {
         let arp = net.unasked.iter().map(|arrival| Frame::parse(&arrival.frame).unwrap());
@@ -235,7 +247,7 @@ fn two_streams_have_groups_of_their_own() {
     for (host, stream) in [(4, "one"), (5, "two"), (6, "one")] {
         plays(&mut net, host, stream);
     }
-    let [one, two] = [1, 2].map(|host| group(&beat(&mut net, agents.get_mut(&host).unwrap(), 1)));
+    let [one, two] = [1, 2].map(|host| begins(&mut net, agents.get_mut(&host).unwrap()));
     assert_ne!(one, two);
     assert_eq!((reached(&mut net, 1, one), reached(&mut net, 2, two)), (vec![4, 6], vec![5]));
     assert_eq!(reached(&mut net, 1, two), [0u8; 0]);
@@ -317,7 +329,7 @@ fn flows_follow_ports_switches_and_hosts_that_move() {
         for host in [2, 4, 5] {
             plays(&mut net, host, "hb");
         }
-        let hb = group(&beat(&mut net, &mut at_broadcaster, 1));
+        let hb = begins(&mut net, &mut at_broadcaster);
         assert_eq!(reached(&mut net, 1, hb), [2, 4, 5]);
         // A port goes down, which ends all flows to it: the others go on.
         net.port_down(1, 2);
@@ -341,7 +353,7 @@ fn who_is_forgotten_by_the_learning_switch_is_still_copied_to() {
     net.everyone_is_known();
     let mut at_broadcaster = agent(&mut net, "10.0.0.1");
     let mut talks = [publishes(&mut net, 1, "hb"), plays(&mut net, 5, "hb")];
-    let hb = group(&beat(&mut net, &mut at_broadcaster, 1));
+    let hb = begins(&mut net, &mut at_broadcaster);
     copies(&mut net);
     // Of stations whose packets have flows nothing is heard for longer than the table remembers them.
     for _ in 0..8 {
@@ -368,5 +380,20 @@ fn why_nobody_is_told_of_a_group() {
     alone.sort_unstable();
     let expected = [("10.0.0.1", "no_viewer"), ("10.0.0.1", "same_host"), ("10.0.0.4", "no_broadcaster")];
     assert_eq!(alone, expected.map(|(host, why)| (host.to_owned(), why)));
+    assert_eq!(copies(&mut net), []);
+    // Between two switches that no link joins nothing gets from one to the other.
+    let map = r#"{ "hosts": { "10.0.0.1": { "switch": "s1", "delay_us": 0 }, "10.0.0.2": { "switch": "s2", "delay_us": 0 } } }"#;
+    let known = crate::network::Network::of(&serde_json::from_str(map).unwrap()).unwrap();
+    let scheme = Introduce::new(Settings::default(), Ports::default(), Box::new(Multicast::new(known))).with_groups();
+    net = Network::new(scheme, Version::V13);
+    net.switch(1, 4);
+    for host in 1..=4 {
+        net.host(&format!("10.0.0.{host}"), 1, host);
+    }
+    net.everyone_is_known();
+    publishes(&mut net, 1, "hb");
+    plays(&mut net, 2, "hb");
+    net.wait(4);
+    assert!(super::alone(&net).contains(&("10.0.0.2".to_owned(), "no_way")));
     assert_eq!(copies(&mut net), []);
 }
