@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::delivery::Edge;
+use super::delivery::{Carrier, Edge};
 use super::{Plan, Trial, Video};
 
 /// Time that a trial takes beyond its own timeline: sandbox, Mininet's boot, measuring the paths, teardown, analysis.
@@ -64,7 +64,11 @@ impl Trial {
         // A host's traffic is spread over its interfaces, whatever their number.
         let captured: std::collections::BTreeSet<&str> =
             self.captures.iter().map(|point| point.host.as_str()).collect();
-        let at_captures = edges.iter().flat_map(|edge| [edge.from, edge.to]).filter(|host| captured.contains(host));
+        // What goes to a group is sent once, whoever gets it.
+        let (copied, sent): (Vec<&Edge<'_>>, Vec<_>) = edges.iter().partition(|edge| edge.carrier == Carrier::Group);
+        let once: std::collections::BTreeSet<&str> = copied.iter().map(|edge| edge.from).collect();
+        let ends = sent.iter().flat_map(|edge| [edge.from, edge.to]).chain(copied.iter().map(|edge| edge.to));
+        let at_captures = ends.chain(once).filter(|host| captured.contains(host));
         let viewed = edges.iter().filter(|edge| self.streams.iter().any(|s| s.viewers.iter().any(|v| v == edge.to)));
         let (copies, dumps) = (at_captures.count() as u64, viewed.count() as u64);
         (copies as f64 * stream as f64 * CAPTURE_OVERHEAD) as u64 + dumps * stream + TRIAL_FILES

@@ -502,7 +502,7 @@ mod tests {
                 assert_eq!(serde_json::to_value(value).unwrap(), serde_json::Value::from(*word));
             }
         }
-        check::<Scheme>(&["direct", "bypass", "relay"]);
+        check::<Scheme>(&["direct", "bypass", "relay", "multicast"]);
         check::<LinkKind>(&["auto", "netem", "emulated"]);
         check::<Datapath>(&["auto", "kernel", "user"]);
         check::<Role>(&["broadcaster", "cdn", "viewer", "idle"]);

@@ -169,7 +169,8 @@ pub(super) const fn figure<T>(
 
 const TRIAL: &str = "One scheme, one repetition, on one freshly booted network. An exclamation mark: partial or unfit; why is under Warnings.";
 const SCHEME: &str = "How video was delivered: direct, every byte through the CDN; bypass, the controller introduces a viewer \
-                      to the broadcaster on the same switch; relay, viewers pass the stream on to each other, along a tree that the controller chooses.";
+                      to the broadcaster on the same switch; relay, viewers pass the stream on to each other, along a tree that the controller \
+                      chooses; multicast, the switches copy what the broadcaster sends once.";
 const STREAM: &str = "The stream: its broadcaster's name.";
 const VIEWER: &str = "The viewer's name.";
 const DELAY: &str = "Delay: from the moment the encoder emitted a frame to the moment its last missing byte reached the viewer's interface.";
@@ -441,6 +442,7 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
     figure("delay_mean_ms", "delay mean", "ms", PART, |r| Cell::milliseconds(r.delay_mean_ms)),
     figure("cdn_bytes", "from CDN", "MB", "Bytes that came from the CDN.", |r| Cell::megabytes(r.cdn_bytes)),
     figure("peer_bytes", "from peers", "MB", "Bytes that came from peers.", |r| Cell::megabytes(r.peer_bytes)),
+    figure("group_bytes", "by switches", "MB", "Bytes that the switches copied.", |r| Cell::megabytes(r.group_bytes)),
     figure("peer_offload", "offload", "%", OFFLOAD, |r| Cell::percent(r.peer_offload)),
     figure("viewer_offload", "by viewers", "%", BY_VIEWERS, |r| Cell::percent(r.viewer_offload)),
     figure("relay_bound_ms", "relay bound", "ms", BOUND, |r| Cell::milliseconds(r.relay_bound_ms)),

@@ -193,7 +193,7 @@ rows! {
         pub cdn_bytes: Option<u64>,
         /// Bytes that came from peers.
         pub peer_bytes: Option<u64>,
-        /// Peer bytes / all bytes, 0 to 1.
+        /// Peer bytes / all bytes (those that switches copied are among all), 0 to 1.
         pub peer_offload: Option<f64>,
         /// Longest pause between two arrivals at which the source changed from CDN to peer; `None`: it never did.
         pub handover_gap_ms: Option<f64>,
@@ -280,6 +280,8 @@ rows! {
             pub reattach_leave_p95_ms: Option<f64>,
             /// The same after those that crashed.
             pub reattach_crash_p95_ms: Option<f64>,
+            /// Bytes that switches copied to it, which neither the CDN nor a peer sent it.
+            pub group_bytes: Option<u64>,
         }
     }
 

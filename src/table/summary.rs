@@ -30,6 +30,8 @@ pub struct ViewerFacts {
     pub cdn_bytes: Option<u64>,
     /// Bytes that peers delivered to it.
     pub peer_bytes: Option<u64>,
+    /// Bytes that switches copied to it.
+    pub group_bytes: Option<u64>,
     /// Of those from peers, what viewers delivered to it.
     pub viewer_bytes: Option<u64>,
     /// What the CDN put on the wire for it.
@@ -174,6 +176,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         reattach_p95_ms: reattached.p95_ms,
         reattach_leave_p95_ms: reattached.leave_p95_ms,
         reattach_crash_p95_ms: reattached.crash_p95_ms,
+        group_bytes: facts.group_bytes,
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),
@@ -195,7 +198,8 @@ fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {
 /// The share of these bytes in all that came.
 #[allow(clippy::cast_precision_loss)]
 fn offload(facts: &ViewerFacts, bytes: Option<u64>) -> Option<f64> {
-    let all = facts.cdn_bytes?.checked_add(facts.peer_bytes?).filter(|all| *all > 0)?;
+    let all = facts.cdn_bytes?.checked_add(facts.peer_bytes?)?.checked_add(facts.group_bytes.unwrap_or(0));
+    let all = all.filter(|all| *all > 0)?;
     Some((bytes? as f64 / all as f64 * 1e6).round() / 1e6)
 }
 
@@ -203,7 +207,7 @@ fn handover_gap_ms(frames: &[&FrameRow]) -> Option<f64> {
     let gaps = by_spell(frames).into_iter().flat_map(|spell| {
         let mut arrivals: Vec<(i64, Via)> = spell.iter().filter_map(|r| r.arrival_ns.zip(r.via)).collect();
         arrivals.sort_by_key(|(arrival, _)| *arrival);
-        let handovers = arrivals.windows(2).filter(|pair| pair[0].1 == Via::Cdn && pair[1].1 == Via::Peer);
+        let handovers = arrivals.windows(2).filter(|pair| pair[0].1 == Via::Cdn && pair[1].1 != Via::Cdn);
         handovers.map(|pair| milliseconds(pair[1].0 - pair[0].0)).collect::<Vec<_>>()
     });
     gaps.max_by(f64::total_cmp)

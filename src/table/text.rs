@@ -190,7 +190,7 @@ pub(super) fn shared<'a>(
     share: impl Fn(&SummaryRow) -> Option<f64>,
 ) -> Option<f64> {
     #[allow(clippy::cast_precision_loss)]
-    let bytes = |row: &SummaryRow| Some((row.cdn_bytes? + row.peer_bytes?) as f64);
+    let bytes = |row: &SummaryRow| Some((row.cdn_bytes? + row.peer_bytes? + row.group_bytes.unwrap_or(0)) as f64);
     let parts: Vec<(f64, f64)> = rows.filter_map(|row| Some((share(row)?, bytes(row)?))).collect();
     let all: f64 = parts.iter().map(|(_, bytes)| bytes).sum();
     (all > 0.0).then(|| parts.iter().map(|(share, bytes)| share * bytes).sum::<f64>() / all)

@@ -105,7 +105,7 @@ impl Told {
             }
             Event::FirstKeyframe { ms, .. } => drop(self.first_picture_ms.get_or_insert(ms)),
             // In older runs a parent was called the broadcaster.
-            Event::Introduced { role, .. } if ["parent", "broadcaster"].contains(&role.as_str()) => {
+            Event::Introduced { role, .. } if ["parent", "broadcaster", "group"].contains(&role.as_str()) => {
                 self.introduced_ns.get_or_insert(time_ns);
             }
             Event::PeerConnected { .. } => drop(self.peer_connected_ns.get_or_insert(time_ns)),

@@ -56,7 +56,7 @@ pub enum Parts {
         /// From there until all of it was at the viewer.
         downlink: i64,
     },
-    /// From peer to peer.
+    /// From peer to peer, or copied by switches.
     Peer {
         /// From birth to leaving the broadcaster.
         queue: i64,
@@ -108,7 +108,7 @@ impl FrameDelay {
         let sent = self.way.sent_ns()?;
         let queue = sent.checked_sub(self.birth_ns)?;
         Some(match arrival.carrier.via() {
-            Via::Peer => {
+            Via::Peer | Via::Group => {
                 let relay = self.way.relayed_ns()?;
                 Parts::Peer { queue, transfer: arrival.time_ns.checked_sub(sent)?.checked_sub(relay)?, relay }
             }
@@ -130,6 +130,7 @@ impl From<Protocol> for Carrier {
         match protocol {
             Protocol::Rtmp => Carrier::Rtmp,
             Protocol::Peer => Carrier::Peer,
+            Protocol::Group(_) => Carrier::Group,
         }
     }
 }
@@ -206,7 +207,10 @@ impl Sightings {
             let host = host_of(from);
             let here = host.and_then(|host| self.at.iter().find(|at| at.host == host));
             // A pair of addresses may have served twice; what left later than the arrival is not it.
-            let same = here.into_iter().flat_map(|at| &at.out_of).filter(|seen| seen.from == from && seen.to == to);
+            // What is sent to a group goes to no host's address.
+            let same = here.into_iter().flat_map(|at| &at.out_of).filter(|seen| {
+                seen.from == from && seen.carrier == carrier && (seen.to == to || carrier == Carrier::Group)
+            });
             let left = same.filter_map(|seen| seen.of(index)?.left_ns).filter(|left| *left <= arrival.time_ns);
             way.hops.push(Hop { from: host, carrier, left_ns: left.max(), whole_ns });
             way.is_whole = host == Some(self.broadcaster);

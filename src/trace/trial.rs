@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use livectl_wire::StreamKey;
 use livectl_wire::birth::Birth;
+use livectl_wire::datagram::stream_number;
 use livectl_wire::frame::FrameId;
 
 use super::births::Births;
@@ -83,9 +84,11 @@ pub struct ViewerTrace {
     pub cdn_bytes: Option<u64>,
     /// The same from peers.
     pub peer_bytes: Option<u64>,
+    /// UDP payload bytes of datagrams that switches copied to it, each counted once.
+    pub group_bytes: Option<u64>,
     /// Of those from peers, what came from viewers.
     pub viewer_bytes: Option<u64>,
-    /// TCP payload bytes that came again, from either; `None` without a capture.
+    /// Payload bytes that came again, from any of them; `None` without a capture.
     pub repeated_bytes: Option<u64>,
     /// What the CDN sent it on this stream's connections; `None` if nothing was captured there.
     pub cdn_sent: Option<Sent>,
@@ -403,7 +406,8 @@ fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) 
     let (flows, facts) = flows::read(file).map_err(|error| error.to_string())?;
     let entered_before = entered_before(dir, trial, links, point);
     let is_mine = |address: SocketAddr| is_address_of(trial, &point.host, address.ip());
-    let mine = flows.into_iter().filter(|flow| is_mine(flow.from) || is_mine(flow.to));
+    let flows = flows.into_iter().map(|flow| of_group(trial, point, flow));
+    let mine = flows.filter(|flow| is_mine(flow.from) || is_mine(flow.to));
     let mine: Vec<Captured> = mine.map(|flow| Captured { flow, entered_before }).collect();
     // What a client says to a server matters to nobody but for the stream's name, unless it publishes.
     let matters = |flow: &Flow| flow.is_from_server() && is_mine(flow.to) || !flow.frames.is_empty();
@@ -415,6 +419,20 @@ fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) 
         if seen.flow.is_damaged() { &mut damage } else { &mut other }.extend(seen.flow.problems.iter().cloned());
     }
     Ok(Capture { flows: mine, damage, other })
+}
+
+/// A flow of datagrams has the stream that they number; and what others send to a group and is captured at a host has come to that host.
+fn of_group(trial: &Trial, point: &CapturePoint, flow: Flow) -> Flow {
+    let Protocol::Group(number) = flow.protocol else { return flow };
+    let keys = trial.streams.iter().filter_map(|stream| StreamKey::new(RTMP_APP, &stream.name).ok());
+    let stream = keys.into_iter().find(|key| stream_number(key) == number);
+    let interfaces = trial.network.host(&point.host).map(|host| host.interfaces.as_slice()).unwrap_or_default();
+    let own = interfaces.iter().find(|interface| interface.name == point.interface).map(|own| own.address);
+    let to = match own.map(IpAddr::V4) {
+        Some(own) if !is_address_of(trial, &point.host, flow.from.ip()) => SocketAddr::new(own, flow.to.port()),
+        _ => flow.to,
+    };
+    Flow { stream, to, ..flow }
 }
 
 /// How long before it is captured there a packet entered the link. See [`hop`](super::hop).
@@ -459,6 +477,7 @@ impl Context<'_> {
             frames: self.born(births),
             cdn_bytes: flows.map(|_| 0),
             peer_bytes: flows.map(|_| 0),
+            group_bytes: flows.map(|_| 0),
             viewer_bytes: flows.map(|_| 0),
             repeated_bytes: flows.map(|_| 0),
             cdn_sent: self.trial.network.cdn().and_then(|cdn| self.sent(captures.at(&cdn.name)?, Protocol::Rtmp)),
@@ -553,6 +572,8 @@ impl Context<'_> {
             self.trial.streams.iter().filter(|stream| stream.viewers.iter().any(|v| v == self.viewer)).count();
         match &flow.stream {
             Some(stream) => StreamKey::new(RTMP_APP, &self.stream.name).is_ok_and(|mine| mine == *stream),
+            // Datagrams say which stream they are of, and this is none of the trial's.
+            None if matches!(flow.protocol, Protocol::Group(_)) => false,
             // Who watches one stream alone can mean no other.
             None if watched == 1 => true,
             None => {
@@ -637,6 +658,7 @@ fn join(trace: &mut ViewerTrace, flow: &Flow, pairing: &Pairing<'_>, born: bool,
     let bytes = match carrier.via() {
         Via::Cdn => &mut trace.cdn_bytes,
         Via::Peer => &mut trace.peer_bytes,
+        Via::Group => &mut trace.group_bytes,
     };
     *bytes = bytes.map(|bytes| bytes + flow.counts.delivered);
     let repeated = flow.counts.retransmitted + flow.counts.overlapping;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use livectl_wire::birth::{HEADER, Register};
 use livectl_wire::command::Command;
+use livectl_wire::datagram::Emitter;
 use livectl_wire::flv::TagKind;
 use livectl_wire::{flv, peer, rtmp::Writer};
 
@@ -13,7 +14,7 @@ use crate::plan::{
     Switch, Timeline, Video, VideoSource,
 };
 use crate::trace::Parts;
-use crate::trace::testbed::{Sender, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
+use crate::trace::testbed::{Sender, datagram, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
 
 const MS: i64 = 1_000_000;
 const START: i64 = 1_764_000_000_000_000_000;
@@ -516,20 +517,7 @@ fn what_cannot_be_known_of_the_way_is_not_guessed() {
 /// What hb gives to hv1 and that to hv2 leaves, captured at all three. A frame leaves hb 4 ms after its birth, is whole at hv1 after 110 ms, leaves
 /// there after 115 and is at hv2 after 220.
 fn files_of_a_relay() -> BTreeMap<&'static str, Vec<u8>> {
-    let mut plan = trial();
-    plan.point = Point::new(Scheme::Relay, 1);
-    let mut host = plan.network.hosts[2].clone();
-    let mut link = plan.network.links[2].clone();
-    host.name = "hv2".into();
-    let interface = &mut host.interfaces[0];
-    (interface.name, interface.address, interface.link) = ("hv2-eth0".into(), [10, 0, 0, 4].into(), 3);
-    link.a = End { node: "hv2".into(), interface: "hv2-eth0".into() };
-    plan.network.hosts.push(host);
-    plan.network.links.push(link);
-    plan.streams[0].viewers.push("hv2".into());
-    plan.captures = ["hb", "hv1", "hv2"]
-        .map(|host| CapturePoint { host: host.into(), interface: format!("{host}-eth0") })
-        .to_vec();
+    let plan = with_two_viewers(Scheme::Relay);
     let connection = |from: &str, to: &str, late: i64| {
         let (mut client, mut server) = (Sender::new(to, from, 1), Sender::new(from, to, 2));
         let mut packets = vec![client.syn(START), server.syn(START)];
@@ -550,6 +538,25 @@ fn files_of_a_relay() -> BTreeMap<&'static str, Vec<u8>> {
         ("pcap/hv1-eth0.pcap", pcap(&at_hv1)),
         ("pcap/hv2-eth0.pcap", pcap(&connection(second.0, second.1, 220))),
     ])
+}
+
+/// The broadcaster and its two viewers are captured.
+fn with_two_viewers(scheme: Scheme) -> Trial {
+    let mut plan = trial();
+    plan.point = Point::new(scheme, 1);
+    let mut host = plan.network.hosts[2].clone();
+    let mut link = plan.network.links[2].clone();
+    host.name = "hv2".into();
+    let interface = &mut host.interfaces[0];
+    (interface.name, interface.address, interface.link) = ("hv2-eth0".into(), [10, 0, 0, 4].into(), 3);
+    link.a = End { node: "hv2".into(), interface: "hv2-eth0".into() };
+    plan.network.hosts.push(host);
+    plan.network.links.push(link);
+    plan.streams[0].viewers.push("hv2".into());
+    plan.captures = ["hb", "hv1", "hv2"]
+        .map(|host| CapturePoint { host: host.into(), interface: format!("{host}-eth0") })
+        .to_vec();
+    plan
 }
 
 #[test]
@@ -576,4 +583,74 @@ fn who_passed_a_frame_on_and_how_long_it_stayed_there() {
     let second = &trace.viewers[1];
     assert_eq!((second.missing(), second.viewer_bytes, second.peer_sent), (0, Some(all), None));
     assert!(second.frames.iter().all(|frame| frame.parts().is_none() && frame.way.relays().is_none()));
+}
+
+/// What hb sends to a group: each frame leaves it 4 ms after its birth, and is at hv1 after 110 ms and at hv2 after 120. Of the third frame, which is of two datagrams, hv2
+/// lacks the second.
+fn files_of_a_group() -> BTreeMap<&'static str, Vec<u8>> {
+    let plan = with_two_viewers(Scheme::Multicast);
+    let sent = |late: i64, lost: Option<usize>| {
+        let mut emitter = Emitter::new(&"live/hb".parse().unwrap(), 1);
+        let mut packets = Vec::new();
+        for (n, (timestamp, payload)) in pictures().iter().enumerate() {
+            let mut payload = payload.clone();
+            payload.resize(if n == 2 { 2000 } else { payload.len() }, 0x5a);
+            let mut time = birth_ns(n as i64) + late * MS;
+            let send = |bytes: &[u8]| {
+                packets.push(datagram("10.0.0.1:50000", "239.192.1.2:2001", bytes, time));
+                time += 1;
+            };
+            emitter.tag(TagKind::Video, *timestamp, &payload, send).unwrap();
+        }
+        lost.map(|lost| packets.remove(lost));
+        pcap(&packets)
+    };
+    let mut births = String::from_utf8(files().remove("births/hb.csv").unwrap()).unwrap();
+    let mut third = pictures()[2].1.clone();
+    let before = FrameId::of(&third);
+    third.resize(2000, 0x5a);
+    births = births.replace(&before.to_string(), &FrameId::of(&third).to_string());
+    BTreeMap::from([
+        ("trial.json", serde_json::to_vec(&plan).unwrap()),
+        ("births/hb.csv", births.into_bytes()),
+        ("pcap/hb-eth0.pcap", sent(4, None)),
+        ("pcap/hv1-eth0.pcap", sent(110, None)),
+        ("pcap/hv2-eth0.pcap", sent(120, Some(3))),
+    ])
+}
+
+#[test]
+fn what_switches_copied_came_from_the_broadcaster_over_one_hop() {
+    let trace = read(&files_of_a_group());
+    assert!(trace.damage.is_empty(), "{:?}", trace.damage);
+    let told = "pcap/hv2-eth0.pcap: 10.0.0.1:50000 to 239.192.1.2:2001: 1 datagrams were lost on the way, and with them 1 tags";
+    assert_eq!(trace.problems, [told]);
+    let [first, second] = trace.viewers.as_slice() else { panic!() };
+    for (n, frame) in first.frames.iter().enumerate() {
+        // The last of its datagrams is a nanosecond behind the first.
+        let transfer = 106 * MS + i64::from(n == 2);
+        assert_eq!(frame.parts(), Some(Parts::Peer { queue: 4 * MS, transfer, relay: 0 }));
+        let arrival = frame.arrival.unwrap();
+        assert_eq!((arrival.carrier, arrival.to.to_string()), (Carrier::Group, "10.0.0.3:2001".into()));
+        assert_eq!((frame.way.relays().unwrap().count(), frame.copies), (0, 1));
+    }
+    let missing: Vec<u64> = second.frames.iter().filter(|f| f.arrival.is_none()).map(|f| f.index).collect();
+    assert_eq!((missing, first.missing()), (vec![2], 0));
+    let bytes = (5 * (700 + 32) + 2000 + 2 * 32) as u64;
+    assert_eq!((first.group_bytes, second.group_bytes), (Some(bytes), Some(bytes - 560 - 32)));
+    assert_eq!((first.peer_bytes, first.viewer_bytes, first.cdn_bytes), (Some(0), Some(0), Some(0)));
+    assert_eq!(first.peer_sent, Some(Sent::default()));
+}
+
+#[test]
+fn a_group_of_another_stream_is_none_of_this_ones() {
+    let mut files = files_of_a_group();
+    let mut emitter = Emitter::new(&"live/other".parse().unwrap(), 1);
+    let mut packets = Vec::new();
+    let send = |bytes: &[u8]| packets.push(datagram("10.0.0.1:50000", "239.192.1.2:2001", bytes, birth_ns(0)));
+    emitter.tag(TagKind::Video, 0, &pictures()[0].1, send).unwrap();
+    files.insert("pcap/hv1-eth0.pcap", pcap(&packets));
+    let trace = read(&files);
+    // Who watches one stream alone is not taken to be meant.
+    assert_eq!((trace.viewers[0].missing(), trace.viewers[0].group_bytes), (6, Some(0)));
 }

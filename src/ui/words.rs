@@ -151,6 +151,7 @@ fn agent(event: &Event) -> Option<String> {
         Event::Introduced { peer, role, .. } => match role.as_str() {
             "child" | "standby" => return None,
             "cdn" => "is to go back to the CDN".to_owned(),
+            "group" => format!("knows its group {peer}"),
             _ => format!("knows its peer {peer}"),
         },
         Event::PeerJoined { peer, .. } => format!("serves peer {peer}"),
@@ -168,6 +169,8 @@ fn agent(event: &Event) -> Option<String> {
         Event::CdnResumed { .. } => "goes back to the CDN".to_owned(),
         Event::CdnLost { why } => format!("CDN lost: {why}"),
         Event::PeerLost { peer, why } => format!("peer {peer} lost: {why}"),
+        Event::GroupFailed { group, why } => format!("cannot send to the group {group}: {why}"),
+        Event::GroupLeft { group, lost, .. } if *lost > 0 => format!("left the group {group}: {lost} datagrams lost"),
         Event::StreamEnded { frames } => format!("stream ended after {frames} frames"),
         Event::PlayerLeft { why, .. } if why != "end_of_stream" => format!("player left: {why}"),
         Event::Ready { .. }
@@ -181,6 +184,9 @@ fn agent(event: &Event) -> Option<String> {
         | Event::FirstFromPeer { .. }
         | Event::CdnLeft { .. }
         | Event::StandbyLost { .. }
+        | Event::GroupJoined { .. }
+        | Event::GroupLeft { .. }
+        | Event::TagsLost { .. }
         | Event::PlayerLeft { .. }
         | Event::Ended { .. } => return None,
     })

@@ -7,6 +7,8 @@ pub enum Carrier {
     Rtmp,
     /// livectl's own protocol between agents: a request line, then FLV.
     Peer,
+    /// Datagrams to a group, which the switches copy.
+    Group,
 }
 
 /// Who serves over it: the word of tables.
@@ -16,6 +18,8 @@ pub enum Via {
     Cdn,
     /// A peer.
     Peer,
+    /// The switches: what the broadcaster sent once.
+    Group,
 }
 
 /// A way that a stream may go from one host to another.
@@ -31,14 +35,15 @@ pub struct Edge<'a> {
 
 impl Carrier {
     /// All there are.
-    pub const ALL: &[Carrier] = &[Carrier::Rtmp, Carrier::Peer];
+    pub const ALL: &[Carrier] = &[Carrier::Rtmp, Carrier::Peer, Carrier::Group];
 
-    /// `rtmp`, `peer`.
+    /// `rtmp`, `peer`, `group`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Carrier::Rtmp => "rtmp",
             Carrier::Peer => "peer",
+            Carrier::Group => "group",
         }
     }
 
@@ -48,20 +53,22 @@ impl Carrier {
         match self {
             Carrier::Rtmp => Via::Cdn,
             Carrier::Peer => Via::Peer,
+            Carrier::Group => Via::Group,
         }
     }
 }
 
 impl Via {
     /// All there are.
-    pub const ALL: &[Via] = &[Via::Cdn, Via::Peer];
+    pub const ALL: &[Via] = &[Via::Cdn, Via::Peer, Via::Group];
 
-    /// `cdn`, `peer`.
+    /// `cdn`, `peer`, `group`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Via::Cdn => "cdn",
             Via::Peer => "peer",
+            Via::Group => "group",
         }
     }
 

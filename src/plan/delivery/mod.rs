@@ -6,6 +6,7 @@
 mod bypass;
 mod direct;
 mod edge;
+mod multicast;
 mod relay;
 
 use std::fmt;
@@ -27,6 +28,8 @@ pub enum Scheme {
     Bypass,
     /// Viewers pass the stream on to each other, along a tree that the controller chooses.
     Relay,
+    /// The broadcaster sends each frame once, as datagrams, and the switches copy it to whoever watches.
+    Multicast,
 }
 
 /// Who gives a stream to peers.
@@ -38,6 +41,8 @@ pub enum Givers {
     Broadcaster,
     /// Its broadcaster, and whoever has it.
     Everyone,
+    /// Its broadcaster, once; the switches copy it.
+    Switches,
 }
 
 /// Red, green and blue.
@@ -89,7 +94,7 @@ pub struct UnknownScheme(pub String);
 
 impl Scheme {
     /// All there are.
-    pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass, Scheme::Relay];
+    pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass, Scheme::Relay, Scheme::Multicast];
 
     /// Those of recipes that name none, in their order.
     pub const USUAL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass];
@@ -101,6 +106,7 @@ impl Scheme {
             Scheme::Direct => &direct::Direct,
             Scheme::Bypass => &bypass::Bypass,
             Scheme::Relay => &relay::Relay,
+            Scheme::Multicast => &multicast::Multicast,
         }
     }
 
@@ -193,6 +199,7 @@ mod tests {
         assert_eq!(edges(Scheme::Bypass), ["hb rtmp hs", "hs rtmp hv1", "hs rtmp hv2", "hb peer hv1"]);
         // hv2 is on an island of its own.
         assert_eq!(edges(Scheme::Relay), edges(Scheme::Bypass));
+        assert_eq!(edges(Scheme::Multicast), ["hb rtmp hs", "hs rtmp hv1", "hs rtmp hv2", "hb group hv1"]);
         let pairs: Vec<_> = pairs("hs", &trial.streams[0]).collect();
         assert_eq!(pairs, [("hb", "hs"), ("hs", "hv1"), ("hs", "hv2"), ("hb", "hv1"), ("hb", "hv2")]);
     }

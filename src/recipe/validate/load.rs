@@ -73,6 +73,7 @@ pub(super) fn warn_of_load(
                 Givers::Nobody => None,
                 Givers::Broadcaster => audience.and_then(|audience| audience.beyond_the_broadcaster(topology, rate)),
                 Givers::Everyone => audience.and_then(|audience| audience.beyond_all(topology, rate)),
+                Givers::Switches => audience.and_then(|audience| audience.beyond_one_copy(topology, rate)),
             };
             if let Some(finding) = finding {
                 notes.warn(finding);
@@ -123,7 +124,7 @@ impl Audience {
                 let edges = scheme.delivery().edges(network, stream).into_iter();
                 edges.filter(|edge| edge.carrier.via() == Via::Peer).map(|edge| edge.to).collect()
             }
-            Givers::Everyone => {
+            Givers::Everyone | Givers::Switches => {
                 let viewers = stream.viewers.iter().map(String::as_str);
                 viewers.filter(|viewer| network.address_from(broadcaster, viewer).is_some()).collect()
             }
@@ -160,6 +161,20 @@ impl Audience {
         );
         let finding = Finding::new(&topology.places[self.uplink], message, format!("for {fitting} of {audience}"));
         Some(finding.help("the others are not introduced and stay with the CDN; that may be what you want to show"))
+    }
+
+    /// Whether the broadcaster's uplink carries one copy for all, beside the one for the CDN.
+    fn beyond_one_copy(&self, topology: &Topology, rate: f64) -> Option<Finding> {
+        let network = &topology.network;
+        let bandwidth = network.links[self.uplink].shape.bandwidth?;
+        let copies = if self.shared { 2 } else { 1 };
+        if f64::from(copies) * rate <= bandwidth as f64 {
+            return None;
+        }
+        let finding = too_slow(topology, self.uplink, Bandwidth(bandwidth), copies, rate);
+        Some(finding.help(
+            "the copy for the CDN has to wait; datagrams that still do not fit are lost, and nothing is sent again",
+        ))
     }
 
     /// What can reach each viewer if all pass on what they have ([`bound::rate`]).
