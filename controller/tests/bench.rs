@@ -112,6 +112,7 @@ fn answer(manner: Manner, index: u64, packet: &PacketIn<'_>, mut send: impl FnMu
             out_port: None,
             notify_removal: false,
             output: Some(PortNo(1)),
+            copies: Vec::new(),
         })
     };
     let packet_out = |buffer: Option<BufferId>| {

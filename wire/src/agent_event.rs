@@ -286,7 +286,7 @@ pub enum Event {
     GroupLeft {
         /// Which.
         group: SocketAddrV4,
-        /// Broadcaster: tags sent. Viewer: tags that were complete.
+        /// Broadcaster: tags sent, headers that were repeated included. Viewer: tags that were complete.
         tags: u64,
         /// Viewer: tags of which something was lost, between the first and the last that came.
         #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -55,7 +55,6 @@ struct Line {
     last: Instant,
     timestamp: u32,
     end: Option<End>,
-    tags: u64,
     datagrams: u64,
     lost: u64,
 }
@@ -101,7 +100,6 @@ impl Group {
             last: Instant::now(),
             timestamp: 0,
             end: None,
-            tags: 0,
             datagrams: 0,
             lost: 0,
         };
@@ -195,7 +193,6 @@ impl Sending {
             *held += bytes.len();
             waiting.push_back(bytes.to_vec());
         });
-        line.tags += 1;
         (line.last, line.timestamp) = (Instant::now(), timestamp);
         if !line.waiting.is_empty() {
             self.wake.notify_one();
@@ -237,7 +234,9 @@ impl Sending {
                 sleep(BETWEEN_ENDS).await;
             }
         }
-        let Line { tags, datagrams, lost, .. } = *locked(&self.line);
+        let line = locked(&self.line);
+        let (tags, datagrams, lost) = (line.emitter.tags().into(), line.datagrams, line.lost);
+        drop(line);
         tell(Event::GroupLeft { group: self.group, tags, lost_tags: None, datagrams, lost });
     }
 

@@ -96,6 +96,12 @@ impl Emitter {
         self.number = self.number.wrapping_add(1);
     }
 
+    /// How many tags were made datagrams of, those that were repeated included.
+    #[must_use]
+    pub fn tags(&self) -> u32 {
+        self.number
+    }
+
     /// Makes the datagram that tells of the end. It is to be sent several times: it may be lost like any other.
     pub fn end(&mut self, mut send: impl FnMut(&[u8])) {
         let next = self.serial;

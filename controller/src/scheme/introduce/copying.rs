@@ -23,7 +23,9 @@ use super::presence::Presence;
 use crate::frame::{Frame, IPV4, Network};
 use crate::mac::MacAddr;
 use crate::news::News;
-use crate::openflow::{Command, FlowMatch, FlowMod, Ipv4Prefix, Message, PacketOut, PortNo, PortStatus};
+use crate::openflow::{
+    Command, FlowMatch, FlowMod, Ipv4Prefix, Message, PacketOut, PortNo, PortStatus, PortStatusReason,
+};
 use crate::scheme::{Dpid, Outcome};
 
 /// Where groups are taken from: of the addresses that an organisation may use as it likes (RFC 2365, section 6.2) as many as have
@@ -97,6 +99,8 @@ pub struct Copying {
     stations: HashSet<MacAddr>,
     /// Behind which port each is. The learning switch forgets stations whose packets have flows.
     places: HashMap<(Dpid, MacAddr), PortNo>,
+    /// Ports without a link.
+    down: HashSet<(Dpid, PortNo)>,
     /// How often each was announced.
     announced: HashMap<MacAddr, u32>,
     /// A second has passed since somebody was.
@@ -141,16 +145,19 @@ impl Copying {
     pub fn switch_down(&mut self, at: Dpid) {
         self.switches.remove(&at);
         self.places.retain(|(dpid, _), _| *dpid != at);
+        self.down.retain(|(dpid, _)| *dpid != at);
         self.flows.retain(|(dpid, _), _| *dpid != at);
         self.is_due = true;
     }
 
-    /// The learning switch ends all flows of a port that went down.
+    /// The learning switch ends all flows of a port that went down, or went.
     pub fn port_status(&mut self, at: Dpid, status: &PortStatus) {
-        if status.port.up {
+        let port = status.port.number;
+        if status.port.up && status.reason != PortStatusReason::Deleted {
+            self.is_due |= self.down.remove(&(at, port));
             return;
         }
-        let port = status.port.number;
+        self.down.insert((at, port));
         self.places.retain(|(dpid, _), place| *dpid != at || *place != port);
         self.flows.retain(|(dpid, _), flow| *dpid != at || flow.in_port != port && !flow.ports.contains(&port));
         self.is_due = true;
@@ -213,7 +220,8 @@ impl Copying {
         for at in &self.switches {
             let place = self.places.get(&(*at, *station)).copied();
             let at_edge = (*at == edge.dpid).then_some(edge.port);
-            match learnt(*at, *station).or(place).or(at_edge) {
+            let known = learnt(*at, *station).or(place).or(at_edge);
+            match known.filter(|port| !self.down.contains(&(*at, *port))) {
                 Some(port) => drop(self.places.insert((*at, *station), port)),
                 None => is_known = false,
             }
