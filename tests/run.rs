@@ -337,6 +337,40 @@ fn viewers_that_leave_and_crash_are_missed_by_nobody_for_long() {
     assert_eq!(ends.iter().filter(|time| (crashed..silent.end).contains(time)).count(), 0, "{ends:?}, {crashed}");
 }
 
+#[test]
+fn the_switch_copies_the_stream_to_all_viewers() {
+    let _alone = alone();
+    let before = host();
+    let results = tempfile::tempdir().unwrap();
+    let recipe = results.path().join("multicast.yaml");
+    std::fs::write(&recipe, RELAY.replace("[relay]", "[multicast]")).unwrap();
+    let output = livectl(&["run", recipe.to_str().unwrap(), "--results"]).arg(results.path()).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    assert_host_is_as(&before);
+    let run = only_run(results.path(), "multicast");
+    let summary = read_summary(&run.summary()).unwrap();
+    assert_eq!(summary.len(), 4);
+    for row in &summary {
+        assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {}", row.viewer, text(&output));
+        assert_eq!((row.peer_bytes, row.peer_offload, row.viewer_offload), (Some(0), Some(0.0), Some(0.0)));
+        assert!(row.group_bytes > row.cdn_bytes, "{row:?}");
+    }
+    let frames = read_frames(&run.frames()).unwrap();
+    let copied: Vec<_> = frames.iter().filter(|frame| frame.via == Some(Via::Group)).collect();
+    assert!(copied.len() > 4 * 100, "{}", copied.len());
+    for frame in copied {
+        assert_eq!((frame.hops, frame.server.as_deref()), (Some(0), Some("hb")), "{frame:?}");
+        assert!(frame.transfer_ms.is_some() && frame.excess_ms.unwrap() > -1.0, "{frame:?}");
+    }
+    // It left the broadcaster once, whoever got it.
+    let trace = livectl::trace::read_trial(run.trial("multicast-1").path(), None).unwrap();
+    let pcap = std::fs::File::open(run.trial("multicast-1").pcap("hb-eth0")).unwrap();
+    let (flows, _) = livectl_wire::flows::read(pcap).unwrap();
+    let sent = flows.iter().filter(|flow| matches!(flow.protocol, livectl_wire::flows::Protocol::Group(_)));
+    let sent: u64 = sent.map(|flow| flow.counts.delivered + flow.counts.retransmitted).sum();
+    assert!(trace.viewers.iter().all(|viewer| viewer.group_bytes == Some(sent)), "{sent}: {:?}", trace.problems);
+}
+
 /// What a viewer's one player wrote is what the encoder emitted, payload by payload: every frame once and in order.
 fn payloads_are_the_encoders(run: &RunDir, trial: &str) {
     let trace = livectl::trace::read_trial(run.trial(trial).path(), None).unwrap();

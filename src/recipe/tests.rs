@@ -501,6 +501,14 @@ fn doubtful_recipes_get_warnings() {
         &format!("schemes: [relay]{}", alone.replace("300 ms }", "300 ms }]")),
         "nobody who watches a stream shares a subnet",
     );
+    // One copy for all and one for the CDN.
+    let copied = |text: &str| relayed(text).replace("[relay]", "[multicast]");
+    has(&copied(BASE), "the link hb - s1 of 4 Mbit/s is to carry 5.3 Mbit/s: 2 copies of the stream");
+    assert_eq!(warnings(&copied(&BASE.replace("4 Mbit/s", "6 Mbit/s"))), [""; 0]);
+    has(
+        &format!("schemes: [multicast]{}", alone.replace("300 ms }", "300 ms }]")),
+        "nobody who watches a stream is reached from its broadcaster by switches alone",
+    );
     let roomy = BASE.replace("3 Mbit/s", "10 Mbit/s").replace("4 Mbit/s", "10 Mbit/s");
     assert!(warnings(&roomy).is_empty(), "{:?}", warnings(&roomy));
 }
