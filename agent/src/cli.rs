@@ -86,7 +86,8 @@ pub struct ServiceArgs {
     /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub cache: u64,
-    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait
+    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait. A viewer's own peer counts as lost
+    /// when the way from it takes so much longer than it has to
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
     pub peer_lag: Option<u64>,
 }

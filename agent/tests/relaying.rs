@@ -9,6 +9,7 @@ use livectl_wire::agent_event::{Event, Path};
 use livectl_wire::heartbeat::{News, PeerRole};
 
 use stage::introducer::Introducer;
+use stage::relay::Relay;
 use stage::{Agent, Clip, FLV1, H264, Running, Stage};
 
 fn playing(viewer: &mut Agent) {
@@ -158,6 +159,49 @@ fn a_parent_that_is_silent_is_replaced_too_and_one_that_has_nothing_itself_is_wa
     assert_eq!(family.second.count(|e| matches!(e, Event::PeerLost { .. })), 1, "not while the program stood still");
     family.first.process.kill();
     family.completes(&stage, program);
+}
+
+#[test]
+fn a_parent_whose_uplink_falls_is_left_by_its_child_for_the_one_that_stands_by() {
+    let stage = Stage::new();
+    let broadcaster = stage.broadcaster(&["--admit-all"]);
+    let peer = broadcaster.peers.unwrap().to_string();
+    // It would wait much longer for who cannot keep up.
+    let lag = ["--peer-lag", "60000"];
+    let serves = ["--peer", &peer, "--serve", "127.0.0.3:0", "--admit-all"];
+    let mut first = stage.viewer(&[&serves[..], &lag].concat());
+    let way = Relay::new(first.peers.unwrap(), Duration::ZERO);
+    let network = Introducer::new();
+    let notify = network.address.to_string();
+    let end = ["--end-padding", "2048"];
+    let mut second = stage.viewer(&[&["--once", "--notify", &notify, "--peer-lag", "500"][..], &end].concat());
+    network.has(1);
+    let mut first_player = stage.mplayer("first", first.listen);
+    let mut second_player = stage.mplayer("second", second.listen);
+    playing(&mut first);
+    playing(&mut second);
+    network.introduce(PeerRole::Parent, way.address);
+    network.introduce(PeerRole::Standby, broadcaster.peers.unwrap());
+    let mut program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 300, ..FLV1 });
+    second.until("the handover", |e| is_handover(e, Path::Peer));
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!second.has(|e| matches!(e, Event::PeerLost { .. })), "{:#?}", second.seen);
+    way.slow_down(4000);
+    let why = second.find("that it is left", |e| match e {
+        Event::PeerLost { peer, why } if *peer == way.address => Some(why.clone()),
+        _ => None,
+    });
+    assert!(why.starts_with("it had itself what it gives "), "{why}");
+    let broadcaster = broadcaster.peers.unwrap();
+    second.until("the broadcaster", |e| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster));
+    let lost = News::Lost { peer: way.address, stream: "live/hb".parse().unwrap() };
+    stage::wait_for("word of it", || network.heard().contains(&lost));
+    program.succeeds();
+    first_player.succeeds();
+    second_player.succeeds();
+    second.ends();
+    stage.dump("second").is_everything_of(&stage.births());
+    assert!(!second.has(|e| matches!(e, Event::Jump { .. })));
 }
 
 #[test]

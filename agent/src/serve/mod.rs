@@ -5,4 +5,4 @@ mod cache;
 mod peers;
 
 pub(crate) use cache::{Entry, TagBytes};
-pub(crate) use peers::{END_OF_STREAM, IDLE, IDLE_AFTER, Limits, Peers, serve};
+pub(crate) use peers::{END_OF_STREAM, IDLE, IDLE_AFTER, Limits, Peers, serve, told_since};

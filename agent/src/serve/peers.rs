@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,12 @@ pub(crate) const END_OF_STREAM: &[u8] = b"\x02\x00\x0bonStreamEnd\x05";
 /// What is sent to a peer for which there has been nothing for [`IDLE_AFTER`], and again and again: a script tag with the AMF0 string
 /// `onStreamIdle` and null. So who gets nothing knows whether this agent is gone or has nothing itself. It is not part of the stream.
 pub(crate) const IDLE: &[u8] = b"\x02\x00\x0conStreamIdle\x05";
+/// What is sent to a peer now and then, where peers may not lag: a script tag with the AMF0 string `onStreamSince` and a number, when this agent had the
+/// tag before it, in milliseconds since some moment of its own. By how much later than ever before that tag comes, by so much the way between the
+/// two is slower than it can be. Like [`IDLE`] it is not part of the stream.
+const SINCE: &[u8] = b"\x02\x00\x0donStreamSince\x00";
+/// Between two of them.
+const SINCE_EVERY: Duration = Duration::from_millis(250);
 /// Three frames of a stream of 30 a second.
 pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(100);
 
@@ -52,6 +59,19 @@ const CATCHING_UP: Duration = Duration::from_secs(10);
 const UNSENT: u32 = 16 << 10;
 /// Nothing is being written.
 const NOTHING: u64 = u64::MAX;
+
+/// The payload of a tag that tells when this agent had what it sent before it.
+fn since(ms: u64) -> Vec<u8> {
+    #[allow(clippy::cast_precision_loss)]
+    let number = ms as f64;
+    [SINCE, &number.to_be_bytes()].concat()
+}
+
+/// When a peer had what it sent before this tag, in milliseconds since some moment of its own; `None`: the tag tells something else.
+pub(crate) fn told_since(payload: &[u8]) -> Option<f64> {
+    let number = payload.strip_prefix(SINCE)?.try_into().ok()?;
+    Some(f64::from_be_bytes(number)).filter(|ms| ms.is_finite())
+}
 
 /// Who is served, and how.
 #[derive(Debug, Clone, Copy, Default)]
@@ -336,7 +356,8 @@ async fn attend(peers: Arc<Peers>, mut connection: TcpStream, peer: SocketAddrV4
         Ok(feed) => {
             let Gap { skipped, lost, .. } = feed.gap;
             tell(Event::PeerJoined { peer, backlog: feed.backlog, skipped, lost });
-            let (bytes, result) = feed.deliver(connection, drain, || peers.now()).await;
+            let tells_since = peers.limits.lag.is_some();
+            let (bytes, result) = feed.deliver(connection, drain, tells_since, || peers.now()).await;
             peers.served.send_modify(|served| *served -= 1);
             tell(Event::PeerLeft { peer, bytes, why: result.err().map(|why| why.to_string()) });
         }
@@ -415,13 +436,20 @@ impl Peers {
 impl Feed {
     /// Writes everything to the peer; then closes politely and waits until the peer has closed too, which it does when it has
     /// everything. Returns how many bytes the connection took. `now` is in the queue's count.
-    async fn deliver(self, connection: TcpStream, drain: Duration, now: impl Fn() -> u64) -> (u64, Result<(), Gone>) {
+    async fn deliver(
+        self,
+        connection: TcpStream,
+        drain: Duration,
+        tells_since: bool,
+        now: impl Fn() -> u64,
+    ) -> (u64, Result<(), Gone>) {
         let Feed { mut tags, progress, gap, .. } = self;
         let (mut from, mut to) = connection.into_split();
         let mut idle = Vec::new();
         // It is far shorter than a tag may be.
         let _ = flv::tag(TagKind::Script, 0, IDLE, &mut idle);
         let mut bytes = 0;
+        let mut told = Instant::now();
         let write = async {
             to.write_all(gap.emit().as_bytes()).await?;
             loop {
@@ -441,6 +469,14 @@ impl Feed {
                 progress.oldest.store(NOTHING, Ordering::Relaxed);
                 if before <= len {
                     progress.caught_up.store(true, Ordering::Relaxed);
+                }
+                // What waits for a peer that has to catch up says nothing of the way to it.
+                if tells_since && progress.caught_up.load(Ordering::Relaxed) && told.elapsed() >= SINCE_EVERY {
+                    told = Instant::now();
+                    let mut tag = Vec::new();
+                    // It is far shorter than a tag may be.
+                    let _ = flv::tag(TagKind::Script, 0, &since(piece.since), &mut tag);
+                    to.write_all(&tag).await?;
                 }
             }
             to.shutdown().await?;
@@ -466,6 +502,11 @@ impl Feed {
                 Err(Gone::Slow(progress.waiting.load(Ordering::Relaxed), progress.lag(now())))
             }
         };
+        if matches!(result, Err(Gone::Slow(..))) {
+            // What the kernel still has for it would keep it from knowing, and others from having theirs.
+            let _ = socket::reset_at_close(&to.as_ref().as_fd());
+            to.forget();
+        }
         // It has closed before it had everything.
         let result = match result {
             Ok(()) if !tags.is_closed() || !tags.is_empty() => Err(Gone::Left),

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout};
 
 use super::group;
 use super::merge::Tag;
-use crate::serve::{END_OF_STREAM, IDLE};
+use crate::serve::{END_OF_STREAM, IDLE, told_since};
 use crate::socket;
 
 /// Bytes taken from the peer at once.
@@ -39,6 +39,8 @@ pub(super) enum Reading {
     Tags(Vec<Tag>),
     /// So many tags are lost, between those before and those after.
     Missing(u32),
+    /// What came last took so much longer than the same way has taken since it was asked.
+    Behind(Duration),
     /// The stream has ended.
     End,
     /// It gives nothing more although the stream has not ended.
@@ -155,6 +157,28 @@ async fn finish(how: Result<(), Lost>, to: &mpsc::Sender<Reading>) {
     let _ = to.send(last).await;
 }
 
+/// How much longer than at best what a peer had takes until it is here, whatever moment the peer counts from.
+#[derive(Debug)]
+struct Lateness {
+    begun: Instant,
+    least: f64,
+}
+
+impl Default for Lateness {
+    fn default() -> Self {
+        Self { begun: Instant::now(), least: f64::INFINITY }
+    }
+}
+
+impl Lateness {
+    /// Of what the peer had then, in milliseconds by its own count, and is here now.
+    fn of(&mut self, since: f64) -> Duration {
+        let took = self.begun.elapsed().as_secs_f64() * 1e3 - since;
+        self.least = self.least.min(took);
+        Duration::try_from_secs_f64((took - self.least) / 1e3).unwrap_or_default()
+    }
+}
+
 /// Connects with room for what a peer sends at once to one that joins.
 async fn open(peer: SocketAddrV4) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
@@ -198,17 +222,24 @@ async fn fetch(peer: SocketAddrV4, asked: oneshot::Receiver<Asked>, to: &mpsc::S
     let mut reader = Reader::new(flv::MAX_PAYLOAD);
     let mut bytes = received.split_off(consumed);
     let mut buffer = vec![0; READ_SIZE];
+    let mut lateness = Lateness::default();
     loop {
         let (mut tags, mut ended) = (Vec::new(), false);
+        let mut behind = None;
         let read = reader.push(&bytes, |tag| {
             ended |= tag.kind == TagKind::Script && tag.payload == END_OF_STREAM;
             let is_idle = tag.kind == TagKind::Script && tag.payload == IDLE;
-            if !ended && !is_idle {
+            if let Some(since) = told_since(&tag.payload).filter(|_| tag.kind == TagKind::Script) {
+                behind = Some(lateness.of(since));
+            } else if !ended && !is_idle {
                 tags.push(Tag::of(tag.kind, tag.timestamp, tag.payload.to_vec()));
             }
         });
         // What came before it was in order.
         let _ = to.send(Reading::Tags(tags)).await;
+        if let Some(behind) = behind {
+            let _ = to.send(Reading::Behind(behind)).await;
+        }
         read?;
         if ended {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ struct State {
     open: Mutex<Vec<TcpStream>>,
     refuses: AtomicBool,
     stalls: AtomicBool,
+    /// Bytes a second that pass; 0: as many as come.
+    pace: AtomicU32,
 }
 
 impl Relay {
@@ -56,6 +58,11 @@ impl Relay {
         self.state.refuses.store(refuse, Ordering::SeqCst);
     }
 
+    /// So many bytes a second pass from now on, however many wait.
+    pub fn slow_down(&self, bytes_per_s: u32) {
+        self.state.pace.store(bytes_per_s, Ordering::SeqCst);
+    }
+
     /// Nothing passes from now on, or it does again.
     pub fn stall(&self, stall: bool) {
         self.state.stalls.store(stall, Ordering::SeqCst);
@@ -69,8 +76,15 @@ fn pass(mut from: TcpStream, mut to: TcpStream, delay: Duration, state: &Arc<Sta
         for (due, bytes) in waiting {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
             held.wait_while_stalled();
-            if to.write_all(&bytes).is_err() {
-                return;
+            // In pieces, so that a slow way is not a silent one.
+            for piece in bytes.chunks(500) {
+                let pace = held.pace.load(Ordering::SeqCst);
+                if pace > 0 {
+                    std::thread::sleep(Duration::from_secs_f64(piece.len() as f64 / f64::from(pace)));
+                }
+                if to.write_all(piece).is_err() {
+                    return;
+                }
             }
         }
         let _ = to.shutdown(Shutdown::Write);

@@ -336,6 +336,13 @@ impl Session<'_> {
                     self.merge.give(Path::Peer, tag);
                 }
             }
+            Some(Reading::Behind(by)) => {
+                let most = self.args.service.limits().lag;
+                if most.is_some_and(|most| by > most) {
+                    let had = "it had itself what it gives";
+                    self.lose_peer(format!("{had} {:.1} s longer ago than it has to be", by.as_secs_f64()));
+                }
+            }
             Some(Reading::Missing(tags)) => tell(Event::TagsLost { tags }),
             Some(Reading::End) => {
                 self.merge.end(Path::Peer);
