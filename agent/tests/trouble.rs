@@ -84,7 +84,10 @@ fn peers_that_send_garbage_half_a_frame_or_nothing_cost_the_player_nothing() {
                 };
                 let peer = serve(read_and_answer).to_string();
                 let broadcaster = stage.broadcaster(&[]);
-                let mut viewer = stage.viewer(&["--once", "--peer", &peer, "--peer-silence", "0.3"]);
+                // A peer that has answered before the stream silences the CDN, and then it is the agent that ends the stream.
+                let end = ["--end-padding", "2048"];
+                let mut viewer =
+                    stage.viewer(&[&["--once", "--peer", &peer, "--peer-silence", "0.3"][..], &end].concat());
                 let mut player = stage.mplayer("player", viewer.listen);
                 viewer.until("play accepted", |e| matches!(e, Event::PlayAccepted { .. }));
                 stage.program("program", broadcaster.listen, "hb", FLV1).succeeds();
