@@ -135,7 +135,7 @@ mod tests {
         change(&mut record);
         let (mut summary, mut frames) = (Vec::new(), Vec::new());
         for (place, name) in names.into_iter().enumerate() {
-            let delay = (place < 3).then(|| 240.0 + 10.0 * place as f64);
+            let delay = (place < 3).then_some(240.0 + 10.0 * place as f64);
             let mine: Vec<FrameRow> = (0..20).map(|n| frame("bypass-1", name, n, delay, Via::Peer)).collect();
             let facts = ViewerFacts {
                 stream: "hb".into(),

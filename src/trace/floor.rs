@@ -314,14 +314,14 @@ mod tests {
         let down = Lane::changing(&whole, &[step(50, whole, true), step(1050, whole, false)]);
         let held = Lane::changing(&whole, &[step(50, link(Some(0), 100), false), step(1050, whole, false)]);
         for lane in [down, held] {
-            assert_eq!(floor_at(&[lane.clone()], 50 * MS, 985), Some(ms(1102.132)));
+            assert_eq!(floor_at(std::slice::from_ref(&lane), 50 * MS, 985), Some(ms(1102.132)));
             let stream = portions(&[(49.0, 985), (60.0, 985), (1049.0, 985)]);
             let floors = super::stream_floors(&[lane], &stream);
             assert!(floors[1].unwrap() > ms(1092.0) && floors[2].unwrap() > ms(103.0), "{floors:?}");
         }
         let forever = Lane::changing(&whole, &[step(50, whole, true)]);
-        assert_eq!(floor_at(&[forever.clone()], 50 * MS, 985), None);
-        assert_eq!(floor_at(&[forever.clone()], 49 * MS, 985), Some(ms(102.132)), "what it has it sends");
+        assert_eq!(floor_at(std::slice::from_ref(&forever), 50 * MS, 985), None);
+        assert_eq!(floor_at(std::slice::from_ref(&forever), 49 * MS, 985), Some(ms(102.132)), "what it has it sends");
         let floors = super::stream_floors(&[forever], &portions(&[(0.0, 985), (60.0, 985)]));
         assert_eq!(floors, [Some(ms(102.132)), None]);
         let stopped = Lane::changing(&whole, &[step(50, link(Some(0), 100), false)]);

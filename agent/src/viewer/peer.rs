@@ -229,7 +229,7 @@ async fn fetch(peer: SocketAddrV4, asked: oneshot::Receiver<Asked>, to: &mpsc::S
         let read = reader.push(&bytes, |tag| {
             ended |= tag.kind == TagKind::Script && tag.payload == END_OF_STREAM;
             let is_idle = tag.kind == TagKind::Script && tag.payload == IDLE;
-            if let Some(since) = told_since(&tag.payload).filter(|_| tag.kind == TagKind::Script) {
+            if let Some(since) = told_since(tag.payload).filter(|_| tag.kind == TagKind::Script) {
                 behind = Some(lateness.of(since));
             } else if !ended && !is_idle {
                 tags.push(Tag::of(tag.kind, tag.timestamp, tag.payload.to_vec()));

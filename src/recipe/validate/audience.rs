@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::super::file::{ChurnFile, MoveFile, TimelineFile};
 use super::super::problem::Finding;
-use super::super::text::{At, Optional, Span, Text};
+use super::super::text::{At, Span, Text};
 use super::super::unit::{Moment, Share};
-use super::super::word::{NodeName, shown};
+use super::super::word::shown;
 use super::when::{moment, written_moment};
 use super::{Notes, out_of_bounds, unknown_node};
 use crate::plan::{Audience, Churn, Departure, LEAST_SPELL, Network, Parting, Role, Spell, Stream, Timeline, Video};
@@ -86,7 +86,7 @@ fn validate_move<'a>(
     known: &'a Known<'_>,
     notes: &mut Notes<'_>,
 ) -> Option<(&'a str, Step)> {
-    let words: [(&str, Option<Departure>, &Optional<Text<NodeName>>); 3] = [
+    let words = [
         ("leave", Some(Departure::Leave), &entry.leave),
         ("crash", Some(Departure::Crash), &entry.crash),
         ("join", None, &entry.join),

@@ -198,7 +198,7 @@ fn a_tree_is_what_most_frames_took() {
     let run = tree_run();
     let plate = tree::plate(&run, planned(&run, "bypass-1"), &View::default()).unwrap();
     let nodes = &plate.chart.branches.as_ref().unwrap().nodes;
-    let told: Vec<(&str, &str, Option<(&str, f64)>)> = nodes
+    let told: Vec<_> = nodes
         .iter()
         .map(|node| {
             let parent = node.parent.map(|(parent, share)| (nodes[parent].name.as_str(), share));
