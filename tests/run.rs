@@ -234,21 +234,26 @@ timeline:
   end: 10 s
 ";
 
+/// The run of a recipe, and what livectl said. It leaves nothing behind; on a busy machine its trials may be unfit.
+fn played(results: &Path, name: &str, recipe: &str) -> (RunDir, String) {
+    let before = host();
+    let file = results.join(format!("{name}.yaml"));
+    std::fs::write(&file, recipe).unwrap();
+    let output = livectl(&["run", file.to_str().unwrap(), "--results"]).arg(results).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    assert_host_is_as(&before);
+    (only_run(results, name), text(&output))
+}
+
 #[test]
 fn viewers_pass_the_stream_on_to_each_other() {
     let _alone = alone();
-    let before = host();
     let results = tempfile::tempdir().unwrap();
-    let recipe = results.path().join("relay.yaml");
-    std::fs::write(&recipe, RELAY).unwrap();
-    let output = livectl(&["run", recipe.to_str().unwrap(), "--results"]).arg(results.path()).output().unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
-    assert_host_is_as(&before);
-    let run = only_run(results.path(), "relay");
+    let (run, said) = played(results.path(), "relay", RELAY);
     let summary = read_summary(&run.summary()).unwrap();
     assert_eq!(summary.len(), 4);
     for row in &summary {
-        assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {}", row.viewer, text(&output));
+        assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {said}", row.viewer);
         assert!(row.peer_offload.unwrap() > 0.5, "{row:?}");
         // Two copies after another, and two hops.
         assert!(row.relay_bound_ms.unwrap() > 2.0 * 8.0 && row.relay_bound_p95_ms >= row.relay_bound_ms);
@@ -288,23 +293,17 @@ timeline:
 #[test]
 fn viewers_that_leave_and_crash_are_missed_by_nobody_for_long() {
     let _alone = alone();
-    let before = host();
     let results = tempfile::tempdir().unwrap();
-    let recipe = results.path().join("churn.yaml");
-    std::fs::write(&recipe, CHURN).unwrap();
-    let output = livectl(&["run", recipe.to_str().unwrap(), "--results"]).arg(results.path()).output().unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
-    assert_host_is_as(&before);
-    let run = only_run(results.path(), "churn");
+    let (run, said) = played(results.path(), "churn", CHURN);
     let manifest = Manifest::load(&run).unwrap();
     let record = manifest.trial("relay-1").unwrap();
-    assert_eq!((&record.state, record.damage.len()), (&TrialState::Done, 0), "{}", text(&output));
+    assert_eq!((&record.state, record.damage.len()), (&TrialState::Done, 0), "{said}");
 
     let summary = read_summary(&run.summary()).unwrap();
     let of = |viewer: &str| summary.iter().find(|row| row.viewer == viewer).unwrap();
     assert_eq!(["hv1", "hv2", "hv3", "hv4"].map(|viewer| of(viewer).spells), [1, 2, 1, 1].map(Some));
     for stayed in ["hv3", "hv4"] {
-        assert_eq!((of(stayed).frames, of(stayed).missing), (480, Some(0)), "{}", text(&output));
+        assert_eq!((of(stayed).frames, of(stayed).missing), (480, Some(0)), "{said}");
     }
     // It was there for five to six seconds of sixteen, and for thirteen.
     assert!((120..200).contains(&of("hv1").frames) && (330..450).contains(&of("hv2").frames), "{summary:#?}");
@@ -323,9 +322,9 @@ fn viewers_that_leave_and_crash_are_missed_by_nobody_for_long() {
     // A host without power says nothing; what it had put on its link before may still be seen leaving.
     let pcap = run.trial("relay-1").pcap("hv2-eth0");
     let sent = |filter: &str| -> Vec<i64> {
-        let said =
+        let dumped =
             Command::new("tcpdump").args(["-nn", "-tt", "--nano", "-r"]).arg(&pcap).arg(filter).output().unwrap();
-        let moments = String::from_utf8(said.stdout).unwrap();
+        let moments = String::from_utf8(dumped.stdout).unwrap();
         let moment = |line: &str| line.split_whitespace().next()?.replace('.', "").parse().ok();
         moments.lines().filter_map(moment).collect()
     };
@@ -340,18 +339,12 @@ fn viewers_that_leave_and_crash_are_missed_by_nobody_for_long() {
 #[test]
 fn the_switch_copies_the_stream_to_all_viewers() {
     let _alone = alone();
-    let before = host();
     let results = tempfile::tempdir().unwrap();
-    let recipe = results.path().join("multicast.yaml");
-    std::fs::write(&recipe, RELAY.replace("[relay]", "[multicast]")).unwrap();
-    let output = livectl(&["run", recipe.to_str().unwrap(), "--results"]).arg(results.path()).output().unwrap();
-    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
-    assert_host_is_as(&before);
-    let run = only_run(results.path(), "multicast");
+    let (run, said) = played(results.path(), "multicast", &RELAY.replace("[relay]", "[multicast]"));
     let summary = read_summary(&run.summary()).unwrap();
     assert_eq!(summary.len(), 4);
     for row in &summary {
-        assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {}", row.viewer, text(&output));
+        assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {said}", row.viewer);
         assert_eq!((row.peer_bytes, row.peer_offload, row.viewer_offload), (Some(0), Some(0.0), Some(0.0)));
         assert!(row.group_bytes > row.cdn_bytes, "{row:?}");
     }

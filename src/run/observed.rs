@@ -49,9 +49,12 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
             }
         }
     }
-    // Without its lines there were no peers, or the trial failed.
-    let lines = std::fs::read_to_string(dir.controller_events()).unwrap_or_default();
-    seen.not_followed = lines.lines().filter_map(not_followed).collect();
+    if trial.point.scheme.has_peers() {
+        match std::fs::read_to_string(dir.controller_events()) {
+            Ok(lines) => seen.not_followed = lines.lines().filter_map(not_followed).collect(),
+            Err(error) => unknown.push(format!("whom the controller followed: {error}")),
+        }
+    }
     for text in &unknown {
         teller.tell(Happening::Warning { text: format!("fitness unknown: {text}") });
     }
