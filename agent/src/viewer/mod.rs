@@ -137,7 +137,7 @@ pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<()
     // Without a service nobody is ever introduced.
     if let Some(service) = args.notify {
         let (sender, receiver) = mpsc::channel(16);
-        let interest = Interest { stream: args.stream.clone(), roles: PeerRole::ALL };
+        let interest = Interest { stream: args.stream.clone(), roles: PeerRole::ALL, announces: false };
         beside.spawn(notification::listen(service, interest, hasten.clone(), sender, reported));
         beside.spawn(sort(receiver, children.clone(), named));
     } else {
