@@ -4,12 +4,14 @@ use std::path::Path;
 
 use crate::plot::Loaded;
 use crate::store::{Manifest, RunDir, StoreError};
-use crate::table::{self, TableError};
+use crate::table::{self, TableError, TrunkRow};
 
 /// What a run has.
 pub(super) struct Stored {
     pub(super) dir: RunDir,
     pub(super) loaded: Loaded,
+    /// What passed between switches; empty where there is one switch.
+    pub(super) trunks: Vec<TrunkRow>,
     pub(super) lacks: Vec<Lack>,
 }
 
@@ -35,8 +37,12 @@ impl Stored {
         let pings = read(&dir.pings(), table::read_pings, analysed, &mut lacks);
         let playouts = read(&dir.playouts(), table::read_playouts, false, &mut lacks);
         let audience = read(&dir.audience(), table::read_audience, false, &mut lacks);
+        let trunks = match dir.trunks().exists() {
+            true => read(&dir.trunks(), table::read_trunks, false, &mut lacks),
+            false => Vec::new(),
+        };
         let loaded = Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience);
-        Ok(Stored { dir, loaded, lacks })
+        Ok(Stored { dir, loaded, trunks, lacks })
     }
 }
 

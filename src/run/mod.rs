@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
-use crate::table::{AudienceRow, EstimateRow, ReattachmentRow, SummaryRow, TableError};
+use crate::table::{AudienceRow, EstimateRow, ReattachmentRow, SummaryRow, TableError, TrunkRow};
 
 use event::Update;
 
@@ -84,6 +84,8 @@ pub struct Report {
     pub estimates: Vec<EstimateRow>,
     /// How long viewers were without the stream when those went that they had it from.
     pub reattachments: Vec<ReattachmentRow>,
+    /// What passed between switches.
+    pub trunks: Vec<TrunkRow>,
     /// Trials that failed, with the reason.
     pub failed: Vec<(String, String)>,
     /// Trials whose delays cannot be taken for the network's, with the reasons.
@@ -207,7 +209,7 @@ impl Context {
         manifest.save(&self.folder)?;
         let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
         let tables = crate::table::gather(&self.folder, ids)?;
-        let crate::table::Tables { summary, audience, estimates, reattachments, .. } = tables;
+        let crate::table::Tables { summary, audience, estimates, reattachments, trunks, .. } = tables;
         manifest.record_files(&self.folder)?;
         manifest.save(&self.folder)?;
         let failed = manifest.trials.iter().filter_map(|t| match &t.state {
@@ -223,6 +225,7 @@ impl Context {
             audience,
             estimates,
             reattachments,
+            trunks,
             failed: failed.collect(),
             unfit: unfit.collect(),
             interrupted: *self.urgency.borrow() > Urgency::None,

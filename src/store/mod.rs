@@ -11,6 +11,7 @@ mod imported;
 mod layout;
 mod manifest;
 mod owner;
+mod traffic;
 
 use std::path::PathBuf;
 
@@ -25,6 +26,7 @@ pub use manifest::{
     TrialState,
 };
 pub use owner::{Owner, Settled};
+pub use traffic::TrunkTraffic;
 
 /// Why results could not be stored or found again. All of these are exit code 5.
 #[derive(Debug, thiserror::Error)]

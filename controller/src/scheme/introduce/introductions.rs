@@ -160,7 +160,6 @@ impl Introductions {
         self.members.iter().filter(|(_, kept)| kept.is_announced).map(|(member, _)| member.connection)
     }
 
-
     /// A host plays or publishes no longer; what others were still to be told of it is void.
     pub fn leave(&mut self, now: Duration, connection: &Connection) -> Option<Member> {
         let (member, _) = self.members.remove(connection)?;
