@@ -242,6 +242,13 @@ impl Merge {
         self.impatient = true;
     }
 
+    /// A source begins later than the others on purpose, and nobody is waited for who would give what lies before.
+    pub fn skip(&mut self, path: Path) {
+        if let Some(source) = self.source_mut(path) {
+            source.skips = true;
+        }
+    }
+
     /// Whether the stream has ended: a source has given all of it, to the last element.
     #[must_use]
     pub fn has_ended(&self) -> bool {

@@ -182,6 +182,21 @@ fn a_peer_that_skips_is_followed() {
 }
 
 #[test]
+fn nobody_waits_for_one_that_is_far_behind() {
+    let mut merge = Merge::default();
+    through(&mut merge, 0..10);
+    // It was asked for when nothing was there yet, so that nothing is known of where it begins.
+    merge.open(Path::Peer, Beginning::Anywhere);
+    merge.skip(Path::Peer);
+    (1200..1203).for_each(|n| merge.give(Path::Peer, picture(n)));
+    let written = drain(&mut merge);
+    assert_eq!((numbers(&written), written[0].jump), (vec![1200, 1201, 1202], true));
+    (10..1203).for_each(|n| merge.give(Path::Cdn, picture(n)));
+    merge.give(Path::Peer, picture(1203));
+    assert_eq!(numbers(&drain(&mut merge)), [1203], "each once, and nothing old");
+}
+
+#[test]
 fn timestamps_that_are_shifted() {
     let mut merge = Merge::default();
     through(&mut merge, 0..20);
