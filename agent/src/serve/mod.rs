@@ -3,6 +3,8 @@
 mod backlog;
 mod cache;
 mod peers;
+mod queue;
 
 pub(crate) use cache::{Entry, TagBytes};
-pub(crate) use peers::{END_OF_STREAM, IDLE, IDLE_AFTER, Limits, Peers, serve, told_since};
+pub(crate) use peers::{Limits, Peers, serve};
+pub(crate) use queue::{END_OF_STREAM, IDLE, IDLE_AFTER, told_since};

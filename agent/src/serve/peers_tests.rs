@@ -5,6 +5,7 @@ use livectl_wire::flv::{Content, Reader};
 use livectl_wire::frame::FrameId;
 use livectl_wire::peer::{Answer, Since, emit_request};
 
+use super::super::queue::IDLE;
 use super::*;
 
 struct Bench {
@@ -59,7 +60,7 @@ async fn ask_since(address: SocketAddr, since: Since) -> TcpStream {
 
 async fn rest(mut connection: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    timeout(Duration::from_secs(5), connection.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), connection.read_to_end(&mut bytes)).await.unwrap().unwrap();
     bytes
 }
 
@@ -79,7 +80,7 @@ fn timestamps(bytes: &[u8]) -> Vec<u32> {
 
 async fn joined(peers: &Peers, count: usize) {
     let mut served = peers.served.subscribe();
-    timeout(Duration::from_secs(5), served.wait_for(|served| *served == count)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), served.wait_for(|served| *served == count)).await.unwrap().unwrap();
 }
 
 /// Bytes that wait for the peer that joined last.
@@ -94,7 +95,10 @@ async fn held_until_introduced_then_everything_from_the_last_keyframe_to_the_end
     for (timestamp, keyframe) in [(0, true), (33, false), (66, true), (100, false)] {
         send(&peers, timestamp, keyframe, 1000);
     }
-    assert!(timeout(Duration::from_millis(50), early.readable()).await.is_err(), "nothing before the introduction");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), early.readable()).await.is_err(),
+        "nothing before the introduction"
+    );
     peers.introduce(Ipv4Addr::LOCALHOST);
     joined(&peers, 1).await;
     send(&peers, 133, false, 1000);
@@ -147,7 +151,7 @@ async fn who_was_introduced_is_expected_for_a_while() {
     assert_eq!(peers.expected(Instant::now()), 1);
     assert_eq!(peers.expected(Instant::now() + EXPECTED_WITHIN), 0, "it is not coming");
     let _connection = ask(address, "live/hb").await;
-    timeout(Duration::from_secs(5), expectations.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), expectations.changed()).await.unwrap().unwrap();
     assert_eq!((peers.expected(Instant::now()), peers.served()), (0, 1));
     service.abort();
 }
@@ -212,7 +216,7 @@ async fn one_that_lags_is_dropped_and_its_sibling_is_not() {
             () = fill => false,
         }
     };
-    assert!(timeout(Duration::from_secs(4), dropped).await.unwrap());
+    assert!(tokio::time::timeout(Duration::from_secs(4), dropped).await.unwrap());
     bench.peers.end(100_000);
     let found = timestamps(&eager.await.unwrap());
     assert!(found.len() > 3 && found.windows(2).all(|pair| pair[0] < pair[1]));
@@ -229,7 +233,7 @@ async fn one_that_stands_by_is_served_when_it_asks_and_abandoned_ones_are_told()
         send(&bench.peers, timestamp * 33, timestamp == 0, 100);
     }
     assert_eq!(bench.peers.expected(Instant::now()), 1);
-    let nothing = timeout(STANDS_BY_AFTER + Duration::from_millis(300), standby.read(&mut [0; 1])).await;
+    let nothing = tokio::time::timeout(STANDS_BY_AFTER + Duration::from_millis(300), standby.read(&mut [0; 1])).await;
     assert!(nothing.is_err(), "it is silent as long as it is not asked");
     assert_eq!(bench.peers.expected(Instant::now()), 0, "and not expected any more");
     standby.write_all(emit_request(&"live/hb".parse().unwrap()).as_bytes()).await.unwrap();
@@ -237,7 +241,9 @@ async fn one_that_stands_by_is_served_when_it_asks_and_abandoned_ones_are_told()
     // For more than a tenth of a second there is nothing, which it says, and says again.
     let mut bytes = Vec::new();
     while bytes.windows(IDLE.len()).filter(|part| *part == IDLE).count() < 2 {
-        assert!(timeout(Duration::from_secs(5), standby.read_buf(&mut bytes)).await.unwrap().unwrap() > 0);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(5), standby.read_buf(&mut bytes)).await.unwrap().unwrap() > 0
+        );
     }
     bench.peers.abandon();
     bytes.extend(rest(standby).await);
