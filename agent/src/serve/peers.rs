@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::begun::{Begun, Part};
 use super::cache::{Cache, Entry, TagBytes};
 use super::queue::{END_OF_STREAM, Feed, Queue};
 use crate::socket;
@@ -65,6 +66,8 @@ pub(crate) struct Peers {
 struct Live {
     cache: Cache,
     queues: Vec<Queue>,
+    /// The next tag, which is not whole yet, as far as peers were given it.
+    begun: Option<Begun>,
     /// What is sent last, once the stream has ended.
     end: Option<TagBytes>,
 }
@@ -97,6 +100,8 @@ pub(super) enum Gone {
     Impatient,
     #[error("nothing more of the stream is to be had here")]
     Abandoned,
+    #[error("the tag of which it had the beginning did not go on")]
+    BrokenOff,
     #[error("it closed the connection before it had everything")]
     Left,
     #[error("too slow: {0} bytes had been waiting for it for {1} ms")]
@@ -106,7 +111,7 @@ pub(super) enum Gone {
 impl Peers {
     pub(crate) fn new(stream: StreamKey, limits: Limits) -> Self {
         let (admission, expected, served) = Default::default();
-        let live = Mutex::new(Live { cache: Cache::new(limits.span), queues: Vec::new(), end: None });
+        let live = Mutex::new(Live { cache: Cache::new(limits.span), queues: Vec::new(), begun: None, end: None });
         Self { stream, limits, begun: Instant::now(), live, admission, expected, served }
     }
 
@@ -149,16 +154,44 @@ impl Peers {
         self.admission.send_modify(|admission| admission.ended = false);
     }
 
-    /// Hands a tag to every peer. Never waits.
+    /// Hands a tag to every peer. Never waits. Who was given the beginning of a tag gets the rest, if this is that tag; if it is not, that
+    /// peer is let go.
     pub(crate) fn send(&self, entry: Entry) {
-        let (mut live, now) = (self.live(), self.now());
-        live.queues.retain(|queue| queue.put(&entry.bytes, now, self.limits.lag));
+        let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
+        let rest = live.begun.take().and_then(|begun| begun.rest_of(&entry.bytes));
+        live.queues.retain_mut(|queue| match rest {
+            _ if !queue.is_within() => queue.put(&entry.bytes, now, lag),
+            Some(from) => queue.put_rest(&entry.bytes, from, now, lag),
+            None => {
+                queue.break_off();
+                false
+            }
+        });
         live.cache.note(entry);
+    }
+
+    /// Hands what has come of the next tag to every peer that has all before it. `may_begin`: it is certain that what begins with this part will be the
+    /// next tag. It is none before all of it was [sent](Self::send).
+    pub(crate) fn send_part(&self, part: &Part<'_>, may_begin: bool) {
+        let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
+        let Live { begun, queues, .. } = &mut *live;
+        if let Some(begun) = begun {
+            if let Some(more) = begun.take(part) {
+                queues.retain_mut(|queue| !queue.is_within() || queue.put_part(&more, now, lag));
+            }
+        } else if may_begin
+            && queues.iter().any(Queue::is_idle)
+            && let Some((new, bytes)) = Begun::with(part)
+        {
+            *begun = Some(new);
+            queues.retain_mut(|queue| !queue.is_idle() || queue.put_part(&bytes, now, lag));
+        }
     }
 
     /// The stream goes on, but nothing more of it comes here: peers get what waits for them, and are left without its end.
     pub(crate) fn abandon(&self) {
         let mut live = self.live();
+        live.begun = None;
         for queue in live.queues.drain(..) {
             queue.progress.abandoned.store(true, Ordering::Relaxed);
         }
@@ -174,8 +207,10 @@ impl Peers {
         let bytes: TagBytes = bytes.into();
         let (mut live, now) = (self.live(), self.now());
         // Dropping the queue closes it; what is in it is still delivered.
-        live.queues.drain(..).for_each(|queue| {
-            queue.put(&bytes, now, None);
+        live.begun = None;
+        live.queues.drain(..).for_each(|queue| match queue.is_within() {
+            true => queue.break_off(),
+            false => drop(queue.put(&bytes, now, None)),
         });
         live.end = Some(bytes);
         drop(live);

@@ -1,5 +1,6 @@
 //! What waits for a peer: a queue of its own, both ends of it, and what is said between the tags.
 
+use std::borrow::Cow;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,6 +38,10 @@ pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(100);
 const MAX_QUEUE: u64 = 64 << 20;
 /// How much longer than others a peer may lag behind that has not caught up yet since it joined.
 const CATCHING_UP: Duration = Duration::from_secs(10);
+/// Bytes of a tag that is not whole that are held back from a peer. While nothing more of the tag comes they go to it one by one, every
+/// [`IDLE_AFTER`], since [`IDLE`] cannot be said within a tag: for 6 s, which is longer than it takes to find out that who gives the tag is
+/// gone and to have the rest from another.
+const HELD_BACK: usize = 64;
 /// Nothing is being written.
 const NOTHING: u64 = u64::MAX;
 
@@ -59,13 +64,27 @@ pub(super) struct Queue {
     sender: mpsc::UnboundedSender<Piece>,
     pub(super) progress: Arc<Progress>,
     probe: Option<Probe>,
+    /// The peer was given a part of a tag that is not whole.
+    within: bool,
 }
 
-/// A tag for a peer, and since when it waits: milliseconds since [`Peers`] are there.
+/// A tag for a peer, or what comes next of one.
 #[derive(Debug)]
 struct Piece {
     bytes: TagBytes,
+    /// What is before that is not for the peer, which has it.
+    from: usize,
+    /// With it the tag is whole.
+    ends: bool,
+    /// Since when it waits: milliseconds since [`Peers`](super::Peers) are there.
     since: u64,
+}
+
+/// What comes of a tag before it is whole, on its way to a peer.
+#[derive(Debug, Default)]
+struct Unfinished {
+    within: bool,
+    held_back: Vec<u8>,
 }
 
 /// What both ends of a queue know.
@@ -79,6 +98,8 @@ pub(super) struct Progress {
     caught_up: AtomicBool,
     /// The stream has not ended, and nothing more comes.
     pub(super) abandoned: AtomicBool,
+    /// The peer was given the beginning of a tag that will not go on.
+    broken_off: AtomicBool,
     /// The peer takes too little.
     overflow: Notify,
 }
@@ -94,8 +115,8 @@ pub(super) struct Feed {
 
 impl Default for Progress {
     fn default() -> Self {
-        let (waiting, caught_up, abandoned, overflow) = Default::default();
-        Self { waiting, oldest: AtomicU64::new(NOTHING), caught_up, abandoned, overflow }
+        let (waiting, caught_up, abandoned, broken_off, overflow) = Default::default();
+        Self { waiting, oldest: AtomicU64::new(NOTHING), caught_up, abandoned, broken_off, overflow }
     }
 }
 
@@ -114,7 +135,8 @@ impl Queue {
     pub(super) fn new(connection: &TcpStream) -> (Self, impl FnOnce(Gap, u64) -> Feed + use<>) {
         let (sender, tags) = mpsc::unbounded_channel();
         let progress = Arc::new(Progress::default());
-        let queue = Self { sender, progress: Arc::clone(&progress), probe: Probe::new(connection).ok() };
+        let queue =
+            Self { sender, progress: Arc::clone(&progress), probe: Probe::new(connection).ok(), within: false };
         (queue, move |gap, backlog| Feed { tags, progress, gap, backlog })
     }
 
@@ -124,9 +146,42 @@ impl Queue {
         self.probe.as_ref().map_or(0.0, |probe| probe.lag(waiting, bytes_per_s))
     }
 
-    /// Whether the peer goes on being served.
+    /// Nothing waits for the peer, and it has caught up since it joined.
+    pub(super) fn is_idle(&self) -> bool {
+        let Progress { waiting, caught_up, .. } = &*self.progress;
+        caught_up.load(Ordering::Relaxed) && waiting.load(Ordering::Relaxed) == 0
+    }
+
+    /// Whether the peer was given a part of a tag that is not whole.
+    pub(super) fn is_within(&self) -> bool {
+        self.within
+    }
+
+    /// Gives the peer a whole tag. Says whether it goes on being served, as all of these do.
     pub(super) fn put(&self, bytes: &TagBytes, now: u64, most: Option<Duration>) -> bool {
-        let len = bytes.len() as u64;
+        self.put_piece(Piece { bytes: Arc::clone(bytes), from: 0, ends: true, since: now }, most)
+    }
+
+    /// Gives the peer what comes next, or first, of a tag that is not whole.
+    pub(super) fn put_part(&mut self, bytes: &TagBytes, now: u64, most: Option<Duration>) -> bool {
+        self.within = true;
+        self.put_piece(Piece { bytes: Arc::clone(bytes), from: 0, ends: false, since: now }, most)
+    }
+
+    /// Gives the peer what it has not of that tag, of which it was given as many bytes as `from`.
+    pub(super) fn put_rest(&mut self, whole: &TagBytes, from: usize, now: u64, most: Option<Duration>) -> bool {
+        self.within = false;
+        self.put_piece(Piece { bytes: Arc::clone(whole), from, ends: true, since: now }, most)
+    }
+
+    /// The tag of which the peer was given the beginning will not go on. It is told by the end of its connection, and asks for what follows
+    /// its last whole frame.
+    pub(super) fn break_off(&self) {
+        self.progress.broken_off.store(true, Ordering::Relaxed);
+    }
+
+    fn put_piece(&self, piece: Piece, most: Option<Duration>) -> bool {
+        let (len, now) = (piece.bytes().len() as u64, piece.since);
         let waiting = self.progress.waiting.fetch_add(len, Ordering::Relaxed).saturating_add(len);
         let caught_up = self.progress.caught_up.load(Ordering::Relaxed);
         let most = most.map(|most| if caught_up { most } else { most + CATCHING_UP });
@@ -135,7 +190,36 @@ impl Queue {
             self.progress.overflow.notify_one();
             return false;
         }
-        self.sender.send(Piece { bytes: Arc::clone(bytes), since: now }).is_ok()
+        self.sender.send(piece).is_ok()
+    }
+}
+
+impl Piece {
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(self.from..).unwrap_or_default()
+    }
+}
+
+impl Unfinished {
+    /// What is to be written when that has come.
+    fn next<'a>(&mut self, piece: &'a Piece) -> Cow<'a, [u8]> {
+        self.within = !piece.ends;
+        if piece.ends && self.held_back.is_empty() {
+            return Cow::Borrowed(piece.bytes());
+        }
+        let mut bytes = std::mem::take(&mut self.held_back);
+        bytes.extend_from_slice(piece.bytes());
+        if self.within {
+            self.held_back = bytes.split_off(bytes.len().saturating_sub(HELD_BACK));
+        }
+        Cow::Owned(bytes)
+    }
+
+    /// A byte that was held back, if there is one left.
+    fn sign_of_life(&mut self) -> Option<u8> {
+        let first = *self.held_back.first()?;
+        self.held_back.remove(0);
+        Some(first)
     }
 }
 
@@ -154,7 +238,7 @@ impl Feed {
         let mut idle = Vec::new();
         // It is far shorter than a tag may be.
         let _ = flv::tag(TagKind::Script, 0, IDLE, &mut idle);
-        let mut bytes = 0;
+        let (mut bytes, mut unfinished) = (0, Unfinished::default());
         let mut told = Instant::now();
         let write = async {
             to.write_all(gap.emit().as_bytes()).await?;
@@ -162,14 +246,18 @@ impl Feed {
                 let piece = match timeout(IDLE_AFTER, tags.recv()).await {
                     Ok(Some(piece)) => piece,
                     Ok(None) => break,
+                    Err(_) if unfinished.within => {
+                        to.write_all(unfinished.sign_of_life().as_slice()).await?;
+                        continue;
+                    }
                     Err(_) => {
                         to.write_all(&idle).await?;
                         continue;
                     }
                 };
                 progress.oldest.store(piece.since, Ordering::Relaxed);
-                to.write_all(&piece.bytes).await?;
-                let len = piece.bytes.len() as u64;
+                to.write_all(&unfinished.next(&piece)).await?;
+                let len = piece.bytes().len() as u64;
                 bytes += len;
                 let before = progress.waiting.fetch_sub(len, Ordering::Relaxed);
                 progress.oldest.store(NOTHING, Ordering::Relaxed);
@@ -177,7 +265,11 @@ impl Feed {
                     progress.caught_up.store(true, Ordering::Relaxed);
                 }
                 // What waits for a peer that has to catch up says nothing of the way to it.
-                if tells_since && progress.caught_up.load(Ordering::Relaxed) && told.elapsed() >= SINCE_EVERY {
+                if tells_since
+                    && piece.ends
+                    && progress.caught_up.load(Ordering::Relaxed)
+                    && told.elapsed() >= SINCE_EVERY
+                {
                     told = Instant::now();
                     let mut tag = Vec::new();
                     // It is far shorter than a tag may be.
@@ -217,6 +309,7 @@ impl Feed {
         let result = match result {
             Ok(()) if !tags.is_closed() || !tags.is_empty() => Err(Gone::Left),
             Ok(()) if progress.abandoned.load(Ordering::Relaxed) => Err(Gone::Abandoned),
+            Ok(()) if progress.broken_off.load(Ordering::Relaxed) => Err(Gone::BrokenOff),
             result => result,
         };
         (bytes, result)
