@@ -90,6 +90,7 @@ struct Chain {
     given: Vec<Tag>,
 }
 
+const BOTH: [&str; 2] = ["first", "second"];
 /// What is given within a picture: more than is held back.
 const BEGINNING: usize = 60_000;
 
@@ -97,19 +98,20 @@ impl Chain {
     fn new(first_args: &[&str], second_args: &[&str]) -> Self {
         let stage = Stage::new();
         let (parent, standby) = (Parent::at("127.0.0.4", 0), Parent::at("127.0.0.5", 0));
-        let network = Introducer::new();
-        let notify = network.address.to_string();
+        let networks = [Introducer::new(), Introducer::new()];
+        let [notify, notify_second] = networks.each_ref().map(|network| network.address.to_string());
         let common = ["--once", "--end-padding", "2048", "--serve", "127.0.0.3:0", "--admit-all"];
         let mut first = stage.viewer(&[&common[..], &["--notify", &notify], first_args].concat());
-        network.has(1);
-        let above = first.peers.unwrap().to_string();
-        let mut second = stage.viewer(&[&common[..], &["--peer", &above], second_args].concat());
+        let mut second = stage.viewer(&[&common[..], &["--notify", &notify_second], second_args].concat());
+        networks.iter().for_each(|network| network.has(1));
         let players = vec![stage.mplayer("first", first.listen), stage.mplayer("second", second.listen)];
         for viewer in [&mut first, &mut second] {
             viewer.until("consent to the play", |e| matches!(e, Event::PlayAccepted { .. }));
         }
-        network.introduce(PeerRole::Parent, parent.address);
-        network.introduce(PeerRole::Standby, standby.address);
+        for (network, above) in networks.iter().zip([parent.address, first.peers.unwrap()]) {
+            network.introduce(PeerRole::Parent, above);
+            network.introduce(PeerRole::Standby, standby.address);
+        }
         parent.has(1);
         second.until("its parent", |e| matches!(e, Event::PeerConnected { .. }));
         let leaf = Leaf::of(second.peers.unwrap());
@@ -138,8 +140,8 @@ impl Chain {
         large
     }
 
-    /// The one that stood by gives it, and more, to the end.
-    fn ends(mut self) {
+    /// The one that stood by gives more, to the end, and the viewers that are left have had everything.
+    fn ends(mut self, left: &[&str]) {
         self.leaf.has(&self.given);
         for n in 10..15 {
             let tag = Tag::picture(n * 40, n == 10, 1500);
@@ -154,6 +156,9 @@ impl Chain {
         players.iter_mut().for_each(Running::succeeds);
         let expected: Vec<_> = given.iter().map(Tag::element).collect();
         for (mut viewer, name) in [(first, "first"), (second, "second")] {
+            if !left.contains(&name) {
+                continue;
+            }
             viewer.ends();
             assert_eq!(stage.dump(name).elements, expected, "{name}");
             assert!(
@@ -191,7 +196,7 @@ fn a_long_picture_comes_to_the_end_of_a_chain_before_it_is_whole_and_a_short_one
     chain.given.push(short);
     chain.leaf.has(&chain.given);
     chain.parent.leave();
-    chain.ends();
+    chain.ends(&BOTH);
 }
 
 /// Whether the last tags that a leaf was given, so many, told that there was nothing.
@@ -214,7 +219,23 @@ fn the_rest_of_a_picture_comes_from_whoever_takes_a_dead_parents_place() {
     chain.given.push(large);
     assert!(!chain.first.has(|e| matches!(e, Event::CdnResumed { .. })), "the CDN has not been needed");
     assert_eq!((lost(&chain.first), lost(&chain.second)), (1, 0), "whoever is below that has not noticed");
-    chain.ends();
+    chain.ends(&BOTH);
+}
+
+#[test]
+fn when_a_viewer_dies_within_a_picture_its_child_goes_on_with_another_parent_and_those_below_notice_nothing() {
+    let mut chain = Chain::new(&[], &["--peer-silence", "0.3"]);
+    let large = chain.begin();
+    chain.first.process.kill();
+    chain.second.until("its loss", |e| matches!(e, Event::PeerLost { .. }));
+    // Who stands by for both is asked by the second alone.
+    chain.standby.has(1);
+    chain.standby.give(&large);
+    chain.given.push(large);
+    chain.leaf.has(&chain.given);
+    assert!(!chain.second.has(|e| matches!(e, Event::CdnResumed { .. })), "the CDN has not been needed");
+    chain.players.remove(0);
+    chain.ends(&["second"]);
 }
 
 #[test]
@@ -231,7 +252,7 @@ fn while_a_parent_is_silent_within_a_picture_those_below_are_told_that_theirs_is
     chain.given.push(large);
     chain.leaf.has(&chain.given);
     assert_eq!((lost(&chain.first), lost(&chain.second)), (1, 0), "{:#?}", chain.second.seen);
-    chain.ends();
+    chain.ends(&BOTH);
 }
 
 #[test]
@@ -255,5 +276,5 @@ fn a_picture_that_nobody_goes_on_with_is_broken_off_and_what_follows_comes_once(
     chain.second.next("its parent again", |e| matches!(e, Event::PeerConnected { .. }).then_some(()));
     chain.leaf = Leaf::of(chain.second.peers.unwrap());
     chain.leaf.first = 5;
-    chain.ends();
+    chain.ends(&BOTH);
 }

@@ -11,6 +11,9 @@ use livectl_wire::peer::{Gap, Request, Since};
 
 use super::wait_for;
 
+/// What a tag carries that tells that the stream has ended.
+pub const END_OF_STREAM: &[u8] = b"\x02\x00\x0bonStreamEnd\x05";
+
 /// A tag of the stream.
 #[derive(Clone)]
 pub struct Tag {
@@ -56,7 +59,7 @@ impl Tag {
 
     /// What tells that the stream has ended.
     pub fn end(timestamp: u32) -> Self {
-        let payload = b"\x02\x00\x0bonStreamEnd\x05";
+        let payload = END_OF_STREAM;
         let mut bytes = Vec::new();
         flv::tag(TagKind::Script, timestamp, payload, &mut bytes).unwrap();
         Self { timestamp, id: FrameId::of(payload), bytes }
