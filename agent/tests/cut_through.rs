@@ -187,11 +187,11 @@ fn a_long_picture_comes_to_the_end_of_a_chain_before_it_is_whole_and_a_short_one
     drop(late);
     chain.leaf.has(&chain.given);
     // A short one is not begun.
-    let short = Tag::picture(240, false, 5000);
-    chain.parent.begin(&short, 4000);
+    let short = Tag::picture(240, false, 1000);
+    chain.parent.begin(&short, 800);
     chain.leaf.until("that there is nothing", |leaf| idle_since(leaf, 5).then_some(()));
     assert_eq!(chain.leaf.tags().1, 0);
-    chain.parent.give_rest(&short, 4000);
+    chain.parent.give_rest(&short, 800);
     chain.standby.give(&short);
     chain.given.push(short);
     chain.leaf.has(&chain.given);

@@ -1,7 +1,7 @@
-//! Cut-through: children are given a long picture while it comes.
+//! Cut-through: children are given a picture while it comes.
 //!
-//! It takes an uplink longer to send a long picture than anything else does, and at each host that waits for all of it that time is added once more. Short
-//! ones gain nothing: whoever passes on parts of several pictures, or to several children at once, is done with all of them late.
+//! A host that waits for all of a picture adds the time between its first packet and its last, and that is long: the copies for its siblings are sent
+//! meanwhile, packet by packet in turn, and its own uplink may have nothing else to send.
 //!
 //! The player gets whole messages all the same.
 
