@@ -252,7 +252,7 @@ impl Session<'_> {
     fn standby_named(&mut self, peer: SocketAddrV4) {
         let is_known = self.peer.standby.as_ref().is_some_and(|(standby, _)| *standby == peer);
         if !is_known && (self.peer.address() != Some(peer) || !self.peer.is_there()) {
-            self.peer.standby = Some((peer, Fetch::stand_by(peer)));
+            self.peer.standby = Some((peer, Fetch::stand_by(peer, self.in_parts())));
         }
     }
 
@@ -304,7 +304,7 @@ impl Session<'_> {
     fn fetch(&self, from: SocketAddrV4, request: Request) -> Fetch {
         match from.ip().is_multicast() {
             true => Fetch::join(from, self.args.cdn.0, request.stream),
-            false => Fetch::begin(from, request),
+            false => Fetch::begin(from, request, self.in_parts()),
         }
     }
 
@@ -356,6 +356,7 @@ impl Session<'_> {
                     self.lose_peer(format!("{had} {:.1} s longer ago than it has to be", by.as_secs_f64()));
                 }
             }
+            Some(Reading::Part(part)) => self.part_came(&part),
             Some(Reading::Missing(tags)) => tell(Event::TagsLost { tags }),
             Some(Reading::End) => {
                 self.merge.end(Path::Peer);
