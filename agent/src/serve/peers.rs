@@ -58,8 +58,8 @@ pub(crate) struct Peers {
     admission: watch::Sender<Admission>,
     /// Those who were introduced and have not come yet, and when they were.
     expected: watch::Sender<HashMap<Ipv4Addr, Instant>>,
-    /// How many peers are being served, those included that only get the rest after the end.
-    served: watch::Sender<usize>,
+    /// From where the peers are that are being served, those included that only get the rest after the end.
+    served: watch::Sender<Vec<Ipv4Addr>>,
 }
 
 #[derive(Debug)]
@@ -127,7 +127,8 @@ impl Peers {
     /// From now on connections from this address are served.
     pub(crate) fn introduce(&self, address: Ipv4Addr) {
         let new = self.admission.send_if_modified(|admission| admission.introduced.insert(address));
-        if new {
+        // Where whoever asks is served, it may have come before.
+        if new && !self.served.borrow().contains(&address) {
             self.expected.send_modify(|expected| {
                 expected.insert(address, Instant::now());
             });
@@ -224,7 +225,7 @@ impl Peers {
 
     /// Peers that are being served.
     pub(crate) fn served(&self) -> usize {
-        *self.served.borrow()
+        self.served.borrow().len()
     }
 
     /// By how many seconds the last of the peers lags behind the stream, which has so many bytes a second.
@@ -236,10 +237,10 @@ impl Peers {
     /// Waits until no peer is being served.
     pub(crate) async fn all_left(&self) {
         // The sender is ours: it cannot be gone.
-        let _ = self.served.subscribe().wait_for(|served| *served == 0).await;
+        let _ = self.served.subscribe().wait_for(Vec::is_empty).await;
     }
 
-    fn join(&self, connection: &TcpStream, request: &Request) -> Result<Feed, Gone> {
+    fn join(&self, connection: &TcpStream, from: Ipv4Addr, request: &Request) -> Result<Feed, Gone> {
         let (queue, feed) = Queue::new(connection);
         // Backlog and membership under one lock: the peer's next tag is exactly the one after its backlog.
         let (mut live, now, now_ns) = (self.live(), self.now(), now_ns());
@@ -254,7 +255,7 @@ impl Peers {
             Some(end) => drop(queue.put(end, now, None)),
             None => live.queues.push(queue),
         }
-        self.served.send_modify(|served| *served += 1);
+        self.served.send_modify(|served| served.push(from));
         let bytes = backlog.tags.iter().map(|bytes| bytes.len() as u64).sum();
         Ok(feed(backlog.gap, bytes))
     }
@@ -280,7 +281,10 @@ async fn attend(peers: Arc<Peers>, mut connection: TcpStream, peer: SocketAddrV4
             tell(Event::PeerJoined { peer, backlog: feed.backlog, skipped, lost });
             let tells_since = peers.limits.lag.is_some();
             let (bytes, result) = feed.deliver(connection, drain, tells_since, || peers.now()).await;
-            peers.served.send_modify(|served| *served -= 1);
+            peers.served.send_modify(|served| {
+                let at = served.iter().position(|from| from == peer.ip());
+                at.map(|at| served.swap_remove(at));
+            });
             tell(Event::PeerLeft { peer, bytes, why: result.err().map(|why| why.to_string()) });
         }
         // It stood by and was not needed.
@@ -317,7 +321,7 @@ async fn admit(peers: &Peers, connection: &mut TcpStream, from: Ipv4Addr) -> Res
             return Err(Gone::Ended);
         }
     }
-    let joined = peers.join(connection, &request)?;
+    let joined = peers.join(connection, from, &request)?;
     peers.expected.send_modify(|expected| {
         expected.remove(&from);
     });

@@ -80,7 +80,7 @@ fn timestamps(bytes: &[u8]) -> Vec<u32> {
 
 async fn joined(peers: &Peers, count: usize) {
     let mut served = peers.served.subscribe();
-    tokio::time::timeout(Duration::from_secs(5), served.wait_for(|served| *served == count)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), served.wait_for(|served| served.len() == count)).await.unwrap().unwrap();
 }
 
 /// Bytes that wait for the peer that joined last.
@@ -157,6 +157,23 @@ async fn who_was_introduced_is_expected_for_a_while() {
 }
 
 #[tokio::test]
+async fn who_is_there_before_it_is_introduced_is_not_expected() {
+    let Bench { peers, address, service } =
+        bench_with(Limits { span: Duration::from_secs(30), admit_all: true, lag: None }).await;
+    let connection = ask(address, "live/hb").await;
+    let mut served = peers.served.subscribe();
+    tokio::time::timeout(Duration::from_secs(5), served.wait_for(|served| !served.is_empty()))
+        .await
+        .unwrap()
+        .unwrap();
+    peers.introduce(Ipv4Addr::LOCALHOST);
+    assert_eq!((peers.expected(Instant::now()), peers.served()), (0, 1), "the upload need not make way for it");
+    drop(connection);
+    tokio::time::timeout(Duration::from_secs(5), peers.all_left()).await.unwrap();
+    service.abort();
+}
+
+#[tokio::test]
 async fn refusals_say_why() {
     let Bench { address, service, .. } = bench().await;
     let refused = rest(ask(address, "live/other").await).await;
@@ -202,7 +219,7 @@ async fn one_that_lags_is_dropped_and_its_sibling_is_not() {
     // It has caught up, and takes nothing any more.
     lazy.read_exact(&mut [0; 1000]).await.unwrap();
     let mut served = bench.peers.served.subscribe();
-    let gone = served.wait_for(|served| *served == 1);
+    let gone = served.wait_for(|served| served.len() == 1);
     let fill = async {
         for timestamp in 1u32.. {
             // More than the kernel's buffers take in a second.
