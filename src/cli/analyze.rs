@@ -138,15 +138,16 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
             }
         }
     }
-    let ids: Vec<&str> = manifest.trials.iter().map(|trial| trial.id.as_str()).collect();
     if run.is_sweep() {
         drop(whole);
-        let estimates = table::Tables::of_trials(run, ids).exit(Exit::Results)?.estimates;
+        let trials = manifest.trials.iter().map(|record| (record.id.as_str(), &record.point));
+        let estimates = table::SweepTables::of(run, trials).exit(Exit::Results)?.estimates;
         let text = table::estimates_text(&estimates).unwrap_or_default();
         ui::print(&format!("{}: {} trials\n{text}", run.path().display(), manifest.trials.len()))?;
         let unfit = manifest.trials.iter().any(|record| !record.unfit.is_empty());
         return Ok(if exit == Exit::Done && unfit { Exit::Unfit } else { exit });
     }
+    let ids: Vec<&str> = manifest.trials.iter().map(|trial| trial.id.as_str()).collect();
     // Where trials have no tables, those of the run are the only ones there are.
     let tabled = manifest.trials.iter().any(|record| run.trial(&record.id).summary().exists());
     let gathered = if tabled { table::gather(run, ids) } else { table::Tables::of_trials(run, ids) };

@@ -16,6 +16,11 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
         Failure::said(Exit::Recipe)
     })?;
     loaded.plan = overridden(args, loaded.plan)?;
+    if !args.is_sweep && loaded.plan.trials.iter().any(|trial| !trial.point.parameters.is_empty()) {
+        let path = path.display();
+        let why = anyhow!("{path} has a matrix, whose points `livectl sweep {path}` tries");
+        return Err(Failure::new(Exit::Usage, why));
+    }
     Ok(loaded)
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Scheme;
 
 /// Which trial it is: how video is delivered, with which parameters, for which time. Tables have its parts as columns.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Point {
     /// How video is delivered.
     pub scheme: Scheme,

@@ -35,6 +35,15 @@ pub enum Update {
         /// Why.
         why: String,
     },
+    /// A trial of a sweep is about to begin.
+    Next {
+        /// Its id.
+        trial: String,
+        /// Which one it is, in words.
+        what: String,
+        /// How long the trials are likely to take that are left.
+        left: Duration,
+    },
     /// A trial begins.
     TrialStarted {
         /// Its id.

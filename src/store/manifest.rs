@@ -494,7 +494,7 @@ impl TrialRecord {
 }
 
 /// RFC 3339.
-pub(super) mod moment {
+pub(crate) mod moment {
     use super::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 

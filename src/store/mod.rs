@@ -23,6 +23,7 @@ pub use checksum::{FileRecord, changes};
 pub use commit::{Committed, commit};
 pub use imported::{Imported, ImportedFile};
 pub use layout::{Found, RECORD, RunDir, TrialDir};
+pub(crate) use manifest::moment;
 pub use manifest::{
     AnalysisRecord, Captures, Cause, Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software,
     TrialRecord, TrialState,

@@ -51,7 +51,7 @@ pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, play_spells, playouts};
 pub use rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
 pub use spells::{COVER_MS, reattachments_text};
-pub use stored::StoredTables;
+pub use stored::{StoredTables, SweepTables};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
 pub use text::{audience_text, estimates_text, summary_text};
 

@@ -1,12 +1,55 @@
 //! The tables of a stored run, or of a sweep, whose trials have tables of their own alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::TableError;
+use super::files::Tables;
 use super::files::{read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary};
-use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
 use crate::parallel;
+use crate::plan::Point;
 use crate::store::{Manifest, RunDir, TrialDir};
+
+/// The small tables of a whole sweep. Frames are looked at a group of repetitions at a time, so that memory does not grow with the number of points.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SweepTables {
+    /// A line for each trial and viewer.
+    pub summary: Vec<SummaryRow>,
+    /// A line for each trial and stream.
+    pub audience: Vec<AudienceRow>,
+    /// A line for each figure of each point and viewer.
+    pub estimates: Vec<EstimateRow>,
+}
+
+impl SweepTables {
+    /// Those of these trials, scheme by scheme and point by point.
+    ///
+    /// # Errors
+    /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+    pub fn of<'a>(
+        run: &RunDir,
+        trials: impl IntoIterator<Item = (&'a str, &'a Point)>,
+    ) -> Result<SweepTables, TableError> {
+        let mut groups: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for (id, point) in trials {
+            groups.entry(point.group()).or_default().push(id);
+        }
+        let groups: Vec<Vec<&str>> = groups.into_values().collect();
+        let of_group = |ids: &Vec<&str>| {
+            Tables::of_trials(run, ids.iter().copied())
+                .map(|Tables { summary, audience, estimates, .. }| SweepTables { summary, audience, estimates })
+        };
+        let mut all = SweepTables::default();
+        for tables in parallel::map(&groups, of_group) {
+            let SweepTables { summary, audience, estimates } = tables?;
+            all.summary.extend(summary);
+            all.audience.extend(audience);
+            all.estimates.extend(estimates);
+        }
+        Ok(all)
+    }
+}
 
 /// Where the tables of a run are. A run has tables of all its trials; of a sweep, which may still run and has many trials, they are put together from
 /// those of its trials each time, in its order.
