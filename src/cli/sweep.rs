@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tokio::sync::{mpsc, watch};
 
 use super::RunArgs;
@@ -38,8 +38,8 @@ pub(super) const EXAMPLES: &str = "Examples:
 Meanwhile, and from elsewhere:
   livectl status overnight; livectl logs -f overnight; livectl stop overnight
   livectl plot results/overnight --plot sweep --x bandwidth
-A trial is done when its folder is in results/RECIPE/sweep/trials. The same command again goes on with
-the others, whatever ended the last one; a changed recipe runs what it changes.";
+A trial is done when its folder is in results/RECIPE/sweep/trials. The same command again goes on
+with the others, whatever ended the last one; a changed recipe runs what it changes.";
 
 /// Flags of `livectl sweep`.
 #[derive(Debug, Args)]
@@ -53,9 +53,9 @@ pub(super) struct SweepArgs {
     /// Folder for results
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
-    /// Whose captures are kept; others are dropped once the tables have been verified
-    #[arg(long, value_enum, default_value_t)]
-    keep: Keeping,
+    /// Whose captures are kept (all; failed: of trials that failed, are unfit or damaged; none); others are dropped once the tables have been verified
+    #[arg(long, value_name = "WHOSE", default_value = "all", value_parser = keep)]
+    keep: Keep,
     /// Try a trial that fails again, so often, after all others
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry: u32,
@@ -85,26 +85,12 @@ pub(super) struct SweepArgs {
     repetitions: Option<u32>,
 }
 
-/// [`Keep`], on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum Keeping {
-    /// Everybody's
-    #[default]
-    All,
-    /// Those of trials that failed, are unfit or damaged
-    Failed,
-    /// Nobody's
-    None,
-}
+/// What [`Keep`] is called on the command line.
+const KEEPS: [(&str, Keep); 3] = [("all", Keep::All), ("failed", Keep::Failed), ("none", Keep::None)];
 
-impl From<Keeping> for Keep {
-    fn from(keeping: Keeping) -> Keep {
-        match keeping {
-            Keeping::All => Keep::All,
-            Keeping::Failed => Keep::Failed,
-            Keeping::None => Keep::None,
-        }
-    }
+fn keep(text: &str) -> Result<Keep, String> {
+    let known = KEEPS.iter().find(|(name, _)| *name == text);
+    known.map(|(_, keep)| *keep).ok_or_else(|| "one of all, failed, none".to_owned())
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -171,6 +157,14 @@ fn job(args: &SweepArgs, here: &Capabilities) -> Result<Job, Failure> {
     for warning in &loaded.warnings {
         ui::warn(&format!("{}: warning: {warning}", args.recipe.display()));
     }
+    let longest = loaded.plan.trials.iter().map(|trial| trial.timeline.end).max().unwrap_or_default();
+    if let Some(deadline) = args.trial_deadline.filter(|deadline| *deadline <= longest) {
+        let (deadline, longest) = (ui::span(deadline), ui::span(longest));
+        let why = anyhow!(
+            "--trial-deadline {deadline} would kill trials in the middle: their timelines are up to {longest} long"
+        );
+        return Err(Failure::new(Exit::Usage, why));
+    }
     let mut job = super::run::job((&args.results, 1), &args.recipe, loaded, here)?;
     job.plan = identified(job.plan, job.links.1.kind, job.datapath.1.kind).exit(Exit::Results)?;
     Ok(job)
@@ -186,11 +180,15 @@ async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     if let Some(change) = &outlook.change {
         ui::warn(&change.to_string());
     }
+    if let Some(livectl) = &outlook.begun_with {
+        let commit = livectl.commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
+        ui::warn(&format!("this sweep was begun with livectl {}{commit}, which is another one", livectl.version));
+    }
     require_disk(args, &job, &outlook)?;
     let request = Request {
         job,
         policy: args.policy(),
-        keep: args.keep.into(),
+        keep: args.keep,
         deadline: args.deadline,
         trial_deadline: args.trial_deadline,
     };
@@ -278,10 +276,10 @@ pub(super) fn about(span: &Span) -> String {
 
 fn require_disk(args: &SweepArgs, job: &Job, outlook: &Outlook) -> Result<u64, Failure> {
     let queue = outlook.queue(args.policy());
-    let need = outlook.disk(&outlook.to_try(&queue), args.keep.into());
+    let need = outlook.disk(&outlook.to_try(&queue), args.keep);
     store::require_space(&job.results, need).map_err(|error| {
         let advice = match args.keep {
-            Keeping::None => String::new(),
+            Keep::None => String::new(),
             _ => ". `--keep none` or `--keep failed` needs less".to_owned(),
         };
         Failure::new(Exit::Results, anyhow!("{error}{advice}"))
@@ -315,9 +313,9 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
         count => format!("learned from {count} trials on this machine"),
     };
     let _ = writeln!(text, "{}, {from}", about(&span));
-    let need = outlook.disk(&to_try, args.keep.into());
+    let need = outlook.disk(&to_try, args.keep);
     let free = store::free_space(&job.results).exit(Exit::Results)?;
-    let keep = args.keep.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+    let keep = KEEPS.iter().find(|(_, keep)| *keep == args.keep).map_or("", |(name, _)| name);
     let _ = writeln!(text, "up to {} of results (--keep {keep}), {} are free", ui::bytes(need), ui::bytes(free));
     let _ = writeln!(text, "in {}, in this order (shuffled by seed {}):", outlook.sweep.path().display(), job.seed);
     for trial in to_try.iter().take(LISTED) {
@@ -344,6 +342,7 @@ mod tests {
 
     #[test]
     fn times_have_units() {
+        assert_eq!((keep("failed"), keep("some").is_err()), (Ok(Keep::Failed), true));
         assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(time("45 min"), Ok(Duration::from_secs(2700)));
         assert_eq!(time("8h"), Ok(Duration::from_secs(28_800)));

@@ -13,7 +13,7 @@ use super::stage::Stage;
 use super::teller::{Teller, print_events};
 use super::{Urgency, cast, observed};
 use crate::actor::process::ProcessError;
-use crate::network::{self, Forwarding};
+use crate::network::{self, Forwarding, NetworkError};
 use crate::plan::Trial;
 use crate::sandbox::Environment;
 use crate::store::{Cause, TrialDir};
@@ -72,7 +72,10 @@ impl TrialError {
     /// Whether another trial on this machine would have failed in the same way.
     fn cause(&self) -> Cause {
         match self {
-            TrialError::Ovs(_) | TrialError::Store(_) => Cause::Machine,
+            TrialError::Ovs(_)
+            | TrialError::Store(_)
+            | TrialError::Process(ProcessError::File { .. } | ProcessError::Spawn { .. })
+            | TrialError::Network(NetworkError::Start { .. } | NetworkError::Transcript { .. }) => Cause::Machine,
             _ => Cause::Trial,
         }
     }

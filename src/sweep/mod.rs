@@ -12,6 +12,7 @@ pub mod perform;
 pub mod queue;
 pub mod session;
 pub mod status;
+pub mod until;
 
 use crate::run::RunError;
 use crate::store::StoreError;

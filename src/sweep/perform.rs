@@ -12,7 +12,7 @@ use super::change::{Change, change};
 use super::identity::planned;
 use super::pace::{Pace, Ran, Span};
 use super::queue::{Ended, Next, Policy, Queue, Stop};
-use super::session::{Did, Process, Session, asked, sessions};
+use super::session::{Did, Known, Process, Session, asked, sessions};
 use super::status::{Failure, History, failures};
 use crate::plan::{Point, Trial};
 use crate::run::event::{Happening, Update};
@@ -71,6 +71,8 @@ pub struct Outlook {
     pub trials: Vec<Planned>,
     /// What the recipe's change means, if it has changed.
     pub change: Option<Change>,
+    /// The livectl that the sweep was begun with, if it is another one.
+    pub begun_with: Option<Software>,
     /// Trials that are done.
     pub done: BTreeSet<String>,
     /// Trials that failed in earlier sessions.
@@ -153,6 +155,8 @@ impl Outlook {
             .as_ref()
             .filter(|before| !same(before))
             .map(|before| change(&before.trials, &job.plan.trials, &done, earlier));
+        let this = Software::of_this_livectl();
+        let begun_with = before.map(|before| before.livectl).filter(|livectl| *livectl != this && !done.is_empty());
         let by_id: BTreeMap<&str, &Planned> = trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
         let failed = failures(&sweep, &by_id, &done)?;
         let host = Process::this().host;
@@ -160,7 +164,7 @@ impl Outlook {
         if ran.is_empty() {
             ran = elsewhere(job, &host)?;
         }
-        Ok(Outlook { trials, change, done, failed, pace: Pace::learned(&ran), sweep })
+        Ok(Outlook { trials, change, begun_with, done, failed, pace: Pace::learned(&ran), sweep })
     }
 
     /// The trials that a session under this policy has to try.
@@ -238,20 +242,22 @@ pub async fn perform(
 ) -> Result<Report, SweepError> {
     let owner = Owner::of_this_process()?;
     let sweep = outlook.sweep.clone();
-    let alive = sessions(&sweep)?.into_iter().find(super::session::Known::is_alive);
-    if let Some(process) = alive.and_then(|known| known.process) {
-        return Err(SweepError::Running { pid: process.pid, sweep: sweep.path().display().to_string() });
-    }
     sweep.create(owner)?;
+    let left = outlook.to_try(&outlook.queue(request.policy)).len();
+    let mut session = begin(&sweep, owner, left, outlook.trials.len())?;
     if outlook.change.is_some() || !sweep.file().exists() {
         file_of(&request.job, &outlook).save(&sweep)?;
     }
-    let recovered = recover(&sweep, &request)?;
-    let outlook = if recovered { Outlook { done: sweep.done()?, ..outlook } } else { outlook };
-
+    let outlook = match recover(&sweep, &request) {
+        Ok(true) => Outlook { done: sweep.done()?, ..outlook },
+        Ok(false) => outlook,
+        Err(error) => {
+            session.write(Did::SessionEnded { why: error.to_string() })?;
+            return Err(error);
+        }
+    };
     let queue = outlook.queue(request.policy);
     let left: Vec<Planned> = outlook.to_try(&queue).into_iter().cloned().collect();
-    let session = Session::begin(&sweep, owner, left.len(), outlook.trials.len())?;
     let (own, urgency) = watch::channel(Urgency::None);
     let after = watch::channel(false);
     let watcher = tokio::task::spawn_local(heed(session.stop_file(), own, after.0, signals));
@@ -308,6 +314,23 @@ pub async fn perform(
     let _ = fs::remove_file(session.borrow().stop_file());
     let end = end?;
     report(&sweep, &outlook, done_now, end)
+}
+
+/// Begins a session, unless another one is at work on this machine: of two that begin at once, the one with the earlier name goes on.
+fn begin(sweep: &SweepDir, owner: Owner, left: usize, trials: usize) -> Result<Session, SweepError> {
+    let alive = |known: &Known| known.is_alive();
+    let running =
+        |process: Process| SweepError::Running { pid: process.pid, sweep: sweep.path().display().to_string() };
+    if let Some(process) = sessions(sweep)?.into_iter().find(alive).and_then(|known| known.process) {
+        return Err(running(process));
+    }
+    let mut session = Session::begin(sweep, owner, left, trials)?;
+    let earlier = sessions(sweep)?.into_iter().filter(alive).find(|known| known.name.as_str() < session.name());
+    if let Some(process) = earlier.and_then(|known| known.process) {
+        session.write(Did::SessionEnded { why: "another session had begun".to_owned() })?;
+        return Err(running(process));
+    }
+    Ok(session)
 }
 
 /// What is to be done, as the store has it.

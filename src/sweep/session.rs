@@ -200,6 +200,12 @@ impl Session {
         Ok(session)
     }
 
+    /// Its name: of two sessions the one that began first has the lesser one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A folder name for an attempt that nobody else has.
     pub fn attempt(&mut self) -> String {
         self.attempts += 1;
