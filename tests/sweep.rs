@@ -125,7 +125,7 @@ fn killed_in_mid_trial_it_goes_on_and_every_trial_is_done_once() {
     let (mut child, _lines) = until(&mut sweep(&path, &results, &[]), "streaming", 2);
     let dir = SweepDir::open(&results.join("tiny")).unwrap();
     let running = Status::of(&dir).unwrap();
-    assert_eq!((running.done, running.sessions.len(), running.to_come()), (1, 1, 2));
+    assert_eq!((running.done, running.sessions.len(), running.to_come), (1, 1, 2));
     let other = sweep(&path, &results, &[]).output().unwrap();
     assert_eq!(other.status.code(), Some(2), "{}", text(&other));
     assert!(text(&other).contains("is running here already"), "{}", text(&other));
@@ -212,6 +212,7 @@ fn ten_thousand_trials() {
         tools: BTreeMap::new(),
         link: Choice { asked: link, used: link, why: chosen("asked for") },
         datapath: Choice { asked: datapath, used: datapath, why: chosen("asked for") },
+        until: None,
         trials: planned(&plan),
     };
     file.save(&dir).unwrap();

@@ -82,12 +82,16 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
 }
 
 fn text(sweep: &SweepDir, status: &Status) -> String {
-    let mut text =
-        format!("{}: {} of {} trials are done", status.file.recipe.name, status.done, status.file.trials.len());
+    let needed = status.file.trials.iter().filter(|trial| status.file.needs(trial)).count();
+    let all = match status.file.until {
+        None => format!("{needed} trials are"),
+        Some(_) => format!("{needed} to {} trials are", status.file.trials.len()),
+    };
+    let mut text = format!("{}: {} of {all} done", status.file.recipe.name, status.done);
     for (count, what) in [
         (status.failed.len(), "failed"),
         (status.doubtful, "of the done unfit or damaged"),
-        (status.to_come(), "to come"),
+        (status.to_come, "to come"),
     ] {
         if count > 0 {
             let _ = write!(text, ", {count} {what}");
@@ -103,11 +107,16 @@ fn text(sweep: &SweepDir, status: &Status) -> String {
         }
         _ => {}
     }
-    if status.to_come() > 0 {
+    if status.to_come > 0 {
         let _ = writeln!(text, "  {} of trials are left", about(&status.left));
     }
+    if let Some(until) = status.file.until.filter(|_| status.beyond > 0) {
+        let (figure, precision) = (until.figure, until.precision * 100.0);
+        let beyond = status.beyond;
+        let _ = writeln!(text, "  and up to {beyond} beyond these, until {figure} is known within {precision} %");
+    }
     let is_idle = status.sessions.iter().all(|at| matches!(at.life, Life::Gone | Life::Rebooted));
-    if is_idle && status.to_come() > 0 {
+    if is_idle && status.to_come > 0 {
         let recipe = status.file.recipe.path.as_deref().unwrap_or(Path::new("RECIPE")).display();
         let _ = writeln!(text, "  the same command goes on: sudo livectl sweep {recipe}");
     }

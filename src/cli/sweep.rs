@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::RunArgs;
 use super::exit::{Exit, Failure, WithExit};
-use crate::plan::{Datapath, LinkKind};
+use crate::plan::{Datapath, LinkKind, Until};
 use crate::run::event::Update;
 use crate::run::{Job, Urgency};
 use crate::sandbox::capability::{Capabilities, Places};
@@ -152,7 +152,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Exit, Failure> {
 }
 
 /// The job of a recipe on this machine.
-fn job(args: &SweepArgs, here: &Capabilities) -> Result<Job, Failure> {
+fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<Until>), Failure> {
     let loaded = super::recipes::load(&args.as_run(), &args.recipe)?;
     for warning in &loaded.warnings {
         ui::warn(&format!("{}: warning: {warning}", args.recipe.display()));
@@ -165,9 +165,10 @@ fn job(args: &SweepArgs, here: &Capabilities) -> Result<Job, Failure> {
         );
         return Err(Failure::new(Exit::Usage, why));
     }
+    let until = loaded.until;
     let mut job = super::run::job((&args.results, 1), &args.recipe, loaded, here)?;
     job.plan = identified(job.plan, job.links.1.kind, job.datapath.1.kind).exit(Exit::Results)?;
-    Ok(job)
+    Ok((job, until))
 }
 
 async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
@@ -175,8 +176,8 @@ async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     tokio::task::spawn_local(super::run::heed_signals(urgency_in));
     let places = Places { results: args.results.clone() };
     let here = tokio::task::spawn_blocking(move || Capabilities::probe(&places)).await?;
-    let job = job(args, &here)?;
-    let outlook = Outlook::of(&job).map_err(failure)?;
+    let (job, until) = job(args, &here)?;
+    let outlook = Outlook::of(&job, until).map_err(failure)?;
     if let Some(change) = &outlook.change {
         ui::warn(&change.to_string());
     }
@@ -187,6 +188,7 @@ async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     require_disk(args, &job, &outlook)?;
     let request = Request {
         job,
+        until,
         policy: args.policy(),
         keep: args.keep,
         deadline: args.deadline,
@@ -235,6 +237,17 @@ fn text(report: &Report) -> String {
         text += &format!("\n{estimates}\n");
     }
     text += &failures(&report.failed);
+    if let Some((until, known, unknown)) = &report.precision {
+        let (figure, precision) = (until.figure, until.precision * 100.0);
+        let _ = write!(text, "{figure} is known within {precision} % at {known} of {} points", known + unknown);
+        let _ = match (&report.end, unknown) {
+            (_, 0) => writeln!(text),
+            (End::Finished, _) => {
+                writeln!(text, "; precision not reached at {unknown} after {} repetitions", until.most)
+            }
+            _ => writeln!(text, " so far"),
+        };
+    }
     let parts = [(report.failed.len(), "failed"), (report.doubtful, "unfit or damaged")];
     let parts: String =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect();
@@ -289,17 +302,23 @@ fn require_disk(args: &SweepArgs, job: &Job, outlook: &Outlook) -> Result<u64, F
 
 fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     let here = Capabilities::probe(&Places { results: args.results.clone() });
-    let job = job(args, &here)?;
-    let outlook = Outlook::of(&job).map_err(failure)?;
+    let (job, until) = job(args, &here)?;
+    let outlook = Outlook::of(&job, until).map_err(failure)?;
     let queue = outlook.queue(args.policy());
     let to_try = outlook.to_try(&queue);
     let points: std::collections::BTreeSet<_> = outlook.trials.iter().map(|trial| &trial.point.parameters).collect();
     let repetitions = outlook.trials.iter().map(|trial| trial.point.repetition).max().unwrap_or(1);
+    let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
+    let (repetitions, count) = match until {
+        None => (repetitions.to_string(), needed.to_string()),
+        Some(Until { least, most, .. }) => {
+            (format!("{least} to {most}"), format!("{needed} to {}", outlook.trials.len()))
+        }
+    };
     let mut text = format!(
-        "{}: {} points, {repetitions} repetitions, {} trials: {} done, {} given up, {} to try\n",
+        "{}: {} points, {repetitions} repetitions, {count} trials: {} done, {} given up, {} to try\n",
         job.plan.recipe,
         points.len(),
-        outlook.trials.len(),
         outlook.done_count(),
         queue.given_up().len(),
         to_try.len()
@@ -313,6 +332,14 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
         count => format!("learned from {count} trials on this machine"),
     };
     let _ = writeln!(text, "{}, {from}", about(&span));
+    if let Some(until) = until {
+        let beyond = outlook.beyond();
+        let more = about(&outlook.pace.span(beyond.iter().copied()));
+        let (figure, precision) = (until.figure, until.precision * 100.0);
+        let count = beyond.len();
+        let _ =
+            writeln!(text, "and up to {count} beyond these ({more}), until {figure} is known within {precision} %");
+    }
     let need = outlook.disk(&to_try, args.keep);
     let free = store::free_space(&job.results).exit(Exit::Results)?;
     let keep = KEEPS.iter().find(|(_, keep)| *keep == args.keep).map_or("", |(name, _)| name);

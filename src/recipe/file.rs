@@ -8,7 +8,7 @@ use super::parameter::{Anything, ParameterFile, ParameterName};
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
-use crate::plan::{Codec, Datapath, Handover, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Role, Scheme};
 
 /// Repetitions of each scheme.
 pub type Repetitions = Whole<1, 1000>;
@@ -69,12 +69,31 @@ pub struct RecipeFile {
     /// parameters.
     #[serde(default)]
     pub matrix: Optional<At<Entries<ParameterName, At<ParameterFile>>>>,
+    /// A sweep goes on with a point until a figure of it is known, instead of a fixed number of `repetitions`, which is then the least. Default: it does not.
+    #[serde(default)]
+    pub until: Optional<At<UntilFile>>,
     /// Further points of the sweep, each with a value for every parameter. Default: none.
     #[serde(default)]
     pub include: Optional<Vec<At<Entries<ParameterName, Text<Anything>>>>>,
     /// Combinations that are left out: points with these values of some parameters, and `scheme` if only that is left out there. Default: none.
     #[serde(default)]
     pub exclude: Optional<Vec<At<Entries<ParameterName, Text<Anything>>>>>,
+}
+
+/// Repetitions go on until a figure is known as precisely as wanted.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UntilFile {
+    /// Which: a column of summary.csv.
+    pub figure: Text<Figure>,
+    /// By how much it may be off, 0.1 % to 50 %. Default: 5 %.
+    #[serde(default)]
+    #[schemars(extend("default" = "5 %"))]
+    pub precision: Optional<Text<Share>>,
+    /// Repetitions after which a point ends, whatever is known. Default: 60.
+    #[serde(default)]
+    #[schemars(extend("default" = 60))]
+    pub most: Optional<Text<Repetitions>>,
 }
 
 /// What every broadcaster encodes.

@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use problem::{RecipeError, Warning};
 
-use crate::plan::Plan;
+use crate::plan::{Plan, Until};
 use file::RecipeFile;
 use problem::Finding;
 
@@ -38,6 +38,8 @@ pub const MAX_SIZE: u64 = 1 << 20;
 pub struct Loaded {
     /// What it means.
     pub plan: Plan,
+    /// Until what is known a sweep repeats its trials, of which the plan then lists as many as there can be.
+    pub until: Option<Until>,
     /// What may not be meant.
     pub warnings: Vec<Warning>,
     /// The recipe as it was, to be kept with the results.
@@ -180,9 +182,9 @@ fn compile(
     let mut notes = validate::Notes::new(source);
     let plan = validate::plan(&file, &results_name(path), &files, &mut notes);
     match plan {
-        Some(plan) if notes.errors.is_empty() => {
+        Some((plan, until)) if notes.errors.is_empty() => {
             let warnings = Warning::all(&name, source, notes.warnings);
-            Ok(Loaded { plan, warnings, path: path.to_owned(), text })
+            Ok(Loaded { plan, until, warnings, path: path.to_owned(), text })
         }
         _ => Err(failed(notes.errors)),
     }

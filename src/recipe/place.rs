@@ -159,7 +159,7 @@ impl Place for RecipeFile {
             "timeline" => self.timeline.put(rest, value),
             "agents" => self.agents.put(rest, value),
             "captures" => self.captures.put(rest, value),
-            "description" | "schemes" | "repetitions" | "seed" | "matrix" | "include" | "exclude" => {
+            "description" | "schemes" | "repetitions" | "seed" | "matrix" | "until" | "include" | "exclude" => {
                 Err(Astray { left: keys.len(), why: Why::OfTheRecipe })
             }
             _ => Err(Astray { left: keys.len(), why: Why::Unknown(known()) }),

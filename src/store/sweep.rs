@@ -16,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,7 +27,7 @@ use super::{
     write_atomic,
 };
 use crate::parallel;
-use crate::plan::{Datapath, LinkKind, Plan, Point, Trial};
+use crate::plan::{Datapath, LinkKind, Plan, Point, Trial, Until};
 
 /// The format of `sweep.json` that this livectl writes, and the latest that it reads; as [`FORMAT`](super::FORMAT) of manifests.
 pub const SWEEP_FORMAT: u64 = 1;
@@ -71,6 +70,9 @@ pub struct SweepFile {
     pub link: Choice<LinkKind>,
     /// What forwards packets.
     pub datapath: Choice<Datapath>,
+    /// Until what is known trials are repeated. Those of later repetitions than the least are tried only as far as that needs them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Until>,
     /// The trials in the order in which they are tried.
     pub trials: Vec<Planned>,
 }
@@ -280,10 +282,10 @@ impl SweepFile {
         Ok(Some(file))
     }
 
-    /// Length of all its timelines.
+    /// Whether the trial is tried in any case.
     #[must_use]
-    pub fn planned(&self) -> Duration {
-        Duration::from_secs_f64(self.trials.iter().map(|trial| trial.seconds.max(0.0)).sum())
+    pub fn needs(&self, trial: &Planned) -> bool {
+        self.until.is_none_or(|until| trial.point.repetition <= until.least)
     }
 }
 
@@ -325,7 +327,7 @@ pub(super) fn manifest(run: &RunDir) -> Result<Manifest, StoreError> {
             plans.push(plan);
         }
     }
-    let all = file.trials.len() == trials.len();
+    let all = trials.len() >= file.trials.iter().filter(|trial| file.needs(trial)).count();
     let ended = trials.iter().filter_map(|trial| trial.ended).max().filter(|_| all);
     let started = trials.iter().filter_map(|trial| trial.started).min().unwrap_or(file.written);
     let plan =

@@ -14,7 +14,9 @@ use super::pace::{Pace, Ran, Span};
 use super::queue::{Ended, Next, Policy, Queue, Stop};
 use super::session::{Did, Known, Process, Session, asked, sessions};
 use super::status::{Failure, History, failures};
-use crate::plan::{Point, Trial};
+use super::until::{self, is_enough};
+use crate::parallel;
+use crate::plan::{Parameters, Point, Scheme, Trial, Until};
 use crate::run::event::{Happening, Update};
 use crate::run::{Context, Job, Urgency, supervise, tell};
 use crate::store::{
@@ -52,6 +54,8 @@ impl Keep {
 pub struct Request {
     /// The recipe, with identified trials, and what to play them with.
     pub job: Job,
+    /// Until what is known trials are repeated.
+    pub until: Option<Until>,
     /// What is made of failures.
     pub policy: Policy,
     /// Whose captures are kept.
@@ -69,6 +73,8 @@ pub struct Outlook {
     pub sweep: SweepDir,
     /// The trials in order.
     pub trials: Vec<Planned>,
+    /// Until what is known they are repeated.
+    pub until: Option<Until>,
     /// What the recipe's change means, if it has changed.
     pub change: Option<Change>,
     /// The livectl that the sweep was begun with, if it is another one.
@@ -96,6 +102,8 @@ pub struct Report {
     pub failed: Vec<Failure>,
     /// Those that are done and unfit or damaged.
     pub doubtful: usize,
+    /// Where trials are repeated until a figure is known: of how many points it is, of how many not.
+    pub precision: Option<(Until, usize, usize)>,
     /// Why it ended before its end.
     pub end: End,
     /// A line for each figure of each point and viewer, over repetitions.
@@ -141,7 +149,7 @@ impl Outlook {
     ///
     /// # Errors
     /// [`SweepError::Store`].
-    pub fn of(job: &Job) -> Result<Outlook, SweepError> {
+    pub fn of(job: &Job, until: Option<Until>) -> Result<Outlook, SweepError> {
         let sweep = SweepDir::of(&job.results, &job.plan.recipe)?;
         let trials = planned(&job.plan);
         let done = sweep.done()?;
@@ -150,7 +158,9 @@ impl Outlook {
         let earlier = |id: &str| -> Option<Trial> {
             serde_json::from_slice(&crate::file::read(&run.as_ref()?.trial(id).plan()).ok()?).ok()
         };
-        let same = |before: &SweepFile| before.trials.iter().map(|t| &t.id).eq(trials.iter().map(|t| &t.id));
+        let same = |before: &SweepFile| {
+            before.until == until && before.trials.iter().map(|t| &t.id).eq(trials.iter().map(|t| &t.id))
+        };
         let change = before
             .as_ref()
             .filter(|before| !same(before))
@@ -164,14 +174,27 @@ impl Outlook {
         if ran.is_empty() {
             ran = elsewhere(job, &host)?;
         }
-        Ok(Outlook { trials, change, begun_with, done, failed, pace: Pace::learned(&ran), sweep })
+        Ok(Outlook { trials, until, change, begun_with, done, failed, pace: Pace::learned(&ran), sweep })
     }
 
     /// The trials that a session under this policy has to try.
     #[must_use]
     pub fn queue(&self, policy: Policy) -> Queue {
         let failed = self.failed.iter().map(|failure| (failure.trial.id.clone(), failure.times)).collect();
-        Queue::new(self.trials.iter().map(|trial| trial.id.as_str()), &self.done, &failed, policy)
+        let needed = self.trials.iter().filter(|trial| self.needs(trial));
+        Queue::new(needed.map(|trial| trial.id.as_str()), &self.done, &failed, policy)
+    }
+
+    /// Whether the trial is tried in any case.
+    #[must_use]
+    pub fn needs(&self, trial: &Planned) -> bool {
+        self.until.is_none_or(|until| trial.point.repetition <= until.least)
+    }
+
+    /// Trials that may have to be tried beyond those.
+    #[must_use]
+    pub fn beyond(&self) -> Vec<&Planned> {
+        self.trials.iter().filter(|trial| !self.needs(trial) && !self.done.contains(&trial.id)).collect()
     }
 
     /// The same with their plans.
@@ -300,6 +323,9 @@ pub async fn perform(
         session: std::rc::Rc::clone(&session),
         queue,
         ran: Vec::new(),
+        done: outlook.done.clone(),
+        figures: BTreeMap::new(),
+        round: request.until.map_or(0, |until| until.least),
     };
     let end = stage.play(&context, &after.1).await;
     let done_now = stage.done_now;
@@ -348,6 +374,7 @@ fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
         tools: job.tools.clone(),
         link: Choice { asked: *asked_link, used: link.kind, why: link.why.clone() },
         datapath: Choice { asked: *asked_datapath, used: datapath.kind, why: datapath.why.clone() },
+        until: outlook.until,
         trials: outlook.trials.clone(),
     }
 }
@@ -444,6 +471,12 @@ struct Stage<'a> {
     session: std::rc::Rc<std::cell::RefCell<Session>>,
     queue: Queue,
     ran: Vec<Ran>,
+    /// Ids of trials that are done.
+    done: BTreeSet<String>,
+    /// Figures of trials that are done, as far as they were looked at.
+    figures: BTreeMap<String, Option<f64>>,
+    /// The repetition that the queue has come to.
+    round: u32,
 }
 
 impl Stage<'_> {
@@ -453,6 +486,7 @@ impl Stage<'_> {
                 return Ok(if *after.borrow() { End::Asked } else { End::Interrupted });
             }
             let id = match self.queue.next() {
+                Next::Finished if self.next_round()? => continue,
                 Next::Finished => return Ok(End::Finished),
                 Next::Stop(stop) => return Ok(End::Stopped(stop)),
                 Next::Trial(id) => id,
@@ -488,6 +522,48 @@ impl Stage<'_> {
         self.pace().span(self.queue.waiting().filter_map(|id| self.planned.get(id).copied()))
     }
 
+    /// Has those points tried once more whose figures are not known as precisely as wanted. Whether there are any.
+    fn next_round(&mut self) -> Result<bool, SweepError> {
+        let Some(until) = self.request.until else { return Ok(false) };
+        let run = RunDir::open(self.outlook.sweep.path())?;
+        while self.round < until.most {
+            let known = figures(&run, &self.outlook.trials, &self.done, until, self.round, &mut self.figures)?;
+            self.round += 1;
+            // What fails tells nothing, however often it is tried.
+            let failing: BTreeSet<&Parameters> = self
+                .queue
+                .given_up()
+                .iter()
+                .filter_map(|id| self.planned.get(id.as_str()).map(|planned| &planned.point.parameters))
+                .collect();
+            let wanting: BTreeSet<&Parameters> = known
+                .iter()
+                .filter(|(point, schemes)| {
+                    let schemes: Vec<Vec<f64>> = schemes.values().cloned().collect();
+                    !failing.contains(*point) && !is_enough(&schemes, until.precision)
+                })
+                .map(|(point, _)| *point)
+                .collect();
+            if wanting.is_empty() {
+                return Ok(false);
+            }
+            let round = self.round;
+            let is_next = |trial: &&Planned| {
+                trial.point.repetition == round
+                    && wanting.contains(&trial.point.parameters)
+                    && !self.done.contains(&trial.id)
+            };
+            let next: Vec<String> =
+                self.outlook.trials.iter().filter(is_next).map(|trial| trial.id.clone()).collect();
+            if !next.is_empty() {
+                self.total += next.len();
+                self.queue.add(next);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     async fn one(&mut self, context: &Context, trial: &Trial, planned: &Planned) -> Result<(), SweepError> {
         let sweep = &self.outlook.sweep;
         let began = Instant::now();
@@ -517,6 +593,7 @@ impl Stage<'_> {
                 (record, commit_s) = worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
                 let _ = fs::remove_dir(sweep.attempts().join(&trial.id));
                 self.queue.ended(&trial.id, Ended::Done);
+                self.done.insert(trial.id.clone());
                 self.done_now += 1;
                 let took_s = began.elapsed().as_secs_f64();
                 self.ran.push(Ran { planned_s: planned.seconds, took_s, planned_bytes: planned.bytes, bytes });
@@ -544,6 +621,31 @@ impl Stage<'_> {
         })?;
         Ok(())
     }
+}
+
+/// The figures of the trials up to a repetition that are done, for each point and scheme.
+fn figures<'t>(
+    run: &RunDir,
+    trials: &'t [Planned],
+    done: &BTreeSet<String>,
+    until: Until,
+    last: u32,
+    looked_at: &mut BTreeMap<String, Option<f64>>,
+) -> Result<BTreeMap<&'t Parameters, BTreeMap<Scheme, Vec<f64>>>, SweepError> {
+    let fresh: Vec<&Planned> =
+        trials.iter().filter(|trial| done.contains(&trial.id) && !looked_at.contains_key(&trial.id)).collect();
+    let read = |trial: &&Planned| -> Result<Option<f64>, table::TableError> {
+        Ok(until::figure(&table::read_summary(&run.trial(&trial.id).summary())?, until.figure))
+    };
+    for (trial, figure) in fresh.iter().zip(parallel::map(&fresh, read)) {
+        looked_at.insert(trial.id.clone(), figure?);
+    }
+    let mut known: BTreeMap<&Parameters, BTreeMap<Scheme, Vec<f64>>> = BTreeMap::new();
+    for trial in trials.iter().filter(|trial| trial.point.repetition <= last) {
+        let figures = known.entry(&trial.point.parameters).or_default().entry(trial.point.scheme).or_default();
+        figures.extend(looked_at.get(&trial.id).copied().flatten());
+    }
+    Ok(known)
 }
 
 /// `direct, bandwidth 2 Mbit/s, repetition 1`.
@@ -599,9 +701,22 @@ fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: End) -> Res
     let by_id: BTreeMap<&str, &Planned> = outlook.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
     let doubtful: BTreeSet<&str> =
         tables.summary.iter().filter(|row| !row.fit || row.partial).map(|row| row.trial.as_str()).collect();
+    let precision = match outlook.until {
+        None => None,
+        Some(until) => {
+            let known = figures(&run, &outlook.trials, &done, until, until.most, &mut BTreeMap::new())?;
+            let is_known = |schemes: &&BTreeMap<Scheme, Vec<f64>>| {
+                is_enough(&schemes.values().cloned().collect::<Vec<_>>(), until.precision)
+            };
+            let count = known.values().filter(is_known).count();
+            Some((until, count, known.len() - count))
+        }
+    };
+    let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
     Ok(Report {
         sweep: sweep.clone(),
-        trials: outlook.trials.len(),
+        trials: needed.max(mine.len()),
+        precision,
         done: mine.len(),
         done_now,
         failed: failures(sweep, &by_id, &done)?,

@@ -92,6 +92,11 @@ impl Queue {
         queue
     }
 
+    /// Puts further trials behind those that wait.
+    pub fn add(&mut self, ids: impl IntoIterator<Item = String>) {
+        self.waiting.extend(ids);
+    }
+
     /// What comes next.
     #[must_use]
     pub fn next(&self) -> Next {

@@ -272,7 +272,8 @@ pub fn asked(stop: &Path) -> Option<bool> {
 /// [`StoreError::Io`].
 pub fn text_of(log: &Path) -> Result<String, StoreError> {
     match crate::file::read(log) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Ok(bytes) => Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|damaged| String::from_utf8_lossy(damaged.as_bytes()).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
         Err(source) => Err(StoreError::Io { doing: "read", path: log.to_owned(), source }),
     }

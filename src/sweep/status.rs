@@ -25,8 +25,12 @@ pub struct Status {
     pub sessions: Vec<At>,
     /// Why the last session ended, if it said so.
     pub last_end: Option<(Timestamp, String)>,
-    /// What is left.
+    /// What is left, of those that are tried in any case.
     pub left: Span,
+    /// Trials of those that are still to come.
+    pub to_come: usize,
+    /// Trials that may come beyond them, until a figure is known.
+    pub beyond: usize,
 }
 
 /// A trial that failed.
@@ -71,25 +75,28 @@ impl History {
     pub(super) fn of(known: &[Known], host: &str) -> Result<History, SweepError> {
         let mut history = History::default();
         for session in known {
-            let here = session.process.as_ref().is_some_and(|process| process.host == host);
-            for line in text_of(&session.log)?.lines().filter(|line| line.starts_with(r#"{"event":"trial_ended""#)) {
-                let Ok(Line { what, .. }) = serde_json::from_str(line) else { continue };
-                let Did::TrialEnded { trial, state, unfit, damage, planned_s, took_s, planned_bytes, bytes, .. } =
-                    what
-                else {
-                    continue;
-                };
-                if state == TrialState::Done {
-                    if here {
-                        history.ran.push(Ran { planned_s, took_s, planned_bytes, bytes });
-                    }
-                    if !(unfit.is_empty() && damage.is_empty()) {
-                        history.doubtful.insert(trial);
-                    }
+            history.add(session, &text_of(&session.log)?, host);
+        }
+        Ok(history)
+    }
+
+    fn add(&mut self, session: &Known, log: &str, host: &str) {
+        let here = session.process.as_ref().is_some_and(|process| process.host == host);
+        for line in log.lines().filter(|line| line.starts_with(r#"{"event":"trial_ended""#)) {
+            let Ok(Line { what, .. }) = serde_json::from_str(line) else { continue };
+            let Did::TrialEnded { trial, state, unfit, damage, planned_s, took_s, planned_bytes, bytes, .. } = what
+            else {
+                continue;
+            };
+            if state == TrialState::Done {
+                if here {
+                    self.ran.push(Ran { planned_s, took_s, planned_bytes, bytes });
+                }
+                if !(unfit.is_empty() && damage.is_empty()) {
+                    self.doubtful.insert(trial);
                 }
             }
         }
-        Ok(history)
     }
 }
 
@@ -103,12 +110,14 @@ impl Status {
             .ok_or_else(|| crate::store::StoreError::NotASweep { path: sweep.path().to_owned() })?;
         let done = sweep.done()?;
         let known = sessions(sweep)?;
-        let history = History::of(&known, &Process::this().host)?;
+        let (mut history, host) = (History::default(), Process::this().host);
         let planned: BTreeMap<&str, &Planned> = file.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
         let failed = failures(sweep, &planned, &done)?;
         let (mut at, mut last_end) = (Vec::new(), None);
         for (number, session) in known.iter().enumerate() {
-            let (found, ended) = whereabouts(session, &planned)?;
+            let log = text_of(&session.log)?;
+            history.add(session, &log, &host);
+            let (found, ended) = whereabouts(session, &log, &planned);
             // Of those that ended without a word only the last is news.
             let is_last = number + 1 == known.len();
             at.extend(found.filter(|at| is_last || matches!(at.life, Life::Alive | Life::Elsewhere)));
@@ -118,19 +127,13 @@ impl Status {
         let failing: BTreeSet<&str> =
             failed.iter().filter(|failure| failure.times > 0).map(|failure| failure.trial.id.as_str()).collect();
         let is_left = |trial: &&Planned| !done.contains(&trial.id) && !failing.contains(trial.id.as_str());
-        let left = pace.span(file.trials.iter().filter(is_left));
+        let (needed, beyond): (Vec<&Planned>, Vec<&Planned>) =
+            file.trials.iter().filter(is_left).partition(|trial| file.needs(trial));
+        let (left, to_come, beyond) = (pace.span(needed.iter().copied()), needed.len(), beyond.len());
         let is_done = |trial: &&Planned| done.contains(&trial.id);
         let doubtful = file.trials.iter().filter(is_done).filter(|t| history.doubtful.contains(&t.id)).count();
         let done = file.trials.iter().filter(is_done).count();
-        Ok(Status { done, doubtful, failed, sessions: at, last_end, left, file })
-    }
-
-    /// Trials that are neither done nor failed.
-    #[must_use]
-    pub fn to_come(&self) -> usize {
-        // What the machine failed at comes again.
-        let failed = self.failed.iter().filter(|failure| failure.times > 0).count();
-        self.file.trials.len().saturating_sub(self.done + failed)
+        Ok(Status { done, doubtful, failed, sessions: at, last_end, left, to_come, beyond, file })
     }
 }
 
@@ -164,18 +167,18 @@ pub(super) fn failures(
 #[allow(clippy::type_complexity)]
 fn whereabouts(
     session: &Known,
+    log: &str,
     planned: &BTreeMap<&str, &Planned>,
-) -> Result<(Option<At>, Option<(Timestamp, String)>), SweepError> {
-    let Some(process) = session.process.clone() else { return Ok((None, None)) };
-    let text = text_of(&session.log)?;
+) -> (Option<At>, Option<(Timestamp, String)>) {
+    let Some(process) = session.process.clone() else { return (None, None) };
     let mut trial: Option<(Planned, Option<Phase>, Timestamp)> = None;
     let mut seen = None;
     // From the end back to the start of the trial that it is at.
-    for line in text.lines().rev() {
+    for line in log.lines().rev() {
         let Ok(Line { what, time }) = serde_json::from_str::<Line>(line) else { continue };
         seen.get_or_insert(time);
         match what {
-            Did::SessionEnded { why } => return Ok((None, Some((time, why)))),
+            Did::SessionEnded { why } => return (None, Some((time, why))),
             Did::Phase { trial: id, phase } if trial.is_none() => {
                 trial = planned.get(id.as_str()).map(|found| ((*found).clone(), Some(phase), time));
             }
@@ -192,5 +195,5 @@ fn whereabouts(
         }
     }
     let life = process.life();
-    Ok((seen.map(|seen| At { process, life, trial, seen }), None))
+    (seen.map(|seen| At { process, life, trial, seen }), None)
 }

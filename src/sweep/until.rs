@@ -10,12 +10,15 @@
 //! What is estimated is the mean over trials of a figure's logarithm, so that the precision is relative. How often the interval holds it is in the test
 //! `coverage`.
 
+use crate::plan::{Figure, Until};
+use crate::table::SummaryRow;
+
 /// 95 %.
 const ALPHA: f64 = 0.05;
 /// Makes the sequence tightest at 20 trials.
 const RHO_SQUARED: f64 = 0.41;
-/// The theory is for many trials; before so many nothing is decided.
-pub const LEAST: usize = 10;
+/// Before so many trials nothing is decided.
+const LEAST: usize = Until::LEAST as usize;
 
 /// What is known of a figure after some trials.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -45,6 +48,24 @@ pub fn known(figures: &[f64]) -> Option<Known> {
 fn half_width(deviation: f64, n: f64) -> f64 {
     let grown = n * RHO_SQUARED + 1.0;
     deviation * (2.0 * grown / (n * n * RHO_SQUARED) * (grown.sqrt() / ALPHA).ln()).sqrt()
+}
+
+/// A trial's figure: the geometric mean over its viewers. `None`: it cannot be trusted, or a viewer has none.
+#[must_use]
+pub fn figure(rows: &[SummaryRow], of: Figure) -> Option<f64> {
+    let value = |row: &SummaryRow| match of {
+        Figure::DelayP50 => row.delay_p50_ms,
+        Figure::DelayP95 => row.delay_p95_ms,
+        Figure::ExcessP50 => row.excess_p50_ms,
+        Figure::ExcessP95 => row.excess_p95_ms,
+        Figure::StartupDelay => row.startup_delay_ms,
+    };
+    let logarithm = |row: &SummaryRow| {
+        let sound = row.fit && !row.partial;
+        value(row).filter(|value| sound && *value > 0.0 && value.is_finite()).map(f64::ln)
+    };
+    let logarithms: Vec<f64> = rows.iter().map(logarithm).collect::<Option<_>>()?;
+    (!logarithms.is_empty()).then(|| (logarithms.iter().sum::<f64>() / logarithms.len() as f64).exp())
 }
 
 /// Whether every one of a point's schemes is known as precisely as wanted: they share seeds, and so stop together.

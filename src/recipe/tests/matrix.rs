@@ -115,3 +115,15 @@ proptest! {
         prop_assert!(trials.iter().all(|trial| trial.point.scheme == Scheme::Direct));
     }
 }
+
+#[test]
+fn until_lists_as_many_repetitions_as_there_can_be() {
+    let text = |more: &str| format!("schemes: [direct]\n{more}\n{BASE}");
+    let loaded = loaded(&text("until: { figure: excess_p95_ms, precision: 10 %, most: 25 }"));
+    let until = loaded.until.unwrap();
+    assert_eq!((until.figure.name(), until.least, until.most), ("excess_p95_ms", 10, 25));
+    assert!((until.precision - 0.1).abs() < 1e-12);
+    assert_eq!(loaded.plan.trials.len(), 25);
+    let usual = super::loaded(&text("repetitions: 12\nuntil: { figure: delay_p50_ms }")).until.unwrap();
+    assert_eq!((usual.least, usual.most), (12, 60));
+}

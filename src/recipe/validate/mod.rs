@@ -10,6 +10,7 @@ mod hosts;
 mod load;
 mod points;
 mod topology;
+mod until;
 mod video;
 mod when;
 
@@ -23,7 +24,7 @@ use super::unit::Value;
 use super::word::{Flag, NodeName, shown};
 use crate::plan::{
     Agents, Audience, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, Parameters, PingTrain, Plan,
-    Point, Role, Scheme, Stream, Trial, VideoSource,
+    Point, Role, Scheme, Stream, Trial, Until, VideoSource,
 };
 pub(super) use changes::Reader;
 
@@ -126,11 +127,16 @@ pub(super) struct Files<'a> {
     pub reader: Reader<'a>,
 }
 
-/// Turns a recipe into a plan called `name`. `None`: see `notes.errors`.
-pub(super) fn plan(file: &RecipeFile, name: &str, files: &Files<'_>, notes: &mut Notes<'_>) -> Option<Plan> {
+/// Turns a recipe into a plan called `name`, and says until what is known its trials are repeated. `None`: see `notes.errors`.
+pub(super) fn plan(
+    file: &RecipeFile,
+    name: &str,
+    files: &Files<'_>,
+    notes: &mut Notes<'_>,
+) -> Option<(Plan, Option<Until>)> {
     let description = file.description.get().and_then(|text| notes.read("description", text));
     let schemes = validate_schemes(file.schemes.get(), notes);
-    let repetitions = notes.read_or("repetitions", &file.repetitions, super::unit::Whole(1));
+    let repetitions = until::validate_repetitions(file, notes);
     let seed = notes.read_or("seed", &file.seed, super::unit::Whole(1));
     let matrix = Matrix::read(file, schemes.as_deref().unwrap_or(&Scheme::USUAL), notes);
     let Some(matrix) = matrix else {
@@ -140,7 +146,7 @@ pub(super) fn plan(file: &RecipeFile, name: &str, files: &Files<'_>, notes: &mut
     };
     let commons = points::validate_points(file, &matrix, files, schemes.is_some(), notes);
 
-    let (repetitions, seed, commons) = (repetitions?.0, seed?.0, commons?);
+    let ((repetitions, until), seed, commons) = (repetitions?, seed?.0, commons?);
     if !notes.errors.is_empty() {
         return None;
     }
@@ -159,7 +165,7 @@ pub(super) fn plan(file: &RecipeFile, name: &str, files: &Files<'_>, notes: &mut
         })
         .collect();
     let description = description.map(|prose| prose.0).unwrap_or_default();
-    Some(Plan { recipe: name.to_owned(), description, seed, trials })
+    Some((Plan { recipe: name.to_owned(), description, seed, trials }, until))
 }
 
 /// More trials than a plan lists.
