@@ -10,7 +10,6 @@ use clap::Args;
 use super::exit::{Exit, Failure, WithExit};
 use super::sweep::{about, failures, named};
 use crate::store::SweepDir;
-use crate::sweep::perform::told;
 use crate::sweep::session::{Did, Known, Life, Line, sessions, text_of};
 use crate::sweep::status::{At, Status};
 use crate::ui;
@@ -128,7 +127,7 @@ fn session(at: &At) -> String {
     let trial = match &at.trial {
         Some((trial, phase, since)) => {
             let phase = phase.map_or_else(|| "starting".to_owned(), ui::phase);
-            format!("{}: {phase} since {}", told(&trial.point), clock(*since))
+            format!("{}: {phase} since {}", trial.point, clock(*since))
         }
         None => "between trials".to_owned(),
     };

@@ -17,9 +17,12 @@ use crate::sandbox::capability::{Capabilities, Places};
 use crate::store;
 use crate::sweep::SweepError;
 use crate::sweep::identity::identified;
+use crate::sweep::keep::Keep;
+use crate::sweep::outlook::Outlook;
 use crate::sweep::pace::Span;
-use crate::sweep::perform::{self, End, Keep, Outlook, Report, Request, told};
+use crate::sweep::perform::{self, Request};
 use crate::sweep::queue::{Policy, Stop};
+use crate::sweep::report::{End, Report};
 use crate::sweep::status::Failure as FailedTrial;
 use crate::ui;
 
@@ -272,7 +275,7 @@ pub(super) fn failures(failed: &[FailedTrial]) -> String {
         };
         let why = failure.why.lines().next().unwrap_or_default();
         let logs = failure.folder.join("log");
-        let _ = writeln!(text, "  {}: {why} ({whose}; {})", told(&failure.trial.point), logs.display());
+        let _ = writeln!(text, "  {}: {why} ({whose}; {})", failure.trial.point, logs.display());
     }
     if failed.len() > FAILURES {
         let _ = writeln!(text, "  … and {} more", failed.len() - FAILURES);
@@ -346,7 +349,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     let _ = writeln!(text, "up to {} of results (--keep {keep}), {} are free", ui::bytes(need), ui::bytes(free));
     let _ = writeln!(text, "in {}, in this order (shuffled by seed {}):", outlook.sweep.path().display(), job.seed);
     for trial in to_try.iter().take(LISTED) {
-        let _ = writeln!(text, "  {}  {}", trial.id, told(&trial.point));
+        let _ = writeln!(text, "  {}  {}", trial.id, trial.point);
     }
     if to_try.len() > LISTED {
         let _ = writeln!(text, "  … and {} more", to_try.len() - LISTED);

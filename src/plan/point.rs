@@ -90,6 +90,15 @@ impl Parameters {
     }
 }
 
+/// `direct, bandwidth 2 Mbit/s, repetition 1`.
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Point { scheme, repetition, parameters } = self;
+        let comma = if parameters.is_empty() { "" } else { ", " };
+        write!(f, "{scheme}{comma}{parameters}, repetition {repetition}")
+    }
+}
+
 /// `bandwidth 2 Mbit/s, delay 5 ms`.
 impl fmt::Display for Parameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -155,6 +164,7 @@ mod tests {
         assert_eq!(stored(&point), r#"{"scheme":"direct","repetition":2,"parameters":{"video.fps":"25"}}"#);
         assert_eq!(serde_json::from_str::<Point>(&stored(&point)).unwrap(), point);
         assert_eq!(point.parameters.get("video.fps"), Some("25"));
-        assert_eq!(with(&[("b", "2 ms"), ("a", "1")]).parameters.to_string(), "a 1, b 2 ms");
+        assert_eq!(with(&[("b", "2 ms"), ("a", "1")]).to_string(), "direct, a 1, b 2 ms, repetition 2");
+        assert_eq!(with(&[]).to_string(), "direct, repetition 2");
     }
 }

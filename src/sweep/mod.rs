@@ -1,15 +1,19 @@
 //! Sweeps: many trials over a matrix of parameters, which go on after whatever happens.
 //!
-//! What is to be done, and in what order, are values ([`identity`], [`queue`]); how long it takes is learned from trials that ran ([`pace`]); why a changed
-//! recipe has trials run again is read off what was run ([`change`]). [`perform`] is the shell: it plays a trial after the other through the same supervisor as
+//! What is to be done, and in what order, are values ([`identity`], [`queue`], [`until`]); how long it takes is learned from trials that ran ([`pace`]); why a
+//! changed recipe has trials run again is read off what was run ([`change`]). [`outlook`] is all of that for one sweep, before anything is written. [`perform`] is the shell: it plays a trial after the other through the same supervisor as
 //! `livectl run` and commits each to the store, which is the truth ([`SweepDir`](crate::store::SweepDir)). What a session did is in its log alone
 //! ([`session`]), from which [`status`] tells how things stand; nothing is decided by it but how long things take.
 
 pub mod change;
 pub mod identity;
+pub mod keep;
+pub mod outlook;
 pub mod pace;
 pub mod perform;
 pub mod queue;
+mod recover;
+pub mod report;
 pub mod session;
 pub mod status;
 pub mod until;

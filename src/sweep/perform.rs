@@ -8,46 +8,26 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::SweepError;
-use super::change::{Change, change};
-use super::identity::planned;
+use super::keep::{Keep, drop_captures};
+use super::outlook::Outlook;
 use super::pace::{Pace, Ran, Span};
-use super::queue::{Ended, Next, Policy, Queue, Stop};
+use super::queue::{Ended, Next, Policy, Queue};
+use super::recover::{recover, remove};
+use super::report::{End, Report, figures, report};
 use super::session::{Did, Known, Process, Session, asked, sessions};
-use super::status::{Failure, History, failures};
-use super::until::{self, is_enough};
-use crate::parallel;
-use crate::plan::{Parameters, Point, Scheme, Trial, Until};
+use super::until::is_enough;
+use crate::plan::{LinkKind, Parameters, Trial, Until};
 use crate::run::event::{Happening, Update};
 use crate::run::{Context, Job, Urgency, supervise, tell};
 use crate::store::{
-    self, Captures, Cause, Choice, Committed, Manifest, Owner, Planned, RunDir, SWEEP_FORMAT, Software, StoreError,
-    SweepDir, SweepFile, TrialDir, TrialRecord, TrialState,
+    self, Cause, Choice, Owner, Planned, RunDir, SWEEP_FORMAT, Software, StoreError, SweepDir, SweepFile,
+    TrialRecord, TrialState,
 };
-use crate::table::{self, EstimateRow};
 
 /// How often the file is looked for by which others ask for an end.
 const LOOK: Duration = Duration::from_millis(500);
 /// What must stay free on the disk beside what the next trial leaves.
 const RESERVE: u64 = 100_000_000;
-
-/// Whose captures are kept. They are dropped only after the tables have been computed from them a second time and are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Keep {
-    /// Everybody's.
-    #[default]
-    All,
-    /// Those of trials that failed, are unfit or damaged.
-    Failed,
-    /// Nobody's. A trial without tables keeps its own all the same: there is nothing else of it.
-    None,
-}
-
-impl Keep {
-    fn drops(self, record: &TrialRecord) -> bool {
-        let sound = record.unfit.is_empty() && record.damage.is_empty();
-        record.state == TrialState::Done && (self == Keep::None || self == Keep::Failed && sound)
-    }
-}
 
 /// What is asked of a session.
 #[derive(Debug, Clone)]
@@ -66,191 +46,11 @@ pub struct Request {
     pub trial_deadline: Option<Duration>,
 }
 
-/// What is there before a session begins.
-#[derive(Debug)]
-pub struct Outlook {
-    /// The sweep's folder.
-    pub sweep: SweepDir,
-    /// The trials in order.
-    pub trials: Vec<Planned>,
-    /// Until what is known they are repeated.
-    pub until: Option<Until>,
-    /// What the recipe's change means, if it has changed.
-    pub change: Option<Change>,
-    /// The livectl that the sweep was begun with, if it is another one.
-    pub begun_with: Option<Software>,
-    /// Trials that are done.
-    pub done: BTreeSet<String>,
-    /// Trials that failed in earlier sessions.
-    pub failed: Vec<Failure>,
-    /// How long trials take here.
-    pub pace: Pace,
-}
-
-/// How a session ended.
-#[derive(Debug)]
-pub struct Report {
-    /// The sweep's folder.
-    pub sweep: SweepDir,
-    /// Trials of the sweep.
-    pub trials: usize,
-    /// Those of them that are done.
-    pub done: usize,
-    /// Those that this session did.
-    pub done_now: usize,
-    /// Those that failed and are not done.
-    pub failed: Vec<Failure>,
-    /// Those that are done and unfit or damaged.
-    pub doubtful: usize,
-    /// Where trials are repeated until a figure is known: of how many points it is, of how many not.
-    pub precision: Option<(Until, usize, usize)>,
-    /// Why it ended before its end.
-    pub end: End,
-    /// A line for each figure of each point and viewer, over repetitions.
-    pub estimates: Vec<EstimateRow>,
-}
-
-/// Why a session ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum End {
-    /// Every trial is done or given up.
-    Finished,
-    /// Failures.
-    Stopped(Stop),
-    /// The machine cannot go on: no space.
-    Machine(String),
-    /// `livectl stop`.
-    Asked,
-    /// The deadline.
-    Deadline,
-    /// A signal.
-    Interrupted,
-}
-
-impl std::fmt::Display for End {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            End::Finished => f.write_str("finished"),
-            End::Stopped(Stop::FailFast) => f.write_str("stopped: a trial failed (--fail-fast)"),
-            End::Stopped(Stop::MaxFailures(count)) => write!(f, "stopped: {count} trials failed (--max-failures)"),
-            End::Stopped(Stop::Machine(count)) => {
-                write!(f, "stopped: the machine failed {count} times in a row; `livectl doctor` may say why")
-            }
-            End::Machine(why) => write!(f, "stopped: {why}"),
-            End::Asked => f.write_str("stopped, as `livectl stop` asked"),
-            End::Deadline => f.write_str("stopped: no further trial would end before the deadline"),
-            End::Interrupted => f.write_str("interrupted"),
-        }
+impl Request {
+    /// Whose captures are kept, and what tables are computed with.
+    fn keeping(&self) -> (Keep, LinkKind) {
+        (self.keep, self.job.links.1.kind)
     }
-}
-
-impl Outlook {
-    /// Looks at what is there of a sweep and at what trials took on this machine. Writes nothing.
-    ///
-    /// # Errors
-    /// [`SweepError::Store`].
-    pub fn of(job: &Job, until: Option<Until>) -> Result<Outlook, SweepError> {
-        let sweep = SweepDir::of(&job.results, &job.plan.recipe)?;
-        let trials = planned(&job.plan);
-        let done = sweep.done()?;
-        let before = SweepFile::load(&sweep)?;
-        let run = before.as_ref().and_then(|_| RunDir::open(sweep.path()).ok());
-        let earlier = |id: &str| -> Option<Trial> {
-            serde_json::from_slice(&crate::file::read(&run.as_ref()?.trial(id).plan()).ok()?).ok()
-        };
-        let same = |before: &SweepFile| {
-            before.until == until && before.trials.iter().map(|t| &t.id).eq(trials.iter().map(|t| &t.id))
-        };
-        let change = before
-            .as_ref()
-            .filter(|before| !same(before))
-            .map(|before| change(&before.trials, &job.plan.trials, &done, earlier));
-        let this = Software::of_this_livectl();
-        let begun_with = before.map(|before| before.livectl).filter(|livectl| *livectl != this && !done.is_empty());
-        let by_id: BTreeMap<&str, &Planned> = trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
-        let failed = failures(&sweep, &by_id, &done)?;
-        let host = Process::this().host;
-        let mut ran = History::of(&sessions(&sweep)?, &host)?.ran;
-        if ran.is_empty() {
-            ran = elsewhere(job, &host)?;
-        }
-        Ok(Outlook { trials, until, change, begun_with, done, failed, pace: Pace::learned(&ran), sweep })
-    }
-
-    /// The trials that a session under this policy has to try.
-    #[must_use]
-    pub fn queue(&self, policy: Policy) -> Queue {
-        let failed = self.failed.iter().map(|failure| (failure.trial.id.clone(), failure.times)).collect();
-        let needed = self.trials.iter().filter(|trial| self.needs(trial));
-        Queue::new(needed.map(|trial| trial.id.as_str()), &self.done, &failed, policy)
-    }
-
-    /// Whether the trial is tried in any case.
-    #[must_use]
-    pub fn needs(&self, trial: &Planned) -> bool {
-        self.until.is_none_or(|until| trial.point.repetition <= until.least)
-    }
-
-    /// Trials that may have to be tried beyond those.
-    #[must_use]
-    pub fn beyond(&self) -> Vec<&Planned> {
-        self.trials.iter().filter(|trial| !self.needs(trial) && !self.done.contains(&trial.id)).collect()
-    }
-
-    /// The same with their plans.
-    #[must_use]
-    pub fn to_try(&self, queue: &Queue) -> Vec<&Planned> {
-        let waiting: BTreeSet<&str> = queue.waiting().collect();
-        self.trials.iter().filter(|trial| waiting.contains(trial.id.as_str())).collect()
-    }
-
-    /// How many of its trials are done.
-    #[must_use]
-    pub fn done_count(&self) -> usize {
-        self.trials.iter().filter(|trial| self.done.contains(&trial.id)).count()
-    }
-
-    /// Bytes that the trials will leave for good, and the most that there will be at one time.
-    #[must_use]
-    pub fn disk(&self, trials: &[&Planned], keep: Keep) -> u64 {
-        let all = self.pace.bytes(trials.iter().copied());
-        let largest = trials.iter().map(|trial| self.pace.bytes([*trial])).max().unwrap_or(0);
-        match keep {
-            Keep::All => all,
-            // What is left of a trial are a dump for each viewer, logs and tables: a fifth, amply.
-            Keep::Failed | Keep::None => all / 5 + largest,
-        }
-    }
-}
-
-/// What trials took on this machine in other sweeps, and in the latest runs.
-fn elsewhere(job: &Job, host: &str) -> Result<Vec<Ran>, SweepError> {
-    const RUNS: usize = 8;
-    const LARGEST: u64 = 8 << 20;
-    let mut ran = Vec::new();
-    for sweep in SweepDir::all(&job.results)? {
-        ran.extend(History::of(&sessions(&sweep)?, host)?.ran);
-    }
-    let mut runs = RunDir::find(&job.results).map(|found| found.runs).unwrap_or_default();
-    runs.sort_by(|a, b| b.file_name().cmp(&a.file_name()));
-    for run in runs.iter().filter_map(|path| RunDir::open(path).ok()).filter(|run| !run.is_sweep()).take(RUNS) {
-        let small = fs::metadata(run.manifest()).is_ok_and(|meta| meta.len() < LARGEST);
-        let Some(manifest) = small.then(|| Manifest::load(&run).ok()).flatten() else { continue };
-        if manifest.machine != job.machine {
-            continue;
-        }
-        for (record, trial) in manifest.trials.iter().zip(&manifest.plan.trials) {
-            if let (TrialState::Done, Some(started), Some(ended)) = (&record.state, record.started, record.ended) {
-                ran.push(Ran {
-                    planned_s: trial.timeline.end.as_secs_f64(),
-                    took_s: (ended - started).total(jiff::Unit::Second).unwrap_or(0.0),
-                    planned_bytes: trial.disk_bytes(),
-                    bytes: record.files.values().map(|file| file.bytes).sum(),
-                });
-            }
-        }
-    }
-    Ok(ran)
 }
 
 /// Tries what is to be tried. A trial that fails is recorded, and the next one runs.
@@ -271,7 +71,7 @@ pub async fn perform(
     if outlook.change.is_some() || !sweep.file().exists() {
         file_of(&request.job, &outlook).save(&sweep)?;
     }
-    let outlook = match recover(&sweep, &request) {
+    let outlook = match recover(&sweep, request.keeping()) {
         Ok(true) => Outlook { done: sweep.done()?, ..outlook },
         Ok(false) => outlook,
         Err(error) => {
@@ -377,41 +177,6 @@ fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
         until: outlook.until,
         trials: outlook.trials.clone(),
     }
-}
-
-/// Commits what earlier sessions had finished and not committed, and takes away what they had not finished. Whether anything was committed.
-fn recover(sweep: &SweepDir, request: &Request) -> Result<bool, SweepError> {
-    let host = Process::this().host;
-    let done = sweep.done()?;
-    let mut committed = false;
-    for attempt in sweep.tried()? {
-        match attempt.record.filter(|record| record.ended.is_some()) {
-            // It came to its end and livectl did not.
-            Some(mut record) if record.state == TrialState::Done => {
-                if !done.contains(&attempt.trial) {
-                    drop_captures(&attempt.dir, &mut record, request)?;
-                    let place = sweep.trials().join(&attempt.trial);
-                    committed |= store::commit(&attempt.dir, &place)? == Committed::First;
-                }
-            }
-            // Told of in the table of failures.
-            Some(TrialRecord { state: TrialState::Failed { .. }, .. }) => {}
-            _ => {
-                // Those of other machines may still run.
-                let name = attempt.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if name.contains(&format!("-{host}-")) {
-                    remove(attempt.dir.path())?;
-                }
-            }
-        }
-        // Goes only when it is empty.
-        let _ = fs::remove_dir(sweep.attempts().join(&attempt.trial));
-    }
-    Ok(committed)
-}
-
-fn remove(folder: &std::path::Path) -> Result<(), StoreError> {
-    fs::remove_dir_all(folder).map_err(|source| StoreError::Io { doing: "remove", path: folder.to_owned(), source })
 }
 
 /// Turns signals and the file by which others ask for an end into urgency.
@@ -568,7 +333,7 @@ impl Stage<'_> {
         let sweep = &self.outlook.sweep;
         let began = Instant::now();
         self.tried += 1;
-        let what = format!("{} ({} of {})", told(&trial.point), self.tried, self.total);
+        let what = format!("{} ({} of {})", trial.point, self.tried, self.total);
         tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left: self.left().likely }).await;
         let name = self.session.borrow_mut().attempt();
         let dir = sweep.attempt(&trial.id, &name);
@@ -580,10 +345,10 @@ impl Stage<'_> {
         let mut commit_s = 0.0;
         match &record.state {
             TrialState::Done => {
-                let (request, owner) = (self.request.clone(), self.owner);
+                let (keeping, owner) = (self.request.keeping(), self.owner);
                 let (place, of) = (sweep.trials().join(&trial.id), dir.clone());
                 let work = move || -> Result<(TrialRecord, f64), StoreError> {
-                    drop_captures(&of, &mut record, &request)?;
+                    drop_captures(&of, &mut record, keeping)?;
                     owner.chown_tree(of.path())?;
                     let began = Instant::now();
                     store::commit(&of, &place)?;
@@ -621,107 +386,4 @@ impl Stage<'_> {
         })?;
         Ok(())
     }
-}
-
-/// The figures of the trials up to a repetition that are done, for each point and scheme.
-fn figures<'t>(
-    run: &RunDir,
-    trials: &'t [Planned],
-    done: &BTreeSet<String>,
-    until: Until,
-    last: u32,
-    looked_at: &mut BTreeMap<String, Option<f64>>,
-) -> Result<BTreeMap<&'t Parameters, BTreeMap<Scheme, Vec<f64>>>, SweepError> {
-    let fresh: Vec<&Planned> =
-        trials.iter().filter(|trial| done.contains(&trial.id) && !looked_at.contains_key(&trial.id)).collect();
-    let read = |trial: &&Planned| -> Result<Option<f64>, table::TableError> {
-        Ok(until::figure(&table::read_summary(&run.trial(&trial.id).summary())?, until.figure))
-    };
-    for (trial, figure) in fresh.iter().zip(parallel::map(&fresh, read)) {
-        looked_at.insert(trial.id.clone(), figure?);
-    }
-    let mut known: BTreeMap<&Parameters, BTreeMap<Scheme, Vec<f64>>> = BTreeMap::new();
-    for trial in trials.iter().filter(|trial| trial.point.repetition <= last) {
-        let figures = known.entry(&trial.point.parameters).or_default().entry(trial.point.scheme).or_default();
-        figures.extend(looked_at.get(&trial.id).copied().flatten());
-    }
-    Ok(known)
-}
-
-/// `direct, bandwidth 2 Mbit/s, repetition 1`.
-#[must_use]
-pub fn told(point: &Point) -> String {
-    let parameters = if point.parameters.is_empty() { String::new() } else { format!(", {}", point.parameters) };
-    format!("{}{parameters}, repetition {}", point.scheme, point.repetition)
-}
-
-/// Drops a trial's captures, if that is the policy and its tables come out of them a second time as they are.
-fn drop_captures(dir: &TrialDir, record: &mut TrialRecord, request: &Request) -> Result<(), StoreError> {
-    let captures = dir.path().join("pcap");
-    if record.captures.are_kept() {
-        if !request.keep.drops(record) {
-            return Ok(());
-        }
-        let same = table::analyse(dir, record, Some(request.job.links.1.kind))
-            .and_then(|again| again.compare(dir))
-            .is_ok_and(|found| found.differences.is_empty() && found.no_longer_known.is_empty());
-        if !same {
-            tracing::warn!("{}: its tables do not come out of its captures again, which are kept", record.id);
-            return Ok(());
-        }
-        record.captures = Captures::Dropped;
-        record.files.retain(|name, _| !name.starts_with("pcap/"));
-        record.save(dir)?;
-    }
-    // Also after a session that was killed between the record and this.
-    match fs::remove_dir_all(&captures) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(StoreError::Io { doing: "remove", path: captures, source }),
-    }
-}
-
-/// Puts the small tables of the whole sweep beside it, for people, and tells how it stands.
-fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: End) -> Result<Report, SweepError> {
-    let run = RunDir::open(sweep.path())?;
-    let done = sweep.done()?;
-    let mine: Vec<&str> =
-        outlook.trials.iter().map(|trial| trial.id.as_str()).filter(|id| done.contains(*id)).collect();
-    let points: BTreeMap<&str, &Point> =
-        outlook.trials.iter().map(|trial| (trial.id.as_str(), &trial.point)).collect();
-    let mine_with_points = mine.iter().filter_map(|id| Some((*id, *points.get(id)?)));
-    let tables = table::SweepTables::of(&run, mine_with_points)?;
-    table::write_summary(&run.summary(), &tables.summary)?;
-    table::write_audience(&run.audience(), &tables.audience)?;
-    table::write_estimates(&run.estimates(), &tables.estimates)?;
-    let owner = Owner::of_this_process()?;
-    for path in [run.summary(), run.audience(), run.estimates(), sweep.file()] {
-        owner.take(&path)?;
-    }
-    let by_id: BTreeMap<&str, &Planned> = outlook.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
-    let doubtful: BTreeSet<&str> =
-        tables.summary.iter().filter(|row| !row.fit || row.partial).map(|row| row.trial.as_str()).collect();
-    let precision = match outlook.until {
-        None => None,
-        Some(until) => {
-            let known = figures(&run, &outlook.trials, &done, until, until.most, &mut BTreeMap::new())?;
-            let is_known = |schemes: &&BTreeMap<Scheme, Vec<f64>>| {
-                is_enough(&schemes.values().cloned().collect::<Vec<_>>(), until.precision)
-            };
-            let count = known.values().filter(is_known).count();
-            Some((until, count, known.len() - count))
-        }
-    };
-    let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
-    Ok(Report {
-        sweep: sweep.clone(),
-        trials: needed.max(mine.len()),
-        precision,
-        done: mine.len(),
-        done_now,
-        failed: failures(sweep, &by_id, &done)?,
-        doubtful: doubtful.len(),
-        end,
-        estimates: tables.estimates,
-    })
 }

@@ -7,8 +7,18 @@
 //!
 //! `s · √( 2(nρ²+1)/(n²ρ²) · ln( √(nρ²+1) / α ) )`
 //!
-//! What is estimated is the mean over trials of a figure's logarithm, so that the precision is relative. How often the interval holds it is in the test
-//! `coverage`.
+//! What is estimated is the mean over trials of a figure's logarithm, so that the precision is relative. How often the interval holds it when a point ends, at 60 trials
+//! at most (20,000 simulated points each; the test `coverage` prints more):
+//!
+//! | logarithms | deviation | wanted | covered | trials, mean |
+//! |---|---|---|---|---|
+//! | normal | 0.05 | 5 % | 0.988 | 11.5 |
+//! | normal | 0.15 | 10 % | 0.985 | 21.4 |
+//! | normal | 0.3 | 20 % | 0.986 | 23.4 |
+//! | exponential | 0.05 | 5 % | 0.949 | 11.8 |
+//! | exponential | 0.15 | 10 % | 0.948 | 19.2 |
+//! | exponential | 0.3 | 20 % | 0.947 | 20.7 |
+//! | uniform | 0.15 | 10 % | 0.980 | 22.4 |
 
 use crate::plan::{Figure, Until};
 use crate::table::SummaryRow;
