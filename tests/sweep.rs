@@ -82,20 +82,25 @@ fn until(command: &mut Command, word: &str, times: usize) -> (Child, BufReader<s
     (child, lines)
 }
 
-/// Interfaces and mounts of this machine, and trials that run.
-fn host() -> (Vec<String>, String, usize) {
+/// Interfaces and mounts of this machine, and trials that run with their files in `folder`: others may run as well.
+fn host(folder: &Path) -> (Vec<String>, String, usize) {
+    let folder = folder.canonicalize().unwrap();
     let mut links: Vec<String> =
         std::fs::read_dir("/sys/class/net").unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     links.sort();
-    (links, std::fs::read_to_string("/proc/self/mounts").unwrap(), running().unwrap().len())
+    (
+        links,
+        std::fs::read_to_string("/proc/self/mounts").unwrap(),
+        running().unwrap().iter().filter(|trial| trial.marker.dir().starts_with(&folder)).count(),
+    )
 }
 
-fn assert_host_becomes(before: &(Vec<String>, String, usize)) {
+fn assert_host_becomes(before: &(Vec<String>, String, usize), folder: &Path) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while host() != *before && Instant::now() < deadline {
+    while host(folder) != *before && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert_eq!(host(), *before, "a sweep left something behind");
+    assert_eq!(host(folder), *before, "a sweep left something behind");
 }
 
 /// All that is in a folder, by its path within it.
@@ -118,8 +123,8 @@ fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 #[test]
 fn killed_in_mid_trial_it_goes_on_and_every_trial_is_done_once() {
     let _alone = alone();
-    let before = host();
     let folder = tempfile::tempdir().unwrap();
+    let before = host(folder.path());
     let results = folder.path().join("results");
     let path = recipe(folder.path(), "matrix: { network.hosts.hs.link.delay: [2 ms, 4 ms, 6 ms] }", "size: 160x90, ");
     let (mut child, _lines) = until(&mut sweep(&path, &results, &[]), "streaming", 2);
@@ -132,7 +137,7 @@ fn killed_in_mid_trial_it_goes_on_and_every_trial_is_done_once() {
 
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_host_becomes(&before);
+    assert_host_becomes(&before, folder.path());
     let done = dir.done().unwrap();
     assert_eq!((done.len(), dir.tried().unwrap().len()), (1, 1));
     let kept = content(&dir.trials());
@@ -142,7 +147,7 @@ fn killed_in_mid_trial_it_goes_on_and_every_trial_is_done_once() {
     let output = sweep(&path, &results, &[]).output().unwrap();
     // 6: everything was done on a machine that was too busy for its delays to be trusted.
     assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
-    assert_host_becomes(&before);
+    assert_host_becomes(&before, folder.path());
     assert_eq!(dir.done().unwrap().len(), 3);
     assert!(dir.done().unwrap().is_superset(&done) && dir.tried().unwrap().is_empty());
     let now = content(&dir.trials());
@@ -263,8 +268,8 @@ fn ten_thousand_trials() {
 #[test]
 fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
     let _alone = alone();
-    let before = host();
     let folder = tempfile::tempdir().unwrap();
+    let before = host(folder.path());
     let results = folder.path().join("results");
     let clip = folder.path().join("good.flv");
     let made = Command::new("ffmpeg")
@@ -282,7 +287,7 @@ fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
     let told = text(&output);
     assert!(told.contains("1 of 2 trials are done (1 now), 1 failed"), "{told}");
     assert!(told.contains("direct, clip bad.flv, repetition 1: ") && told.contains("(2 times; "), "{told}");
-    assert_host_becomes(&before);
+    assert_host_becomes(&before, folder.path());
     let dir = SweepDir::open(&results.join("tiny")).unwrap();
     let run = RunDir::open(dir.path()).unwrap();
     let done = dir.done().unwrap();
@@ -306,5 +311,5 @@ fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
     assert!(rest.contains("stopped, as `livectl stop` asked: 2 of 3 trials are done (1 now)"), "{rest}");
     assert!(dir.done().unwrap().is_superset(&done));
     assert_eq!(livectl(&["stop", "tiny"], &results).output().unwrap().status.code(), Some(2));
-    assert_host_becomes(&before);
+    assert_host_becomes(&before, folder.path());
 }

@@ -164,6 +164,52 @@ impl fmt::Display for ByteCount {
     }
 }
 
+/// Which tags are passed on before they are whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CutThrough {
+    /// Pictures with so many bytes or more.
+    From(usize),
+    /// None.
+    Off,
+}
+
+/// Text that says neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a number of bytes from 1 on, perhaps with k, M or G behind it, or `off`")]
+pub struct CutThroughError;
+
+impl CutThrough {
+    /// The number of bytes, if there is one.
+    #[must_use]
+    pub fn least(self) -> Option<usize> {
+        match self {
+            CutThrough::From(bytes) => Some(bytes),
+            CutThrough::Off => None,
+        }
+    }
+}
+
+impl FromStr for CutThrough {
+    type Err = CutThroughError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" {
+            return Ok(CutThrough::Off);
+        }
+        let bytes = text.parse::<ByteCount>().ok().and_then(ByteCount::limit);
+        bytes.map(CutThrough::From).ok_or(CutThroughError)
+    }
+}
+
+impl fmt::Display for CutThrough {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CutThrough::From(bytes) => write!(f, "{bytes}"),
+            CutThrough::Off => f.write_str("off"),
+        }
+    }
+}
+
 /// Parses the command line and does what it says.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -215,6 +261,19 @@ mod tests {
         assert_eq!(parse("unlimited"), Ok(ByteCount::Unlimited));
         for text in ["", "0", "k", "-1", "1.5M", "1T", "99999999999G", "5 M"] {
             assert_eq!(parse(text), Err(ByteCountError), "{text}");
+        }
+    }
+
+    #[test]
+    fn from_how_many_bytes_on_or_none() {
+        let parse = |text: &str| text.parse::<CutThrough>();
+        assert_eq!(parse("8k"), Ok(CutThrough::From(8192)));
+        assert_eq!(parse("off"), Ok(CutThrough::Off));
+        for text in ["", "0", "on", "unlimited", "-1"] {
+            assert_eq!(parse(text), Err(CutThroughError), "{text}");
+        }
+        for told in [CutThrough::Off, CutThrough::From(8192)] {
+            assert_eq!(parse(&told.to_string()), Ok(told));
         }
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Interest {
     pub(crate) stream: StreamKey,
     /// What the peer may be.
     pub(crate) roles: &'static [PeerRole],
+    /// The network is told that the stream is going to be published here, until it is.
+    pub(crate) announces: bool,
 }
 
 /// A peer, as the network names it.
@@ -67,6 +69,8 @@ struct Expectation {
     since: Option<Instant>,
     /// Hasten until then; without it and with a program or player, until something happens.
     until: Option<Instant>,
+    /// It has been accepted once.
+    was_accepted: bool,
 }
 
 /// Tells the connection when news is expected.
@@ -80,17 +84,20 @@ impl Hasten {
 
     /// A program or player has connected.
     pub(crate) fn begin(&self) {
-        self.0.send_replace(Expectation { since: Some(Instant::now()), until: None });
+        self.0.send_modify(|expected| (expected.since, expected.until) = (Some(Instant::now()), None));
     }
 
     /// Its publish or play was accepted.
     pub(crate) fn accepted(&self) {
-        self.0.send_modify(|expected| expected.until = Some(Instant::now() + AFTER_ACCEPTANCE));
+        self.0.send_modify(|expected| {
+            expected.until = Some(Instant::now() + AFTER_ACCEPTANCE);
+            expected.was_accepted = true;
+        });
     }
 
     /// It is gone.
     pub(crate) fn end(&self) {
-        self.0.send_replace(Expectation::default());
+        self.0.send_modify(|expected| (expected.since, expected.until) = (None, None));
     }
 
     /// It was told something, or has told something: there may be more.
@@ -99,7 +106,7 @@ impl Hasten {
     }
 
     fn is_due(&self) -> bool {
-        let Expectation { since, until } = *self.0.borrow();
+        let Expectation { since, until, .. } = *self.0.borrow();
         since.is_some() && until.is_none_or(|until| Instant::now() < until)
     }
 }
@@ -173,6 +180,9 @@ impl Listener {
                 _ = ticks.tick() => {
                     if silent_from.elapsed() > SILENCE {
                         return Err(Lost::Silent);
+                    }
+                    if self.interest.announces && !self.hasten.0.borrow().was_accepted {
+                        say(&mut to, News::Announce(self.interest.stream.clone())).await?;
                     }
                     if self.hasten.is_due() {
                         say(&mut to, News::Hasten).await?;
@@ -286,7 +296,7 @@ mod tests {
         let introduction =
             |role, stream: &str| Introduction { role, peers: peers.clone(), stream: stream.parse().unwrap() };
         let (sender, mut introductions) = mpsc::channel(16);
-        let interest = Interest { stream, roles: &[PeerRole::Child] };
+        let interest = Interest { stream, roles: &[PeerRole::Child], announces: false };
         let client = tokio::spawn(listen(address, interest, Hasten::new(), sender, mpsc::unbounded_channel().1));
         for _ in 0..2 {
             let (mut connection, _) = listener.accept().await.unwrap();
@@ -313,7 +323,7 @@ mod tests {
         let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
         let (sender, _introductions) = mpsc::channel(16);
         let hasten = Hasten::new();
-        let interest = Interest { stream: "live/hb".parse().unwrap(), roles: &[PeerRole::Child] };
+        let interest = Interest { stream: "live/hb".parse().unwrap(), roles: &[PeerRole::Child], announces: false };
         let client = tokio::spawn(listen(address, interest, hasten.clone(), sender, mpsc::unbounded_channel().1));
         let (mut connection, _) = listener.accept().await.unwrap();
         let quiet = timeout(Duration::from_millis(1500), next(&mut connection)).await;
@@ -330,13 +340,43 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_broadcaster_is_announced_until_it_is_accepted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+        let stream: StreamKey = "live/hb".parse().unwrap();
+        let hasten = Hasten::new();
+        let (sender, _introductions) = mpsc::channel(16);
+        let interest = Interest { stream: stream.clone(), roles: &[PeerRole::Child], announces: true };
+        let client = tokio::spawn(listen(address, interest, hasten.clone(), sender, mpsc::unbounded_channel().1));
+        // On each connection, and again.
+        for _ in 0..2 {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            for _ in 0..2 {
+                assert_eq!(next(&mut connection).await, News::Announce(stream.clone()));
+            }
+        }
+        let (mut connection, _) = listener.accept().await.unwrap();
+        assert_eq!(next(&mut connection).await, News::Announce(stream.clone()));
+        hasten.begin();
+        assert_eq!(next(&mut connection).await, News::Announce(stream.clone()), "nothing has been accepted yet");
+        assert_eq!(next(&mut connection).await, News::Hasten);
+        hasten.accepted();
+        hasten.end();
+        let quiet = timeout(Duration::from_millis(2500), async {
+            while next(&mut connection).await != News::Announce(stream.clone()) {}
+        });
+        assert!(quiet.await.is_err(), "who has published says nothing of what is to come");
+        client.abort();
+    }
+
+    #[tokio::test]
     async fn what_is_lost_is_told_until_another_is_named_and_leaving_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let std::net::SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
         let stream: StreamKey = "live/hb".parse().unwrap();
         let (sender, mut introductions) = mpsc::channel(16);
         let (reports, received) = mpsc::unbounded_channel();
-        let interest = Interest { stream: stream.clone(), roles: PeerRole::ALL };
+        let interest = Interest { stream: stream.clone(), roles: PeerRole::ALL, announces: false };
         let client = tokio::spawn(listen(address, interest, Hasten::new(), sender, received));
         let (mut connection, _) = listener.accept().await.unwrap();
         let peer = "10.0.0.1:2000".parse().unwrap();

@@ -259,3 +259,36 @@ fn a_peer_that_never_begins_is_left_for_the_cdn() {
     viewer.ends();
     assert!(viewer.has(|e| matches!(e, Event::StreamEnded { frames: 30.. })));
 }
+
+#[test]
+fn who_comes_to_a_cdn_that_is_far_behind_does_not_wait_for_it() {
+    let stage = Stage::new();
+    let upload = Relay::new(stage.cdn, Duration::ZERO);
+    let broadcaster = stage.broadcaster_to(upload.address, &["--admit-all"]);
+    let program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 900, ..FLV1 });
+    let mut early = stage.viewer(&[]);
+    let _early_player = stage.mplayer("early", early.listen);
+    early.until("the stream is on", |e| matches!(e, Event::FirstKeyframe { .. }));
+    // The CDN is eight seconds behind, and stays so: no more passes than is born.
+    upload.stall(true);
+    std::thread::sleep(Duration::from_secs(8));
+    upload.slow_down(110_000);
+    upload.stall(false);
+    // The peer answers after the CDN has given its first keyframe.
+    let far = Relay::new(broadcaster.peers.unwrap(), Duration::from_secs(4));
+    let mut late = stage.viewer(&["--peer", &far.address.to_string(), "--end-padding", "2048"]);
+    let _late_player = stage.mplayer("late", late.listen);
+    let first = late.find("a keyframe", |e| match e {
+        Event::FirstKeyframe { path, timestamp_ms, .. } => Some((*path, *timestamp_ms)),
+        _ => None,
+    });
+    assert_eq!(first.0, Path::Cdn);
+    late.until("what follows is passed over", |e| matches!(e, Event::Jump { .. }));
+    let from_peer = late.find("the peer", |e| match e {
+        Event::FirstFromPeer { timestamp_ms, .. } => Some(*timestamp_ms),
+        _ => None,
+    });
+    assert!(from_peer > first.1 + 2000, "{from_peer} after {}", first.1);
+    late.until("the CDN is silenced", |e| matches!(e, Event::CdnLeft { .. }));
+    drop(program);
+}

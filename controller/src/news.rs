@@ -66,6 +66,18 @@ pub enum News {
     Viewer(Member),
     /// A host publishes a stream.
     Broadcaster(Member),
+    /// A broadcaster's agent is there, and its program publishes nothing yet; in schemes that have use for it.
+    Announced {
+        /// Its host.
+        host: Ipv4Addr,
+        /// The stream.
+        stream: String,
+        /// Datapath id.
+        dpid: u64,
+        /// The port of that switch.
+        #[serde(serialize_with = "as_number")]
+        port: PortNo,
+    },
     /// A heartbeat was rewritten.
     Introduced {
         /// Who is told.

@@ -126,7 +126,14 @@ pub fn flv(data: &[u8]) {
                 let born = register.birth(tag.kind, tag.timestamp, tag.payload, 0);
                 assert_eq!(born.to_string().parse(), Ok(born));
                 tags.push((tag.kind, frame::FrameId::of(tag.payload), range));
-            })
+            })?;
+            // What has come of the next one is what is in the file, and no more than it will have.
+            if let Some(flv::Begun { size, payload, offset, .. }) = reader.begun() {
+                let start = offset as usize + flv::TAG_HEADER_LEN;
+                assert_eq!(file.get(start..start + payload.len()), Some(payload));
+                assert!(payload.len() <= size && size <= 1000);
+            }
+            Ok::<_, flv::FlvError>(())
         });
         (tags, result, reader.offset(), reader.tail())
     };

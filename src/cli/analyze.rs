@@ -125,8 +125,15 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                 analysis.write(&dir).exit(Exit::Results)?;
                 record.set_doubts(analysis.doubts);
                 record.damage = analysis.damage;
-                let tables =
-                    [dir.frames(), dir.pings(), dir.summary(), dir.playouts(), dir.audience(), dir.reattachments()];
+                let tables = [
+                    dir.frames(),
+                    dir.pings(),
+                    dir.summary(),
+                    dir.playouts(),
+                    dir.audience(),
+                    dir.reattachments(),
+                    dir.trunks(),
+                ];
                 for path in tables.into_iter().filter(|path| path.exists()) {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
@@ -167,6 +174,9 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let mut text = format!("{}\n{}", run.path().display(), table::summary_text(&gathered.summary, ui::width()));
     if let Some(audience) = table::audience_text(&gathered.audience, ui::width()) {
         text += &format!("\n{audience}");
+    }
+    if let Some(trunks) = table::trunks_text(&gathered.trunks) {
+        text += &format!("\n{trunks}");
     }
     if let Some(reattachments) = table::reattachments_text(&gathered.reattachments) {
         text += &format!("\n{reattachments}");

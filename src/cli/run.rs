@@ -104,6 +104,9 @@ async fn one(
     if let Some(audience) = crate::table::audience_text(&report.audience, ui::width()) {
         text += &format!("\n{audience}");
     }
+    if let Some(trunks) = crate::table::trunks_text(&report.trunks) {
+        text += &format!("\n{trunks}");
+    }
     if let Some(reattachments) = crate::table::reattachments_text(&report.reattachments) {
         text += &format!("\n{reattachments}");
     }

@@ -5,10 +5,12 @@
 //! - [`session`]: Mininet's CLI.
 //! - [`changes`]: changes of netem links at their moments.
 //! - [`verify`]: reading back what was built.
+//! - [`ports`]: what has passed between switches.
 //! - [`power`]: a host that goes silent.
 //! - [`reach`]: round-trip times against the plan.
 
 pub mod changes;
+pub mod ports;
 pub mod power;
 pub mod reach;
 pub mod session;

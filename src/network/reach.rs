@@ -13,6 +13,8 @@ const PING_BITS: u64 = 98 * 8;
 const RELATIVE_TOLERANCE: f64 = 0.01;
 /// But at least this, for the hosts and the switches on the way.
 const LEAST_TOLERANCE: Duration = Duration::from_millis(3);
+/// Or this for each link, where there are more than two: each is passed twice, by programs that wait for a processor.
+const TOLERANCE_OF_A_LINK: Duration = Duration::from_micros(1500);
 
 /// Between two pings of a measurement; ping's `-i 0.1`.
 const PING_INTERVAL: Duration = Duration::from_millis(100);
@@ -26,7 +28,7 @@ const SLACK: Duration = Duration::from_secs(10);
 pub struct Expected {
     /// Twice the sum of the links' delays and of their transmission times for a ping's frame of 98 bytes.
     pub rtt: Duration,
-    /// How far a measured minimum may be off: 1 % of it or 3 ms, whichever is more, plus twice the sum of the links' jitters.
+    /// How far a measured minimum may be off: 1 % of it, 3 ms or 1.5 ms for each link, whichever is most, plus twice the sum of the links' jitters.
     pub tolerance: Duration,
 }
 
@@ -44,7 +46,9 @@ impl Expected {
             .sum();
         let jitter: Duration = path.iter().map(|link| link.jitter).sum();
         let rtt = one_way * 2;
-        Expected { rtt, tolerance: rtt.mul_f64(RELATIVE_TOLERANCE).max(LEAST_TOLERANCE) + jitter * 2 }
+        let of_links = TOLERANCE_OF_A_LINK * u32::try_from(path.len()).unwrap_or(u32::MAX);
+        let tolerance = rtt.mul_f64(RELATIVE_TOLERANCE).max(LEAST_TOLERANCE).max(of_links) + jitter * 2;
+        Expected { rtt, tolerance }
     }
 
     /// Whether a measured minimum agrees with the plan; if not, a sentence that says so.
@@ -136,6 +140,12 @@ mod tests {
         let expected = Expected::of(&[link(None, 1, 0)]);
         assert_eq!((expected.rtt, expected.tolerance), (Duration::from_millis(2), Duration::from_millis(3)));
         assert!(Expected::of(&[]).compare(Duration::from_micros(50)).is_ok());
+    }
+
+    #[test]
+    fn each_link_of_a_long_path_adds_to_it() {
+        let path = [link(None, 2, 0), link(None, 20, 0), link(None, 80, 0), link(None, 2, 0)];
+        assert_eq!(Expected::of(&path).tolerance, Duration::from_millis(6));
     }
 
     #[test]

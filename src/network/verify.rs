@@ -83,7 +83,8 @@ pub async fn output_in(pid: i32, command: &[&str], patience: Duration) -> Result
     output(&inside, patience).await
 }
 
-async fn output(command: &[&str], patience: Duration) -> Result<String, NetworkError> {
+/// Runs a program and returns what it printed; errors as [`output_in`].
+pub(super) async fn output(command: &[&str], patience: Duration) -> Result<String, NetworkError> {
     let failed = |problem: String| NetworkError::Inspect { command: command.join(" "), problem };
     let Some((program, arguments)) = command.split_first() else { return Ok(String::new()) };
     let running = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();

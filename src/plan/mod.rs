@@ -377,6 +377,12 @@ impl Network {
         self.hosts.iter().find(|h| h.name == name)
     }
 
+    /// The links between two switches.
+    pub fn trunks(&self) -> impl Iterator<Item = &Link> {
+        let is_switch = |end: &End| self.switches.iter().any(|switch| switch.name == end.node);
+        self.links.iter().filter(move |link| is_switch(&link.a) && is_switch(&link.b))
+    }
+
     /// The one CDN; a valid plan has exactly one.
     #[must_use]
     pub fn cdn(&self) -> Option<&Host> {

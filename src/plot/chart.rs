@@ -6,6 +6,7 @@ use plotters::style::RGBColor;
 use super::axis::{Axis, Tick};
 use super::branches::Branches;
 use super::canvas::{Align, Drawing, Marker, Sheet, Type};
+use super::happening::Mark;
 pub(super) use super::piece::Piece;
 use super::piece::{Plane, SMALLEST_TYPE, draw_piece, draw_series};
 use super::{PlotError, Scale};
@@ -20,6 +21,9 @@ pub(super) const RED: RGBColor = RGBColor(190, 0, 30);
 const REFERENCE: (f64, f64) = (1600.0, 900.0);
 /// More warnings than this would leave no room for the data.
 const MOST_WARNING_LINES: usize = 4;
+
+/// How high a stroke is that stands on the horizontal axis, at the reference size.
+const STROKE: f64 = 22.0;
 
 /// A picture's contents.
 #[derive(Default)]
@@ -46,6 +50,8 @@ pub(super) struct Chart {
     pub(super) series: Vec<Series>,
     /// Dashed vertical lines.
     pub(super) marks: Vec<f64>,
+    /// Strokes that stand on the horizontal axis, in the colour of what happened then.
+    pub(super) happenings: Vec<Mark>,
     pub(super) legend: Vec<Entry>,
     /// Further planes to the right of this one, under the same title and legend. Of theirs, axes and data count.
     pub(super) beside: Vec<Chart>,
@@ -121,13 +127,15 @@ pub(super) enum Swatch {
     /// A level.
     Level(RGBColor),
     Dashes,
+    /// A stroke on the horizontal axis.
+    Stroke(RGBColor),
 }
 
 impl Swatch {
     /// As wide as shows what it is: a line wants more room than a point.
     fn width(&self) -> f64 {
         match self {
-            Swatch::Shape(Shape::Points { .. }, _) => 16.0,
+            Swatch::Shape(Shape::Points { .. }, _) | Swatch::Stroke(_) => 16.0,
             Swatch::Block(_) => 22.0,
             Swatch::Level(_) => 30.0,
             Swatch::Shape(..) | Swatch::Dashes => 46.0,
@@ -276,6 +284,11 @@ impl Chart {
             BLACK,
             1.0,
         )?;
+        for mark in self.happenings.iter().filter(|mark| plane.x.holds(mark.at_s)) {
+            let at = plane.x(mark.at_s);
+            let stroke = [(at, plane.bottom), (at, plane.bottom - STROKE * unit)];
+            sheet.line(&stroke, 3.0 * unit, mark.kind.colour(), 1.0)?;
+        }
         for series in &self.series {
             draw_series(sheet, &plane, series, unit)?;
         }
@@ -406,6 +419,10 @@ impl Chart {
             let (from, to) = ((left, y), (left + swatch, y));
             let middle = (left + swatch / 2.0, y);
             match &entry.swatch {
+                Swatch::Stroke(colour) => {
+                    let (top, bottom) = ((middle.0, y - 10.0 * unit), (middle.0, y + 10.0 * unit));
+                    sheet.line(&[top, bottom], 3.0 * unit, *colour, 1.0)?;
+                }
                 Swatch::Dashes => sheet.dashes(from, to, 9.0 * unit, 2.0 * unit, GREY)?,
                 Swatch::Broken(dash, marker, colour) => {
                     sheet.broken_line(&[from, to], &dash.pattern(unit), 3.0 * unit, *colour)?;

@@ -16,6 +16,7 @@ mod chart;
 mod family;
 mod fit;
 mod gallery;
+mod happening;
 mod key;
 mod loaded;
 mod pictures;

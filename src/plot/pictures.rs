@@ -6,6 +6,7 @@ use plotters::style::RGBColor;
 
 use super::canvas::{self, Marker};
 use super::chart::{BLACK, Chart, Dash, Entry, GREY, Series, Shape, Swatch};
+use super::happening::{self, Mark};
 use super::{Picture, PlotError};
 use crate::plan::delivery::Via;
 use crate::plan::{Datapath, LinkKind, Scheme};
@@ -15,7 +16,7 @@ use crate::table::{FrameRow, PingDelay};
 const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
 
 /// What the data is of: the words around the picture.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Subject {
     /// The recipe's name.
     pub recipe: String,
@@ -23,6 +24,8 @@ pub struct Subject {
     pub origin: String,
     /// For each trial whose data is doubtful, its name and why: `direct-1 UNFIT: CPU pressure …`.
     pub warnings: Vec<String>,
+    /// What happened to links and viewers meanwhile.
+    pub(super) happenings: Vec<Mark>,
 }
 
 impl Subject {
@@ -52,7 +55,13 @@ impl Subject {
         origin.push(format!("livectl {}", manifest.livectl.version));
         let trials = manifest.trials.iter().filter(|t| shown(&t.id));
         let warned = trials.flat_map(|t| t.warnings().into_iter().map(|w| format!("{} {w}", t.id)));
-        Subject { recipe: manifest.recipe.name.clone(), origin: origin.join(" · "), warnings: warned.collect() }
+        let happenings = happening::of(manifest.plan.trials.iter().filter(|trial| shown(&trial.id)));
+        Subject {
+            recipe: manifest.recipe.name.clone(),
+            origin: origin.join(" · "),
+            warnings: warned.collect(),
+            happenings,
+        }
     }
 }
 
@@ -310,6 +319,7 @@ fn frame_of(subject: &Subject, streaming: Option<(f64, f64)>, picture: &Picture)
         y_label: "delay (ms)".to_owned(),
         y_scale: picture.scale,
         marks: streaming.map_or_else(Vec::new, |(begin, end)| vec![begin, end]),
+        happenings: subject.happenings.clone(),
         ..Chart::default()
     }
 }
@@ -318,6 +328,7 @@ fn finished(mut chart: Chart, name: &'static str, why: &str, picture: &Picture) 
     if chart.is_empty() {
         return Err(PlotError::Empty { picture: name, why: why.to_owned() });
     }
+    chart.legend.extend(happening::legend(&chart.happenings));
     if let Some(title) = &picture.title {
         chart.title.clone_from(title);
     }

@@ -49,7 +49,7 @@ fn mean_y(points: &[(usize, usize)]) -> usize {
 const DATA: std::ops::Range<f64> = 0.165..0.89;
 
 fn subject() -> Subject {
-    Subject { recipe: "p2p".into(), origin: "run 1 · emulated links".into(), warnings: Vec::new() }
+    Subject { recipe: "p2p".into(), origin: "run 1 · emulated links".into(), ..Subject::default() }
 }
 
 fn pings(id: &str) -> Vec<PingRow> {

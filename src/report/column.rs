@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::section::OVERVIEW;
-use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow};
+use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow, TrunkRow};
 
 /// What stands where there is nothing.
 pub(super) const NOTHING: &str = "–";
@@ -99,6 +99,7 @@ pub(super) fn definitions() -> Vec<Definitions> {
         Definitions { title: "Overview, if the page has several runs", heads: heads(OVERVIEW) },
         Definitions { title: "The answer", heads: heads(ANSWERS) },
         Definitions { title: "The audience (audience.csv)", heads: heads(AUDIENCE) },
+        Definitions { title: "Between switches (trunks.csv)", heads: heads(TRUNKS) },
         Definitions { title: "Delays (summary.csv)", heads: heads(DELAYS) },
         Definitions { title: "Parts of the delay, and traffic (summary.csv)", heads: heads(TRAFFIC) },
         Definitions { title: "The beginning, step by step (summary.csv)", heads: heads(BEGINNING) },
@@ -227,6 +228,31 @@ pub(super) const ANSWERS: &[Column<Answer>] = &[
         "trials",
         "Trials that are partial or unfit. If no other trial is there, the figures are of the unfit ones and marked so.",
         |a| Cell::count(a.left_out),
+    ),
+];
+
+/// One line for each direction of each link between switches.
+pub(super) const TRUNKS: &[Column<TrunkRow>] = &[
+    words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    words("from", "from", "The switch that sent it.", |r| Cell::words(&r.from)),
+    words("to", "to", "The switch that got it.", |r| Cell::words(&r.to)),
+    figure(
+        "bytes",
+        "bytes",
+        "",
+        "What passed, by the counter of the port it came in at, Ethernet headers included.",
+        |r| Cell::count(r.bytes),
+    ),
+    figure("lost_bytes", "lost", "bytes", "What went into the link and did not come out.", |r| {
+        Cell::count(r.lost_bytes)
+    }),
+    figure(
+        "copies",
+        "copies",
+        "",
+        "Bytes over the bytes of all streams' frames: with one stream, how often its video passed. A copy over TCP, its headers and \
+         acknowledgements included, is about 1.1.",
+        |r| Cell::number(r.copies, 2),
     ),
 ];
 

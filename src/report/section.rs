@@ -272,6 +272,14 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
             &stored("audience.csv"),
         ),
         Sheet::of(
+            format!("{id}-trunks"),
+            "Between switches, a line for each trial and direction",
+            column::TRUNKS,
+            &run.trunks,
+            room.rows,
+            &stored("trunks.csv"),
+        ),
+        Sheet::of(
             format!("{id}-delays"),
             "Delays, a line for each trial and viewer",
             column::DELAYS,

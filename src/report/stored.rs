@@ -4,12 +4,14 @@ use std::path::Path;
 
 use crate::plot::Loaded;
 use crate::store::{Manifest, RunDir, StoreError};
-use crate::table::{StoredTables, TableError};
+use crate::table::{StoredTables, TableError, TrunkRow};
 
 /// What a run has.
 pub(super) struct Stored {
     pub(super) dir: RunDir,
     pub(super) loaded: Loaded,
+    /// What passed between switches; empty where there is one switch.
+    pub(super) trunks: Vec<TrunkRow>,
     pub(super) lacks: Vec<Lack>,
 }
 
@@ -36,8 +38,12 @@ impl Stored {
         let pings = taken(tables.pings(), &dir.pings(), analysed, &mut lacks);
         let playouts = taken(tables.playouts(), &dir.playouts(), false, &mut lacks);
         let audience = taken(tables.audience(), &dir.audience(), false, &mut lacks);
+        let trunks = match tables.trunks() {
+            Ok(None) => Vec::new(),
+            read => taken(read, &dir.trunks(), false, &mut lacks),
+        };
         let loaded = Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience);
-        Ok(Stored { dir, loaded, lacks })
+        Ok(Stored { dir, loaded, trunks, lacks })
     }
 }
 

@@ -24,7 +24,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
-use crate::table::{AudienceRow, EstimateRow, ReattachmentRow, SummaryRow, TableError};
+use crate::table::{AudienceRow, EstimateRow, ReattachmentRow, SummaryRow, TableError, TrunkRow};
 
 use event::Update;
 
@@ -84,6 +84,8 @@ pub struct Report {
     pub estimates: Vec<EstimateRow>,
     /// How long viewers were without the stream when those went that they had it from.
     pub reattachments: Vec<ReattachmentRow>,
+    /// What passed between switches.
+    pub trunks: Vec<TrunkRow>,
     /// Trials that failed, with the reason.
     pub failed: Vec<(String, String)>,
     /// Trials whose delays cannot be taken for the network's, with the reasons.
@@ -223,7 +225,7 @@ fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<
     manifest.save(folder)?;
     let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
     let tables = crate::table::gather(folder, ids)?;
-    let crate::table::Tables { summary, audience, estimates, reattachments, .. } = tables;
+    let crate::table::Tables { summary, audience, estimates, reattachments, trunks, .. } = tables;
     manifest.record_files(folder)?;
     manifest.save(folder)?;
     let failed = manifest.trials.iter().filter_map(|t| match &t.state {
@@ -238,6 +240,7 @@ fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<
         audience,
         estimates,
         reattachments,
+        trunks,
         failed: failed.collect(),
         unfit: unfit.collect(),
         interrupted,

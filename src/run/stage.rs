@@ -21,9 +21,11 @@ use super::{Urgency, cast};
 use crate::actor::process::{Actor, Place, Process, Station};
 use crate::emulator;
 use crate::network::changes::Changes;
+use crate::network::ports::{self, Counters};
 use crate::network::{self, BootSpec, Links, Mininet, reach};
-use crate::plan::{Host, Trial, delivery};
+use crate::plan::{End, Host, Trial, delivery};
 use crate::sandbox::{Environment, Ovs};
+use crate::store::TrunkTraffic;
 
 /// For Mininet to boot: hundreds of hosts take their time on a slow machine.
 const BOOT: Duration = Duration::from_secs(60);
@@ -252,6 +254,7 @@ impl Stage {
         let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.teller.tell(Happening::TimelineZero { length_ns: nanoseconds(timeline.end) });
         self.begin_changes(zero, zero_ns).await?;
+        let before = self.count_trunks().await;
         for (at, act) in score.timeline() {
             self.on_the_network(sleep_until(zero + at)).await?;
             match act {
@@ -285,7 +288,43 @@ impl Stage {
             );
             self.teller.tell(Happening::Note { text });
         }
-        Ok(())
+        let after = self.count_trunks().await;
+        self.keep_trunks(before.zip(after))
+    }
+
+    /// What the ports of joined switches have counted so far; `None` where there are none, or the switches do not tell, which is told.
+    async fn count_trunks(&self) -> Option<BTreeMap<String, Counters>> {
+        let network = &self.spec.trial.network;
+        network.trunks().next()?;
+        let counted = ports::read(network).await;
+        let unknown = |error| {
+            let text = format!("what passes between the switches is not known: {error}");
+            self.teller.tell(Happening::Warning { text });
+        };
+        counted.map_err(unknown).ok()
+    }
+
+    /// Keeps what has passed between switches from one count to another.
+    fn keep_trunks(
+        &self,
+        counted: Option<(BTreeMap<String, Counters>, BTreeMap<String, Counters>)>,
+    ) -> Result<(), TrialError> {
+        let Some((before, after)) = counted else { return Ok(()) };
+        let links = self.spec.trial.network.trunks();
+        let ends = links.flat_map(|link| [(&link.a, &link.b), (&link.b, &link.a)]);
+        let traffic = ends.filter_map(|(from, to)| {
+            let since = |end: &End| Some(after.get(&end.interface)?.since(before.get(&end.interface)?));
+            let (sent, received) = (since(from)?, since(to)?);
+            Some(TrunkTraffic {
+                from: from.node.clone(),
+                to: to.node.clone(),
+                sent_bytes: sent.sent_bytes,
+                received_bytes: received.received_bytes,
+                received_packets: received.received_packets,
+                dropped_packets: sent.dropped_packets,
+            })
+        });
+        Ok(TrunkTraffic::write(&self.spec.dir.ports(), &traffic.collect::<Vec<_>>())?)
     }
 
     /// Has the links change on the timeline that began at `zero`: emulated ones, which are told what that is in nanoseconds of CLOCK_MONOTONIC, do it by

@@ -180,6 +180,12 @@ impl RunDir {
         self.path.join("reattachments.parquet")
     }
 
+    /// A line for each trial and direction of each link between switches.
+    #[must_use]
+    pub fn trunks(&self) -> PathBuf {
+        self.path.join("trunks.csv")
+    }
+
     /// A line for each figure of each scheme and viewer over all repetitions.
     #[must_use]
     pub fn estimates(&self) -> PathBuf {
@@ -265,6 +271,12 @@ impl TrialDir {
         self.path.join("emulator.json")
     }
 
+    /// What passed between the switches, by the counters of their ports; where there are several that are joined.
+    #[must_use]
+    pub fn ports(&self) -> PathBuf {
+        self.path.join("ports.json")
+    }
+
     /// What an actor printed.
     #[must_use]
     pub fn log(&self, host: &str, actor: &str) -> PathBuf {
@@ -341,6 +353,12 @@ impl TrialDir {
     #[must_use]
     pub fn reattachments(&self) -> PathBuf {
         self.path.join("reattachments.parquet")
+    }
+
+    /// A line for each direction of each link between switches.
+    #[must_use]
+    pub fn trunks(&self) -> PathBuf {
+        self.path.join("trunks.csv")
     }
 }
 

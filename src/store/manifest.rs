@@ -310,6 +310,7 @@ impl Manifest {
             run.audience(),
             run.estimates(),
             run.reattachments(),
+            run.trunks(),
         ];
         for path in [run.recipe()].into_iter().chain(tables) {
             if let Some(name) = path.file_name().filter(|_| path.is_file()) {

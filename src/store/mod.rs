@@ -13,6 +13,7 @@ mod layout;
 mod manifest;
 mod owner;
 mod sweep;
+mod traffic;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,7 @@ pub use manifest::{
 };
 pub use owner::{Owner, Settled};
 pub use sweep::{Attempt, Planned, SWEEP_FORMAT, SweepDir, SweepFile};
+pub use traffic::TrunkTraffic;
 
 /// Why results could not be stored or found again. All of these are exit code 5.
 #[derive(Debug, thiserror::Error)]

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 
 use super::audience::{StreamFacts, audiences};
 use super::doubt::doubts;
-use super::files::write_if_any;
+use super::files::{write_if_any, write_trunks};
 use super::playout::playouts;
-use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
+use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
 use super::summary::{ViewerFacts, mark_late, summarise};
+use super::trunks::trunk_rows;
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Departure, Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
@@ -31,6 +32,8 @@ pub struct Analysis {
     pub audience: Vec<AudienceRow>,
     /// One for each viewer who had a stream from one that went, each time.
     pub reattachments: Vec<ReattachmentRow>,
+    /// One for each direction of each link between switches.
+    pub trunks: Vec<TrunkRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
@@ -89,8 +92,9 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let streams: Vec<StreamFacts> = trace.births.iter().map(|births| stream_facts(&trace, births)).collect();
     let audience = audiences(&record, &trace.trial, &streams, &summary, &frames);
     let reattachments = reattachment_rows(&trace, &viewers, zero_ns);
+    let trunks = trunk_rows(&record, &trial.ports(), &audience, &mut problems);
     let damage = trace.damage;
-    Ok(Analysis { frames, pings, summary, playouts, audience, reattachments, problems, doubts, damage })
+    Ok(Analysis { frames, pings, summary, playouts, audience, reattachments, trunks, problems, doubts, damage })
 }
 
 impl Analysis {
@@ -100,6 +104,7 @@ impl Analysis {
     /// [`TableError::Store`].
     pub fn write(&self, trial: &TrialDir) -> Result<(), TableError> {
         write_if_any(&trial.reattachments(), &self.reattachments)?;
+        write_trunks(&trial.trunks(), &self.trunks)?;
         write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts, &self.audience)
     }
 }

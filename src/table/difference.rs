@@ -6,7 +6,7 @@ use polars::prelude::{AnyValue, ChunkCompareEq, Column, DataFrame, DataType};
 
 use super::field::{Row, Table};
 use super::files::Tables;
-use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
 use super::{Analysis, TableError};
 use crate::store::{RunDir, TrialDir};
 
@@ -35,6 +35,7 @@ impl Analysis {
             (trial.audience(), AudienceRow::columns(&self.audience), self.audience.len(), AudienceRow::texts()),
         ];
         wanted.extend(wanted_if_any(trial.reattachments(), &self.reattachments));
+        wanted.extend(wanted_if_any(trial.trunks(), &self.trunks));
         compare_all(wanted)
     }
 }
@@ -54,6 +55,7 @@ impl Tables {
             (run.estimates(), EstimateRow::columns(&self.estimates), self.estimates.len(), EstimateRow::texts()),
         ];
         wanted.extend(wanted_if_any(run.reattachments(), &self.reattachments));
+        wanted.extend(wanted_if_any(run.trunks(), &self.trunks));
         compare_all(wanted)
     }
 }
@@ -61,10 +63,10 @@ impl Tables {
 /// A table's file, what is to be in it: columns and rows, and which of its columns are text whatever they look like.
 type Wanted = (PathBuf, Vec<Column>, usize, Vec<&'static str>);
 
-/// A run in which nobody goes has no such table.
-fn wanted_if_any(path: PathBuf, rows: &[ReattachmentRow]) -> Option<Wanted> {
+/// A run in which nobody goes, or that has one switch, has no such table.
+fn wanted_if_any<R: Row>(path: PathBuf, rows: &[R]) -> Option<Wanted> {
     let any = !rows.is_empty() || path.exists();
-    any.then(|| (path, ReattachmentRow::columns(rows), rows.len(), Vec::new()))
+    any.then(|| (path, R::columns(rows), rows.len(), R::texts()))
 }
 
 fn compare_all(tables: Vec<Wanted>) -> Result<Comparison, TableError> {
@@ -186,6 +188,7 @@ mod tests {
             playouts: playouts(&record, &facts, &frames),
             frames,
             reattachments: Vec::new(),
+            trunks: Vec::new(),
             problems: Vec::new(),
             doubts: Vec::new(),
             damage: Vec::new(),

@@ -10,7 +10,7 @@ use polars_io::parquet::write::ParquetWriter;
 use super::TableError;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
-use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
 use crate::store::{RunDir, TrialDir, write_atomic};
 
 /// Writes the tables of one trial into its folder, each whole or not at all.
@@ -45,6 +45,8 @@ pub struct Tables {
     pub audience: Vec<AudienceRow>,
     /// `reattachments.parquet`.
     pub reattachments: Vec<ReattachmentRow>,
+    /// `trunks.csv`.
+    pub trunks: Vec<TrunkRow>,
     /// `summary.csv`.
     pub summary: Vec<SummaryRow>,
     /// `estimates.csv`.
@@ -70,6 +72,7 @@ impl Tables {
                 read_reattachments,
                 |row| &row.trial,
             )?,
+            trunks: concatenated(&trials, TrialDir::trunks, &run.trunks(), read_trunks, |row| &row.trial)?,
             summary: concatenated(&trials, TrialDir::summary, &run.summary(), read_summary, |row| &row.trial)?,
             estimates: Vec::new(),
         };
@@ -88,6 +91,7 @@ impl Tables {
         write_audience(&run.audience(), &self.audience)?;
         write_estimates(&run.estimates(), &self.estimates)?;
         write_if_any(&run.reattachments(), &self.reattachments)?;
+        write_trunks(&run.trunks(), &self.trunks)?;
         write_summary(&run.summary(), &self.summary)
     }
 }
@@ -229,6 +233,25 @@ pub(super) fn write_if_any(path: &Path, rows: &[ReattachmentRow]) -> Result<(), 
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_reattachments(path: &Path) -> Result<Vec<ReattachmentRow>, TableError> {
     ReattachmentRow::read(&Table::parquet(path)?)
+}
+
+/// Writes `trunks.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were: most networks have one switch.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_trunks(path: &Path, rows: &[TrunkRow]) -> Result<(), TableError> {
+    if rows.is_empty() && !path.exists() {
+        return Ok(());
+    }
+    write_csv(path, rows.len(), TrunkRow::columns(rows))
+}
+
+/// Reads what [`write_trunks`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_trunks(path: &Path) -> Result<Vec<TrunkRow>, TableError> {
+    TrunkRow::read(&Table::csv(path, &TrunkRow::texts())?)
 }
 
 /// Writes `estimates.csv` (RFC 4180, empty fields for null), whole or not at all.

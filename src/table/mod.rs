@@ -28,6 +28,7 @@ mod spells;
 mod stored;
 mod summary;
 mod text;
+mod trunks;
 
 use std::path::PathBuf;
 
@@ -43,17 +44,18 @@ pub use field::Note;
 pub use figures::Figures;
 pub use files::{
     Tables, gather, read_audience, read_estimates, read_frames, read_pings, read_playouts, read_reattachments,
-    read_summary, write_audience, write_estimates, write_frames, write_pings, write_playouts, write_reattachments,
-    write_summary, write_trial,
+    read_summary, read_trunks, write_audience, write_estimates, write_frames, write_pings, write_playouts,
+    write_reattachments, write_summary, write_trial, write_trunks,
 };
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, play_spells, playouts};
-pub use rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
+pub use rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
 pub use spells::{COVER_MS, reattachments_text};
 pub use stored::{StoredTables, SweepTables};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
 pub use text::{audience_text, estimates_text, summary_text};
+pub use trunks::trunks_text;
 
 use crate::store::StoreError;
 use crate::trace::TraceError;

@@ -309,6 +309,35 @@ rows! {
         pub ms: Option<f64>,
     }
 
+    /// What passed from one switch to another in one trial: `trunks.csv`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct TrunkRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The switch that sent it.
+        pub from: String,
+        /// The switch that got it.
+        pub to: String,
+        /// Bytes that came out of the link from the timeline's beginning to its end, Ethernet headers included, as the port there counted them.
+        pub bytes: u64,
+        /// The same in packets.
+        pub packets: u64,
+        /// Bytes that went into it and did not come out: lost on the link, or still on it.
+        pub lost_bytes: u64,
+        /// Streams that the trial has.
+        pub streams: u32,
+        /// Bytes of all frames of all streams that were emitted; `None`: not known of all.
+        pub video_bytes: Option<u64>,
+        /// bytes / video_bytes: with one stream, how often its video passed here, headers and all else that passed included.
+        pub copies: Option<f64>,
+        /// The trial was stopped or broke before its end.
+        pub partial: bool,
+        /// The delays can be taken for the network's.
+        pub fit: bool,
+    }
+
     /// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See [`play`](super::play).
     #[derive(Debug, Clone, PartialEq)]
     pub struct PlayoutRow {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use super::TableError;
 use super::files::Tables;
-use super::files::{read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary};
-use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow};
+use super::files::{
+    read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary, read_trunks,
+};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
 use crate::parallel;
 use crate::plan::Point;
 use crate::store::{Manifest, RunDir, TrialDir};
@@ -114,6 +116,14 @@ impl StoredTables {
     /// As [`StoredTables::frames`].
     pub fn reattachments(&self) -> Result<Option<Vec<ReattachmentRow>>, TableError> {
         self.read(RunDir::reattachments, TrialDir::reattachments, read_reattachments)
+    }
+
+    /// Reads `trunks.csv`.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn trunks(&self) -> Result<Option<Vec<TrunkRow>>, TableError> {
+        self.read(RunDir::trunks, TrialDir::trunks, read_trunks)
     }
 
     fn read<T: Send>(

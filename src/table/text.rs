@@ -259,7 +259,7 @@ fn milliseconds(value: Option<f64>) -> String {
     }
 }
 
-fn hundredths(value: Option<f64>) -> String {
+pub(super) fn hundredths(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.2}"))
 }
 

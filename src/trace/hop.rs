@@ -62,7 +62,7 @@ pub enum Parts {
         queue: i64,
         /// On the links from there to the viewer.
         transfer: i64,
-        /// In those that passed it on: from when all of it was there to leaving there. Negative where it left before it was whole.
+        /// In those that passed it on: from when all of it was there to leaving there. Nothing where it left before it was whole.
         relay: i64,
     },
 }
@@ -79,10 +79,11 @@ impl Way {
         self.hops.get(1..).filter(|_| self.is_whole).map(|hops| hops.iter().filter_map(|hop| hop.from))
     }
 
-    /// How long it was with them; `None`: not all of the way is known, or not when it left them.
+    /// How long it was with them; `None`: not all of the way is known, or not when it left them. Where a frame began to leave before it was whole
+    /// (cut-through) it was on both links at once, and waited for nobody.
     #[must_use]
     pub fn relayed_ns(&self) -> Option<i64> {
-        let stays = self.hops.windows(2).map(|pair| pair[1].left_ns?.checked_sub(pair[0].whole_ns));
+        let stays = self.hops.windows(2).map(|pair| Some(pair[1].left_ns?.checked_sub(pair[0].whole_ns)?.max(0)));
         stays.sum::<Option<i64>>().filter(|_| self.is_whole)
     }
 

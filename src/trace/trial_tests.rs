@@ -517,6 +517,11 @@ fn what_cannot_be_known_of_the_way_is_not_guessed() {
 /// What hb gives to hv1 and that to hv2 leaves, captured at all three. A frame leaves hb 4 ms after its birth, is whole at hv1 after 110 ms, leaves
 /// there after 115 and is at hv2 after 220.
 fn files_of_a_relay() -> BTreeMap<&'static str, Vec<u8>> {
+    files_of_a_relay_that_sends_after(115)
+}
+
+/// The same, but each frame leaves hv1 so many milliseconds after its birth.
+fn files_of_a_relay_that_sends_after(late: i64) -> BTreeMap<&'static str, Vec<u8>> {
     let plan = with_two_viewers(Scheme::Relay);
     let connection = |from: &str, to: &str, late: i64| {
         let (mut client, mut server) = (Sender::new(to, from, 1), Sender::new(from, to, 2));
@@ -529,7 +534,7 @@ fn files_of_a_relay() -> BTreeMap<&'static str, Vec<u8>> {
         packets
     };
     let (first, second) = (("10.0.0.1:2000", "10.0.0.3:40001"), ("10.0.0.3:2000", "10.0.0.4:40002"));
-    let mut at_hv1 = [connection(first.0, first.1, 110), connection(second.0, second.1, 115)].concat();
+    let mut at_hv1 = [connection(first.0, first.1, 110), connection(second.0, second.1, late)].concat();
     at_hv1.sort_by_key(|packet| packet.0);
     BTreeMap::from([
         ("trial.json", serde_json::to_vec(&plan).unwrap()),
@@ -576,6 +581,13 @@ fn who_passed_a_frame_on_and_how_long_it_stayed_there() {
     assert_eq!((first.peer_bytes, first.viewer_bytes), (Some(all), Some(0)));
     assert_eq!((second.peer_bytes, second.viewer_bytes), (Some(all), Some(all)));
     assert_eq!(second.peer_sent, Some(Sent { bytes: all, again: 0 }));
+
+    // It leaves hv1 80 ms before all of it is there.
+    let trace = read(&files_of_a_relay_that_sends_after(30));
+    for frame in &trace.viewers[1].frames {
+        assert_eq!(frame.parts(), Some(Parts::Peer { queue: 4 * MS, transfer: 216 * MS, relay: 0 }));
+        assert_eq!(relays(frame), [2], "hv1");
+    }
 
     let mut files = files_of_a_relay();
     files.remove("pcap/hv1-eth0.pcap");

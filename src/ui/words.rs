@@ -119,6 +119,7 @@ fn report(actor: &str, what: &Value) -> Option<String> {
         "switch_lost" => format!("switch {} lost: {}", text("dpid"), text("why")),
         "viewer" => format!("{} views {}", text("host"), text("stream")),
         "broadcaster" => format!("{} broadcasts {}", text("host"), text("stream")),
+        "announced" => format!("{} is going to broadcast {}", text("host"), text("stream")),
         // Whom it introduces says so itself, when it acts on it.
         "not_followed" => {
             format!("{} stays with the CDN, for the controller cannot follow it: {}", text("host"), text("why"))

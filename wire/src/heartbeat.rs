@@ -15,6 +15,7 @@
 //! livectl/1 0000000007 hasten
 //! livectl/1 0000000008 lost 10.0.0.1:2000 live/hb
 //! livectl/1 0000000009 left live/hb
+//! livectl/1 0000000010 announce live/hb
 //! ```
 
 use std::borrow::Cow;
@@ -73,6 +74,8 @@ pub enum News {
     },
     /// The sender no longer plays or publishes that stream: an agent tells the network.
     Left(StreamKey),
+    /// The sender is going to publish that stream, and serves peers already: an agent tells the network.
+    Announce(StreamKey),
 }
 
 /// Peers, as told to another.
@@ -186,6 +189,7 @@ impl Heartbeat {
             News::Hasten => write!(room, "{MAGIC} {sequence:010} hasten"),
             News::Lost { peer, stream } => write!(room, "{MAGIC} {sequence:010} lost {peer} {stream}"),
             News::Left(stream) => write!(room, "{MAGIC} {sequence:010} left {stream}"),
+            News::Announce(stream) => write!(room, "{MAGIC} {sequence:010} announce {stream}"),
         };
         bytes[LEN - 1] = b'\n';
         bytes
@@ -212,6 +216,7 @@ impl Heartbeat {
             ["ack", "peer", role, peers, stream] => News::Ack(Introduction::parse(role, peers, stream)?),
             ["lost", peer, stream] => News::Lost { peer: address(peer)?, stream: stream.parse()? },
             ["left", stream] => News::Left(stream.parse()?),
+            ["announce", stream] => News::Announce(stream.parse()?),
             [] => return Err(HeartbeatError::Form),
             [word, ..] => return Err(HeartbeatError::Word((*word).to_owned())),
         };
@@ -358,6 +363,7 @@ mod tests {
             ("livectl/1 0000000042 hasten", News::Hasten),
             ("livectl/1 0000000042 lost 10.0.0.1:2000 live/hb", lost()),
             ("livectl/1 0000000042 left live/hb", News::Left("live/hb".parse().unwrap())),
+            ("livectl/1 0000000042 announce live/hb", News::Announce("live/hb".parse().unwrap())),
         ] {
             let heartbeat = Heartbeat { sequence: 42, news };
             assert_eq!(heartbeat.emit().to_vec(), padded(text));
@@ -474,6 +480,7 @@ mod tests {
             fitting().prop_map(News::Ack),
             fitting().prop_map(|who| News::Lost { peer: who.peers[0], stream: who.stream }),
             fitting().prop_map(|who| News::Left(who.stream)),
+            fitting().prop_map(|who| News::Announce(who.stream)),
         ];
         (0..=MAX_SEQUENCE, news).prop_map(|(sequence, news)| Heartbeat { sequence, news })
     }

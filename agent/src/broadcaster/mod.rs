@@ -179,8 +179,8 @@ async fn accept(programs: TcpListener, studio: &Arc<Studio>, settings: &Settings
 /// Admits the viewers that the network introduces, and sends to the group that it names.
 async fn introduce(service: SocketAddrV4, hasten: Hasten, studio: Arc<Studio>) {
     let (sender, mut introductions) = mpsc::channel::<Named>(16);
-    let interest =
-        Interest { stream: studio.stream.clone(), roles: &[PeerRole::Child, PeerRole::Group, PeerRole::Cdn] };
+    let roles = &[PeerRole::Child, PeerRole::Group, PeerRole::Cdn];
+    let interest = Interest { stream: studio.stream.clone(), roles, announces: true };
     let admit = async {
         while let Some(Named { role, peer }) = introductions.recv().await {
             match role {

@@ -29,8 +29,11 @@ const LEAST: f64 = 0.05;
 const TOLERATED_LAG: f64 = 0.15;
 /// The share that they may take if that is enough for all of them: then the CDN is not held back at all.
 const ALL: f64 = 0.9;
-/// How much faster than its stream the CDN's upload may be then, so that it catches up after it was held back.
+/// How much faster than its stream the CDN's upload may be then.
 const AMPLE: f64 = 1.1;
+/// Seconds by which the CDN may be behind before it is given all that is left of that share: who has nobody else comes to it, and whoever it serves
+/// is as far behind.
+const CDN_LAG: f64 = 1.0;
 /// Bytes of an Ethernet frame for each byte of TCP payload in full segments: 1448 of payload, 66 of headers.
 const WIRE_PER_PAYLOAD: f64 = 1514.0 / 1448.0;
 /// Between two looks at what the peers leave of the uplink.
@@ -44,14 +47,19 @@ const STEP: f64 = 0.1;
 
 /// What the upload to the CDN may take, in bit/s on the wire, of an uplink of `uplink` bit/s, while `peers` peers are each sent
 /// `stream` bit/s of payload: what they leave, or a whole stream if all have room. As long as one of them has to catch up, as after it joined, they are counted twice; and of a
-/// stream of which nobody knows the rate they leave nothing. So where the uplink is wide, viewers who stay with the CDN do not pay for the others.
-fn allowance(uplink: u64, stream: Option<f64>, peers: usize, catching_up: bool) -> u64 {
+/// stream of which nobody knows the rate they leave nothing. So where the uplink is wide, viewers who stay with the CDN do not pay for the others. A CDN that
+/// is `behind`, because it was held back, gets what there is when all have room.
+fn allowance(uplink: u64, stream: Option<f64>, peers: usize, catching_up: bool, behind: bool) -> u64 {
     let uplink = uplink as f64;
     let copies = peers as f64 * if catching_up { 2.0 } else { 1.0 };
     let left = stream.map_or(0.0, |stream| {
         let (copy, left) = (stream * WIRE_PER_PAYLOAD, |share| share * uplink - stream * WIRE_PER_PAYLOAD * copies);
         let ample = copy * AMPLE;
-        if left(ALL) >= ample { left(SHARE).max(ample) } else { left(SHARE) }
+        match left(ALL) {
+            all if all < ample => left(SHARE),
+            all if behind => all,
+            _ => left(SHARE).max(ample),
+        }
     });
     left.max(LEAST * uplink) as u64
 }
@@ -110,7 +118,10 @@ pub(super) async fn pace(uplink: u64, studio: Arc<Studio>, limit: watch::Sender<
         let rate = measured.or_else(|| studio.stated_rate());
         let catching_up =
             expected > 0 || measured.is_none_or(|measured| studio.peers.lag(measured / 8.0) > TOLERATED_LAG);
-        let wanted = (count > 0).then(|| allowance(uplink, rate, count, catching_up));
+        #[allow(clippy::cast_precision_loss)]
+        let waiting = studio.waiting_for_cdn() as f64 * 8.0;
+        let behind = rate.is_some_and(|rate| waiting > rate * CDN_LAG);
+        let wanted = (count > 0).then(|| allowance(uplink, rate, count, catching_up, behind));
         if differs(*limit.borrow(), wanted) {
             tell(Event::Pacing { bit_per_s: wanted, peers: count });
             limit.send_replace(wanted);
@@ -125,19 +136,27 @@ mod tests {
     #[test]
     fn peers_come_first() {
         let stream = Some(2_500_000.0);
-        assert_eq!(allowance(4_000_000, stream, 1, false), 386_049, "0.75 x 4 - 2.5 x 1514/1448");
-        assert_eq!(allowance(4_000_000, stream, 2, false), 200_000, "never less than 5 %");
-        assert_eq!(allowance(100_000_000, stream, 2, false), 69_772_099);
-        assert_eq!(allowance(4_000_000, stream, 1, true), 200_000, "a peer has to catch up");
-        assert_eq!(allowance(100_000_000, stream, 2, true), 64_544_198, "which leaves enough of a wide uplink");
+        assert_eq!(allowance(4_000_000, stream, 1, false, false), 386_049, "0.75 x 4 - 2.5 x 1514/1448");
+        assert_eq!(allowance(4_000_000, stream, 2, false, false), 200_000, "never less than 5 %");
+        assert_eq!(allowance(100_000_000, stream, 2, false, false), 69_772_099);
+        assert_eq!(allowance(4_000_000, stream, 1, true, false), 200_000, "a peer has to catch up");
+        assert_eq!(
+            allowance(100_000_000, stream, 2, true, false),
+            64_544_198,
+            "which leaves enough of a wide uplink"
+        );
         let stream = Some(1_000_000.0);
         assert_eq!(
-            allowance(4_000_000, stream, 2, false),
+            allowance(4_000_000, stream, 2, false, false),
             1_150_138,
             "all three copies fit, the CDN's with some room"
         );
-        assert_eq!(allowance(4_000_000, stream, 3, false), 200_000, "a fourth does not");
-        assert_eq!(allowance(100_000_000, None, 1, true), 5_000_000, "nobody knows what the stream takes");
+        assert_eq!(allowance(4_000_000, stream, 3, false, false), 200_000, "a fourth does not");
+        assert_eq!(allowance(100_000_000, None, 1, true, false), 5_000_000, "nobody knows what the stream takes");
+        let behind = |peers, catching_up| allowance(4_000_000, stream, peers, catching_up, true);
+        assert_eq!(behind(2, false), 1_508_839, "0.9 x 4 - 2 x 1514/1448: all that is left");
+        assert_eq!(behind(2, true), 200_000, "a peer that has to catch up comes first");
+        assert_eq!(behind(3, false), 200_000, "and so do peers who leave nothing");
     }
 
     #[test]

@@ -272,6 +272,7 @@ impl Session {
             }
         });
         self.upload.push(ready);
+        self.studio.waits_for_cdn(self.number, self.upload.len());
         self.buffer.hold(self.from_program.held());
         for meaning in meanings {
             match meaning {
@@ -337,6 +338,7 @@ impl Session {
     fn sent(&mut self, count: usize, deadline: Option<&mut Option<Instant>>) {
         self.uploaded += count as u64;
         self.buffer.release(count);
+        self.studio.waits_for_cdn(self.number, self.upload.len());
         if self.upload.is_empty() && self.full_told && self.buffer.waiting() == 0 {
             let waited_ms = self.buffer.waited().as_secs_f64() * 1000.0;
             tell(Event::UploadDrained { waited_ms });

@@ -33,6 +33,8 @@ pub(super) struct Studio {
     births: Option<BirthLog>,
     air: Mutex<Air>,
     born_bytes: AtomicU64,
+    /// Of those, what waits for the CDN.
+    waiting: AtomicU64,
     /// What the program says of its rate, in bit/s; 0: nothing.
     stated_rate: AtomicU64,
     /// How many sessions that published the stream are over.
@@ -69,8 +71,8 @@ struct Air {
 impl Studio {
     pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, limits: Limits, cdn: SocketAddrV4) -> Self {
         let peers = Arc::new(Peers::new(stream.clone(), limits));
-        let (group, air, born_bytes, stated_rate, finished, leaving) = Default::default();
-        Self { stream, peers, group, cdn, births, air, born_bytes, stated_rate, finished, leaving }
+        let (group, air, born_bytes, waiting, stated_rate, finished, leaving) = Default::default();
+        Self { stream, peers, group, cdn, births, air, born_bytes, waiting, stated_rate, finished, leaving }
     }
 
     fn air(&self) -> MutexGuard<'_, Air> {
@@ -205,6 +207,18 @@ impl Studio {
     pub(super) async fn nobody_leaves(&self) {
         // The sender is ours: it cannot be gone.
         let _ = self.leaving.subscribe().wait_for(|leaving| *leaving == 0).await;
+    }
+
+    /// So many bytes wait for the CDN in the session that gives the stream.
+    pub(super) fn waits_for_cdn(&self, session: u64, bytes: usize) {
+        if self.is_held_by(session) {
+            self.waiting.store(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes that wait for the CDN.
+    pub(super) fn waiting_for_cdn(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Bytes of all tags so far.

@@ -1,14 +1,13 @@
 //! The peers that an agent serves.
 //!
-//! Each peer has a task and a queue of its own, so that a slow one holds up nobody. A queue that grows beyond [`MAX_QUEUE`] ends its
+//! Each peer has a task and a [queue](Queue) of its own, so that a slow one holds up nobody. A queue that grows too long ends its
 //! peer, and so does one that lags behind by more than is allowed ([`Limits`]).
 //!
 //! A peer may connect long before it needs anything, and say nothing until then.
 
 use std::collections::{HashMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,33 +17,16 @@ use livectl_wire::flv::{self, TagKind};
 use livectl_wire::peer::{Gap, MAX_REQUEST, Request, Since, emit_refusal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
-use super::backlog::Probe;
+use super::begun::{Begun, Part};
 use super::cache::{Cache, Entry, TagBytes};
+use super::queue::{END_OF_STREAM, Feed, Queue};
 use crate::socket;
 use crate::tell::{now_ns, tell};
 
-/// What is sent to a peer after the last tag: a script tag with the AMF0 string `onStreamEnd` and null. TCP alone cannot tell the end of the
-/// stream from the end of the agent.
-pub(crate) const END_OF_STREAM: &[u8] = b"\x02\x00\x0bonStreamEnd\x05";
-
-/// What is sent to a peer for which there has been nothing for [`IDLE_AFTER`], and again and again: a script tag with the AMF0 string
-/// `onStreamIdle` and null. So who gets nothing knows whether this agent is gone or has nothing itself. It is not part of the stream.
-pub(crate) const IDLE: &[u8] = b"\x02\x00\x0conStreamIdle\x05";
-/// What is sent to a peer now and then, where peers may not lag: a script tag with the AMF0 string `onStreamSince` and a number, when this agent had the
-/// tag before it, in milliseconds since some moment of its own. By how much later than ever before that tag comes, by so much the way between the
-/// two is slower than it can be. Like [`IDLE`] it is not part of the stream.
-const SINCE: &[u8] = b"\x02\x00\x0donStreamSince\x00";
-/// Between two of them.
-const SINCE_EVERY: Duration = Duration::from_millis(250);
-/// Three frames of a stream of 30 a second.
-pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(100);
-
-/// Bytes that wait for a peer in this program at most: half a minute of a stream of 16 Mbit/s.
-const MAX_QUEUE: u64 = 64 << 20;
 /// Connections at a time, served and held.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a request may take to arrive after its connection, from one who was not introduced.
@@ -53,26 +35,8 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(20);
 const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 /// A peer that has connected and asked for nothing so long after is not expected to soon.
 const STANDS_BY_AFTER: Duration = Duration::from_secs(2);
-/// How much longer than others a peer may lag behind that has not caught up yet since it joined.
-const CATCHING_UP: Duration = Duration::from_secs(10);
 /// Bytes that the kernel may hold unsent for a peer that may not lag: what waits, waits where it is seen.
 const UNSENT: u32 = 16 << 10;
-/// Nothing is being written.
-const NOTHING: u64 = u64::MAX;
-
-/// The payload of a tag that tells when this agent had what it sent before it.
-fn since(ms: u64) -> Vec<u8> {
-    #[allow(clippy::cast_precision_loss)]
-    let number = ms as f64;
-    [SINCE, &number.to_be_bytes()].concat()
-}
-
-/// When a peer had what it sent before this tag, in milliseconds since some moment of its own; `None`: the tag tells something else.
-pub(crate) fn told_since(payload: &[u8]) -> Option<f64> {
-    let number = payload.strip_prefix(SINCE)?.try_into().ok()?;
-    Some(f64::from_be_bytes(number)).filter(|ms| ms.is_finite())
-}
-
 /// Who is served, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
@@ -102,6 +66,8 @@ pub(crate) struct Peers {
 struct Live {
     cache: Cache,
     queues: Vec<Queue>,
+    /// The next tag, which is not whole yet, as far as peers were given it.
+    begun: Option<Begun>,
     /// What is sent last, once the stream has ended.
     end: Option<TagBytes>,
 }
@@ -113,46 +79,9 @@ struct Admission {
     ended: bool,
 }
 
-#[derive(Debug)]
-struct Queue {
-    sender: mpsc::UnboundedSender<Piece>,
-    progress: Arc<Progress>,
-    probe: Option<Probe>,
-}
-
-/// A tag for a peer, and since when it waits: milliseconds since [`Peers`] are there.
-#[derive(Debug)]
-struct Piece {
-    bytes: TagBytes,
-    since: u64,
-}
-
-/// What both ends of a queue know.
-#[derive(Debug)]
-struct Progress {
-    /// Bytes in the queue.
-    waiting: AtomicU64,
-    /// Since when that has been waiting which is being written; [`NOTHING`].
-    oldest: AtomicU64,
-    /// The queue has been empty since the peer joined.
-    caught_up: AtomicBool,
-    /// The stream has not ended, and nothing more comes.
-    abandoned: AtomicBool,
-    /// The peer takes too little.
-    overflow: Notify,
-}
-
-/// A peer's end of its queue.
-struct Feed {
-    tags: mpsc::UnboundedReceiver<Piece>,
-    progress: Arc<Progress>,
-    gap: Gap,
-    backlog: u64,
-}
-
 /// Why a peer is not, or no longer, served.
 #[derive(Debug, thiserror::Error)]
-enum Gone {
+pub(super) enum Gone {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("no request within {} s", REQUEST_PATIENCE.as_secs())]
@@ -171,6 +100,8 @@ enum Gone {
     Impatient,
     #[error("nothing more of the stream is to be had here")]
     Abandoned,
+    #[error("the tag of which it had the beginning did not go on")]
+    BrokenOff,
     #[error("it closed the connection before it had everything")]
     Left,
     #[error("too slow: {0} bytes had been waiting for it for {1} ms")]
@@ -180,13 +111,13 @@ enum Gone {
 impl Peers {
     pub(crate) fn new(stream: StreamKey, limits: Limits) -> Self {
         let (admission, expected, served) = Default::default();
-        let live = Mutex::new(Live { cache: Cache::new(limits.span), queues: Vec::new(), end: None });
+        let live = Mutex::new(Live { cache: Cache::new(limits.span), queues: Vec::new(), begun: None, end: None });
         Self { stream, limits, begun: Instant::now(), live, admission, expected, served }
     }
 
     /// Milliseconds since they are there.
     fn now(&self) -> u64 {
-        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(NOTHING - 1)
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -223,16 +154,44 @@ impl Peers {
         self.admission.send_modify(|admission| admission.ended = false);
     }
 
-    /// Hands a tag to every peer. Never waits.
+    /// Hands a tag to every peer. Never waits. Who was given the beginning of a tag gets the rest, if this is that tag; if it is not, that
+    /// peer is let go.
     pub(crate) fn send(&self, entry: Entry) {
-        let (mut live, now) = (self.live(), self.now());
-        live.queues.retain(|queue| queue.put(&entry.bytes, now, self.limits.lag));
+        let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
+        let rest = live.begun.take().and_then(|begun| begun.rest_of(&entry.bytes));
+        live.queues.retain_mut(|queue| match rest {
+            _ if !queue.is_within() => queue.put(&entry.bytes, now, lag),
+            Some(from) => queue.put_rest(&entry.bytes, from, now, lag),
+            None => {
+                queue.break_off();
+                false
+            }
+        });
         live.cache.note(entry);
+    }
+
+    /// Hands what has come of the next tag to every peer that has all before it. `may_begin`: it is certain that what begins with this part will be the
+    /// next tag. It is none before all of it was [sent](Self::send).
+    pub(crate) fn send_part(&self, part: &Part<'_>, may_begin: bool) {
+        let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
+        let Live { begun, queues, .. } = &mut *live;
+        if let Some(begun) = begun {
+            if let Some(more) = begun.take(part) {
+                queues.retain_mut(|queue| !queue.is_within() || queue.put_part(&more, now, lag));
+            }
+        } else if may_begin
+            && queues.iter().any(Queue::is_idle)
+            && let Some((new, bytes)) = Begun::with(part)
+        {
+            *begun = Some(new);
+            queues.retain_mut(|queue| !queue.is_idle() || queue.put_part(&bytes, now, lag));
+        }
     }
 
     /// The stream goes on, but nothing more of it comes here: peers get what waits for them, and are left without its end.
     pub(crate) fn abandon(&self) {
         let mut live = self.live();
+        live.begun = None;
         for queue in live.queues.drain(..) {
             queue.progress.abandoned.store(true, Ordering::Relaxed);
         }
@@ -248,8 +207,10 @@ impl Peers {
         let bytes: TagBytes = bytes.into();
         let (mut live, now) = (self.live(), self.now());
         // Dropping the queue closes it; what is in it is still delivered.
-        live.queues.drain(..).for_each(|queue| {
-            queue.put(&bytes, now, None);
+        live.begun = None;
+        live.queues.drain(..).for_each(|queue| match queue.is_within() {
+            true => queue.break_off(),
+            false => drop(queue.put(&bytes, now, None)),
         });
         live.end = Some(bytes);
         drop(live);
@@ -269,11 +230,7 @@ impl Peers {
     /// By how many seconds the last of the peers lags behind the stream, which has so many bytes a second.
     pub(crate) fn lag(&self, bytes_per_s: f64) -> f64 {
         let live = self.live();
-        let lags = live.queues.iter().map(|queue| {
-            let waiting = queue.progress.waiting.load(Ordering::Relaxed);
-            queue.probe.as_ref().map_or(0.0, |probe| probe.lag(waiting, bytes_per_s))
-        });
-        lags.fold(0.0, f64::max)
+        live.queues.iter().map(|queue| queue.lag(bytes_per_s)).fold(0.0, f64::max)
     }
 
     /// Waits until no peer is being served.
@@ -283,9 +240,7 @@ impl Peers {
     }
 
     fn join(&self, connection: &TcpStream, request: &Request) -> Result<Feed, Gone> {
-        let (sender, tags) = mpsc::unbounded_channel();
-        let progress = Arc::new(Progress::default());
-        let queue = Queue { sender, progress: Arc::clone(&progress), probe: Probe::new(connection).ok() };
+        let (queue, feed) = Queue::new(connection);
         // Backlog and membership under one lock: the peer's next tag is exactly the one after its backlog.
         let (mut live, now, now_ns) = (self.live(), self.now(), now_ns());
         if live.end.is_some() && !live.cache.concerns(request.since, now_ns) {
@@ -301,40 +256,7 @@ impl Peers {
         }
         self.served.send_modify(|served| *served += 1);
         let bytes = backlog.tags.iter().map(|bytes| bytes.len() as u64).sum();
-        Ok(Feed { tags, progress, gap: backlog.gap, backlog: bytes })
-    }
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        let (waiting, caught_up, abandoned, overflow) = Default::default();
-        Self { waiting, oldest: AtomicU64::new(NOTHING), caught_up, abandoned, overflow }
-    }
-}
-
-impl Progress {
-    /// For how many milliseconds that has been waiting at `now` which is being written.
-    fn lag(&self, now: u64) -> u64 {
-        match self.oldest.load(Ordering::Relaxed) {
-            NOTHING => 0,
-            since => now.saturating_sub(since),
-        }
-    }
-}
-
-impl Queue {
-    /// Whether the peer goes on being served.
-    fn put(&self, bytes: &TagBytes, now: u64, most: Option<Duration>) -> bool {
-        let len = bytes.len() as u64;
-        let waiting = self.progress.waiting.fetch_add(len, Ordering::Relaxed).saturating_add(len);
-        let caught_up = self.progress.caught_up.load(Ordering::Relaxed);
-        let most = most.map(|most| if caught_up { most } else { most + CATCHING_UP });
-        let lags = most.is_some_and(|most| u128::from(self.progress.lag(now)) > most.as_millis());
-        if waiting > MAX_QUEUE || lags {
-            self.progress.overflow.notify_one();
-            return false;
-        }
-        self.sender.send(Piece { bytes: Arc::clone(bytes), since: now }).is_ok()
+        Ok(feed(backlog.gap, bytes))
     }
 }
 
@@ -430,90 +352,6 @@ impl Peers {
                 }
             }
         }
-    }
-}
-
-impl Feed {
-    /// Writes everything to the peer; then closes politely and waits until the peer has closed too, which it does when it has
-    /// everything. Returns how many bytes the connection took. `now` is in the queue's count.
-    async fn deliver(
-        self,
-        connection: TcpStream,
-        drain: Duration,
-        tells_since: bool,
-        now: impl Fn() -> u64,
-    ) -> (u64, Result<(), Gone>) {
-        let Feed { mut tags, progress, gap, .. } = self;
-        let (mut from, mut to) = connection.into_split();
-        let mut idle = Vec::new();
-        // It is far shorter than a tag may be.
-        let _ = flv::tag(TagKind::Script, 0, IDLE, &mut idle);
-        let mut bytes = 0;
-        let mut told = Instant::now();
-        let write = async {
-            to.write_all(gap.emit().as_bytes()).await?;
-            loop {
-                let piece = match timeout(IDLE_AFTER, tags.recv()).await {
-                    Ok(Some(piece)) => piece,
-                    Ok(None) => break,
-                    Err(_) => {
-                        to.write_all(&idle).await?;
-                        continue;
-                    }
-                };
-                progress.oldest.store(piece.since, Ordering::Relaxed);
-                to.write_all(&piece.bytes).await?;
-                let len = piece.bytes.len() as u64;
-                bytes += len;
-                let before = progress.waiting.fetch_sub(len, Ordering::Relaxed);
-                progress.oldest.store(NOTHING, Ordering::Relaxed);
-                if before <= len {
-                    progress.caught_up.store(true, Ordering::Relaxed);
-                }
-                // What waits for a peer that has to catch up says nothing of the way to it.
-                if tells_since && progress.caught_up.load(Ordering::Relaxed) && told.elapsed() >= SINCE_EVERY {
-                    told = Instant::now();
-                    let mut tag = Vec::new();
-                    // It is far shorter than a tag may be.
-                    let _ = flv::tag(TagKind::Script, 0, &since(piece.since), &mut tag);
-                    to.write_all(&tag).await?;
-                }
-            }
-            to.shutdown().await?;
-            // After the deadline the kernel goes on delivering what it has; only nobody waits for it.
-            tokio::time::sleep(drain).await;
-            Ok(())
-        };
-        // A peer says nothing after its request. Its end is noticed at once, although nothing may be there to be written.
-        let mut rest = [0; 64];
-        let closed = async {
-            loop {
-                match from.read(&mut rest).await {
-                    Ok(0) => return Ok(()),
-                    Ok(_) => (),
-                    Err(why) => return Err(Gone::Io(why)),
-                }
-            }
-        };
-        let result = tokio::select! {
-            result = write => result,
-            result = closed => result,
-            () = progress.overflow.notified() => {
-                Err(Gone::Slow(progress.waiting.load(Ordering::Relaxed), progress.lag(now())))
-            }
-        };
-        if matches!(result, Err(Gone::Slow(..))) {
-            // What the kernel still has for it would keep it from knowing, and others from having theirs.
-            let _ = socket::reset_at_close(&to.as_ref().as_fd());
-            to.forget();
-        }
-        // It has closed before it had everything.
-        let result = match result {
-            Ok(()) if !tags.is_closed() || !tags.is_empty() => Err(Gone::Left),
-            Ok(()) if progress.abandoned.load(Ordering::Relaxed) => Err(Gone::Abandoned),
-            result => result,
-        };
-        (bytes, result)
     }
 }
 

@@ -5,6 +5,7 @@ use livectl_wire::flv::{Content, Reader};
 use livectl_wire::frame::FrameId;
 use livectl_wire::peer::{Answer, Since, emit_request};
 
+use super::super::queue::IDLE;
 use super::*;
 
 struct Bench {
@@ -59,7 +60,7 @@ async fn ask_since(address: SocketAddr, since: Since) -> TcpStream {
 
 async fn rest(mut connection: TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
-    timeout(Duration::from_secs(5), connection.read_to_end(&mut bytes)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), connection.read_to_end(&mut bytes)).await.unwrap().unwrap();
     bytes
 }
 
@@ -79,7 +80,7 @@ fn timestamps(bytes: &[u8]) -> Vec<u32> {
 
 async fn joined(peers: &Peers, count: usize) {
     let mut served = peers.served.subscribe();
-    timeout(Duration::from_secs(5), served.wait_for(|served| *served == count)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), served.wait_for(|served| *served == count)).await.unwrap().unwrap();
 }
 
 /// Bytes that wait for the peer that joined last.
@@ -94,7 +95,10 @@ async fn held_until_introduced_then_everything_from_the_last_keyframe_to_the_end
     for (timestamp, keyframe) in [(0, true), (33, false), (66, true), (100, false)] {
         send(&peers, timestamp, keyframe, 1000);
     }
-    assert!(timeout(Duration::from_millis(50), early.readable()).await.is_err(), "nothing before the introduction");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), early.readable()).await.is_err(),
+        "nothing before the introduction"
+    );
     peers.introduce(Ipv4Addr::LOCALHOST);
     joined(&peers, 1).await;
     send(&peers, 133, false, 1000);
@@ -147,7 +151,7 @@ async fn who_was_introduced_is_expected_for_a_while() {
     assert_eq!(peers.expected(Instant::now()), 1);
     assert_eq!(peers.expected(Instant::now() + EXPECTED_WITHIN), 0, "it is not coming");
     let _connection = ask(address, "live/hb").await;
-    timeout(Duration::from_secs(5), expectations.changed()).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), expectations.changed()).await.unwrap().unwrap();
     assert_eq!((peers.expected(Instant::now()), peers.served()), (0, 1));
     service.abort();
 }
@@ -212,7 +216,7 @@ async fn one_that_lags_is_dropped_and_its_sibling_is_not() {
             () = fill => false,
         }
     };
-    assert!(timeout(Duration::from_secs(4), dropped).await.unwrap());
+    assert!(tokio::time::timeout(Duration::from_secs(4), dropped).await.unwrap());
     bench.peers.end(100_000);
     let found = timestamps(&eager.await.unwrap());
     assert!(found.len() > 3 && found.windows(2).all(|pair| pair[0] < pair[1]));
@@ -229,7 +233,7 @@ async fn one_that_stands_by_is_served_when_it_asks_and_abandoned_ones_are_told()
         send(&bench.peers, timestamp * 33, timestamp == 0, 100);
     }
     assert_eq!(bench.peers.expected(Instant::now()), 1);
-    let nothing = timeout(STANDS_BY_AFTER + Duration::from_millis(300), standby.read(&mut [0; 1])).await;
+    let nothing = tokio::time::timeout(STANDS_BY_AFTER + Duration::from_millis(300), standby.read(&mut [0; 1])).await;
     assert!(nothing.is_err(), "it is silent as long as it is not asked");
     assert_eq!(bench.peers.expected(Instant::now()), 0, "and not expected any more");
     standby.write_all(emit_request(&"live/hb".parse().unwrap()).as_bytes()).await.unwrap();
@@ -237,7 +241,9 @@ async fn one_that_stands_by_is_served_when_it_asks_and_abandoned_ones_are_told()
     // For more than a tenth of a second there is nothing, which it says, and says again.
     let mut bytes = Vec::new();
     while bytes.windows(IDLE.len()).filter(|part| *part == IDLE).count() < 2 {
-        assert!(timeout(Duration::from_secs(5), standby.read_buf(&mut bytes)).await.unwrap().unwrap() > 0);
+        assert!(
+            tokio::time::timeout(Duration::from_secs(5), standby.read_buf(&mut bytes)).await.unwrap().unwrap() > 0
+        );
     }
     bench.peers.abandon();
     bytes.extend(rest(standby).await);
@@ -246,5 +252,117 @@ async fn one_that_stands_by_is_served_when_it_asks_and_abandoned_ones_are_told()
     Reader::new(1 << 20).push(&bytes[consumed..], |tag| payloads.push(tag.payload.to_vec())).unwrap();
     assert_eq!(payloads.iter().filter(|payload| payload.len() == 100).count(), 3);
     assert!(!payloads.iter().any(|payload| payload == END_OF_STREAM));
+    bench.service.abort();
+}
+
+/// Of a large picture, these bytes of its payload.
+fn send_part(peers: &Peers, timestamp: u32, range: std::ops::Range<usize>) {
+    let payload = payload(timestamp, true, LARGE);
+    let (kind, size, at) = (TagKind::Video, payload.len(), range.start);
+    peers.send_part(&Part { kind, timestamp, size, at, bytes: &payload[range] }, true);
+}
+
+/// Bytes of the pictures that come in parts.
+const LARGE: usize = 10_000;
+
+/// A peer, and all that it has been given.
+struct Child(TcpStream, Vec<u8>);
+
+impl Child {
+    /// One that has caught up with the only tag so far.
+    async fn of(bench: &Bench) -> Self {
+        let mut child = Self(ask(bench.address, "live/hb").await, Vec::new());
+        joined(&bench.peers, 1).await;
+        send(&bench.peers, 0, true, 1000);
+        child.until(|tags, _| tags == 1).await;
+        let idle = || bench.peers.live().queues.iter().all(Queue::is_idle);
+        while !idle() {
+            tokio::task::yield_now().await;
+        }
+        child
+    }
+
+    /// Reads until that is so of the number of whole tags, and of the bytes that are there of the next one's payload.
+    async fn until(&mut self, is: impl Fn(usize, usize) -> bool) {
+        let Self(connection, received) = self;
+        let come = async {
+            loop {
+                if let Some(Answer::Stream { consumed, .. }) = Answer::parse(received).unwrap() {
+                    let (mut reader, mut tags) = (Reader::new(1 << 20), 0);
+                    reader.push(&received[consumed..], |tag| tags += usize::from(tag.payload != IDLE)).unwrap();
+                    if is(tags, reader.begun().map_or(0, |begun| begun.payload.len())) {
+                        return;
+                    }
+                }
+                assert!(connection.read_buf(received).await.unwrap() > 0);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), come).await.unwrap();
+    }
+
+    /// Everything, to the end of the connection.
+    async fn all(self) -> Vec<u8> {
+        let Self(connection, mut received) = self;
+        received.extend(rest(connection).await);
+        received
+    }
+}
+
+#[tokio::test]
+async fn a_tag_in_parts_comes_to_those_that_had_all_before_it_and_whole_to_all_others() {
+    let bench = bench_with(Limits { admit_all: true, ..Limits::default() }).await;
+    let mut early = Child::of(&bench).await;
+    send_part(&bench.peers, 33, 0..5000);
+    early.until(|tags, begun| tags == 1 && (4936..5000).contains(&begun)).await;
+    let late = ask(bench.address, "live/hb").await;
+    joined(&bench.peers, 2).await;
+    send_part(&bench.peers, 33, 5000..9000);
+    // What somebody else gives of it once more.
+    send_part(&bench.peers, 33, 0..9000);
+    early.until(|tags, begun| tags == 1 && (8936..9000).contains(&begun)).await;
+    // Nothing can be said within a tag; a few bytes of it say that this agent is there.
+    early.until(|tags, begun| tags == 1 && begun > 8938).await;
+    assert_eq!(bench.peers.live().queues.iter().map(Queue::is_within).collect::<Vec<_>>(), [true, false]);
+    send(&bench.peers, 33, true, LARGE);
+    send(&bench.peers, 66, false, 1000);
+    bench.peers.end(100);
+    assert_eq!(timestamps(&early.all().await), [0, 33, 66, 100]);
+    assert_eq!(timestamps(&rest(late).await), [0, 33, 66, 100]);
+    bench.service.abort();
+}
+
+#[tokio::test]
+async fn who_has_the_beginning_of_a_tag_that_does_not_go_on_is_let_go() {
+    for how in ["another tag", "the end", "nothing more"] {
+        let bench = bench_with(Limits { admit_all: true, ..Limits::default() }).await;
+        let mut child = Child::of(&bench).await;
+        send_part(&bench.peers, 33, 0..5000);
+        child.until(|_, begun| begun > 0).await;
+        match how {
+            "another tag" => send(&bench.peers, 33, true, 9000),
+            "the end" => bench.peers.end(100),
+            _ => bench.peers.abandon(),
+        }
+        let received = child.all().await;
+        let Some(Answer::Stream { consumed, .. }) = Answer::parse(&received).unwrap() else { panic!("refused") };
+        let (mut reader, mut found) = (Reader::new(1 << 20), Vec::new());
+        reader.push(&received[consumed..], |tag| found.push(tag.timestamp)).unwrap();
+        assert_eq!(found, [0], "{how}");
+        assert!(reader.begun().is_some_and(|begun| begun.payload.len() < LARGE), "{how}");
+        bench.service.abort();
+    }
+}
+
+#[tokio::test]
+async fn one_for_which_something_waits_is_given_the_next_tag_when_it_is_whole() {
+    let bench = bench_with(Limits { admit_all: true, ..Limits::default() }).await;
+    let child = Child::of(&bench).await;
+    send(&bench.peers, 33, false, 1000);
+    send_part(&bench.peers, 66, 0..5000);
+    assert!(!bench.peers.live().queues.iter().any(Queue::is_within), "its task has not had a turn");
+    send_part(&bench.peers, 66, 5000..9000);
+    send(&bench.peers, 66, true, LARGE);
+    bench.peers.end(100);
+    assert_eq!(timestamps(&child.all().await), [0, 33, 66, 100]);
     bench.service.abort();
 }

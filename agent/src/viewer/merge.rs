@@ -139,7 +139,8 @@ pub struct Merge {
     /// Sounds up to there are not written any more, since later ones were.
     sound_floor: Option<u32>,
     has_pictures: bool,
-    picture_written: bool,
+    /// Timestamp of the last picture that was written.
+    last_picture: Option<u32>,
     metadata: Option<FrameId>,
     video_config: Option<FrameId>,
     audio_config: Option<FrameId>,
@@ -222,7 +223,7 @@ impl Merge {
     /// Whether a picture was written, or an element of a stream without any.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.picture_written || (self.last.is_some() && !self.has_pictures)
+        self.last_picture.is_some() || (self.last.is_some() && !self.has_pictures)
     }
 
     /// Whether an element that a source has given was one that had been written: from there on it gives all that follows.
@@ -237,9 +238,42 @@ impl Merge {
         PATHS.iter().any(|path| self.source(*path).is_some_and(|source| !source.queue.is_empty()))
     }
 
+    /// The timestamp in the output of what a source gives with that timestamp.
+    #[must_use]
+    pub fn written_as(&self, path: Path, timestamp: u32) -> Option<u32> {
+        self.source(path).map(|source| timestamp.wrapping_sub(source.shift()))
+    }
+
+    /// Whether a picture that a source begins to give, with that timestamp in the output, will be the next that is written unless another one gives
+    /// something else meanwhile. Its identity is not known before it is whole. But the source is in step and nothing waits, so it is the
+    /// successor of what was written last; and it is later than every picture so far, so it was not written already.
+    #[must_use]
+    pub fn comes_next(&self, path: Path, timestamp: u32) -> bool {
+        let Some(source) = self.source(path).filter(|source| self.is_in_step(source)) else { return false };
+        let is_later = self.last_picture.is_some_and(|last| is_before(last, timestamp));
+        let is_alone = self.out.is_empty() && !self.is_waiting();
+        // What would be written before it.
+        let configurations = [
+            (&source.metadata, self.metadata),
+            (&source.video_config, self.video_config),
+            (&source.audio_config, self.audio_config),
+        ];
+        let is_configured = configurations
+            .iter()
+            .all(|(given, written)| given.as_ref().is_none_or(|given| Some(given.id) == *written));
+        is_later && is_alone && is_configured
+    }
+
     /// The other sources were waited for long enough: what comes next may jump.
     pub fn give_up(&mut self) {
         self.impatient = true;
+    }
+
+    /// A source begins later than the others on purpose, and nobody is waited for who would give what lies before.
+    pub fn skip(&mut self, path: Path) {
+        if let Some(source) = self.source_mut(path) {
+            source.skips = true;
+        }
     }
 
     /// Whether the stream has ended: a source has given all of it, to the last element.
@@ -369,7 +403,7 @@ impl Merge {
         let (_, timestamp) = self.key(source, front);
         // A stream whose first pictures come after its first sounds: not before a keyframe.
         let early =
-            front.is_picture() && !self.picture_written && front.content != Content::Picture { keyframe: true };
+            front.is_picture() && self.last_picture.is_none() && front.content != Content::Picture { keyframe: true };
         let late = front.content == Content::Sound && self.sound_floor.is_some_and(|floor| timestamp <= floor);
         let Some(tag) = self.pop(path) else { return false };
         if !early && !late {
@@ -399,9 +433,9 @@ impl Merge {
             let (_, timestamp) = self.key(source, front);
             let later = self.last.is_none_or(|last| !is_before(timestamp, last.timestamp));
             let begins = match front.content {
-                Content::Picture { keyframe } => keyframe && (later || !self.picture_written),
+                Content::Picture { keyframe } => keyframe && (later || self.last_picture.is_none()),
                 // With the sound that comes before a stream's first picture it begins as well.
-                _ => later && !(self.has_pictures && self.picture_written),
+                _ => later && !(self.has_pictures && self.last_picture.is_some()),
             };
             if begins && self.may_jump(path, source) {
                 ahead.push((path, timestamp, true));
@@ -462,7 +496,7 @@ impl Merge {
         self.last = Some(Last { number, id: tag.id, timestamp: tag.timestamp });
         self.leader = Some(path);
         if tag.is_picture() {
-            self.picture_written = true;
+            self.last_picture = Some(tag.timestamp);
         } else {
             self.last_sound = Some(tag.timestamp);
         }

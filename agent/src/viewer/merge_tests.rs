@@ -182,6 +182,21 @@ fn a_peer_that_skips_is_followed() {
 }
 
 #[test]
+fn nobody_waits_for_one_that_is_far_behind() {
+    let mut merge = Merge::default();
+    through(&mut merge, 0..10);
+    // It was asked for when nothing was there yet, so that nothing is known of where it begins.
+    merge.open(Path::Peer, Beginning::Anywhere);
+    merge.skip(Path::Peer);
+    (1200..1203).for_each(|n| merge.give(Path::Peer, picture(n)));
+    let written = drain(&mut merge);
+    assert_eq!((numbers(&written), written[0].jump), (vec![1200, 1201, 1202], true));
+    (10..1203).for_each(|n| merge.give(Path::Cdn, picture(n)));
+    merge.give(Path::Peer, picture(1203));
+    assert_eq!(numbers(&drain(&mut merge)), [1203], "each once, and nothing old");
+}
+
+#[test]
 fn timestamps_that_are_shifted() {
     let mut merge = Merge::default();
     through(&mut merge, 0..20);
@@ -386,4 +401,48 @@ proptest! {
             prop_assert_eq!(&out, &(0..furthest).collect::<Vec<_>>());
         }
     }
+}
+
+#[test]
+fn a_picture_that_has_begun_comes_next_if_its_source_is_in_step_and_nothing_waits() {
+    let mut merge = Merge::default();
+    merge.open(Path::Peer, Beginning::Anywhere);
+    assert!(!merge.comes_next(Path::Peer, 0), "nobody knows where it is in the stream");
+    merge.give(Path::Peer, config(1));
+    merge.give(Path::Peer, picture(0));
+    assert!(!merge.comes_next(Path::Peer, 10), "the one before waits");
+    drain(&mut merge);
+    assert!(merge.comes_next(Path::Peer, 10));
+    assert!(!merge.comes_next(Path::Peer, 0), "it may be the one that was written");
+    assert!(!merge.comes_next(Path::Cdn, 10), "there is none");
+    merge.give(Path::Peer, config(1));
+    assert!(drain(&mut merge).is_empty() && merge.comes_next(Path::Peer, 10), "the player has these headers");
+    merge.give(Path::Peer, config(2));
+    assert!(drain(&mut merge).is_empty() && !merge.comes_next(Path::Peer, 10), "others come before it");
+    merge.give(Path::Peer, picture(1));
+    drain(&mut merge);
+    assert!(merge.comes_next(Path::Peer, 20));
+}
+
+#[test]
+fn after_a_re_attachment_what_was_written_already_does_not_come_next() {
+    let mut merge = Merge::default();
+    merge.open(Path::Peer, Beginning::Anywhere);
+    (0..5).for_each(|n| merge.give(Path::Peer, picture(n)));
+    drain(&mut merge);
+    // Another peer is asked for what follows; before it serves, the one from before and the CDN give more.
+    let asked = after_last(&merge);
+    (5..7).for_each(|n| merge.give(Path::Peer, picture(n)));
+    drain(&mut merge);
+    merge.open(Path::Peer, asked);
+    assert!(!merge.comes_next(Path::Peer, 50), "it begins with what was written meanwhile");
+    assert!(!merge.comes_next(Path::Peer, 70), "and has to give that first");
+    (5..7).for_each(|n| merge.give(Path::Peer, picture(n)));
+    assert!(drain(&mut merge).is_empty());
+    assert!(merge.comes_next(Path::Peer, 70));
+    // One with other timestamps.
+    let Beginning::After { number, written, .. } = after_last(&merge) else { unreachable!() };
+    merge.open(Path::Peer, Beginning::After { number, written, given: written + 1000 });
+    assert_eq!(merge.written_as(Path::Peer, 1070), Some(70));
+    assert!(merge.comes_next(Path::Peer, 70) && !merge.comes_next(Path::Peer, 60));
 }

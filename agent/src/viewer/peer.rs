@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use livectl_wire::StreamKey;
-use livectl_wire::flv::{self, FlvError, Reader, TagKind};
+use livectl_wire::flv::{self, Begun, FlvError, Reader, TagKind};
 use livectl_wire::peer::{Answer, Gap, PeerError, Request, Since};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
@@ -21,6 +21,8 @@ use crate::socket;
 const READ_SIZE: usize = 64 << 10;
 /// Readings that may wait to be merged.
 const MAX_READINGS: usize = 8;
+/// Bytes of a tag with which its parts begin: enough to know what it is.
+const LEAST_FIRST: usize = 64;
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer may take: a peer holds it back until it was told of who asks.
@@ -39,12 +41,36 @@ pub(super) enum Reading {
     Tags(Vec<Tag>),
     /// So many tags are lost, between those before and those after.
     Missing(u32),
+    /// Some of a tag has come that is not whole; it will be among the tags when it is.
+    Part(Part),
     /// What came last took so much longer than the same way has taken since it was asked.
     Behind(Duration),
     /// The stream has ended.
     End,
     /// It gives nothing more although the stream has not ended.
     Lost(String),
+}
+
+/// What has come of the payload of a tag that is not whole.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) kind: TagKind,
+    /// Milliseconds, in the peer's count.
+    pub(super) timestamp: u32,
+    /// Bytes of the whole payload.
+    pub(super) size: usize,
+    /// Where in it these lie: they are the next.
+    pub(super) at: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Tells parts of tags that are long enough.
+#[derive(Debug)]
+struct Parts {
+    /// Bytes of payload; `None`: none is.
+    least: Option<usize>,
+    /// Where in the stream the tag begins of which so many bytes have been told.
+    of: (u64, usize),
 }
 
 /// Why there is nothing more from a peer although the stream goes on.
@@ -109,19 +135,20 @@ impl Fetch {
         Self { readings, task, ask: None }
     }
 
-    /// Asks `peer`.
-    pub(super) fn begin(peer: SocketAddrV4, request: Request) -> Self {
-        let mut fetch = Self::stand_by(peer);
+    /// Asks `peer`. Of tags with at least so many bytes parts are told.
+    pub(super) fn begin(peer: SocketAddrV4, request: Request, in_parts: Option<usize>) -> Self {
+        let mut fetch = Self::stand_by(peer, in_parts);
         fetch.ask(request);
         fetch
     }
 
     /// Connects to `peer`, and asks nothing yet.
-    pub(super) fn stand_by(peer: SocketAddrV4) -> Self {
+    pub(super) fn stand_by(peer: SocketAddrV4, in_parts: Option<usize>) -> Self {
         let (sender, readings) = mpsc::channel(MAX_READINGS);
         let (ask, asked) = oneshot::channel();
         let task = tokio::spawn(async move {
-            let fetched = fetch(peer, asked, &sender).await;
+            let parts = Parts { least: in_parts, of: (0, 0) };
+            let fetched = fetch(peer, asked, parts, &sender).await;
             finish(fetched, &sender).await;
         });
         Self { readings, task, ask: Some(ask) }
@@ -189,7 +216,24 @@ async fn open(peer: SocketAddrV4) -> std::io::Result<TcpStream> {
     Ok(connection)
 }
 
-async fn fetch(peer: SocketAddrV4, asked: oneshot::Receiver<Asked>, to: &mpsc::Sender<Reading>) -> Result<(), Lost> {
+impl Parts {
+    /// What has come of the tag that is not whole.
+    fn next(&mut self, reader: &Reader) -> Option<Part> {
+        let Begun { kind, timestamp, size, payload, offset } = reader.begun()?;
+        let at = if self.of.0 == offset { self.of.1 } else { 0 };
+        let is_told = self.least.is_some_and(|least| size >= least) && (at > 0 || payload.len() >= LEAST_FIRST);
+        let bytes = payload.get(at..).filter(|new| is_told && !new.is_empty())?.to_vec();
+        self.of = (offset, payload.len());
+        Some(Part { kind, timestamp, size, at, bytes })
+    }
+}
+
+async fn fetch(
+    peer: SocketAddrV4,
+    asked: oneshot::Receiver<Asked>,
+    mut parts: Parts,
+    to: &mpsc::Sender<Reading>,
+) -> Result<(), Lost> {
     let connected = timeout(CONNECT_PATIENCE, open(peer)).await;
     let mut connection = connected.map_err(|late| Lost::Unreachable(late.into()))?.map_err(Lost::Unreachable)?;
     let mut received = Vec::new();
@@ -243,6 +287,9 @@ async fn fetch(peer: SocketAddrV4, asked: oneshot::Receiver<Asked>, to: &mpsc::S
         read?;
         if ended {
             return Ok(());
+        }
+        if let Some(part) = parts.next(&reader) {
+            let _ = to.send(Reading::Part(part)).await;
         }
         let count = connection.read(&mut buffer).await?;
         if count == 0 {

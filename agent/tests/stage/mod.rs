@@ -17,6 +17,7 @@ use livectl_wire::flv::{Content, MAX_PAYLOAD, Reader, TagKind};
 use livectl_wire::frame::FrameId;
 
 pub mod introducer;
+pub mod parent;
 pub mod relay;
 
 /// No single step of these tests takes as long.

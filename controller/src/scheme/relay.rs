@@ -205,6 +205,19 @@ impl Policy for Relay {
         }
     }
 
+    fn takes_announced(&self) -> bool {
+        true
+    }
+
+    fn succeed(&mut self, before: &Member, now: &Member) {
+        if let Some(tree) = self.trees.get_mut(&now.stream) {
+            tree.rename(before.connection, now.connection);
+        }
+        if let Some(connection) = self.hosts.get_mut(&now.host()).and_then(|streams| streams.get_mut(&now.stream)) {
+            *connection = now.connection;
+        }
+    }
+
     fn leave(&mut self, gone: &Member, _audience: Audience<'_>) -> Change {
         self.exit(gone.host(), &gone.stream, gone.connection)
     }

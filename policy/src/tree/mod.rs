@@ -12,7 +12,8 @@
 //! between the two. Who has been there longer is preferred at equal arrival.
 //!
 //! * **One copy between switches.** A slot at the child's own switch comes before all others, however late it is. If there is none, but a leaf
-//!   at that switch has a parent, who can carry children takes its place, and the leaf becomes its child. Only then slots at other switches count.
+//!   at that switch has a parent, who can carry children takes its place, and the leaf becomes its child. Only then slots at other switches count, the
+//!   nearest switch's first: what comes from beyond it would pass it, where there is a copy already.
 //! * **The strong high.** Who joins and can carry children takes the place of a leaf that is nearer to the root and carries less; the leaf becomes
 //!   its child. That is the only time that somebody is moved who could stay.
 //! * **Before the broadcaster comes** the tree is made without it: the first viewer watches the CDN, and the others find places below it. So when

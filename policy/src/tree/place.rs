@@ -48,9 +48,14 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         {
             return self.displace(id, leaf, id, why);
         }
+        // The nearest switch first: on a line of switches a copy comes from the last that has one, and passes none of them twice.
         let remote = |tree: &Self, strict| {
             let others = (0..tree.indices.at.len()).filter(|switch| *switch != here);
-            others.filter_map(|switch| tree.slot_at(switch, id, strict)).min()
+            let slots = others.filter_map(|switch| {
+                let (arrival, parent) = tree.slot_at(switch, id, strict)?;
+                Some((tree.switches.between(switch, here), arrival, parent))
+            });
+            slots.min().map(|(_, arrival, parent)| (arrival, parent))
         };
         let found = match is_outside {
             true => remote(self, true).or_else(|| self.slot_at(here, id, false)).or_else(|| remote(self, false)),

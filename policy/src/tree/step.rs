@@ -63,6 +63,17 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.finish()
     }
 
+    /// A member is known by another key from now on. Nothing happens if it is not there, or the other one is.
+    pub fn rename(&mut self, from: K, to: K) {
+        if self.contains(to) {
+            return;
+        }
+        if let Some(id) = self.by_key.remove(&from) {
+            self.nodes[id].key = to;
+            self.by_key.insert(to, id);
+        }
+    }
+
     /// A viewer or the broadcaster is gone. Without a broadcaster nobody is moved: the stream has ended, or will go on in a moment.
     pub fn leave(&mut self, key: K) -> Changes<K> {
         if let Some(id) = self.by_key.get(&key).copied() {

@@ -7,6 +7,7 @@ use plotters::style::RGBColor;
 use super::{Family, Plate, count, empty};
 use crate::plan::Trial;
 use crate::plot::chart::{BLACK, Chart, Entry, Piece, Swatch};
+use crate::plot::happening;
 use crate::plot::key::{Asked, natural};
 use crate::plot::loaded::Loaded;
 use crate::plot::pictures::Subject;
@@ -81,6 +82,7 @@ pub(super) fn around(run: &Loaded, trial: &Trial, title: &str) -> Chart {
         title: format!("{}, {}: {title}", subject.recipe, trial.id),
         subtitle: subject.origin,
         warnings: subject.warnings,
+        happenings: subject.happenings,
         ..Chart::default()
     }
 }
@@ -145,6 +147,7 @@ pub(in crate::plot) fn plate(run: &Loaded, trial: &Trial, view: &View) -> Result
         chart.pieces.extend(there.into_iter().chain(missing).map(span));
     }
     chart.legend = legend(trial, cdn, &colours, &rows);
+    chart.legend.extend(happening::legend(&chart.happenings));
     let mut caption = "Who served whom: for each viewer the host that its frames came from, over their births. Where the name changes the viewer got another \
                        parent; what is black never arrived."
         .to_owned();

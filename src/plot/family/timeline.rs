@@ -51,7 +51,7 @@ pub(in crate::plot) fn frame_delay(run: &Loaded, view: &View, picture: &Picture)
         .numbers("delay_ms", frames.iter().map(|f| f.delay_ms))
         .numbers("floor_ms", frames.iter().map(|f| f.floor_ms));
     let caption = "The delay of each frame from its birth to its arrival, over its birth, and the floor: the least that the network allows; strokes \
-                   at the upper edge are frames that never arrived."
+                   at the upper edge are frames that never arrived, strokes on the time axis what happened then by the plan."
         .to_owned();
     Ok(Plate { chart, caption, table: viewers(&frames), points: Some(points) })
 }

@@ -7,7 +7,7 @@ mod content;
 mod reader;
 
 pub use content::{Content, VideoHeader};
-pub use reader::{Damaged, FlvError, Problem, Reader, Tag, Tail};
+pub use reader::{Begun, Damaged, FlvError, Problem, Reader, Tag, Tail};
 
 /// File header and the `PreviousTagSize0` after it, in bytes (E.2, E.3).
 pub const FILE_HEADER_LEN: usize = 13;
@@ -69,13 +69,21 @@ pub fn header(audio: bool, video: bool) -> [u8; FILE_HEADER_LEN] {
 /// # Errors
 /// When the payload is too long for a tag; `out` is then as it was.
 pub fn tag(kind: TagKind, timestamp: u32, payload: &[u8], out: &mut Vec<u8>) -> Result<(), TooLong> {
-    let size = u32::try_from(payload.len()).ok().filter(|_| payload.len() <= MAX_PAYLOAD);
-    let size = size.ok_or(TooLong(payload.len()))?;
-    let [_, s2, s1, s0] = size.to_be_bytes();
-    let [t3, t2, t1, t0] = timestamp.to_be_bytes();
+    let header = tag_header(kind, timestamp, payload.len())?;
     out.reserve(TAG_HEADER_LEN + payload.len() + TAG_TRAILER_LEN);
-    out.extend_from_slice(&[kind.id(), s2, s1, s0, t2, t1, t0, t3, 0, 0, 0]);
+    out.extend_from_slice(&header);
     out.extend_from_slice(payload);
-    out.extend_from_slice(&(size + TAG_HEADER_LEN as u32).to_be_bytes());
+    out.extend_from_slice(&((payload.len() + TAG_HEADER_LEN) as u32).to_be_bytes());
     Ok(())
+}
+
+/// The header of a tag whose payload has `size` bytes. `timestamp` in milliseconds.
+///
+/// # Errors
+/// When that is too long for a tag.
+pub fn tag_header(kind: TagKind, timestamp: u32, size: usize) -> Result<[u8; TAG_HEADER_LEN], TooLong> {
+    let [_, s2, s1, s0] =
+        u32::try_from(size).ok().filter(|_| size <= MAX_PAYLOAD).ok_or(TooLong(size))?.to_be_bytes();
+    let [t3, t2, t1, t0] = timestamp.to_be_bytes();
+    Ok([kind.id(), s2, s1, s0, t2, t1, t0, t3, 0, 0, 0])
 }

@@ -53,6 +53,21 @@ pub struct Damaged {
     pub size: usize,
 }
 
+/// A tag that is not whole yet, as far as it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Begun<'a> {
+    /// What it will carry.
+    pub kind: TagKind,
+    /// Milliseconds, all 32 bits.
+    pub timestamp: u32,
+    /// Bytes that its payload will have.
+    pub size: usize,
+    /// Those of its payload that are there.
+    pub payload: &'a [u8],
+    /// Where the tag begins in the stream.
+    pub offset: u64,
+}
+
 /// The end of a stream in the middle of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
@@ -278,6 +293,18 @@ impl Reader {
         let header = if self.header_seen { self.tag_header(&self.partial).ok().flatten() } else { None };
         let tag = header.map(|h| (h.kind, h.timestamp));
         Some(Tail { offset: self.offset, bytes: self.partial.len(), tag })
+    }
+
+    /// The tag that is not whole yet, once its header is.
+    #[must_use]
+    pub fn begun(&self) -> Option<Begun<'_>> {
+        if !self.header_seen {
+            return None;
+        }
+        let TagHeader { kind, size, timestamp } = self.tag_header(&self.partial).ok().flatten()?;
+        let there = self.partial.get(TAG_HEADER_LEN..)?;
+        let payload = there.get(..size).unwrap_or(there);
+        Some(Begun { kind, timestamp, size, payload, offset: self.offset })
     }
 
     /// Whether the file header has been read.

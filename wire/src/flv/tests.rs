@@ -51,6 +51,10 @@ fn truncated_at_every_byte_the_tail_is_named() {
             _ => Some(Tail { offset: 13, bytes: len - 13, tag: video }),
         };
         assert_eq!(reader.tail(), tail, "{len}");
+        let begun = |payload| Begun { kind: TagKind::Video, timestamp: 0x01ff_0021, size: 8, payload, offset: 13 };
+        // Its payload is there before what repeats its size.
+        let there = (24..36).contains(&len).then(|| begun(&SAMPLE[24..len.min(32)]));
+        assert_eq!(reader.begun(), there, "{len}");
     }
 }
 

@@ -30,7 +30,7 @@ const INTERVALS: u32 = 4;
 const STARVED: u32 = 2;
 /// The same at least: a parent that has lost its own needs a moment to find another.
 const LEAST_STARVED: Duration = Duration::from_secs(1);
-/// A backlog that begins by so much before what was written meanwhile is not worth waiting for.
+/// A backlog that begins by so much before what was written meanwhile is not worth waiting for, and a CDN that is behind by so much neither.
 const STALE_MS: u32 = 2000;
 /// How much later than the CDN's word that the stream is on a peer may begin with it: the first frames go down a whole tree.
 const BEGINS_WITHIN: Duration = Duration::from_secs(1);
@@ -76,6 +76,16 @@ pub(super) enum Said {
     Next(Option<Reading>),
     /// The one to fall back on.
     Standby(Option<Reading>),
+}
+
+/// Where a peer begins.
+enum Begins {
+    /// The CDN was quicker, by much: what follows that is asked for.
+    TooEarly,
+    /// With all since the player came, and the CDN's is much older than that: its upload was held back. Nobody waits for the CDN then.
+    FarAhead,
+    /// Somewhere near.
+    Well,
 }
 
 enum State {
@@ -242,7 +252,7 @@ impl Session<'_> {
     fn standby_named(&mut self, peer: SocketAddrV4) {
         let is_known = self.peer.standby.as_ref().is_some_and(|(standby, _)| *standby == peer);
         if !is_known && (self.peer.address() != Some(peer) || !self.peer.is_there()) {
-            self.peer.standby = Some((peer, Fetch::stand_by(peer)));
+            self.peer.standby = Some((peer, Fetch::stand_by(peer, self.in_parts())));
         }
     }
 
@@ -294,7 +304,7 @@ impl Session<'_> {
     fn fetch(&self, from: SocketAddrV4, request: Request) -> Fetch {
         match from.ip().is_multicast() {
             true => Fetch::join(from, self.args.cdn.0, request.stream),
-            false => Fetch::begin(from, request),
+            false => Fetch::begin(from, request, self.in_parts()),
         }
     }
 
@@ -326,10 +336,13 @@ impl Session<'_> {
                 if !tags.is_empty() {
                     self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
                 }
-                if self.is_stale(&tags) {
-                    // The CDN was quicker, and what follows that is asked for.
-                    self.merge.close(Path::Peer);
-                    return self.ask_peer();
+                match self.beginning(&tags) {
+                    Begins::TooEarly => {
+                        self.merge.close(Path::Peer);
+                        return self.ask_peer();
+                    }
+                    Begins::FarAhead => self.merge.skip(Path::Peer),
+                    Begins::Well => (),
                 }
                 for tag in tags {
                     self.peer.note(&tag);
@@ -343,6 +356,7 @@ impl Session<'_> {
                     self.lose_peer(format!("{had} {:.1} s longer ago than it has to be", by.as_secs_f64()));
                 }
             }
+            Some(Reading::Part(part)) => self.part_came(&part),
             Some(Reading::Missing(tags)) => tell(Event::TagsLost { tags }),
             Some(Reading::End) => {
                 self.merge.end(Path::Peer);
@@ -353,13 +367,17 @@ impl Session<'_> {
         }
     }
 
-    /// Whether this is the beginning of what was asked for when the player had nothing, and the player has had something much later since.
-    fn is_stale(&mut self, tags: &[Tag]) -> bool {
+    /// How what a peer gives first lies to what the player has, where it was asked for when the player had nothing: the CDN may have given something
+    /// meanwhile.
+    fn beginning(&mut self, tags: &[Tag]) -> Begins {
         let first = tags.iter().find(|tag| matches!(tag.content, Content::Picture { .. } | Content::Sound));
-        let Some(first) = first.filter(|_| self.peer.blind) else { return false };
+        let Some(first) = first.filter(|_| self.peer.blind) else { return Begins::Well };
         self.peer.blind = false;
-        let last = self.merge.last().filter(|_| self.merge.has_begun());
-        last.is_some_and(|last| last.timestamp.saturating_sub(first.timestamp) > STALE_MS)
+        match self.merge.last().filter(|_| self.merge.has_begun()) {
+            Some(last) if last.timestamp.saturating_sub(first.timestamp) > STALE_MS => Begins::TooEarly,
+            Some(last) if first.timestamp.saturating_sub(last.timestamp) > STALE_MS => Begins::FarAhead,
+            _ => Begins::Well,
+        }
     }
 
     /// The CDN gave something that goes on beyond what the peer has given.

@@ -1,5 +1,6 @@
 //! One player's session: a loop over what happens to the player, the CDN and the peer, and when time is up.
 
+mod cut_through;
 mod from_cdn;
 mod from_peer;
 mod writing;

@@ -31,6 +31,15 @@ impl Matter {
             Matter::Cdn(of) | Matter::Group(of) => of == member,
         }
     }
+
+    fn renamed(self, from: &Connection, to: &Connection) -> Self {
+        let of = |one: Connection| if one == *from { *to } else { one };
+        match self {
+            Matter::Pair(pair) => Matter::Pair(pair.renamed(from, to)),
+            Matter::Cdn(one) => Matter::Cdn(of(one)),
+            Matter::Group(one) => Matter::Group(of(one)),
+        }
+    }
 }
 
 /// Something that is to be told to an agent.
@@ -169,6 +178,21 @@ impl Errands {
     pub fn forget(&mut self, agent: Ipv4Addr, matter: &Matter) {
         self.cancel(agent, |other| other == matter);
         self.heeded.remove(&(agent, *matter));
+    }
+
+    /// A member is known by another connection from now on, and this matter is another one with it: who has been told, and what was answered, stays.
+    pub fn rename(&mut self, agent: Ipv4Addr, matter: Matter, from: &Connection, to: &Connection) {
+        let renamed = matter.renamed(from, to);
+        if self.heeded.remove(&(agent, matter)).is_some() {
+            self.heeded.insert((agent, renamed), ());
+        }
+        let Some(queue) = self.queues.get_mut(&agent) else { return };
+        for errand in queue.untold.iter_mut().chain(&mut queue.told).filter(|errand| errand.matter == matter) {
+            errand.matter = renamed;
+            if errand.to == *from {
+                errand.to = *to;
+            }
+        }
     }
 
     /// Whether something is still to be told.

@@ -10,7 +10,7 @@ use livectl_wire::heartbeat::{Introduction, PeerRole};
 use super::connection::Connection;
 use super::copying::{Attached, Copied};
 use super::errands::{Errand, Errands, Matter};
-use super::members::{MAX_MEMBERS, Member, Members};
+use super::members::{MAX_MEMBERS, Member, Members, Part};
 use super::policy::{Bond, Branch, Change, Pair, Policy};
 use super::presence::Presence;
 
@@ -51,6 +51,8 @@ struct Kept {
     is_introduced: bool,
     /// The reason that the outside was told last.
     reason: Option<&'static str>,
+    /// It publishes nothing yet.
+    is_announced: bool,
 }
 
 impl Introductions {
@@ -77,16 +79,85 @@ impl Introductions {
     /// # Errors
     /// The limit.
     pub fn arrive(&mut self, now: Duration, member: Member, presence: Presence) -> Result<Vec<Member>, usize> {
+        let kept = Kept { presence, alone_since: now, is_introduced: false, reason: None, is_announced: false };
+        if let Some(announced) = self.announced_as(&member) {
+            self.succeed(&announced, member, kept);
+            return Ok(Vec::new());
+        }
         let mut replaced: Vec<Member> = self.leave(now, &member.connection).into_iter().collect();
         if self.members.is_full() {
             return Err(MAX_MEMBERS);
         }
-        replaced.extend(self.members.in_place_of(&member).and_then(|before| self.leave(now, &before)));
-        let kept = Kept { presence, alone_since: now, is_introduced: false, reason: None };
+        let before = self.members.in_place_of(&member);
+        let was_announced = before.is_some_and(|before| self.is_announced(&before));
+        let before = before.and_then(|before| self.leave(now, &before));
+        replaced.extend(before.filter(|_| !was_announced));
+        self.enter(now, member, kept);
+        Ok(replaced)
+    }
+
+    fn enter(&mut self, now: Duration, member: Member, kept: Kept) {
         self.members.insert(member.clone(), kept);
         let change = self.policy.arrive(&member, self.members.audience(&member.stream));
         self.change(now, change);
-        Ok(replaced)
+    }
+
+    /// A broadcaster's agent is there, and says so on this connection; its program publishes nothing yet. Says whether that is new, and of use.
+    pub fn announce(&mut self, now: Duration, member: Member, presence: Presence) -> bool {
+        if !self.policy.takes_announced() {
+            return false;
+        }
+        let kept = Kept { presence, alone_since: now, is_introduced: false, reason: None, is_announced: true };
+        if let Some(before) = self.announced_as(&member) {
+            if before != member.connection {
+                self.succeed(&before, member, kept);
+            }
+            return false;
+        }
+        // Who publishes is more than who is going to; of others who are going to, the first is believed.
+        if self.members.is_full() || self.members.in_place_of(&member).is_some() {
+            return false;
+        }
+        self.enter(now, member, kept);
+        true
+    }
+
+    /// The connection by which this broadcaster is known already, if it is one that was announced.
+    fn announced_as(&self, member: &Member) -> Option<Connection> {
+        let before = self.members.in_place_of(member).filter(|_| member.part == Part::Broadcaster)?;
+        (before.client.ip() == member.connection.client.ip() && self.is_announced(&before)).then_some(before)
+    }
+
+    /// Whether this is the connection on which a broadcaster is announced.
+    pub fn is_announced(&self, connection: &Connection) -> bool {
+        self.members.get(connection).is_some_and(|(_, kept)| kept.is_announced)
+    }
+
+    /// A broadcaster that was announced is known by another connection from now on. All that was told of it holds.
+    fn succeed(&mut self, before: &Connection, member: Member, kept: Kept) {
+        let Some((gone, had)) = self.members.remove(before) else { return };
+        let now = member.connection;
+        for pair in self.pairs.remove(before).unwrap_or_default() {
+            let (other, renamed) = (pair.other(before), pair.renamed(before, &now));
+            self.pairs.entry(now).or_default().insert(renamed);
+            let pairs = self.pairs.entry(other).or_default();
+            pairs.remove(&pair);
+            pairs.insert(renamed);
+            for side in [before, &other] {
+                self.errands.rename(*side.client.ip(), Matter::Pair(pair), before, &now);
+            }
+        }
+        for matter in [Matter::Cdn(*before), Matter::Group(*before)] {
+            self.errands.rename(*before.client.ip(), matter, before, &now);
+        }
+        self.revision += 1;
+        self.policy.succeed(&gone, &member);
+        self.members.insert(member, Kept { is_introduced: had.is_introduced, ..kept });
+    }
+
+    /// Broadcasters that are only announced, and by which connections.
+    pub fn announced(&self) -> impl Iterator<Item = Connection> {
+        self.members.iter().filter(|(_, kept)| kept.is_announced).map(|(member, _)| member.connection)
     }
 
     /// A host plays or publishes no longer; what others were still to be told of it is void.
@@ -355,7 +426,8 @@ impl Introductions {
             true => Some("no_heartbeat"),
             false => policy.alone(member, members.audience(&member.stream)),
         };
-        let settled = members.iter().filter(|(_, kept)| !kept.is_introduced && now >= kept.alone_since + SETTLED);
+        let is_settled = |kept: &Kept| !kept.is_introduced && !kept.is_announced && now >= kept.alone_since + SETTLED;
+        let settled = members.iter().filter(|(_, kept)| is_settled(kept));
         let alone: Vec<(Member, &'static str)> = settled
             .filter_map(|(member, kept)| Some((member, why(member).filter(|why| kept.reason != Some(why))?)))
             .map(|(member, why)| (member.clone(), why))

@@ -237,6 +237,11 @@ impl Scheme for Introduce {
         self.watched
             .retain(|_, watched| now < watched.last + if watched.over { LAST_PACKETS } else { WATCH_SILENCE });
         self.notified.retain(|_, notified| now < notified.last + NOTIFY_SILENCE);
+        let forgotten: Vec<Connection> =
+            self.introductions.announced().filter(|one| self.notified.get(one).is_none()).collect();
+        for connection in forgotten {
+            self.announced_no_more(now, &connection, out);
+        }
         self.look_for_members(now, out);
         self.introductions.tick(now);
         if let Some(copying) = &mut self.copying {

@@ -4,12 +4,14 @@ use std::borrow::Cow;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use livectl_wire::heartbeat;
+use livectl_wire::{StreamKey, heartbeat};
 
 use super::Introduce;
 use super::answers::Answers;
 use super::connection::{Connection, Direction};
+use super::members::{Member, Part};
 use super::passing::Passing;
+use super::presence::{Presence, Stations};
 use super::rewrite::{self, Rewriter, ahead};
 use super::rtmp::left;
 use crate::frame::{IPV4, TCP, Tcp};
@@ -106,8 +108,18 @@ impl Introduce {
                 if !passing.tcp.rst && !passing.tcp.fin && !self.is_doubted(agent) {
                     self.introductions.heard(passing.now, agent);
                 }
+                if let Some((member, presence)) = self.introductions.member_mut(&connection) {
+                    (member.dpid, member.port) = (passing.at, passing.packet.in_port);
+                    presence.on_packet(passing.now, direction, passing.payload().len());
+                }
                 for said in said {
-                    self.said(passing.now, agent, said.news, out);
+                    match said.news {
+                        heartbeat::News::Announce(stream) => self.announced(passing, connection, stream, out),
+                        news => self.said(passing.now, agent, news, out),
+                    }
+                }
+                if passing.tcp.rst || passing.tcp.fin {
+                    self.announced_no_more(passing.now, &connection, out);
                 }
                 self.tell_branches(out);
                 passing.send(out);
@@ -140,6 +152,33 @@ impl Introduce {
         }
     }
 
+    /// A broadcaster's agent says that it is there, before its program publishes: viewers can be connected to it when the stream begins.
+    fn announced(
+        &mut self,
+        passing: &Passing<'_, '_>,
+        connection: Connection,
+        stream: StreamKey,
+        out: &mut Outcome<'_>,
+    ) {
+        let host = *connection.client.ip();
+        let (dpid, port) = (passing.at, passing.packet.in_port);
+        let told = stream.to_string();
+        let member = Member { part: Part::Broadcaster, stream, connection, dpid, port };
+        let presence = Presence::new(Stations::of(passing.frame, Direction::ToServer));
+        if self.introductions.announce(passing.now, member, presence) {
+            out.tell(News::Announced { host, stream: told, dpid: dpid.0, port });
+        }
+    }
+
+    /// An announcement holds as long as the connection on which it was made.
+    pub fn announced_no_more(&mut self, now: Duration, connection: &Connection, out: &mut Outcome<'_>) {
+        if self.introductions.is_announced(connection)
+            && let Some(member) = self.introductions.leave(now, connection)
+        {
+            out.tell(left(&member, "closed"));
+        }
+    }
+
     /// An agent says something. Of itself it can say what it likes; of others only that they do not serve it.
     fn said(&mut self, now: Duration, agent: Ipv4Addr, news: heartbeat::News, out: &mut Outcome<'_>) {
         match news {
@@ -156,7 +195,10 @@ impl Introduce {
                 }
             }
             // That it hastens is for the service to hear; an agent introduces nobody.
-            heartbeat::News::Hasten | heartbeat::News::None | heartbeat::News::Peer(_) => {}
+            heartbeat::News::Hasten
+            | heartbeat::News::None
+            | heartbeat::News::Peer(_)
+            | heartbeat::News::Announce(_) => {}
         }
     }
 }

@@ -20,6 +20,15 @@ pub trait Policy: fmt::Debug {
         Change::default()
     }
 
+    /// Whether it has use for a broadcaster that is announced: its agent is there and serves peers, and nothing is published yet.
+    fn takes_announced(&self) -> bool {
+        false
+    }
+
+    /// A broadcaster that was announced has been accepted by the CDN, or is announced anew. It is known by another connection from now on, and so are its
+    /// pairs.
+    fn succeed(&mut self, _before: &Member, _now: &Member) {}
+
     /// Why nobody is introduced to a member; `None` while there is no reason. One word with underscores.
     fn alone(&self, member: &Member, audience: Audience<'_>) -> Option<&'static str>;
 
@@ -72,6 +81,13 @@ impl Pair {
     #[must_use]
     pub fn of(parent: &Member, child: &Member) -> Self {
         Self { parent: parent.connection, child: child.connection, bond: Bond::Serves }
+    }
+
+    /// The same between others of whom one is known by another connection now.
+    #[must_use]
+    pub fn renamed(self, from: &Connection, to: &Connection) -> Self {
+        let of = |one: Connection| if one == *from { *to } else { one };
+        Self { parent: of(self.parent), child: of(self.child), bond: self.bond }
     }
 
     /// The one who is not this one.

@@ -13,6 +13,7 @@ use crate::scheme::Bypass;
 use crate::testing::{Arrival, Host, Network, TcpFrame, TcpTalk, play, publish, tcp_checksum_is_right};
 use Host::{Client, Server};
 
+mod announced;
 mod change;
 mod copying;
 mod relay;

@@ -10,7 +10,7 @@ fn known(copies: u32) -> Known {
 }
 
 /// The uplinks of all hosts carry so many copies of the stream.
-fn carrying(copies: [u32; 6]) -> Known {
+pub(super) fn carrying(copies: [u32; 6]) -> Known {
     let host = |(n, copies): (u8, u32)| {
         let up = f64::from(copies) * 530_000.0 / 0.9;
         format!(r#""10.0.0.{n}": {{ "switch": "s1", "delay_us": 2000, "up_bit_per_s": {} }}"#, up.ceil())
@@ -39,12 +39,12 @@ fn relay(copies: u32) -> Network {
     crowd(Box::new(Relay::new(known(copies))))
 }
 
-fn plays(net: &mut Network, host: u8) -> TcpTalk {
+pub(super) fn plays(net: &mut Network, host: u8) -> TcpTalk {
     rtmp(net, &format!("10.0.0.{host}:5000"), play("hb"))
 }
 
 /// Everything that an agent is told until it has answered all of it.
-fn told(net: &mut Network, talk: &mut TcpTalk) -> Vec<String> {
+pub(super) fn told(net: &mut Network, talk: &mut TcpTalk) -> Vec<String> {
     let mut all = Vec::new();
     for sequence in 0..20 {
         let told = beat(net, talk, sequence);
@@ -57,7 +57,7 @@ fn told(net: &mut Network, talk: &mut TcpTalk) -> Vec<String> {
     panic!("it does not end: {all:?}");
 }
 
-fn says(net: &mut Network, talk: &mut TcpTalk, news: heartbeat::News) {
+pub(super) fn says(net: &mut Network, talk: &mut TcpTalk, news: heartbeat::News) {
     let frames = talk.say(Client, &Heartbeat { sequence: 1, news }.emit());
     unchanged(net, frames);
 }
@@ -67,7 +67,7 @@ fn lost(peer: &str) -> heartbeat::News {
 }
 
 /// Changes of the tree since the last time: host, parent, standby, why.
-fn tree(net: &mut Network) -> Vec<String> {
+pub(super) fn tree(net: &mut Network) -> Vec<String> {
     let text = |address: Option<Ipv4Addr>| address.map_or("-".to_owned(), |address| address.to_string());
     let all = std::mem::take(&mut net.news).into_iter().filter_map(|news| match news {
         News::Tree { host, parent, standby, why, stream } => {
