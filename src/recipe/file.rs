@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::link_change::LinkChangeFile;
-use super::parameter::{Anything, ParameterFile, ParameterName};
+use super::parameter::{Combination, ParameterFile, ParameterName};
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
@@ -74,10 +74,10 @@ pub struct RecipeFile {
     pub until: Optional<At<UntilFile>>,
     /// Further points of the sweep, each with a value for every parameter. Default: none.
     #[serde(default)]
-    pub include: Optional<Vec<At<Entries<ParameterName, Text<Anything>>>>>,
+    pub include: Optional<Vec<Combination>>,
     /// Combinations that are left out: points with these values of some parameters, and `scheme` if only that is left out there. Default: none.
     #[serde(default)]
-    pub exclude: Optional<Vec<At<Entries<ParameterName, Text<Anything>>>>>,
+    pub exclude: Optional<Vec<Combination>>,
 }
 
 /// Repetitions go on until a figure is known as precisely as wanted.

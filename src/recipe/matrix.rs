@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::file::RecipeFile;
-use super::parameter::{Anything, ParameterFile, ParameterName};
+use super::parameter::{Anything, Combination, ParameterFile, ParameterName};
 use super::place::{Astray, Place, Why, Written};
 use super::problem::Finding;
 use super::text::{At, Entries, Span, Text};
@@ -108,12 +108,7 @@ impl<'f> Matrix<'f> {
         self.parameters.iter().map(|p| p.name).collect()
     }
 
-    fn exclude(
-        &mut self,
-        entries: &'f [At<Entries<ParameterName, Text<Anything>>>],
-        schemes: &[Scheme],
-        notes: &mut Notes<'_>,
-    ) {
+    fn exclude(&mut self, entries: &'f [Combination], schemes: &[Scheme], notes: &mut Notes<'_>) {
         for entry in entries {
             let before = notes.errors.len();
             let mut wanted: Vec<(usize, &str)> = Vec::new();
@@ -154,12 +149,7 @@ impl<'f> Matrix<'f> {
         }
     }
 
-    fn include(
-        &mut self,
-        entries: &'f [At<Entries<ParameterName, Text<Anything>>>],
-        schemes: &[Scheme],
-        notes: &mut Notes<'_>,
-    ) {
+    fn include(&mut self, entries: &'f [Combination], schemes: &[Scheme], notes: &mut Notes<'_>) {
         for entry in entries {
             let before = notes.errors.len();
             let mut chosen: Vec<Option<&'f Text<Anything>>> = vec![None; self.parameters.len()];

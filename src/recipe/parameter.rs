@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::text::{At, Span, Text};
+use super::text::{At, Entries, Span, Text};
 use super::unit::{Misread, Value};
 use super::word::shown;
 
@@ -90,6 +90,9 @@ impl Value for Anything {
         json_schema!({ "oneOf": [{ "type": "string" }, { "type": "integer" }, { "type": "boolean" }] })
     }
 }
+
+/// Values of parameters, by their names.
+pub type Combination = At<Entries<ParameterName, Text<Anything>>>;
 
 /// A parameter: either a list of values, if its name is a key of the recipe, or where they are put and the list.
 #[derive(Debug, Clone)]

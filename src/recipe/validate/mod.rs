@@ -138,7 +138,7 @@ pub(super) fn plan(
     let schemes = validate_schemes(file.schemes.get(), notes);
     let repetitions = until::validate_repetitions(file, notes);
     let seed = notes.read_or("seed", &file.seed, super::unit::Whole(1));
-    let matrix = Matrix::read(file, schemes.as_deref().unwrap_or(&Scheme::USUAL), notes);
+    let matrix = Matrix::read(file, schemes.as_deref().unwrap_or(Scheme::USUAL), notes);
     let Some(matrix) = matrix else {
         // What else is wrong is told as well.
         validate_common(file, files, schemes.as_deref(), notes);
