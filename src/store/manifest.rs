@@ -603,6 +603,27 @@ mod tests {
     }
 
     #[test]
+    fn while_a_run_goes_on_its_trials_own_records_count() {
+        let (_folder, run) = run();
+        let mut manifest = full(&run);
+        (manifest.ended, manifest.trials[0].state) = (None, TrialState::Planned);
+        manifest.save(&run).unwrap();
+        let dir = run.trial("direct-1");
+        dir.create(Owner::Process).unwrap();
+        let record = TrialRecord { state: TrialState::Running, zero_ns: Some(7), ..manifest.trials[0].clone() };
+        record.save(&dir).unwrap();
+        assert_eq!(Manifest::load(&run).unwrap().trials, [record.clone()]);
+        let other = TrialRecord { id: "bypass-1".into(), ..record.clone() };
+        other.save(&dir).unwrap();
+        assert_eq!(Manifest::load(&run).unwrap().trials, manifest.trials, "a record of another trial is none");
+        // Once it has ended the manifest has them.
+        record.save(&dir).unwrap();
+        (manifest.ended, manifest.trials[0].state) = (Some(started()), TrialState::Done);
+        manifest.save(&run).unwrap();
+        assert_eq!(Manifest::load(&run).unwrap().trials[0].state, TrialState::Done);
+    }
+
+    #[test]
     fn the_oldest_manifest_stays_readable() {
         let manifest = Manifest::parse(OLDEST.as_bytes(), Path::new("m")).unwrap();
         assert_eq!(manifest.trials[0].state, TrialState::Done);

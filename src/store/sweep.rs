@@ -352,3 +352,126 @@ pub(super) fn manifest(run: &RunDir) -> Result<Manifest, StoreError> {
         analysis: None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::Cause;
+
+    struct Store {
+        _folder: tempfile::TempDir,
+        sweep: SweepDir,
+        plan: Plan,
+    }
+
+    fn store() -> Store {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = SweepDir::of(folder.path(), "smoke").unwrap();
+        sweep.create(Owner::Process).unwrap();
+        let text = format!("repetitions: 2\n{}", include_str!("../../recipes/smoke.yaml"));
+        let plan = crate::recipe::from_str("recipes/smoke.yaml", &text).unwrap().plan;
+        let planned = |trial: &Trial| Planned {
+            id: trial.id.clone(),
+            point: trial.point.clone(),
+            seconds: 10.0,
+            bytes: trial.disk_bytes(),
+        };
+        let file = SweepFile {
+            format: SWEEP_FORMAT,
+            livectl: Software::of_this_livectl(),
+            command: vec!["livectl".into()],
+            recipe: RecipeRecord { name: "smoke".into(), path: None, text },
+            description: "d".into(),
+            seed: 1,
+            written: "2026-11-29T00:00:00Z".parse().unwrap(),
+            machine: Machine::default(),
+            tools: BTreeMap::new(),
+            link: Choice { asked: LinkKind::Auto, used: LinkKind::Emulated, why: "no netem".into() },
+            datapath: Choice { asked: Datapath::Auto, used: Datapath::User, why: "no module".into() },
+            until: None,
+            trials: plan.trials.iter().map(planned).collect(),
+        };
+        file.save(&sweep).unwrap();
+        Store { _folder: folder, sweep, plan }
+    }
+
+    impl Store {
+        fn write(&self, number: usize, dir: &TrialDir, state: TrialState, started: &str) {
+            let trial = &self.plan.trials[number];
+            fs::create_dir_all(dir.path()).unwrap();
+            let mut record = TrialRecord { state, ..TrialRecord::planned(trial) };
+            record.started = Some(started.parse().unwrap());
+            record.ended = record.started;
+            record.save(dir).unwrap();
+            fs::write(dir.plan(), serde_json::to_vec(trial).unwrap()).unwrap();
+        }
+
+        fn id(&self, number: usize) -> &str {
+            &self.plan.trials[number].id
+        }
+
+        fn load(&self) -> Manifest {
+            Manifest::load(&RunDir::open(self.sweep.path()).unwrap()).unwrap()
+        }
+    }
+
+    #[test]
+    fn what_is_done_and_what_failed_is_read_as_a_run_and_what_is_to_come_is_left_out() {
+        let store = store();
+        assert_eq!((store.load().trials, store.load().ended), (Vec::new(), None));
+        let failed = |why: &str| TrialState::Failed { why: why.into() };
+        let place = TrialDir::at(&store.sweep.trials().join(store.id(2)));
+        store.write(2, &place, TrialState::Done, "2026-11-29T00:00:05Z");
+        // The later failure counts, whatever the folders' names; and one of a trial that is done by now does not.
+        store.write(1, &store.sweep.attempt(store.id(1), "a"), failed("second"), "2026-11-29T00:00:03Z");
+        store.write(1, &store.sweep.attempt(store.id(1), "b"), failed("first"), "2026-11-29T00:00:02Z");
+        store.write(2, &store.sweep.attempt(store.id(2), "a"), failed("once"), "2026-11-29T00:00:01Z");
+        store.write(3, &store.sweep.attempt(store.id(3), "a"), TrialState::Running, "2026-11-29T00:00:06Z");
+        let manifest = store.load();
+        let states: Vec<(&str, &TrialState)> =
+            manifest.trials.iter().map(|trial| (trial.id.as_str(), &trial.state)).collect();
+        assert_eq!(states, [(store.id(1), &failed("second")), (store.id(2), &TrialState::Done)]);
+        assert_eq!(manifest.plan.trials.len(), 2);
+        assert_eq!((manifest.ended, manifest.link.unwrap().used), (None, LinkKind::Emulated));
+        assert_eq!(store.sweep.done().unwrap(), BTreeSet::from([store.id(2).to_owned()]));
+        assert_eq!(SweepDir::open(store.sweep.path().parent().unwrap()).unwrap(), store.sweep);
+    }
+
+    #[test]
+    fn a_file_of_a_later_livectl_or_with_other_names_is_refused() {
+        let store = store();
+        let path = store.sweep.file();
+        let text = fs::read_to_string(&path).unwrap();
+        let told = |text: &str| {
+            fs::write(&path, text).unwrap();
+            SweepFile::load(&store.sweep).unwrap_err().to_string()
+        };
+        assert!(told(&text.replacen("\"format\": 1", "\"format\": 2", 1)).contains("format 2"));
+        assert!(told(r#"{"format": 7, "all": "else"}"#).contains("format 7"));
+        assert!(told(&text[..text.len() / 2]).contains("cannot understand"));
+        assert!(told(&text.replacen("direct-1", "../direct-1", 1)).contains("cannot be the name of a folder"));
+        assert!(told(&text.replacen("direct-1", "direct-2", 1)).contains("and that twice"));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(SweepFile::load(&store.sweep).unwrap(), None);
+        let told = SweepDir::open(store.sweep.path()).unwrap_err().to_string();
+        assert!(told.contains("livectl sweep RECIPE"), "{told}");
+    }
+
+    #[test]
+    fn a_record_keeps_whose_failure_it_is_and_what_became_of_captures() {
+        let store = store();
+        let dir = store.sweep.attempt(store.id(0), "a");
+        fs::create_dir_all(dir.path()).unwrap();
+        let record = TrialRecord {
+            cause: Some(Cause::Machine),
+            captures: super::super::Captures::Dropped,
+            ..TrialRecord::planned(&store.plan.trials[0])
+        };
+        record.save(&dir).unwrap();
+        assert_eq!(TrialRecord::load(&dir).unwrap(), Some(record));
+        fs::write(dir.record(), "{").unwrap();
+        assert!(TrialRecord::load(&dir).unwrap_err().to_string().contains("record.json"));
+        assert_eq!(store.sweep.tried().unwrap()[0].record, None);
+    }
+}
