@@ -1,5 +1,6 @@
 //! `livectl sweep`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,10 +25,13 @@ use crate::sweep::perform::{self, Request};
 use crate::sweep::queue::{Policy, Stop};
 use crate::sweep::report::{End, Report};
 use crate::sweep::status::Failure as FailedTrial;
+use crate::table::EstimateRow;
 use crate::ui;
 
 /// Trials that a dry run lists.
 const LISTED: usize = 40;
+/// Lines of the table of estimates; more are left to its file.
+const ESTIMATES: usize = 40;
 /// Lines of the table of failures.
 const FAILURES: usize = 50;
 
@@ -236,7 +240,15 @@ fn exit(report: &Report) -> Exit {
 /// What a person reads in the morning.
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
+    let who = |row: &EstimateRow| (row.scheme, row.parameters.clone(), row.stream.clone(), row.viewer.clone());
+    let lines = report.estimates.iter().map(who).collect::<BTreeSet<_>>().len();
+    if lines > ESTIMATES {
+        let path = report.sweep.path().display();
+        let _ = writeln!(
+            text,
+            "\nthe figures of {lines} viewers at all points are in {path}/estimates.csv; `livectl plot {path} --plot sweep` draws them"
+        );
+    } else if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
         text += &format!("\n{estimates}\n");
     }
     text += &failures(&report.failed);
@@ -309,7 +321,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     let outlook = Outlook::of(&job, until).map_err(failure)?;
     let queue = outlook.queue(args.policy());
     let to_try = outlook.to_try(&queue);
-    let points: std::collections::BTreeSet<_> = outlook.trials.iter().map(|trial| &trial.point.parameters).collect();
+    let points: BTreeSet<_> = outlook.trials.iter().map(|trial| &trial.point.parameters).collect();
     let repetitions = outlook.trials.iter().map(|trial| trial.point.repetition).max().unwrap_or(1);
     let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
     let (repetitions, count) = match until {
