@@ -17,6 +17,7 @@ pub mod report;
 pub mod run;
 pub mod sandbox;
 pub mod store;
+pub mod sweep;
 pub mod table;
 pub mod trace;
 pub mod ui;

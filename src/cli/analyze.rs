@@ -39,6 +39,11 @@ pub(super) struct VerifyArgs {
 enum Analysed {
     /// It has not been run, or was not asked for.
     Skipped,
+    /// Its captures were dropped on purpose, so its tables are all there is.
+    Dropped {
+        /// What has become of the files recorded.
+        changes: Vec<String>,
+    },
     /// Its tables were computed.
     Done {
         analysis: Box<Analysis>,
@@ -95,7 +100,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
         let dir = run.trial(&record.id);
         let told = |text: &str| ui::warn(&format!("{}: {text}", dir.path().display()));
         match analysed {
-            Analysed::Skipped => {}
+            Analysed::Skipped | Analysed::Dropped { .. } => {}
             Analysed::Failed(why) => {
                 told(&why);
                 exit = Exit::Results;
@@ -133,9 +138,21 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
                 }
+                if dir.record().exists() {
+                    record.save(&dir).exit(Exit::Results)?;
+                }
                 written = true;
             }
         }
+    }
+    if run.is_sweep() {
+        drop(whole);
+        let trials = manifest.trials.iter().map(|record| (record.id.as_str(), &record.point));
+        let estimates = table::SweepTables::of(run, trials).exit(Exit::Results)?.estimates;
+        let text = table::estimates_text(&estimates).unwrap_or_default();
+        ui::print(&format!("{}: {} trials\n{text}", run.path().display(), manifest.trials.len()))?;
+        let unfit = manifest.trials.iter().any(|record| !record.unfit.is_empty());
+        return Ok(if exit == Exit::Done && unfit { Exit::Unfit } else { exit });
     }
     let ids: Vec<&str> = manifest.trials.iter().map(|trial| trial.id.as_str()).collect();
     // Where trials have no tables, those of the run are the only ones there are.
@@ -193,6 +210,11 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
         let id = &record.id;
         match analysed {
             Analysed::Skipped => notes.push(format!("{id}: it was not run")),
+            Analysed::Dropped { changes } => {
+                notes.push(format!("{id}: its captures were dropped after its tables had been verified"));
+                recorded += record.files.len();
+                lines.extend(changes.into_iter().map(|change| format!("{id}/{change}")));
+            }
             Analysed::Failed(why) => {
                 lines.push(format!("{id}: {why}"));
                 exit = Exit::Results;
@@ -216,8 +238,13 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
             }
         }
     }
-    let ids = manifest.trials.iter().map(|trial| trial.id.as_str());
-    match table::Tables::of_trials(run, ids).and_then(|tables| tables.compare(run)) {
+    let ids = manifest.trials.iter().map(|trial| trial.id.as_str()).filter(|_| !run.is_sweep());
+    let own = table::Tables::of_trials(run, ids).and_then(|tables| match run.is_sweep() {
+        // It has none of its own that anybody reads.
+        true => Ok(Comparison::default()),
+        false => tables.compare(run),
+    });
+    match own {
         Ok(comparison) => lines.extend(comparison.differences.into_iter().map(|what| format!("the run's {what}"))),
         Err(error) => {
             lines.push(error.to_string());
@@ -246,6 +273,14 @@ fn analyse(
         return Analysed::Skipped;
     }
     let dir = run.trial(&record.id);
+    if run.is_sweep() && !dir.path().exists() {
+        // It failed, and what it left is among the attempts.
+        return Analysed::Skipped;
+    }
+    if !record.captures.are_kept() {
+        let changes = if with_checksums { store::changes(dir.path(), &record.files) } else { Vec::new() };
+        return Analysed::Dropped { changes };
+    }
     let done = || -> Result<Analysed, TableError> {
         let analysis = table::analyse(&dir, record, links)?;
         let comparison = analysis.compare(&dir)?;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
 use crate::store::{Manifest, Owner, RunDir};
-use crate::table::{self, DifferenceRow, Differences, FrameRow, PlayoutRow, SummaryRow, TableError};
+use crate::table::{self, DifferenceRow, Differences, FrameRow, PlayoutRow, StoredTables, SummaryRow, TableError};
 use crate::ui;
 
 /// What is shown unless more is asked for.
@@ -169,7 +169,7 @@ impl Side {
         for (number, folder) in runs.iter().enumerate() {
             let run = &RunDir::open(folder).exit(Exit::Results)?;
             let manifest = Manifest::load(run).exit(Exit::Results)?;
-            if !run.summary().exists() {
+            if !run.is_sweep() && !run.summary().exists() {
                 let why = "has no summary.csv: it was imported, or cut short (`livectl analyze` makes its tables)";
                 let why = anyhow!("{} {why}", run.path().display());
                 // Of many runs, the others can still be compared.
@@ -179,8 +179,8 @@ impl Side {
                 ui::warn(&format!("{why}; it is left out"));
                 continue;
             }
+            side.add(run, &manifest, number).exit(Exit::Results)?;
             side.manifests.push(manifest);
-            side.add(run, number).exit(Exit::Results)?;
         }
         if side.manifests.is_empty() {
             let why = "none of its runs has a summary.csv";
@@ -193,13 +193,14 @@ impl Side {
     }
 
     /// Trials of different runs may have the same name.
-    fn add(&mut self, run: &RunDir, number: usize) -> Result<(), TableError> {
+    fn add(&mut self, run: &RunDir, manifest: &Manifest, number: usize) -> Result<(), TableError> {
         let named = |trial: &mut String| *trial = format!("{number}/{trial}");
-        let mut summary = table::read_summary(&run.summary())?;
+        let tables = StoredTables::of(run, manifest);
+        let mut summary = tables.summary()?.unwrap_or_default();
         summary.iter_mut().for_each(|row| named(&mut row.trial));
-        let mut frames = if run.frames().exists() { table::read_frames(&run.frames())? } else { Vec::new() };
+        let mut frames = tables.frames()?.unwrap_or_default();
         frames.iter_mut().for_each(|row| named(&mut row.trial));
-        let mut playouts = if run.playouts().exists() { table::read_playouts(&run.playouts())? } else { Vec::new() };
+        let mut playouts = tables.playouts()?.unwrap_or_default();
         playouts.iter_mut().for_each(|row| named(&mut row.trial));
         self.summary.extend(summary);
         self.frames.extend(frames);

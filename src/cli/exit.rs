@@ -19,6 +19,8 @@ pub enum Exit {
     Results = 5,
     /// Done, but a trial is unfit: the machine disturbed the measurement.
     Unfit = 6,
+    /// A sweep ended before everything was tried, as it was told to; the same command goes on.
+    Unfinished = 7,
     /// Interrupted.
     Interrupted = 130,
 }
@@ -30,12 +32,13 @@ impl Exit {
         let rank = |exit: &Exit| match exit {
             Exit::Done => 0,
             Exit::Unfit => 1,
-            Exit::Failed => 2,
-            Exit::Recipe => 3,
-            Exit::Results => 4,
-            Exit::Machine => 5,
-            Exit::Usage => 6,
-            Exit::Interrupted => 7,
+            Exit::Unfinished => 2,
+            Exit::Failed => 3,
+            Exit::Recipe => 4,
+            Exit::Results => 5,
+            Exit::Machine => 6,
+            Exit::Usage => 7,
+            Exit::Interrupted => 8,
         };
         exits.max_by_key(rank).unwrap_or(Exit::Done)
     }
@@ -56,8 +59,9 @@ pub const HELP: &str = "Exit codes:
   4    this machine lacks something; see `livectl doctor`
   5    results cannot be read or written, or not all of them
   6    done, but a trial is unfit: the machine disturbed it, or may have: that is not known
+  7    a sweep ended before everything was tried: its deadline, or `livectl stop`; the same command goes on
   130  interrupted
-Of several runs or recipes the first of 130, 2, 4, 5, 3, 1, 6 that one of them ends with.";
+Of several runs or recipes the first of 130, 2, 4, 5, 3, 1, 7, 6 that one of them ends with.";
 
 /// An error and the code to end with.
 #[derive(Debug)]

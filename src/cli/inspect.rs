@@ -1,9 +1,11 @@
 //! `livectl check`, `schema` and `doctor`: what needs neither root nor a network.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
+use crate::plan::{Parameters, Plan};
 use crate::recipe;
 use crate::sandbox::capability::{self, Places};
 use crate::ui;
@@ -16,8 +18,10 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
             Ok(loaded) => {
                 let estimate = loaded.plan.estimate();
                 ui::print(&format!(
-                    "{}: valid; {} trials, about {}, up to {} of results",
+                    "{}: valid; {}{}{} trials, about {}, up to {} of results",
                     path.display(),
+                    points(&loaded.plan),
+                    if loaded.until.is_some() { "at most " } else { "" },
                     loaded.plan.trials.len(),
                     ui::span(estimate.duration),
                     ui::bytes(estimate.disk_bytes),
@@ -33,6 +37,13 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
         }
     }
     Ok(exit)
+}
+
+/// `12 points, `; nothing where there is no matrix.
+fn points(plan: &Plan) -> String {
+    let points: BTreeSet<&Parameters> = plan.trials.iter().map(|trial| &trial.point.parameters).collect();
+    let varied = points.iter().any(|parameters| !parameters.is_empty());
+    if varied { format!("{} points, ", points.len()) } else { String::new() }
 }
 
 /// Prints the JSON Schema of recipes.

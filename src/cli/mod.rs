@@ -13,6 +13,8 @@ mod plot;
 mod recipes;
 mod report;
 mod run;
+mod status;
+mod sweep;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -40,6 +42,24 @@ enum Command {
   sudo livectl run --link emulated --repetitions 5 recipes/p2p.yaml recipes/multi.yaml
   livectl run --dry-run recipes/p2p.yaml")]
     Run(RunArgs),
+    /// Try every point of a recipe's matrix; the same command again goes on where it was
+    #[command(after_help = sweep::EXAMPLES)]
+    Sweep(sweep::SweepArgs),
+    /// Say how sweeps stand, while they run or after
+    #[command(after_help = "Examples:
+  livectl status                                 # every sweep in results/
+  livectl status overnight
+  watch livectl status overnight")]
+    Status(status::StatusArgs),
+    /// Print what a sweep did, or follow it
+    #[command(after_help = "Examples:\n  livectl logs overnight\n  livectl logs -f overnight")]
+    Logs(status::LogsArgs),
+    /// Ask a running sweep to stop: after the trial that runs, or now
+    #[command(after_help = "Examples:
+  livectl stop overnight                         # after the trial that runs
+  livectl stop --now overnight                   # that trial is stopped, and run again later
+The same `livectl sweep` goes on where it was.")]
+    Stop(status::StopArgs),
     /// Check recipes without running anything
     #[command(after_help = "Example:\n  livectl check recipes/*.yaml")]
     Check {
@@ -161,6 +181,9 @@ struct RunArgs {
     /// Seed of jitter and loss, whatever the recipe says
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
+    /// Points of a matrix are wanted.
+    #[arg(skip)]
+    is_sweep: bool,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +217,10 @@ pub fn main() -> ExitCode {
     }
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Sweep(args) => sweep::sweep(&args),
+        Command::Status(args) => status::status(&args),
+        Command::Logs(args) => status::logs(&args),
+        Command::Stop(args) => status::stop(&args),
         Command::Check { recipes } => inspect::check(&recipes),
         Command::Schema => inspect::schema(),
         Command::Doctor { json } => inspect::doctor(json),

@@ -16,6 +16,14 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
         Failure::said(Exit::Recipe)
     })?;
     loaded.plan = overridden(args, loaded.plan)?;
+    // So often it is then.
+    loaded.until = loaded.until.filter(|_| args.repetitions.is_none());
+    let varies = loaded.plan.trials.iter().any(|trial| !trial.point.parameters.is_empty());
+    if !args.is_sweep && (varies || loaded.until.is_some()) {
+        let (path, what) = (path.display(), if varies { "a matrix" } else { "`until`" });
+        let why = anyhow!("{path} has {what}: `livectl sweep {path}` runs it");
+        return Err(Failure::new(Exit::Usage, why));
+    }
     Ok(loaded)
 }
 

@@ -85,7 +85,7 @@ async fn one(
     for warning in &loaded.warnings {
         ui::warn(&format!("{}: warning: {warning}", path.display()));
     }
-    let job = job(args, path, loaded, here)?;
+    let job = job((&args.results, args.jobs), path, loaded, here)?;
     let plan = job.plan.clone();
     let (updates, mut shown) = mpsc::channel::<Update>(256);
     let screen = tokio::task::spawn_local(async move {
@@ -162,7 +162,13 @@ fn pictures(args: &RunArgs, report: &run::Report) -> Result<(), Failure> {
     Ok(())
 }
 
-fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Result<Job, Failure> {
+/// What is to be run of a recipe, with what this machine has; results go into a folder, and so many trials run at the same time.
+pub(super) fn job(
+    (results, jobs): (&Path, u32),
+    path: &Path,
+    loaded: Loaded,
+    here: &Capabilities,
+) -> Result<Job, Failure> {
     let trial = loaded.plan.trials.first().ok_or_else(|| anyhow!("the recipe has no trials"))?;
     let machine = |error: capability::Unavailable| Failure::new(Exit::Machine, error);
     fit_for(here)?;
@@ -199,8 +205,8 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
             text: loaded.text,
         },
         plan: loaded.plan,
-        results: results_folder(&args.results)?,
-        jobs: usize::try_from(args.jobs).unwrap_or(1),
+        results: results_folder(results)?,
+        jobs: usize::try_from(jobs).unwrap_or(1),
         links,
         datapath,
         controller,
@@ -212,7 +218,7 @@ fn job(args: &RunArgs, path: &Path, loaded: Loaded, here: &Capabilities) -> Resu
 }
 
 /// What was typed. File names need not be UTF-8.
-fn command_line() -> Vec<String> {
+pub(super) fn command_line() -> Vec<String> {
     std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
@@ -254,7 +260,7 @@ fn machine_record(here: &Capabilities) -> store::Machine {
 }
 
 /// INT, TERM and HUP ask for an end, each further one with more urgency.
-async fn heed_signals(urgency: watch::Sender<Urgency>) {
+pub(super) async fn heed_signals(urgency: watch::Sender<Urgency>) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
         tracing::warn!("cannot listen for signals; Ctrl-C will end everything at once");

@@ -58,7 +58,8 @@ impl Plan {
 
 impl Trial {
     /// Captures and dumps: a copy of the stream for each edge that it goes over at one time, at both its ends.
-    fn disk_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
         let stream = self.video.total_bytes();
         let edges: Vec<Edge<'_>> = self.streams.iter().flat_map(|stream| self.edges_at_once(stream)).collect();
         // A host's traffic is spread over its interfaces, whatever their number.

@@ -12,6 +12,7 @@ mod estimate;
 mod map;
 mod point;
 mod repetition;
+mod until;
 mod way;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub use livectl_wire::peer::PORT as PEER_PORT;
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use point::{Parameters, Point};
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
+pub use until::{Figure, Until};
 pub use way::Passed;
 
 /// The TCP port on the CDN to which every agent keeps a connection for peer notifications.

@@ -1,6 +1,7 @@
 //! A trial's coordinates among the trials of a run.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use livectl_wire::frame::FrameId;
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Scheme;
 
 /// Which trial it is: how video is delivered, with which parameters, for which time. Tables have its parts as columns.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Point {
     /// How video is delivered.
     pub scheme: Scheme,
@@ -20,9 +21,9 @@ pub struct Point {
     pub parameters: Parameters,
 }
 
-/// A sweep's coordinates: recipe values by their keys, as they are written there. Shared by all who hold them: every row of a trial's tables
+/// A sweep's coordinates: the values of its parameters by their names, as the recipe's matrix writes them. Shared by all who hold them: every row of a trial's tables
 /// does.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Parameters(Arc<BTreeMap<String, String>>);
 
@@ -89,6 +90,25 @@ impl Parameters {
     }
 }
 
+/// `direct, bandwidth 2 Mbit/s, repetition 1`.
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Point { scheme, repetition, parameters } = self;
+        let comma = if parameters.is_empty() { "" } else { ", " };
+        write!(f, "{scheme}{comma}{parameters}, repetition {repetition}")
+    }
+}
+
+/// `bandwidth 2 Mbit/s, delay 5 ms`.
+impl fmt::Display for Parameters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, (name, value)) in self.iter().enumerate() {
+            write!(f, "{}{name} {value}", if place > 0 { ", " } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 impl From<BTreeMap<String, String>> for Parameters {
     fn from(values: BTreeMap<String, String>) -> Self {
         Parameters(Arc::new(values))
@@ -144,5 +164,7 @@ mod tests {
         assert_eq!(stored(&point), r#"{"scheme":"direct","repetition":2,"parameters":{"video.fps":"25"}}"#);
         assert_eq!(serde_json::from_str::<Point>(&stored(&point)).unwrap(), point);
         assert_eq!(point.parameters.get("video.fps"), Some("25"));
+        assert_eq!(with(&[("b", "2 ms"), ("a", "1")]).to_string(), "direct, a 1, b 2 ms, repetition 2");
+        assert_eq!(with(&[]).to_string(), "direct, repetition 2");
     }
 }

@@ -1,6 +1,7 @@
 //! What trials are chosen and grouped by: `scheme`, `viewer`, `video.bitrate`, and any other path into a trial's plan.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -70,7 +71,10 @@ impl Key {
             }
             "link" => Value::Text(LinkKind::to_string(&link())),
             "datapath" => Value::Text(Datapath::to_string(&datapath())),
-            path => value(lookup(asked.run.plan_json(&trial.id)?, path)?)?,
+            path => match trial.point.parameters.get(path) {
+                Some(text) => measured(text).0,
+                None => value(lookup(asked.run.plan_json(&trial.id)?, path)?)?,
+            },
         })
     }
 
@@ -85,9 +89,8 @@ impl Key {
         !NAMED.contains(&self.0.as_str())
     }
 
-    /// What a value is called on a picture: `hv1`, `bitrate 1.5 Mbit/s`.
-    pub(super) fn label(&self, value: Option<&Value>) -> String {
-        let (unit, factor) = self.unit();
+    /// What a value is called on a picture: `hv1`, `bitrate 1.5 Mbit/s`. Numbers are shown in the unit given.
+    pub(super) fn label(&self, value: Option<&Value>, (unit, factor): (&str, f64)) -> String {
         let value = match value {
             None => "none".to_owned(),
             // Without the noise that the factor may add in the last digits.
@@ -106,8 +109,14 @@ impl Key {
         }
     }
 
-    /// Its unit on a picture, and what its values are multiplied by to be in it.
-    pub(super) fn unit(&self) -> (&'static str, f64) {
+    /// Its unit on a picture, and what its values are multiplied by to be in it. A parameter's is the one that its values are written in.
+    pub(super) fn unit(&self, runs: &[Loaded]) -> (&'static str, f64) {
+        let trials = runs.iter().flat_map(|run| &run.manifest.plan.trials);
+        let written = trials.filter(|_| self.is_path()).find_map(|trial| trial.point.parameters.get(&self.0));
+        written.map_or_else(|| self.usual_unit(), |text| measured(text).1)
+    }
+
+    fn usual_unit(&self) -> (&'static str, f64) {
         match self.0.rsplit('.').next().unwrap_or_default() {
             "bandwidth" | "bitrate" => ("Mbit/s", 1e-6),
             "delay" | "jitter" => ("ms", 1e3),
@@ -124,6 +133,9 @@ impl Key {
     pub(super) fn known(&self, runs: &[Loaded]) -> Result<(), PlotError> {
         let trials = || runs.iter().flat_map(|run| run.manifest.plan.trials.iter().map(move |trial| (run, trial)));
         let has = |(run, trial): (&Loaded, &Trial)| {
+            if trial.point.parameters.get(&self.0).is_some() {
+                return true;
+            }
             run.plan_json(&trial.id)
                 .and_then(|json| lookup(json, &self.0))
                 .is_some_and(|found| value(found).is_some())
@@ -132,7 +144,9 @@ impl Key {
             return Ok(());
         }
         let json = trials().find_map(|(run, trial)| run.plan_json(&trial.id));
-        Err(PlotError::Key { key: self.0.clone(), hint: hint(&self.0, json) })
+        let parameters: BTreeSet<&str> =
+            trials().flat_map(|(_, trial)| trial.point.parameters.iter().map(|(name, _)| name)).collect();
+        Err(PlotError::Key { key: self.0.clone(), hint: hint(&self.0, json, &parameters) })
     }
 }
 
@@ -253,6 +267,34 @@ fn value(json: &Json) -> Option<Value> {
     }
 }
 
+/// What a parameter's text measures, as the plan has it (bit/s, seconds, shares, bytes), and the unit that it is written in with the factor back to it.
+fn measured(text: &str) -> (Value, (&'static str, f64)) {
+    const UNITS: [(&str, f64); 13] = [
+        ("bit/s", 1.0),
+        ("kbit/s", 1e-3),
+        ("Mbit/s", 1e-6),
+        ("Gbit/s", 1e-9),
+        ("us", 1e6),
+        ("ms", 1e3),
+        ("s", 1.0),
+        ("min", 1.0 / 60.0),
+        ("%", 100.0),
+        ("B", 1.0),
+        ("kB", 1e-3),
+        ("MB", 1e-6),
+        ("GB", 1e-9),
+    ];
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let known = UNITS.into_iter().find(|(name, _)| *name == unit.trim());
+    match (number.parse::<f64>(), unit.trim(), known) {
+        (Ok(number), "", _) => (Value::Number(number), ("", 1.0)),
+        (Ok(number), _, Some((unit, factor))) => (Value::Number(number / factor), (unit, factor)),
+        _ => (Value::Text(text.to_owned()), ("", 1.0)),
+    }
+}
+
 /// All paths that have a value.
 pub(super) fn paths(json: &Json) -> Vec<String> {
     fn walk(json: &Json, path: &str, found: &mut Vec<String>) {
@@ -285,7 +327,7 @@ pub(super) fn paths(json: &Json) -> Vec<String> {
 }
 
 /// What keys there are; first those that look like the one that was asked for.
-fn hint(key: &str, json: Option<&Json>) -> String {
+fn hint(key: &str, json: Option<&Json>, parameters: &BTreeSet<&str>) -> String {
     let paths: Vec<String> = json.map(paths).unwrap_or_default();
     let paths: Vec<String> =
         paths.into_iter().filter(|path| path.contains('.') || !NAMED.contains(&path.as_str())).collect();
@@ -294,7 +336,8 @@ fn hint(key: &str, json: Option<&Json>) -> String {
         let end = known.rsplit('.').next().unwrap_or(known);
         !last.is_empty() && (end.contains(&last) || last.contains(end) || known.starts_with(&last))
     };
-    let all: Vec<&str> = NAMED.into_iter().chain(paths.iter().map(String::as_str)).collect();
+    let all: Vec<&str> =
+        NAMED.into_iter().chain(parameters.iter().copied()).chain(paths.iter().map(String::as_str)).collect();
     let near: Vec<&str> = all.iter().copied().filter(alike).take(4).collect();
     let meant =
         if near.is_empty() { "known".to_owned() } else { format!("did you mean {}? Known", near.join(" or ")) };
@@ -361,17 +404,37 @@ mod tests {
 
     #[test]
     fn labels_have_units() {
-        let label = |key: &str, number| Key::from(key).label(Some(&Value::Number(number)));
+        let label = |key: &str, number| {
+            let key = Key::from(key);
+            key.label(Some(&Value::Number(number)), key.unit(&[]))
+        };
         assert_eq!(label("network.links.0.shape.delay", 0.07), "delay 70 ms");
         assert_eq!(label("video.bitrate", 1.5e6), "bitrate 1.5 Mbit/s");
-        assert_eq!((label("video.fps", 30.0), Key::from("viewer").label(None)), ("fps 30".into(), "none".into()));
+        assert_eq!(
+            (label("video.fps", 30.0), Key::from("viewer").label(None, ("", 1.0))),
+            ("fps 30".into(), "none".into())
+        );
     }
 
     #[test]
     fn an_unknown_key_is_answered_with_those_alike() {
+        let hint = |key: &str, json: Option<&Json>| super::hint(key, json, &BTreeSet::from(["uplink"]));
         let told = hint("bitrate", Some(&plan()));
         assert!(told.starts_with("did you mean video.bitrate?"), "{told}");
         assert!(hint("schemes", Some(&plan())).starts_with("did you mean scheme?"));
         assert!(hint("xyz", None).starts_with("known are run, recipe, trial"));
+        assert!(hint("uplin", Some(&plan())).starts_with("did you mean uplink?"));
+    }
+
+    #[test]
+    fn parameters_are_numbers_in_the_unit_that_they_are_written_in() {
+        let (value, (unit, factor)) = measured("2.5 Mbit/s");
+        assert_eq!((value, unit), (Value::Number(2.5e6), "Mbit/s"));
+        assert!((2.5e6 * factor - 2.5).abs() < 1e-12);
+        assert_eq!(measured("20ms").0, Value::Number(0.02));
+        assert_eq!(measured("0.5 %"), (Value::Number(0.005), ("%", 100.0)));
+        assert_eq!(measured("25"), (Value::Number(25.0), ("", 1.0)));
+        assert_eq!(measured("640x360").0, Value::Text("640x360".into()));
+        assert_eq!(measured("true").0, Value::Text("true".into()));
     }
 }

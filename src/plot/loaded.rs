@@ -11,8 +11,8 @@ use super::{Family, PlotError};
 use crate::plan::Trial;
 use crate::store::{Manifest, RunDir};
 use crate::table::{
-    self, AudienceRow, BUFFERS_S, FrameRow, PingRow, PlayoutRow, SummaryRow, TableError, Unit, ViewerFacts,
-    audiences, play, summarise,
+    self, AudienceRow, BUFFERS_S, FrameRow, PingRow, PlayoutRow, StoredTables, SummaryRow, TableError, Unit,
+    ViewerFacts, audiences, play, summarise,
 };
 
 /// A stored run: its manifest and those of its tables that the pictures asked for need.
@@ -43,15 +43,15 @@ impl Loaded {
     pub fn read(path: &Path, families: &[Family]) -> Result<Loaded, PlotError> {
         let run = RunDir::open(path)?;
         let manifest = Manifest::load(&run)?;
-        let pings =
-            if families.contains(&Family::Delay) { if_there(&run.pings(), table::read_pings)? } else { vec![] };
-        let frames = if_there(&run.frames(), table::read_frames)?;
+        let tables = StoredTables::of(&run, &manifest);
+        let pings = if families.contains(&Family::Delay) { tables.pings()?.unwrap_or_default() } else { vec![] };
+        let frames = tables.frames()?.unwrap_or_default();
         if !families.iter().any(|family| family.compares()) {
             return Ok(Loaded { frames, pings, ..Loaded::without_tables(path, manifest) });
         }
-        let summary = if_there(&run.summary(), table::read_summary)?;
-        let playouts = if_there(&run.playouts(), table::read_playouts)?;
-        let audience = if_there(&run.audience(), table::read_audience)?;
+        let summary = tables.summary()?.unwrap_or_default();
+        let playouts = tables.playouts()?.unwrap_or_default();
+        let audience = tables.audience()?.unwrap_or_default();
         Ok(Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience))
     }
 

@@ -1,6 +1,6 @@
 //! Which trials a picture is of, and in which groups.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use plotters::style::RGBColor;
 
@@ -99,6 +99,7 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
     for key in by.iter().chain(view.only.iter().map(Condition::key)).chain(&view.x) {
         key.known(runs)?;
     }
+    let units: Vec<(&str, f64)> = by.iter().map(|key| key.unit(runs)).collect();
     let mut trials = BTreeSet::new();
     let (mut left_out, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
     let mut groups: Vec<Group<'a>> = Vec::new();
@@ -125,7 +126,8 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
             let values: Vec<Option<Value>> = by.iter().map(|key| key.of(asked)).collect();
             let known = groups.iter().position(|group| group.values == values);
             let of = known.unwrap_or_else(|| {
-                let label: Vec<String> = by.iter().zip(&values).map(|(key, v)| key.label(v.as_ref())).collect();
+                let labels = by.iter().zip(&units).zip(&values);
+                let label: Vec<String> = labels.map(|((key, unit), v)| key.label(v.as_ref(), *unit)).collect();
                 let label = if label.is_empty() { "all".to_owned() } else { label.join("\n") };
                 groups.push(Group { values, label, style: style(0), members: Vec::new(), left_out: 0 });
                 groups.len() - 1
@@ -187,14 +189,35 @@ fn without_data<'a>(run: &'a Loaded, view: &View) -> Vec<&'a str> {
     run.manifest.plan.trials.iter().filter(broke).filter(meant).map(|trial| trial.id.as_str()).collect()
 }
 
-/// By scheme, and where several recipes come together by recipe too, unless something else was asked for.
+/// By scheme, where several recipes come together by recipe too, and in sweeps by the parameters, as far as the groups can be told apart; unless something
+/// else was asked for.
 fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
     if !view.by.is_empty() {
         return view.by.clone();
     }
     let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
     let recipe = (recipes.len() > 1).then(|| Key::from("recipe"));
-    recipe.into_iter().chain([Key::from("scheme")]).collect()
+    let by: Vec<Key> = recipe.into_iter().chain([Key::from("scheme")]).collect();
+    let varied: Vec<Key> =
+        varied(runs).into_iter().map(Key::from).filter(|key| Some(key) != view.x.as_ref()).collect();
+    let trials = runs.iter().flat_map(|run| &run.manifest.plan.trials);
+    let point = |trial: &'_ Trial| -> (Scheme, Vec<String>) {
+        let values = varied.iter().map(|key| trial.point.parameters.get(key.name()).unwrap_or_default().to_owned());
+        (trial.point.scheme, values.collect())
+    };
+    let groups = trials.map(point).collect::<BTreeSet<_>>().len();
+    if groups * recipes.len() > MOST_GROUPS { by } else { [by, varied].concat() }
+}
+
+/// The names of parameters that have several values.
+pub(super) fn varied(runs: &[Loaded]) -> Vec<&str> {
+    let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for trial in runs.iter().flat_map(|run| &run.manifest.plan.trials) {
+        for (name, value) in trial.point.parameters.iter() {
+            values.entry(name).or_default().insert(value);
+        }
+    }
+    values.into_iter().filter(|(_, values)| values.len() > 1).map(|(name, _)| name).collect()
 }
 
 impl<'a> Selection<'a> {

@@ -4,10 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::link_change::LinkChangeFile;
+use super::parameter::{Combination, ParameterFile, ParameterName};
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
-use crate::plan::{Codec, Datapath, Handover, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Role, Scheme};
 
 /// Repetitions of each scheme.
 pub type Repetitions = Whole<1, 1000>;
@@ -27,7 +28,7 @@ pub type HostCount = Whole<1, 512>;
 pub type QueueLength = Whole<1, 1_000_000>;
 
 /// A livectl recipe: what is streamed over which network, when, and how often.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "livectl recipe")]
 pub struct RecipeFile {
@@ -64,10 +65,39 @@ pub struct RecipeFile {
     /// interface of broadcasters, CDN and viewers.
     #[serde(default)]
     pub captures: Optional<At<Vec<Text<CaptureName>>>>,
+    /// A sweep: parameters by name, and the values that each takes. Every combination is a point, and each scheme is tried at each point. Default: no
+    /// parameters.
+    #[serde(default)]
+    pub matrix: Optional<At<Entries<ParameterName, At<ParameterFile>>>>,
+    /// A sweep goes on with a point until a figure of it is known, instead of a fixed number of `repetitions`, which is then the least. Default: it does not.
+    #[serde(default)]
+    pub until: Optional<At<UntilFile>>,
+    /// Further points of the sweep, each with a value for every parameter. Default: none.
+    #[serde(default)]
+    pub include: Optional<Vec<Combination>>,
+    /// Combinations that are left out: points with these values of some parameters, and `scheme` if only that is left out there. Default: none.
+    #[serde(default)]
+    pub exclude: Optional<Vec<Combination>>,
+}
+
+/// Repetitions go on until a figure is known as precisely as wanted.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UntilFile {
+    /// Which: a column of summary.csv.
+    pub figure: Text<Figure>,
+    /// By how much it may be off, 0.1 % to 50 %. Default: 5 %.
+    #[serde(default)]
+    #[schemars(extend("default" = "5 %"))]
+    pub precision: Optional<Text<Share>>,
+    /// Repetitions after which a point ends, whatever is known. Default: 60.
+    #[serde(default)]
+    #[schemars(extend("default" = 60))]
+    pub most: Optional<Text<Repetitions>>,
 }
 
 /// What every broadcaster encodes.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VideoFile {
     /// ffmpeg's source of test pictures. Default: testsrc2.
@@ -107,7 +137,7 @@ pub struct VideoFile {
 }
 
 /// What the agents beside broadcasters and players do.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentsFile {
     /// How much may wait at a broadcaster for the CDN before its program has to wait, or `unlimited`. Default: unlimited.
@@ -125,7 +155,7 @@ pub struct AgentsFile {
 }
 
 /// Switches, hosts and links.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NetworkFile {
     /// What makes the links. Default: auto.
@@ -155,7 +185,7 @@ pub struct NetworkFile {
 }
 
 /// A host: what it does and where it is plugged in.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HostFile {
     /// What the host does.
@@ -176,7 +206,7 @@ pub struct HostFile {
 }
 
 /// A host's link to a switch. What it says holds for each direction.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkFile {
     /// The switch.
@@ -203,7 +233,7 @@ pub struct LinkFile {
 }
 
 /// A link between two switches. What it says holds for each direction.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrunkFile {
     /// The two switches.
@@ -231,7 +261,7 @@ pub struct TrunkFile {
 }
 
 /// How the CDN serves.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CdnFile {
     /// Its connections send a frame's last, short segment at once (TCP_NODELAY). nginx-rtmp by itself lets it wait for the
@@ -242,7 +272,7 @@ pub struct CdnFile {
 }
 
 /// When things start and stop, counted from when the network has been measured and is ready.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimelineFile {
     /// Ping trains: each broadcaster to the CDN, the CDN to each viewer, each broadcaster to its viewers.
@@ -274,7 +304,7 @@ pub struct TimelineFile {
 }
 
 /// When the hosts ping each other.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PingsFile {
     /// The first ping. Default: 0 s.
@@ -291,7 +321,7 @@ pub struct PingsFile {
 }
 
 /// When the broadcasters stream.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BroadcastFile {
     /// The encoders start. Default: 5 s.
@@ -304,7 +334,7 @@ pub struct BroadcastFile {
 }
 
 /// When the viewers start to watch. They stop when the stream has ended.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ViewFile {
     /// The players start, before or after the broadcasters. Default: 3 s.
@@ -318,7 +348,7 @@ pub struct ViewFile {
 }
 
 /// A viewer that comes or goes: one of `leave`, `crash` and `join`.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MoveFile {
     /// When it comes or goes.
@@ -335,7 +365,7 @@ pub struct MoveFile {
 }
 
 /// Viewers that come and go by chance. Stays and absences are exponentially distributed beyond two seconds.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChurnFile {
     /// How long a viewer stays on average, from 2 s on.

@@ -9,7 +9,7 @@ use super::word::{FilePath, Flag, NodeName, shown};
 use crate::plan::Directions;
 
 /// A link that changes at a moment. What is not named stays as it is at that moment.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkChangeFile {
     /// When it changes.

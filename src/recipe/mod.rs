@@ -10,6 +10,9 @@
 pub mod file;
 pub mod link_change;
 mod link_trace;
+mod matrix;
+pub mod parameter;
+mod place;
 mod problem;
 mod syntax;
 pub mod text;
@@ -23,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 pub use problem::{RecipeError, Warning};
 
-use crate::plan::{Plan, VideoSource};
+use crate::plan::{Plan, Until};
 use file::RecipeFile;
 use problem::Finding;
 
@@ -35,6 +38,8 @@ pub const MAX_SIZE: u64 = 1 << 20;
 pub struct Loaded {
     /// What it means.
     pub plan: Plan,
+    /// Until what is known a sweep repeats its trials, of which the plan then lists as many as there can be.
+    pub until: Option<Until>,
     /// What may not be meant.
     pub warnings: Vec<Warning>,
     /// The recipe as it was, to be kept with the results.
@@ -173,22 +178,13 @@ fn compile(
         .map_err(|error| failed(vec![syntax::explain(&error, source)]))?;
 
     let base = path.parent().unwrap_or(Path::new(""));
+    let files = validate::Files { base, look, reader };
     let mut notes = validate::Notes::new(source);
-    let plan = validate::plan(&file, &results_name(path), (base, reader), &mut notes);
-    let written = file.video.get().and_then(|video| video.file.get());
-    if let (Some(plan), Some(written)) = (&plan, written)
-        && let Some(VideoSource::File { path }) = plan.trials.first().map(|trial| &trial.video.source)
-        && let Err(why) = look(path)
-    {
-        let message = format!("file: {} {why}", word::shown(&written.text));
-        let folder = if base.as_os_str().is_empty() { Path::new(".") } else { base };
-        let help = format!("files are looked for from the recipe's folder, {}", folder.display());
-        notes.errors.push(Finding::new(&written.span, message, "this file").help(help));
-    }
+    let plan = validate::plan(&file, &results_name(path), &files, &mut notes);
     match plan {
-        Some(plan) if notes.errors.is_empty() => {
+        Some((plan, until)) if notes.errors.is_empty() => {
             let warnings = Warning::all(&name, source, notes.warnings);
-            Ok(Loaded { plan, warnings, path: path.to_owned(), text })
+            Ok(Loaded { plan, until, warnings, path: path.to_owned(), text })
         }
         _ => Err(failed(notes.errors)),
     }

@@ -162,6 +162,7 @@ fn places_of(field: &str, expected: &[&'static str]) -> Option<String> {
         ("BroadcastFile", "`timeline: broadcast`"),
         ("MoveFile", "an entry of `timeline: audience`"),
         ("ChurnFile", "`timeline: churn`"),
+        ("UntilFile", "`until`"),
     ];
     if expected.contains(&field) {
         return None;
@@ -182,6 +183,7 @@ fn missing_key_help(field: &str) -> &'static str {
         "role" => "add `role: broadcaster`, `cdn`, `viewer` or `idle`",
         "to" => "say which switch the link goes to: `to: s1`",
         "at" => "say when it happens: `at: 12 s`",
+        "figure" => "say which figure is to be known: `figure: delay_p95_ms`",
         "stay" => "say how long viewers stay on average: `stay: 40 s`",
         "away" => "say how long viewers are away on average: `away: 20 s`",
         "between" => "name the two switches: `between: [s1, s2]`",

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod json_schema;
 mod links;
+mod matrix;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::plan::{Codec, Datapath, Departure, LinkKind, Parting, Role, Scheme, Spell, Trial};
+use crate::plan::{Codec, Datapath, Departure, LinkKind, Parting, Role, Scheme, Spell, Trial, VideoSource};
 
 /// A small valid recipe, as the start of others.
 const BASE: &str = "

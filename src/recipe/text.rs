@@ -56,13 +56,27 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 
 /// A value of `T` that is still the text it was written as. Validation reads it, so that every wrong value of
 /// a recipe is reported at once and not only the first.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Text<T> {
     /// As written, without quotes.
     pub text: String,
     /// Where.
     pub span: Span,
     means: PhantomData<T>,
+}
+
+/// Whatever it means.
+impl<T> Clone for Text<T> {
+    fn clone(&self) -> Self {
+        Text::written(&self.text, &self.span)
+    }
+}
+
+impl<T> Text<T> {
+    /// What is written there.
+    pub(super) fn written(text: &str, span: &Span) -> Text<T> {
+        Text { text: text.to_owned(), span: span.clone(), means: PhantomData }
+    }
 }
 
 impl<'de, T> Deserialize<'de> for Text<T> {
@@ -124,8 +138,14 @@ impl<T: JsonSchema> JsonSchema for Optional<T> {
 }
 
 /// A mapping whose keys are names of the recipe writer's choice, in the order in which they are written.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Entries<K, T>(pub Vec<(Text<K>, T)>);
+
+impl<K, T: Clone> Clone for Entries<K, T> {
+    fn clone(&self) -> Self {
+        Entries(self.0.clone())
+    }
+}
 
 impl<'de, K, T: Deserialize<'de>> Deserialize<'de> for Entries<K, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::unit::{Misread, Value};
-use crate::plan::{Codec, Datapath, Directions, Handover, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Directions, Figure, Handover, LinkKind, Role, Scheme};
 
 /// The text in backticks, fit for a message: short, and without anything a terminal would obey.
 pub(super) fn shown(text: &str) -> String {
@@ -101,6 +101,18 @@ macro_rules! words {
             }
         }
     };
+}
+
+impl Value for Figure {
+    fn expected() -> String {
+        format!("a figure: {}", listed(&Figure::ALL.map(Figure::name)))
+    }
+    fn parse(text: &str) -> Result<Self, Misread> {
+        choose(text, "a figure that repetitions can go on until", &Figure::ALL.map(|figure| (figure.name(), figure)))
+    }
+    fn schema(generator: &mut SchemaGenerator) -> Schema {
+        <Figure as JsonSchema>::json_schema(generator)
+    }
 }
 
 impl Value for Scheme {

@@ -209,16 +209,15 @@ pub(super) fn section(run: &Stored, id: &str, brief: &Brief, room: &Room, pictur
         told.sort_by_key(|t| t.warnings().is_empty());
     }
     let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
-    let all = files::files(run.dir.path(), &[]);
+    // A sweep may have thousands of folders; what is in them was recorded.
+    let all = files::files(run.dir.path(), if run.dir.is_sweep() { &["trials", "attempts", "log"] } else { &[] });
     let (inside, own): (Vec<File>, Vec<File>) =
         all.iter().cloned().partition(|f| f.name.split_once('/').is_some_and(|(folder, _)| ids.contains(&folder)));
-    let folders = ids.iter().take(room.rows).map(|id| {
-        let mine: Vec<u64> = inside
-            .iter()
-            .filter(|f| f.name.strip_prefix(id).is_some_and(|f| f.starts_with('/')))
-            .map(|f| f.bytes)
-            .collect();
-        ((*id).to_owned(), format!("{} files, {}", mine.len(), files::size(mine.iter().sum())))
+    let folders = manifest.trials.iter().take(room.rows).map(|trial| {
+        let recorded = trial.files.values().filter(|_| run.dir.is_sweep()).map(|file| file.bytes);
+        let own = |f: &&File| f.name.strip_prefix(&trial.id).is_some_and(|f| f.starts_with('/'));
+        let mine: Vec<u64> = inside.iter().filter(own).map(|f| f.bytes).chain(recorded).collect();
+        (trial.id.clone(), format!("{} files, {}", mine.len(), files::size(mine.iter().sum())))
     });
     Section {
         id: id.to_owned(),

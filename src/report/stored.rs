@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::plot::Loaded;
 use crate::store::{Manifest, RunDir, StoreError};
-use crate::table::{self, TableError, TrunkRow};
+use crate::table::{StoredTables, TableError, TrunkRow};
 
 /// What a run has.
 pub(super) struct Stored {
@@ -32,31 +32,27 @@ impl Stored {
         let mut lacks = Vec::new();
         // A run that was ended before its first trial was analysed rightly has no tables, and older runs have no playout table and no audience's.
         let analysed = manifest.trials.iter().any(|t| t.phases.iter().any(|phase| phase.name.starts_with("analys")));
-        let summary = read(&dir.summary(), table::read_summary, analysed, &mut lacks);
-        let frames = read(&dir.frames(), table::read_frames, analysed, &mut lacks);
-        let pings = read(&dir.pings(), table::read_pings, analysed, &mut lacks);
-        let playouts = read(&dir.playouts(), table::read_playouts, false, &mut lacks);
-        let audience = read(&dir.audience(), table::read_audience, false, &mut lacks);
-        let trunks = match dir.trunks().exists() {
-            true => read(&dir.trunks(), table::read_trunks, false, &mut lacks),
-            false => Vec::new(),
+        let tables = StoredTables::of(&dir, &manifest);
+        let summary = taken(tables.summary(), &dir.summary(), analysed, &mut lacks);
+        let frames = taken(tables.frames(), &dir.frames(), analysed, &mut lacks);
+        let pings = taken(tables.pings(), &dir.pings(), analysed, &mut lacks);
+        let playouts = taken(tables.playouts(), &dir.playouts(), false, &mut lacks);
+        let audience = taken(tables.audience(), &dir.audience(), false, &mut lacks);
+        let trunks = match tables.trunks() {
+            Ok(None) => Vec::new(),
+            read => taken(read, &dir.trunks(), false, &mut lacks),
         };
         let loaded = Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience);
         Ok(Stored { dir, loaded, trunks, lacks })
     }
 }
 
-fn read<T>(
-    path: &Path,
-    read: impl FnOnce(&Path) -> Result<Vec<T>, TableError>,
-    needed: bool,
-    lacks: &mut Vec<Lack>,
-) -> Vec<T> {
+fn taken<T>(read: Result<Option<Vec<T>>, TableError>, path: &Path, needed: bool, lacks: &mut Vec<Lack>) -> Vec<T> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let lack = match path.exists().then(|| read(path)) {
-        Some(Ok(rows)) => return rows,
-        Some(Err(error)) => Lack { text: error.to_string(), damage: true },
-        None => Lack {
+    let lack = match read {
+        Ok(Some(rows)) => return rows,
+        Err(error) => Lack { text: error.to_string(), damage: true },
+        Ok(None) => Lack {
             text: format!(
                 "the run has no {name}; what is only in there is not shown (`livectl analyze` makes it from captures)"
             ),

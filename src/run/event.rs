@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::fitness::{Limits, Observations, Verdict};
 use crate::actor::process::Station;
 use crate::plan::{Departure, Directions};
-use crate::store::TrialState;
+use crate::store::{Cause, TrialState};
 
 /// What happens during a run, as whoever shows it hears it. There are a few a second: their size does not matter.
 #[allow(clippy::large_enum_variant)]
@@ -34,6 +34,15 @@ pub enum Update {
         used: String,
         /// Why.
         why: String,
+    },
+    /// A trial of a sweep is about to begin.
+    Next {
+        /// Its id.
+        trial: String,
+        /// Which one it is, in words.
+        what: String,
+        /// How long the trials are likely to take that are left.
+        left: Duration,
     },
     /// A trial begins.
     TrialStarted {
@@ -197,6 +206,9 @@ pub enum Happening {
 pub struct Outcome {
     /// `None`: all went as planned. Else what failed, in words, with the last log lines.
     pub failure: Option<String>,
+    /// Whose failure it is, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// It was told to stop before its end.
     pub interrupted: bool,
     /// What the fitness watch saw and judged.

@@ -13,10 +13,10 @@ use super::stage::Stage;
 use super::teller::{Teller, print_events};
 use super::{Urgency, cast, observed};
 use crate::actor::process::ProcessError;
-use crate::network::{self, Forwarding};
+use crate::network::{self, Forwarding, NetworkError};
 use crate::plan::Trial;
 use crate::sandbox::Environment;
-use crate::store::TrialDir;
+use crate::store::{Cause, TrialDir};
 
 /// What a trial needs to know.
 #[derive(Debug, Clone)]
@@ -68,6 +68,19 @@ pub enum TrialError {
     Interrupted,
 }
 
+impl TrialError {
+    /// Whether another trial on this machine would have failed in the same way.
+    fn cause(&self) -> Cause {
+        match self {
+            TrialError::Ovs(_)
+            | TrialError::Store(_)
+            | TrialError::Process(ProcessError::File { .. } | ProcessError::Spawn { .. })
+            | TrialError::Network(NetworkError::Start { .. } | NetworkError::Transcript { .. }) => Cause::Machine,
+            _ => Cause::Trial,
+        }
+    }
+}
+
 /// Runs a trial to its end. Events go to standard output, orders come from standard input.
 pub async fn run(spec: Spec) -> Outcome {
     let (teller, told) = Teller::new();
@@ -83,18 +96,17 @@ pub async fn run(spec: Spec) -> Outcome {
     let watched = stage.end_watch();
     teller.tell(Happening::Phase { phase: Phase::Stop });
     let stopped = stage.stop(ovs, urgency.clone()).await;
-    let failure = match (&result, stopped) {
-        (Err(TrialError::Interrupted), _) => None,
-        (Err(error), _) => Some(error.to_string()),
-        (Ok(()), Err(error)) => Some(format!("while stopping: {error}")),
-        (Ok(()), Ok(())) => None,
+    let (failure, cause) = match (&result, stopped) {
+        (Err(TrialError::Interrupted), _) | (Ok(()), Ok(())) => (None, None),
+        (Err(error), _) => (Some(error.to_string()), Some(error.cause())),
+        (Ok(()), Err(error)) => (Some(format!("while stopping: {error}")), Some(Cause::Trial)),
     };
     let fitness = watched.map(|mut seen| {
         observed::complete(&mut seen, stage.spec(), &teller);
         let limits = fitness::Limits::default();
         Fitness { verdict: fitness::judge(&seen, &limits), observations: seen, limits }
     });
-    let outcome = Outcome { failure, interrupted: *urgency.borrow() > Urgency::None, fitness };
+    let outcome = Outcome { failure, cause, interrupted: *urgency.borrow() > Urgency::None, fitness };
     teller.tell(Happening::Outcome(outcome.clone()));
     orders.abort();
     drop((teller, stage));

@@ -19,7 +19,7 @@ mod teller;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
@@ -150,27 +150,17 @@ pub async fn run(
         tell(&updates, Update::Settled { what, used, why }).await;
     }
 
-    let context = Arc::new(Context {
-        links: job.links.1.kind,
-        datapath: job.datapath.1.kind,
-        controller: job.controller.clone(),
-        agent: job.agent.clone(),
-        owner,
-        folder: folder.clone(),
-        manifest: Mutex::new(manifest),
-        updates,
-        urgency,
-    });
+    let context = Arc::new(job.context(owner, updates, urgency));
     let places = Arc::new(Semaphore::new(job.jobs.max(1)));
     let mut running = tokio::task::JoinSet::new();
-    for (serial, trial) in job.plan.trials.into_iter().enumerate() {
+    for (serial, trial) in job.plan.trials.iter().cloned().enumerate() {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
         if *context.urgency.borrow() > Urgency::None {
             break;
         }
-        let context = Arc::clone(&context);
+        let (context, dir) = (Arc::clone(&context), folder.trial(&trial.id));
         running.spawn_local(async move {
-            let result = supervise::trial(&context, &trial, u32::try_from(serial).unwrap_or(u32::MAX)).await;
+            let result = supervise::trial(&context, &trial, &dir, u32::try_from(serial).unwrap_or(u32::MAX)).await;
             drop(place);
             result
         });
@@ -178,7 +168,11 @@ pub async fn run(
     let mut broken = None;
     while let Some(ended) = running.join_next().await {
         match ended {
-            Ok(Ok(())) => {}
+            Ok(Ok(record)) => {
+                if let Some(planned) = manifest.trial_mut(&record.id) {
+                    *planned = record;
+                }
+            }
             Ok(Err(error)) => broken = Some(error),
             Err(panic) => tracing::error!("a trial's supervisor broke: {panic}"),
         }
@@ -186,54 +180,74 @@ pub async fn run(
     if let Some(error) = broken {
         return Err(error);
     }
-    context.finish().await
+    finish(manifest, &folder, *context.urgency.borrow() > Urgency::None)
 }
 
-/// What the supervisors of a run's trials share.
+/// What the supervisors of trials share.
 pub(crate) struct Context {
-    links: LinkKind,
-    datapath: Datapath,
-    controller: PathBuf,
-    agent: PathBuf,
-    owner: Owner,
-    folder: RunDir,
-    manifest: Mutex<Manifest>,
-    updates: mpsc::Sender<Update>,
-    urgency: watch::Receiver<Urgency>,
+    pub(crate) links: LinkKind,
+    pub(crate) datapath: Datapath,
+    pub(crate) controller: PathBuf,
+    pub(crate) agent: PathBuf,
+    pub(crate) owner: Owner,
+    pub(crate) updates: mpsc::Sender<Update>,
+    pub(crate) urgency: watch::Receiver<Urgency>,
+    /// A trial that has not ended by then is killed; `None`: some minutes after its own end.
+    pub(crate) deadline: Option<std::time::Duration>,
 }
 
-impl Context {
-    async fn finish(&self) -> Result<Report, RunError> {
-        let mut manifest = self.manifest.lock().await;
-        manifest.ended = Some(jiff::Timestamp::now());
-        manifest.save(&self.folder)?;
-        let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
-        let tables = crate::table::gather(&self.folder, ids)?;
-        let crate::table::Tables { summary, audience, estimates, reattachments, trunks, .. } = tables;
-        manifest.record_files(&self.folder)?;
-        manifest.save(&self.folder)?;
-        let failed = manifest.trials.iter().filter_map(|t| match &t.state {
-            TrialState::Failed { why } => Some((t.id.clone(), why.clone())),
-            TrialState::Running => Some((t.id.clone(), "livectl itself broke while it ran".to_owned())),
-            _ => None,
-        });
-        let unfit =
-            manifest.trials.iter().filter(|t| !t.unfit.is_empty()).map(|t| (t.id.clone(), t.unfit.join("; ")));
-        Ok(Report {
-            folder: self.folder.clone(),
-            summary,
-            audience,
-            estimates,
-            reattachments,
-            trunks,
-            failed: failed.collect(),
-            unfit: unfit.collect(),
-            interrupted: *self.urgency.borrow() > Urgency::None,
-        })
+impl Job {
+    /// What its trials are run with.
+    pub(crate) fn context(
+        &self,
+        owner: Owner,
+        updates: mpsc::Sender<Update>,
+        urgency: watch::Receiver<Urgency>,
+    ) -> Context {
+        Context {
+            links: self.links.1.kind,
+            datapath: self.datapath.1.kind,
+            controller: self.controller.clone(),
+            agent: self.agent.clone(),
+            owner,
+            updates,
+            urgency,
+            deadline: None,
+        }
     }
 }
 
+/// Records how the trials went and makes the run's tables.
+fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<Report, RunError> {
+    // A trial whose supervisor broke has told no end; what it recorded says how far it came.
+    manifest.take_records(folder);
+    manifest.ended = Some(jiff::Timestamp::now());
+    manifest.save(folder)?;
+    let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
+    let tables = crate::table::gather(folder, ids)?;
+    let crate::table::Tables { summary, audience, estimates, reattachments, trunks, .. } = tables;
+    manifest.record_files(folder)?;
+    manifest.save(folder)?;
+    let failed = manifest.trials.iter().filter_map(|t| match &t.state {
+        TrialState::Failed { why } => Some((t.id.clone(), why.clone())),
+        TrialState::Running => Some((t.id.clone(), "livectl itself broke while it ran".to_owned())),
+        _ => None,
+    });
+    let unfit = manifest.trials.iter().filter(|t| !t.unfit.is_empty()).map(|t| (t.id.clone(), t.unfit.join("; ")));
+    Ok(Report {
+        folder: folder.clone(),
+        summary,
+        audience,
+        estimates,
+        reattachments,
+        trunks,
+        failed: failed.collect(),
+        unfit: unfit.collect(),
+        interrupted,
+    })
+}
+
 /// Sends an update; a reporter that is gone must not end an experiment.
-async fn tell(updates: &mpsc::Sender<Update>, update: Update) {
+pub(crate) async fn tell(updates: &mpsc::Sender<Update>, update: Update) {
     let _ = updates.send(update).await;
 }

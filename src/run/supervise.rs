@@ -14,7 +14,7 @@ use super::{Context, RunError, Urgency, tell};
 use crate::plan::Trial;
 use crate::sandbox::host::{self, Footprint, HostState};
 use crate::sandbox::{self, Marker};
-use crate::store::{self, CommandRecord, StoreError, TrialDir, TrialState};
+use crate::store::{self, Cause, CommandRecord, StoreError, TrialDir, TrialRecord, TrialState};
 use crate::table;
 
 /// For boot, measurement and teardown together, on a slow machine. A trial that takes longer than its timeline and
@@ -25,86 +25,97 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Log lines of the sandbox that an error quotes.
 const LAST_LINES: usize = 12;
 
-/// Runs one trial to its end, whatever that end is, and records it.
+/// A failure, in words, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Failed {
+    why: String,
+    cause: Cause,
+}
+
+impl Failed {
+    fn machine(why: impl Into<String>) -> Failed {
+        Failed { why: why.into(), cause: Cause::Machine }
+    }
+
+    fn trial(why: impl Into<String>) -> Failed {
+        Failed { why: why.into(), cause: Cause::Trial }
+    }
+}
+
+/// Runs one trial to its end, whatever that end is, with its files in `dir`, and records it there after every step.
 ///
 /// # Errors
 /// Results cannot be written.
-pub(super) async fn trial(context: &Context, trial: &Trial, serial: u32) -> Result<(), RunError> {
-    let dir = context.folder.trial(&trial.id);
+pub(crate) async fn trial(
+    context: &Context,
+    trial: &Trial,
+    dir: &TrialDir,
+    serial: u32,
+) -> Result<TrialRecord, RunError> {
     dir.create(context.owner)?;
     let _settled = context.owner.settle_when_done(dir.path());
-    write_plan(&dir, trial)?;
+    write_plan(dir, trial)?;
     tell(&context.updates, Update::TrialStarted { trial: trial.id.clone() }).await;
-    record(context, &trial.id, |r| {
-        r.state = TrialState::Running;
-        r.started = Some(jiff::Timestamp::now());
-    })
-    .await?;
+    let mut record = TrialRecord::planned(trial);
+    record.state = TrialState::Running;
+    record.started = Some(jiff::Timestamp::now());
+    record.save(dir)?;
 
-    let mut log = Log::new(&dir)?;
-    let mut failure = None;
-    match within_sandbox(context, trial, &dir, serial, &mut log).await {
-        Ok(()) => {}
-        Err(why) => failure = Some(why),
-    }
+    let mut log = Log::new(dir)?;
+    let mut failure = within_sandbox(context, trial, dir, serial, &mut log).await.err();
     let outcome = log.outcome.clone();
     if failure.is_none() {
-        failure = outcome.as_ref().and_then(|o| o.failure.clone());
+        let told = outcome.as_ref().and_then(|o| Some((o.failure.clone()?, o.cause.unwrap_or(Cause::Trial))));
+        failure = told.map(|(why, cause)| Failed { why, cause });
     }
     let interrupted = outcome.as_ref().is_some_and(|o| o.interrupted) || *context.urgency.borrow() > Urgency::None;
 
     log.phase(context, trial, Phase::Analyse).await;
-    let state = match (&failure, interrupted) {
-        (Some(why), false) => TrialState::Failed { why: why.clone() },
-        (Some(why), true) => TrialState::Partial { why: format!("interrupted; {why}") },
+    record.state = match (&failure, interrupted) {
+        (Some(failed), false) => TrialState::Failed { why: failed.why.clone() },
+        (Some(failed), true) => TrialState::Partial { why: format!("interrupted; {}", failed.why) },
         (None, true) => TrialState::Partial { why: "interrupted".into() },
         (None, false) => TrialState::Done,
     };
     let fitness = outcome.as_ref().and_then(|o| o.fitness.clone());
-    record(context, &trial.id, |r| {
-        r.state = state.clone();
-        r.zero_ns = log.zero_ns;
-        r.commands = log.commands.clone();
-        r.unfit = fitness.as_ref().map_or_else(
-            // Nobody has judged it. Of a trial that failed there is nothing to judge.
-            || {
-                Vec::from_iter(
-                    matches!(r.state, TrialState::Done).then(|| "fitness unknown: the trial left no verdict".into()),
-                )
-            },
-            super::event::Fitness::reasons,
-        );
-        r.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
-    })
-    .await?;
-    let (state, found) = match analyse(context, trial, &dir).await {
-        Ok(found) => (state, found),
-        Err(why) => (without_tables(state, &why), Found { problems: vec![why], ..Found::default() }),
+    record.cause = failure.map(|failed| failed.cause);
+    record.zero_ns = log.zero_ns;
+    record.commands = log.commands.clone();
+    record.unfit = fitness.as_ref().map_or_else(
+        // Nobody has judged it. Of a trial that failed there is nothing to judge.
+        || {
+            let unknown = || "fitness unknown: the trial left no verdict".to_owned();
+            Vec::from_iter(matches!(record.state, TrialState::Done).then(unknown))
+        },
+        super::event::Fitness::reasons,
+    );
+    record.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
+    record.save(dir)?;
+    let found = match analyse(context, &record, dir).await {
+        Ok(found) => found,
+        Err(why) => {
+            record.state = without_tables(record.state, &why);
+            Found { problems: vec![why], ..Found::default() }
+        }
     };
     log.end_phase();
     let folder = dir.path().to_owned();
     let files = tokio::task::spawn_blocking(move || store::FileRecord::of_folder(&folder)).await;
-    let files = files.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
-    let mut unfit = Vec::new();
-    record(context, &trial.id, |r| {
-        r.set_doubts(found.doubts);
-        unfit.clone_from(&r.unfit);
-        r.state = state.clone();
-        r.ended = Some(jiff::Timestamp::now());
-        r.phases = log.phases.clone();
-        r.damage.clone_from(&found.damage);
-        r.files = files;
-    })
-    .await?;
+    record.files = files.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    record.files.remove(store::RECORD);
+    record.set_doubts(found.doubts);
+    record.ended = Some(jiff::Timestamp::now());
+    record.phases = log.phases.clone();
+    record.damage = found.damage;
+    record.save(dir)?;
     // That a trial which failed before it began has no files needs no line each.
-    let never_began = log.zero_ns.is_none() && !matches!(state, TrialState::Done);
-    for problem in found.problems.iter().filter(|_| !never_began) {
-        let (trial, text) = (trial.id.clone(), problem.clone());
-        tell(&context.updates, Update::Problem { trial, text }).await;
+    let never_began = log.zero_ns.is_none() && !matches!(record.state, TrialState::Done);
+    for text in found.problems.into_iter().filter(|_| !never_began) {
+        tell(&context.updates, Update::Problem { trial: trial.id.clone(), text }).await;
     }
-    let ending = Ending { state, unfit, damage: found.damage };
+    let ending = Ending { state: record.state.clone(), unfit: record.unfit.clone(), damage: record.damage.clone() };
     tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), ending }).await;
-    Ok(())
+    Ok(record)
 }
 
 /// What becomes of a trial whose files could not be analysed: without its figures it is not done.
@@ -125,14 +136,6 @@ fn write_plan(dir: &TrialDir, trial: &Trial) -> Result<(), StoreError> {
     store::write_atomic(&dir.plan(), &text)
 }
 
-async fn record(context: &Context, id: &str, change: impl FnOnce(&mut store::TrialRecord)) -> Result<(), StoreError> {
-    let mut manifest = context.manifest.lock().await;
-    if let Some(record) = manifest.trial_mut(id) {
-        change(record);
-    }
-    manifest.save(&context.folder)
-}
-
 /// Starts the sandbox, follows it to its end, and proves that it left nothing. The error is the trial's failure, in words.
 async fn within_sandbox(
     context: &Context,
@@ -140,30 +143,32 @@ async fn within_sandbox(
     dir: &TrialDir,
     serial: u32,
     log: &mut Log,
-) -> Result<(), String> {
+) -> Result<(), Failed> {
     static RUNS: AtomicU64 = AtomicU64::new(0);
-    let before = HostState::snapshot().map_err(|e| e.to_string())?;
+    let before = HostState::snapshot().map_err(|e| Failed::machine(e.to_string()))?;
     let started = super::event::unix_ns().unsigned_abs() ^ RUNS.fetch_add(1, Ordering::Relaxed);
-    let absolute = dir.path().canonicalize().map_err(|e| format!("cannot find {}: {e}", dir.path().display()))?;
+    let lost = |e| Failed::machine(format!("cannot find {}: {e}", dir.path().display()));
+    let absolute = dir.path().canonicalize().map_err(lost)?;
     let marker = Marker::new(std::process::id(), started, serial, &absolute);
     let mut footprint = Footprint::new(&marker);
-    let mut child = start(context, &absolute, &marker, dir).await?;
+    let mut child = start(context, &absolute, &marker, dir).await.map_err(Failed::machine)?;
     let ended = follow(context, trial, &mut child, log, &mut footprint).await;
 
     log.phase(context, trial, Phase::Prove).await;
     let left = tokio::task::spawn_blocking(move || host::settle(&before, &footprint, SETTLE)).await;
-    let left = left.map_err(|e| format!("the host could not be compared: {e}"))?.map_err(|e| e.to_string())?;
+    let left = left.map_err(|e| Failed::machine(format!("the host could not be compared: {e}")))?;
+    let left = left.map_err(|e| Failed::machine(e.to_string()))?;
     let ours: Vec<String> = left.iter().filter(|d| d.of_trial).map(ToString::to_string).collect();
     for meanwhile in left.iter().filter(|d| !d.of_trial) {
         tracing::info!("{}: {meanwhile}", trial.id);
     }
     let status = ended?;
     if !ours.is_empty() {
-        return Err(format!("the trial left something behind: {}", ours.join(", ")));
+        return Err(Failed::trial(format!("the trial left something behind: {}", ours.join(", "))));
     }
     match (&log.outcome, status.success()) {
         (Some(_), _) => Ok(()),
-        (None, _) => Err(format!("the sandbox ended early ({status}){}", last_lines(dir))),
+        (None, _) => Err(Failed::trial(format!("the sandbox ended early ({status}){}", last_lines(dir)))),
     }
 }
 
@@ -212,14 +217,15 @@ async fn follow(
     child: &mut Child,
     log: &mut Log,
     footprint: &mut Footprint,
-) -> Result<ExitStatus, String> {
+) -> Result<ExitStatus, Failed> {
     let (Some(stdout), Some(mut stdin)) = (child.stdout.take(), child.stdin.take()) else {
-        return Err("the sandbox has no pipes".into());
+        return Err(Failed::machine("the sandbox has no pipes"));
     };
     let mut lines = BufReader::new(stdout).lines();
     let mut urgency = context.urgency.clone();
-    let timeline = trial.timeline.end + trial.timeline.drain;
-    let deadline = tokio::time::sleep(timeline + PATIENCE);
+    let usual = trial.timeline.end + trial.timeline.drain + PATIENCE;
+    let patience = context.deadline.map_or(usual, |deadline| deadline.min(usual));
+    let deadline = tokio::time::sleep(patience);
     tokio::pin!(deadline);
     loop {
         tokio::select! {
@@ -235,7 +241,7 @@ async fn follow(
                             tracing::warn!("{}: {error}", trial.id);
                         }
                     }
-                    log.take(&stamped).map_err(|e| e.to_string())?;
+                    log.take(&stamped).map_err(|e| Failed::machine(e.to_string()))?;
                     tell(&context.updates, Update::Trial { trial: trial.id.clone(), what: stamped }).await;
                 }
                 Ok(None) | Err(_) => break,
@@ -251,7 +257,8 @@ async fn follow(
             () = &mut deadline => {
                 kill(child, trial);
                 let _ = child.wait().await;
-                return Err(format!("did not end within {:.0} s and was killed", (timeline + PATIENCE).as_secs_f64()));
+                let within = patience.as_secs_f64();
+                return Err(Failed::trial(format!("did not end within {within:.0} s and was killed")));
             }
         }
     }
@@ -260,10 +267,10 @@ async fn follow(
     drop(stdin);
     match status {
         Ok(Ok(status)) => Ok(status),
-        Ok(Err(error)) => Err(format!("cannot wait for the sandbox: {error}")),
+        Ok(Err(error)) => Err(Failed::machine(format!("cannot wait for the sandbox: {error}"))),
         Err(_) => {
             kill(child, trial);
-            Err("the sandbox did not end after its last event and was killed".into())
+            Err(Failed::trial("the sandbox did not end after its last event and was killed"))
         }
     }
 }
@@ -295,12 +302,8 @@ struct Found {
 ///
 /// # Errors
 /// There are no tables, in words.
-async fn analyse(context: &Context, trial: &Trial, dir: &TrialDir) -> Result<Found, String> {
-    let manifest = context.manifest.lock().await;
-    let Some(record) = manifest.trial(&trial.id).cloned() else { return Ok(Found::default()) };
-    let links = manifest.link.as_ref().map(|link| link.used);
-    drop(manifest);
-    let dir = dir.clone();
+async fn analyse(context: &Context, record: &TrialRecord, dir: &TrialDir) -> Result<Found, String> {
+    let (dir, record, links) = (dir.clone(), record.clone(), Some(context.links));
     let work = move || {
         let analysis = table::analyse(&dir, &record, links)?;
         analysis.write(&dir)?;

@@ -39,3 +39,9 @@ pub use marker::Marker;
 pub use mounts::COVERED;
 pub use ovs::{Ovs, OvsError};
 pub use start::{command, spawn, spawn_blocking};
+
+/// When a process of this machine started, in clock ticks since boot; with its id it names it for good. `None`: there is none, or it has ended.
+#[must_use]
+pub fn process_start(pid: i32) -> Option<u64> {
+    procfs::process(pid).map(|process| process.started)
+}

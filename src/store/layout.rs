@@ -5,9 +5,11 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::{Owner, StoreError};
+use super::{Owner, StoreError, SweepDir};
 use crate::plan::program_name;
 
+/// The file with a trial's record in its folder.
+pub const RECORD: &str = "record.json";
 /// Names tried for a run before giving up.
 const MAX_RUNS_A_SECOND: u32 = 1000;
 
@@ -15,6 +17,8 @@ const MAX_RUNS_A_SECOND: u32 = 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDir {
     path: PathBuf,
+    /// Where its trials' folders are; a sweep's have one of their own.
+    trials: PathBuf,
 }
 
 /// What [`RunDir::find`] found.
@@ -50,7 +54,7 @@ impl RunDir {
             match fs::create_dir(&path) {
                 Ok(()) => {
                     owner.take(&path)?;
-                    return Ok(RunDir { path });
+                    return Ok(RunDir { trials: path.clone(), path });
                 }
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(source) => return Err(StoreError::writing(path, source)),
@@ -62,13 +66,23 @@ impl RunDir {
     /// The folder of a run that was made before.
     ///
     /// # Errors
-    /// [`StoreError::NotARun`] without a manifest in it.
+    /// [`StoreError::NotARun`] without a manifest in it, nor what a sweep has in its place.
     pub fn open(path: &Path) -> Result<RunDir, StoreError> {
-        let run = RunDir { path: path.to_owned() };
-        if !run.manifest().is_file() {
-            return Err(StoreError::NotARun { path: path.to_owned() });
+        let run = RunDir { path: path.to_owned(), trials: path.to_owned() };
+        if run.manifest().is_file() {
+            return Ok(run);
         }
-        Ok(run)
+        let sweep = SweepDir::at(path);
+        if sweep.file().is_file() {
+            return Ok(RunDir { trials: sweep.trials(), ..run });
+        }
+        Err(StoreError::NotARun { path: path.to_owned() })
+    }
+
+    /// Whether it is a sweep, whose trials have records of their own and no manifest.
+    #[must_use]
+    pub fn is_sweep(&self) -> bool {
+        self.trials != self.path
     }
 
     /// The runs that a path means: a run's folder itself, any other folder (`results/RECIPE`, `results`) all runs in it, up to
@@ -181,7 +195,7 @@ impl RunDir {
     /// The folder of a trial; `id` is [`plan::Trial::id`](crate::plan::Trial::id).
     #[must_use]
     pub fn trial(&self, id: &str) -> TrialDir {
-        TrialDir { path: self.path.join(id) }
+        TrialDir { path: self.trials.join(id) }
     }
 }
 
@@ -213,6 +227,12 @@ impl TrialDir {
     #[must_use]
     pub fn plan(&self) -> PathBuf {
         self.path.join("trial.json")
+    }
+
+    /// How it stands: [`TrialRecord`](super::TrialRecord) as JSON.
+    #[must_use]
+    pub fn record(&self) -> PathBuf {
+        self.path.join(RECORD)
     }
 
     /// The topology that Mininet booted.
@@ -358,7 +378,7 @@ fn each_once(runs: Vec<PathBuf>) -> Vec<PathBuf> {
 }
 
 /// The folders in a folder, in the order of their names.
-fn folders(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(super) fn folders(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let unreadable = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
@@ -379,7 +399,7 @@ fn folders(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 /// The name, if it names one folder and nothing else.
-fn file_name(name: &str) -> Result<&str, StoreError> {
+pub(super) fn file_name(name: &str) -> Result<&str, StoreError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     let begins_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
     if begins_well && name.len() <= 200 && name.chars().all(plain) {
@@ -389,7 +409,7 @@ fn file_name(name: &str) -> Result<&str, StoreError> {
 }
 
 /// `mkdir -p`, and what was made becomes `owner`'s.
-fn make_folders(path: &Path, owner: Owner) -> Result<(), StoreError> {
+pub(super) fn make_folders(path: &Path, owner: Owner) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }
@@ -497,7 +517,7 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_one_drawn_in_the_docs() {
-        let run = RunDir { path: "r".into() };
+        let run = RunDir { path: "r".into(), trials: "r".into() };
         let trial = run.trial("direct-1");
         let listed = [
             run.manifest(),

@@ -6,14 +6,15 @@ use std::path::{Component, Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{FileRecord, Imported, RunDir, StoreError, write_atomic};
-use crate::plan::{Datapath, LinkKind, Plan, Point};
+use super::{FileRecord, Imported, RunDir, StoreError, TrialDir, write_atomic};
+use crate::plan::{Datapath, LinkKind, Plan, Point, Trial};
 
 /// The format that this livectl writes, and the latest that it reads. It goes up when a field changes its meaning or goes
 /// away; a field that is added gets a default instead, and readers ignore fields that they do not know.
 pub const FORMAT: u64 = 1;
 
-/// The record of a run, rewritten after every step ([`Manifest::save`]). Times are RFC 3339 in UTC.
+/// The record of a run, written when it begins and when it ends ([`Manifest::save`]); meanwhile each trial has a record in its own folder, which
+/// [`Manifest::load`] takes in. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT`] of the livectl that wrote it.
@@ -154,7 +155,36 @@ pub enum TrialState {
     Unknown,
 }
 
-/// The record of a trial.
+/// Whose failure it is that a trial failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// The machine's: no disk, no Open vSwitch, no sandbox. Other trials would fail in the same way.
+    Machine,
+    /// The trial's own, as far as anybody can tell.
+    Trial,
+}
+
+/// What became of a trial's captures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Captures {
+    /// They are there, unless somebody deleted them.
+    #[default]
+    Kept,
+    /// They were dropped on purpose, after the tables had been verified.
+    Dropped,
+}
+
+impl Captures {
+    /// Whether nobody dropped them on purpose.
+    #[must_use]
+    pub fn are_kept(&self) -> bool {
+        *self == Captures::Kept
+    }
+}
+
+/// The record of a trial. While its run goes on it is in the trial's own folder; the manifest has it in the end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrialRecord {
     /// [`plan::Trial::id`](crate::plan::Trial::id).
@@ -164,6 +194,9 @@ pub struct TrialRecord {
     pub point: Point,
     /// How it stands.
     pub state: TrialState,
+    /// Whose failure it is, if it failed and that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
     /// Why its delays cannot be taken for the network's: `CPU pressure 31 % (limit 10 %)`. Empty: they can.
     #[serde(default)]
     pub unfit: Vec<String>,
@@ -191,6 +224,9 @@ pub struct TrialRecord {
     /// What the fitness watch saw, as it saw it.
     #[serde(default)]
     pub fitness: serde_json::Value,
+    /// What became of its captures.
+    #[serde(default, skip_serializing_if = "Captures::are_kept")]
+    pub captures: Captures,
     /// The files in its folder as they were stored: captures, births, logs, tables. Empty for runs of older livectls.
     #[serde(default)]
     pub files: BTreeMap<String, FileRecord>,
@@ -227,25 +263,7 @@ impl Manifest {
     /// The manifest of a run about to begin: every trial of the plan is planned.
     #[must_use]
     pub fn new(run: &RunDir, recipe: RecipeRecord, plan: Plan, seed: u64, livectl: Software, now: Timestamp) -> Self {
-        let trials = plan
-            .trials
-            .iter()
-            .map(|trial| TrialRecord {
-                id: trial.id.clone(),
-                point: trial.point.clone(),
-                state: TrialState::Planned,
-                unfit: Vec::new(),
-                doubts: Vec::new(),
-                damage: Vec::new(),
-                started: None,
-                ended: None,
-                zero_ns: None,
-                phases: Vec::new(),
-                commands: Vec::new(),
-                fitness: serde_json::Value::Null,
-                files: BTreeMap::new(),
-            })
-            .collect();
+        let trials = plan.trials.iter().map(TrialRecord::planned).collect();
         Manifest {
             format: FORMAT,
             run: run.name(),
@@ -314,18 +332,38 @@ impl Manifest {
         write_atomic(&path, &text)
     }
 
-    /// Reads the manifest of a run, of this format or an older one.
+    /// Reads the manifest of a run, of this format or an older one; of a sweep, what stands in its place.
     ///
     /// # Errors
     /// [`StoreError::NotARun`] if there is none, [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Trial`], [`StoreError::Io`].
     pub fn load(run: &RunDir) -> Result<Manifest, StoreError> {
+        if run.is_sweep() {
+            return super::sweep::manifest(run);
+        }
         let path = run.manifest();
         match std::fs::read(&path) {
-            Ok(text) => Manifest::parse(&text, &path),
+            Ok(text) => {
+                let mut manifest = Manifest::parse(&text, &path)?;
+                if manifest.ended.is_none() && manifest.imported.is_none() {
+                    manifest.take_records(run);
+                }
+                Ok(manifest)
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 Err(StoreError::NotARun { path: run.path().to_owned() })
             }
             Err(source) => Err(StoreError::Io { doing: "read", path, source }),
+        }
+    }
+
+    /// Takes in the records in the folders of trials that it knows no more of than that they were planned. Those that cannot be read say nothing.
+    pub(crate) fn take_records(&mut self, run: &RunDir) {
+        for planned in self.trials.iter_mut().filter(|trial| trial.state == TrialState::Planned) {
+            if let Ok(Some(record)) = TrialRecord::load(&run.trial(&planned.id))
+                && record.id == planned.id
+            {
+                *planned = record;
+            }
         }
     }
 
@@ -366,6 +404,55 @@ impl Manifest {
 }
 
 impl TrialRecord {
+    /// That of a trial whose turn has not come.
+    #[must_use]
+    pub fn planned(trial: &Trial) -> TrialRecord {
+        TrialRecord {
+            id: trial.id.clone(),
+            point: trial.point.clone(),
+            state: TrialState::Planned,
+            cause: None,
+            unfit: Vec::new(),
+            doubts: Vec::new(),
+            damage: Vec::new(),
+            started: None,
+            ended: None,
+            zero_ns: None,
+            phases: Vec::new(),
+            commands: Vec::new(),
+            fitness: serde_json::Value::Null,
+            captures: Captures::Kept,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Writes it into the trial's folder, in place of the one before, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`write_atomic`].
+    pub fn save(&self, dir: &TrialDir) -> Result<(), StoreError> {
+        let path = dir.record();
+        let mut text =
+            serde_json::to_vec(self).map_err(|source| StoreError::Manifest { path: path.clone(), source })?;
+        text.push(b'\n');
+        write_atomic(&path, &text)
+    }
+
+    /// Reads the record in a trial's folder; `None`: there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Manifest`], [`StoreError::Io`].
+    pub fn load(dir: &TrialDir) -> Result<Option<TrialRecord>, StoreError> {
+        let path = dir.record();
+        match crate::file::read(&path) {
+            Ok(text) => {
+                serde_json::from_slice(&text).map(Some).map_err(|source| StoreError::Manifest { path, source })
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(StoreError::Io { doing: "read", path, source }),
+        }
+    }
+
     /// What a reader of its numbers must be told; empty for a sound trial: `UNFIT: CPU pressure …`, `PARTIAL: …`.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
@@ -408,7 +495,7 @@ impl TrialRecord {
 }
 
 /// RFC 3339.
-mod moment {
+pub(crate) mod moment {
     use super::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -481,6 +568,8 @@ mod tests {
             id: "direct-1".into(),
             point: Point::new(crate::plan::Scheme::Direct, 1),
             state: TrialState::Failed { why: "nginx died".into() },
+            cause: Some(Cause::Trial),
+            captures: Captures::Dropped,
             damage: vec![],
             unfit: vec!["CPU pressure 31 %".into()],
             doubts: Vec::new(),
@@ -511,6 +600,27 @@ mod tests {
         manifest.save(&run).unwrap();
         assert_eq!(Manifest::load(&run).unwrap(), manifest);
         assert_eq!(manifest.run, "20261122T231700Z");
+    }
+
+    #[test]
+    fn while_a_run_goes_on_its_trials_own_records_count() {
+        let (_folder, run) = run();
+        let mut manifest = full(&run);
+        (manifest.ended, manifest.trials[0].state) = (None, TrialState::Planned);
+        manifest.save(&run).unwrap();
+        let dir = run.trial("direct-1");
+        dir.create(Owner::Process).unwrap();
+        let record = TrialRecord { state: TrialState::Running, zero_ns: Some(7), ..manifest.trials[0].clone() };
+        record.save(&dir).unwrap();
+        assert_eq!(Manifest::load(&run).unwrap().trials, [record.clone()]);
+        let other = TrialRecord { id: "bypass-1".into(), ..record.clone() };
+        other.save(&dir).unwrap();
+        assert_eq!(Manifest::load(&run).unwrap().trials, manifest.trials, "a record of another trial is none");
+        // Once it has ended the manifest has them.
+        record.save(&dir).unwrap();
+        (manifest.ended, manifest.trials[0].state) = (Some(started()), TrialState::Done);
+        manifest.save(&run).unwrap();
+        assert_eq!(Manifest::load(&run).unwrap().trials[0].state, TrialState::Done);
     }
 
     #[test]

@@ -1,16 +1,18 @@
 //! `results/<recipe>/<run>/`: what lies where, who owns it, and how it is written.
 //!
 //! This is the one room that knows file names. A run's folder is made whole and never shared:
-//! [`RunDir::create`] takes a name that nobody has. Everything that livectl itself writes there goes through
+//! [`RunDir::create`] takes a name that nobody has. A sweep's folder is shared instead, without a lock ([`SweepDir`]). Everything that livectl itself writes there goes through
 //! [`write_atomic`]: a reader sees the old file or the new one, never half of one, whenever livectl or the machine dies.
 //! The layout is drawn in `docs/architecture.md`.
 
 mod atomic;
 mod checksum;
+mod commit;
 mod imported;
 mod layout;
 mod manifest;
 mod owner;
+mod sweep;
 mod traffic;
 
 use std::path::PathBuf;
@@ -19,13 +21,16 @@ pub use atomic::{
     NobodyWrites, Writing, free_space, nobody_writes, require_space, write_atomic, write_atomic_with, writing,
 };
 pub use checksum::{FileRecord, changes};
+pub use commit::{Committed, commit};
 pub use imported::{Imported, ImportedFile};
-pub use layout::{Found, RunDir, TrialDir};
+pub use layout::{Found, RECORD, RunDir, TrialDir};
+pub(crate) use manifest::moment;
 pub use manifest::{
-    AnalysisRecord, Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software, TrialRecord,
-    TrialState,
+    AnalysisRecord, Captures, Cause, Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software,
+    TrialRecord, TrialState,
 };
 pub use owner::{Owner, Settled};
+pub use sweep::{Attempt, Planned, SWEEP_FORMAT, SweepDir, SweepFile};
 pub use traffic::TrunkTraffic;
 
 /// Why results could not be stored or found again. All of these are exit code 5.
@@ -97,6 +102,15 @@ pub enum StoreError {
         path.display()
     )]
     NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder has no sweep.
+    #[error(
+        "{} is not the folder of a sweep, which has a sweep.json: name results/RECIPE, or start one with `livectl sweep RECIPE.yaml`",
+        path.display()
+    )]
+    NotASweep {
         /// The folder.
         path: PathBuf,
     },

@@ -1,17 +1,23 @@
 //! Two sets of trials side by side: `livectl compare`.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
+use polars::prelude::{Column, NamedFrom as _, Series};
+
 use super::estimate::{Sample, Unit, samples};
+use super::field::PARAMETER;
 use super::files::{column, write_csv};
 use super::{TableError, summary::to_microseconds};
-use crate::plan::Scheme;
+use crate::plan::{Parameters, Scheme};
 
-/// What of a trial is compared with what: a viewer of a stream under a scheme.
+/// What of a trial is compared with what: a viewer of a stream under a scheme, at a point.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject {
     /// How video was delivered.
     pub scheme: Scheme,
+    /// With which parameters.
+    pub parameters: Parameters,
     /// The stream: its broadcaster's name.
     pub stream: String,
     /// The viewer's name.
@@ -82,12 +88,24 @@ pub struct Differences {
     pub unmatched: Vec<String>,
 }
 
+impl Subject {
+    /// `, at bandwidth 2 Mbit/s`; empty where there are no parameters.
+    fn point(&self) -> String {
+        if self.parameters.is_empty() { String::new() } else { format!(", at {}", self.parameters) }
+    }
+}
+
 impl Unit<'_> {
     /// What it is to be compared with.
     #[must_use]
     pub fn subject(&self) -> Subject {
         let row = self.summary;
-        Subject { scheme: row.point.scheme, stream: row.stream.clone(), viewer: row.viewer.clone() }
+        Subject {
+            scheme: row.point.scheme,
+            parameters: row.point.parameters.clone(),
+            stream: row.stream.clone(),
+            viewer: row.viewer.clone(),
+        }
     }
 
     fn is_sound(&self) -> bool {
@@ -103,8 +121,11 @@ pub fn compare(base: &[Unit<'_>], other: &[Unit<'_>]) -> Differences {
     for (here, there, name) in [(base, other, "second"), (other, base, "first")] {
         let there = subjects(there);
         for subject in subjects(here).into_iter().filter(|subject| !there.contains(subject)) {
-            let Subject { scheme, stream, viewer } = subject;
-            differences.unmatched.push(format!("{scheme}, viewer {viewer} of stream {stream}: the {name} has none"));
+            let Subject { scheme, stream, viewer, .. } = &subject;
+            let point = subject.point();
+            differences
+                .unmatched
+                .push(format!("{scheme}{point}, viewer {viewer} of stream {stream}: the {name} has none"));
         }
     }
     differences
@@ -122,24 +143,28 @@ pub fn compare_schemes(units: &[Unit<'_>]) -> Differences {
 
 /// In the order in which they are met.
 fn subjects(units: &[Unit<'_>]) -> Vec<Subject> {
-    let mut subjects: Vec<Subject> = Vec::new();
-    for subject in units.iter().map(Unit::subject) {
-        if !subjects.contains(&subject) {
-            subjects.push(subject);
-        }
+    let mut seen = HashSet::new();
+    units.iter().map(Unit::subject).filter(|subject| seen.insert(subject.clone())).collect()
+}
+
+/// The sound units of each subject.
+fn sound<'u>(units: &[Unit<'u>]) -> HashMap<Subject, Vec<Unit<'u>>> {
+    let mut sound: HashMap<Subject, Vec<Unit<'u>>> = HashMap::new();
+    for unit in units.iter().filter(|unit| unit.is_sound()) {
+        sound.entry(unit.subject()).or_default().push(*unit);
     }
-    subjects
+    sound
 }
 
 fn of_pairs(base: &[Unit<'_>], other: &[Unit<'_>], pairs: &[(Subject, Subject)]) -> Differences {
-    let sound = |units: &[Unit<'_>], subject: &Subject| -> Vec<(String, Sample)> {
-        let units = units.iter().filter(|unit| unit.is_sound() && unit.subject() == *subject);
-        samples(&units.copied().collect::<Vec<_>>())
+    let (of_base, of_other) = (sound(base), sound(other));
+    let figures = |units: &HashMap<Subject, Vec<Unit<'_>>>, subject: &Subject| -> Vec<(String, Sample)> {
+        samples(units.get(subject).map_or(&[], Vec::as_slice))
     };
     let mut rows = Vec::new();
     for (first, second) in pairs {
-        let others = sound(other, second);
-        for (metric, sample) in sound(base, first) {
+        let others = figures(&of_other, second);
+        for (metric, sample) in figures(&of_base, first) {
             let found = others.iter().find(|(name, _)| *name == metric);
             rows.extend(found.and_then(|(_, with)| row(first, second, metric, &sample, with)));
         }
@@ -194,6 +219,13 @@ pub fn write_differences(path: &Path, rows: &[DifferenceRow]) -> Result<(), Tabl
         column("other_trials", rows, |r| r.other_trials),
         column("verdict", rows, |r| r.verdict.name()),
     ];
+    let names: BTreeSet<&str> =
+        rows.iter().flat_map(|row| row.base.parameters.iter().map(|(name, _)| name)).collect();
+    let parameters = names.iter().map(|name| {
+        let values: Vec<Option<&str>> = rows.iter().map(|row| row.base.parameters.get(name)).collect();
+        Series::new(format!("{PARAMETER}{name}").into(), values).into()
+    });
+    let columns: Vec<Column> = columns.into_iter().chain(parameters).collect();
     write_csv(path, rows.len(), columns)
 }
 
@@ -204,7 +236,8 @@ pub fn differences_text(rows: &[DifferenceRow], base: &str, other: &str) -> Stri
     for group in rows.chunk_by(|a, b| a.base == b.base && a.other == b.other) {
         let Some(first) = group.first() else { continue };
         let (a, b) = (&first.base, &first.other);
-        let what = if a == b { a.scheme.to_string() } else { format!("{}, then {}", a.scheme, b.scheme) };
+        let what =
+            if a == b { a.scheme.to_string() } else { format!("{}, then {}", a.scheme, b.scheme) } + &a.point();
         let trials = (group.iter().map(|r| r.base_trials).max(), group.iter().map(|r| r.other_trials).max());
         text += &format!(
             "{what}, viewer {} of stream {}: {} and {} trials\n",

@@ -16,7 +16,7 @@ use crate::plan::delivery::Via;
 use crate::plan::{Departure, Parameters, Point, Scheme, UnknownScheme};
 
 /// What the columns of a point's parameters begin with: `parameter.video.bitrate`.
-const PARAMETER: &str = "parameter.";
+pub(super) const PARAMETER: &str = "parameter.";
 
 /// A row type that is the definition of its table: every field is a column.
 pub(super) trait Row: Sized {

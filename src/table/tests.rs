@@ -61,6 +61,8 @@ pub(crate) fn record(id: &str) -> TrialRecord {
         point: Point::new(if id.starts_with("direct") { Scheme::Direct } else { Scheme::Bypass }, 1),
         state: TrialState::Done,
         unfit: Vec::new(),
+        cause: None,
+        captures: crate::store::Captures::Kept,
         doubts: Vec::new(),
         damage: Vec::new(),
         started: None,

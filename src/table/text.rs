@@ -1,7 +1,10 @@
 //! The summary as text for a terminal.
 
+use std::collections::{HashMap, HashSet};
+
 use super::rows::{AudienceRow, EstimateRow, SummaryRow};
 use super::summary::quantile;
+use crate::plan::{Parameters, Scheme};
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -284,19 +287,28 @@ pub fn estimates_text(rows: &[EstimateRow]) -> Option<String> {
         return None;
     }
     let mut viewers: Vec<&EstimateRow> = Vec::new();
-    let key = |row: &EstimateRow| (row.scheme, row.stream.clone(), row.viewer.clone());
+    type Key<'r> = (Scheme, &'r Parameters, &'r str, &'r str);
+    fn key(row: &EstimateRow) -> Key<'_> {
+        (row.scheme, &row.parameters, &row.stream, &row.viewer)
+    }
+    let mut figures: HashMap<(Key<'_>, &str), &EstimateRow> = HashMap::new();
+    let mut known: HashSet<Key<'_>> = HashSet::new();
     for row in rows {
-        if viewers.iter().all(|known| key(known) != key(row)) {
+        if known.insert(key(row)) {
             viewers.push(row);
         }
+        figures.entry((key(row), row.metric.as_str())).or_insert(row);
     }
     let mut lines = vec![vec!["scheme".to_owned(), "viewer".to_owned(), "trials".to_owned()]];
+    let varied = rows.iter().any(|row| !row.parameters.is_empty());
+    lines[0].splice(1..1, varied.then(|| "at".to_owned()));
     lines[0].extend(SHOWN.iter().map(|(_, heading)| (*heading).to_owned()));
     for viewer in viewers {
         let mut line = vec![viewer.scheme.name().to_owned(), viewer.viewer.clone(), viewer.trials.to_string()];
+        line.splice(1..1, varied.then(|| viewer.parameters.to_string()));
         for (metric, _) in SHOWN {
-            let row = rows.iter().find(|row| key(row) == key(viewer) && row.metric == metric);
-            line.push(row.map_or_else(|| "-".to_owned(), interval));
+            let row = figures.get(&(key(viewer), metric));
+            line.push(row.map_or_else(|| "-".to_owned(), |row| interval(row)));
         }
         lines.push(line);
     }

@@ -129,10 +129,16 @@ impl Reporter for Bars {
             Update::RunStarted { recipe, folder, trials, expected } => {
                 self.say(&words::beginning(recipe, folder, *trials, *expected));
                 let bar = self.screen.add(ProgressBar::new(u64::try_from(*trials).unwrap_or(u64::MAX)));
-                bar.set_style(style("{prefix:14} {wide_bar:.green/dim} {pos}/{len} trials, {elapsed}"));
+                bar.set_style(style("{prefix:14} {wide_bar:.green/dim} {pos}/{len} trials, {elapsed}{msg}"));
                 bar.set_prefix(recipe.clone());
                 bar.enable_steady_tick(TICK);
                 self.run = Some(bar);
+            }
+            Update::Next { trial, what, left } => {
+                self.say(&format!("  {trial}: {what}"));
+                if let Some(run) = &self.run {
+                    run.set_message(format!(", about {} more", super::span(*left)));
+                }
             }
             Update::TrialStarted { trial } => {
                 let bar = self.screen.add(ProgressBar::new_spinner());

@@ -13,7 +13,7 @@ use std::io::{self, IsTerminal, Write};
 
 pub use progress::Progress;
 
-use crate::run::event::Update;
+use crate::run::event::{Ending, Phase, Update};
 
 /// Characters in a line of a table when nothing says otherwise.
 const WIDTH: usize = 110;
@@ -53,6 +53,18 @@ fn print_to(out: &mut impl Write, text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
+}
+
+/// What a phase of a trial is called.
+#[must_use]
+pub fn phase(phase: Phase) -> String {
+    words::phase(phase).to_owned()
+}
+
+/// How a trial ended, in words.
+#[must_use]
+pub fn verdict(ending: &Ending) -> String {
+    words::verdict(ending).0
 }
 
 /// How many characters a line of a table may have: what the shell says of its terminal in COLUMNS, else 110.

@@ -30,6 +30,11 @@ pub(super) fn beginning(recipe: &str, folder: &Path, trials: usize, expected: Du
     format!("{recipe}: {trials} trials, about {}, results in {}", super::span(expected), folder.display())
 }
 
+/// What comes next in a sweep.
+pub(super) fn next(what: &str, left: Duration) -> String {
+    format!("{what}; about {} more in all", super::span(left))
+}
+
 /// How a trial ended, and whether that is good.
 pub(super) fn verdict(Ending { state, unfit, damage }: &Ending) -> (String, bool) {
     match state {

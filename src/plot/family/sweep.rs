@@ -6,7 +6,7 @@ use super::{Family, Plate, blank, count, empty, key_columns, line_entry, remarke
 use crate::plot::chart::{Piece, Series, Shape};
 use crate::plot::key::{Key, Value, paths};
 use crate::plot::loaded::Loaded;
-use crate::plot::selection::{Group, Selection, trials};
+use crate::plot::selection::{Group, Selection, trials, varied};
 use crate::plot::{Around, PlotError, Scale, View};
 use crate::table::{Estimate, Figures, Sample, metrics, sample};
 
@@ -35,6 +35,11 @@ pub(in crate::plot) fn metric(selection: &Selection<'_>, asked: Option<&str>) ->
 /// The first parameter whose values differ between the trials, numbers before words. The size of the audience comes before all: with it comes a link
 /// for each viewer more.
 fn parameter(runs: &[Loaded]) -> Option<Key> {
+    let named = varied(runs).into_iter().map(Key::from);
+    let is_number = |key: &Key| !key.unit(runs).0.is_empty();
+    if let Some(key) = named.clone().find(is_number).or_else(|| named.clone().next()) {
+        return Some(key);
+    }
     let streams = || runs.iter().flat_map(|run| &run.manifest.plan.trials).flat_map(|trial| &trial.streams);
     let audience = streams().next().map(|stream| stream.viewers.len());
     if streams().any(|stream| Some(stream.viewers.len()) != audience) {
@@ -96,7 +101,7 @@ pub(in crate::plot) fn plate(
     let mut names: Vec<&Value> = points.iter().map(|point| &point.x).collect();
     names.sort_by(|a, b| a.compare(b));
     names.dedup();
-    let (unit, factor) = key.unit();
+    let (unit, factor) = key.unit(runs);
     if numbers {
         chart.x_label = if unit.is_empty() { key.name().to_owned() } else { format!("{} ({unit})", key.name()) };
     } else {

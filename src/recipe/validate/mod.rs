@@ -8,20 +8,23 @@ mod audience;
 mod changes;
 mod hosts;
 mod load;
+mod points;
 mod topology;
+mod until;
 mod video;
 mod when;
 
 use std::path::Path;
 
 use super::file::{CdnFile, RecipeFile};
+use super::matrix::Matrix;
 use super::problem::Finding;
 use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{Flag, NodeName, shown};
 use crate::plan::{
-    Agents, Audience, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, PingTrain, Plan, Point, Role,
-    Scheme, Stream, Trial, VideoSource,
+    Agents, Audience, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, Parameters, PingTrain, Plan,
+    Point, Role, Scheme, Stream, Trial, Until, VideoSource,
 };
 pub(super) use changes::Reader;
 
@@ -48,7 +51,7 @@ impl<'s> Notes<'s> {
     }
 
     /// Reads one value; what is wrong with it is noted under its key.
-    fn read<T: Value>(&mut self, key: &str, text: &Text<T>) -> Option<T> {
+    pub(super) fn read<T: Value>(&mut self, key: &str, text: &Text<T>) -> Option<T> {
         let quoted = self.source.get(text.span.clone()).is_some_and(|written| written.starts_with(['"', '\'']));
         if quoted && T::PLAIN && T::parse(&text.text).is_ok() {
             let finding = Finding::new(&text.span, format!("{key}: {} is in quotes", shown(&text.text)), "quoted");
@@ -92,8 +95,10 @@ impl<'s> Notes<'s> {
     }
 }
 
-/// What every trial of a recipe has in common.
+/// What every trial of a point has in common.
 struct Common {
+    parameters: Parameters,
+    schemes: Vec<Scheme>,
     network: Network,
     streams: Vec<Stream>,
     video: crate::plan::Video,
@@ -112,51 +117,89 @@ struct Common {
     cdn: Cdn,
 }
 
-/// Turns a recipe into a plan called `name`; files in it are relative to `base`, and `reader` reads those that matter to
-/// the plan. `None`: see `notes.errors`.
+/// The files beside a recipe.
+pub(super) struct Files<'a> {
+    /// The folder that they are relative to.
+    pub base: &'a Path,
+    /// Says what is wrong with a video file.
+    pub look: &'a dyn Fn(&Path) -> Result<(), String>,
+    /// Reads those that matter to the plan.
+    pub reader: Reader<'a>,
+}
+
+/// Turns a recipe into a plan called `name`, and says until what is known its trials are repeated. `None`: see `notes.errors`.
 pub(super) fn plan(
     file: &RecipeFile,
     name: &str,
-    (base, reader): (&Path, Reader<'_>),
+    files: &Files<'_>,
     notes: &mut Notes<'_>,
-) -> Option<Plan> {
+) -> Option<(Plan, Option<Until>)> {
     let description = file.description.get().and_then(|text| notes.read("description", text));
     let schemes = validate_schemes(file.schemes.get(), notes);
-    let repetitions = notes.read_or("repetitions", &file.repetitions, super::unit::Whole(1));
+    let repetitions = until::validate_repetitions(file, notes);
     let seed = notes.read_or("seed", &file.seed, super::unit::Whole(1));
-    let common = validate_common(file, (base, reader), schemes.as_deref(), notes);
+    let matrix = Matrix::read(file, schemes.as_deref().unwrap_or(Scheme::USUAL), notes);
+    let Some(matrix) = matrix else {
+        // What else is wrong is told as well.
+        validate_common(file, files, schemes.as_deref(), notes);
+        return None;
+    };
+    let commons = points::validate_points(file, &matrix, files, schemes.is_some(), notes);
 
-    let (schemes, repetitions, seed, common) = (schemes?, repetitions?.0, seed?.0, common?);
+    let ((repetitions, until), seed, commons) = (repetitions?, seed?.0, commons?);
     if !notes.errors.is_empty() {
         return None;
     }
-    let hosts = common.network.hosts.len() + common.returns;
-    if repetitions * (schemes.len() * hosts) as u64 > MOST_TRIAL_HOSTS {
-        let span = file.repetitions.get().map_or(0..0, |text| text.span.clone());
-        let message = match common.returns {
-            0 => format!("repetitions: {repetitions} are too many for {hosts} hosts"),
-            returns => format!(
-                "repetitions: {repetitions} are too many for {hosts} hosts, of which {returns} are viewers that come again"
-            ),
-        };
-        notes.error(Finding::new(&span, message, "too many").help("repeat less often, or make two recipes of it"));
+    let tried: u64 = commons.iter().map(|common| (common.schemes.len() * common.hosts()) as u64).sum();
+    if repetitions.saturating_mul(tried) > MOST_TRIAL_HOSTS {
+        too_many(file, repetitions, &commons, notes);
         return None;
     }
-    // One repetition of every scheme after the other, so that a slow drift of the machine meets all schemes alike.
+    // One repetition of everything after the other, so that a slow drift of the machine meets all schemes and points alike.
     let trials = (1..=repetitions)
-        .flat_map(|repetition| schemes.iter().map(move |scheme| (repetition, *scheme)))
-        .map(|(repetition, scheme)| common.trial(Point::new(scheme, repetition as u32), seed))
+        .flat_map(|repetition| commons.iter().map(move |common| (repetition, common)))
+        .flat_map(|(repetition, common)| common.schemes.iter().map(move |scheme| (repetition, common, *scheme)))
+        .map(|(repetition, common, scheme)| {
+            let point = Point::new(scheme, repetition as u32);
+            common.trial(Point { parameters: common.parameters.clone(), ..point }, seed)
+        })
         .collect();
     let description = description.map(|prose| prose.0).unwrap_or_default();
-    Some(Plan { recipe: name.to_owned(), description, seed, trials })
+    Some((Plan { recipe: name.to_owned(), description, seed, trials }, until))
 }
 
+/// More trials than a plan lists.
+fn too_many(file: &RecipeFile, repetitions: u64, commons: &[Common], notes: &mut Notes<'_>) {
+    let span = file.repetitions.get().map_or(0..0, |text| text.span.clone());
+    let hosts = commons.first().map_or(0, Common::hosts);
+    let returns = commons.first().map_or(0, |common| common.returns);
+    let (message, help) = match (commons.len(), returns) {
+        (1, 0) => (
+            format!("repetitions: {repetitions} are too many for {hosts} hosts"),
+            "repeat less often, or make two recipes of it",
+        ),
+        (1, returns) => (
+            format!(
+                "repetitions: {repetitions} are too many for {hosts} hosts, of which {returns} are viewers that come again"
+            ),
+            "repeat less often, or make two recipes of it",
+        ),
+        (points, _) => (
+            format!("repetitions: {repetitions} are too many for {points} points of some {hosts} hosts"),
+            "repeat less often, vary less at once, or make two recipes of it",
+        ),
+    };
+    notes.error(Finding::new(&span, message, "too many").help(help));
+}
+
+/// What is wrong with the recipe of one point is noted as if it were the recipe itself.
 fn validate_common(
     file: &RecipeFile,
-    (base, reader): (&Path, Reader<'_>),
+    files: &Files<'_>,
     schemes: Option<&[Scheme]>,
     notes: &mut Notes<'_>,
 ) -> Option<Common> {
+    let (base, reader) = (files.base, files.reader);
     let timeline_file = file.timeline.get();
     let broadcast = timeline_file.and_then(|t| t.broadcast.get());
     let video = video::validate_video(file.video.get(), broadcast, base, notes);
@@ -206,7 +249,12 @@ fn validate_common(
     load::warn_of_load(&topology, &hosts, &streams, &load, schemes, notes);
     changes.warn_of_load(&topology, &load, notes);
     let pings = timeline.ping_trains(&topology.network, &streams);
+    if notes.errors.is_empty() {
+        look_at_video(file, &video, files, notes);
+    }
     Some(Common {
+        parameters: Parameters::default(),
+        schemes: schemes.to_vec(),
         network: topology.network,
         streams,
         video,
@@ -225,7 +273,25 @@ fn validate_common(
     })
 }
 
+/// A video file that is not there.
+fn look_at_video(file: &RecipeFile, video: &crate::plan::Video, files: &Files<'_>, notes: &mut Notes<'_>) {
+    let written = file.video.get().and_then(|video| video.file.get());
+    if let (Some(written), VideoSource::File { path }) = (written, &video.source)
+        && let Err(why) = (files.look)(path)
+    {
+        let message = format!("file: {} {why}", shown(&written.text));
+        let folder = if files.base.as_os_str().is_empty() { Path::new(".") } else { files.base };
+        let help = format!("files are looked for from the recipe's folder, {}", folder.display());
+        notes.error(Finding::new(&written.span, message, "this file").help(help));
+    }
+}
+
 impl Common {
+    /// Hosts of a trial; whoever comes again is one more.
+    fn hosts(&self) -> usize {
+        self.network.hosts.len() + self.returns
+    }
+
     /// The trial of a point in a run with that seed.
     fn trial(&self, point: Point, seed: u64) -> Trial {
         Trial {

@@ -1,0 +1,389 @@
+//! The shell of a sweep: a trial after the other, each through the supervisor of `livectl run`, each committed before the next begins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::SweepError;
+use super::keep::{Keep, drop_captures};
+use super::outlook::Outlook;
+use super::pace::{Pace, Ran, Span};
+use super::queue::{Ended, Next, Policy, Queue};
+use super::recover::{recover, remove};
+use super::report::{End, Report, figures, report};
+use super::session::{Did, Known, Process, Session, asked, sessions};
+use super::until::is_enough;
+use crate::plan::{LinkKind, Parameters, Trial, Until};
+use crate::run::event::{Happening, Update};
+use crate::run::{Context, Job, Urgency, supervise, tell};
+use crate::store::{
+    self, Cause, Choice, Owner, Planned, RunDir, SWEEP_FORMAT, Software, StoreError, SweepDir, SweepFile,
+    TrialRecord, TrialState,
+};
+
+/// How often the file is looked for by which others ask for an end.
+const LOOK: Duration = Duration::from_millis(500);
+/// What must stay free on the disk beside what the next trial leaves.
+const RESERVE: u64 = 100_000_000;
+
+/// What is asked of a session.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The recipe, with identified trials, and what to play them with.
+    pub job: Job,
+    /// Until what is known trials are repeated.
+    pub until: Option<Until>,
+    /// What is made of failures.
+    pub policy: Policy,
+    /// Whose captures are kept.
+    pub keep: Keep,
+    /// No trial begins that would not end by then, counted from the beginning of the session.
+    pub deadline: Option<Duration>,
+    /// A trial that takes longer is killed.
+    pub trial_deadline: Option<Duration>,
+}
+
+impl Request {
+    /// Whose captures are kept, and what tables are computed with.
+    fn keeping(&self) -> (Keep, LinkKind) {
+        (self.keep, self.job.links.1.kind)
+    }
+}
+
+/// Tries what is to be tried. A trial that fails is recorded, and the next one runs.
+///
+/// # Errors
+/// [`SweepError`] when results cannot be stored; what was committed before stays.
+pub async fn perform(
+    request: Request,
+    outlook: Outlook,
+    updates: mpsc::Sender<Update>,
+    signals: watch::Receiver<Urgency>,
+) -> Result<Report, SweepError> {
+    let owner = Owner::of_this_process()?;
+    let sweep = outlook.sweep.clone();
+    sweep.create(owner)?;
+    let left = outlook.to_try(&outlook.queue(request.policy)).len();
+    let mut session = begin(&sweep, owner, left, outlook.trials.len())?;
+    if outlook.change.is_some() || !sweep.file().exists() {
+        file_of(&request.job, &outlook).save(&sweep)?;
+    }
+    let outlook = match recover(&sweep, request.keeping()) {
+        Ok(true) => Outlook { done: sweep.done()?, ..outlook },
+        Ok(false) => outlook,
+        Err(error) => {
+            session.write(Did::SessionEnded { why: error.to_string() })?;
+            return Err(error);
+        }
+    };
+    let queue = outlook.queue(request.policy);
+    let left: Vec<Planned> = outlook.to_try(&queue).into_iter().cloned().collect();
+    let (own, urgency) = watch::channel(Urgency::None);
+    let after = watch::channel(false);
+    let watcher = tokio::task::spawn_local(heed(session.stop_file(), own, after.0, signals));
+    tell(
+        &updates,
+        Update::RunStarted {
+            recipe: request.job.plan.recipe.clone(),
+            folder: sweep.path().to_owned(),
+            trials: left.len(),
+            expected: outlook.pace.span(&left).likely,
+        },
+    )
+    .await;
+    let (inner, mut told) = mpsc::channel::<Update>(256);
+    let mut context = request.job.context(owner, inner.clone(), urgency);
+    context.deadline = request.trial_deadline;
+    let session = std::rc::Rc::new(std::cell::RefCell::new(session));
+    let log = std::rc::Rc::clone(&session);
+    let outer = updates.clone();
+    let scribe = tokio::task::spawn_local(async move {
+        while let Some(update) = told.recv().await {
+            if let Some(line) = line_of(&update)
+                && let Err(error) = log.borrow_mut().write(line)
+            {
+                tracing::warn!("{error}");
+            }
+            tell(&outer, update).await;
+        }
+    });
+    let mut stage = Stage {
+        owner,
+        begun: Instant::now(),
+        total: left.len(),
+        tried: 0,
+        done_now: 0,
+        plans: request.job.plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect(),
+        planned: outlook.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect(),
+        outlook: &outlook,
+        request: &request,
+        session: std::rc::Rc::clone(&session),
+        queue,
+        ran: Vec::new(),
+        done: outlook.done.clone(),
+        figures: BTreeMap::new(),
+        round: request.until.map_or(0, |until| until.least),
+    };
+    let end = stage.play(&context, &after.1).await;
+    let done_now = stage.done_now;
+    drop((stage, context, inner));
+    let _ = scribe.await;
+    watcher.abort();
+    let why = match &end {
+        Ok(end) => end.to_string(),
+        Err(error) => error.to_string(),
+    };
+    session.borrow_mut().write(Did::SessionEnded { why })?;
+    let _ = fs::remove_file(session.borrow().stop_file());
+    let end = end?;
+    report(&sweep, &outlook, done_now, end)
+}
+
+/// Begins a session, unless another one is at work on this machine: of two that begin at once, the one with the earlier name goes on.
+fn begin(sweep: &SweepDir, owner: Owner, left: usize, trials: usize) -> Result<Session, SweepError> {
+    let alive = |known: &Known| known.is_alive();
+    let running =
+        |process: Process| SweepError::Running { pid: process.pid, sweep: sweep.path().display().to_string() };
+    if let Some(process) = sessions(sweep)?.into_iter().find(alive).and_then(|known| known.process) {
+        return Err(running(process));
+    }
+    let mut session = Session::begin(sweep, owner, left, trials)?;
+    let earlier = sessions(sweep)?.into_iter().filter(alive).find(|known| known.name.as_str() < session.name());
+    if let Some(process) = earlier.and_then(|known| known.process) {
+        session.write(Did::SessionEnded { why: "another session had begun".to_owned() })?;
+        return Err(running(process));
+    }
+    Ok(session)
+}
+
+/// What is to be done, as the store has it.
+fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
+    let ((asked_link, link), (asked_datapath, datapath)) = (&job.links, &job.datapath);
+    SweepFile {
+        format: SWEEP_FORMAT,
+        livectl: Software::of_this_livectl(),
+        command: job.command.clone(),
+        recipe: job.recipe.clone(),
+        description: job.plan.description.clone(),
+        seed: job.seed,
+        written: jiff::Timestamp::now(),
+        machine: job.machine.clone(),
+        tools: job.tools.clone(),
+        link: Choice { asked: *asked_link, used: link.kind, why: link.why.clone() },
+        datapath: Choice { asked: *asked_datapath, used: datapath.kind, why: datapath.why.clone() },
+        until: outlook.until,
+        trials: outlook.trials.clone(),
+    }
+}
+
+/// Turns signals and the file by which others ask for an end into urgency.
+async fn heed(
+    stop: PathBuf,
+    urgency: watch::Sender<Urgency>,
+    after: watch::Sender<bool>,
+    mut signals: watch::Receiver<Urgency>,
+) {
+    let mut looks = tokio::time::interval(LOOK);
+    let raise = |level: Urgency| urgency.send_modify(|now| *now = level.max(*now));
+    loop {
+        tokio::select! {
+            changed = signals.changed() => {
+                let level = *signals.borrow_and_update();
+                raise(level);
+                if changed.is_err() {
+                    return;
+                }
+            }
+            _ = looks.tick() => {
+                if let Some(now) = asked(&stop) {
+                    after.send_replace(true);
+                    if now {
+                        raise(Urgency::Stop);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What of an update goes into the session's log.
+fn line_of(update: &Update) -> Option<Did> {
+    Some(match update {
+        Update::Problem { trial, text } => Did::Said { trial: trial.clone(), text: text.clone() },
+        Update::Trial { trial, what } => match &what.happening {
+            Happening::Phase { phase } => Did::Phase { trial: trial.clone(), phase: *phase },
+            Happening::Warning { text } => Did::Said { trial: trial.clone(), text: text.clone() },
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// Where trials are played.
+struct Stage<'a> {
+    owner: Owner,
+    begun: Instant,
+    total: usize,
+    tried: usize,
+    done_now: usize,
+    plans: BTreeMap<&'a str, &'a Trial>,
+    planned: BTreeMap<&'a str, &'a Planned>,
+    outlook: &'a Outlook,
+    request: &'a Request,
+    session: std::rc::Rc<std::cell::RefCell<Session>>,
+    queue: Queue,
+    ran: Vec<Ran>,
+    /// Ids of trials that are done.
+    done: BTreeSet<String>,
+    /// Figures of trials that are done, as far as they were looked at.
+    figures: BTreeMap<String, Option<f64>>,
+    /// The repetition that the queue has come to.
+    round: u32,
+}
+
+impl Stage<'_> {
+    async fn play(&mut self, context: &Context, after: &watch::Receiver<bool>) -> Result<End, SweepError> {
+        loop {
+            if *context.urgency.borrow() > Urgency::None {
+                return Ok(if *after.borrow() { End::Asked } else { End::Interrupted });
+            }
+            let id = match self.queue.next() {
+                Next::Finished if self.next_round()? => continue,
+                Next::Finished => return Ok(End::Finished),
+                Next::Stop(stop) => return Ok(End::Stopped(stop)),
+                Next::Trial(id) => id,
+            };
+            if *after.borrow() {
+                return Ok(End::Asked);
+            }
+            let (Some(trial), Some(planned)) = (self.plans.get(id.as_str()), self.planned.get(id.as_str())) else {
+                // The queue was made of these trials.
+                self.queue.ended(&id, Ended::Done);
+                continue;
+            };
+            let expected = self.pace().span([*planned]).likely;
+            if self.request.deadline.is_some_and(|deadline| self.begun.elapsed() + expected > deadline) {
+                return Ok(End::Deadline);
+            }
+            let need = self.pace().bytes([*planned]) + RESERVE;
+            if let Err(error) = store::require_space(self.outlook.sweep.path(), need) {
+                return Ok(End::Machine(error.to_string()));
+            }
+            let (trial, planned) = ((*trial).clone(), (*planned).clone());
+            self.one(context, &trial, &planned).await?;
+        }
+    }
+
+    /// What this session's trials tell, once there are a few; until then what was known before.
+    fn pace(&self) -> Pace {
+        if self.ran.len() < 3 { self.outlook.pace } else { Pace::learned(&self.ran) }
+    }
+
+    /// How long the trials take that wait.
+    fn left(&self) -> Span {
+        self.pace().span(self.queue.waiting().filter_map(|id| self.planned.get(id).copied()))
+    }
+
+    /// Has those points tried once more whose figures are not known as precisely as wanted. Whether there are any.
+    fn next_round(&mut self) -> Result<bool, SweepError> {
+        let Some(until) = self.request.until else { return Ok(false) };
+        let run = RunDir::open(self.outlook.sweep.path())?;
+        while self.round < until.most {
+            let known = figures(&run, &self.outlook.trials, &self.done, until, self.round, &mut self.figures)?;
+            self.round += 1;
+            // What fails tells nothing, however often it is tried.
+            let failing: BTreeSet<&Parameters> = self
+                .queue
+                .given_up()
+                .iter()
+                .filter_map(|id| self.planned.get(id.as_str()).map(|planned| &planned.point.parameters))
+                .collect();
+            let wanting: BTreeSet<&Parameters> = known
+                .iter()
+                .filter(|(point, schemes)| {
+                    let schemes: Vec<Vec<f64>> = schemes.values().cloned().collect();
+                    !failing.contains(*point) && !is_enough(&schemes, until.precision)
+                })
+                .map(|(point, _)| *point)
+                .collect();
+            if wanting.is_empty() {
+                return Ok(false);
+            }
+            let round = self.round;
+            let is_next = |trial: &&Planned| {
+                trial.point.repetition == round
+                    && wanting.contains(&trial.point.parameters)
+                    && !self.done.contains(&trial.id)
+            };
+            let next: Vec<String> =
+                self.outlook.trials.iter().filter(is_next).map(|trial| trial.id.clone()).collect();
+            if !next.is_empty() {
+                self.total += next.len();
+                self.queue.add(next);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn one(&mut self, context: &Context, trial: &Trial, planned: &Planned) -> Result<(), SweepError> {
+        let sweep = &self.outlook.sweep;
+        let began = Instant::now();
+        self.tried += 1;
+        let what = format!("{} ({} of {})", trial.point, self.tried, self.total);
+        tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left: self.left().likely }).await;
+        let name = self.session.borrow_mut().attempt();
+        let dir = sweep.attempt(&trial.id, &name);
+        self.session.borrow_mut().write(Did::TrialStarted { trial: trial.id.clone(), attempt: name })?;
+        let serial = u32::try_from(self.tried).unwrap_or(u32::MAX);
+        let mut record = supervise::trial(context, trial, &dir, serial).await?;
+        let bytes: u64 = record.files.values().map(|file| file.bytes).sum();
+
+        let mut commit_s = 0.0;
+        match &record.state {
+            TrialState::Done => {
+                let (keeping, owner) = (self.request.keeping(), self.owner);
+                let (place, of) = (sweep.trials().join(&trial.id), dir.clone());
+                let work = move || -> Result<(TrialRecord, f64), StoreError> {
+                    drop_captures(&of, &mut record, keeping)?;
+                    owner.chown_tree(of.path())?;
+                    let began = Instant::now();
+                    store::commit(&of, &place)?;
+                    Ok((record, began.elapsed().as_secs_f64()))
+                };
+                let worked = tokio::task::spawn_blocking(work).await;
+                (record, commit_s) = worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+                let _ = fs::remove_dir(sweep.attempts().join(&trial.id));
+                self.queue.ended(&trial.id, Ended::Done);
+                self.done.insert(trial.id.clone());
+                self.done_now += 1;
+                let took_s = began.elapsed().as_secs_f64();
+                self.ran.push(Ran { planned_s: planned.seconds, took_s, planned_bytes: planned.bytes, bytes });
+            }
+            TrialState::Failed { .. } => {
+                self.queue.ended(&trial.id, Ended::Failed(record.cause.unwrap_or(Cause::Trial)));
+            }
+            // Interrupted: it is to be done again from its beginning.
+            _ => {
+                remove(dir.path())?;
+                let _ = fs::remove_dir(sweep.attempts().join(&trial.id));
+            }
+        }
+        self.session.borrow_mut().write(Did::TrialEnded {
+            trial: trial.id.clone(),
+            state: record.state,
+            cause: record.cause,
+            unfit: record.unfit,
+            damage: record.damage,
+            planned_s: planned.seconds,
+            took_s: began.elapsed().as_secs_f64(),
+            commit_s,
+            planned_bytes: planned.bytes,
+            bytes,
+        })?;
+        Ok(())
+    }
+}

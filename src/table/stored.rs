@@ -1,0 +1,151 @@
+//! The tables of a stored run, or of a sweep, whose trials have tables of their own alone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::TableError;
+use super::files::Tables;
+use super::files::{
+    read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary, read_trunks,
+};
+use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
+use crate::parallel;
+use crate::plan::Point;
+use crate::store::{Manifest, RunDir, TrialDir};
+
+/// The small tables of a whole sweep. Frames are looked at a group of repetitions at a time, so that memory does not grow with the number of points.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SweepTables {
+    /// A line for each trial and viewer.
+    pub summary: Vec<SummaryRow>,
+    /// A line for each trial and stream.
+    pub audience: Vec<AudienceRow>,
+    /// A line for each figure of each point and viewer.
+    pub estimates: Vec<EstimateRow>,
+}
+
+impl SweepTables {
+    /// Those of these trials, scheme by scheme and point by point.
+    ///
+    /// # Errors
+    /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+    pub fn of<'a>(
+        run: &RunDir,
+        trials: impl IntoIterator<Item = (&'a str, &'a Point)>,
+    ) -> Result<SweepTables, TableError> {
+        let mut groups: BTreeMap<_, Vec<&str>> = BTreeMap::new();
+        for (id, point) in trials {
+            groups.entry(point.group()).or_default().push(id);
+        }
+        let groups: Vec<Vec<&str>> = groups.into_values().collect();
+        let of_group = |ids: &Vec<&str>| {
+            Tables::of_trials(run, ids.iter().copied())
+                .map(|Tables { summary, audience, estimates, .. }| SweepTables { summary, audience, estimates })
+        };
+        let mut all = SweepTables::default();
+        for tables in parallel::map(&groups, of_group) {
+            let SweepTables { summary, audience, estimates } = tables?;
+            all.summary.extend(summary);
+            all.audience.extend(audience);
+            all.estimates.extend(estimates);
+        }
+        Ok(all)
+    }
+}
+
+/// Where the tables of a run are. A run has tables of all its trials; of a sweep, which may still run and has many trials, they are put together from
+/// those of its trials each time, in its order.
+#[derive(Debug)]
+pub struct StoredTables {
+    run: RunDir,
+    /// Of a sweep: its trials.
+    trials: Vec<TrialDir>,
+}
+
+impl StoredTables {
+    /// Those of a run.
+    #[must_use]
+    pub fn of(run: &RunDir, manifest: &Manifest) -> StoredTables {
+        let trials = manifest.trials.iter().filter(|_| run.is_sweep()).map(|record| run.trial(&record.id));
+        StoredTables { run: run.clone(), trials: trials.collect() }
+    }
+
+    /// Reads `frames.parquet`. `None`, here and below: there is none.
+    ///
+    /// # Errors
+    /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`]; here and below.
+    pub fn frames(&self) -> Result<Option<Vec<FrameRow>>, TableError> {
+        self.read(RunDir::frames, TrialDir::frames, read_frames)
+    }
+
+    /// Reads `pings.parquet`.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn pings(&self) -> Result<Option<Vec<PingRow>>, TableError> {
+        self.read(RunDir::pings, TrialDir::pings, read_pings)
+    }
+
+    /// Reads `summary.csv`.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn summary(&self) -> Result<Option<Vec<SummaryRow>>, TableError> {
+        self.read(RunDir::summary, TrialDir::summary, read_summary)
+    }
+
+    /// Reads `playout.csv`.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn playouts(&self) -> Result<Option<Vec<PlayoutRow>>, TableError> {
+        self.read(RunDir::playouts, TrialDir::playouts, read_playouts)
+    }
+
+    /// Reads `audience.csv`.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn audience(&self) -> Result<Option<Vec<AudienceRow>>, TableError> {
+        self.read(RunDir::audience, TrialDir::audience, read_audience)
+    }
+
+    /// Reads `reattachments.parquet`.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn reattachments(&self) -> Result<Option<Vec<ReattachmentRow>>, TableError> {
+        self.read(RunDir::reattachments, TrialDir::reattachments, read_reattachments)
+    }
+
+    /// Reads `trunks.csv`.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn trunks(&self) -> Result<Option<Vec<TrunkRow>>, TableError> {
+        self.read(RunDir::trunks, TrialDir::trunks, read_trunks)
+    }
+
+    fn read<T: Send>(
+        &self,
+        whole: impl Fn(&RunDir) -> PathBuf,
+        part: impl Fn(&TrialDir) -> PathBuf + Sync,
+        read: impl Fn(&Path) -> Result<Vec<T>, TableError> + Sync,
+    ) -> Result<Option<Vec<T>>, TableError> {
+        if !self.run.is_sweep() {
+            let path = whole(&self.run);
+            return path.exists().then(|| read(&path)).transpose();
+        }
+        let of_trial = |trial: &TrialDir| {
+            let path = part(trial);
+            path.exists().then(|| read(&path)).transpose()
+        };
+        let mut all: Option<Vec<T>> = None;
+        for rows in parallel::map(&self.trials, of_trial) {
+            if let Some(rows) = rows? {
+                all.get_or_insert_default().extend(rows);
+            }
+        }
+        Ok(all)
+    }
+}

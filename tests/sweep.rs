@@ -1,0 +1,315 @@
+//! Sweeps for real: killed in mid-trial and resumed, stopped from elsewhere, with a point that fails. Needs root and the packages of
+//! `install/packages.txt`; without them these tests fail and say so.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use livectl::plan::{Datapath, LinkKind};
+use livectl::run::event::Phase;
+use livectl::sandbox::running::running;
+use livectl::store::{
+    Captures, Choice, Machine, Manifest, Owner, RecipeRecord, RunDir, Software, SweepDir, SweepFile, TrialRecord,
+    TrialState,
+};
+use livectl::sweep::identity::{identified, planned};
+use livectl::sweep::session::{Did, Session, sessions};
+use livectl::sweep::status::Status;
+use livectl::table::read_summary;
+
+/// Trials measure time, and this machine may have two cores: one at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Two seconds of little video over short links. `more` goes before it.
+fn recipe(folder: &Path, more: &str, video: &str) -> PathBuf {
+    let text = format!(
+        "schemes: [direct]
+{more}
+video: {{ {video}fps: 30, frames: 60, bitrate: 300 kbit/s }}
+network:
+  switches: [s1]
+  hosts:
+    hb: {{ role: broadcaster, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
+    hs: {{ role: cdn, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
+    hv: {{ role: viewer, count: 1, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
+timeline: {{ pings: {{ until: 0 s }}, view: {{ at: 0 s }}, broadcast: {{ at: 1 s }}, end: 4 s, drain: 5 s }}
+"
+    );
+    let path = folder.join("tiny.yaml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn livectl(words: &[&str], results: &Path) -> Command {
+    assert!(nix::unistd::geteuid().is_root(), "these tests boot networks: run them as root");
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_livectl")]).args(words);
+    command.arg("--results").arg(results).stdin(Stdio::null());
+    command
+}
+
+fn sweep(recipe: &Path, results: &Path, more: &[&str]) -> Command {
+    let mut command = livectl(&["sweep"], results);
+    command.arg(recipe).args(more);
+    command
+}
+
+fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Starts a sweep and reads its lines until so many have held `word`.
+fn until(command: &mut Command, word: &str, times: usize) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut seen = String::new();
+    for _ in 0..times {
+        loop {
+            let begins = seen.len();
+            assert!(lines.read_line(&mut seen).unwrap() > 0, "it ended before it said {word:?}:\n{seen}");
+            if seen[begins..].contains(word) {
+                break;
+            }
+        }
+    }
+    (child, lines)
+}
+
+/// Interfaces and mounts of this machine, and trials that run with their files in `folder`: others may run as well.
+fn host(folder: &Path) -> (Vec<String>, String, usize) {
+    let folder = folder.canonicalize().unwrap();
+    let mut links: Vec<String> =
+        std::fs::read_dir("/sys/class/net").unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    links.sort();
+    (
+        links,
+        std::fs::read_to_string("/proc/self/mounts").unwrap(),
+        running().unwrap().iter().filter(|trial| trial.marker.dir().starts_with(&folder)).count(),
+    )
+}
+
+fn assert_host_becomes(before: &(Vec<String>, String, usize), folder: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while host(folder) != *before && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(host(folder), *before, "a sweep left something behind");
+}
+
+/// All that is in a folder, by its path within it.
+fn content(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.clone(), std::fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn killed_in_mid_trial_it_goes_on_and_every_trial_is_done_once() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let before = host(folder.path());
+    let results = folder.path().join("results");
+    let path = recipe(folder.path(), "matrix: { network.hosts.hs.link.delay: [2 ms, 4 ms, 6 ms] }", "size: 160x90, ");
+    let (mut child, _lines) = until(&mut sweep(&path, &results, &[]), "streaming", 2);
+    let dir = SweepDir::open(&results.join("tiny")).unwrap();
+    let running = Status::of(&dir).unwrap();
+    assert_eq!((running.done, running.sessions.len(), running.to_come), (1, 1, 2));
+    let other = sweep(&path, &results, &[]).output().unwrap();
+    assert_eq!(other.status.code(), Some(2), "{}", text(&other));
+    assert!(text(&other).contains("is running here already"), "{}", text(&other));
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_host_becomes(&before, folder.path());
+    let done = dir.done().unwrap();
+    assert_eq!((done.len(), dir.tried().unwrap().len()), (1, 1));
+    let kept = content(&dir.trials());
+    let told = livectl(&["status", "tiny"], &results).output().unwrap();
+    assert!(text(&told).contains("ended without a word") && text(&told).contains("1 of 3"), "{}", text(&told));
+
+    let output = sweep(&path, &results, &[]).output().unwrap();
+    // 6: everything was done on a machine that was too busy for its delays to be trusted.
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    assert_host_becomes(&before, folder.path());
+    assert_eq!(dir.done().unwrap().len(), 3);
+    assert!(dir.done().unwrap().is_superset(&done) && dir.tried().unwrap().is_empty());
+    let now = content(&dir.trials());
+    assert!(kept.iter().all(|(path, bytes)| now.get(path) == Some(bytes)), "what was done is as it was");
+    let mut ends: BTreeMap<String, u32> = BTreeMap::new();
+    for line in sessions(&dir).unwrap().iter().flat_map(|session| session.lines().unwrap()) {
+        if let Did::TrialEnded { trial, state: TrialState::Done, .. } = line.what {
+            *ends.entry(trial).or_default() += 1;
+        }
+    }
+    assert_eq!(ends.len(), 3, "{ends:?}");
+    assert!(ends.values().all(|times| *times == 1), "{ends:?}");
+
+    // Whoever reads runs reads it, parameter and all.
+    let run = RunDir::open(dir.path()).unwrap();
+    let manifest = Manifest::load(&run).unwrap();
+    assert!(manifest.trials.iter().all(|trial| trial.state == TrialState::Done), "{:?}", manifest.trials);
+    assert_eq!((manifest.trials.len(), manifest.ended.is_some()), (3, true));
+    let summary = read_summary(&run.summary()).unwrap();
+    let mut delays: Vec<&str> =
+        summary.iter().map(|row| row.point.parameters.get("network.hosts.hs.link.delay").unwrap()).collect();
+    delays.sort_unstable();
+    assert_eq!(delays, ["2 ms", "4 ms", "6 ms"]);
+    assert!(summary.iter().all(|row| row.frames == 60 && row.missing == Some(0)));
+    for words in [&["plot", "--plot", "sweep", "--include-unfit"][..], &["report"], &["verify"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));
+        let output = command.args(words).arg(dir.path()).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", text(&output));
+    }
+
+    let again = sweep(&path, &results, &[]).output().unwrap();
+    assert!(matches!(again.status.code(), Some(0 | 6)), "{}", text(&again));
+    assert!(text(&again).contains("3 of 3 trials are done (0 now)"), "{}", text(&again));
+}
+
+/// `cargo test --release --test sweep -- --ignored --nocapture` tells what ten thousand trials cost those who look at them.
+#[test]
+#[ignore = "it makes ten thousand folders, and its times mean something on a quiet machine alone"]
+fn ten_thousand_trials() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = folder.path().join("results");
+    let numbers = |n: u32, unit: &str| (1..=n).map(|n| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
+    let matrix = format!(
+        "repetitions: 10\nmatrix: {{ network.hosts.hs.link.delay: [{}], network.hosts.hb.link.bandwidth: [{}] }}",
+        numbers(50, "ms"),
+        numbers(20, "Mbit/s")
+    );
+    let path = recipe(folder.path(), &matrix, "size: 160x90, ");
+    let begun = Instant::now();
+    let loaded = livectl::recipe::load(&path).unwrap();
+    let (link, datapath) = (LinkKind::Emulated, Datapath::User);
+    let plan = identified(loaded.plan, link, datapath).unwrap();
+    assert_eq!(plan.trials.len(), 10_000);
+    println!("recipe to trials with ids: {:?}", begun.elapsed());
+    let dir = SweepDir::of(&results, "tiny").unwrap();
+    dir.create(Owner::Process).unwrap();
+    let chosen = |why: &str| why.to_owned();
+    let file = SweepFile {
+        format: 1,
+        livectl: Software::of_this_livectl(),
+        command: Vec::new(),
+        recipe: RecipeRecord { name: "tiny".into(), path: None, text: loaded.text },
+        description: String::new(),
+        seed: plan.seed,
+        written: jiff::Timestamp::now(),
+        machine: Machine::default(),
+        tools: BTreeMap::new(),
+        link: Choice { asked: link, used: link, why: chosen("asked for") },
+        datapath: Choice { asked: datapath, used: datapath, why: chosen("asked for") },
+        until: None,
+        trials: planned(&plan),
+    };
+    file.save(&dir).unwrap();
+    let mut session = Session::begin(&dir, Owner::Process, 10_000, 10_000).unwrap();
+    // All but one are done.
+    for trial in &plan.trials[1..] {
+        let place = dir.trials().join(&trial.id);
+        std::fs::create_dir(&place).unwrap();
+        let record = TrialRecord { state: TrialState::Done, ..TrialRecord::planned(trial) };
+        std::fs::write(place.join("record.json"), serde_json::to_vec(&record).unwrap()).unwrap();
+        std::fs::write(place.join("trial.json"), serde_json::to_vec(trial).unwrap()).unwrap();
+        session.write(Did::TrialStarted { trial: trial.id.clone(), attempt: "a".into() }).unwrap();
+        for phase in [Phase::Boot, Phase::Measure, Phase::Ready, Phase::Stream, Phase::Stop, Phase::Prove] {
+            session.write(Did::Phase { trial: trial.id.clone(), phase }).unwrap();
+        }
+        let did = Did::TrialEnded {
+            trial: trial.id.clone(),
+            state: TrialState::Done,
+            cause: None,
+            unfit: Vec::new(),
+            damage: Vec::new(),
+            planned_s: 4.0,
+            took_s: 6.0,
+            commit_s: 0.1,
+            planned_bytes: 100,
+            bytes: 200,
+        };
+        session.write(did).unwrap();
+    }
+    session.write(Did::SessionEnded { why: "done".into() }).unwrap();
+    let timed = |words: &[&str]| {
+        let begun = Instant::now();
+        let output = livectl(words, &results).output().unwrap();
+        println!("{words:?}: {:?}", begun.elapsed());
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        text(&output)
+    };
+    assert!(timed(&["status", "tiny"]).contains("9999 of 10000 trials are done, 1 to come"));
+    let path = path.to_str().unwrap();
+    let told = timed(&["sweep", "--dry-run", "--link", "emulated", "--datapath", "user", path]);
+    assert!(told.contains("10000 trials: 9999 done, 0 given up, 1 to try"), "{told}");
+    let begun = Instant::now();
+    let manifest = Manifest::load(&RunDir::open(dir.path()).unwrap()).unwrap();
+    println!("what plots read first: {:?}", begun.elapsed());
+    assert_eq!(manifest.trials.len(), 9999);
+}
+
+#[test]
+fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let before = host(folder.path());
+    let results = folder.path().join("results");
+    let clip = folder.path().join("good.flv");
+    let made = Command::new("ffmpeg")
+        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30", "-frames:v", "60"])
+        .arg(&clip)
+        .stdin(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(made.success());
+    std::fs::write(folder.path().join("bad.flv"), "no video").unwrap();
+    let matrix = "matrix: { clip: { of: video.file, values: [bad.flv, good.flv] } }";
+    let path = recipe(folder.path(), matrix, "");
+    let output = sweep(&path, &results, &["--retry", "1", "--keep", "none"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    let told = text(&output);
+    assert!(told.contains("1 of 2 trials are done (1 now), 1 failed"), "{told}");
+    assert!(told.contains("direct, clip bad.flv, repetition 1: ") && told.contains("(2 times; "), "{told}");
+    assert_host_becomes(&before, folder.path());
+    let dir = SweepDir::open(&results.join("tiny")).unwrap();
+    let run = RunDir::open(dir.path()).unwrap();
+    let done = dir.done().unwrap();
+    let good = done.first().unwrap();
+    let manifest = Manifest::load(&run).unwrap();
+    assert_eq!(manifest.trial(good).unwrap().captures, Captures::Dropped);
+    assert!(!run.trial(good).path().join("pcap").exists());
+    let status = Status::of(&dir).unwrap();
+    assert_eq!((status.done, status.failed.len(), status.failed[0].times), (1, 1, 2));
+    assert!(status.failed[0].folder.join("log").is_dir());
+
+    // What was given up stays so, and more repetitions hold what was done.
+    let matrix = format!("repetitions: 3\n{matrix}\nexclude: [{{ clip: bad.flv }}]");
+    let path = recipe(folder.path(), &matrix, "");
+    let (mut child, mut lines) = until(&mut sweep(&path, &results, &[]), "streaming", 1);
+    let asked = livectl(&["stop", "tiny"], &results).output().unwrap();
+    assert_eq!(asked.status.code(), Some(0), "{}", text(&asked));
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut lines, &mut rest).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(7), "{rest}");
+    assert!(rest.contains("stopped, as `livectl stop` asked: 2 of 3 trials are done (1 now)"), "{rest}");
+    assert!(dir.done().unwrap().is_superset(&done));
+    assert_eq!(livectl(&["stop", "tiny"], &results).output().unwrap().status.code(), Some(2));
+    assert_host_becomes(&before, folder.path());
+}
