@@ -117,7 +117,7 @@ mod tests {
         let table = folder.path().join("trunks.csv");
         write_trunks(&table, &[]).unwrap();
         assert!(!table.exists());
-        write_trunks(&table, &[counted.clone()]).unwrap();
+        write_trunks(&table, std::slice::from_ref(&counted)).unwrap();
         assert_eq!(read_trunks(&table).unwrap(), [counted]);
         std::fs::write(&ports, "[{").unwrap();
         assert_eq!(trunk_rows(&record("relay-1"), &ports, &[], &mut problems), []);

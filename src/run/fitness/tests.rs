@@ -167,7 +167,7 @@ fn the_watch_beats_and_samples() {
     // More than twice as long as a sample takes: on a busy machine beats that were missed are not made up for.
     thread::sleep(millis(2500));
     let seen = watch.stop();
-    assert!((100..=251).contains(&seen.heartbeat.count), "{:?}", seen.heartbeat);
+    assert!((10..=251).contains(&seen.heartbeat.count), "{:?}", seen.heartbeat);
     assert!((1..=2).contains(&seen.samples.len()), "{:?}", seen.samples);
     assert!((0.0..=1.0).contains(&seen.samples[0].busy), "{:?}", seen.samples);
 }
