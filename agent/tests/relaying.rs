@@ -140,6 +140,22 @@ fn a_parent_that_dies_is_replaced_by_the_one_that_stands_by() {
 }
 
 #[test]
+fn without_one_that_stands_by_whom_the_network_names_in_a_moment_is_waited_for() {
+    let stage = Stage::new();
+    let mut family = Family::of(&stage);
+    family.network.introduce(PeerRole::Parent, family.first.peers.unwrap());
+    let program = family.stream(&stage, Clip { frames: 240, ..FLV1 });
+    family.first.process.kill();
+    family.loss();
+    // The CDN goes on with its next keyframe meanwhile, and what lies before that only a peer has.
+    family.second.until("the CDN goes on", |e| matches!(e, Event::CdnResumed { .. }));
+    std::thread::sleep(Duration::from_millis(1200));
+    family.network.introduce(PeerRole::Parent, family.broadcaster.peers.unwrap());
+    family.falls_back();
+    family.completes(&stage, program);
+}
+
+#[test]
 fn a_parent_that_is_silent_is_replaced_too_and_one_that_has_nothing_itself_is_waited_for() {
     let stage = Stage::new();
     let mut family = Family::introduced(&stage);

@@ -80,7 +80,10 @@ fn timestamps(bytes: &[u8]) -> Vec<u32> {
 
 async fn joined(peers: &Peers, count: usize) {
     let mut served = peers.served.subscribe();
-    tokio::time::timeout(Duration::from_secs(5), served.wait_for(|served| served.len() == count)).await.unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(5), served.wait_for(|served| served.len() == count))
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 /// Bytes that wait for the peer that joined last.

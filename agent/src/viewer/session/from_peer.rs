@@ -474,6 +474,8 @@ impl Session<'_> {
         } else {
             self.peer.state = State::Waiting(now + self.peer.back_off);
             self.peer.back_off = (self.peer.back_off * 2).min(MAX_BACK_OFF);
+            // The network has been told, and may name another one in a moment, who has what is missing.
+            self.merge.hope(Path::Peer, !is_group && self.args.notify.is_some() && self.merge.has_begun());
         }
         self.resume_cdn();
     }

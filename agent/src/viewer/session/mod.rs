@@ -285,6 +285,9 @@ impl Session<'_> {
         if self.may_write() && self.merge.is_waiting() && now >= self.last_write + WAIT_FOR_OTHER {
             self.merge.give_up();
             self.write_all();
+            if !self.peer.is_there() {
+                self.merge.hope(Path::Peer, false);
+            }
             // Not again before the same time has passed.
             self.last_write = self.last_write.max(now);
         }
