@@ -612,7 +612,7 @@ mod tests {
         dir.create(Owner::Process).unwrap();
         let record = TrialRecord { state: TrialState::Running, zero_ns: Some(7), ..manifest.trials[0].clone() };
         record.save(&dir).unwrap();
-        assert_eq!(Manifest::load(&run).unwrap().trials, [record.clone()]);
+        assert_eq!(Manifest::load(&run).unwrap().trials, std::slice::from_ref(&record));
         let other = TrialRecord { id: "bypass-1".into(), ..record.clone() };
         other.save(&dir).unwrap();
         assert_eq!(Manifest::load(&run).unwrap().trials, manifest.trials, "a record of another trial is none");
