@@ -5,13 +5,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
 use crate::plan::Plan;
 use crate::recipe::Loaded;
-use crate::run::event::Update;
 use crate::run::{self, Job, RunError, Urgency};
 use crate::sandbox::capability::{self, Capabilities, Places};
 use crate::store;
@@ -87,14 +86,7 @@ async fn one(
     }
     let job = job((&args.results, args.jobs), path, loaded, here)?;
     let plan = job.plan.clone();
-    let (updates, mut shown) = mpsc::channel::<Update>(256);
-    let screen = tokio::task::spawn_local(async move {
-        let mut reporter = ui::reporter();
-        while let Some(update) = shown.recv().await {
-            reporter.show(&update);
-        }
-        reporter.show(&Update::RunEnded);
-    });
+    let (updates, screen) = ui::screen();
     let ended = run::run(job, updates, urgency).await;
     screen.await?;
     let report = ended.map_err(|error| match error {

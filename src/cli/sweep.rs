@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use super::RunArgs;
 use super::exit::{Exit, Failure, WithExit};
 use crate::plan::{Datapath, LinkKind, Until};
-use crate::run::event::Update;
 use crate::run::{Job, Urgency};
 use crate::sandbox::capability::{Capabilities, Places};
 use crate::store;
@@ -201,14 +200,7 @@ async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
         deadline: args.deadline,
         trial_deadline: args.trial_deadline,
     };
-    let (updates, mut shown) = mpsc::channel::<Update>(256);
-    let screen = tokio::task::spawn_local(async move {
-        let mut reporter = ui::reporter();
-        while let Some(update) = shown.recv().await {
-            reporter.show(&update);
-        }
-        reporter.show(&Update::RunEnded);
-    });
+    let (updates, screen) = ui::screen();
     let ended = perform::perform(request, outlook, updates, urgency).await;
     screen.await?;
     let report = ended.map_err(failure)?;
@@ -325,13 +317,14 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     let repetitions = outlook.trials.iter().map(|trial| trial.point.repetition).max().unwrap_or(1);
     let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
     let (repetitions, count) = match until {
-        None => (repetitions.to_string(), needed.to_string()),
+        None if repetitions == 1 => ("once each".to_owned(), needed.to_string()),
+        None => (format!("{repetitions} times each"), needed.to_string()),
         Some(Until { least, most, .. }) => {
-            (format!("{least} to {most}"), format!("{needed} to {}", outlook.trials.len()))
+            (format!("{least} to {most} times each"), format!("{needed} to {}", outlook.trials.len()))
         }
     };
     let mut text = format!(
-        "{}: {} points, {repetitions} repetitions, {count} trials: {} done, {} given up, {} to try\n",
+        "{}: {} points, {repetitions}, {count} trials: {} done, {} given up, {} to try\n",
         job.plan.recipe,
         points.len(),
         outlook.done_count(),

@@ -150,14 +150,9 @@ fn shown(json: &Json) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::plan::{Datapath, LinkKind, Plan};
-    use crate::sweep::identity::{identified, planned};
-
-    fn plan(change: impl Fn(&str) -> String) -> Plan {
-        let text = change(include_str!("../../recipes/sweep-smoke.yaml"));
-        let plan = crate::recipe::from_str("recipes/x.yaml", &text).unwrap().plan;
-        identified(plan, LinkKind::Emulated, Datapath::User).unwrap()
-    }
+    use crate::plan::Plan;
+    use crate::sweep::identity::planned;
+    use crate::sweep::identity::tests::plan;
 
     fn changed(before: &Plan, now: &Plan, done: usize) -> Change {
         let ids: BTreeSet<String> = before.trials.iter().take(done).map(|trial| trial.id.clone()).collect();

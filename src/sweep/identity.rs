@@ -101,13 +101,14 @@ pub fn planned(plan: &Plan) -> Vec<Planned> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
 
     use super::*;
 
-    fn plan(change: impl Fn(&str) -> String) -> Plan {
+    /// The plan of recipes/sweep-smoke.yaml, changed.
+    pub(in crate::sweep) fn plan(change: impl Fn(&str) -> String) -> Plan {
         let text = change(include_str!("../../recipes/sweep-smoke.yaml"));
         let plan = crate::recipe::from_str("recipes/x.yaml", &text).unwrap().plan;
         identified(plan, LinkKind::Emulated, Datapath::User).unwrap()

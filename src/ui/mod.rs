@@ -12,6 +12,8 @@ mod words;
 use std::io::{self, IsTerminal, Write};
 
 pub use progress::Progress;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::run::event::{Ending, Phase, Update};
 
@@ -29,6 +31,20 @@ pub trait Reporter {
 pub fn reporter() -> Box<dyn Reporter> {
     let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
     if io::stdout().is_terminal() && !dumb { Box::new(bars::Bars::new()) } else { Box::new(lines::Lines) }
+}
+
+/// A reporter of its own task in this thread's [`LocalSet`](tokio::task::LocalSet): what is sent there is shown, until nobody sends any more.
+#[must_use]
+pub fn screen() -> (mpsc::Sender<Update>, JoinHandle<()>) {
+    let (updates, mut shown) = mpsc::channel::<Update>(256);
+    let screen = tokio::task::spawn_local(async move {
+        let mut reporter = reporter();
+        while let Some(update) = shown.recv().await {
+            reporter.show(&update);
+        }
+        reporter.show(&Update::RunEnded);
+    });
+    (updates, screen)
 }
 
 /// Prints a text that is a command's result. A reader that went away (`livectl … | head`) is no error.
