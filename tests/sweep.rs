@@ -13,13 +13,15 @@ use livectl::plan::{Datapath, LinkKind};
 use livectl::run::event::Phase;
 use livectl::sandbox::running::running;
 use livectl::store::{
-    Captures, Choice, Machine, Manifest, Owner, RecipeRecord, RunDir, Software, SweepDir, SweepFile, TrialRecord,
-    TrialState,
+    Captures, Cause, Choice, Machine, Manifest, Owner, RecipeRecord, RunDir, Software, SweepDir, SweepFile,
+    TrialRecord, TrialState,
 };
 use livectl::sweep::identity::{identified, planned};
 use livectl::sweep::session::{Did, Session, sessions};
 use livectl::sweep::status::Status;
 use livectl::table::read_summary;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 /// Trials measure time, and this machine may have two cores: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
@@ -311,5 +313,67 @@ fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
     assert!(rest.contains("stopped, as `livectl stop` asked: 2 of 3 trials are done (1 now)"), "{rest}");
     assert!(dir.done().unwrap().is_superset(&done));
     assert_eq!(livectl(&["stop", "tiny"], &results).output().unwrap().status.code(), Some(2));
+    assert_host_becomes(&before, folder.path());
+}
+
+/// Processes below `root`, with their command lines.
+fn below(root: u32) -> Vec<(i32, String)> {
+    let read = |pid: &str, file: &str| std::fs::read(format!("/proc/{pid}/{file}")).ok();
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let (Ok(pid), Some(stat), Some(line)) = (name.parse::<i32>(), read(&name, "stat"), read(&name, "cmdline"))
+        else {
+            continue;
+        };
+        let stat = String::from_utf8_lossy(&stat).into_owned();
+        let parent: i32 = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap();
+        all.push((pid, parent, String::from_utf8_lossy(&line).replace('\0', " ")));
+    }
+    let mut family = vec![i32::try_from(root).unwrap()];
+    let mut known = 0;
+    while known < family.len() {
+        let parent = family[known];
+        family.extend(all.iter().filter(|(_, of, _)| *of == parent).map(|(pid, _, _)| *pid));
+        known += 1;
+    }
+    all.into_iter().filter(|(pid, _, _)| family[1..].contains(pid)).map(|(pid, _, line)| (pid, line)).collect()
+}
+
+#[test]
+fn what_is_done_to_a_trial_from_outside_is_named_and_the_trial_is_tried_again() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let before = host(folder.path());
+    let results = folder.path().join("results");
+    let path = recipe(folder.path(), "matrix: { network.hosts.hs.link.delay: [2 ms, 4 ms, 6 ms] }", "size: 160x90, ");
+    let (mut child, mut lines) = until(&mut sweep(&path, &results, &[]), "encoding", 1);
+    let hit = |program: &str, signal: Signal| {
+        let family = below(child.id());
+        let (pid, _) = family.iter().find(|(_, line)| line.contains(program)).unwrap_or_else(|| panic!("{family:?}"));
+        kill(Pid::from_raw(*pid), signal).unwrap();
+    };
+    hit("live-controller ", Signal::SIGSTOP);
+    let mut line = String::new();
+    while !line.contains("encoding") {
+        line.clear();
+        assert!(lines.read_line(&mut line).unwrap() > 0);
+    }
+    hit("internal emulator", Signal::SIGKILL);
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut lines, &mut rest).unwrap();
+    assert!(matches!(child.wait().unwrap().code(), Some(0 | 6)), "{rest}");
+    assert!(rest.contains("3 of 3 trials are done (3 now)"), "{rest}");
+    let dir = SweepDir::open(&results.join("tiny")).unwrap();
+    let mut failed: Vec<(String, Option<Cause>)> = Vec::new();
+    for line in sessions(&dir).unwrap().iter().flat_map(|session| session.lines().unwrap()) {
+        if let Did::TrialEnded { state: TrialState::Failed { why }, cause, .. } = line.what {
+            failed.push((why, cause));
+        }
+    }
+    assert_eq!(failed.len(), 2, "{failed:?}");
+    assert!(failed[0].0.starts_with("-/controller stood still"), "{failed:?}");
+    assert!(failed[1].0.starts_with("-/emulator ended early (signal: 9"), "{failed:?}");
+    assert!(failed.iter().all(|(_, cause)| *cause == Some(Cause::Machine)), "{failed:?}");
     assert_host_becomes(&before, folder.path());
 }

@@ -10,6 +10,7 @@ mod readiness;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,6 +106,12 @@ impl Exit {
     #[must_use]
     pub fn is_fine(&self) -> bool {
         self.asked || self.status.success()
+    }
+
+    /// Whether it did not end when it was asked to and had to be killed.
+    #[must_use]
+    pub fn was_deaf(&self) -> bool {
+        self.asked && self.status.signal() == Some(Signal::SIGKILL as i32)
     }
 }
 

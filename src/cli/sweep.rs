@@ -65,6 +65,9 @@ pub(super) struct SweepArgs {
     /// Try a trial that fails again, so often, after all others
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry: u32,
+    /// Try a trial on which the machine did not keep up again, so often, after all others
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    retry_unfit: u32,
     /// Try those again that earlier sessions gave up
     #[arg(long)]
     retry_failed: bool,
@@ -120,6 +123,7 @@ impl SweepArgs {
     fn policy(&self) -> Policy {
         Policy {
             retry: self.retry,
+            retry_unfit: self.retry_unfit,
             retry_failed: self.retry_failed,
             fail_fast: self.fail_fast,
             max_failures: self.max_failures,

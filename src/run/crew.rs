@@ -1,12 +1,14 @@
 //! The programs of a trial, in the order in which they were started: told of when they start, speak and end, and stopped in the
 //! reverse order.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
@@ -14,6 +16,8 @@ use super::Urgency;
 use super::event::Happening;
 use super::teller::Teller;
 use crate::actor::process::{Actor, Exit, Place, Process, ProcessError, Station};
+use crate::sandbox;
+use crate::sandbox::halted::{self, Halted};
 
 /// Whether a program may end by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +38,10 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 pub(super) struct Trouble {
     /// It is one that the others need: of the network itself, on no host.
     of_network: bool,
+    /// Somebody or something outside the trial killed it.
+    pub(super) was_killed: bool,
     /// In words.
-    text: String,
+    pub(super) text: String,
 }
 
 /// Started programs.
@@ -44,6 +50,27 @@ pub(super) struct Crew {
     members: Vec<Arc<Process>>,
     trouble: mpsc::UnboundedSender<Trouble>,
     finished: watch::Sender<BTreeSet<String>>,
+    roll: Roll,
+}
+
+/// Who leads which process group. What a program starts is in its group.
+#[derive(Debug, Clone, Default)]
+struct Roll(Arc<Mutex<BTreeMap<i32, String>>>);
+
+/// A program that did not end well.
+#[derive(Debug)]
+pub(super) struct Unwell {
+    /// `host/name`.
+    pub label: String,
+    /// How it ended.
+    pub exit: Exit,
+}
+
+impl Unwell {
+    /// Whether it took no notice of being asked to end. What else it took no notice of before, nobody knows.
+    pub(super) fn was_deaf(&self) -> bool {
+        self.exit.was_deaf()
+    }
 }
 
 /// What one hears of a crew.
@@ -52,24 +79,36 @@ pub(super) struct News {
     pub trouble: mpsc::UnboundedReceiver<Trouble>,
     /// Labels (`host/name`) of the finite ones that have done their work.
     pub finished: watch::Receiver<BTreeSet<String>>,
+    roll: Roll,
 }
 
 impl News {
+    /// Waits for a program that stands still, ends it, so that what it holds up can end too, and says which.
+    pub(super) fn standstill(&self) -> impl Future<Output = String> + use<> {
+        let roll = self.roll.clone();
+        async move {
+            let halted = halted::first(halted::halted).await;
+            // That it is gone meanwhile is fine.
+            let _ = kill(Pid::from_raw(halted.pid), Signal::SIGKILL);
+            roll.name_of(&halted)
+        }
+    }
+
     /// What is to be told of a trouble that may have led to others: the network's own, if there is one, for when links go down
     /// with the emulator, the captures on them may be heard of first.
-    pub(super) async fn root_of(&mut self, first: Trouble) -> String {
+    pub(super) async fn root_of(&mut self, first: Trouble) -> Trouble {
         if first.of_network {
-            return first.text;
+            return first;
         }
         let of_network = async {
             while let Some(next) = self.trouble.recv().await {
                 if next.of_network {
-                    return next.text;
+                    return next;
                 }
             }
             std::future::pending().await
         };
-        tokio::time::timeout(AFTERMATH, of_network).await.unwrap_or(first.text)
+        tokio::time::timeout(AFTERMATH, of_network).await.unwrap_or(first)
     }
 }
 
@@ -77,14 +116,15 @@ impl Crew {
     pub(super) fn new(teller: Teller) -> (Crew, News) {
         let (trouble, trouble_out) = mpsc::unbounded_channel();
         let (finished, finished_out) = watch::channel(BTreeSet::new());
-        let crew = Crew { teller, members: Vec::new(), trouble, finished };
-        (crew, News { trouble: trouble_out, finished: finished_out })
+        let roll = Roll::default();
+        let crew = Crew { teller, members: Vec::new(), trouble, finished, roll: roll.clone() };
+        (crew, News { trouble: trouble_out, finished: finished_out, roll })
     }
 
     /// A crew whose news come with this one's.
     pub(super) fn another(&self) -> Crew {
         let (teller, trouble, finished) = (self.teller.clone(), self.trouble.clone(), self.finished.clone());
-        Crew { teller, members: Vec::new(), trouble, finished }
+        Crew { teller, members: Vec::new(), trouble, finished, roll: self.roll.clone() }
     }
 
     /// Starts a program. Lines of its output become reports, and also go to `copy`.
@@ -103,6 +143,7 @@ impl Crew {
             tokio::spawn(relay(lines, self.teller.clone(), actor.station.clone(), actor.name.clone(), copy));
         }
         let process = Arc::new(process);
+        self.roll.enter(&process);
         // Of those that have ended well there is nothing to stop, and in a long trial there can be many.
         self.members.retain(|member| !member.exit().is_some_and(|exit| exit.is_fine()));
         tokio::spawn(self.attend(Arc::clone(&process), actor, duty));
@@ -120,13 +161,14 @@ impl Crew {
         let (teller, trouble, finished) = (self.teller.clone(), self.trouble.clone(), self.finished.clone());
         let (host, name) = (actor.station.clone(), actor.name.clone());
         let of_network = host == Station::Machine;
+        let killed_before = sandbox::killed_for_memory();
         async move {
             let exit = tokio::select! {
                 exit = process.wait() => exit,
                 line = process.alarmed() => {
                     // Told to a stage that may be gone already.
                     let text = format!("{} reports: {line}", process.label());
-                    let _ = trouble.send(Trouble { of_network, text });
+                    let _ = trouble.send(Trouble { of_network, was_killed: false, text });
                     process.wait().await
                 }
             };
@@ -144,14 +186,17 @@ impl Crew {
                     done.insert(process.label().to_owned());
                 });
             } else {
-                let text = format!("{} ended early ({}){}", process.label(), exit.status, process.log_tail());
-                let _ = trouble.send(Trouble { of_network, text });
+                let was_killed = exit.status.signal() == Some(Signal::SIGKILL as i32);
+                let memory = if was_killed { for_memory(killed_before) } else { String::new() };
+                let text = format!("{} ended early ({}){memory}{}", process.label(), exit.status, process.log_tail());
+                let _ = trouble.send(Trouble { of_network, was_killed, text });
             }
         }
     }
 
-    /// Stops all, the last first, each politely; kills those that are left when hurried. What did not end well is returned.
-    pub(super) async fn stop(&mut self, mut urgency: watch::Receiver<Urgency>) -> Vec<(String, Exit)> {
+    /// Stops all, the last first, each politely; kills those that are left when hurried. What did not end well is returned, also what had to be killed
+    /// for it did not end when it was asked to.
+    pub(super) async fn stop(&mut self, mut urgency: watch::Receiver<Urgency>) -> Vec<Unwell> {
         let mut unwell = Vec::new();
         while let Some(process) = self.members.pop() {
             let hurried = async {
@@ -160,13 +205,34 @@ impl Crew {
                 }
             };
             tokio::select! {
-                exit = process.stop() => if !exit.is_fine() {
-                    unwell.push((process.label().to_owned(), exit));
+                exit = process.stop() => if !exit.is_fine() || exit.was_deaf() {
+                    unwell.push(Unwell { label: process.label().to_owned(), exit });
                 },
                 () = hurried => process.kill(),
             }
         }
         unwell
+    }
+}
+
+/// Whether the kernel has killed processes for want of memory meanwhile, in words.
+fn for_memory(before: Option<u64>) -> String {
+    match before.zip(sandbox::killed_for_memory()).map(|(before, now)| now.saturating_sub(before)) {
+        Some(count) if count > 0 => "; the kernel killed for want of memory meanwhile, see `dmesg`".to_owned(),
+        _ => String::new(),
+    }
+}
+
+impl Roll {
+    fn enter(&self, process: &Process) {
+        let group = i32::try_from(process.pid()).unwrap_or_default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(group, process.label().to_owned());
+    }
+
+    /// `hs/nginx`, or the program's own name for those that are no part of a crew, as Mininet and Open vSwitch.
+    fn name_of(&self, halted: &Halted) -> String {
+        let roll = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        roll.get(&halted.group).cloned().unwrap_or_else(|| halted.name.clone())
     }
 }
 
@@ -205,14 +271,15 @@ mod tests {
         let (teller, _told) = Teller::new();
         let (crew, mut news) = Crew::new(teller);
         let trouble = crew.trouble.clone();
-        let second = Trouble { of_network: second.0, text: second.1.into() };
+        let of = |(of_network, text): (bool, &str)| Trouble { of_network, was_killed: false, text: text.into() };
+        let second = of(second);
         let sender = tokio::spawn(async move {
             tokio::time::sleep(apart).await;
             trouble.send(second)
         });
-        let told = news.root_of(Trouble { of_network: first.0, text: first.1.into() }).await;
+        let told = news.root_of(of(first)).await;
         sender.abort();
-        told
+        told.text
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::watch;
 
-use super::crew::Crew;
+use super::crew::{Crew, Trouble};
 use super::event::{Fitness, Happening, Outcome, Phase};
 use super::fitness;
 use super::score::Programs;
@@ -51,6 +51,12 @@ pub enum TrialError {
     /// A program ended too early.
     #[error("{0}")]
     Trouble(String),
+    /// A program was killed, and not by the trial.
+    #[error("{0}")]
+    Killed(String),
+    /// A program stands still.
+    #[error("{0} stood still: a signal had stopped it (SIGSTOP, or a terminal), and it did not go on")]
+    Standstill(String),
     /// The network is not the one that was planned.
     #[error("the network is not the one planned: {0}")]
     Measured(String),
@@ -68,11 +74,19 @@ pub enum TrialError {
     Interrupted,
 }
 
+impl From<Trouble> for TrialError {
+    fn from(trouble: Trouble) -> TrialError {
+        if trouble.was_killed { TrialError::Killed(trouble.text) } else { TrialError::Trouble(trouble.text) }
+    }
+}
+
 impl TrialError {
     /// Whether another trial on this machine would have failed in the same way.
     fn cause(&self) -> Cause {
         match self {
             TrialError::Ovs(_)
+            | TrialError::Killed(_)
+            | TrialError::Standstill(_)
             | TrialError::Store(_)
             | TrialError::Process(ProcessError::File { .. } | ProcessError::Spawn { .. })
             | TrialError::Network(NetworkError::Start { .. } | NetworkError::Transcript { .. }) => Cause::Machine,
@@ -95,7 +109,8 @@ pub async fn run(spec: Spec) -> Outcome {
     // What the machine did while everything is taken down disturbs no measurement.
     let watched = stage.end_watch();
     teller.tell(Happening::Phase { phase: Phase::Stop });
-    let stopped = stage.stop(ovs, urgency.clone()).await;
+    let mut deaf = Vec::new();
+    let stopped = stage.stop(ovs, urgency.clone(), &mut deaf).await;
     let (failure, cause) = match (&result, stopped) {
         (Err(TrialError::Interrupted), _) | (Ok(()), Ok(())) => (None, None),
         (Err(error), _) => (Some(error.to_string()), Some(error.cause())),
@@ -103,6 +118,7 @@ pub async fn run(spec: Spec) -> Outcome {
     };
     let fitness = watched.map(|mut seen| {
         observed::complete(&mut seen, stage.spec(), &teller);
+        seen.unknown.append(&mut deaf);
         let limits = fitness::Limits::default();
         Fitness { verdict: fitness::judge(&seen, &limits), observations: seen, limits }
     });

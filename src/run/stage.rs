@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::audience::{Audience, Programs, Step};
-use super::crew::{Crew, News};
+use super::crew::{Crew, News, Unwell};
 use super::event::{Happening, Phase};
 use super::fitness::{Observations, Watch};
 use super::inside::{Spec, TrialError};
@@ -91,9 +91,11 @@ impl Stage {
         mut news: News,
         urgency: watch::Receiver<Urgency>,
     ) -> Result<(), TrialError> {
+        let standstill = news.standstill();
         tokio::select! {
             result = self.all_phases(ovs, news.finished.clone()) => result,
-            Some(first) = news.trouble.recv() => Err(TrialError::Trouble(news.root_of(first).await)),
+            name = standstill => Err(TrialError::Standstill(name)),
+            Some(first) = news.trouble.recv() => Err(news.root_of(first).await.into()),
             () = ordered(urgency) => Err(TrialError::Interrupted),
         }
     }
@@ -380,11 +382,12 @@ impl Stage {
         home.ok_or_else(|| TrialError::Plan(format!("there is no host {}", whose.host)))
     }
 
-    /// Stops all that runs, the last started first.
+    /// Stops all that runs, the last started first. Those that took no notice of being asked are named in `deaf`.
     pub(super) async fn stop(
         &mut self,
         ovs: Option<Ovs>,
         urgency: watch::Receiver<Urgency>,
+        deaf: &mut Vec<String>,
     ) -> Result<(), TrialError> {
         self.changes = None;
         let unwell = self.crew.stop(urgency.clone()).await;
@@ -396,8 +399,14 @@ impl Stage {
         if let Some(ovs) = ovs {
             ovs.stop().await;
         }
-        for (label, exit) in unwell.into_iter().chain(machinery) {
-            let text = format!("{label} did not end well when it was stopped ({})", exit.status);
+        for unwell in unwell.into_iter().chain(machinery) {
+            let Unwell { label, exit } = &unwell;
+            let text = if unwell.was_deaf() {
+                deaf.push(format!("{label} did not end when it was asked to and was killed: it may have hung"));
+                format!("{label} did not end when it was asked to and was killed")
+            } else {
+                format!("{label} did not end well when it was stopped ({})", exit.status)
+            };
             self.teller.tell(Happening::Warning { text });
         }
         Ok(exit?)

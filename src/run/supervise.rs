@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use tokio::process::{Child, ChildStdin};
 use super::event::{Ending, Happening, Outcome, Phase, Stamped, Update};
 use super::{Context, RunError, Urgency, tell};
 use crate::plan::Trial;
+use crate::sandbox::halted;
 use crate::sandbox::host::{self, Footprint, HostState};
 use crate::sandbox::{self, Marker};
 use crate::store::{self, Cause, CommandRecord, StoreError, TrialDir, TrialRecord, TrialState};
@@ -22,6 +24,10 @@ use crate::table;
 const PATIENCE: Duration = Duration::from_secs(180);
 /// For the kernel to take everything away after the last process of a sandbox.
 const SETTLE: Duration = Duration::from_secs(5);
+/// Bytes free on a disk that is as good as full.
+const FULL: u64 = 256 << 10;
+/// The sandbox's own processes: its keeper, process 1, and process 2, each the child of the one before.
+const GENERATIONS: u32 = 2;
 /// Log lines of the sandbox that an error quotes.
 const LAST_LINES: usize = 12;
 
@@ -39,6 +45,14 @@ impl Failed {
 
     fn trial(why: impl Into<String>) -> Failed {
         Failed { why: why.into(), cause: Cause::Trial }
+    }
+
+    /// Programs that cannot write end in many ways. On a full disk none of them is the trial's fault.
+    fn blame_the_disk(&mut self, dir: &TrialDir) {
+        if store::free_space(dir.path()).is_ok_and(|free| free < FULL) {
+            self.why = format!("the disk with {} is full; then: {}", dir.path().display(), self.why);
+            self.cause = Cause::Machine;
+        }
     }
 }
 
@@ -67,6 +81,9 @@ pub(crate) async fn trial(
     if failure.is_none() {
         let told = outcome.as_ref().and_then(|o| Some((o.failure.clone()?, o.cause.unwrap_or(Cause::Trial))));
         failure = told.map(|(why, cause)| Failed { why, cause });
+    }
+    if let Some(failed) = &mut failure {
+        failed.blame_the_disk(dir);
     }
     let interrupted = outcome.as_ref().is_some_and(|o| o.interrupted) || *context.urgency.borrow() > Urgency::None;
 
@@ -168,6 +185,8 @@ async fn within_sandbox(
     }
     match (&log.outcome, status.success()) {
         (Some(_), _) => Ok(()),
+        // Nothing in a sandbox kills it: that comes from outside.
+        (None, _) if status.signal().is_some() => Err(Failed::machine(format!("the sandbox was ended ({status})"))),
         (None, _) => Err(Failed::trial(format!("the sandbox ended early ({status}){}", last_lines(dir)))),
     }
 }
@@ -226,7 +245,9 @@ async fn follow(
     let usual = trial.timeline.end + trial.timeline.drain + PATIENCE;
     let patience = context.deadline.map_or(usual, |deadline| deadline.min(usual));
     let deadline = tokio::time::sleep(patience);
-    tokio::pin!(deadline);
+    let keeper = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
+    let standstill = halted::first(|| halted::of_family(keeper, GENERATIONS));
+    tokio::pin!(deadline, standstill);
     loop {
         tokio::select! {
             line = lines.next_line() => match line {
@@ -253,6 +274,11 @@ async fn follow(
                     break;
                 }
                 order(&mut stdin, level).await;
+            }
+            _ = &mut standstill => {
+                kill(child, trial);
+                let _ = child.wait().await;
+                return Err(Failed::machine("livectl's own process in the sandbox stood still: a signal had stopped it, and it did not go on"));
             }
             () = &mut deadline => {
                 kill(child, trial);

@@ -18,9 +18,10 @@
 //! keeper, PID 2 to PID 1), and PID 1 watching its standard input and the keeper for a hang-up.
 //!
 //! The other parts: [`Ovs`] is the trial's own Open vSwitch; [`capability`] says what this machine can;
-//! [`host`] proves that the host is as it was; [`running`] finds trials that run and enters their hosts.
+//! [`halted`] finds programs that stand still; [`host`] proves that the host is as it was; [`running`] finds trials that run and enters their hosts.
 
 pub mod capability;
+pub mod halted;
 pub mod host;
 pub mod running;
 
@@ -44,4 +45,11 @@ pub use start::{command, spawn, spawn_blocking};
 #[must_use]
 pub fn process_start(pid: i32) -> Option<u64> {
     procfs::process(pid).map(|process| process.started)
+}
+
+/// How many processes the kernel has killed since boot for want of memory; `None`: it does not say.
+#[must_use]
+pub fn killed_for_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/vmstat").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }

@@ -404,6 +404,12 @@ impl Manifest {
 }
 
 impl TrialRecord {
+    /// Whether it came to its end and the machine had not kept up meanwhile.
+    #[must_use]
+    pub fn is_unfit(&self) -> bool {
+        self.state == TrialState::Done && self.ended.is_some() && !self.unfit.is_empty()
+    }
+
     /// That of a trial whose turn has not come.
     #[must_use]
     pub fn planned(trial: &Trial) -> TrialRecord {

@@ -8,7 +8,7 @@ use super::change::{Change, change};
 use super::identity::planned;
 use super::keep::Keep;
 use super::pace::{Pace, Ran};
-use super::queue::{Policy, Queue};
+use super::queue::{Before, Policy, Queue};
 use super::session::{Process, sessions};
 use super::status::{Failure, History, failures};
 use crate::plan::{Trial, Until};
@@ -32,6 +32,8 @@ pub struct Outlook {
     pub done: BTreeSet<String>,
     /// Trials that failed in earlier sessions.
     pub failed: Vec<Failure>,
+    /// How often trials that are not done were unfit and kept back, to be tried again.
+    pub unfit: BTreeMap<String, u32>,
     /// How long trials take here.
     pub pace: Pace,
 }
@@ -61,20 +63,22 @@ impl Outlook {
         let begun_with = before.map(|before| before.livectl).filter(|livectl| *livectl != this && !done.is_empty());
         let by_id: BTreeMap<&str, &Planned> = trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
         let failed = failures(&sweep, &by_id, &done)?;
+        let unfit = kept_back(&sweep, &done)?;
         let host = Process::this().host;
         let mut ran = History::of(&sessions(&sweep)?, &host)?.ran;
         if ran.is_empty() {
             ran = elsewhere(job, &host)?;
         }
-        Ok(Outlook { trials, until, change, begun_with, done, failed, pace: Pace::learned(&ran), sweep })
+        Ok(Outlook { trials, until, change, begun_with, done, failed, unfit, pace: Pace::learned(&ran), sweep })
     }
 
     /// The trials that a session under this policy has to try.
     #[must_use]
     pub fn queue(&self, policy: Policy) -> Queue {
         let failed = self.failed.iter().map(|failure| (failure.trial.id.clone(), failure.times)).collect();
+        let before = Before { failed, unfit: self.unfit.clone() };
         let needed = self.trials.iter().filter(|trial| self.needs(trial));
-        Queue::new(needed.map(|trial| trial.id.as_str()), &self.done, &failed, policy)
+        Queue::new(needed.map(|trial| trial.id.as_str()), &self.done, &before, policy)
     }
 
     /// Whether the trial is tried in any case.
@@ -113,6 +117,17 @@ impl Outlook {
             Keep::Failed | Keep::None => all / 5 + largest,
         }
     }
+}
+
+/// How often each trial that is not done came to its end on a machine that had not kept up.
+fn kept_back(sweep: &SweepDir, done: &BTreeSet<String>) -> Result<BTreeMap<String, u32>, SweepError> {
+    let mut unfit = BTreeMap::new();
+    for attempt in sweep.tried()?.into_iter().filter(|attempt| !done.contains(&attempt.trial)) {
+        if attempt.record.is_some_and(|record| record.is_unfit()) {
+            *unfit.entry(attempt.trial).or_insert(0) += 1;
+        }
+    }
+    Ok(unfit)
 }
 
 /// What trials took on this machine in other sweeps, and in the latest runs.

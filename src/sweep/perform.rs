@@ -71,7 +71,7 @@ pub async fn perform(
     if outlook.change.is_some() || !sweep.file().exists() {
         file_of(&request.job, &outlook).save(&sweep)?;
     }
-    let outlook = match recover(&sweep, request.keeping()) {
+    let outlook = match recover(&sweep, request.keeping(), request.policy.retry_unfit) {
         Ok(true) => Outlook { done: sweep.done()?, ..outlook },
         Ok(false) => outlook,
         Err(error) => {
@@ -113,7 +113,6 @@ pub async fn perform(
     let mut stage = Stage {
         owner,
         begun: Instant::now(),
-        total: left.len(),
         tried: 0,
         done_now: 0,
         plans: request.job.plan.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect(),
@@ -226,7 +225,6 @@ fn line_of(update: &Update) -> Option<Did> {
 struct Stage<'a> {
     owner: Owner,
     begun: Instant,
-    total: usize,
     tried: usize,
     done_now: usize,
     plans: BTreeMap<&'a str, &'a Trial>,
@@ -321,7 +319,6 @@ impl Stage<'_> {
             let next: Vec<String> =
                 self.outlook.trials.iter().filter(is_next).map(|trial| trial.id.clone()).collect();
             if !next.is_empty() {
-                self.total += next.len();
                 self.queue.add(next);
                 return Ok(true);
             }
@@ -333,10 +330,11 @@ impl Stage<'_> {
         let sweep = &self.outlook.sweep;
         let began = Instant::now();
         self.tried += 1;
-        let what = format!("{} ({} of {})", trial.point, self.tried, self.total);
+        let total = self.tried - 1 + self.queue.waiting().count();
+        let what = format!("{} ({} of {total})", trial.point, self.tried);
         tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left: self.left().likely }).await;
         let name = self.session.borrow_mut().attempt();
-        let dir = sweep.attempt(&trial.id, &name);
+        let mut dir = sweep.attempt(&trial.id, &name);
         self.session.borrow_mut().write(Did::TrialStarted { trial: trial.id.clone(), attempt: name })?;
         let serial = u32::try_from(self.tried).unwrap_or(u32::MAX);
         let mut record = supervise::trial(context, trial, &dir, serial).await?;
@@ -344,6 +342,16 @@ impl Stage<'_> {
 
         let mut commit_s = 0.0;
         match &record.state {
+            TrialState::Done if record.is_unfit() && self.queue.tries_again_if_unfit(&trial.id) => {
+                let (keeping, owner) = (self.request.keeping(), self.owner);
+                let work = move || drop_captures(&dir, &mut record, keeping).map(|()| (record, dir));
+                let worked = tokio::task::spawn_blocking(work).await;
+                (record, dir) = worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+                owner.chown_tree(dir.path())?;
+                self.queue.ended(&trial.id, Ended::Unfit);
+                let text = "it is tried again, after all others (--retry-unfit)".to_owned();
+                tell(&context.updates, Update::Problem { trial: trial.id.clone(), text }).await;
+            }
             TrialState::Done => {
                 let (keeping, owner) = (self.request.keeping(), self.owner);
                 let (place, of) = (sweep.trials().join(&trial.id), dir.clone());

@@ -12,6 +12,8 @@ const MACHINE_IN_A_ROW: u32 = 3;
 pub struct Policy {
     /// How often a trial that failed is tried again, after all others.
     pub retry: u32,
+    /// How often a trial on which the machine did not keep up is tried again, after all others; then the last one counts, unfit as it is.
+    pub retry_unfit: u32,
     /// Try those again that earlier sessions have given up.
     pub retry_failed: bool,
     /// Stop when a trial is given up.
@@ -25,8 +27,19 @@ pub struct Policy {
 pub enum Ended {
     /// The trial is done.
     Done,
+    /// It came to its end, and the machine had not kept up.
+    Unfit,
     /// It failed.
     Failed(Cause),
+}
+
+/// What was tried before and is not done.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Before {
+    /// Failures of each trial that count.
+    pub failed: BTreeMap<String, u32>,
+    /// How often each was unfit.
+    pub unfit: BTreeMap<String, u32>,
 }
 
 /// What comes next.
@@ -58,6 +71,8 @@ pub struct Queue {
     waiting: VecDeque<String>,
     /// Failures of each trial that count.
     failures: HashMap<String, u32>,
+    /// How often each was unfit.
+    unfit: HashMap<String, u32>,
     given_up: BTreeSet<String>,
     given_up_now: u32,
     machine_in_a_row: u32,
@@ -69,19 +84,20 @@ impl Queue {
     pub fn new<'a>(
         order: impl IntoIterator<Item = &'a str>,
         done: &BTreeSet<String>,
-        failed: &BTreeMap<String, u32>,
+        before: &Before,
         policy: Policy,
     ) -> Queue {
         let mut queue = Queue {
             policy,
             waiting: VecDeque::new(),
             failures: HashMap::new(),
+            unfit: before.unfit.iter().map(|(id, times)| (id.clone(), *times)).collect(),
             given_up: BTreeSet::new(),
             given_up_now: 0,
             machine_in_a_row: 0,
         };
         for id in order.into_iter().filter(|id| !done.contains(*id)) {
-            let before = failed.get(id).copied().filter(|_| !policy.retry_failed).unwrap_or(0);
+            let before = before.failed.get(id).copied().filter(|_| !policy.retry_failed).unwrap_or(0);
             if before > policy.retry {
                 queue.given_up.insert(id.to_owned());
             } else {
@@ -113,11 +129,25 @@ impl Queue {
         }
     }
 
+    /// Whether an attempt at this trial that is unfit is to be kept back, for the trial is tried again.
+    #[must_use]
+    pub fn tries_again_if_unfit(&self, id: &str) -> bool {
+        self.unfit.get(id).copied().unwrap_or(0) < self.policy.retry_unfit
+    }
+
     /// Takes in how an attempt ended.
     pub fn ended(&mut self, id: &str, how: Ended) {
         self.waiting.retain(|waiting| waiting != id);
         match how {
             Ended::Done => self.machine_in_a_row = 0,
+            Ended::Unfit => {
+                self.machine_in_a_row = 0;
+                let again = self.tries_again_if_unfit(id);
+                *self.unfit.entry(id.to_owned()).or_insert(0) += 1;
+                if again {
+                    self.waiting.push_back(id.to_owned());
+                }
+            }
             // It says nothing of the trial.
             Ended::Failed(Cause::Machine) => {
                 self.machine_in_a_row += 1;
@@ -161,7 +191,7 @@ mod tests {
     }
 
     fn queue(count: usize, policy: Policy) -> Queue {
-        Queue::new(ids(count).iter().map(String::as_str), &BTreeSet::new(), &BTreeMap::new(), policy)
+        Queue::new(ids(count).iter().map(String::as_str), &BTreeSet::new(), &Before::default(), policy)
     }
 
     fn trial(queue: &Queue) -> String {
@@ -210,14 +240,35 @@ mod tests {
     #[test]
     fn what_earlier_sessions_gave_up_is_tried_again_only_if_asked_for() {
         let failed = BTreeMap::from([("t0".to_owned(), 1), ("t1".to_owned(), 3)]);
+        let before = Before { failed, ..Before::default() };
         let of = |policy| {
             let ids = ids(3);
-            let queue = Queue::new(ids.iter().map(String::as_str), &BTreeSet::new(), &failed, policy);
+            let queue = Queue::new(ids.iter().map(String::as_str), &BTreeSet::new(), &before, policy);
             queue.waiting().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(of(Policy::default()), ["t2"]);
         assert_eq!(of(Policy { retry: 1, ..Policy::default() }), ["t0", "t2"]);
         assert_eq!(of(Policy { retry_failed: true, ..Policy::default() }), ["t0", "t1", "t2"]);
+    }
+
+    #[test]
+    fn an_unfit_trial_is_tried_again_as_often_as_asked_and_then_counts() {
+        let mut queue = queue(2, Policy { retry_unfit: 2, ..Policy::default() });
+        for (id, how, again) in [
+            ("t0", Ended::Unfit, true),
+            ("t1", Ended::Done, true),
+            ("t0", Ended::Unfit, true),
+            ("t0", Ended::Unfit, false),
+        ] {
+            assert_eq!((trial(&queue).as_str(), queue.tries_again_if_unfit(id)), (id, again));
+            queue.ended(id, how);
+        }
+        assert_eq!((queue.next(), queue.given_up().len()), (Next::Finished, 0));
+
+        let before = Before { unfit: BTreeMap::from([("t0".to_owned(), 1)]), ..Before::default() };
+        let policy = Policy { retry_unfit: 1, ..Policy::default() };
+        let queue = Queue::new(["t0", "t1"], &BTreeSet::new(), &before, policy);
+        assert_eq!([queue.tries_again_if_unfit("t0"), queue.tries_again_if_unfit("t1")], [false, true]);
     }
 
     proptest! {
@@ -226,12 +277,13 @@ mod tests {
         fn every_trial_is_done_once_or_given_up(
             count in 1_usize..8,
             retry in 0_u32..3,
-            luck in prop::collection::vec(0_u8..6, 0..200),
+            retry_unfit in 0_u32..3,
+            luck in prop::collection::vec(0_u8..8, 0..200),
         ) {
-            let policy = Policy { retry, ..Policy::default() };
+            let policy = Policy { retry, retry_unfit, ..Policy::default() };
             let all = ids(count);
-            let (mut done, mut failed) = (BTreeSet::new(), BTreeMap::new());
-            let mut queue = Queue::new(all.iter().map(String::as_str), &done, &failed, policy);
+            let (mut done, mut before) = (BTreeSet::new(), Before::default());
+            let mut queue = Queue::new(all.iter().map(String::as_str), &done, &before, policy);
             let mut luck = luck.into_iter().chain(std::iter::repeat(0));
             let mut steps = 0;
             while let Next::Trial(id) = queue.next() {
@@ -243,19 +295,29 @@ mod tests {
                         prop_assert!(done.insert(id.clone()));
                         queue.ended(&id, Ended::Done);
                     }
+                    6 | 7 if queue.tries_again_if_unfit(&id) => {
+                        let unfit = before.unfit.entry(id.clone()).or_insert(0);
+                        *unfit += 1;
+                        prop_assert!(*unfit <= retry_unfit);
+                        queue.ended(&id, Ended::Unfit);
+                    }
+                    6 | 7 => {
+                        prop_assert!(done.insert(id.clone()));
+                        queue.ended(&id, Ended::Unfit);
+                    }
                     3 | 4 => {
-                        let failures = failed.entry(id.clone()).or_insert(0);
+                        let failures = before.failed.entry(id.clone()).or_insert(0);
                         *failures += 1;
                         prop_assert!(*failures <= retry + 1);
                         queue.ended(&id, Ended::Failed(Cause::Trial));
                     }
                     // Killed in mid-trial, and resumed from what the store tells.
-                    _ => queue = Queue::new(all.iter().map(String::as_str), &done, &failed, policy),
+                    _ => queue = Queue::new(all.iter().map(String::as_str), &done, &before, policy),
                 }
             }
             prop_assert_eq!(queue.next(), Next::Finished);
             let given_up: BTreeSet<String> =
-                failed.iter().filter(|(id, n)| **n > retry && !done.contains(*id)).map(|(id, _)| id.clone()).collect();
+                before.failed.iter().filter(|(id, n)| **n > retry && !done.contains(*id)).map(|(id, _)| id.clone()).collect();
             prop_assert_eq!(queue.given_up(), &given_up);
             prop_assert_eq!(done.len() + given_up.len(), count);
         }

@@ -1,23 +1,33 @@
 //! What a session does with what earlier ones left, however they ended.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use super::SweepError;
 use super::keep::{Keep, drop_captures};
 use super::session::Process;
 use crate::plan::LinkKind;
-use crate::store::{self, Committed, StoreError, SweepDir, TrialRecord, TrialState};
+use crate::store::{self, Attempt, Committed, StoreError, SweepDir, TrialRecord, TrialState};
 
-/// Commits what earlier sessions had finished and not committed, and takes away what they had not finished. Whether anything was committed.
-pub(super) fn recover(sweep: &SweepDir, keep: (Keep, LinkKind)) -> Result<bool, SweepError> {
+/// Commits what earlier sessions had finished and not committed, and takes away what they had not finished. Whether anything was committed. Unfit attempts
+/// stay where they are while their trial is to be tried again.
+pub(super) fn recover(sweep: &SweepDir, keep: (Keep, LinkKind), retry_unfit: u32) -> Result<bool, SweepError> {
     let host = Process::this().host;
     let done = sweep.done()?;
     let mut committed = false;
-    for attempt in sweep.tried()? {
+    let tried = sweep.tried()?;
+    let is_unfit = |attempt: &Attempt| attempt.record.as_ref().is_some_and(TrialRecord::is_unfit);
+    let mut unfit: BTreeMap<String, u32> = BTreeMap::new();
+    for attempt in tried.iter().filter(|attempt| is_unfit(attempt)) {
+        *unfit.entry(attempt.trial.clone()).or_insert(0) += 1;
+    }
+    // The latest first: of several that may count, that one does.
+    for attempt in tried.into_iter().rev() {
+        let waits = is_unfit(&attempt) && unfit.get(&attempt.trial).is_some_and(|times| *times <= retry_unfit);
         match attempt.record.filter(|record| record.ended.is_some()) {
             // It came to its end and livectl did not.
             Some(mut record) if record.state == TrialState::Done => {
-                if !done.contains(&attempt.trial) {
+                if !done.contains(&attempt.trial) && !waits {
                     drop_captures(&attempt.dir, &mut record, keep)?;
                     let place = sweep.trials().join(&attempt.trial);
                     committed |= store::commit(&attempt.dir, &place)? == Committed::First;
@@ -106,7 +116,7 @@ mod tests {
         });
         assert!(dropped.join("pcap").is_dir());
         let keep = (Keep::All, LinkKind::Emulated);
-        assert!(recover(&store.sweep, keep).unwrap());
+        assert!(recover(&store.sweep, keep, 0).unwrap());
         assert_eq!([0, 1, 2, 3, 4, 5].map(|number| store.is_done(number)), [true, false, false, false, false, true]);
         assert!(!running.exists() && !unanalysed.exists());
         assert!(failed.exists() && elsewhere.exists());
@@ -114,9 +124,32 @@ mod tests {
 
         // Who finished second keeps what it has, and nothing is committed twice.
         let second = store.attempt(0, &host, ended);
-        assert!(!recover(&store.sweep, keep).unwrap());
+        assert!(!recover(&store.sweep, keep, 0).unwrap());
         assert!(second.exists() && store.is_done(0));
         let left: Vec<String> = store.sweep.tried().unwrap().into_iter().map(|attempt| attempt.trial).collect();
         assert_eq!(left.len(), 3, "{left:?}");
+    }
+
+    #[test]
+    fn an_unfit_attempt_waits_for_a_better_one_as_long_as_there_may_be_one() {
+        let store = Store::new();
+        let host = Process::this().host;
+        let unfit = |record: &mut TrialRecord| {
+            ended(record);
+            record.unfit = vec!["the machine stood still".into()];
+        };
+        let keep = (Keep::All, LinkKind::Emulated);
+        store.attempt(0, &host, unfit);
+        assert!(!recover(&store.sweep, keep, 1).unwrap());
+        assert_eq!((store.is_done(0), store.sweep.tried().unwrap().len()), (false, 1));
+        let second = store.sweep.attempt(&store.trials[0].id, &format!("20261129T000001Z-{host}-8-abcdef02-1"));
+        second.create(Owner::Process).unwrap();
+        let mut record = TrialRecord { state: TrialState::Running, ..TrialRecord::planned(&store.trials[0]) };
+        record.started = Some(jiff::Timestamp::now());
+        unfit(&mut record);
+        record.save(&second).unwrap();
+        assert!(recover(&store.sweep, keep, 1).unwrap(), "there will be no other");
+        assert!(store.is_done(0) && !second.path().exists(), "the latest counts");
+        assert_eq!(store.sweep.tried().unwrap().len(), 1);
     }
 }

@@ -92,7 +92,10 @@ impl History {
                 if here {
                     self.ran.push(Ran { planned_s, took_s, planned_bytes, bytes });
                 }
-                if !(unfit.is_empty() && damage.is_empty()) {
+                if unfit.is_empty() && damage.is_empty() {
+                    // It was tried again.
+                    self.doubtful.remove(&trial);
+                } else {
                     self.doubtful.insert(trial);
                 }
             }
