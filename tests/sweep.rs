@@ -372,8 +372,8 @@ fn what_is_done_to_a_trial_from_outside_is_named_and_the_trial_is_tried_again() 
         }
     }
     assert_eq!(failed.len(), 2, "{failed:?}");
-    assert!(failed[0].0.starts_with("-/controller stood still"), "{failed:?}");
-    assert!(failed[1].0.starts_with("-/emulator ended early (signal: 9"), "{failed:?}");
+    assert!(failed[0].0.starts_with("controller stood still"), "{failed:?}");
+    assert!(failed[1].0.starts_with("emulator ended early (signal: 9"), "{failed:?}");
     assert!(failed.iter().all(|(_, cause)| *cause == Some(Cause::Machine)), "{failed:?}");
     assert_host_becomes(&before, folder.path());
 }

@@ -168,7 +168,9 @@ impl Crew {
                 line = process.alarmed() => {
                     // Told to a stage that may be gone already.
                     let text = format!("{} reports: {line}", process.label());
-                    let _ = trouble.send(Trouble { of_network, was_killed: false, text });
+                    // As nginx says of a process of its own.
+                    let was_killed = line.ends_with("exited on signal 9");
+                    let _ = trouble.send(Trouble { of_network, was_killed, text });
                     process.wait().await
                 }
             };
@@ -229,10 +231,11 @@ impl Roll {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(group, process.label().to_owned());
     }
 
-    /// `hs/nginx`, or the program's own name for those that are no part of a crew, as Mininet and Open vSwitch.
+    /// `hs/nginx`, or the program's own name for those that are no part of a crew, as Open vSwitch. Of those only Mininet is in Python.
     fn name_of(&self, halted: &Halted) -> String {
         let roll = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        roll.get(&halted.group).cloned().unwrap_or_else(|| halted.name.clone())
+        let own = if halted.name.starts_with("python") { "Mininet" } else { &halted.name };
+        roll.get(&halted.group).map_or(own, String::as_str).to_owned()
     }
 }
 

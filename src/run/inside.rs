@@ -89,7 +89,9 @@ impl TrialError {
             | TrialError::Standstill(_)
             | TrialError::Store(_)
             | TrialError::Process(ProcessError::File { .. } | ProcessError::Spawn { .. })
-            | TrialError::Network(NetworkError::Start { .. } | NetworkError::Transcript { .. }) => Cause::Machine,
+            | TrialError::Network(
+                NetworkError::Start { .. } | NetworkError::Transcript { .. } | NetworkError::Ended { .. },
+            ) => Cause::Machine,
             _ => Cause::Trial,
         }
     }

@@ -285,7 +285,7 @@ mod tests {
     fn everyone_is_on_it_in_the_order_in_which_they_start() {
         let (trial, score) = score(1, Links::Emulated);
         let before = |due| labels(score.at(due).cloned());
-        assert_eq!(before(Due::Machinery), ["-/controller", "-/emulator"]);
+        assert_eq!(before(Due::Machinery), ["controller", "emulator"]);
         assert_eq!(before(Due::Network), ["mn"]);
         assert_eq!(before(Due::Captures).len(), trial.captures.len());
         assert_eq!(before(Due::Servers), ["hs/nginx", "hs/notify"]);
@@ -318,7 +318,7 @@ mod tests {
                 _ => None,
             });
             let of = |name: &str| parts.clone().find(|actor| actor.label() == name).unwrap();
-            let controller = of("-/controller");
+            let controller = of("controller");
             assert_eq!(controller.command.to_string().contains(" --network=RUN/multi/network.json"), map);
             let files: Vec<_> = controller.files.iter().map(|(path, text)| (path.to_str().unwrap(), text)).collect();
             if let [(path, text)] = files[..] {
@@ -401,6 +401,6 @@ mod tests {
     #[test]
     fn the_kernel_makes_links_without_a_program() {
         let (_, score) = score(0, Links::Netem);
-        assert_eq!(labels(score.at(Due::Machinery).cloned()), ["-/controller"]);
+        assert_eq!(labels(score.at(Due::Machinery).cloned()), ["controller"]);
     }
 }

@@ -6,6 +6,8 @@ use crate::store::Cause;
 
 /// The machine may fail so often in a row before there is no sense in going on.
 const MACHINE_IN_A_ROW: u32 = 3;
+/// The machine may fail so often at one trial, though others come to their end meanwhile, before it is the trial that is too much for it.
+const MACHINE_AT_A_TRIAL: u32 = 3;
 
 /// What is made of failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,6 +75,8 @@ pub struct Queue {
     failures: HashMap<String, u32>,
     /// How often each was unfit.
     unfit: HashMap<String, u32>,
+    /// How often the machine failed at each.
+    too_much: HashMap<String, u32>,
     given_up: BTreeSet<String>,
     given_up_now: u32,
     machine_in_a_row: u32,
@@ -92,6 +96,7 @@ impl Queue {
             waiting: VecDeque::new(),
             failures: HashMap::new(),
             unfit: before.unfit.iter().map(|(id, times)| (id.clone(), *times)).collect(),
+            too_much: HashMap::new(),
             given_up: BTreeSet::new(),
             given_up_now: 0,
             machine_in_a_row: 0,
@@ -148,10 +153,17 @@ impl Queue {
                     self.waiting.push_back(id.to_owned());
                 }
             }
-            // It says nothing of the trial.
+            // It says nothing of the trial, unless the machine fails at no other.
             Ended::Failed(Cause::Machine) => {
                 self.machine_in_a_row += 1;
-                self.waiting.push_back(id.to_owned());
+                let times = self.too_much.entry(id.to_owned()).or_insert(0);
+                *times += 1;
+                if *times >= MACHINE_AT_A_TRIAL && self.machine_in_a_row < MACHINE_IN_A_ROW {
+                    self.given_up.insert(id.to_owned());
+                    self.given_up_now += 1;
+                } else {
+                    self.waiting.push_back(id.to_owned());
+                }
             }
             Ended::Failed(Cause::Trial) => {
                 self.machine_in_a_row = 0;
@@ -223,6 +235,18 @@ mod tests {
         }
         assert_eq!(queue.next(), Next::Stop(Stop::Machine(3)));
         assert_eq!((queue.waiting().count(), queue.given_up().len()), (5, 0));
+    }
+
+    #[test]
+    fn a_trial_that_is_too_much_for_the_machine_stops_no_other() {
+        let mut queue = queue(3, Policy::default());
+        let mut tried = Vec::new();
+        while let Next::Trial(id) = queue.next() {
+            queue.ended(&id, if id == "t1" { Ended::Failed(Cause::Machine) } else { Ended::Done });
+            tried.push(id);
+        }
+        assert_eq!(tried, ["t0", "t1", "t2", "t1", "t1"]);
+        assert_eq!((queue.next(), queue.given_up().len()), (Next::Finished, 1));
     }
 
     #[test]

@@ -147,7 +147,10 @@ impl Actor {
     /// `host/name`.
     #[must_use]
     pub fn label(&self) -> String {
-        format!("{}/{}", self.station, self.name)
+        match &self.station {
+            Station::Machine => self.name.clone(),
+            Station::Host(host) => format!("{host}/{}", self.name),
+        }
     }
 }
 
