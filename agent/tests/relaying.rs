@@ -276,6 +276,23 @@ fn a_peer_that_never_begins_is_left_for_the_cdn() {
     assert!(viewer.has(|e| matches!(e, Event::StreamEnded { frames: 30.. })));
 }
 
+/// The viewer's first keyframe is the CDN's; then comes `meanwhile`, and what its peer gives first is much later.
+fn passes_over_what_the_cdn_lacks(viewer: &mut Agent, meanwhile: impl FnOnce()) {
+    let first = viewer.find("a keyframe", |e| match e {
+        Event::FirstKeyframe { path, timestamp_ms, .. } => Some((*path, *timestamp_ms)),
+        _ => None,
+    });
+    assert_eq!(first.0, Path::Cdn);
+    meanwhile();
+    viewer.until("what follows is passed over", |e| matches!(e, Event::Jump { .. }));
+    let from_peer = viewer.find("the peer", |e| match e {
+        Event::FirstFromPeer { timestamp_ms, .. } => Some(*timestamp_ms),
+        _ => None,
+    });
+    assert!(from_peer > first.1 + 2000, "{from_peer} after {}", first.1);
+    viewer.until("the CDN is silenced", |e| matches!(e, Event::CdnLeft { .. }));
+}
+
 #[test]
 fn who_comes_to_a_cdn_that_is_far_behind_does_not_wait_for_it() {
     let stage = Stage::new();
@@ -294,17 +311,15 @@ fn who_comes_to_a_cdn_that_is_far_behind_does_not_wait_for_it() {
     let far = Relay::new(broadcaster.peers.unwrap(), Duration::from_secs(4));
     let mut late = stage.viewer(&["--peer", &far.address.to_string(), "--end-padding", "2048"]);
     let _late_player = stage.mplayer("late", late.listen);
-    let first = late.find("a keyframe", |e| match e {
-        Event::FirstKeyframe { path, timestamp_ms, .. } => Some((*path, *timestamp_ms)),
-        _ => None,
+    passes_over_what_the_cdn_lacks(&mut late, || ());
+
+    // This one hears of its peer only when the CDN has given its first keyframe.
+    let network = Introducer::new();
+    let mut later = stage.viewer(&["--notify", &network.address.to_string(), "--end-padding", "2048"]);
+    network.has(1);
+    let _later_player = stage.mplayer("later", later.listen);
+    passes_over_what_the_cdn_lacks(&mut later, || {
+        network.introduce(PeerRole::Parent, broadcaster.peers.unwrap());
     });
-    assert_eq!(first.0, Path::Cdn);
-    late.until("what follows is passed over", |e| matches!(e, Event::Jump { .. }));
-    let from_peer = late.find("the peer", |e| match e {
-        Event::FirstFromPeer { timestamp_ms, .. } => Some(*timestamp_ms),
-        _ => None,
-    });
-    assert!(from_peer > first.1 + 2000, "{from_peer} after {}", first.1);
-    late.until("the CDN is silenced", |e| matches!(e, Event::CdnLeft { .. }));
     drop(program);
 }

@@ -34,6 +34,8 @@ const LEAST_STARVED: Duration = Duration::from_secs(1);
 const STALE_MS: u32 = 2000;
 /// How much later than the CDN's word that the stream is on a peer may begin with it: the first frames go down a whole tree.
 const BEGINS_WITHIN: Duration = Duration::from_secs(1);
+/// So long after it came a viewer that no peer has served yet asks as one that has just come: what the CDN has given it may be far behind.
+const YOUNG: Duration = Duration::from_secs(5);
 /// How long one that takes a lost parent's place may take to serve before the CDN goes on.
 const FALLBACK: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,8 @@ pub(super) struct Peer {
     starved: Option<Instant>,
     /// It was asked for what the player was waiting for, and nothing of it has come yet.
     blind: bool,
+    /// That has happened, and what follows the last element is asked for from then on.
+    was_blind: bool,
     /// It was asked in place of another, and if it does not serve until then the CDN goes on.
     fallback: Option<Instant>,
     /// The CDN is to give the stream in its place, as soon as it can.
@@ -109,6 +113,7 @@ impl Peer {
             heard: now,
             starved: None,
             blind: false,
+            was_blind: false,
             fallback: None,
             leaving: false,
             next: None,
@@ -280,9 +285,11 @@ impl Session<'_> {
         }
     }
 
-    /// What a peer is asked for: what follows the last element; before there is one, what the player has been waiting for.
+    /// What a peer is asked for: what follows the last element; before there is one, what the player has been waiting for. The first peer of a young
+    /// session is asked for that, too: what it gives is then held against what the CDN gave ([`Session::beginning`]).
     fn request(&self) -> (Request, Option<Last>) {
-        let last = self.merge.last().filter(|_| self.merge.has_begun());
+        let is_young = !self.peer.was_blind && self.begun.elapsed() < YOUNG;
+        let last = self.merge.last().filter(|_| self.merge.has_begun() && !is_young);
         let since = match last {
             Some(Last { timestamp, id, .. }) => Since::After { timestamp, id },
             // A player that waits for 49 days has waited long enough.
@@ -420,6 +427,7 @@ impl Session<'_> {
         self.peer.state = State::Serving(fetch);
         self.peer.gap = gap;
         self.peer.blind = last.is_none();
+        self.peer.was_blind = true;
         self.peer.fallback = None;
         self.peer.starved = (self.serving == Path::Peer).then_some(self.peer.heard);
         if let Some(peer) = self.peer.address() {
