@@ -13,8 +13,10 @@ pub mod pace;
 pub mod perform;
 pub mod queue;
 mod recover;
+mod repeat;
 pub mod report;
 pub mod session;
+pub mod slurm;
 pub mod status;
 pub mod until;
 

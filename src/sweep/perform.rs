@@ -13,10 +13,10 @@ use super::outlook::Outlook;
 use super::pace::{Pace, Ran, Span};
 use super::queue::{Ended, Next, Policy, Queue};
 use super::recover::{recover, remove};
-use super::report::{End, Report, figures, report};
+use super::repeat::further;
+use super::report::{End, Report, report};
 use super::session::{Did, Known, Process, Session, asked, sessions};
-use super::until::is_enough;
-use crate::plan::{LinkKind, Parameters, Trial, Until};
+use crate::plan::{LinkKind, Trial, Until};
 use crate::run::event::{Happening, Update};
 use crate::run::{Context, Job, Urgency, supervise, tell};
 use crate::store::{
@@ -27,7 +27,7 @@ use crate::store::{
 /// How often the file is looked for by which others ask for an end.
 const LOOK: Duration = Duration::from_millis(500);
 /// What must stay free on the disk beside what the next trial leaves.
-const RESERVE: u64 = 100_000_000;
+pub(super) const RESERVE: u64 = 100_000_000;
 
 /// What is asked of a session.
 #[derive(Debug, Clone)]
@@ -160,7 +160,8 @@ fn begin(sweep: &SweepDir, owner: Owner, left: usize, trials: usize) -> Result<S
 }
 
 /// What is to be done, as the store has it.
-fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
+#[must_use]
+pub fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
     let ((asked_link, link), (asked_datapath, datapath)) = (&job.links, &job.datapath);
     SweepFile {
         format: SWEEP_FORMAT,
@@ -210,7 +211,7 @@ async fn heed(
 }
 
 /// What of an update goes into the session's log.
-fn line_of(update: &Update) -> Option<Did> {
+pub(super) fn line_of(update: &Update) -> Option<Did> {
     Some(match update {
         Update::Problem { trial, text } => Did::Said { trial: trial.clone(), text: text.clone() },
         Update::Trial { trial, what } => match &what.happening {
@@ -291,42 +292,19 @@ impl Stage<'_> {
     fn next_round(&mut self) -> Result<bool, SweepError> {
         let Some(until) = self.request.until else { return Ok(false) };
         let run = RunDir::open(self.outlook.sweep.path())?;
-        while self.round < until.most {
-            let known = figures(&run, &self.outlook.trials, &self.done, until, self.round, &mut self.figures)?;
-            self.round += 1;
-            // What fails tells nothing, however often it is tried.
-            let failing: BTreeSet<&Parameters> = self
-                .queue
-                .given_up()
-                .iter()
-                .filter_map(|id| self.planned.get(id.as_str()).map(|planned| &planned.point.parameters))
-                .collect();
-            let wanting: BTreeSet<&Parameters> = known
-                .iter()
-                .filter(|(point, schemes)| {
-                    let schemes: Vec<Vec<f64>> = schemes.values().cloned().collect();
-                    !failing.contains(*point) && !is_enough(&schemes, until.precision)
-                })
-                .map(|(point, _)| *point)
-                .collect();
-            if wanting.is_empty() {
-                return Ok(false);
-            }
-            let round = self.round;
-            let is_next = |trial: &&Planned| {
-                trial.point.repetition == round
-                    && wanting.contains(&trial.point.parameters)
-                    && !self.done.contains(&trial.id)
-            };
-            let next: Vec<String> =
-                self.outlook.trials.iter().filter(is_next).map(|trial| trial.id.clone()).collect();
-            if !next.is_empty() {
-                self.total += next.len();
-                self.queue.add(next);
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let next = further(
+            &run,
+            &self.outlook.trials,
+            &self.done,
+            self.queue.given_up(),
+            until,
+            &mut self.round,
+            &mut self.figures,
+        )?;
+        self.total += next.len();
+        let any = !next.is_empty();
+        self.queue.add(next);
+        Ok(any)
     }
 
     async fn one(&mut self, context: &Context, trial: &Trial, planned: &Planned) -> Result<(), SweepError> {

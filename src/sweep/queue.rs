@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::store::Cause;
 
 /// The machine may fail so often in a row before there is no sense in going on.
 const MACHINE_IN_A_ROW: u32 = 3;
 
 /// What is made of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Policy {
     /// How often a trial that failed is tried again, after all others.
     pub retry: u32,
