@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
 use super::sweep::SweepArgs;
@@ -27,20 +27,28 @@ use crate::sweep::slurm::{SlurmError, control, script};
 use crate::ui;
 
 /// What plays the trials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Engine {
-    /// This machine, a trial after the other
+    /// This machine, a trial after the other.
     Local,
-    /// Slurm: on as many nodes as there are, a trial a task
+    /// Slurm, on as many nodes as there are, a trial a task.
     Slurm,
+}
+
+fn engine(text: &str) -> Result<Engine, String> {
+    match text {
+        "local" => Ok(Engine::Local),
+        "slurm" => Ok(Engine::Slurm),
+        _ => Err("one of local, slurm".to_owned()),
+    }
 }
 
 /// Flags of `livectl sweep` that are about Slurm.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Slurm")]
 pub(super) struct SlurmArgs {
-    /// What plays the trials
-    #[arg(long, value_enum, default_value_t = Engine::Local)]
+    /// What plays the trials: local, this machine; slurm, as many nodes as there are, a trial a task
+    #[arg(long, value_name = "ENGINE", default_value = "local", value_parser = engine)]
     engine: Engine,
     /// The partition
     #[arg(long, value_name = "NAME")]
@@ -239,6 +247,8 @@ pub(super) fn task(args: &TaskArgs) -> Result<Exit, Failure> {
         restart: args.restart,
         node: args.node.clone(),
         scratch: args.scratch.clone(),
+        // It is not root, so nobody has stripped its environment.
+        partition: std::env::var("SLURM_JOB_PARTITION").ok(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = tokio::task::LocalSet::new().block_on(&runtime, task::perform(&order, &task)).map_err(failure)?;
@@ -286,7 +296,8 @@ pub(super) fn next(order: &Path, round: u32) -> Result<Exit, Failure> {
         After::Nothing => Exit::Done,
         After::End(report) => {
             ui::print(&super::sweep::text(&report))?;
-            super::sweep::exit(&report)
+            // Slurm calls a job with another code than 0 failed, which this one has not.
+            Some(super::sweep::exit(&report)).filter(|exit| *exit != Exit::Unfit).unwrap_or(Exit::Done)
         }
     })
 }

@@ -359,7 +359,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     let span = outlook.pace.span(to_try.iter().copied());
     let from = match outlook.pace.from {
         0 => "by what is usual; no trial has run here yet".to_owned(),
-        count => format!("learned from {count} trials on this machine"),
+        count => format!("learned from {count} trials"),
     };
     let _ = writeln!(text, "{}, {from}", about(&span));
     if let Some(until) = until {

@@ -6,6 +6,7 @@
 //! ([`session`]), from which [`status`] tells how things stand; nothing is decided by it but how long things take.
 
 pub mod change;
+mod claim;
 pub mod identity;
 pub mod keep;
 pub mod outlook;

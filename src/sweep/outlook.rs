@@ -64,6 +64,10 @@ impl Outlook {
         let host = Process::this().host;
         let mut ran = History::of(&sessions(&sweep)?, &host)?.ran;
         if ran.is_empty() {
+            // What other machines took for these very trials.
+            ran = History::of_all(&sessions(&sweep)?)?.ran;
+        }
+        if ran.is_empty() {
             ran = elsewhere(job, &host)?;
         }
         Ok(Outlook { trials, until, change, begun_with, done, failed, pace: Pace::learned(&ran), sweep })

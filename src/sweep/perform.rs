@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::SweepError;
+use super::claim::{Elsewhere, claim, elsewhere};
 use super::keep::{Keep, drop_captures};
 use super::outlook::Outlook;
 use super::pace::{Pace, Ran, Span};
@@ -126,6 +127,8 @@ pub async fn perform(
         done: outlook.done.clone(),
         figures: BTreeMap::new(),
         round: request.until.map_or(0, |until| until.least),
+        put_off: 0,
+        failed_elsewhere: BTreeSet::new(),
     };
     let end = stage.play(&context, &after.1).await;
     let done_now = stage.done_now;
@@ -243,6 +246,10 @@ struct Stage<'a> {
     figures: BTreeMap<String, Option<f64>>,
     /// The repetition that the queue has come to.
     round: u32,
+    /// Trials in a row that were left to others.
+    put_off: usize,
+    /// Attempts of others that have failed and were counted.
+    failed_elsewhere: BTreeSet<String>,
 }
 
 impl Stage<'_> {
@@ -274,8 +281,49 @@ impl Stage<'_> {
                 return Ok(End::Machine(error.to_string()));
             }
             let (trial, planned) = ((*trial).clone(), (*planned).clone());
+            if !self.is_mine(&trial)? {
+                self.wait_for_others(context).await;
+                continue;
+            }
             self.one(context, &trial, &planned).await?;
         }
+    }
+
+    /// Whether a trial is this session's to try: nobody on another machine has done it meanwhile, or is at it.
+    fn is_mine(&mut self, trial: &Trial) -> Result<bool, SweepError> {
+        let sweep = &self.outlook.sweep;
+        let done = sweep.done()?;
+        let is_done = done.contains(&trial.id);
+        self.done.extend(done);
+        if is_done {
+            self.queue.ended(&trial.id, Ended::Done);
+            return Ok(false);
+        }
+        let elsewhere = elsewhere(sweep, trial, self.session.borrow().name())?;
+        Ok(match elsewhere {
+            Elsewhere::Free => true,
+            Elsewhere::Claimed => {
+                self.queue.put_off(&trial.id);
+                self.put_off += 1;
+                false
+            }
+            Elsewhere::Failed(attempts) => {
+                let fresh: Vec<String> = attempts.difference(&self.failed_elsewhere).cloned().collect();
+                fresh.iter().for_each(|_| self.queue.ended(&trial.id, Ended::Failed(Cause::Trial)));
+                self.failed_elsewhere.extend(fresh.iter().cloned());
+                fresh.is_empty()
+            }
+        })
+    }
+
+    /// When all that waits is with others, looks again in a while, for what they do not finish is to be tried here.
+    async fn wait_for_others(&mut self, context: &Context) {
+        if self.put_off < self.queue.waiting().count().max(1) {
+            return;
+        }
+        self.put_off = 0;
+        let mut urgency = context.urgency.clone();
+        tokio::select! { Ok(()) = urgency.changed() => {}, () = tokio::time::sleep(LOOK) => {} }
     }
 
     /// What this session's trials tell, once there are a few; until then what was known before.
@@ -292,6 +340,7 @@ impl Stage<'_> {
     fn next_round(&mut self) -> Result<bool, SweepError> {
         let Some(until) = self.request.until else { return Ok(false) };
         let run = RunDir::open(self.outlook.sweep.path())?;
+        self.done.extend(self.outlook.sweep.done()?);
         let next = further(
             &run,
             &self.outlook.trials,
@@ -310,11 +359,15 @@ impl Stage<'_> {
     async fn one(&mut self, context: &Context, trial: &Trial, planned: &Planned) -> Result<(), SweepError> {
         let sweep = &self.outlook.sweep;
         let began = Instant::now();
-        self.tried += 1;
-        let what = format!("{} ({} of {})", trial.point, self.tried, self.total);
-        tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left: self.left().likely }).await;
         let name = self.session.borrow_mut().attempt();
         let dir = sweep.attempt(&trial.id, &name);
+        if !claim(sweep, trial, &dir, self.owner)? {
+            self.queue.put_off(&trial.id);
+            return Ok(());
+        }
+        (self.tried, self.put_off) = (self.tried + 1, 0);
+        let what = format!("{} ({} of {})", trial.point, self.tried, self.total);
+        tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left: self.left().likely }).await;
         self.session.borrow_mut().write(Did::TrialStarted { trial: trial.id.clone(), attempt: name })?;
         let serial = u32::try_from(self.tried).unwrap_or(u32::MAX);
         let mut record = supervise::trial(context, trial, &dir, serial).await?;

@@ -115,6 +115,15 @@ impl Queue {
         }
     }
 
+    /// Puts a trial behind the others that wait.
+    pub fn put_off(&mut self, id: &str) {
+        if let Some(place) = self.waiting.iter().position(|waiting| waiting == id)
+            && let Some(id) = self.waiting.remove(place)
+        {
+            self.waiting.push_back(id);
+        }
+    }
+
     /// Takes in how an attempt ended.
     pub fn ended(&mut self, id: &str, how: Ended) {
         self.waiting.retain(|waiting| waiting != id);

@@ -128,11 +128,12 @@ impl Status {
         let (mut at, mut last_end) = (Vec::new(), None);
         for (number, session) in known.iter().enumerate() {
             let log = text_of(&session.log)?;
-            history.add(session, &log, &host);
             if session.process.is_none() {
-                // Slurm's: see `slurm::progress`.
+                // Slurm's: see `slurm::progress`. Its nodes are taken to be alike.
+                history.take(&log, true);
                 continue;
             }
+            history.add(session, &log, &host);
             let (found, ended) = whereabouts(session, &log, &planned);
             // Of those that ended without a word only the last is news.
             let is_last = number + 1 == known.len();

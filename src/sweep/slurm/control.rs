@@ -1,5 +1,6 @@
 //! Slurm's programs: the one place that starts them.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -104,6 +105,16 @@ pub fn jobs_named(name: &str) -> Result<Vec<Job>, ControlError> {
 pub fn nodes_down() -> Result<Vec<Down>, ControlError> {
     let options = ["-h", "-N", "-o", jobs::NODE_FORMAT].map(str::to_owned);
     Ok(jobs::parse_nodes(&run("sinfo", &options, None)?))
+}
+
+/// The nodes of a partition, or all, that get jobs or have some.
+///
+/// # Errors
+/// [`ControlError`].
+pub fn nodes_up(partition: Option<&str>) -> Result<BTreeSet<String>, ControlError> {
+    let options = ["-h", "-N", "-o", jobs::NODE_FORMAT].map(str::to_owned).into_iter();
+    let options: Vec<String> = options.chain(partition.map(|name| format!("--partition={name}"))).collect();
+    Ok(jobs::parse_up(&run("sinfo", &options, None)?))
 }
 
 /// Cancels tasks that wait, or all that there are.

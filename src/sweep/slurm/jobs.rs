@@ -99,12 +99,26 @@ pub fn parse_nodes(text: &str) -> Vec<Down> {
     let node = |line: &str| {
         let mut fields = line.trim().splitn(3, '|').map(str::trim);
         let (node, state, reason) = (fields.next()?, fields.next()?, fields.next()?);
-        let is_down = ["down", "drain", "fail", "unknown", "maint"].iter().any(|word| state.contains(word));
         let down = Down { node: node.to_owned(), state: state.to_owned(), reason: reason.to_owned() };
         // A node is listed once for each of its partitions.
-        (is_down && seen.insert(node.to_owned())).then_some(down)
+        (is_down(state) && seen.insert(node.to_owned())).then_some(down)
     };
     text.lines().filter_map(node).collect()
+}
+
+/// The names of the others: nodes that get jobs, or have some.
+#[must_use]
+pub fn parse_up(text: &str) -> BTreeSet<String> {
+    let node = |line: &str| {
+        let mut fields = line.trim().splitn(3, '|').map(str::trim);
+        let (node, state) = (fields.next()?, fields.next()?);
+        (!node.is_empty() && !is_down(state)).then(|| node.to_owned())
+    };
+    text.lines().filter_map(node).collect()
+}
+
+fn is_down(state: &str) -> bool {
+    ["down", "drain", "fail", "unknown", "maint"].iter().any(|word| state.contains(word))
 }
 
 /// What there is to say of jobs that wait, and the commands that end their waiting. `next`: the job that makes the next round.
@@ -117,7 +131,8 @@ pub fn explain(jobs: &[Job], down: &[Down], next: Option<&str>) -> Vec<String> {
         *waiting.entry(&job.reason).or_default() += 1;
     }
     for (reason, count) in waiting {
-        lines.push(format!("{count} tasks are pending: {}", in_words(reason)));
+        let are = if count == 1 { "task is" } else { "tasks are" };
+        lines.push(format!("{count} {are} pending: {}", in_words(reason)));
     }
     let held: Vec<&Job> = jobs.iter().filter(|job| job.is_held()).collect();
     if let Some(first) = held.first() {
@@ -194,9 +209,13 @@ slurm_load_jobs error: Unable to contact slurm controller
             "n1|idle|none\nn2|drained|Duplicate jobid\nn2|drained|Duplicate jobid\nn3|down*|Not responding\n",
         );
         assert_eq!(down.len(), 2);
+        assert_eq!(
+            parse_up("n1|idle|none\nn2|drained|x\nn3|mixed|none\nn1|idle|none\n"),
+            ["n1", "n3"].map(str::to_owned).into()
+        );
         let told = explain(&parse(QUEUE), &down, Some("9"));
         let has = |words: &str| assert!(told.iter().any(|line| line.contains(words)), "{words}: {told:?}");
-        has("1 tasks are pending: started again in a minute or two");
+        has("1 task is pending: started again in a minute or two");
         has("1 are held (launch failed requeued held)");
         has("`scontrol release 1_5`");
         has("node n2 is drained (Duplicate jobid); when it is well: `sudo scontrol update nodename=n2 state=resume`");

@@ -125,8 +125,13 @@ pub fn is_late(order: &Order, outlook: &Outlook, ids: &[String]) -> bool {
 }
 
 fn finish(log: &Log, outlook: &Outlook, logs: &Logs, end: End) -> Result<After, SlurmError> {
-    let is_done = |what: &Did| matches!(what, Did::TrialEnded { state: TrialState::Done, .. });
-    let done_now = logs.nodes.values().flatten().filter(|line| is_done(&line.what)).count();
+    let done = |what: &Did| match what {
+        Did::TrialEnded { trial, state: TrialState::Done, .. } => Some(trial.clone()),
+        _ => None,
+    };
+    // What two have done was done once.
+    let done_now: BTreeSet<String> = logs.nodes.values().flatten().filter_map(|line| done(&line.what)).collect();
+    let done_now = done_now.len();
     let why = end.to_string();
     let report = report(&outlook.sweep, outlook, done_now, end)?;
     log.write(Did::SessionEnded { why })?;

@@ -57,8 +57,14 @@ impl Progress {
         let mut notes = Vec::new();
         let mut running: Vec<Running> =
             logs.nodes.iter().filter_map(|(node, lines)| at_work(node, lines, &planned)).collect();
-        for (node, why) in node::left_out(&logs.nodes) {
-            notes.push(format!("node {node} is left out: {why}"));
+        for (node, lines) in &logs.nodes {
+            match node::failures(lines) {
+                (count, Some(why)) if count >= node::PATIENCE => {
+                    notes.push(format!("node {node} is left out: {why}"))
+                }
+                (_, Some(why)) => notes.push(format!("node {node} has failed: {why}")),
+                (_, None) => {}
+            }
         }
         let is_live = match asked {
             Ok((jobs, down)) => {

@@ -40,6 +40,8 @@ pub struct Task {
     pub node: String,
     /// The folder to measure in.
     pub scratch: PathBuf,
+    /// The partition that it runs in, if that is known.
+    pub partition: Option<String>,
 }
 
 /// What came of a task.
@@ -108,8 +110,7 @@ pub async fn perform(order: &Order, task: &Task) -> Result<Outcome, SlurmError> 
         task: task.task.clone(),
         restart: task.restart,
     })?;
-    let known = Logs::of(&sweep, &order.session)?;
-    if let (count, Some(why)) = node::failures(known.nodes.get(&task.node).map_or(&[], Vec::as_slice))
+    if let (count, Some(why)) = node::failures(&log.lines()?)
         && count >= node::PATIENCE
     {
         return node_failed(order, task, &log, why.to_owned()).await;
@@ -398,11 +399,18 @@ async fn elsewhere(order: &Order, task: &Task, why: String) -> Outcome {
     let mut bad: Vec<String> = Logs::of(&order.sweep(), &order.session)
         .map(|logs| node::left_out(&logs.nodes).into_keys().collect())
         .unwrap_or_default();
-    let array = task.task.split('_').next().unwrap_or(&task.task);
-    if bad.contains(&task.node) {
-        let _ = control::update(array, &format!("ExcNodeList={}", bad.join(",")));
-    } else {
+    let is_left_out = bad.contains(&task.node);
+    if !is_left_out {
         bad.push(task.node.clone());
+    }
+    // Slurm would let it wait for ever if no node were left.
+    let others = control::nodes_up(task.partition.as_deref());
+    if !others.is_ok_and(|nodes| nodes.iter().any(|node| !bad.contains(node))) {
+        return Outcome::NodeFailed(why, false);
+    }
+    let array = task.task.split('_').next().unwrap_or(&task.task);
+    if is_left_out {
+        let _ = control::update(array, &format!("ExcNodeList={}", bad.join(",")));
     }
     if task.restart >= RESTARTS || control::requeue(&task.task).is_err() {
         return Outcome::NodeFailed(why, false);
