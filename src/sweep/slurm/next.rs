@@ -145,6 +145,8 @@ fn clear_claims(order: &Order) -> Result<(), SlurmError> {
         let name = attempt.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.contains(&mark) && attempt.record.is_none_or(|record| record.ended.is_none()) {
             remove(attempt.dir.path())?;
+            // Goes only when it is empty.
+            let _ = std::fs::remove_dir(order.sweep().attempts().join(&attempt.trial));
         }
     }
     Ok(())
