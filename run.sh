@@ -338,7 +338,7 @@ run_tests() {
   local status=0 passed failed ignored more_passed more_failed log
   need_root "the test suite" test "$@"
   find_cargo
-  packages build run test
+  packages build run test slurm
   build # livectl starts live-controller and live-agent from beside itself, and cargo test alone would not build them there
   compile "the tests" test --release --locked --workspace --no-run "$@"
 
@@ -426,7 +426,7 @@ case ${1-} in
     ;;
   packages)
     ((EUID == 0)) || fail 4 "installing packages needs root." "sudo ./run.sh packages"
-    packages build run test
+    packages build run test slurm
     ;;
   build)
     build

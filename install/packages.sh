@@ -5,7 +5,7 @@
 #   install/packages.sh missing GROUP…   those that are not installed; touches nothing, needs no network
 #   install/packages.sh install GROUP…   installs those (root); does nothing at all when none is missing
 #
-# GROUP is build, run, test or guest. Exit codes: 0 done, 2 wrong usage, 4 the packages cannot be had here.
+# GROUP is build, run, test, slurm or guest. Exit codes: 0 done, 2 wrong usage, 4 the packages cannot be had here.
 #
 # Some of these packages bring a service that Debian starts at once and at every boot: nginx on port 80, Open vSwitch.
 # livectl starts its own copies of both inside its sandbox and needs neither service, so `install` does not start them
@@ -20,7 +20,7 @@ policy=$machine/usr/sbin/policy-rc.d
 policy_before=$policy.before-livectl
 policy_mark='# livectl: in place only while install/packages.sh runs apt-get'
 # Services these packages may bring.
-services=(nginx openvswitch-switch ovs-vswitchd ovsdb-server ovs-record-hostname)
+services=(nginx openvswitch-switch ovs-vswitchd ovsdb-server ovs-record-hostname munge slurmctld slurmd)
 
 say() { printf 'packages: %s\n' "$*" >&2; }
 fail() {
@@ -183,7 +183,7 @@ install_packages() {
   mapfile -t lines < <(missing "$@")
   ((${#lines[@]} == 0)) || fail "apt-get said it was done, but these are still missing: ${lines[*]}"
   if ((${#new_services[@]})); then
-    say "done; nginx and Open vSwitch were not started: livectl runs its own"
+    say "done; services that came with them were not started: livectl and its tests run their own"
   else
     say "done"
   fi
@@ -193,7 +193,7 @@ install_packages() {
 action=$1
 shift
 for group in "$@"; do
-  case $group in build | run | test | guest) ;; *) usage ;; esac
+  case $group in build | run | test | slurm | guest) ;; *) usage ;; esac
 done
 if [[ $action != list ]] && ! command -v dpkg-query >/dev/null; then
   fail "this is not a Debian or Ubuntu machine (no dpkg-query), so packages cannot be looked up or installed." \

@@ -30,7 +30,7 @@ make_world() {
   echo 0 >"$state/cargo-test-status"
   : >"$state/log"
   chmod 666 "$state/log"
-  for package in $("$checkout/install/packages.sh" list build run test); do
+  for package in $("$checkout/install/packages.sh" list build run test slurm); do
     touch "$state/installed/$package" "$state/known/$package"
   done
 
@@ -299,7 +299,7 @@ test_the_machines_own_policy_is_back_after_a_failure() {
 test_every_line_of_the_package_list_is_understood() {
   local odd
   odd=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$place/install/packages.txt" |
-    grep -vE '^(build|run|test|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
+    grep -vE '^(build|run|test|slurm|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
   [[ -z $odd ]] || wrong "these lines are not WHEN PACKAGE|ALTERNATIVE: $odd"
 }
 

@@ -377,3 +377,32 @@ fn what_is_done_to_a_trial_from_outside_is_named_and_the_trial_is_tried_again() 
     assert!(failed.iter().all(|(_, cause)| *cause == Some(Cause::Machine)), "{failed:?}");
     assert_host_becomes(&before, folder.path());
 }
+
+/// Two machines with one folder, which know of each other by nothing but that.
+#[test]
+fn two_machines_share_a_sweep() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let before = host(folder.path());
+    let results = folder.path().join("results");
+    let path = recipe(folder.path(), "repetitions: 5", "size: 160x90, ");
+    let machine = |name: &str| {
+        let mut command = Command::new("unshare");
+        let script = format!("hostname {name} && exec \"$@\"");
+        command.args(["--uts", "sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_livectl"), "sweep"]).arg(&path);
+        command.arg("--results").arg(&results).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let machines = ["one", "two"].map(machine);
+    for machine in machines {
+        let output = machine.wait_with_output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+        assert!(text(&output).contains("5 of 5 trials are done"), "{}", text(&output));
+    }
+    assert_host_becomes(&before, folder.path());
+    let dir = SweepDir::open(&results.join("tiny")).unwrap();
+    assert_eq!((dir.done().unwrap().len(), dir.tried().unwrap()), (5, Vec::new()), "none was done twice");
+    let summary = read_summary(&RunDir::open(dir.path()).unwrap().summary()).unwrap();
+    let nodes: std::collections::BTreeSet<&str> = summary.iter().map(|row| row.node.as_deref().unwrap()).collect();
+    assert_eq!(nodes, ["one", "two"].into(), "both had a part in it");
+}

@@ -43,6 +43,19 @@ pub(super) enum Part {
     },
     /// Listening sockets for nginx, and then nginx
     Listen(ListenArgs),
+    /// A task of Slurm's: one trial of a sweep
+    SlurmTask(super::slurm::TaskArgs),
+    /// The part of such a task that is root
+    SlurmMeasure,
+    /// What comes after a round of a sweep with Slurm
+    SlurmNext {
+        /// What was asked for
+        #[arg(long)]
+        order: PathBuf,
+        /// The round that is over
+        #[arg(long)]
+        round: u32,
+    },
 }
 
 /// Runs a part of a trial.
@@ -51,6 +64,9 @@ pub(super) fn part(part: Part) -> Result<Exit, Failure> {
         Part::Trial { dir, link, datapath, controller, agent } => trial(dir, link, datapath, controller, agent),
         Part::Emulator { spec } => emulate(&spec),
         Part::Listen(args) => Err(listen::execute(&args).into()),
+        Part::SlurmTask(args) => super::slurm::task(&args),
+        Part::SlurmMeasure => super::slurm::measure(),
+        Part::SlurmNext { order, round } => super::slurm::next(&order, round),
     }
 }
 

@@ -13,6 +13,7 @@ mod plot;
 mod recipes;
 mod report;
 mod run;
+mod slurm;
 mod status;
 mod sweep;
 

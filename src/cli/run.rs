@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
-use crate::plan::Plan;
+use crate::plan::{Datapath, LinkKind, Plan};
 use crate::recipe::Loaded;
 use crate::run::{self, Job, RunError, Urgency};
 use crate::sandbox::capability::{self, Capabilities, Places};
@@ -181,6 +181,33 @@ pub(super) fn job(
     let Some(agent) = here.agent.clone() else {
         return Err(Failure::new(Exit::Machine, anyhow!("live-agent is neither beside livectl nor on PATH")));
     };
+    assembled((results, jobs), path, loaded, here, (links, datapath), (controller, agent))
+}
+
+/// What makes links or forwards packets: what was asked for, and what it came to.
+type Settled<T> = (T, capability::Choice<T>);
+
+/// The same of a recipe that runs elsewhere, on machines that are like this one at best.
+pub(super) fn job_elsewhere(
+    results: &Path,
+    path: &Path,
+    loaded: Loaded,
+    here: &Capabilities,
+    settled: (Settled<LinkKind>, Settled<Datapath>),
+) -> Result<Job, Failure> {
+    // Each of them looks for its own.
+    let programs = ("live-controller".into(), "live-agent".into());
+    assembled((results, 1), path, loaded, here, settled, programs)
+}
+
+fn assembled(
+    (results, jobs): (&Path, u32),
+    path: &Path,
+    loaded: Loaded,
+    here: &Capabilities,
+    (links, datapath): (Settled<LinkKind>, Settled<Datapath>),
+    (controller, agent): (PathBuf, PathBuf),
+) -> Result<Job, Failure> {
     let tools: BTreeMap<String, String> = here
         .programs
         .iter()

@@ -1,5 +1,6 @@
 //! `livectl status`, `logs` and `stop`: sweeps from another terminal, by what is in their folders.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,8 @@ use super::exit::{Exit, Failure, WithExit};
 use super::sweep::{about, failures, named};
 use crate::store::SweepDir;
 use crate::sweep::session::{Did, Known, Life, Line, sessions, text_of};
+use crate::sweep::slurm::log::Logs;
+use crate::sweep::slurm::progress::Progress;
 use crate::sweep::status::{At, Status};
 use crate::ui;
 
@@ -69,7 +72,10 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for sweep in &sweeps {
         match Status::of(sweep) {
-            Ok(status) => ui::print(&text(sweep, &status))?,
+            Ok(status) => {
+                let slurm = super::slurm::progress(sweep, &status.file)?;
+                ui::print(&text(sweep, &status, slurm.as_ref()))?;
+            }
             Err(error) if sweeps.len() == 1 => return Err(Failure::new(Exit::Results, error)),
             Err(error) => {
                 ui::warn(&format!("{}: {error}", sweep.path().display()));
@@ -80,7 +86,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn text(sweep: &SweepDir, status: &Status) -> String {
+fn text(sweep: &SweepDir, status: &Status, slurm: Option<&Progress>) -> String {
     let needed = status.file.trials.iter().filter(|trial| status.file.needs(trial)).count();
     let all = match status.file.until {
         None => format!("{needed} trials are"),
@@ -100,14 +106,21 @@ fn text(sweep: &SweepDir, status: &Status) -> String {
     for at in &status.sessions {
         let _ = writeln!(text, "  {}", session(at));
     }
-    match &status.last_end {
-        Some((time, why)) if status.sessions.is_empty() => {
+    text += &slurm.map(super::slurm::status).unwrap_or_default();
+    let slurm_end = slurm.and_then(|slurm| slurm.ended.clone());
+    let is_with_slurm = slurm.is_some_and(|slurm| slurm.is_live);
+    match status.last_end.iter().chain(&slurm_end).max_by_key(|(time, _)| *time) {
+        Some((time, why)) if status.sessions.is_empty() && !is_with_slurm => {
             let _ = writeln!(text, "  the last session ended at {}: {why}", clock(*time));
         }
         _ => {}
     }
     if status.to_come > 0 {
-        let _ = writeln!(text, "  {} of trials are left", about(&status.left));
+        let _ = write!(text, "  {} of trials are left", about(&status.left));
+        if let Some(slurm) = slurm.filter(|slurm| slurm.running.len() > 1) {
+            let _ = write!(text, ", on the nodes that work about {}", ui::span(slurm.shared(status.left.likely)));
+        }
+        let _ = writeln!(text);
     }
     if let Some(until) = status.file.until.filter(|_| status.beyond > 0) {
         let (figure, precision) = (until.figure, until.precision * 100.0);
@@ -115,9 +128,10 @@ fn text(sweep: &SweepDir, status: &Status) -> String {
         let _ = writeln!(text, "  and up to {beyond} beyond these, until {figure} is known within {precision} %");
     }
     let is_idle = status.sessions.iter().all(|at| matches!(at.life, Life::Gone | Life::Rebooted));
-    if is_idle && status.to_come > 0 {
+    if is_idle && !is_with_slurm && status.to_come > 0 {
         let recipe = status.file.recipe.path.as_deref().unwrap_or(Path::new("RECIPE")).display();
-        let _ = writeln!(text, "  the same command goes on: sudo livectl sweep {recipe}");
+        let command = if slurm.is_some() { "livectl sweep --engine slurm" } else { "sudo livectl sweep" };
+        let _ = writeln!(text, "  the same command goes on: {command} {recipe}");
     }
     text + &failures(&status.failed)
 }
@@ -142,7 +156,7 @@ fn session(at: &At) -> String {
     }
 }
 
-fn clock(time: jiff::Timestamp) -> String {
+pub(super) fn clock(time: jiff::Timestamp) -> String {
     time.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
@@ -166,37 +180,76 @@ fn one(results: &Path, word: Option<&PathBuf>) -> Result<SweepDir, Failure> {
 pub(super) fn logs(args: &LogsArgs) -> Result<Exit, Failure> {
     let sweep = one(&args.results, args.sweep.as_ref())?;
     let known = sessions(&sweep).exit(Exit::Results)?;
-    let Some((last, earlier)) = known.split_last() else {
+    let mut groups = grouped(known);
+    let Some(last) = groups.pop() else {
         return Err(Failure::new(Exit::Results, anyhow!("{} has no logs yet", sweep.path().display())));
     };
-    for session in earlier {
-        let lines = session.lines().exit(Exit::Results)?;
-        ui::print(&lines.iter().map(sentence).collect::<String>())?;
+    for group in groups {
+        ui::print(&sentences(fresh(&group, &mut BTreeMap::new())?))?;
     }
-    let mut shown = 0;
+    let (name, mut group, mut shown) = (last[0].name.clone(), last, BTreeMap::new());
     loop {
-        let log = text_of(&last.log).exit(Exit::Results)?;
-        // A line without its end is still being written.
-        let whole = log.rfind('\n').map_or(0, |end| end + 1);
-        let fresh = log.get(shown..whole).unwrap_or_default();
-        let lines: Vec<Line> = fresh.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let lines = fresh(&group, &mut shown)?;
+        let ended = lines.iter().any(|(_, line)| matches!(line.what, Did::SessionEnded { .. }));
         if !lines.is_empty() {
-            ui::print(&lines.iter().map(sentence).collect::<String>())?;
+            ui::print(&sentences(lines))?;
         }
-        shown = whole;
-        let ended = lines.iter().any(|line| matches!(line.what, Did::SessionEnded { .. }));
-        if !args.follow || ended || !may_go_on(last) {
+        if !args.follow || ended || !may_go_on(&group[0]) {
             return Ok(Exit::Done);
         }
         std::thread::sleep(LOOK);
+        if group[0].process.is_none() {
+            // Nodes that come later have logs of their own.
+            let now = grouped(sessions(&sweep).exit(Exit::Results)?);
+            group = now.into_iter().find(|group| group[0].name == name).unwrap_or(group);
+        }
     }
+}
+
+/// Logs that belong together: a session's with Slurm, and those of its nodes.
+fn grouped(known: Vec<Known>) -> Vec<Vec<Known>> {
+    let mut groups: Vec<Vec<Known>> = Vec::new();
+    for session in known {
+        match groups.last_mut().filter(|group| node_of(&group[0], &session).is_some()) {
+            Some(group) => group.push(session),
+            None => groups.push(vec![session]),
+        }
+    }
+    groups
+}
+
+/// The node whose log it is, of the session of another log.
+fn node_of<'a>(session: &Known, log: &'a Known) -> Option<&'a str> {
+    log.name.strip_prefix(&session.name)?.strip_prefix('.')
+}
+
+/// What was written since it was last looked at, in the order of the times, with the node that wrote it.
+fn fresh(group: &[Known], shown: &mut BTreeMap<PathBuf, usize>) -> Result<Vec<(String, Line)>, Failure> {
+    let mut lines = Vec::new();
+    for session in group {
+        let log = text_of(&session.log).exit(Exit::Results)?;
+        // A line without its end is still being written.
+        let whole = log.rfind('\n').map_or(0, |end| end + 1);
+        let shown = shown.entry(session.log.clone()).or_default();
+        let node = node_of(&group[0], session).map(|node| format!("{node} ")).unwrap_or_default();
+        let text = log.get(*shown..whole).unwrap_or_default();
+        let read = text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        lines.extend(read.map(|line| (node.clone(), line)));
+        *shown = whole;
+    }
+    lines.sort_by_key(|(_, line)| line.time);
+    Ok(lines)
+}
+
+fn sentences(lines: Vec<(String, Line)>) -> String {
+    lines.iter().map(|(node, line)| sentence(node, line)).collect()
 }
 
 fn may_go_on(session: &Known) -> bool {
     session.process.as_ref().is_none_or(|process| matches!(process.life(), Life::Alive | Life::Elsewhere))
 }
 
-fn sentence(line: &Line) -> String {
+fn sentence(node: &str, line: &Line) -> String {
     let said = match &line.what {
         Did::SessionStarted { process, left, trials } => {
             format!("process {} on {} begins: {left} of {trials} trials to try", process.pid, process.host)
@@ -211,8 +264,24 @@ fn sentence(line: &Line) -> String {
             format!("{trial}: {} ({took_s:.1} s)", ui::verdict(&ending))
         }
         Did::SessionEnded { why } => why.clone(),
+        Did::SlurmStarted { process, left, trials } => {
+            format!(
+                "handed to Slurm by process {} on {}: {left} of {trials} trials to try",
+                process.pid, process.host
+            )
+        }
+        Did::Submitted { round, jobs, next, trials, without } => {
+            let without =
+                if without.is_empty() { String::new() } else { format!(", without {}", without.join(", ")) };
+            format!("round {round}: {trials} trials as job {}, then job {next}{without}", jobs.join(", "))
+        }
+        Did::TaskStarted { trial, task, restart, .. } => match restart {
+            0 => format!("{trial}: task {task}"),
+            times => format!("{trial}: task {task}, started again (the {times}. time)"),
+        },
+        Did::NodeFailed { node, why } => format!("node {node} failed: {why}"),
     };
-    said.lines().map(|part| format!("{} {part}\n", clock(line.time))).collect()
+    said.lines().map(|part| format!("{} {node}{part}\n", clock(line.time))).collect()
 }
 
 /// Asks sessions to stop.
@@ -221,6 +290,11 @@ pub(super) fn stop(args: &StopArgs) -> Result<Exit, Failure> {
         Some(word) => vec![named(&args.results, word)?],
         None => SweepDir::all(&args.results).exit(Exit::Results)?,
     };
+    let mut with_slurm = Vec::new();
+    for sweep in &sweeps {
+        let last = Logs::last(sweep).exit(Exit::Results)?;
+        with_slurm.extend(last.filter(|logs| logs.ended().is_none()).map(|_| sweep));
+    }
     let mut running = Vec::new();
     for sweep in &sweeps {
         let at_work: Vec<At> = Status::of(sweep).exit(Exit::Results)?.sessions;
@@ -232,10 +306,15 @@ pub(super) fn stop(args: &StopArgs) -> Result<Exit, Failure> {
         };
         running.extend(known.into_iter().filter(is_at_work).map(|session| (sweep, session)));
     }
-    if args.sweep.is_none() && sweeps.len() > 1 && running.iter().any(|(sweep, _)| *sweep != running[0].0) {
+    let named: BTreeSet<&Path> =
+        running.iter().map(|(sweep, _)| sweep.path()).chain(with_slurm.iter().map(|sweep| sweep.path())).collect();
+    if args.sweep.is_none() && named.len() > 1 {
         return Err(Failure::new(Exit::Usage, anyhow!("several sweeps are running: name one")));
     }
-    if running.is_empty() {
+    for sweep in &with_slurm {
+        super::slurm::stop(sweep, args.now)?;
+    }
+    if running.is_empty() && with_slurm.is_empty() {
         return Err(Failure::new(Exit::Usage, anyhow!("no sweep is running that could be stopped")));
     }
     for (sweep, session) in running {

@@ -40,6 +40,8 @@ pub(super) const EXAMPLES: &str = "Examples:
   sudo livectl sweep recipes/overnight.yaml
   sudo livectl sweep --keep failed --retry 1 --deadline 8h recipes/overnight.yaml
   sudo livectl sweep --retry-failed recipes/overnight.yaml
+  livectl sweep --engine slurm --partition lab recipes/overnight.yaml     # a trial a task
+  livectl sweep --engine slurm --dry-run recipes/overnight.yaml           # what sbatch would get
   nohup sudo livectl sweep recipes/overnight.yaml > sweep.log &
 Meanwhile, and from elsewhere:
   livectl status overnight; livectl logs -f overnight; livectl stop overnight
@@ -52,16 +54,16 @@ with the others, whatever ended the last one; a changed recipe runs what it chan
 pub(super) struct SweepArgs {
     /// The recipe
     #[arg(value_name = "RECIPE")]
-    recipe: PathBuf,
+    pub(super) recipe: PathBuf,
     /// Print points, trials, expected time and disk; run nothing
     #[arg(long)]
     dry_run: bool,
     /// Folder for results
     #[arg(long, value_name = "DIR", default_value = "results")]
-    results: PathBuf,
+    pub(super) results: PathBuf,
     /// Whose captures are kept (all; failed: of trials that failed, are unfit or damaged; none); others are dropped once the tables have been verified
     #[arg(long, value_name = "WHOSE", default_value = "all", value_parser = keep)]
-    keep: Keep,
+    pub(super) keep: Keep,
     /// Try a trial that fails again, so often, after all others
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry: u32,
@@ -79,10 +81,10 @@ pub(super) struct SweepArgs {
     max_failures: Option<u32>,
     /// Begin no trial that would not end within this time: 90s, 45min, 8h
     #[arg(long, value_name = "TIME", value_parser = time)]
-    deadline: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
     /// Kill a trial that takes longer than this in all
     #[arg(long, value_name = "TIME", value_parser = time)]
-    trial_deadline: Option<Duration>,
+    pub(super) trial_deadline: Option<Duration>,
     /// What makes the links, whatever the recipe says (auto, netem, emulated)
     #[arg(long, value_name = "KIND", value_parser = super::link_kind)]
     link: Option<LinkKind>,
@@ -92,6 +94,8 @@ pub(super) struct SweepArgs {
     /// How often each point is tried, whatever the recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
+    #[command(flatten)]
+    pub(super) slurm: super::slurm::SlurmArgs,
 }
 
 /// What [`Keep`] is called on the command line.
@@ -120,7 +124,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 impl SweepArgs {
-    fn policy(&self) -> Policy {
+    pub(super) fn policy(&self) -> Policy {
         Policy {
             retry: self.retry,
             retry_unfit: self.retry_unfit,
@@ -152,6 +156,12 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(args);
     }
+    if args.slurm.is_asked_for() {
+        return super::slurm::submit(args);
+    }
+    if let Some(flag) = args.slurm.in_vain() {
+        return Err(Failure::new(Exit::Usage, anyhow!("{flag} is for Slurm: add `--engine slurm`")));
+    }
     if !nix::unistd::geteuid().is_root() {
         let again = crate::actor::process::Command::new("sudo", super::run::command_line());
         return Err(Failure::new(Exit::Machine, anyhow!("running a network needs root; try: {again}")));
@@ -162,7 +172,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Exit, Failure> {
 }
 
 /// The job of a recipe on this machine.
-fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<Until>), Failure> {
+pub(super) fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<Until>), Failure> {
     let loaded = super::recipes::load(&args.as_run(), &args.recipe)?;
     for warning in &loaded.warnings {
         ui::warn(&format!("{}: warning: {warning}", args.recipe.display()));
@@ -176,7 +186,11 @@ fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<Until>), Fa
         return Err(Failure::new(Exit::Usage, why));
     }
     let until = loaded.until;
-    let mut job = super::run::job((&args.results, 1), &args.recipe, loaded, here)?;
+    let mut job = if args.slurm.is_asked_for() {
+        super::slurm::job(args, loaded, here)?
+    } else {
+        super::run::job((&args.results, 1), &args.recipe, loaded, here)?
+    };
     job.plan = identified(job.plan, job.links.1.kind, job.datapath.1.kind).exit(Exit::Results)?;
     Ok((job, until))
 }
@@ -188,13 +202,7 @@ async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     let here = tokio::task::spawn_blocking(move || Capabilities::probe(&places)).await?;
     let (job, until) = job(args, &here)?;
     let outlook = Outlook::of(&job, until).map_err(failure)?;
-    if let Some(change) = &outlook.change {
-        ui::warn(&change.to_string());
-    }
-    if let Some(livectl) = &outlook.begun_with {
-        let commit = livectl.commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
-        ui::warn(&format!("this sweep was begun with livectl {}{commit}, which is another one", livectl.version));
-    }
+    warn_of_changes(&outlook);
     require_disk(args, &job, &outlook)?;
     let request = Request {
         job,
@@ -212,7 +220,18 @@ async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     Ok(exit(&report))
 }
 
-fn failure(error: SweepError) -> Failure {
+/// Tells what a changed recipe means, and that another livectl began it.
+pub(super) fn warn_of_changes(outlook: &Outlook) {
+    if let Some(change) = &outlook.change {
+        ui::warn(&change.to_string());
+    }
+    if let Some(livectl) = &outlook.begun_with {
+        let commit = livectl.commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
+        ui::warn(&format!("this sweep was begun with livectl {}{commit}, which is another one", livectl.version));
+    }
+}
+
+pub(super) fn failure(error: SweepError) -> Failure {
     let exit = match error {
         SweepError::Running { .. } => Exit::Usage,
         SweepError::Store(_) | SweepError::Table(_) | SweepError::Run(_) => Exit::Results,
@@ -220,7 +239,7 @@ fn failure(error: SweepError) -> Failure {
     Failure::new(exit, error)
 }
 
-fn exit(report: &Report) -> Exit {
+pub(super) fn exit(report: &Report) -> Exit {
     match &report.end {
         End::Interrupted => Exit::Interrupted,
         End::Machine(_) => Exit::Results,
@@ -234,7 +253,7 @@ fn exit(report: &Report) -> Exit {
 }
 
 /// What a person reads in the morning.
-fn text(report: &Report) -> String {
+pub(super) fn text(report: &Report) -> String {
     let mut text = String::new();
     let who = |row: &EstimateRow| (row.scheme, row.parameters.clone(), row.stream.clone(), row.viewer.clone());
     let lines = report.estimates.iter().map(who).collect::<BTreeSet<_>>().len();
@@ -246,6 +265,9 @@ fn text(report: &Report) -> String {
         );
     } else if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
         text += &format!("\n{estimates}\n");
+    }
+    if let Some(nodes) = &report.nodes {
+        let _ = writeln!(text, "{nodes}");
     }
     text += &failures(&report.failed);
     if let Some((until, known, unknown)) = &report.precision {
@@ -298,7 +320,7 @@ pub(super) fn about(span: &Span) -> String {
     format!("about {}{range}", ui::span(span.likely))
 }
 
-fn require_disk(args: &SweepArgs, job: &Job, outlook: &Outlook) -> Result<u64, Failure> {
+pub(super) fn require_disk(args: &SweepArgs, job: &Job, outlook: &Outlook) -> Result<u64, Failure> {
     let queue = outlook.queue(args.policy());
     let need = outlook.disk(&outlook.to_try(&queue), args.keep);
     store::require_space(&job.results, need).map_err(|error| {
@@ -341,7 +363,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     let span = outlook.pace.span(to_try.iter().copied());
     let from = match outlook.pace.from {
         0 => "by what is usual; no trial has run here yet".to_owned(),
-        count => format!("learned from {count} trials on this machine"),
+        count => format!("learned from {count} trials"),
     };
     let _ = writeln!(text, "{}, {from}", about(&span));
     if let Some(until) = until {
@@ -362,6 +384,9 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     }
     if to_try.len() > LISTED {
         let _ = writeln!(text, "  … and {} more", to_try.len() - LISTED);
+    }
+    if args.slurm.is_asked_for() {
+        text += &super::slurm::planned(args, &job, &outlook)?;
     }
     ui::print(&text)?;
     require_disk(args, &job, &outlook)?;

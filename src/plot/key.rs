@@ -12,8 +12,8 @@ use super::loaded::Loaded;
 use crate::plan::{Datapath, LinkKind, Scheme, Trial};
 
 /// Keys that are not paths into the plan.
-const NAMED: [&str; 10] =
-    ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "viewers", "link", "datapath"];
+const NAMED: [&str; 11] =
+    ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "viewers", "link", "datapath", "node"];
 /// Parts of the plan of which every trial has so many that to list them helps nobody.
 const UNLISTED: [&str; 9] = ["hosts", "pings", "captures", "switches", "streams", "a", "b", "planned", "drawn"];
 /// More would not be read.
@@ -71,6 +71,7 @@ impl Key {
             }
             "link" => Value::Text(LinkKind::to_string(&link())),
             "datapath" => Value::Text(Datapath::to_string(&datapath())),
+            "node" => Value::Text(asked.run.node(&trial.id)?.to_owned()),
             path => match trial.point.parameters.get(path) {
                 Some(text) => measured(text).0,
                 None => value(lookup(asked.run.plan_json(&trial.id)?, path)?)?,
@@ -105,6 +106,7 @@ impl Key {
             "viewers" => format!("{value} viewers"),
             "link" => format!("{value} links"),
             "datapath" => format!("{value} datapath"),
+            "node" => format!("on {value}"),
             path => format!("{} {value}", path.rsplit('.').next().unwrap_or(path)),
         }
     }

@@ -33,6 +33,7 @@ pub struct Loaded {
     /// `audience.csv`; made from summary and frames where an older livectl wrote none, but for what only captures tell.
     pub audience: Vec<AudienceRow>,
     json: OnceLock<HashMap<String, Json>>,
+    nodes: OnceLock<HashMap<String, String>>,
 }
 
 impl Loaded {
@@ -65,6 +66,7 @@ impl Loaded {
             playouts: Vec::new(),
             audience: Vec::new(),
             json: OnceLock::new(),
+            nodes: OnceLock::new(),
         }
     }
 
@@ -118,6 +120,15 @@ impl Loaded {
             self.manifest.plan.trials.iter().filter_map(json).collect()
         });
         all.get(trial)
+    }
+
+    /// The machine that a trial ran on, if that is recorded.
+    pub(super) fn node(&self, trial: &str) -> Option<&str> {
+        let all = self.nodes.get_or_init(|| {
+            let node = |record: &crate::store::TrialRecord| Some((record.id.clone(), record.node.clone()?));
+            self.manifest.trials.iter().filter_map(node).collect()
+        });
+        all.get(trial).map(String::as_str)
     }
 }
 

@@ -194,6 +194,8 @@ pub(crate) struct Context {
     pub(crate) urgency: watch::Receiver<Urgency>,
     /// A trial that has not ended by then is killed; `None`: some minutes after its own end.
     pub(crate) deadline: Option<std::time::Duration>,
+    /// What this machine is called.
+    pub(crate) node: String,
 }
 
 impl Job {
@@ -213,6 +215,7 @@ impl Job {
             updates,
             urgency,
             deadline: None,
+            node: crate::sweep::session::this_host(),
         }
     }
 }

@@ -73,6 +73,7 @@ pub(crate) async fn trial(
     let mut record = TrialRecord::planned(trial);
     record.state = TrialState::Running;
     record.started = Some(jiff::Timestamp::now());
+    record.node = Some(context.node.clone());
     record.save(dir)?;
 
     let mut log = Log::new(dir)?;

@@ -409,7 +409,7 @@ pub(super) fn file_name(name: &str) -> Result<&str, StoreError> {
 }
 
 /// `mkdir -p`, and what was made becomes `owner`'s.
-pub(super) fn make_folders(path: &Path, owner: Owner) -> Result<(), StoreError> {
+pub(crate) fn make_folders(path: &Path, owner: Owner) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
     }

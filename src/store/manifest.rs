@@ -197,6 +197,9 @@ pub struct TrialRecord {
     /// Whose failure it is, if it failed and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
+    /// The machine that it ran on; `None`: a record of an older livectl.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// Why its delays cannot be taken for the network's: `CPU pressure 31 % (limit 10 %)`. Empty: they can.
     #[serde(default)]
     pub unfit: Vec<String>,
@@ -418,6 +421,7 @@ impl TrialRecord {
             point: trial.point.clone(),
             state: TrialState::Planned,
             cause: None,
+            node: None,
             unfit: Vec::new(),
             doubts: Vec::new(),
             damage: Vec::new(),
@@ -574,6 +578,7 @@ mod tests {
             id: "direct-1".into(),
             point: Point::new(crate::plan::Scheme::Direct, 1),
             state: TrialState::Failed { why: "nginx died".into() },
+            node: None,
             cause: Some(Cause::Trial),
             captures: Captures::Dropped,
             damage: vec![],

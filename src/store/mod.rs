@@ -23,6 +23,7 @@ pub use atomic::{
 pub use checksum::{FileRecord, changes};
 pub use commit::{Committed, commit};
 pub use imported::{Imported, ImportedFile};
+pub(crate) use layout::make_folders;
 pub use layout::{Found, RECORD, RunDir, TrialDir};
 pub(crate) use manifest::moment;
 pub use manifest::{

@@ -205,16 +205,24 @@ impl SweepDir {
     pub fn tried(&self) -> Result<Vec<Attempt>, StoreError> {
         let mut attempts = Vec::new();
         for trial in names(&self.attempts())? {
-            let mut of_trial: Vec<Attempt> = Vec::new();
-            for name in names(&self.attempts().join(&trial))? {
-                let dir = self.attempt(&trial, &name);
-                // A record that cannot be read is as good as none.
-                let record = TrialRecord::load(&dir).unwrap_or(None);
-                of_trial.push(Attempt { trial: trial.clone(), dir, record });
-            }
-            of_trial.sort_by_key(|attempt| attempt.record.as_ref().and_then(|record| record.started));
-            attempts.extend(of_trial);
+            attempts.extend(self.tried_of(&trial)?);
         }
+        Ok(attempts)
+    }
+
+    /// The same of one trial.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn tried_of(&self, trial: &str) -> Result<Vec<Attempt>, StoreError> {
+        let mut attempts: Vec<Attempt> = Vec::new();
+        for name in names(&self.attempts().join(trial))? {
+            let dir = self.attempt(trial, &name);
+            // A record that cannot be read is as good as none.
+            let record = TrialRecord::load(&dir).unwrap_or(None);
+            attempts.push(Attempt { trial: trial.to_owned(), dir, record });
+        }
+        attempts.sort_by_key(|attempt| attempt.record.as_ref().and_then(|record| record.started));
         Ok(attempts)
     }
 }

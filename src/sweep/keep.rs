@@ -2,12 +2,15 @@
 
 use std::fs;
 
+use serde::{Deserialize, Serialize};
+
 use crate::plan::LinkKind;
 use crate::store::{Captures, StoreError, TrialDir, TrialRecord, TrialState};
 use crate::table;
 
 /// Whose captures are kept. They are dropped only after the tables have been computed from them a second time and are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Keep {
     /// Everybody's.
     #[default]

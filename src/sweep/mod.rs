@@ -6,6 +6,7 @@
 //! ([`session`]), from which [`status`] tells how things stand; nothing is decided by it but how long things take.
 
 pub mod change;
+mod claim;
 pub mod identity;
 pub mod keep;
 pub mod outlook;
@@ -13,8 +14,10 @@ pub mod pace;
 pub mod perform;
 pub mod queue;
 mod recover;
+mod repeat;
 pub mod report;
 pub mod session;
+pub mod slurm;
 pub mod status;
 pub mod until;
 

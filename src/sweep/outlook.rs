@@ -67,9 +67,36 @@ impl Outlook {
         let host = Process::this().host;
         let mut ran = History::of(&sessions(&sweep)?, &host)?.ran;
         if ran.is_empty() {
+            // What other machines took for these very trials.
+            ran = History::of_all(&sessions(&sweep)?)?.ran;
+        }
+        if ran.is_empty() {
             ran = elsewhere(job, &host)?;
         }
         Ok(Outlook { trials, until, change, begun_with, done, failed, unfit, pace: Pace::learned(&ran), sweep })
+    }
+
+    /// The same of a sweep as it was written down, without its recipe. Trials take what they took in this sweep, on whatever machine.
+    ///
+    /// # Errors
+    /// [`SweepError::Store`].
+    pub fn stored(sweep: &SweepDir, file: &SweepFile) -> Result<Outlook, SweepError> {
+        let done = sweep.done()?;
+        let by_id: BTreeMap<&str, &Planned> = file.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
+        let failed = failures(sweep, &by_id, &done)?;
+        let unfit = kept_back(sweep, &done)?;
+        let ran = History::of_all(&sessions(sweep)?)?.ran;
+        Ok(Outlook {
+            sweep: sweep.clone(),
+            trials: file.trials.clone(),
+            until: file.until,
+            change: None,
+            begun_with: None,
+            done,
+            failed,
+            unfit,
+            pace: Pace::learned(&ran),
+        })
     }
 
     /// The trials that a session under this policy has to try.

@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::SweepError;
+use super::claim::{Elsewhere, claim, elsewhere};
 use super::keep::{Keep, drop_captures};
 use super::outlook::Outlook;
 use super::pace::{Pace, Ran, Span};
 use super::queue::{Ended, Next, Policy, Queue};
 use super::recover::{recover, remove};
-use super::report::{End, Report, figures, report};
+use super::repeat::further;
+use super::report::{End, Report, report};
 use super::session::{Did, Known, Process, Session, asked, sessions};
-use super::until::is_enough;
-use crate::plan::{LinkKind, Parameters, Trial, Until};
+use crate::plan::{LinkKind, Trial, Until};
 use crate::run::event::{Happening, Update};
 use crate::run::{Context, Job, Urgency, supervise, tell};
 use crate::store::{
@@ -27,7 +28,7 @@ use crate::store::{
 /// How often the file is looked for by which others ask for an end.
 const LOOK: Duration = Duration::from_millis(500);
 /// What must stay free on the disk beside what the next trial leaves.
-const RESERVE: u64 = 100_000_000;
+pub(super) const RESERVE: u64 = 100_000_000;
 
 /// What is asked of a session.
 #[derive(Debug, Clone)]
@@ -125,6 +126,8 @@ pub async fn perform(
         done: outlook.done.clone(),
         figures: BTreeMap::new(),
         round: request.until.map_or(0, |until| until.least),
+        put_off: 0,
+        failed_elsewhere: BTreeSet::new(),
     };
     let end = stage.play(&context, &after.1).await;
     let done_now = stage.done_now;
@@ -159,7 +162,8 @@ fn begin(sweep: &SweepDir, owner: Owner, left: usize, trials: usize) -> Result<S
 }
 
 /// What is to be done, as the store has it.
-fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
+#[must_use]
+pub fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
     let ((asked_link, link), (asked_datapath, datapath)) = (&job.links, &job.datapath);
     SweepFile {
         format: SWEEP_FORMAT,
@@ -209,7 +213,7 @@ async fn heed(
 }
 
 /// What of an update goes into the session's log.
-fn line_of(update: &Update) -> Option<Did> {
+pub(super) fn line_of(update: &Update) -> Option<Did> {
     Some(match update {
         Update::Problem { trial, text } => Did::Said { trial: trial.clone(), text: text.clone() },
         Update::Trial { trial, what } => match &what.happening {
@@ -240,6 +244,10 @@ struct Stage<'a> {
     figures: BTreeMap<String, Option<f64>>,
     /// The repetition that the queue has come to.
     round: u32,
+    /// Trials in a row that were left to others.
+    put_off: usize,
+    /// Attempts of others that have failed and were counted.
+    failed_elsewhere: BTreeSet<String>,
 }
 
 impl Stage<'_> {
@@ -271,8 +279,49 @@ impl Stage<'_> {
                 return Ok(End::Machine(error.to_string()));
             }
             let (trial, planned) = ((*trial).clone(), (*planned).clone());
+            if !self.is_mine(&trial)? {
+                self.wait_for_others(context).await;
+                continue;
+            }
             self.one(context, &trial, &planned).await?;
         }
+    }
+
+    /// Whether a trial is this session's to try: nobody on another machine has done it meanwhile, or is at it.
+    fn is_mine(&mut self, trial: &Trial) -> Result<bool, SweepError> {
+        let sweep = &self.outlook.sweep;
+        let done = sweep.done()?;
+        let is_done = done.contains(&trial.id);
+        self.done.extend(done);
+        if is_done {
+            self.queue.ended(&trial.id, Ended::Done);
+            return Ok(false);
+        }
+        let elsewhere = elsewhere(sweep, trial, self.session.borrow().name())?;
+        Ok(match elsewhere {
+            Elsewhere::Free => true,
+            Elsewhere::Claimed => {
+                self.queue.put_off(&trial.id);
+                self.put_off += 1;
+                false
+            }
+            Elsewhere::Failed(attempts) => {
+                let fresh: Vec<String> = attempts.difference(&self.failed_elsewhere).cloned().collect();
+                fresh.iter().for_each(|_| self.queue.ended(&trial.id, Ended::Failed(Cause::Trial)));
+                self.failed_elsewhere.extend(fresh.iter().cloned());
+                fresh.is_empty()
+            }
+        })
+    }
+
+    /// When all that waits is with others, looks again in a while, for what they do not finish is to be tried here.
+    async fn wait_for_others(&mut self, context: &Context) {
+        if self.put_off < self.queue.waiting().count().max(1) {
+            return;
+        }
+        self.put_off = 0;
+        let mut urgency = context.urgency.clone();
+        tokio::select! { Ok(()) = urgency.changed() => {}, () = tokio::time::sleep(LOOK) => {} }
     }
 
     /// What this session's trials tell, once there are a few; until then what was known before.
@@ -289,52 +338,34 @@ impl Stage<'_> {
     fn next_round(&mut self) -> Result<bool, SweepError> {
         let Some(until) = self.request.until else { return Ok(false) };
         let run = RunDir::open(self.outlook.sweep.path())?;
-        while self.round < until.most {
-            let known = figures(&run, &self.outlook.trials, &self.done, until, self.round, &mut self.figures)?;
-            self.round += 1;
-            // What fails tells nothing, however often it is tried.
-            let failing: BTreeSet<&Parameters> = self
-                .queue
-                .given_up()
-                .iter()
-                .filter_map(|id| self.planned.get(id.as_str()).map(|planned| &planned.point.parameters))
-                .collect();
-            let wanting: BTreeSet<&Parameters> = known
-                .iter()
-                .filter(|(point, schemes)| {
-                    let schemes: Vec<Vec<f64>> = schemes.values().cloned().collect();
-                    !failing.contains(*point) && !is_enough(&schemes, until.precision)
-                })
-                .map(|(point, _)| *point)
-                .collect();
-            if wanting.is_empty() {
-                return Ok(false);
-            }
-            let round = self.round;
-            let is_next = |trial: &&Planned| {
-                trial.point.repetition == round
-                    && wanting.contains(&trial.point.parameters)
-                    && !self.done.contains(&trial.id)
-            };
-            let next: Vec<String> =
-                self.outlook.trials.iter().filter(is_next).map(|trial| trial.id.clone()).collect();
-            if !next.is_empty() {
-                self.queue.add(next);
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        self.done.extend(self.outlook.sweep.done()?);
+        let next = further(
+            &run,
+            &self.outlook.trials,
+            &self.done,
+            self.queue.given_up(),
+            until,
+            &mut self.round,
+            &mut self.figures,
+        )?;
+        let any = !next.is_empty();
+        self.queue.add(next);
+        Ok(any)
     }
 
     async fn one(&mut self, context: &Context, trial: &Trial, planned: &Planned) -> Result<(), SweepError> {
         let sweep = &self.outlook.sweep;
         let began = Instant::now();
-        self.tried += 1;
+        let name = self.session.borrow_mut().attempt();
+        let mut dir = sweep.attempt(&trial.id, &name);
+        if !claim(sweep, trial, &dir, self.owner)? {
+            self.queue.put_off(&trial.id);
+            return Ok(());
+        }
+        (self.tried, self.put_off) = (self.tried + 1, 0);
         let total = self.tried - 1 + self.queue.waiting().count();
         let what = format!("{} ({} of {total})", trial.point, self.tried);
         tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left: self.left().likely }).await;
-        let name = self.session.borrow_mut().attempt();
-        let mut dir = sweep.attempt(&trial.id, &name);
         self.session.borrow_mut().write(Did::TrialStarted { trial: trial.id.clone(), attempt: name })?;
         let serial = u32::try_from(self.tried).unwrap_or(u32::MAX);
         let mut record = supervise::trial(context, trial, &dir, serial).await?;

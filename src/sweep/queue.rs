@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use crate::store::Cause;
 
 /// The machine may fail so often in a row before there is no sense in going on.
@@ -10,11 +12,12 @@ const MACHINE_IN_A_ROW: u32 = 3;
 const MACHINE_AT_A_TRIAL: u32 = 3;
 
 /// What is made of failures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Policy {
     /// How often a trial that failed is tried again, after all others.
     pub retry: u32,
     /// How often a trial on which the machine did not keep up is tried again, after all others; then the last one counts, unfit as it is.
+    #[serde(default)]
     pub retry_unfit: u32,
     /// Try those again that earlier sessions have given up.
     pub retry_failed: bool,
@@ -138,6 +141,15 @@ impl Queue {
     #[must_use]
     pub fn tries_again_if_unfit(&self, id: &str) -> bool {
         self.unfit.get(id).copied().unwrap_or(0) < self.policy.retry_unfit
+    }
+
+    /// Puts a trial behind the others that wait.
+    pub fn put_off(&mut self, id: &str) {
+        if let Some(place) = self.waiting.iter().position(|waiting| waiting == id)
+            && let Some(id) = self.waiting.remove(place)
+        {
+            self.waiting.push_back(id);
+        }
     }
 
     /// Takes in how an attempt ended.

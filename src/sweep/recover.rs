@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::SweepError;
 use super::keep::{Keep, drop_captures};
 use super::session::Process;
 use crate::plan::LinkKind;
 use crate::store::{self, Attempt, Committed, StoreError, SweepDir, TrialRecord, TrialState};
+
+/// A machine takes no longer from a trial's end to its commit.
+const COMMITTING: SignedDuration = SignedDuration::from_mins(10);
 
 /// Commits what earlier sessions had finished and not committed, and takes away what they had not finished. Whether anything was committed. Unfit attempts
 /// stay where they are while their trial is to be tried again.
@@ -24,10 +29,14 @@ pub(super) fn recover(sweep: &SweepDir, keep: (Keep, LinkKind), retry_unfit: u32
     // The latest first: of several that may count, that one does.
     for attempt in tried.into_iter().rev() {
         let waits = is_unfit(&attempt) && unfit.get(&attempt.trial).is_some_and(|times| *times <= retry_unfit);
+        let name = attempt.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_own = name.contains(&format!("-{host}-")) || name.contains("-slurm_");
         match attempt.record.filter(|record| record.ended.is_some()) {
             // It came to its end and livectl did not.
             Some(mut record) if record.state == TrialState::Done => {
-                if !done.contains(&attempt.trial) && !waits {
+                // Another machine may be about to commit it.
+                let is_settled = is_own || record.ended.is_some_and(|ended| Timestamp::now() - COMMITTING > ended);
+                if is_settled && !done.contains(&attempt.trial) && !waits {
                     drop_captures(&attempt.dir, &mut record, keep)?;
                     let place = sweep.trials().join(&attempt.trial);
                     committed |= store::commit(&attempt.dir, &place)? == Committed::First;
@@ -37,7 +46,6 @@ pub(super) fn recover(sweep: &SweepDir, keep: (Keep, LinkKind), retry_unfit: u32
             Some(TrialRecord { state: TrialState::Failed { .. }, .. }) => {}
             _ => {
                 // Those of other machines may still run.
-                let name = attempt.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
                 if name.contains(&format!("-{host}-")) {
                     remove(attempt.dir.path())?;
                 }
@@ -110,6 +118,11 @@ mod tests {
             record.state = TrialState::Failed { why: "nginx ended".into() };
         });
         let elsewhere = store.attempt(4, "elsewhere", |_| {});
+        let committing = store.attempt(6, "elsewhere", ended);
+        let forgotten = store.attempt(7, "elsewhere", |record| {
+            ended(record);
+            record.ended = Some(Timestamp::now() - SignedDuration::from_hours(1));
+        });
         let dropped = store.attempt(5, &host, |record| {
             ended(record);
             record.captures = Captures::Dropped;
@@ -120,6 +133,7 @@ mod tests {
         assert_eq!([0, 1, 2, 3, 4, 5].map(|number| store.is_done(number)), [true, false, false, false, false, true]);
         assert!(!running.exists() && !unanalysed.exists());
         assert!(failed.exists() && elsewhere.exists());
+        assert_eq!((committing.exists(), forgotten.exists(), store.is_done(7)), (true, false, true));
         assert!(!store.sweep.trials().join(&store.trials[5].id).join("pcap").exists());
 
         // Who finished second keeps what it has, and nothing is committed twice.
@@ -127,7 +141,7 @@ mod tests {
         assert!(!recover(&store.sweep, keep, 0).unwrap());
         assert!(second.exists() && store.is_done(0));
         let left: Vec<String> = store.sweep.tried().unwrap().into_iter().map(|attempt| attempt.trial).collect();
-        assert_eq!(left.len(), 3, "{left:?}");
+        assert_eq!(left.len(), 4, "{left:?}");
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub struct Report {
     pub end: End,
     /// A line for each figure of each point and viewer, over repetitions.
     pub estimates: Vec<EstimateRow>,
+    /// That it matters on which machine a trial ran, in words; `None`: it does not, or that cannot be told.
+    pub nodes: Option<String>,
 }
 
 /// Why a session ended.
@@ -125,6 +127,7 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         failed: failures(sweep, &by_id, &done)?,
         doubtful,
         end,
+        nodes: tables.as_ref().and_then(|tables| table::node_effect(&tables.summary)?.sentence()),
         estimates: tables.map(|tables| tables.estimates).unwrap_or_default(),
     })
 }

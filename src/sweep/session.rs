@@ -110,6 +110,48 @@ pub enum Did {
         /// Their size, captures included.
         bytes: u64,
     },
+    /// The sweep was handed to Slurm: the session is its jobs, and no process.
+    SlurmStarted {
+        /// Who handed it over.
+        #[serde(flatten)]
+        process: Process,
+        /// Trials that are still to be tried.
+        left: usize,
+        /// Trials of the sweep.
+        trials: usize,
+    },
+    /// A round of trials was handed to Slurm.
+    Submitted {
+        /// Counts from 1.
+        round: u32,
+        /// The job arrays, a trial a task.
+        jobs: Vec<String>,
+        /// The job that makes the next round when those are over.
+        next: String,
+        /// Trials.
+        trials: usize,
+        /// Nodes that are left out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        without: Vec<String>,
+    },
+    /// A task of Slurm's begins. Such lines are in a log for each node.
+    TaskStarted {
+        /// Of which round.
+        round: u32,
+        /// Its trial.
+        trial: String,
+        /// `17_3`: array and task.
+        task: String,
+        /// How often Slurm has started it before.
+        restart: u32,
+    },
+    /// A node cannot run trials, or failed one for its own sake.
+    NodeFailed {
+        /// Which.
+        node: String,
+        /// Why.
+        why: String,
+    },
     /// The session ends.
     SessionEnded {
         /// Why, in words.
@@ -166,7 +208,9 @@ impl Process {
     }
 }
 
-fn this_host() -> String {
+/// This machine's name, as logs and attempts have it.
+#[must_use]
+pub fn this_host() -> String {
     let name = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // It becomes part of file names.
     let plain: String =
@@ -185,11 +229,7 @@ impl Session {
     /// [`StoreError::NotWritable`], [`StoreError::Full`], [`StoreError::Io`].
     pub fn begin(sweep: &SweepDir, owner: Owner, left: usize, trials: usize) -> Result<Session, StoreError> {
         let process = Process::this();
-        // Two sessions of one process id on machines of one name would still differ.
-        let unique = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
-        let unique = unique.get(..8).unwrap_or("00000000");
-        let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-        let name = format!("{now}-{}-{}-{unique}", process.host, process.pid);
+        let name = new_name(&process);
         let path = sweep.log().join(format!("{name}.jsonl"));
         let failed = |source| StoreError::writing(path.clone(), source);
         let file = File::options().append(true).create_new(true).open(&path).map_err(failed)?;
@@ -254,6 +294,16 @@ impl Known {
     pub fn is_alive(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.life() == Life::Alive)
     }
+}
+
+/// A name for a session that this process begins, which no other session has.
+#[must_use]
+pub fn new_name(process: &Process) -> String {
+    // Two sessions of one process id on machines of one name would still differ.
+    let unique = fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    let unique = unique.get(..8).unwrap_or("00000000");
+    let now = Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    format!("{now}-{}-{}-{unique}", process.host, process.pid)
 }
 
 fn stop_file(log: &Path) -> PathBuf {

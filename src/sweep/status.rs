@@ -80,8 +80,20 @@ impl History {
         Ok(history)
     }
 
+    /// The same of trials on whatever machine.
+    pub(super) fn of_all(known: &[Known]) -> Result<History, SweepError> {
+        let mut history = History::default();
+        for session in known {
+            history.take(&text_of(&session.log)?, true);
+        }
+        Ok(history)
+    }
+
     fn add(&mut self, session: &Known, log: &str, host: &str) {
-        let here = session.process.as_ref().is_some_and(|process| process.host == host);
+        self.take(log, session.process.as_ref().is_some_and(|process| process.host == host));
+    }
+
+    fn take(&mut self, log: &str, here: bool) {
         for line in log.lines().filter(|line| line.starts_with(r#"{"event":"trial_ended""#)) {
             let Ok(Line { what, .. }) = serde_json::from_str(line) else { continue };
             let Did::TrialEnded { trial, state, unfit, damage, planned_s, took_s, planned_bytes, bytes, .. } = what
@@ -119,6 +131,11 @@ impl Status {
         let (mut at, mut last_end) = (Vec::new(), None);
         for (number, session) in known.iter().enumerate() {
             let log = text_of(&session.log)?;
+            if session.process.is_none() {
+                // Slurm's: see `slurm::progress`. Its nodes are taken to be alike.
+                history.take(&log, true);
+                continue;
+            }
             history.add(session, &log, &host);
             let (found, ended) = whereabouts(session, &log, &planned);
             // Of those that ended without a word only the last is news.
@@ -194,7 +211,12 @@ fn whereabouts(
                 trial = None;
                 break;
             }
-            Did::Phase { .. } | Did::Said { .. } => {}
+            Did::Phase { .. }
+            | Did::Said { .. }
+            | Did::SlurmStarted { .. }
+            | Did::Submitted { .. }
+            | Did::TaskStarted { .. }
+            | Did::NodeFailed { .. } => {}
         }
     }
     let life = process.life();

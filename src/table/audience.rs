@@ -89,6 +89,7 @@ pub fn audiences(
             partial: first.partial,
             fit: first.fit,
             note: first.note.clone(),
+            node: record.node.clone(),
         })
     };
     trial.streams.iter().filter_map(row).collect()

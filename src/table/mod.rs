@@ -20,6 +20,7 @@ mod estimate;
 mod field;
 mod figures;
 mod files;
+mod nodes;
 mod ping_delay;
 mod ping_phases;
 mod playout;
@@ -47,6 +48,7 @@ pub use files::{
     read_summary, read_trunks, write_audience, write_estimates, write_frames, write_pings, write_playouts,
     write_reattachments, write_summary, write_trial, write_trunks,
 };
+pub use nodes::{NodeEffect, node_effect};
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, play_spells, playouts};

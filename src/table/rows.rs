@@ -282,6 +282,8 @@ rows! {
             pub reattach_crash_p95_ms: Option<f64>,
             /// Bytes that switches copied to it, which neither the CDN nor a peer sent it.
             pub group_bytes: Option<u64>,
+            /// The machine that the trial ran on; `None`: it is not recorded.
+            pub node: Option<String>,
         }
     }
 
@@ -437,6 +439,10 @@ rows! {
         pub fit: bool,
         /// Why it is partial or unfit; empty if it is neither.
         pub note: Note,
+        added {
+            /// The machine that the trial ran on; `None`: it is not recorded.
+            pub node: Option<String>,
+        }
     }
 
     /// A figure over the repetitions of a run: `estimates.csv`. See [`Sample`](super::Sample).

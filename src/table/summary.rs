@@ -177,6 +177,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         reattach_leave_p95_ms: reattached.leave_p95_ms,
         reattach_crash_p95_ms: reattached.crash_p95_ms,
         group_bytes: facts.group_bytes,
+        node: record.node.clone(),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),

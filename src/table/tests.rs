@@ -62,6 +62,7 @@ pub(crate) fn record(id: &str) -> TrialRecord {
         state: TrialState::Done,
         unfit: Vec::new(),
         cause: None,
+        node: None,
         captures: crate::store::Captures::Kept,
         doubts: Vec::new(),
         damage: Vec::new(),

@@ -1,0 +1,154 @@
+//! Several machines at one sweep, in a folder that they share, without a lock: who begins a trial leaves the record of an attempt that runs, and others take
+//! the next one. It is a courtesy that saves time. Two that begin the same trial in the same moment, or a clock that is off, cost a trial that is
+//! superseded; a machine that has died blocks its trial until the attempt is older than any attempt takes.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::plan::Trial;
+use crate::store::{Attempt, Cause, Owner, StoreError, SweepDir, TrialDir, TrialRecord, TrialState};
+
+/// What an attempt may take beyond its timeline: boot, measurement, teardown, and as much for what a trial is killed after.
+const ROOM: Duration = Duration::from_secs(360);
+
+/// What others have made of a trial.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Elsewhere {
+    /// Nothing that matters.
+    Free,
+    /// Somebody is at it.
+    Claimed,
+    /// Attempts of others have failed for the trial's sake: their names.
+    Failed(BTreeSet<String>),
+}
+
+/// Looks at the attempts at a trial. `mine` is the name of the session, with which those of its own begin.
+pub(super) fn elsewhere(sweep: &SweepDir, trial: &Trial, mine: &str) -> Result<Elsewhere, StoreError> {
+    Ok(judged(&sweep.tried_of(&trial.id)?, mine, Timestamp::now(), allowance(trial)))
+}
+
+fn allowance(trial: &Trial) -> Duration {
+    trial.timeline.end + trial.timeline.drain + ROOM
+}
+
+fn judged(attempts: &[Attempt], mine: &str, now: Timestamp, allowance: Duration) -> Elsewhere {
+    let others = || attempts.iter().filter(|attempt| !name(attempt).starts_with(mine));
+    if others().any(|attempt| runs(attempt, now, allowance)) {
+        return Elsewhere::Claimed;
+    }
+    let has_failed = |attempt: &&Attempt| {
+        attempt.record.as_ref().is_some_and(|record| {
+            matches!(record.state, TrialState::Failed { .. })
+                && record.cause != Some(Cause::Machine)
+                // Of a session that began after this one: what was there before is counted already.
+                && name(attempt).as_str() > mine
+        })
+    };
+    let failed: BTreeSet<String> = others().filter(has_failed).map(name).collect();
+    if failed.is_empty() { Elsewhere::Free } else { Elsewhere::Failed(failed) }
+}
+
+fn name(attempt: &Attempt) -> String {
+    attempt.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// Whether it is likely to come to an end.
+fn runs(attempt: &Attempt, now: Timestamp, allowance: Duration) -> bool {
+    let Some(record) = &attempt.record else { return false };
+    let allowance = SignedDuration::try_from(allowance).unwrap_or(SignedDuration::MAX);
+    let age = |started: Timestamp| now.duration_since(started).abs();
+    record.state == TrialState::Running && record.started.is_some_and(|started| age(started) < allowance)
+}
+
+/// Begins an attempt where others see it. `false`: somebody has begun meanwhile whose name comes first; the attempt is taken back.
+pub(super) fn claim(sweep: &SweepDir, trial: &Trial, dir: &TrialDir, owner: Owner) -> Result<bool, StoreError> {
+    // Who has just finished this trial may remove the folder above it in the same moment.
+    let made = (0..3).map(|_| dir.create(owner)).find(Result::is_ok);
+    made.unwrap_or_else(|| dir.create(owner))?;
+    let record =
+        TrialRecord { state: TrialState::Running, started: Some(Timestamp::now()), ..TrialRecord::planned(trial) };
+    record.save(dir)?;
+    let mine = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (now, allowance) = (Timestamp::now(), allowance(trial));
+    let is_first = |attempt: &Attempt| name(attempt) < mine && runs(attempt, now, allowance);
+    if !sweep.tried_of(&trial.id)?.iter().any(is_first) {
+        return Ok(true);
+    }
+    super::recover::remove(dir.path())?;
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const ALLOWANCE: Duration = Duration::from_secs(400);
+
+    fn trial() -> Trial {
+        crate::recipe::from_str("recipes/x.yaml", include_str!("../../recipes/smoke.yaml"))
+            .unwrap()
+            .plan
+            .trials
+            .remove(0)
+    }
+
+    fn attempt(name: &str, state: TrialState, cause: Option<Cause>, started: Timestamp) -> Attempt {
+        let record = TrialRecord { state, cause, started: Some(started), ..TrialRecord::planned(&trial()) };
+        let dir = TrialDir::at(&std::path::Path::new("attempts/x").join(name));
+        Attempt { trial: record.id.clone(), dir, record: Some(record) }
+    }
+
+    #[test]
+    fn what_another_machine_is_at_is_left_to_it_as_long_as_an_attempt_can_take() {
+        let now: Timestamp = "2026-11-29T02:00:00Z".parse().unwrap();
+        let mine = "20261129T000000Z-a-7-abcdef01";
+        let ago = |seconds: i64| now - SignedDuration::from_secs(seconds);
+        let running = |name: &str, seconds| attempt(name, TrialState::Running, None, ago(seconds));
+        let look = |attempts: &[Attempt]| judged(attempts, mine, now, ALLOWANCE);
+        assert_eq!(look(&[]), Elsewhere::Free);
+        assert_eq!(look(&[running("20261129T010000Z-b-9-00000001-4", 30)]), Elsewhere::Claimed);
+        assert_eq!(look(&[running("20261129T010000Z-b-9-00000001-4", 500)]), Elsewhere::Free, "it has died");
+        assert_eq!(look(&[running(&format!("{mine}-3"), 30)]), Elsewhere::Free, "its own");
+        let nothing = Attempt { record: None, ..running("20261129T010000Z-b-9-00000001-4", 30) };
+        assert_eq!(look(&[nothing]), Elsewhere::Free);
+    }
+
+    #[test]
+    fn what_failed_elsewhere_meanwhile_counts_and_what_failed_before_or_by_a_machine_does_not() {
+        let now: Timestamp = "2026-11-29T02:00:00Z".parse().unwrap();
+        let mine = "20261129T000000Z-a-7-abcdef01";
+        let failed = |name: &str, cause| attempt(name, TrialState::Failed { why: "no".into() }, Some(cause), now);
+        let attempts = [
+            failed("20261129T010000Z-b-9-00000001-1", Cause::Trial),
+            failed("20261129T010000Z-b-9-00000001-2", Cause::Machine),
+            failed("20261128T010000Z-b-9-00000001-1", Cause::Trial),
+        ];
+        let counted = BTreeSet::from(["20261129T010000Z-b-9-00000001-1".to_owned()]);
+        assert_eq!(judged(&attempts, mine, now, ALLOWANCE), Elsewhere::Failed(counted));
+        assert_eq!(judged(&attempts[1..], mine, now, ALLOWANCE), Elsewhere::Free);
+    }
+
+    #[test]
+    fn of_two_that_begin_at_once_the_one_with_the_earlier_name_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = SweepDir::of(folder.path(), "x").unwrap();
+        sweep.create(Owner::Process).unwrap();
+        let trial = trial();
+        let at = |name: &str| sweep.attempt(&trial.id, name);
+        let (first, second) = (at("20261129T000000Z-a-7-00000001-1"), at("20261129T000001Z-b-7-00000002-1"));
+        assert!(claim(&sweep, &trial, &first, Owner::Process).unwrap());
+        assert!(!claim(&sweep, &trial, &second, Owner::Process).unwrap());
+        assert_eq!((first.path().exists(), second.path().exists()), (true, false));
+        let mine = "20261129T000001Z-b-7-00000002";
+        assert_eq!(elsewhere(&sweep, &trial, mine).unwrap(), Elsewhere::Claimed);
+        // It sees the later one too, and stays.
+        second.create(Owner::Process).unwrap();
+        TrialRecord { state: TrialState::Running, started: Some(Timestamp::now()), ..TrialRecord::planned(&trial) }
+            .save(&second)
+            .unwrap();
+        assert!(claim(&sweep, &trial, &first, Owner::Process).unwrap());
+    }
+}
