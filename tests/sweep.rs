@@ -353,7 +353,7 @@ fn what_is_done_to_a_trial_from_outside_is_named_and_the_trial_is_tried_again() 
         let (pid, _) = family.iter().find(|(_, line)| line.contains(program)).unwrap_or_else(|| panic!("{family:?}"));
         kill(Pid::from_raw(*pid), signal).unwrap();
     };
-    hit("live-controller ", Signal::SIGSTOP);
+    hit("live-controller --listen", Signal::SIGSTOP);
     let mut line = String::new();
     while !line.contains("encoding") {
         line.clear();
