@@ -6,10 +6,10 @@ use plotters::style::RGBColor;
 
 use super::canvas::Marker;
 use super::chart::{BLACK, Dash};
-use super::key::{Asked, Condition, Key, Value, natural};
+use super::key::{Asked, Condition, Key, Value};
 use super::loaded::Loaded;
 use super::{PlotError, View};
-use crate::plan::{Scheme, Trial};
+use crate::plan::{Scheme, Trial, natural};
 use crate::store::TrialRecord;
 use crate::table::Unit;
 

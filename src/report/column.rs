@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::answer::Answer;
 use super::section::OVERVIEW;
-use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow, TrunkRow};
+use crate::table::{AudienceRow, EffectRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow, TrunkRow};
 
 /// What stands where there is nothing.
 pub(super) const NOTHING: &str = "–";
@@ -19,6 +19,8 @@ pub(super) struct Column<T> {
     pub(super) about: &'static str,
     /// Numbers are flush right.
     number: bool,
+    /// It is left out of tables in which it is empty.
+    optional: bool,
     cell: fn(&T) -> Cell,
 }
 
@@ -75,13 +77,16 @@ impl Sheet {
         most: usize,
         stored: &str,
     ) -> Sheet {
+        let shown = &rows[..rows.len().min(most)];
+        let is_there = |c: &&Column<T>| !c.optional || shown.iter().any(|row| !(c.cell)(row).none);
+        let columns: Vec<&Column<T>> = columns.iter().filter(is_there).collect();
         let cut = (rows.len() > most)
             .then(|| format!("The first {most} of {} rows; all of them are in {stored}.", rows.len()));
         Sheet {
             id,
             caption: caption.to_owned(),
-            heads: heads(columns),
-            rows: rows.iter().take(most).map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect(),
+            heads: columns.iter().map(|c| c.head()).collect(),
+            rows: shown.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect(),
             cut,
         }
     }
@@ -89,14 +94,27 @@ impl Sheet {
 
 /// The heads of these columns.
 pub(super) fn heads<T>(columns: &[Column<T>]) -> Vec<Head> {
-    let head = |c: &Column<T>| Head { key: c.key, name: c.name, unit: c.unit, about: c.about, number: c.number };
-    columns.iter().map(head).collect()
+    columns.iter().map(Column::head).collect()
+}
+
+impl<T> Column<T> {
+    fn head(&self) -> Head {
+        let Column { key, name, unit, about, number, .. } = *self;
+        Head { key, name, unit, about, number }
+    }
+}
+
+/// The same column, left out of tables in which it is empty.
+const fn where_any<T>(column: Column<T>) -> Column<T> {
+    let Column { key, name, unit, about, number, cell, .. } = column;
+    Column { key, name, unit, about, number, optional: true, cell }
 }
 
 /// The meaning of every column of every table on the page.
 pub(super) fn definitions() -> Vec<Definitions> {
     vec![
         Definitions { title: "Overview, if the page has several runs", heads: heads(OVERVIEW) },
+        Definitions { title: "What parameters do (effects.csv of a sweep)", heads: heads(EFFECTS) },
         Definitions { title: "The answer", heads: heads(ANSWERS) },
         Definitions { title: "The audience (audience.csv)", heads: heads(AUDIENCE) },
         Definitions { title: "Between switches (trunks.csv)", heads: heads(TRUNKS) },
@@ -155,7 +173,7 @@ pub(super) const fn words<T>(
     about: &'static str,
     cell: fn(&T) -> Cell,
 ) -> Column<T> {
-    Column { key, name, unit: "", about, number: false, cell }
+    Column { key, name, unit: "", about, number: false, optional: false, cell }
 }
 
 pub(super) const fn figure<T>(
@@ -165,7 +183,7 @@ pub(super) const fn figure<T>(
     about: &'static str,
     cell: fn(&T) -> Cell,
 ) -> Column<T> {
-    Column { key, name, unit, about, number: true, cell }
+    Column { key, name, unit, about, number: true, optional: false, cell }
 }
 
 const TRIAL: &str = "One scheme, one repetition, on one freshly booted network. An exclamation mark: partial or unfit; why is under Warnings.";
@@ -174,6 +192,7 @@ const SCHEME: &str = "How video was delivered: direct, every byte through the CD
                       chooses; multicast, the switches copy what the broadcaster sends once.";
 const STREAM: &str = "The stream: its broadcaster's name.";
 const VIEWER: &str = "The viewer's name.";
+const PARAMETERS: &str = "The values of the sweep's parameters; only in sweeps.";
 const DELAY: &str = "Delay: from the moment the encoder emitted a frame to the moment its last missing byte reached the viewer's interface.";
 const FLOOR: &str = "Median floor of the frames that arrived: the least delay that the network allows a frame on the shortest way from broadcaster to \
                      viewer, the same for every scheme.";
@@ -188,6 +207,7 @@ fn trial(name: &str, fit: bool, partial: bool) -> Cell {
 /// One line for each scheme and viewer.
 pub(super) const ANSWERS: &[Column<Answer>] = &[
     words("", "scheme", SCHEME, |a| Cell::words(a.scheme.to_string()).doubtful_if(a.doubtful)),
+    where_any(words("", "parameters", PARAMETERS, |a| Cell::words(a.parameters.to_string()))),
     words("", "stream", STREAM, |a| Cell::words(&a.stream)),
     words("", "viewer", VIEWER, |a| Cell::words(&a.viewer)),
     figure("", "delay p50", "ms", "Median delay of the frames of all trials that count.", |a| {
@@ -334,6 +354,7 @@ const GREATEST_RATE: &str = "The greatest rate at which all uplinks together can
 /// The first half of the summary.
 pub(super) const DELAYS: &[Column<SummaryRow>] = &[
     words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.point.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     figure(
@@ -402,6 +423,7 @@ const _: () = assert!(LATE_BUFFER_MS == 1000.0);
 /// How the stream begins at a viewer, step by step.
 pub(super) const BEGINNING: &[Column<SummaryRow>] = &[
     words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.point.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     figure("publish_ms", "publish", "ms", PUBLISH, |r| Cell::milliseconds(r.publish_ms)),
@@ -443,6 +465,7 @@ const INTRODUCED: &str = "From the CDN's consent to both publish and play to the
 /// The second half of the summary.
 pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
     words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.point.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     figure("queue_mean_ms", "queue", "ms", "From birth to leaving the broadcaster.", |r| {
@@ -525,8 +548,70 @@ pub(super) const PLAYOUT: &[Column<PlayoutRow>] = &[
 ];
 
 /// One line for each scheme, viewer and figure.
+pub(super) const EFFECTS: &[Column<EffectRow>] = &[
+    words("scheme", "scheme", "In which scheme; a dash: it is the scheme that differs.", |r| {
+        Cell::words(r.scheme.map(|scheme| scheme.to_string()).unwrap_or_default()).doubtful_if(r.unfit)
+    }),
+    words("parameter", "parameter", "The parameter that differs, all else being the same; the scheme is one.", |r| {
+        Cell::words(&r.parameter)
+    }),
+    words("from", "from", "Its value that others are compared with: the lowest, or the first.", |r| {
+        Cell::words(&r.from)
+    }),
+    words("to", "to", "Its other value.", |r| Cell::words(&r.to)),
+    where_any(words(
+        "given",
+        "depending on",
+        "Of an interaction: the parameter on whose value the effect may depend.",
+        |r| Cell::words(r.given.clone().unwrap_or_default()),
+    )),
+    where_any(words(
+        "given_from",
+        "its first value",
+        "Of an interaction: the value of that parameter to begin with.",
+        |r| Cell::words(r.given_from.clone().unwrap_or_default()),
+    )),
+    where_any(words("given_to", "its other value", "Of an interaction: the other value of that parameter.", |r| {
+        Cell::words(r.given_to.clone().unwrap_or_default())
+    })),
+    words("metric", "figure", "The figure of a trial: the mean over its viewers.", |r| {
+        Cell::words(metric_name(&r.metric))
+    }),
+    figure(
+        "from_ms",
+        "before",
+        "ms",
+        "The figure at the first value, on average over the other parameters' values; of an interaction the effect at the first value of the other parameter.",
+        |r| Cell::milliseconds(Some(r.from_ms)),
+    ),
+    figure("to_ms", "after", "ms", "The same at the other value.", |r| Cell::milliseconds(Some(r.to_ms))),
+    figure("difference_ms", "difference", "ms", "The effect, or the interaction: after − before.", |r| {
+        Cell::milliseconds(Some(r.difference_ms))
+    }),
+    figure(
+        "low_95",
+        "at least",
+        "ms",
+        "Where its 95 % confidence interval begins, by Student's t over the repetitions; a dash: fewer than three.",
+        |r| Cell::milliseconds(r.low_95),
+    ),
+    figure("high_95", "at most", "ms", "Where its 95 % confidence interval ends.", |r| Cell::milliseconds(r.high_95)),
+    figure("ratio", "ratio", "", "The geometric mean of after / before.", |r| Cell::number(r.ratio, 2)),
+    words("real", "real", "Whether it can be told from chance; a dash: too few repetitions to tell.", |r| {
+        Cell::words(r.real.map_or("", |real| if real { "yes" } else { "no" }))
+    }),
+    figure("points", "points", "", "Sets of the other parameters' values that it is the mean of.", |r| {
+        Cell::count(u64::from(r.points))
+    }),
+    figure("repetitions", "repetitions", "", "Repetitions that it is of.", |r| Cell::count(u64::from(r.repetitions))),
+    figure("pairs", "pairs", "", "Pairs of trials; of an interaction pairs of pairs.", |r| {
+        Cell::count(u64::from(r.pairs))
+    }),
+];
+
 pub(super) const ESTIMATES: &[Column<EstimateRow>] = &[
     words("scheme", "scheme", SCHEME, |r| Cell::words(r.scheme.to_string())),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     words("metric", "figure", METRIC, |r| Cell::words(metric_name(&r.metric))),

@@ -8,12 +8,16 @@ use super::Room;
 use super::answer::{self, Answer};
 use super::audience;
 use super::column::{self, Cell, Column, NOTHING, Sheet, figure, words};
+use super::effects;
 use super::files::{self, File};
 use super::picture::{self, Figure};
 use super::stored::Stored;
 use super::watch;
 use crate::store::{Choice, CommandRecord, TrialRecord, TrialState};
-use crate::table::{self, AudienceRow, EstimateRow};
+use crate::table::{self, AudienceRow, EffectRow, Effects, EstimateRow};
+
+/// Answers in words, of the schemes and points of a sweep; the others are in the table.
+const MOST_ANSWERS: usize = 40;
 
 /// A term and what is to be said of it.
 pub(super) type Fact = (String, String);
@@ -29,7 +33,10 @@ pub(super) struct Section {
     /// What was run, in a line.
     brief: String,
     facts: Vec<Fact>,
+    /// Of a sweep: what its parameters do.
+    effects: Option<effects::Part>,
     answers: Vec<AnswerLine>,
+    more_answers: usize,
     /// Of trials with several viewers; empty: there are none.
     audience: Vec<audience::Line>,
     more_audience: usize,
@@ -156,6 +163,7 @@ impl RunLine {
 pub(super) struct Brief {
     pub(super) line: RunLine,
     pub(super) answers: Vec<Answer>,
+    effects: Effects,
     /// None if the run gets no section.
     estimates: Vec<EstimateRow>,
 }
@@ -187,7 +195,8 @@ pub(super) fn brief(run: &Stored, id: Option<&str>) -> Brief {
     };
     let units = run.loaded.units();
     let estimates = if id.is_some() { table::estimates(&units) } else { Vec::new() };
-    Brief { line, answers: answer::answers(&units, &estimates), estimates }
+    let effects = Effects::of(&run.loaded.summary);
+    Brief { line, answers: answer::answers(&units, &estimates), effects, estimates }
 }
 
 /// All that the page says of a run.
@@ -227,7 +236,9 @@ pub(super) fn section(run: &Stored, id: &str, brief: &Brief, room: &Room, pictur
         folder: run.dir.path().display().to_string(),
         brief: in_a_line(run),
         facts: facts(run),
+        effects: effects::part(&brief.effects),
         answers: answer_lines(&brief.answers),
+        more_answers: brief.answers.len().saturating_sub(MOST_ANSWERS),
         audience,
         more_audience,
         audience_notes: [audience::BOUND, audience::LIMITS],
@@ -254,7 +265,16 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
     let (summary, playout) = (stored("summary.csv"), stored("playout.csv"));
     // One viewer alone is in the other tables.
     let audience: Vec<AudienceRow> = run.loaded.audience.iter().filter(|row| row.viewers > 1).cloned().collect();
+    let effects: &[EffectRow] = if brief.effects.has_parameters() { &brief.effects.rows } else { &[] };
     let sheets = [
+        Sheet::of(
+            format!("{id}-effects"),
+            "What the parameters do to the excess: effects, and how they depend on each other",
+            column::EFFECTS,
+            effects,
+            room.rows,
+            &stored("effects.csv"),
+        ),
         Sheet::of(
             format!("{id}-answer"),
             "The answer in figures",
@@ -328,7 +348,7 @@ fn answer_lines(answers: &[Answer]) -> Vec<AnswerLine> {
     let several = answers.iter().map(|a| &a.stream).collect::<BTreeSet<_>>().len() > 1;
     let line = |a: &Answer| AnswerLine {
         scheme: a.scheme.to_string(),
-        who: if several { format!("{} ({})", a.viewer, a.stream) } else { a.viewer.clone() },
+        who: who(a, several),
         sentence: a.sentence(),
         basis: a.basis(),
         doubtful: a.doubtful,
@@ -337,7 +357,13 @@ fn answer_lines(answers: &[Answer]) -> Vec<AnswerLine> {
             (share(floor.min(delay)), share(delay - floor.min(delay)))
         }),
     };
-    answers.iter().map(line).collect()
+    answers.iter().take(MOST_ANSWERS).map(line).collect()
+}
+
+/// The viewer, and in a sweep the point.
+fn who(answer: &Answer, several: bool) -> String {
+    let viewer = if several { format!("{} ({})", answer.viewer, answer.stream) } else { answer.viewer.clone() };
+    if answer.parameters.is_empty() { viewer } else { format!("{viewer}, {}", answer.parameters) }
 }
 
 /// What was run: recipe, moment, schemes, trials, and what on.

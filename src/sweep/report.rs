@@ -11,7 +11,7 @@ use super::until::{self, is_enough};
 use crate::parallel;
 use crate::plan::{Parameters, Point, Scheme, Until};
 use crate::store::{Owner, Planned, RunDir, SweepDir};
-use crate::table::{self, EstimateRow};
+use crate::table::{self, Effects, EstimateRow};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -34,6 +34,8 @@ pub struct Report {
     pub end: End,
     /// A line for each figure of each point and viewer, over repetitions.
     pub estimates: Vec<EstimateRow>,
+    /// Which parameter moves the excess how much ([`table::effects_text`] says it).
+    pub effects: Effects,
 }
 
 /// Why a session ended.
@@ -88,8 +90,9 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         table::write_summary(&run.summary(), &tables.summary)?;
         table::write_audience(&run.audience(), &tables.audience)?;
         table::write_estimates(&run.estimates(), &tables.estimates)?;
+        table::write_effects(&run.effects(), &tables.effects.rows)?;
         let owner = Owner::of_this_process()?;
-        for path in [run.summary(), run.audience(), run.estimates()] {
+        for path in [run.summary(), run.audience(), run.estimates(), run.effects()] {
             owner.take(&path)?;
         }
     }
@@ -115,6 +118,7 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
             Some((until, count, known.len() - count))
         }
     };
+    let tables = tables.unwrap_or_default();
     let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
     Ok(Report {
         sweep: sweep.clone(),
@@ -125,7 +129,8 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         failed: failures(sweep, &by_id, &done)?,
         doubtful,
         end,
-        estimates: tables.map(|tables| tables.estimates).unwrap_or_default(),
+        estimates: tables.estimates,
+        effects: tables.effects,
     })
 }
 

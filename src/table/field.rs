@@ -161,6 +161,21 @@ impl Field for Scheme {
     }
 }
 
+impl Field for Option<Scheme> {
+    fn write<'a, I: Iterator<Item = &'a Self>>(name: &str, values: &dyn Fn() -> I, columns: &mut Vec<Column>) {
+        columns.push(words(name, values().map(|scheme| scheme.map(|scheme| scheme.name()))));
+    }
+
+    fn read(table: &Table<'_>, name: &str) -> Result<Vec<Self>, TableError> {
+        let scheme = |text: String| text.parse().map_err(|e: UnknownScheme| table.wrong(name, e.to_string()));
+        Option::<String>::read(table, name)?.into_iter().map(|text| text.map(scheme).transpose()).collect()
+    }
+
+    fn text(name: &'static str) -> Option<&'static str> {
+        Some(name)
+    }
+}
+
 impl Field for Departure {
     fn write<'a, I: Iterator<Item = &'a Self>>(name: &str, values: &dyn Fn() -> I, columns: &mut Vec<Column>) {
         columns.push(words(name, values().map(|how| Some(how.name()))));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::TableError;
+use super::effect::Effects;
 use super::files::Tables;
 use super::files::{
     read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary, read_trunks,
@@ -22,6 +23,8 @@ pub struct SweepTables {
     pub audience: Vec<AudienceRow>,
     /// A line for each figure of each point and viewer.
     pub estimates: Vec<EstimateRow>,
+    /// Which parameter moves the excess how much.
+    pub effects: Effects,
 }
 
 impl SweepTables {
@@ -40,15 +43,16 @@ impl SweepTables {
         let groups: Vec<Vec<&str>> = groups.into_values().collect();
         let of_group = |ids: &Vec<&str>| {
             Tables::of_trials(run, ids.iter().copied())
-                .map(|Tables { summary, audience, estimates, .. }| SweepTables { summary, audience, estimates })
+                .map(|Tables { summary, audience, estimates, .. }| (summary, audience, estimates))
         };
         let mut all = SweepTables::default();
         for tables in parallel::map(&groups, of_group) {
-            let SweepTables { summary, audience, estimates } = tables?;
+            let (summary, audience, estimates) = tables?;
             all.summary.extend(summary);
             all.audience.extend(audience);
             all.estimates.extend(estimates);
         }
+        all.effects = Effects::of(&all.summary);
         Ok(all)
     }
 }
