@@ -5,16 +5,16 @@ use std::collections::BTreeSet;
 use super::canvas;
 use super::chart::Chart;
 use super::family::{
-    self, Family, Plate, audience, cdf, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
+    self, Family, Plate, audience, cdf, heat, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
 };
 use super::key::{Asked, Condition};
 use super::loaded::Loaded;
 use super::pictures::Subject;
-use super::selection::{Selection, select};
+use super::selection::{Selection, schemes, select};
 use super::{Around, Picture, PlotError, View};
 use crate::plan::{LinkKind, Trial};
 use crate::store::TrialState;
-use crate::table::{Figures, metrics};
+use crate::table::{Figures, metrics, trial_metrics};
 
 /// Trials of a run that have pictures of their own: with repetitions there are many of a kind.
 const MOST_TRIALS: usize = 16;
@@ -77,17 +77,21 @@ pub struct LeftOut {
 /// # Errors
 /// [`PlotError::Key`] and [`PlotError::Metric`] for a view that asks for what there is not, [`PlotError::Size`], [`PlotError::Drawing`].
 pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Picture) -> Result<Gallery, PlotError> {
-    for key in view.only.iter().map(Condition::key).chain(&view.by).chain(&view.x) {
+    for key in view.only.iter().map(Condition::key).chain(&view.by).chain(&view.x).chain(&view.y) {
         key.known(runs)?;
     }
     let compares = families.iter().any(|family| family.compares());
     let selection = if compares { Some(select(runs, view)?) } else { None };
+    // Its groups have panels of their own, and parameters that it is not drawn over are averaged over.
+    let by = if view.by.is_empty() { schemes(runs) } else { view.by.clone() };
+    let panels = families.contains(&Family::Heat).then(|| select(runs, &View { by, ..view.clone() })).transpose()?;
+    let of_family = |family| if family == Family::Heat { panels.as_ref() } else { selection.as_ref() };
     known_metric(families, selection.as_ref(), view)?;
     let around = around(runs);
     let tasks: Vec<Task<'_>> = families.iter().flat_map(|family| tasks(*family, runs, view)).collect();
     let draw = |Task { family, run, trial }: Task<'_>| -> Result<Shown, PlotError> {
         let nothing = |why: &str| PlotError::Empty { picture: family.stem(), why: why.to_owned() };
-        let plate = match (family, run.and_then(|run| runs.get(run)), trial, &selection) {
+        let plate = match (family, run.and_then(|run| runs.get(run)), trial, of_family(family)) {
             (Family::Delay, Some(run), ..) => timeline::delay(run, view, picture),
             (Family::FrameDelay, Some(run), ..) => timeline::frame_delay(run, view, picture),
             (Family::Tree, Some(run), Some(trial), _) => tree::plate(run, trial, view),
@@ -221,6 +225,7 @@ fn plate(
         Family::Sources => sources::plate(selection, around)?,
         Family::Audience => audience::plate(selection, runs, around, picture.scale)?,
         Family::Offload => offload::plate(selection, runs, around)?,
+        Family::Heat => heat::plate(selection, runs, view, around, picture.scale)?,
         Family::Sweep | Family::Delay | Family::FrameDelay | Family::Tree | Family::Servers => {
             sweep::plate(selection, runs, view, around, picture.scale)?
         }
@@ -245,13 +250,17 @@ fn known_metric(families: &[Family], selection: Option<&Selection<'_>>, view: &V
     if known.iter().any(|name| name == plain) {
         return Ok(());
     }
-    if families.contains(&Family::Sweep) {
+    let (sweep, heat) = (families.contains(&Family::Sweep), families.contains(&Family::Heat));
+    if sweep || heat {
         let Some(selection) = selection else { return Ok(()) };
-        if selection.groups.is_empty() || sweep::metric(selection, Some(asked)).is_some() {
+        let members = selection.groups.iter().flat_map(|group| &group.members);
+        let units: Vec<_> = members.map(|member| member.unit).collect();
+        let is_known = (sweep && sweep::metric(selection, Some(asked)).is_some())
+            || (heat && heat::metric(&units, Some(asked)).is_some());
+        if selection.groups.is_empty() || is_known {
             return Ok(());
         }
-        let members = selection.groups.iter().flat_map(|group| &group.members);
-        known.extend(metrics(&members.map(|member| member.unit).collect::<Vec<_>>()));
+        known.extend(if sweep { metrics(&units) } else { trial_metrics(&units) });
     }
     if known.is_empty() {
         known.push("nothing: these pictures show what they show".to_owned());

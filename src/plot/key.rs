@@ -91,13 +91,10 @@ impl Key {
 
     /// What a value is called on a picture: `hv1`, `bitrate 1.5 Mbit/s`. Numbers are shown in the unit given.
     pub(super) fn label(&self, value: Option<&Value>, (unit, factor): (&str, f64)) -> String {
+        let number = self.value_label(value, (unit, factor));
         let value = match value {
-            None => "none".to_owned(),
-            // Without the noise that the factor may add in the last digits.
-            Some(Value::Number(number)) if !unit.is_empty() => {
-                format!("{} {unit}", (number * factor * 1e6).round() / 1e6)
-            }
-            Some(value) => value.to_string(),
+            Some(Value::Number(_)) if !unit.is_empty() => format!("{number} {unit}"),
+            _ => number,
         };
         match self.0.as_str() {
             "run" | "recipe" | "trial" | "scheme" | "stream" | "viewer" => value,
@@ -106,6 +103,16 @@ impl Key {
             "link" => format!("{value} links"),
             "datapath" => format!("{value} datapath"),
             path => format!("{} {value}", path.rsplit('.').next().unwrap_or(path)),
+        }
+    }
+
+    /// The same without name and unit, for an axis that has both.
+    pub(super) fn value_label(&self, value: Option<&Value>, (unit, factor): (&str, f64)) -> String {
+        match value {
+            None => "none".to_owned(),
+            // Without the noise that the factor may add in the last digits.
+            Some(Value::Number(number)) if !unit.is_empty() => ((number * factor * 1e6).round() / 1e6).to_string(),
+            Some(value) => value.to_string(),
         }
     }
 

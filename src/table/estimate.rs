@@ -118,6 +118,16 @@ const SUMMARY_METRICS: [MetricOf<SummaryRow>; 33] = [
     ("reattach_p50_ms", |r| r.reattach_p50_ms),
     ("reattach_p95_ms", |r| r.reattach_p95_ms),
 ];
+/// Columns of the summary that are quantiles of a trial's own frames.
+const TRIAL_QUANTILES: [MetricOf<SummaryRow>; 7] = [
+    ("delay_p50_ms", |r| r.delay_p50_ms),
+    ("delay_p95_ms", |r| r.delay_p95_ms),
+    ("delay_p99_ms", |r| r.delay_p99_ms),
+    ("excess_p50_ms", |r| r.excess_p50_ms),
+    ("excess_p95_ms", |r| r.excess_p95_ms),
+    ("stream_excess_p50_ms", |r| r.stream_excess_p50_ms),
+    ("stream_excess_p95_ms", |r| r.stream_excess_p95_ms),
+];
 /// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the column.
 type PlayoutMetric = (&'static str, &'static str, fn(&PlayoutRow) -> Option<f64>);
 const PLAYOUT_METRICS: [PlayoutMetric; 4] = [
@@ -140,12 +150,23 @@ pub fn samples(units: &[Unit<'_>]) -> Vec<(Metric, Sample)> {
 pub fn metrics(units: &[Unit<'_>]) -> Vec<Metric> {
     let quantiles =
         FRAME_METRICS.iter().flat_map(|(name, _)| PERCENTS.map(|(percent, _)| format!("{name}_p{percent}_ms")));
+    quantiles.chain(means(units)).collect()
+}
+
+/// The names of the figures that one trial has by itself: those of which there are means over trials, and quantiles of its own frames.
+#[must_use]
+pub fn trial_metrics(units: &[Unit<'_>]) -> Vec<Metric> {
+    TRIAL_QUANTILES.iter().map(|(name, _)| (*name).to_owned()).chain(means(units)).collect()
+}
+
+/// The names of what is one value for each trial and viewer.
+fn means(units: &[Unit<'_>]) -> Vec<Metric> {
     let means = SUMMARY_METRICS.iter().map(|(name, _)| (*name).to_owned());
     let mut buffers: Vec<f64> = units.iter().flat_map(|unit| unit.playouts.iter().map(|r| r.buffer_s)).collect();
     buffers.sort_by(f64::total_cmp);
     buffers.dedup();
     let playouts = buffers.iter().flat_map(|buffer_s| PLAYOUT_METRICS.map(|metric| playout_name(&metric, *buffer_s)));
-    quantiles.chain(means).chain(playouts).collect()
+    means.chain(playouts).collect()
 }
 
 fn playout_name((name, unit, _): &PlayoutMetric, buffer_s: f64) -> Metric {
@@ -168,19 +189,32 @@ pub fn sample(trials: &[Vec<Unit<'_>>], metric: &str) -> Option<Sample> {
         let trials: Vec<Vec<f64>> = trials.iter().map(values).filter(|values| !values.is_empty()).collect();
         return (!trials.is_empty()).then_some(Sample::Quantile { trials, p: *p });
     }
-    let mean_over = |value: &dyn Fn(&Unit<'_>) -> Option<f64>| {
-        let of_trial = |units: &Vec<Unit<'_>>| {
-            let values: Vec<f64> = units.iter().filter_map(value).collect();
-            mean_of(values.iter().copied(), values.len())
-        };
-        let values: Vec<f64> = trials.iter().filter_map(of_trial).collect();
-        (!values.is_empty()).then_some(Sample::Mean(values))
-    };
+    let values: Vec<f64> = trials.iter().filter_map(|units| mean_of_trial(units, metric)).collect();
+    (!values.is_empty()).then_some(Sample::Mean(values))
+}
+
+/// A figure of one trial by itself, of one or more viewers' units: the mean over those of its viewers that have it. Quantiles are of each viewer's own frames. `None`: there is
+/// no such figure, or nobody has it.
+#[must_use]
+pub fn figure_of_trial(units: &[Unit<'_>], metric: &str) -> Option<f64> {
+    match TRIAL_QUANTILES.iter().find(|(name, _)| *name == metric) {
+        Some((_, value)) => mean_over(units, |unit| value(unit.summary)),
+        None => mean_of_trial(units, metric),
+    }
+}
+
+/// The mean over viewers of what is one value for each.
+fn mean_of_trial(units: &[Unit<'_>], metric: &str) -> Option<f64> {
     if let Some((_, value)) = SUMMARY_METRICS.iter().find(|(name, _)| *name == metric) {
-        return mean_over(&|unit| value(unit.summary));
+        return mean_over(units, |unit| value(unit.summary));
     }
     let named = |row: &&PlayoutRow| PLAYOUT_METRICS.into_iter().find(|m| playout_name(m, row.buffer_s) == metric);
-    mean_over(&|unit| unit.playouts.iter().find_map(|row| named(&row).and_then(|(_, _, value)| value(row))))
+    mean_over(units, |unit| unit.playouts.iter().find_map(|row| named(&row).and_then(|(_, _, value)| value(row))))
+}
+
+fn mean_over(units: &[Unit<'_>], value: impl Fn(&Unit<'_>) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = units.iter().filter_map(value).collect();
+    mean_of(values.iter().copied(), values.len())
 }
 
 impl Sample {
@@ -312,14 +346,14 @@ impl Merged {
 #[must_use]
 pub fn estimates(units: &[Unit<'_>]) -> Vec<EstimateRow> {
     let mut groups: Vec<(&SummaryRow, Vec<Unit<'_>>)> = Vec::new();
+    let mut places = std::collections::HashMap::new();
     for unit in units {
-        let same = |a: &SummaryRow, b: &SummaryRow| {
-            (a.point.group(), &a.stream, &a.viewer) == (b.point.group(), &b.stream, &b.viewer)
-        };
-        match groups.iter_mut().find(|(first, _)| same(first, unit.summary)) {
-            Some((_, group)) => group.push(*unit),
-            None => groups.push((unit.summary, vec![*unit])),
+        let row = unit.summary;
+        let place = *places.entry((row.point.group(), &row.stream, &row.viewer)).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((row, Vec::new()));
         }
+        groups[place].1.push(*unit);
     }
     let mut rows = Vec::new();
     for (first, group) in groups {

@@ -42,7 +42,10 @@ pub use compare::{
 pub use difference::Comparison;
 pub use doubt::doubts;
 pub use effect::{Effects, Sentence, effects_text};
-pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, metrics, sample, samples, units};
+pub use estimate::{
+    Estimate, Metric, RESAMPLES, Sample, Unit, estimates, figure_of_trial, metrics, sample, samples, trial_metrics,
+    units,
+};
 pub use field::Note;
 pub use figures::Figures;
 pub use files::{

@@ -2,6 +2,7 @@
 
 pub(super) mod audience;
 pub(super) mod cdf;
+pub(super) mod heat;
 pub(super) mod offload;
 pub(super) mod parts;
 pub(super) mod servers;
@@ -51,11 +52,13 @@ pub enum Family {
     Servers,
     /// A figure over a parameter.
     Sweep,
+    /// A figure over two parameters.
+    Heat,
 }
 
 impl Family {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Family; 12] = [
+    pub const ALL: [Family; 13] = [
         Family::Delay,
         Family::FrameDelay,
         Family::Cdf,
@@ -68,6 +71,7 @@ impl Family {
         Family::Tree,
         Family::Servers,
         Family::Sweep,
+        Family::Heat,
     ];
 
     /// As on the command line: `frame-delay`.
@@ -86,6 +90,7 @@ impl Family {
             Family::Tree => "tree",
             Family::Servers => "servers",
             Family::Sweep => "sweep",
+            Family::Heat => "heat",
         }
     }
 
@@ -105,6 +110,7 @@ impl Family {
             Family::Tree => "tree-plot",
             Family::Servers => "servers-plot",
             Family::Sweep => "sweep-plot",
+            Family::Heat => "heat-plot",
         }
     }
 

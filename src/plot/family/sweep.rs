@@ -154,7 +154,7 @@ pub(in crate::plot) fn plate(
 }
 
 /// `delay_p50_ms` → `delay p50 (ms)`.
-fn axis_label(metric: &str) -> String {
+pub(super) fn axis_label(metric: &str) -> String {
     let words = |name: &str| name.replace('_', " ");
     for (end, unit) in [("_ms", "ms"), ("_bytes", "bytes")] {
         if let Some(name) = metric.strip_suffix(end) {
