@@ -177,7 +177,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
             Err(error) => complain(path, error.into()),
         }
     }
-    let (runs, mut failed) = plot::load(&paths, &families);
+    let (runs, mut failed) = plot::load(&paths, &families, &args.view());
     if let (true, Some((_, error))) = (runs.is_empty(), failed.pop()) {
         return Err(Failure::new(Exit::Results, error));
     }

@@ -7,8 +7,8 @@ use super::chart::Chart;
 use super::family::{
     self, Family, Plate, audience, cdf, heat, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
 };
-use super::key::{Asked, Condition};
-use super::loaded::Loaded;
+use super::key::Condition;
+use super::loaded::{Loaded, MOST_OVER_TIME};
 use super::pictures::Subject;
 use super::selection::{Selection, schemes, select};
 use super::{Around, Picture, PlotError, View};
@@ -17,7 +17,7 @@ use crate::store::TrialState;
 use crate::table::{Figures, metrics, trial_metrics};
 
 /// Trials of a run that have pictures of their own: with repetitions there are many of a kind.
-const MOST_TRIALS: usize = 16;
+pub(super) const MOST_TRIALS: usize = 16;
 
 /// A picture that was drawn.
 #[derive(Debug)]
@@ -163,6 +163,14 @@ fn tasks<'r>(family: Family, runs: &'r [Loaded], view: &View) -> Vec<Task<'r>> {
 /// What is said of trials that have no picture because there are too many.
 fn crowded_out(family: Family, runs: &[Loaded], view: &View) -> Vec<LeftOut> {
     let of_run = |(place, run): (usize, &Loaded)| {
+        if matches!(family, Family::Delay | Family::FrameDelay) {
+            let more = run.not_over_time(view);
+            let why = format!(
+                "of the sweep the first {MOST_OVER_TIME} trials that are meant are in it, and not {more} more; --where KEY=VALUE chooses others"
+            );
+            return (more > 0)
+                .then(|| LeftOut { run: Some(place), why: PlotError::Empty { picture: family.stem(), why } });
+        }
         let meant = run.manifest.plan.trials.iter().filter(|trial| family.of_trials() && is_meant(run, trial, view));
         let more = meant.count().saturating_sub(MOST_TRIALS);
         let why = format!("{more} more trials with peers have none; --where trial=NAME,NAME draws theirs");
@@ -173,13 +181,8 @@ fn crowded_out(family: Family, runs: &[Loaded], view: &View) -> Vec<LeftOut> {
 
 /// Whether the trial has peers, was run, and has a viewer that the view means.
 fn is_meant(run: &Loaded, trial: &Trial, view: &View) -> bool {
-    let was_run = run.manifest.trial(&trial.id).is_some_and(|record| record.state != TrialState::Planned);
-    let mut viewers =
-        trial.streams.iter().flat_map(|s| s.viewers.iter().map(move |viewer| (s.name.as_str(), viewer)));
-    let meant = |(stream, viewer): (&str, &String)| {
-        view.only.iter().all(|condition| condition.holds(Asked { run, trial, stream, viewer }))
-    };
-    was_run && trial.point.scheme.has_peers() && viewers.any(meant)
+    let was_run = run.record(&trial.id).is_some_and(|record| record.state != TrialState::Planned);
+    was_run && trial.point.scheme.has_peers() && run.means(trial, view)
 }
 
 /// Does tasks, as many at a time as there are processors; outcomes are in the tasks' order.

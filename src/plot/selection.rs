@@ -181,7 +181,7 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
 fn without_data<'a>(run: &'a Loaded, view: &View) -> Vec<&'a str> {
     let told: BTreeSet<&str> = run.summary.iter().map(|row| row.trial.as_str()).collect();
     let broke = |trial: &&Trial| {
-        !told.contains(trial.id.as_str()) && run.manifest.trial(&trial.id).is_some_and(TrialRecord::is_partial)
+        !told.contains(trial.id.as_str()) && run.record(&trial.id).is_some_and(TrialRecord::is_partial)
     };
     let meant = |trial: &&Trial| {
         trial.streams.iter().flat_map(|stream| stream.viewers.iter().map(move |viewer| (stream, viewer))).any(

@@ -1,6 +1,6 @@
 //! What the page says of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -210,22 +210,28 @@ pub(super) fn section(run: &Stored, id: &str, brief: &Brief, room: &Room, pictur
     }
     let more_warnings = warnings.len().saturating_sub(room.warnings);
     warnings.truncate(room.warnings);
-    let (figures, left_out) = picture::figures(run, id, pictures);
+    let (figures, left_out) = picture::figures(run, id, &brief.effects, pictures);
     let (audience, more_audience) = audience::lines(&run.loaded.audience);
     // Trials with something to explain come first if not all have room.
     let mut told: Vec<&TrialRecord> = manifest.trials.iter().collect();
     if told.len() > room.trials {
         told.sort_by_key(|t| t.warnings().is_empty());
     }
-    let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
+    let ids: HashSet<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
     // A sweep may have thousands of folders; what is in them was recorded.
     let all = files::files(run.dir.path(), if run.dir.is_sweep() { &["trials", "attempts", "log"] } else { &[] });
     let (inside, own): (Vec<File>, Vec<File>) =
-        all.iter().cloned().partition(|f| f.name.split_once('/').is_some_and(|(folder, _)| ids.contains(&folder)));
+        all.iter().cloned().partition(|f| f.name.split_once('/').is_some_and(|(folder, _)| ids.contains(folder)));
+    let mut of_trial: HashMap<&str, Vec<u64>> = HashMap::new();
+    for file in &inside {
+        if let Some((folder, _)) = file.name.split_once('/') {
+            of_trial.entry(folder).or_default().push(file.bytes);
+        }
+    }
     let folders = manifest.trials.iter().take(room.rows).map(|trial| {
         let recorded = trial.files.values().filter(|_| run.dir.is_sweep()).map(|file| file.bytes);
-        let own = |f: &&File| f.name.strip_prefix(&trial.id).is_some_and(|f| f.starts_with('/'));
-        let mine: Vec<u64> = inside.iter().filter(own).map(|f| f.bytes).chain(recorded).collect();
+        let there = of_trial.get(trial.id.as_str()).into_iter().flatten().copied();
+        let mine: Vec<u64> = there.chain(recorded).collect();
         (trial.id.clone(), format!("{} files, {}", mine.len(), files::size(mine.iter().sum())))
     });
     Section {
@@ -422,6 +428,9 @@ fn facts(run: &Stored) -> Vec<Fact> {
 }
 
 fn trial_part(run: &Stored, trial: &TrialRecord) -> TrialPart {
+    // Of a sweep no more was read than everyone needs.
+    let whole = run.dir.is_sweep().then(|| TrialRecord::load(&run.dir.trial(&trial.id)).ok().flatten()).flatten();
+    let trial = whole.as_ref().unwrap_or(trial);
     let warnings = trial.warnings();
     let state = match (&trial.state, warnings.is_empty()) {
         (TrialState::Planned, _) => "not run".to_owned(),

@@ -360,10 +360,10 @@ fn pictures_stop_where_the_page_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let run = stored::Stored::open(stored(folder.path(), |_| {}).path()).unwrap();
     let mut room = 1 << 20;
-    let (figures, left_out) = picture::figures(&run, "run-1", &mut room);
+    let (figures, left_out) = picture::figures(&run, "run-1", &table::Effects::default(), &mut room);
     assert!(!figures.is_empty() && room < 1 << 20, "{left_out:?}");
     let mut none = 10;
-    let (figures, left_out) = picture::figures(&run, "run-1", &mut none);
+    let (figures, left_out) = picture::figures(&run, "run-1", &table::Effects::default(), &mut none);
     assert!(figures.is_empty() && left_out.last().unwrap().contains("livectl report"), "{left_out:?}");
     assert_eq!(none, 10);
 }

@@ -6,6 +6,7 @@
 //! interval of Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13). One trial has no interval, and with
 //! fewer than about five the intervals are too narrow. The draws are seeded: the same tables give the same intervals.
 
+use super::digest::{Digests, FrameFigure, Frames};
 use super::rows::{EstimateRow, FrameRow, PlayoutRow, SummaryRow};
 use super::summary::{quantile, to_microseconds};
 
@@ -20,7 +21,7 @@ pub struct Unit<'a> {
     /// Its line of the summary.
     pub summary: &'a SummaryRow,
     /// Its frames; none if nothing was captured there.
-    pub frames: &'a [FrameRow],
+    pub frames: Frames<'a>,
     /// Its lines of the playout table.
     pub playouts: &'a [PlayoutRow],
 }
@@ -62,14 +63,36 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
         .chunk_by(|a, b| (&a.viewer, &a.stream, &a.trial) == (&b.viewer, &b.stream, &b.trial))
         .map(|rows| ((rows[0].trial.as_str(), rows[0].stream.as_str(), rows[0].viewer.as_str()), rows))
         .collect();
-    let playouts: HashMap<_, _> = playouts
+    with_frames(summary, playouts, |trial, stream, viewer| {
+        Frames::Rows(frames.get(&(trial, stream, viewer)).copied().unwrap_or_default())
+    })
+}
+
+/// The same of what was kept of frames.
+#[must_use]
+pub fn units_of_digests<'a>(
+    summary: &'a [SummaryRow],
+    digests: &'a Digests,
+    playouts: &'a [PlayoutRow],
+) -> Vec<Unit<'a>> {
+    with_frames(summary, playouts, |trial, stream, viewer| {
+        digests.get(trial, stream, viewer).map_or(Frames::Rows(&[]), Frames::Digest)
+    })
+}
+
+fn with_frames<'a>(
+    summary: &'a [SummaryRow],
+    playouts: &'a [PlayoutRow],
+    frames: impl Fn(&str, &str, &str) -> Frames<'a>,
+) -> Vec<Unit<'a>> {
+    let playouts: std::collections::HashMap<_, _> = playouts
         .chunk_by(|a, b| (&a.viewer, &a.stream, &a.trial) == (&b.viewer, &b.stream, &b.trial))
         .map(|rows| ((rows[0].trial.as_str(), rows[0].stream.as_str(), rows[0].viewer.as_str()), rows))
         .collect();
     let unit = |summary: &'a SummaryRow| {
         let key = (summary.trial.as_str(), summary.stream.as_str(), summary.viewer.as_str());
-        let (frames, playouts) = (frames.get(&key).copied(), playouts.get(&key).copied());
-        Unit { summary, frames: frames.unwrap_or_default(), playouts: playouts.unwrap_or_default() }
+        let playouts = playouts.get(&key).copied().unwrap_or_default();
+        Unit { summary, frames: frames(key.0, key.1, key.2), playouts }
     };
     summary.iter().map(unit).collect()
 }
@@ -78,8 +101,8 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
 type MetricOf<T> = (&'static str, fn(&T) -> Option<f64>);
 
 /// Columns of which quantiles over all frames are figures.
-const FRAME_METRICS: [MetricOf<FrameRow>; 3] =
-    [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms), ("stream_excess", |r| r.stream_excess_ms)];
+const FRAME_METRICS: [(&str, FrameFigure); 3] =
+    [("delay", FrameFigure::Delay), ("excess", FrameFigure::Excess), ("stream_excess", FrameFigure::StreamExcess)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
 const SUMMARY_METRICS: [MetricOf<SummaryRow>; 33] = [
@@ -173,21 +196,35 @@ fn playout_name((name, unit, _): &PlayoutMetric, buffer_s: f64) -> Metric {
     format!("{name}_buffer_{buffer_s}s{unit}")
 }
 
+/// What of the frames a figure is a quantile of, and which; `None`: it is none.
+fn quantile_of_frames(metric: &str) -> Option<(FrameFigure, f64)> {
+    FRAME_METRICS.iter().find_map(|(name, figure)| {
+        let percent: u32 = metric.strip_prefix(name)?.strip_prefix("_p")?.strip_suffix("_ms")?.parse().ok()?;
+        PERCENTS.iter().find(|(known, _)| *known == percent).map(|(_, p)| (*figure, *p))
+    })
+}
+
+/// What of the frames is needed for the figure, or for the one that the beginning of its name means; `None`: it is none of frames.
+#[must_use]
+pub fn frames_behind(metric: &str) -> Option<FrameFigure> {
+    let plain = metric.strip_suffix("_ms").unwrap_or(metric);
+    let median = format!("{plain}_p50_ms");
+    quantile_of_frames(metric).or_else(|| quantile_of_frames(&median)).map(|(figure, _)| figure)
+}
+
 /// One figure of several trials, each of one or more viewers' units. A quantile is of all frames of all its viewers together; a mean
 /// is of each trial's mean over those of its viewers that have the column. `None`: there is no such figure, or nobody has it.
 #[must_use]
 pub fn sample(trials: &[Vec<Unit<'_>>], metric: &str) -> Option<Sample> {
-    for (name, value) in FRAME_METRICS {
-        let Some((_, p)) = PERCENTS.iter().find(|(percent, _)| metric == format!("{name}_p{percent}_ms")) else {
-            continue;
-        };
+    if let Some((figure, p)) = quantile_of_frames(metric) {
         let values = |units: &Vec<Unit<'_>>| -> Vec<f64> {
-            let mut values: Vec<f64> = units.iter().flat_map(|unit| unit.frames.iter().filter_map(value)).collect();
+            let mut values: Vec<f64> = Vec::new();
+            units.iter().for_each(|unit| unit.frames.add_to(&mut values, figure));
             values.sort_unstable_by(f64::total_cmp);
             values
         };
         let trials: Vec<Vec<f64>> = trials.iter().map(values).filter(|values| !values.is_empty()).collect();
-        return (!trials.is_empty()).then_some(Sample::Quantile { trials, p: *p });
+        return (!trials.is_empty()).then_some(Sample::Quantile { trials, p });
     }
     let values: Vec<f64> = trials.iter().filter_map(|units| mean_of_trial(units, metric)).collect();
     (!values.is_empty()).then_some(Sample::Mean(values))
@@ -476,7 +513,7 @@ mod tests {
             frames.extend(rows);
         }
         let units = units(&summary, &frames, &[]);
-        assert_eq!(units.iter().map(|u| u.frames.len()).collect::<Vec<_>>(), [10, 10, 10]);
+        assert_eq!(units.iter().map(|u| u.frames.count()).collect::<Vec<_>>(), [10, 10, 10]);
         let rows = estimates(&units);
         let p50 = rows.iter().find(|r| r.metric == "delay_p50_ms").unwrap();
         assert_eq!((p50.value, p50.low_95, p50.high_95), (245.0, Some(240.0), Some(250.0)));

@@ -266,6 +266,25 @@ impl<'a> Table<'a> {
         Table::read(path, |bytes| ParquetReader::new(Cursor::new(bytes)).finish())
     }
 
+    /// No more of it than these columns, as far as it has them.
+    pub(super) fn parquet_columns(path: &'a Path, names: &[&str]) -> Result<Table<'a>, TableError> {
+        Table::read(path, |bytes| {
+            let mut reader = ParquetReader::new(Cursor::new(bytes));
+            let schema = reader.schema()?;
+            let there = names.iter().filter(|name| schema.contains(name)).map(|name| (*name).to_owned()).collect();
+            reader.with_columns(Some(there)).finish()
+        })
+    }
+
+    /// A column of words, none of them null.
+    pub(super) fn texts(&self, name: &str) -> Result<Column, TableError> {
+        let column = self.cast(name, &DataType::String)?;
+        match column.null_count() {
+            0 => Ok(column),
+            holes => Err(self.wrong(name, format!("{holes} of {} values are null", self.rows()))),
+        }
+    }
+
     /// `texts` are columns that are text whatever they look like: a viewer may be called `7`.
     pub(super) fn csv(path: &'a Path, texts: &[&str]) -> Result<Table<'a>, TableError> {
         Table::read(path, |bytes| {

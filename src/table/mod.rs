@@ -15,6 +15,7 @@ mod analysis;
 mod audience;
 mod compare;
 mod difference;
+mod digest;
 mod doubt;
 mod effect;
 mod estimate;
@@ -40,11 +41,12 @@ pub use compare::{
     DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
 };
 pub use difference::Comparison;
+pub use digest::{Digest, Digests, FrameFigure, Frames};
 pub use doubt::doubts;
 pub use effect::{Effects, Sentence, effects_text};
 pub use estimate::{
-    Estimate, Metric, RESAMPLES, Sample, Unit, estimates, figure_of_trial, metrics, sample, samples, trial_metrics,
-    units,
+    Estimate, Metric, RESAMPLES, Sample, Unit, estimates, figure_of_trial, frames_behind, metrics, sample, samples,
+    trial_metrics, units, units_of_digests,
 };
 pub use field::Note;
 pub use figures::Figures;

@@ -217,6 +217,11 @@ fn look(folder: &Path, recipe: &Path, dir: &SweepDir, count: usize) {
     assert_eq!(tables.summary.len(), done);
     assert!(tables.effects.rows.iter().any(|row| row.real == Some(true)));
     drop((manifest, tables));
+    look_at_tables(folder, dir);
+}
+
+/// What pictures, comparison and report cost.
+fn look_at_tables(folder: &Path, dir: &SweepDir) {
     let out = folder.join("out");
     let sweep = dir.path().to_str().unwrap();
     for words in [
@@ -232,7 +237,8 @@ fn look(folder: &Path, recipe: &Path, dir: &SweepDir, count: usize) {
         match words[0] {
             "plot" => command.arg("--out").arg(&out),
             "report" => command.arg("--out").arg(out.join("report.html")),
-            _ => &mut command,
+            // With itself, for it has one scheme alone.
+            _ => command.arg(sweep),
         };
         let output =
             command.output().expect("/usr/bin/time, of the package time, tells how much memory a program takes");

@@ -47,6 +47,19 @@ impl Effects {
         sorted(said.iter().filter_map(|rows| dependence(rows, &names)).collect())
     }
 
+    /// The parameters, those with the largest effects on any figure first; the scheme is none of them.
+    #[must_use]
+    pub fn largest(&self) -> Vec<&str> {
+        let mut sizes: BTreeMap<&str, f64> = BTreeMap::new();
+        for row in self.rows.iter().filter(|row| row.given.is_none() && row.parameter != SCHEME) {
+            let size = sizes.entry(&row.parameter).or_insert(0.0);
+            *size = size.max(row.difference_ms.abs());
+        }
+        let mut sizes: Vec<(&str, f64)> = sizes.into_iter().collect();
+        sizes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+        sizes.into_iter().map(|(name, _)| name).collect()
+    }
+
     /// What the figures rest on.
     #[must_use]
     pub fn basis(&self) -> String {
