@@ -14,6 +14,9 @@ use crate::ui;
 /// Without `--plot`: the two that a run draws at its end.
 const CLASSIC: [Family; 2] = [Family::Delay, Family::FrameDelay];
 
+/// Trials that are called by their names when they are left out.
+const NAMED: usize = 12;
+
 /// The example lines of `livectl plot --help`.
 pub(super) const EXAMPLES: &str = "Pictures:
   delay        what pings see over time, CDN against peer to peer; one for each run
@@ -196,8 +199,11 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
 /// Says what is not in the pictures; an error if there is no picture.
 fn tell(runs: &[Loaded], drawn: Gallery) -> Result<(), Failure> {
     if !drawn.unsound.is_empty() && !drawn.shown.is_empty() {
-        let names = drawn.unsound.join(", ");
         let (count, all) = (drawn.unsound.len(), drawn.trials);
+        let mut names = drawn.unsound[..count.min(NAMED)].join(", ");
+        if count > NAMED {
+            names += &format!(" and {} more", count - NAMED);
+        }
         ui::warn(&format!(
             "{count} of {all} trials are unfit or partial and not in the comparisons ({names}); --include-unfit takes them in"
         ));

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::effects::EFFECTS;
 use super::section::OVERVIEW;
-use crate::table::{AudienceRow, EffectRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow, TrunkRow};
+use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow, TrunkRow};
 
 /// What stands where there is nothing.
 pub(super) const NOTHING: &str = "–";
@@ -105,7 +106,7 @@ impl<T> Column<T> {
 }
 
 /// The same column, left out of tables in which it is empty.
-const fn where_any<T>(column: Column<T>) -> Column<T> {
+pub(super) const fn where_any<T>(column: Column<T>) -> Column<T> {
     let Column { key, name, unit, about, number, cell, .. } = column;
     Column { key, name, unit, about, number, optional: true, cell }
 }
@@ -141,7 +142,7 @@ impl Cell {
     }
 
     /// With so many decimals; sorted by all of them.
-    fn number(value: Option<f64>, decimals: usize) -> Cell {
+    pub(super) fn number(value: Option<f64>, decimals: usize) -> Cell {
         let Some(value) = value.filter(|v| v.is_finite()) else { return Cell::nothing() };
         let (text, exact) = (format!("{value:.decimals$}"), value.to_string());
         let value = (text != exact).then_some(exact);
@@ -162,7 +163,7 @@ impl Cell {
         Cell::number(share.map(|s| s * 100.0), 2)
     }
 
-    fn doubtful_if(self, doubtful: bool) -> Cell {
+    pub(super) fn doubtful_if(self, doubtful: bool) -> Cell {
         Cell { doubtful, ..self }
     }
 }
@@ -548,67 +549,6 @@ pub(super) const PLAYOUT: &[Column<PlayoutRow>] = &[
 ];
 
 /// One line for each scheme, viewer and figure.
-pub(super) const EFFECTS: &[Column<EffectRow>] = &[
-    words("scheme", "scheme", "In which scheme; a dash: it is the scheme that differs.", |r| {
-        Cell::words(r.scheme.map(|scheme| scheme.to_string()).unwrap_or_default()).doubtful_if(r.unfit)
-    }),
-    words("parameter", "parameter", "The parameter that differs, all else being the same; the scheme is one.", |r| {
-        Cell::words(&r.parameter)
-    }),
-    words("from", "from", "Its value that others are compared with: the lowest, or the first.", |r| {
-        Cell::words(&r.from)
-    }),
-    words("to", "to", "Its other value.", |r| Cell::words(&r.to)),
-    where_any(words(
-        "given",
-        "depending on",
-        "Of an interaction: the parameter on whose value the effect may depend.",
-        |r| Cell::words(r.given.clone().unwrap_or_default()),
-    )),
-    where_any(words(
-        "given_from",
-        "its first value",
-        "Of an interaction: the value of that parameter to begin with.",
-        |r| Cell::words(r.given_from.clone().unwrap_or_default()),
-    )),
-    where_any(words("given_to", "its other value", "Of an interaction: the other value of that parameter.", |r| {
-        Cell::words(r.given_to.clone().unwrap_or_default())
-    })),
-    words("metric", "figure", "The figure of a trial: the mean over its viewers.", |r| {
-        Cell::words(metric_name(&r.metric))
-    }),
-    figure(
-        "from_ms",
-        "before",
-        "ms",
-        "The figure at the first value, on average over the other parameters' values; of an interaction the effect at the first value of the other parameter.",
-        |r| Cell::milliseconds(Some(r.from_ms)),
-    ),
-    figure("to_ms", "after", "ms", "The same at the other value.", |r| Cell::milliseconds(Some(r.to_ms))),
-    figure("difference_ms", "difference", "ms", "The effect, or the interaction: after − before.", |r| {
-        Cell::milliseconds(Some(r.difference_ms))
-    }),
-    figure(
-        "low_95",
-        "at least",
-        "ms",
-        "Where its 95 % confidence interval begins, by Student's t over the repetitions; a dash: fewer than three.",
-        |r| Cell::milliseconds(r.low_95),
-    ),
-    figure("high_95", "at most", "ms", "Where its 95 % confidence interval ends.", |r| Cell::milliseconds(r.high_95)),
-    figure("ratio", "ratio", "", "The geometric mean of after / before.", |r| Cell::number(r.ratio, 2)),
-    words("real", "real", "Whether it can be told from chance; a dash: too few repetitions to tell.", |r| {
-        Cell::words(r.real.map_or("", |real| if real { "yes" } else { "no" }))
-    }),
-    figure("points", "points", "", "Sets of the other parameters' values that it is the mean of.", |r| {
-        Cell::count(u64::from(r.points))
-    }),
-    figure("repetitions", "repetitions", "", "Repetitions that it is of.", |r| Cell::count(u64::from(r.repetitions))),
-    figure("pairs", "pairs", "", "Pairs of trials; of an interaction pairs of pairs.", |r| {
-        Cell::count(u64::from(r.pairs))
-    }),
-];
-
 pub(super) const ESTIMATES: &[Column<EstimateRow>] = &[
     words("scheme", "scheme", SCHEME, |r| Cell::words(r.scheme.to_string())),
     where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.parameters.to_string()))),
@@ -645,7 +585,7 @@ const METRIC: &str = "A quantile of the delay or excess: of the frames of all tr
                       of that name in the other tables.";
 
 /// `stalled, buffer 0.5 s` for `stalled_buffer_0.5s_ms`.
-fn metric_name(metric: &str) -> String {
+pub(super) fn metric_name(metric: &str) -> String {
     let bare = ["_ms", "_bytes"].iter().find_map(|unit| metric.strip_suffix(unit)).unwrap_or(metric);
     match bare.split_once("_buffer_") {
         Some((name, buffer)) => {

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::table::{Effects, Sentence};
+use super::column::{Cell, Column, figure, metric_name, where_any, words};
+use crate::table::{EffectRow, Effects, Sentence};
 
 /// Effects that are said; the others are in the table.
 const MOST_LINES: usize = 24;
@@ -64,3 +65,65 @@ pub(super) fn part(effects: &Effects) -> Option<Part> {
         meaning_of_dependences: DEPENDENCES,
     })
 }
+
+/// The columns of the table.
+pub(super) const EFFECTS: &[Column<EffectRow>] = &[
+    words("scheme", "scheme", "In which scheme; a dash: it is the scheme that differs.", |r| {
+        Cell::words(r.scheme.map(|scheme| scheme.to_string()).unwrap_or_default()).doubtful_if(r.unfit)
+    }),
+    words("parameter", "parameter", "The parameter that differs, all else being the same; the scheme is one.", |r| {
+        Cell::words(&r.parameter)
+    }),
+    words("from", "from", "Its value that others are compared with: the lowest, or the first.", |r| {
+        Cell::words(&r.from)
+    }),
+    words("to", "to", "Its other value.", |r| Cell::words(&r.to)),
+    where_any(words(
+        "given",
+        "depending on",
+        "Of an interaction: the parameter on whose value the effect may depend.",
+        |r| Cell::words(r.given.clone().unwrap_or_default()),
+    )),
+    where_any(words(
+        "given_from",
+        "its first value",
+        "Of an interaction: the value of that parameter to begin with.",
+        |r| Cell::words(r.given_from.clone().unwrap_or_default()),
+    )),
+    where_any(words("given_to", "its other value", "Of an interaction: the other value of that parameter.", |r| {
+        Cell::words(r.given_to.clone().unwrap_or_default())
+    })),
+    words("metric", "figure", "The figure of a trial: the mean over its viewers.", |r| {
+        Cell::words(metric_name(&r.metric))
+    }),
+    figure(
+        "from_ms",
+        "before",
+        "ms",
+        "The figure at the first value, on average over the other parameters' values; of an interaction the effect at the first value of the other parameter.",
+        |r| Cell::milliseconds(Some(r.from_ms)),
+    ),
+    figure("to_ms", "after", "ms", "The same at the other value.", |r| Cell::milliseconds(Some(r.to_ms))),
+    figure("difference_ms", "difference", "ms", "The effect, or the interaction: after − before.", |r| {
+        Cell::milliseconds(Some(r.difference_ms))
+    }),
+    figure(
+        "low_95",
+        "at least",
+        "ms",
+        "Where its 95 % confidence interval begins, by Student's t over the repetitions; a dash: fewer than three.",
+        |r| Cell::milliseconds(r.low_95),
+    ),
+    figure("high_95", "at most", "ms", "Where its 95 % confidence interval ends.", |r| Cell::milliseconds(r.high_95)),
+    figure("ratio", "ratio", "", "The geometric mean of after / before.", |r| Cell::number(r.ratio, 2)),
+    words("real", "real", "Whether it can be told from chance; a dash: too few repetitions to tell.", |r| {
+        Cell::words(r.real.map_or("", |real| if real { "yes" } else { "no" }))
+    }),
+    figure("points", "points", "", "Sets of the other parameters' values that it is the mean of.", |r| {
+        Cell::count(u64::from(r.points))
+    }),
+    figure("repetitions", "repetitions", "", "Repetitions that it is of.", |r| Cell::count(u64::from(r.repetitions))),
+    figure("pairs", "pairs", "", "Pairs of trials; of an interaction pairs of pairs.", |r| {
+        Cell::count(u64::from(r.pairs))
+    }),
+];

@@ -276,7 +276,7 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
         Sheet::of(
             format!("{id}-effects"),
             "What the parameters do to the excess: effects, and how they depend on each other",
-            column::EFFECTS,
+            effects::EFFECTS,
             effects,
             room.rows,
             &stored("effects.csv"),

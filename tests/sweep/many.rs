@@ -175,7 +175,7 @@ fn frames(trial: &Trial) -> Vec<FrameRow> {
 }
 
 /// `cargo test --release --test sweep -- --ignored --nocapture` tells what a thousand and ten thousand trials cost those who look at them: seconds, and the most memory
-/// (`/usr/bin/time`). With `LIVECTL_MANY=FOLDER` the sweeps are left there.
+/// (`/usr/bin/time`). With `LIVECTL_MANY=FOLDER` the sweeps are left there, and taken from there.
 #[test]
 #[ignore = "it makes eleven thousand folders, and its times mean something on a quiet machine alone"]
 fn ten_thousand_trials() {
@@ -184,8 +184,11 @@ fn ten_thousand_trials() {
     for (delays, bandwidths) in [(10, 10), (50, 20)] {
         let count = 10 * delays * bandwidths;
         let folder = kept.as_deref().unwrap_or(temporary.path()).join(count.to_string());
-        std::fs::create_dir_all(&folder).unwrap();
-        let (recipe, dir) = fabricated(&folder, delays, bandwidths);
+        let there = SweepDir::open(&folder.join("results/tiny")).map(|dir| (folder.join("tiny.yaml"), dir));
+        let (recipe, dir) = there.unwrap_or_else(|_| {
+            std::fs::create_dir_all(&folder).unwrap();
+            fabricated(&folder, delays, bandwidths)
+        });
         look(&folder, &recipe, &dir, count as usize);
     }
 }
