@@ -16,6 +16,10 @@ const HATCHING: RGBColor = RGBColor(165, 165, 165);
 const BORDER: RGBColor = RGBColor(215, 215, 215);
 /// How wide a cell may be beside its height.
 const WIDEST: f64 = 2.6;
+/// How wide a number is beside its height, about.
+const NUMBER: f64 = 2.2;
+/// Names under columns that are wider than so many columns read upwards.
+const SPREAD: f64 = 2.5;
 
 /// What is known of a pair of values.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -156,14 +160,16 @@ impl Cells {
         }
         let label = Type { size: 22.0 * unit, ..names };
         let middle = (f64::midpoint(layout.origin.0, layout.right), f64::midpoint(layout.origin.1, layout.bottom));
-        sheet.text(&self.x_label, (middle.0, area.bottom - 12.0 * unit), Align::Centre, label)?;
+        let names_end =
+            layout.bottom + if layout.upwards { widest(sheet, &self.columns, names) } else { 26.0 * unit };
+        sheet.text(&self.x_label, (middle.0, names_end + 36.0 * unit), Align::Centre, label)?;
         sheet.text_upwards(&self.y_label, (area.left + 10.0 * unit, middle.1), label)?;
         self.draw_scale(sheet, &layout, unit)
     }
 
     fn layout<B: DrawingBackend>(&self, sheet: &Sheet<B>, area: Area, unit: f64, names: Type) -> Layout {
         let beside = widest(sheet, &self.rows, names) + 52.0 * unit;
-        let scale = 210.0 * unit;
+        let scale = if self.has_keys() { 205.0 } else { 165.0 } * unit;
         let (gap, title) = (26.0 * unit, 46.0 * unit);
         let across_all = widest(sheet, &self.columns, names) + 12.0 * unit;
         #[allow(clippy::cast_precision_loss)]
@@ -174,14 +180,16 @@ impl Cells {
             #[allow(clippy::cast_precision_loss)]
             let (beside, above) = (across as f64, self.panels.len().div_ceil(across) as f64);
             let cell_width = (wide - (beside - 1.0) * gap) / beside / columns;
-            let upwards = cell_width < across_all && columns > 1.0;
-            let names_below = 44.0 * unit + if upwards { across_all } else { 36.0 * unit };
+            let upwards = across_all > SPREAD * cell_width && columns > 1.0;
+            let names_below = 60.0 * unit + if upwards { across_all } else { 26.0 * unit };
             let cell_height = (area.bottom - area.top - names_below - above * title) / above / rows;
             let cell = (cell_width.min(cell_height.max(unit) * WIDEST), cell_height.min(cell_width * WIDEST));
             (across, cell, upwards)
         });
+        // As large as their numbers can be.
+        let room = |cell: (f64, f64)| (cell.0 / NUMBER).min(cell.1);
         let (across, cell, upwards) = best
-            .max_by(|a, b| (a.1.0 * a.1.1).total_cmp(&(b.1.0 * b.1.1)).then(b.0.cmp(&a.0)))
+            .max_by(|a, b| room(a.1).total_cmp(&room(b.1)).then(b.0.cmp(&a.0)))
             .unwrap_or((1, (unit, unit), false));
         let step = (columns * cell.0 + gap, rows * cell.1 + title);
         let origin = (area.left + beside, area.top + title - 6.0 * unit);
@@ -189,6 +197,12 @@ impl Cells {
         let (beside, above) = (across as f64, self.panels.len().div_ceil(across) as f64);
         let right = origin.0 + beside * step.0 - gap;
         Layout { across, cell, step, origin, right, bottom: origin.1 + above * step.1 - title, upwards }
+    }
+
+    /// Whether there are cells whose look has to be explained.
+    fn has_keys(&self) -> bool {
+        let plain = |known: &Known| matches!(known, Known::Figure { doubtful: false, .. });
+        self.panels.iter().flat_map(|panel| &panel.cells).any(|known| !plain(known))
     }
 
     /// Of the numbers in the cells; `None`: they would be too small to read.
@@ -266,6 +280,7 @@ impl Cells {
         let room_for_keys = keys.len() as f64 * 32.0 * unit + if keys.is_empty() { 0.0 } else { 24.0 * unit };
         let (top, bottom) = (layout.origin.1, (layout.bottom - room_for_keys).max(layout.origin.1 + 120.0 * unit));
         let (low, _) = self.range().unwrap_or((0.0, 0.0));
+        let mut widest: f64 = 0.0;
         match self.axis() {
             Some(axis) => {
                 let parts = 128;
@@ -281,6 +296,7 @@ impl Cells {
                     if (top - unit..=bottom + unit).contains(&y) {
                         sheet.line(&[(right, y), (right + 7.0 * unit, y)], 1.5 * unit, BLACK, 1.0)?;
                         sheet.text(&tick.label, (right + 12.0 * unit, y), Align::Left, face)?;
+                        widest = widest.max(sheet.text_width(&tick.label, face));
                     }
                 }
             }
@@ -288,9 +304,10 @@ impl Cells {
                 sheet.rectangle((left, top), (right, bottom), colour_of(0.5))?;
                 let text = number(low, self.decimals());
                 sheet.text(&text, (right + 12.0 * unit, f64::midpoint(top, bottom)), Align::Left, face)?;
+                widest = sheet.text_width(&text, face);
             }
         }
-        let label = (right + 118.0 * unit, f64::midpoint(top, bottom));
+        let label = (right + widest + 38.0 * unit, f64::midpoint(top, bottom));
         let (text, of_label) = fitted(sheet, &self.scale_label, Type { size: 20.0 * unit, ..face }, bottom - top);
         sheet.text_upwards(&text, label, of_label)?;
         let mut y = bottom + 40.0 * unit;

@@ -3,7 +3,7 @@
 use super::column::Cell;
 use std::collections::HashMap;
 
-use crate::plan::{Parameters, Scheme};
+use crate::plan::{Measure, Parameters, Scheme};
 use crate::table::{Estimate, EstimateRow, SummaryRow, Unit, samples};
 
 /// How close a scheme comes to the floor at a viewer.
@@ -63,7 +63,18 @@ pub(super) fn answers(units: &[Unit<'_>], known: &[EstimateRow]) -> Vec<Answer> 
         }
         groups[place].0.push(*unit);
     }
+    // A sweep tries its points in a shuffled order.
+    if units.iter().any(|unit| !unit.summary.point.parameters.is_empty()) {
+        groups.sort_by_cached_key(|(group, _)| in_order(group[0].summary));
+    }
     groups.iter().map(|(group, known)| answer(group, known)).collect()
+}
+
+/// By scheme, then by the parameters, numbers by size.
+fn in_order(row: &SummaryRow) -> (Scheme, Vec<(Option<u64>, String)>) {
+    // Positive numbers are in the order of their bits.
+    let key = |text: &str| (Measure::read(text).map(|measure| measure.value.to_bits()), text.to_owned());
+    (row.point.scheme, row.point.parameters.iter().map(|(_, value)| key(value)).collect())
 }
 
 fn answer(group: &[Unit<'_>], known: &[&EstimateRow]) -> Answer {

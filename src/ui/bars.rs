@@ -138,6 +138,10 @@ impl Reporter for Bars {
             Update::Next { trial, what, left, at_most } => {
                 self.say(&format!("  {trial}: {what}"));
                 if let Some(run) = &self.run {
+                    // Repetitions until a figure is known are more than it began with.
+                    if run.length().is_some_and(|length| run.position() >= length) {
+                        run.inc_length(1);
+                    }
                     run.set_message(format!(", {}", words::left(*left, *at_most)));
                 }
             }
