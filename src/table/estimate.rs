@@ -6,6 +6,9 @@
 //! interval of Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13). One trial has no interval, and with
 //! fewer than about five the intervals are too narrow. The draws are seeded: the same tables give the same intervals.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::digest::{Digests, FrameFigure, Frames};
 use super::rows::{EstimateRow, FrameRow, PlayoutRow, SummaryRow};
 use super::summary::{quantile, to_microseconds};
@@ -303,23 +306,45 @@ impl Sample {
         if count < 2 {
             return Vec::new();
         }
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut draws = (0..RESAMPLES).map(|_| {
-            let mut times = vec![0_u32; count];
-            (0..count).for_each(|_| times[random.usize(..count)] += 1);
-            times
-        });
+        let draws = draws(count, seed);
         match self {
             Sample::Quantile { trials, p } => {
                 let merged = Merged::of(trials);
-                draws.filter_map(|times| merged.quantile(&times, *p)).collect()
+                draws.chunks_exact(count).filter_map(|times| merged.quantile(times, *p)).collect()
             }
             Sample::Mean(values) => {
-                let sum = |times: Vec<u32>| values.iter().zip(times).map(|(v, n)| v * f64::from(n)).sum::<f64>();
-                draws.by_ref().filter_map(|times| mean_of([sum(times)].into_iter(), count)).collect()
+                let sum = |times: &[u32]| values.iter().zip(times).map(|(v, n)| v * f64::from(*n)).sum::<f64>();
+                draws.chunks_exact(count).filter_map(|times| mean_of([sum(times)].into_iter(), count)).collect()
             }
         }
     }
+}
+
+/// How often each of so many trials is drawn, [`RESAMPLES`] times in a row. They are the same each time, and asked for once for each figure: so those of the last
+/// few are kept.
+fn draws(count: usize, seed: u64) -> Rc<[u32]> {
+    /// Numbers; more are drawn anew.
+    const KEPT: usize = 1 << 20;
+    type Known = Vec<((usize, u64), Rc<[u32]>)>;
+    thread_local! {
+        static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
+    }
+    if let Some(known) = KNOWN.with_borrow(|known| known.iter().find(|(key, _)| *key == (count, seed)).cloned()) {
+        return known.1;
+    }
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut draws = vec![0_u32; RESAMPLES * count];
+    for times in draws.chunks_exact_mut(count) {
+        (0..count).for_each(|_| times[random.usize(..count)] += 1);
+    }
+    let draws: Rc<[u32]> = draws.into();
+    if draws.len() <= KEPT {
+        KNOWN.with_borrow_mut(|known| {
+            known.truncate(3);
+            known.insert(0, ((count, seed), Rc::clone(&draws)));
+        });
+    }
+    draws
 }
 
 #[allow(clippy::cast_precision_loss)]
