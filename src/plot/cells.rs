@@ -7,7 +7,7 @@ use super::axis::Axis;
 use super::branches::colour_of;
 use super::canvas::{Align, Sheet, Type};
 use super::chart::{Area, BLACK, GREY};
-use super::piece::{SMALLEST_TYPE, ink_on};
+use super::piece::SMALLEST_TYPE;
 use super::{PlotError, Scale};
 
 /// Under the hatching of a cell that has unfit trials alone.
@@ -134,7 +134,7 @@ impl Cells {
                 let (column, row) = (n % columns, n / columns);
                 self.draw_cell(sheet, *known, corner(column, row), corner(column + 1, row + 1), number, unit)?;
             }
-            if place % layout.across == 0 {
+            if place.is_multiple_of(layout.across) {
                 let every = every_so_many(layout.cell.1, 24.0 * unit);
                 for (row, name) in self.rows.iter().enumerate().step_by(every) {
                     let at = (left - 12.0 * unit, f64::midpoint(corner(0, row).1, corner(0, row + 1).1));
@@ -325,6 +325,16 @@ impl Cells {
         }
         Ok(())
     }
+}
+
+/// Black or white, whichever has the better contrast to that colour (its relative luminance, as WCAG 2 has it; the two are equal at 0.18).
+fn ink_on(RGBColor(red, green, blue): RGBColor) -> RGBColor {
+    let linear = |part: u8| {
+        let part = f64::from(part) / 255.0;
+        if part <= 0.040_45 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    };
+    let luminance = 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
+    if luminance > 0.18 { BLACK } else { RGBColor(255, 255, 255) }
 }
 
 fn number(value: f64, decimals: usize) -> String {

@@ -168,6 +168,13 @@ pub(super) struct Brief {
     estimates: Vec<EstimateRow>,
 }
 
+impl Brief {
+    /// What its parameters do, for a terminal; `None`: there are none.
+    pub(super) fn said(&self) -> Option<String> {
+        Some(format!("{}, {}", self.line.recipe, table::effects_text(&self.effects)?))
+    }
+}
+
 /// The overview's line of a run. `id` is that of its section, if it gets one.
 pub(super) fn brief(run: &Stored, id: Option<&str>) -> Brief {
     let manifest = &run.loaded.manifest;

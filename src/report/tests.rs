@@ -598,7 +598,13 @@ fn swept(folder: &Path) -> RunDir {
 #[test]
 fn the_page_of_a_sweep_begins_with_what_its_parameters_do() {
     let folder = tempfile::tempdir().unwrap();
-    let html = html(&swept(folder.path()));
+    let run = swept(folder.path());
+    let answers = page(&[run.path().to_owned()]).unwrap().answers;
+    assert!(
+        answers[0].starts_with("p2p, what moves the excess, from 12 trials:\n  delay 25 ms instead"),
+        "{answers:?}"
+    );
+    let html = html(&run);
     assert_sound(&html);
     let places: Vec<usize> = [
         ">What moves the excess</h3>",

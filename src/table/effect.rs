@@ -109,18 +109,17 @@ fn effects(trials: &[&[SummaryRow]]) -> Vec<EffectRow> {
     let observations = observations(trials, &factors);
     let (mut rows, mut interactions) = (Vec::new(), Vec::new());
     for (number, factor) in factors.iter().enumerate() {
-        let mut to_others = pairs(&observations, number);
         let mains: BTreeSet<usize> = factor.main().collect();
-        for (to, pairs) in std::mem::take(&mut to_others) {
+        for (to, pairs) in pairs(&observations, number) {
             for (scheme, pairs) in by_scheme(number, pairs) {
                 let named = Named { factors: &factors, scheme, factor: number, to, given: None };
                 rows.extend(named.rows(&pairs));
                 if !mains.contains(&to) {
                     continue;
                 }
+                let differences: Vec<Observation> = pairs.iter().map(Pair::difference).collect();
                 // An interaction of two factors is the same whichever of them is looked at first.
                 for second in number + 1..factors.len() {
-                    let differences: Vec<Observation> = pairs.iter().map(Pair::difference).collect();
                     let of_main = self::pairs(&differences, second).into_iter();
                     let mains: BTreeSet<usize> = factors[second].main().collect();
                     interactions.extend(
