@@ -188,11 +188,12 @@ fn text(path: &Path) -> &str {
 fn one_run_gives_every_picture_its_table_and_its_file() {
     let results = tempfile::tempdir().unwrap();
     let run = stored(results.path(), "p2p", 3, 100, |_| {});
-    let output = plot(&[text(run.path()), "--plot", "all", "--x", "repetition", "--text", "--data", "csv"]);
+    let axes = ["--x", "repetition", "--y", "viewer"];
+    let output = plot(&[&[text(run.path()), "--plot", "all", "--text", "--data", "csv"][..], &axes].concat());
     let (out, err) = said(&output);
     assert_eq!((output.status.code(), err.as_str()), (Some(0), ""));
     let of_runs =
-        ["delay", "frame-delay", "cdf", "box", "parts", "stalls", "sources", "audience", "offload", "sweep"];
+        ["delay", "frame-delay", "cdf", "box", "parts", "stalls", "sources", "audience", "offload", "sweep", "heat"];
     let of_trials = ["tree", "servers"].map(|name| (1..=3).map(move |n| format!("{name}-plot-bypass-{n}")));
     for name in of_runs.iter().map(|name| format!("{name}-plot")).chain(of_trials.into_iter().flatten()) {
         let picture = run.path().join(format!("{name}.png"));
@@ -223,6 +224,20 @@ fn one_run_gives_every_picture_its_table_and_its_file() {
     assert_eq!(number(&audience[0], "delay_p50_worst_ms"), 82.0);
     let servers = csv(&run.path().join("servers-plot-bypass-1.csv"));
     assert_eq!(servers.iter().map(|row| number(row, "frames")).sum::<f64>(), 100.0);
+    let heat = csv(&run.path().join("heat-plot.csv"));
+    let cells: Vec<(&str, f64)> = heat.iter().map(|row| (row["scheme"].as_str(), number(row, "trials"))).collect();
+    assert_eq!(
+        cells,
+        [("direct", 1.0), ("direct", 1.0), ("direct", 1.0), ("bypass", 1.0), ("bypass", 1.0), ("bypass", 1.0)]
+    );
+    let summary = csv(&run.summary());
+    let direct = |row: &&BTreeMap<String, String>| row["scheme"] == "direct";
+    for (cell, row) in heat.iter().filter(direct).zip(summary.iter().filter(direct)) {
+        assert_eq!(
+            (number(cell, "repetition"), number(cell, "value")),
+            (number(row, "repetition"), number(row, "excess_p95_ms"))
+        );
+    }
     let boxes = csv(&run.path().join("box-plot.csv"));
     assert_eq!((boxes[0]["viewer"].as_str(), number(&boxes[0], "delay_p50_ms")), ("hv1", 82.0), "80 and 1, 2, 3 ms");
     let cdf = csv(&run.path().join("cdf-plot.csv"));

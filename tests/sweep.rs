@@ -2,6 +2,9 @@
 //! `install/packages.txt`; without them these tests fail and say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "sweep/many.rs"]
+mod many;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -9,15 +12,9 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use livectl::plan::{Datapath, LinkKind};
-use livectl::run::event::Phase;
 use livectl::sandbox::running::running;
-use livectl::store::{
-    Captures, Cause, Choice, Machine, Manifest, Owner, RecipeRecord, RunDir, Software, SweepDir, SweepFile,
-    TrialRecord, TrialState,
-};
-use livectl::sweep::identity::{identified, planned};
-use livectl::sweep::session::{Did, Session, sessions};
+use livectl::store::{Captures, Cause, Manifest, RunDir, SweepDir, TrialState};
+use livectl::sweep::session::{Did, sessions};
 use livectl::sweep::status::Status;
 use livectl::table::read_summary;
 use nix::sys::signal::{Signal, kill};
@@ -183,88 +180,6 @@ fn killed_in_mid_trial_it_goes_on_and_every_trial_is_done_once() {
     let again = sweep(&path, &results, &[]).output().unwrap();
     assert!(matches!(again.status.code(), Some(0 | 6)), "{}", text(&again));
     assert!(text(&again).contains("3 of 3 trials are done (0 now)"), "{}", text(&again));
-}
-
-/// `cargo test --release --test sweep -- --ignored --nocapture` tells what ten thousand trials cost those who look at them.
-#[test]
-#[ignore = "it makes ten thousand folders, and its times mean something on a quiet machine alone"]
-fn ten_thousand_trials() {
-    let folder = tempfile::tempdir().unwrap();
-    let results = folder.path().join("results");
-    let numbers = |n: u32, unit: &str| (1..=n).map(|n| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
-    let matrix = format!(
-        "repetitions: 10\nmatrix: {{ network.hosts.hs.link.delay: [{}], network.hosts.hb.link.bandwidth: [{}] }}",
-        numbers(50, "ms"),
-        numbers(20, "Mbit/s")
-    );
-    let path = recipe(folder.path(), &matrix, "size: 160x90, ");
-    let begun = Instant::now();
-    let loaded = livectl::recipe::load(&path).unwrap();
-    let (link, datapath) = (LinkKind::Emulated, Datapath::User);
-    let plan = identified(loaded.plan, link, datapath).unwrap();
-    assert_eq!(plan.trials.len(), 10_000);
-    println!("recipe to trials with ids: {:?}", begun.elapsed());
-    let dir = SweepDir::of(&results, "tiny").unwrap();
-    dir.create(Owner::Process).unwrap();
-    let chosen = |why: &str| why.to_owned();
-    let file = SweepFile {
-        format: 1,
-        livectl: Software::of_this_livectl(),
-        command: Vec::new(),
-        recipe: RecipeRecord { name: "tiny".into(), path: None, text: loaded.text },
-        description: String::new(),
-        seed: plan.seed,
-        written: jiff::Timestamp::now(),
-        machine: Machine::default(),
-        tools: BTreeMap::new(),
-        link: Choice { asked: link, used: link, why: chosen("asked for") },
-        datapath: Choice { asked: datapath, used: datapath, why: chosen("asked for") },
-        until: None,
-        trials: planned(&plan),
-    };
-    file.save(&dir).unwrap();
-    let mut session = Session::begin(&dir, Owner::Process, 10_000, 10_000).unwrap();
-    // All but one are done.
-    for trial in &plan.trials[1..] {
-        let place = dir.trials().join(&trial.id);
-        std::fs::create_dir(&place).unwrap();
-        let record = TrialRecord { state: TrialState::Done, ..TrialRecord::planned(trial) };
-        std::fs::write(place.join("record.json"), serde_json::to_vec(&record).unwrap()).unwrap();
-        std::fs::write(place.join("trial.json"), serde_json::to_vec(trial).unwrap()).unwrap();
-        session.write(Did::TrialStarted { trial: trial.id.clone(), attempt: "a".into() }).unwrap();
-        for phase in [Phase::Boot, Phase::Measure, Phase::Ready, Phase::Stream, Phase::Stop, Phase::Prove] {
-            session.write(Did::Phase { trial: trial.id.clone(), phase }).unwrap();
-        }
-        let did = Did::TrialEnded {
-            trial: trial.id.clone(),
-            state: TrialState::Done,
-            cause: None,
-            unfit: Vec::new(),
-            damage: Vec::new(),
-            planned_s: 4.0,
-            took_s: 6.0,
-            commit_s: 0.1,
-            planned_bytes: 100,
-            bytes: 200,
-        };
-        session.write(did).unwrap();
-    }
-    session.write(Did::SessionEnded { why: "done".into() }).unwrap();
-    let timed = |words: &[&str]| {
-        let begun = Instant::now();
-        let output = livectl(words, &results).output().unwrap();
-        println!("{words:?}: {:?}", begun.elapsed());
-        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-        text(&output)
-    };
-    assert!(timed(&["status", "tiny"]).contains("9999 of 10000 trials are done, 1 to come"));
-    let path = path.to_str().unwrap();
-    let told = timed(&["sweep", "--dry-run", "--link", "emulated", "--datapath", "user", path]);
-    assert!(told.contains("10000 trials: 9999 done, 0 given up, 1 to try"), "{told}");
-    let begun = Instant::now();
-    let manifest = Manifest::load(&RunDir::open(dir.path()).unwrap()).unwrap();
-    println!("what plots read first: {:?}", begun.elapsed());
-    assert_eq!(manifest.trials.len(), 9999);
 }
 
 #[test]

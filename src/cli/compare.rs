@@ -7,7 +7,9 @@ use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
 use crate::store::{Manifest, Owner, RunDir};
-use crate::table::{self, DifferenceRow, Differences, FrameRow, PlayoutRow, StoredTables, SummaryRow, TableError};
+use crate::table::{
+    self, DifferenceRow, Differences, Digests, FrameFigure, PlayoutRow, StoredTables, SummaryRow, TableError,
+};
 use crate::ui;
 
 /// What is shown unless more is asked for.
@@ -61,7 +63,7 @@ struct Side {
     name: String,
     manifests: Vec<Manifest>,
     summary: Vec<SummaryRow>,
-    frames: Vec<FrameRow>,
+    frames: Digests,
     playouts: Vec<PlayoutRow>,
 }
 
@@ -163,12 +165,12 @@ impl Side {
             name: path.display().to_string(),
             manifests: Vec::new(),
             summary: Vec::new(),
-            frames: Vec::new(),
+            frames: Digests::default(),
             playouts: Vec::new(),
         };
         for (number, folder) in runs.iter().enumerate() {
             let run = &RunDir::open(folder).exit(Exit::Results)?;
-            let manifest = Manifest::load(run).exit(Exit::Results)?;
+            let manifest = Manifest::load_brief(run).exit(Exit::Results)?;
             if !run.is_sweep() && !run.summary().exists() {
                 let why = "has no summary.csv: it was imported, or cut short (`livectl analyze` makes its tables)";
                 let why = anyhow!("{} {why}", run.path().display());
@@ -198,18 +200,17 @@ impl Side {
         let tables = StoredTables::of(run, manifest);
         let mut summary = tables.summary()?.unwrap_or_default();
         summary.iter_mut().for_each(|row| named(&mut row.trial));
-        let mut frames = tables.frames()?.unwrap_or_default();
-        frames.iter_mut().for_each(|row| named(&mut row.trial));
+        let frames = tables.digests(&FrameFigure::ESTIMATED)?.unwrap_or_default();
         let mut playouts = tables.playouts()?.unwrap_or_default();
         playouts.iter_mut().for_each(|row| named(&mut row.trial));
         self.summary.extend(summary);
-        self.frames.extend(frames);
+        self.frames.extend(frames, |trial| format!("{number}/{trial}"));
         self.playouts.extend(playouts);
         Ok(())
     }
 
     fn units(&self) -> Vec<table::Unit<'_>> {
-        table::units(&self.summary, &self.frames, &self.playouts)
+        table::units_of_digests(&self.summary, &self.frames, &self.playouts)
     }
 
     /// What a fact is in its runs, each value once.

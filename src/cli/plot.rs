@@ -14,6 +14,9 @@ use crate::ui;
 /// Without `--plot`: the two that a run draws at its end.
 const CLASSIC: [Family; 2] = [Family::Delay, Family::FrameDelay];
 
+/// Trials that are called by their names when they are left out.
+const NAMED: usize = 12;
+
 /// The example lines of `livectl plot --help`.
 pub(super) const EXAMPLES: &str = "Pictures:
   delay        what pings see over time, CDN against peer to peer; one for each run
@@ -28,8 +31,9 @@ pub(super) const EXAMPLES: &str = "Pictures:
   tree         who has the stream from whom; one for each trial with peers
   servers      who served whom over time; one for each trial with peers
   sweep        a figure over a parameter (--x KEY, --metric delay_p50_ms, jitter_ms, …)
+  heat         a figure over two parameters (--x KEY --y KEY, --metric excess_p95_ms, …), a panel for each scheme
 
-Keys of --where, --by and --x:
+Keys of --where, --by, --x and --y:
   run, recipe, trial, scheme, repetition, stream, viewer, viewers (how many), link, datapath, and
   any path into trial.json: video.bitrate, network.links.hb.shape.delay. Durations are in seconds.
 
@@ -37,7 +41,8 @@ Examples:
   livectl plot results/p2p/20261122T231700Z
   livectl plot results/p2p/20261122T231700Z --format svg --size 1200x700 --title 'Evening run' --out figures
   livectl plot results/p2p --plot cdf,box,parts --where viewer=hv1 --text
-  livectl plot results/p2p --plot sweep --x network.links.hs.shape.bandwidth --data csv";
+  livectl plot results/p2p --plot sweep --x network.links.hs.shape.bandwidth --data csv
+  livectl plot results/overnight --plot heat --x loss --y delay --metric excess_p95_ms --by scheme";
 
 #[derive(Debug, Args)]
 pub(super) struct PlotArgs {
@@ -53,9 +58,12 @@ pub(super) struct PlotArgs {
     /// What gets a colour or a bar of its own [default: scheme, and recipe where there are several]
     #[arg(long, value_name = "KEY,…", value_delimiter = ',', value_parser = key)]
     by: Vec<Key>,
-    /// What a sweep is drawn over [default: the first parameter that differs]
+    /// What a sweep is drawn over, and a heat map from left to right [default: the first parameter that differs]
     #[arg(long, value_name = "KEY", value_parser = key)]
     x: Option<Key>,
+    /// What a heat map is drawn over upwards [default: the next parameter that differs]
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    y: Option<Key>,
     /// What is shown, where a picture leaves the choice
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
@@ -116,6 +124,7 @@ impl PlotArgs {
             by: self.by.clone(),
             metric: self.metric.clone(),
             x: self.x.clone(),
+            y: self.y.clone(),
             include_unfit: self.include_unfit,
         }
     }
@@ -134,15 +143,19 @@ impl PlotArgs {
 /// Draws runs again.
 pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     let families = args.families();
-    if args.x.is_some() && !families.contains(&Family::Sweep) {
-        return Err(Failure::new(
-            Exit::Usage,
-            anyhow::anyhow!("--x is what a sweep is drawn over: add --plot sweep"),
-        ));
+    let unasked = if args.x.is_some() && !families.contains(&Family::Sweep) && !families.contains(&Family::Heat) {
+        Some("--x is what a sweep is drawn over: add --plot sweep, or --plot heat")
+    } else if args.y.is_some() && !families.contains(&Family::Heat) {
+        Some("--y is what a heat map is drawn over: add --plot heat")
+    } else {
+        None
+    };
+    if let Some(why) = unasked {
+        return Err(Failure::new(Exit::Usage, anyhow::anyhow!("{why}")));
     }
     let compares = families.iter().any(|family| family.compares());
     if !compares && (!args.by.is_empty() || args.metric.is_some()) {
-        let names = "cdf, box, parts, stalls, sources, audience, offload, sweep";
+        let names = "cdf, box, parts, stalls, sources, audience, offload, sweep, heat";
         let why = anyhow::anyhow!("--by and --metric are for pictures that compare: add --plot with some of {names}");
         return Err(Failure::new(Exit::Usage, why));
     }
@@ -167,7 +180,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
             Err(error) => complain(path, error.into()),
         }
     }
-    let (runs, mut failed) = plot::load(&paths, &families);
+    let (runs, mut failed) = plot::load(&paths, &families, &args.view());
     if let (true, Some((_, error))) = (runs.is_empty(), failed.pop()) {
         return Err(Failure::new(Exit::Results, error));
     }
@@ -186,8 +199,11 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
 /// Says what is not in the pictures; an error if there is no picture.
 fn tell(runs: &[Loaded], drawn: Gallery) -> Result<(), Failure> {
     if !drawn.unsound.is_empty() && !drawn.shown.is_empty() {
-        let names = drawn.unsound.join(", ");
         let (count, all) = (drawn.unsound.len(), drawn.trials);
+        let mut names = drawn.unsound[..count.min(NAMED)].join(", ");
+        if count > NAMED {
+            names += &format!(" and {} more", count - NAMED);
+        }
         ui::warn(&format!(
             "{count} of {all} trials are unfit or partial and not in the comparisons ({names}); --include-unfit takes them in"
         ));

@@ -32,6 +32,9 @@ pub(super) fn report(args: &ReportArgs) -> Result<Exit, Failure> {
         owner.take(path).exit(Exit::Results)?;
     }
     ui::print(&place.display().to_string())?;
+    for answer in &page.answers {
+        ui::print(answer)?;
+    }
     for problem in &page.problems {
         ui::warn(problem);
     }

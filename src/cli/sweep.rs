@@ -266,6 +266,9 @@ pub(super) fn text(report: &Report) -> String {
     } else if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
         text += &format!("\n{estimates}\n");
     }
+    if let Some(effects) = crate::table::effects_text(&report.effects) {
+        text += &effects;
+    }
     if let Some(nodes) = &report.nodes {
         let _ = writeln!(text, "{nodes}");
     }
@@ -286,7 +289,8 @@ pub(super) fn text(report: &Report) -> String {
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect();
     let Report { done, trials, done_now, .. } = report;
     let _ = writeln!(text, "{}: {done} of {trials} trials are done ({done_now} now){parts}", report.end);
-    let _ = write!(text, "{}", report.sweep.path().display());
+    let path = report.sweep.path().display();
+    let _ = write!(text, "{path}; `livectl report {path}` makes a page of it");
     text
 }
 

@@ -10,6 +10,7 @@ pub mod change;
 pub mod delivery;
 mod estimate;
 mod map;
+mod measure;
 mod point;
 mod repetition;
 mod until;
@@ -30,6 +31,7 @@ pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
 pub use livectl_wire::peer::PORT as PEER_PORT;
 /// The TCP port of RTMP on the CDN.
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
+pub use measure::{Measure, natural};
 pub use point::{Parameters, Point};
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
 pub use until::{Figure, Until};

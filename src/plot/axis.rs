@@ -47,6 +47,11 @@ impl Axis {
         Axis { from, to, scale: Scale::Linear }
     }
 
+    /// An axis from one value to another on that scale; on a logarithmic one both must be positive.
+    pub(super) fn between(from: f64, to: f64, scale: Scale) -> Axis {
+        Axis { from, to, scale }
+    }
+
     /// Where a value lies, from 0 at the beginning to 1 at the end.
     pub(super) fn place(&self, value: f64) -> f64 {
         match self.scale {

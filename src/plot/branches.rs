@@ -229,7 +229,7 @@ fn place_within(value: f64, low: f64, high: f64) -> f64 {
 
 /// The colour at a place of the scale, 0 to 1.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-fn colour_of(place: f64) -> RGBColor {
+pub(super) fn colour_of(place: f64) -> RGBColor {
     let along = place.clamp(0.0, 1.0) * (SCALE.len() - 1) as f64;
     let before = (along.floor() as usize).min(SCALE.len() - 2);
     let (from, to, part) = (SCALE[before], SCALE[before + 1], along - before as f64);

@@ -6,6 +6,7 @@ use plotters::style::RGBColor;
 use super::axis::{Axis, Tick};
 use super::branches::Branches;
 use super::canvas::{Align, Drawing, Marker, Sheet, Type};
+use super::cells::Cells;
 use super::happening::Mark;
 pub(super) use super::piece::Piece;
 use super::piece::{Plane, SMALLEST_TYPE, draw_piece, draw_series};
@@ -57,6 +58,8 @@ pub(super) struct Chart {
     pub(super) beside: Vec<Chart>,
     /// A tree in the place of axes and data.
     pub(super) branches: Option<Branches>,
+    /// The same with cells.
+    pub(super) cells: Option<Cells>,
 }
 
 /// A part of the sheet.
@@ -178,7 +181,7 @@ impl Chart {
 
     /// Whether there is a point to draw.
     pub(super) fn is_empty(&self) -> bool {
-        self.branches.is_none() && self.planes().next().is_none()
+        self.branches.is_none() && self.cells.is_none() && self.planes().next().is_none()
     }
 
     /// This and those beside it, as far as they have a point to draw.
@@ -212,6 +215,9 @@ impl Drawing for Chart {
         let whole = Area { left: margin, right: sheet.width - margin, top, bottom: sheet.height };
         if let Some(branches) = &self.branches {
             return branches.draw(sheet, Area { bottom: sheet.height - margin, ..whole }, unit);
+        }
+        if let Some(cells) = &self.cells {
+            return cells.draw(sheet, Area { bottom: sheet.height - 12.0 * unit, ..whole }, unit);
         }
         let planes: Vec<&Chart> = self.planes().collect();
         let gap = 30.0 * unit;

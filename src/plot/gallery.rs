@@ -5,19 +5,19 @@ use std::collections::BTreeSet;
 use super::canvas;
 use super::chart::Chart;
 use super::family::{
-    self, Family, Plate, audience, cdf, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
+    self, Family, Plate, audience, cdf, heat, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
 };
-use super::key::{Asked, Condition};
-use super::loaded::Loaded;
+use super::key::Condition;
+use super::loaded::{Loaded, MOST_OVER_TIME};
 use super::pictures::Subject;
-use super::selection::{Selection, select};
+use super::selection::{Selection, schemes, select};
 use super::{Around, Picture, PlotError, View};
 use crate::plan::{LinkKind, Trial};
 use crate::store::TrialState;
-use crate::table::{Figures, metrics};
+use crate::table::{Figures, metrics, trial_metrics};
 
 /// Trials of a run that have pictures of their own: with repetitions there are many of a kind.
-const MOST_TRIALS: usize = 16;
+pub(super) const MOST_TRIALS: usize = 16;
 
 /// A picture that was drawn.
 #[derive(Debug)]
@@ -77,17 +77,21 @@ pub struct LeftOut {
 /// # Errors
 /// [`PlotError::Key`] and [`PlotError::Metric`] for a view that asks for what there is not, [`PlotError::Size`], [`PlotError::Drawing`].
 pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Picture) -> Result<Gallery, PlotError> {
-    for key in view.only.iter().map(Condition::key).chain(&view.by).chain(&view.x) {
+    for key in view.only.iter().map(Condition::key).chain(&view.by).chain(&view.x).chain(&view.y) {
         key.known(runs)?;
     }
     let compares = families.iter().any(|family| family.compares());
     let selection = if compares { Some(select(runs, view)?) } else { None };
+    // Its groups have panels of their own, and parameters that it is not drawn over are averaged over.
+    let by = if view.by.is_empty() { schemes(runs) } else { view.by.clone() };
+    let panels = families.contains(&Family::Heat).then(|| select(runs, &View { by, ..view.clone() })).transpose()?;
+    let of_family = |family| if family == Family::Heat { panels.as_ref() } else { selection.as_ref() };
     known_metric(families, selection.as_ref(), view)?;
     let around = around(runs);
     let tasks: Vec<Task<'_>> = families.iter().flat_map(|family| tasks(*family, runs, view)).collect();
     let draw = |Task { family, run, trial }: Task<'_>| -> Result<Shown, PlotError> {
         let nothing = |why: &str| PlotError::Empty { picture: family.stem(), why: why.to_owned() };
-        let plate = match (family, run.and_then(|run| runs.get(run)), trial, &selection) {
+        let plate = match (family, run.and_then(|run| runs.get(run)), trial, of_family(family)) {
             (Family::Delay, Some(run), ..) => timeline::delay(run, view, picture),
             (Family::FrameDelay, Some(run), ..) => timeline::frame_delay(run, view, picture),
             (Family::Tree, Some(run), Some(trial), _) => tree::plate(run, trial, view),
@@ -159,6 +163,14 @@ fn tasks<'r>(family: Family, runs: &'r [Loaded], view: &View) -> Vec<Task<'r>> {
 /// What is said of trials that have no picture because there are too many.
 fn crowded_out(family: Family, runs: &[Loaded], view: &View) -> Vec<LeftOut> {
     let of_run = |(place, run): (usize, &Loaded)| {
+        if matches!(family, Family::Delay | Family::FrameDelay) {
+            let more = run.not_over_time(view);
+            let why = format!(
+                "of the sweep the first {MOST_OVER_TIME} trials that are meant are in it, and not {more} more; --where KEY=VALUE chooses others"
+            );
+            return (more > 0)
+                .then(|| LeftOut { run: Some(place), why: PlotError::Empty { picture: family.stem(), why } });
+        }
         let meant = run.manifest.plan.trials.iter().filter(|trial| family.of_trials() && is_meant(run, trial, view));
         let more = meant.count().saturating_sub(MOST_TRIALS);
         let why = format!("{more} more trials with peers have none; --where trial=NAME,NAME draws theirs");
@@ -169,13 +181,8 @@ fn crowded_out(family: Family, runs: &[Loaded], view: &View) -> Vec<LeftOut> {
 
 /// Whether the trial has peers, was run, and has a viewer that the view means.
 fn is_meant(run: &Loaded, trial: &Trial, view: &View) -> bool {
-    let was_run = run.manifest.trial(&trial.id).is_some_and(|record| record.state != TrialState::Planned);
-    let mut viewers =
-        trial.streams.iter().flat_map(|s| s.viewers.iter().map(move |viewer| (s.name.as_str(), viewer)));
-    let meant = |(stream, viewer): (&str, &String)| {
-        view.only.iter().all(|condition| condition.holds(Asked { run, trial, stream, viewer }))
-    };
-    was_run && trial.point.scheme.has_peers() && viewers.any(meant)
+    let was_run = run.record(&trial.id).is_some_and(|record| record.state != TrialState::Planned);
+    was_run && trial.point.scheme.has_peers() && run.means(trial, view)
 }
 
 /// Does tasks, as many at a time as there are processors; outcomes are in the tasks' order.
@@ -221,6 +228,7 @@ fn plate(
         Family::Sources => sources::plate(selection, around)?,
         Family::Audience => audience::plate(selection, runs, around, picture.scale)?,
         Family::Offload => offload::plate(selection, runs, around)?,
+        Family::Heat => heat::plate(selection, runs, view, around, picture.scale)?,
         Family::Sweep | Family::Delay | Family::FrameDelay | Family::Tree | Family::Servers => {
             sweep::plate(selection, runs, view, around, picture.scale)?
         }
@@ -245,13 +253,17 @@ fn known_metric(families: &[Family], selection: Option<&Selection<'_>>, view: &V
     if known.iter().any(|name| name == plain) {
         return Ok(());
     }
-    if families.contains(&Family::Sweep) {
+    let (sweep, heat) = (families.contains(&Family::Sweep), families.contains(&Family::Heat));
+    if sweep || heat {
         let Some(selection) = selection else { return Ok(()) };
-        if selection.groups.is_empty() || sweep::metric(selection, Some(asked)).is_some() {
+        let members = selection.groups.iter().flat_map(|group| &group.members);
+        let units: Vec<_> = members.map(|member| member.unit).collect();
+        let is_known = (sweep && sweep::metric(selection, Some(asked)).is_some())
+            || (heat && heat::metric(&units, Some(asked)).is_some());
+        if selection.groups.is_empty() || is_known {
             return Ok(());
         }
-        let members = selection.groups.iter().flat_map(|group| &group.members);
-        known.extend(metrics(&members.map(|member| member.unit).collect::<Vec<_>>()));
+        known.extend(if sweep { metrics(&units) } else { trial_metrics(&units) });
     }
     if known.is_empty() {
         known.push("nothing: these pictures show what they show".to_owned());

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::PlotError;
 use super::loaded::Loaded;
-use crate::plan::{Datapath, LinkKind, Scheme, Trial};
+use crate::plan::{Datapath, LinkKind, Measure, Scheme, Trial, natural};
 
 /// Keys that are not paths into the plan.
 const NAMED: [&str; 11] =
@@ -92,13 +92,10 @@ impl Key {
 
     /// What a value is called on a picture: `hv1`, `bitrate 1.5 Mbit/s`. Numbers are shown in the unit given.
     pub(super) fn label(&self, value: Option<&Value>, (unit, factor): (&str, f64)) -> String {
+        let number = self.value_label(value, (unit, factor));
         let value = match value {
-            None => "none".to_owned(),
-            // Without the noise that the factor may add in the last digits.
-            Some(Value::Number(number)) if !unit.is_empty() => {
-                format!("{} {unit}", (number * factor * 1e6).round() / 1e6)
-            }
-            Some(value) => value.to_string(),
+            Some(Value::Number(_)) if !unit.is_empty() => format!("{number} {unit}"),
+            _ => number,
         };
         match self.0.as_str() {
             "run" | "recipe" | "trial" | "scheme" | "stream" | "viewer" => value,
@@ -108,6 +105,16 @@ impl Key {
             "datapath" => format!("{value} datapath"),
             "node" => format!("on {value}"),
             path => format!("{} {value}", path.rsplit('.').next().unwrap_or(path)),
+        }
+    }
+
+    /// The same without name and unit, for an axis that has both.
+    pub(super) fn value_label(&self, value: Option<&Value>, (unit, factor): (&str, f64)) -> String {
+        match value {
+            None => "none".to_owned(),
+            // Without the noise that the factor may add in the last digits.
+            Some(Value::Number(number)) if !unit.is_empty() => ((number * factor * 1e6).round() / 1e6).to_string(),
+            Some(value) => value.to_string(),
         }
     }
 
@@ -220,15 +227,6 @@ impl fmt::Display for Value {
     }
 }
 
-/// Names with a number at their end in the order of the numbers.
-pub(super) fn natural(a: &str, b: &str) -> Ordering {
-    let split = |text: &str| {
-        let name = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
-        (text[..name].to_owned(), text[name..].parse::<u64>().ok())
-    };
-    split(a).cmp(&split(b)).then_with(|| a.cmp(b))
-}
-
 /// The value at a path. An element of a list is named by its place, or by its name: a link's is that of its first end, the host's.
 fn lookup<'j>(json: &'j Json, path: &str) -> Option<&'j Json> {
     if path.is_empty() {
@@ -269,31 +267,11 @@ fn value(json: &Json) -> Option<Value> {
     }
 }
 
-/// What a parameter's text measures, as the plan has it (bit/s, seconds, shares, bytes), and the unit that it is written in with the factor back to it.
+/// A parameter's value, and the unit that it is written in with the factor to it.
 fn measured(text: &str) -> (Value, (&'static str, f64)) {
-    const UNITS: [(&str, f64); 13] = [
-        ("bit/s", 1.0),
-        ("kbit/s", 1e-3),
-        ("Mbit/s", 1e-6),
-        ("Gbit/s", 1e-9),
-        ("us", 1e6),
-        ("ms", 1e3),
-        ("s", 1.0),
-        ("min", 1.0 / 60.0),
-        ("%", 100.0),
-        ("B", 1.0),
-        ("kB", 1e-3),
-        ("MB", 1e-6),
-        ("GB", 1e-9),
-    ];
-    let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let known = UNITS.into_iter().find(|(name, _)| *name == unit.trim());
-    match (number.parse::<f64>(), unit.trim(), known) {
-        (Ok(number), "", _) => (Value::Number(number), ("", 1.0)),
-        (Ok(number), _, Some((unit, factor))) => (Value::Number(number / factor), (unit, factor)),
-        _ => (Value::Text(text.to_owned()), ("", 1.0)),
+    match Measure::read(text) {
+        Some(Measure { value, unit, factor }) => (Value::Number(value), (unit, factor)),
+        None => (Value::Text(text.trim().to_owned()), ("", 1.0)),
     }
 }
 

@@ -7,13 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value as Json;
 
-use super::{Family, PlotError};
+use super::key::Asked;
+use super::{Family, PlotError, View, family, gallery};
 use crate::plan::Trial;
-use crate::store::{Manifest, RunDir};
+use crate::store::{Manifest, RunDir, TrialRecord};
 use crate::table::{
-    self, AudienceRow, BUFFERS_S, FrameRow, PingRow, PlayoutRow, StoredTables, SummaryRow, TableError, Unit,
+    self, AudienceRow, BUFFERS_S, Digests, FrameRow, PingRow, PlayoutRow, StoredTables, SummaryRow, TableError, Unit,
     ViewerFacts, audiences, play, summarise,
 };
+
+/// Trials of a sweep whose every frame is drawn over time.
+pub(super) const MOST_OVER_TIME: usize = 24;
 
 /// A stored run: its manifest and those of its tables that the pictures asked for need.
 #[derive(Debug)]
@@ -32,28 +36,102 @@ pub struct Loaded {
     pub playouts: Vec<PlayoutRow>,
     /// `audience.csv`; made from summary and frames where an older livectl wrote none, but for what only captures tell.
     pub audience: Vec<AudienceRow>,
+    /// In place of the frames, of a sweep.
+    pub digests: Option<Digests>,
+    /// Its trials are those of a sweep.
+    is_sweep: bool,
     json: OnceLock<HashMap<String, Json>>,
     nodes: OnceLock<HashMap<String, String>>,
+    /// Where each trial is among the records, and among the plans.
+    places: OnceLock<HashMap<String, (Option<usize>, Option<usize>)>>,
 }
 
 impl Loaded {
-    /// Reads what the families given need of a run.
+    /// Reads what the families given need of a run for that view. A sweep may have many trials. Of its frames no more is kept than the figures that are drawn; pictures
+    /// over time, which have every frame in them, are of its first trials that the view means.
     ///
     /// # Errors
     /// [`PlotError::Store`] if it is no run, [`PlotError::Table`] if a table is damaged.
-    pub fn read(path: &Path, families: &[Family]) -> Result<Loaded, PlotError> {
+    pub fn read(path: &Path, families: &[Family], view: &View) -> Result<Loaded, PlotError> {
         let run = RunDir::open(path)?;
-        let manifest = Manifest::load(&run)?;
+        let manifest = Manifest::load_brief(&run)?;
         let tables = StoredTables::of(&run, &manifest);
+        let figures = family::frame_figures(families, view.metric.as_deref());
+        let compares = families.iter().any(|family| family.compares());
+        let over_time = families.iter().any(|family| !family.compares());
+        if run.is_sweep() {
+            let mut loaded = Loaded::without_tables(path, manifest);
+            if over_time {
+                let tables = loaded.over_time(&run, families, view);
+                (loaded.frames, loaded.pings) =
+                    (tables.frames()?.unwrap_or_default(), tables.pings()?.unwrap_or_default());
+            }
+            if compares {
+                loaded.summary = tables.summary()?.unwrap_or_default();
+            }
+            if families.iter().any(|family| matches!(family, Family::Audience | Family::Offload)) {
+                loaded.audience = tables.audience()?.unwrap_or_default();
+            }
+            if compares && family::needs_playouts(families, view.metric.as_deref()) {
+                loaded.playouts = tables.playouts()?.unwrap_or_default();
+            }
+            if let Some(figures) = figures {
+                loaded.digests = tables.digests(&figures)?;
+            }
+            return Ok(loaded);
+        }
         let pings = if families.contains(&Family::Delay) { tables.pings()?.unwrap_or_default() } else { vec![] };
-        let frames = tables.frames()?.unwrap_or_default();
-        if !families.iter().any(|family| family.compares()) {
+        if !compares {
+            let frames = tables.frames()?.unwrap_or_default();
             return Ok(Loaded { frames, pings, ..Loaded::without_tables(path, manifest) });
         }
-        let summary = tables.summary()?.unwrap_or_default();
-        let playouts = tables.playouts()?.unwrap_or_default();
-        let audience = tables.audience()?.unwrap_or_default();
+        let (summary, playouts, audience) = (tables.summary()?, tables.playouts()?, tables.audience()?);
+        // What older livectls did not write is made from the frames.
+        let whole = summary.is_some() && playouts.is_some() && audience.is_some();
+        let frames = if over_time || figures.is_some() || !whole { tables.frames()? } else { None };
+        let (frames, summary) = (frames.unwrap_or_default(), summary.unwrap_or_default());
+        let (playouts, audience) = (playouts.unwrap_or_default(), audience.unwrap_or_default());
         Ok(Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience))
+    }
+
+    /// The tables of the trials whose every frame is drawn.
+    pub(crate) fn over_time(&self, run: &RunDir, families: &[Family], view: &View) -> StoredTables {
+        StoredTables::of_trials(run, self.few(families, view))
+    }
+
+    /// A sweep whose tables were read one by one: frames and pings of [few](Self::over_time) trials, and of the others digests.
+    pub(crate) fn of_sweep(path: &Path, manifest: Manifest) -> Loaded {
+        Loaded::without_tables(path, manifest)
+    }
+
+    /// The trials whose every frame is drawn. Of a sweep those are the first ones that the view means, or a picture would be one blot.
+    fn few(&self, families: &[Family], view: &View) -> Vec<&str> {
+        let meant = |trial: &&Trial| self.means(trial, view);
+        let trials = || self.manifest.plan.trials.iter().filter(meant);
+        let peers = families.iter().any(|family| family.of_trials());
+        let with_peers = trials().filter(|trial| peers && trial.point.scheme.has_peers()).take(gallery::MOST_TRIALS);
+        let mut known = HashSet::new();
+        let few = trials().take(MOST_OVER_TIME).chain(with_peers).map(|trial| trial.id.as_str());
+        few.filter(|id| known.insert(*id)).collect()
+    }
+
+    /// How many trials that the view means are not in pictures over time.
+    pub(super) fn not_over_time(&self, view: &View) -> usize {
+        if !self.is_sweep {
+            return 0;
+        }
+        let trials = self.manifest.plan.trials.iter();
+        trials.filter(|trial| self.means(trial, view)).count().saturating_sub(MOST_OVER_TIME)
+    }
+
+    /// Whether the view means one of its viewers.
+    pub(super) fn means(&self, trial: &Trial, view: &View) -> bool {
+        let mut viewers =
+            trial.streams.iter().flat_map(|s| s.viewers.iter().map(move |viewer| (s.name.as_str(), viewer)));
+        view.only.is_empty()
+            || viewers.any(|(stream, viewer)| {
+                view.only.iter().all(|condition| condition.holds(Asked { run: self, trial, stream, viewer }))
+            })
     }
 
     fn without_tables(path: &Path, manifest: Manifest) -> Loaded {
@@ -65,8 +143,11 @@ impl Loaded {
             summary: Vec::new(),
             playouts: Vec::new(),
             audience: Vec::new(),
+            digests: None,
+            is_sweep: RunDir::open(path).is_ok_and(|run| run.is_sweep()),
             json: OnceLock::new(),
             nodes: OnceLock::new(),
+            places: OnceLock::new(),
         }
     }
 
@@ -110,7 +191,35 @@ impl Loaded {
     /// A unit for each viewer of each stream in each trial.
     #[must_use]
     pub fn units(&self) -> Vec<Unit<'_>> {
-        table::units(&self.summary, &self.frames, &self.playouts)
+        match &self.digests {
+            Some(digests) => table::units_of_digests(&self.summary, digests, &self.playouts),
+            None if self.is_sweep => table::units(&self.summary, &[], &self.playouts),
+            None => table::units(&self.summary, &self.frames, &self.playouts),
+        }
+    }
+
+    fn place(&self, trial: &str) -> (Option<usize>, Option<usize>) {
+        let places = self.places.get_or_init(|| {
+            let mut places: HashMap<String, (Option<usize>, Option<usize>)> = HashMap::new();
+            for (place, record) in self.manifest.trials.iter().enumerate() {
+                places.entry(record.id.clone()).or_default().0.get_or_insert(place);
+            }
+            for (place, trial) in self.manifest.plan.trials.iter().enumerate() {
+                places.entry(trial.id.clone()).or_default().1.get_or_insert(place);
+            }
+            places
+        });
+        places.get(trial).copied().unwrap_or_default()
+    }
+
+    /// A trial's record, without a search.
+    pub(super) fn record(&self, trial: &str) -> Option<&TrialRecord> {
+        self.place(trial).0.and_then(|place| self.manifest.trials.get(place))
+    }
+
+    /// The plan of a trial, without a search.
+    pub(super) fn plan(&self, trial: &str) -> Option<&Trial> {
+        self.place(trial).1.and_then(|place| self.manifest.plan.trials.get(place))
     }
 
     /// A trial's plan as `trial.json` has it.
@@ -134,7 +243,7 @@ impl Loaded {
 
 /// Reads runs, as many at a time as there are processors. What cannot be read is told beside its path.
 #[must_use]
-pub fn load(paths: &[PathBuf], families: &[Family]) -> (Vec<Loaded>, Vec<(PathBuf, PlotError)>) {
+pub fn load(paths: &[PathBuf], families: &[Family], view: &View) -> (Vec<Loaded>, Vec<(PathBuf, PlotError)>) {
     let next = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(paths.len());
     let work = || {
@@ -142,7 +251,7 @@ pub fn load(paths: &[PathBuf], families: &[Family]) -> (Vec<Loaded>, Vec<(PathBu
         loop {
             let n = next.fetch_add(1, Ordering::Relaxed);
             let Some(path) = paths.get(n) else { return mine };
-            mine.push((n, Loaded::read(path, families)));
+            mine.push((n, Loaded::read(path, families, view)));
         }
     };
     let mut all: Vec<(usize, Result<Loaded, PlotError>)> = std::thread::scope(|scope| {
@@ -211,8 +320,9 @@ fn audience_of(
 /// Without the moment at which a player was started nobody knows its startup delay; the rest follows from the frames.
 fn playouts_of(summary: &[SummaryRow], frames: &[FrameRow]) -> Vec<PlayoutRow> {
     let mut rows = Vec::new();
-    for unit in table::units(summary, frames, &[]).iter().filter(|unit| !unit.frames.is_empty()) {
-        let frames: Vec<&FrameRow> = unit.frames.iter().collect();
+    for unit in table::units(summary, frames, &[]) {
+        let table::Frames::Rows(frames @ [_, ..]) = unit.frames else { continue };
+        let frames: Vec<&FrameRow> = frames.iter().collect();
         #[allow(clippy::cast_precision_loss)]
         let milliseconds = |ns: i64| ns as f64 / 1e6;
         for buffer_s in BUFFERS_S {

@@ -12,6 +12,7 @@
 mod axis;
 mod branches;
 mod canvas;
+mod cells;
 mod chart;
 mod family;
 mod fit;
@@ -96,13 +97,18 @@ pub struct View {
     pub only: Vec<Condition>,
     /// What shares a colour or a bar; empty: the scheme, and the recipe where there are several.
     pub by: Vec<Key>,
-    /// What is shown, where a family leaves the choice: `excess` (cdf, box), `stalls` (stalls), `delay_p95_ms` (sweep).
+    /// What is shown, where a family leaves the choice: `excess` (cdf, box), `stalls` (stalls), `delay_p95_ms` (sweep, heat).
     pub metric: Option<String>,
-    /// What a sweep is drawn over; `None`: the first parameter that differs.
+    /// What a sweep is drawn over, and a heat map from left to right; `None`: the first parameter that differs.
     pub x: Option<Key>,
+    /// What a heat map is drawn over upwards; `None`: the next one.
+    pub y: Option<Key>,
     /// Takes trials in that are unfit or partial, and says so on the picture.
     pub include_unfit: bool,
 }
+
+/// More panels of a heat map would be too small to read.
+const MOST_PANELS: usize = 8;
 
 /// The words around a picture of several runs.
 struct Around {

@@ -6,10 +6,10 @@ use plotters::style::RGBColor;
 
 use super::canvas::Marker;
 use super::chart::{BLACK, Dash};
-use super::key::{Asked, Condition, Key, Value, natural};
+use super::key::{Asked, Condition, Key, Value};
 use super::loaded::Loaded;
 use super::{PlotError, View};
-use crate::plan::{Scheme, Trial};
+use crate::plan::{Scheme, Trial, natural};
 use crate::store::TrialRecord;
 use crate::table::Unit;
 
@@ -75,6 +75,8 @@ pub(super) struct Group<'a> {
     pub(super) label: String,
     pub(super) style: Style,
     pub(super) members: Vec<Member<'a>>,
+    /// Members that were left out.
+    pub(super) unsound: Vec<Member<'a>>,
     /// Trials that were left out.
     pub(super) left_out: usize,
 }
@@ -96,13 +98,14 @@ pub(super) struct Selection<'a> {
 /// Sorts the members of runs into groups.
 pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a>, PlotError> {
     let by = grouping(runs, view);
-    for key in by.iter().chain(view.only.iter().map(Condition::key)).chain(&view.x) {
+    for key in by.iter().chain(view.only.iter().map(Condition::key)).chain(&view.x).chain(&view.y) {
         key.known(runs)?;
     }
     let units: Vec<(&str, f64)> = by.iter().map(|key| key.unit(runs)).collect();
     let mut trials = BTreeSet::new();
     let (mut left_out, mut doubtful) = (BTreeSet::new(), BTreeSet::new());
     let mut groups: Vec<Group<'a>> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     let mut group_trials: HashMap<usize, BTreeSet<(usize, &str)>> = HashMap::new();
     let name = |run: &Loaded, trial: &str| match runs.len() {
         1 => trial.to_owned(),
@@ -124,12 +127,13 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
             let name = name(run, &trial.id);
             trials.insert((place, trial.id.as_str()));
             let values: Vec<Option<Value>> = by.iter().map(|key| key.of(asked)).collect();
-            let known = groups.iter().position(|group| group.values == values);
-            let of = known.unwrap_or_else(|| {
+            // Numbers have no hash, but a form that tells them apart.
+            let of = *places.entry(format!("{values:?}")).or_insert_with(|| {
                 let labels = by.iter().zip(&units).zip(&values);
                 let label: Vec<String> = labels.map(|((key, unit), v)| key.label(v.as_ref(), *unit)).collect();
                 let label = if label.is_empty() { "all".to_owned() } else { label.join("\n") };
-                groups.push(Group { values, label, style: style(0), members: Vec::new(), left_out: 0 });
+                let (members, unsound) = (Vec::new(), Vec::new());
+                groups.push(Group { values, label, style: style(0), members, unsound, left_out: 0 });
                 groups.len() - 1
             });
             if member.is_sound() || view.include_unfit {
@@ -139,6 +143,7 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
                 groups[of].members.push(member);
             } else {
                 left_out.insert(name);
+                groups[of].unsound.push(member);
                 group_trials.entry(of).or_default().insert((place, trial.id.as_str()));
             }
         }
@@ -176,7 +181,7 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
 fn without_data<'a>(run: &'a Loaded, view: &View) -> Vec<&'a str> {
     let told: BTreeSet<&str> = run.summary.iter().map(|row| row.trial.as_str()).collect();
     let broke = |trial: &&Trial| {
-        !told.contains(trial.id.as_str()) && run.manifest.trial(&trial.id).is_some_and(TrialRecord::is_partial)
+        !told.contains(trial.id.as_str()) && run.record(&trial.id).is_some_and(TrialRecord::is_partial)
     };
     let meant = |trial: &&Trial| {
         trial.streams.iter().flat_map(|stream| stream.viewers.iter().map(move |viewer| (stream, viewer))).any(
@@ -195,9 +200,7 @@ fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
     if !view.by.is_empty() {
         return view.by.clone();
     }
-    let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
-    let recipe = (recipes.len() > 1).then(|| Key::from("recipe"));
-    let by: Vec<Key> = recipe.into_iter().chain([Key::from("scheme")]).collect();
+    let by = schemes(runs);
     let varied: Vec<Key> =
         varied(runs).into_iter().map(Key::from).filter(|key| Some(key) != view.x.as_ref()).collect();
     let trials = runs.iter().flat_map(|run| &run.manifest.plan.trials);
@@ -206,7 +209,15 @@ fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
         (trial.point.scheme, values.collect())
     };
     let groups = trials.map(point).collect::<BTreeSet<_>>().len();
+    let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
     if groups * recipes.len() > MOST_GROUPS { by } else { [by, varied].concat() }
+}
+
+/// By scheme, and where several recipes come together by recipe.
+pub(super) fn schemes(runs: &[Loaded]) -> Vec<Key> {
+    let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
+    let recipe = (recipes.len() > 1).then(|| Key::from("recipe"));
+    recipe.into_iter().chain([Key::from("scheme")]).collect()
 }
 
 /// The names of parameters that have several values.

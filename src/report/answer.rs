@@ -1,13 +1,16 @@
 //! The answer to the question of the project, a line for each scheme and viewer.
 
 use super::column::Cell;
-use crate::plan::Scheme;
+use std::collections::HashMap;
+
+use crate::plan::{Measure, Parameters, Scheme};
 use crate::table::{Estimate, EstimateRow, SummaryRow, Unit, samples};
 
 /// How close a scheme comes to the floor at a viewer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Answer {
     pub(super) scheme: Scheme,
+    pub(super) parameters: Parameters,
     pub(super) stream: String,
     pub(super) viewer: String,
     pub(super) delay_p50: Figure,
@@ -45,20 +48,36 @@ impl Figure {
 /// The answers, schemes and viewers in the order of the summary. Drawing trials takes its time with hundreds of them; so where estimates are known already,
 /// they are taken.
 pub(super) fn answers(units: &[Unit<'_>], known: &[EstimateRow]) -> Vec<Answer> {
-    let same = |a: &SummaryRow, b: &SummaryRow| {
-        (a.point.group(), &a.stream, &a.viewer) == (b.point.group(), &b.stream, &b.viewer)
-    };
-    let mut groups: Vec<Vec<Unit<'_>>> = Vec::new();
-    for unit in units {
-        match groups.iter_mut().find(|group| same(group[0].summary, unit.summary)) {
-            Some(group) => group.push(*unit),
-            None => groups.push(vec![*unit]),
-        }
+    let mut of_group: HashMap<_, Vec<&EstimateRow>> = HashMap::new();
+    for row in known {
+        of_group.entry(((row.scheme, &row.parameters), &row.stream, &row.viewer)).or_default().push(row);
     }
-    groups.iter().map(|group| answer(group, known)).collect()
+    let mut places = HashMap::new();
+    let mut groups: Vec<(Vec<Unit<'_>>, Vec<&EstimateRow>)> = Vec::new();
+    for unit in units {
+        let row = unit.summary;
+        let key = (row.point.group(), &row.stream, &row.viewer);
+        let place = *places.entry(key).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((Vec::new(), of_group.remove(&key).unwrap_or_default()));
+        }
+        groups[place].0.push(*unit);
+    }
+    // A sweep tries its points in a shuffled order.
+    if units.iter().any(|unit| !unit.summary.point.parameters.is_empty()) {
+        groups.sort_by_cached_key(|(group, _)| in_order(group[0].summary));
+    }
+    groups.iter().map(|(group, known)| answer(group, known)).collect()
 }
 
-fn answer(group: &[Unit<'_>], known: &[EstimateRow]) -> Answer {
+/// By scheme, then by the parameters, numbers by size.
+fn in_order(row: &SummaryRow) -> (Scheme, Vec<(Option<u64>, String)>) {
+    // Positive numbers are in the order of their bits.
+    let key = |text: &str| (Measure::read(text).map(|measure| measure.value.to_bits()), text.to_owned());
+    (row.point.scheme, row.point.parameters.iter().map(|(_, value)| key(value)).collect())
+}
+
+fn answer(group: &[Unit<'_>], known: &[&EstimateRow]) -> Answer {
     let first = group[0].summary;
     let some = |keep: fn(&SummaryRow) -> bool| -> Vec<Unit<'_>> {
         group.iter().filter(|unit| keep(unit.summary)).copied().collect()
@@ -67,12 +86,8 @@ fn answer(group: &[Unit<'_>], known: &[EstimateRow]) -> Answer {
     let doubtful = sound.is_empty();
     // What an unfit machine measured is better than nothing, as long as it is called that. A partial trial says nothing of its missing frames.
     let counted = if doubtful { some(|row| !row.partial) } else { sound };
-    let mine = |row: &&EstimateRow| {
-        let key = ((row.scheme, &row.parameters), &row.stream, &row.viewer);
-        key == (first.point.group(), &first.stream, &first.viewer)
-    };
     // Those are of sound trials only.
-    let known: Vec<&EstimateRow> = known.iter().filter(mine).filter(|_| !doubtful).collect();
+    let known = if doubtful { &[] } else { known };
     let samples = if known.is_empty() { samples(&counted) } else { Vec::new() };
     let estimate = |metric: &str| match known.iter().find(|row| row.metric == metric) {
         Some(row) => {
@@ -82,6 +97,7 @@ fn answer(group: &[Unit<'_>], known: &[EstimateRow]) -> Answer {
     };
     Answer {
         scheme: first.point.scheme,
+        parameters: first.point.parameters.clone(),
         stream: first.stream.clone(),
         viewer: first.viewer.clone(),
         delay_p50: Figure(estimate("delay_p50_ms")),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::answer::Answer;
+use super::effects::EFFECTS;
 use super::section::OVERVIEW;
 use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow, TrunkRow};
 
@@ -19,6 +20,8 @@ pub(super) struct Column<T> {
     pub(super) about: &'static str,
     /// Numbers are flush right.
     number: bool,
+    /// It is left out of tables in which it is empty.
+    optional: bool,
     cell: fn(&T) -> Cell,
 }
 
@@ -75,13 +78,16 @@ impl Sheet {
         most: usize,
         stored: &str,
     ) -> Sheet {
+        let shown = &rows[..rows.len().min(most)];
+        let is_there = |c: &&Column<T>| !c.optional || shown.iter().any(|row| !(c.cell)(row).none);
+        let columns: Vec<&Column<T>> = columns.iter().filter(is_there).collect();
         let cut = (rows.len() > most)
             .then(|| format!("The first {most} of {} rows; all of them are in {stored}.", rows.len()));
         Sheet {
             id,
             caption: caption.to_owned(),
-            heads: heads(columns),
-            rows: rows.iter().take(most).map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect(),
+            heads: columns.iter().map(|c| c.head()).collect(),
+            rows: shown.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect(),
             cut,
         }
     }
@@ -89,14 +95,27 @@ impl Sheet {
 
 /// The heads of these columns.
 pub(super) fn heads<T>(columns: &[Column<T>]) -> Vec<Head> {
-    let head = |c: &Column<T>| Head { key: c.key, name: c.name, unit: c.unit, about: c.about, number: c.number };
-    columns.iter().map(head).collect()
+    columns.iter().map(Column::head).collect()
+}
+
+impl<T> Column<T> {
+    fn head(&self) -> Head {
+        let Column { key, name, unit, about, number, .. } = *self;
+        Head { key, name, unit, about, number }
+    }
+}
+
+/// The same column, left out of tables in which it is empty.
+pub(super) const fn where_any<T>(column: Column<T>) -> Column<T> {
+    let Column { key, name, unit, about, number, cell, .. } = column;
+    Column { key, name, unit, about, number, optional: true, cell }
 }
 
 /// The meaning of every column of every table on the page.
 pub(super) fn definitions() -> Vec<Definitions> {
     vec![
         Definitions { title: "Overview, if the page has several runs", heads: heads(OVERVIEW) },
+        Definitions { title: "What parameters do (effects.csv of a sweep)", heads: heads(EFFECTS) },
         Definitions { title: "The answer", heads: heads(ANSWERS) },
         Definitions { title: "The audience (audience.csv)", heads: heads(AUDIENCE) },
         Definitions { title: "Between switches (trunks.csv)", heads: heads(TRUNKS) },
@@ -123,7 +142,7 @@ impl Cell {
     }
 
     /// With so many decimals; sorted by all of them.
-    fn number(value: Option<f64>, decimals: usize) -> Cell {
+    pub(super) fn number(value: Option<f64>, decimals: usize) -> Cell {
         let Some(value) = value.filter(|v| v.is_finite()) else { return Cell::nothing() };
         let (text, exact) = (format!("{value:.decimals$}"), value.to_string());
         let value = (text != exact).then_some(exact);
@@ -144,7 +163,7 @@ impl Cell {
         Cell::number(share.map(|s| s * 100.0), 2)
     }
 
-    fn doubtful_if(self, doubtful: bool) -> Cell {
+    pub(super) fn doubtful_if(self, doubtful: bool) -> Cell {
         Cell { doubtful, ..self }
     }
 }
@@ -155,7 +174,7 @@ pub(super) const fn words<T>(
     about: &'static str,
     cell: fn(&T) -> Cell,
 ) -> Column<T> {
-    Column { key, name, unit: "", about, number: false, cell }
+    Column { key, name, unit: "", about, number: false, optional: false, cell }
 }
 
 pub(super) const fn figure<T>(
@@ -165,7 +184,7 @@ pub(super) const fn figure<T>(
     about: &'static str,
     cell: fn(&T) -> Cell,
 ) -> Column<T> {
-    Column { key, name, unit, about, number: true, cell }
+    Column { key, name, unit, about, number: true, optional: false, cell }
 }
 
 const TRIAL: &str = "One scheme, one repetition, on one freshly booted network. An exclamation mark: partial or unfit; why is under Warnings.";
@@ -174,6 +193,7 @@ const SCHEME: &str = "How video was delivered: direct, every byte through the CD
                       chooses; multicast, the switches copy what the broadcaster sends once.";
 const STREAM: &str = "The stream: its broadcaster's name.";
 const VIEWER: &str = "The viewer's name.";
+const PARAMETERS: &str = "The values of the sweep's parameters; only in sweeps.";
 const DELAY: &str = "Delay: from the moment the encoder emitted a frame to the moment its last missing byte reached the viewer's interface.";
 const FLOOR: &str = "Median floor of the frames that arrived: the least delay that the network allows a frame on the shortest way from broadcaster to \
                      viewer, the same for every scheme.";
@@ -188,6 +208,7 @@ fn trial(name: &str, fit: bool, partial: bool) -> Cell {
 /// One line for each scheme and viewer.
 pub(super) const ANSWERS: &[Column<Answer>] = &[
     words("", "scheme", SCHEME, |a| Cell::words(a.scheme.to_string()).doubtful_if(a.doubtful)),
+    where_any(words("", "parameters", PARAMETERS, |a| Cell::words(a.parameters.to_string()))),
     words("", "stream", STREAM, |a| Cell::words(&a.stream)),
     words("", "viewer", VIEWER, |a| Cell::words(&a.viewer)),
     figure("", "delay p50", "ms", "Median delay of the frames of all trials that count.", |a| {
@@ -334,6 +355,7 @@ const GREATEST_RATE: &str = "The greatest rate at which all uplinks together can
 /// The first half of the summary.
 pub(super) const DELAYS: &[Column<SummaryRow>] = &[
     words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.point.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     figure(
@@ -402,6 +424,7 @@ const _: () = assert!(LATE_BUFFER_MS == 1000.0);
 /// How the stream begins at a viewer, step by step.
 pub(super) const BEGINNING: &[Column<SummaryRow>] = &[
     words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.point.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     figure("publish_ms", "publish", "ms", PUBLISH, |r| Cell::milliseconds(r.publish_ms)),
@@ -443,6 +466,7 @@ const INTRODUCED: &str = "From the CDN's consent to both publish and play to the
 /// The second half of the summary.
 pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
     words("trial", "trial", TRIAL, |r| trial(&r.trial, r.fit, r.partial)),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.point.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     figure("queue_mean_ms", "queue", "ms", "From birth to leaving the broadcaster.", |r| {
@@ -527,6 +551,7 @@ pub(super) const PLAYOUT: &[Column<PlayoutRow>] = &[
 /// One line for each scheme, viewer and figure.
 pub(super) const ESTIMATES: &[Column<EstimateRow>] = &[
     words("scheme", "scheme", SCHEME, |r| Cell::words(r.scheme.to_string())),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.parameters.to_string()))),
     words("stream", "stream", STREAM, |r| Cell::words(&r.stream)),
     words("viewer", "viewer", VIEWER, |r| Cell::words(&r.viewer)),
     words("metric", "figure", METRIC, |r| Cell::words(metric_name(&r.metric))),
@@ -560,7 +585,7 @@ const METRIC: &str = "A quantile of the delay or excess: of the frames of all tr
                       of that name in the other tables.";
 
 /// `stalled, buffer 0.5 s` for `stalled_buffer_0.5s_ms`.
-fn metric_name(metric: &str) -> String {
+pub(super) fn metric_name(metric: &str) -> String {
     let bare = ["_ms", "_bytes"].iter().find_map(|unit| metric.strip_suffix(unit)).unwrap_or(metric);
     match bare.split_once("_buffer_") {
         Some((name, buffer)) => {

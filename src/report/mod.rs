@@ -10,6 +10,7 @@
 mod answer;
 mod audience;
 mod column;
+mod effects;
 mod files;
 mod find;
 mod page;

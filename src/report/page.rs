@@ -31,6 +31,8 @@ pub struct Page {
     pub html: String,
     /// What is missing or cannot be read, for people; the page says the same.
     pub problems: Vec<String>,
+    /// Which parameter moves the excess how much, for a terminal: of each sweep on the page.
+    pub answers: Vec<String>,
     /// Something of that should be there, or is there and cannot be read.
     pub damaged: bool,
 }
@@ -44,7 +46,7 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
     let mut pictures = room.pictures;
     let (mut problems, mut damaged) = (Vec::new(), false);
     let (mut unreadable, mut sections, mut lines) = (Vec::new(), Vec::new(), Vec::new());
-    let mut audiences = Vec::new();
+    let (mut audiences, mut said) = (Vec::new(), Vec::new());
     let (mut answers, mut all_answers): (Option<Sheet>, usize) = (None, 0);
     for path in runs {
         let run = match Stored::open(path) {
@@ -75,6 +77,7 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
         if shown {
             sections.push(section::section(&run, &id, &brief, &room, &mut pictures));
         }
+        said.extend(brief.said());
         lines.push(brief.line);
         if runs.len() > 1 && audiences.len() < MOST_AUDIENCES {
             audiences.push(run.loaded.of_audience());
@@ -118,7 +121,7 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
         style => Value::from_safe_string(STYLE.to_owned()),
         script => Value::from_safe_string(SCRIPT.to_owned()),
     })?;
-    Ok(Page { html, problems, damaged })
+    Ok(Page { html, problems, answers: said, damaged })
 }
 
 /// Adds a run's answers to those of the runs before, each with the run's name in front.

@@ -7,7 +7,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 use super::stored::Stored;
-use crate::plot::{self, Family, Format, Loaded, Picture, Shown, View};
+use crate::plot::{self, Family, Format, Key, Loaded, Picture, Shown, View};
+use crate::table::Effects;
 
 /// A larger SVG goes onto the page as pixels: browsers slow down with tens of thousands of shapes.
 const MOST_SVG: usize = 1 << 20;
@@ -38,11 +39,14 @@ pub(super) struct Figure {
 }
 
 /// The pictures of a run, and why others are not there. `room` is what is left of the page; what is used is taken off.
-pub(super) fn figures(run: &Stored, id: &str, room: &mut usize) -> (Vec<Figure>, Vec<String>) {
+pub(super) fn figures(run: &Stored, id: &str, effects: &Effects, room: &mut usize) -> (Vec<Figure>, Vec<String>) {
     let points = run.loaded.frames.len() + run.loaded.pings.len();
     let over_time = if points > MOST_POINTS { Format::Png } else { Format::Svg };
     let runs = std::slice::from_ref(&run.loaded);
-    let (mut shown, mut left_out) = drawn(runs, &[Family::FrameDelay, Family::Delay], over_time);
+    let (mut shown, mut left_out) = of_parameters(runs, effects);
+    let (of_frames, too) = drawn(runs, &[Family::FrameDelay, Family::Delay], over_time);
+    shown.extend(of_frames);
+    left_out.extend(too);
     let (compared, too) = drawn(runs, &COMPARED, Format::Svg);
     shown.extend(compared);
     left_out.extend(too);
@@ -71,6 +75,25 @@ pub(super) fn figures(run: &Stored, id: &str, room: &mut usize) -> (Vec<Figure>,
         ));
     }
     (figures, left_out)
+}
+
+/// What the parameters do that do most: the excess over the first, and over the first two.
+fn of_parameters(runs: &[Loaded], effects: &Effects) -> (Vec<Shown>, Vec<String>) {
+    let mut keys = effects.largest().into_iter().map(Key::from);
+    let view = View { x: keys.next(), y: keys.next(), include_unfit: effects.unfit, ..View::default() };
+    let metric = Some("excess_p95_ms".to_owned());
+    match (&view.x, &view.y) {
+        (None, _) => (Vec::new(), Vec::new()),
+        (Some(_), None) => viewed(runs, &[Family::Sweep], &View { metric, ..view }, Format::Svg),
+        (Some(_), Some(_)) => {
+            let over_one = View { y: None, metric: metric.clone(), by: vec![Key::from("scheme")], ..view.clone() };
+            let (mut shown, mut left_out) = viewed(runs, &[Family::Heat], &View { metric, ..view }, Format::Svg);
+            let (line, too) = viewed(runs, &[Family::Sweep], &over_one, Format::Svg);
+            shown.extend(line);
+            left_out.extend(too);
+            (shown, left_out)
+        }
+    }
 }
 
 /// Pictures of the audiences of several runs, if these differ in size.
@@ -103,10 +126,14 @@ fn figure(runs: &[Loaded], id: &str, shown: Shown, room: &mut usize) -> Option<F
 
 /// Pictures of runs, and why others are not there. Pictures of trials are of the first repetition: each would else have many of the same kind.
 fn drawn(runs: &[Loaded], families: &[Family], format: Format) -> (Vec<Shown>, Vec<String>) {
-    let picture = Picture { format, ..Picture::default() };
     let first = families.iter().all(|family| family.of_trials()).then(|| "repetition=1".parse().ok()).flatten();
     let view = View { only: first.into_iter().collect(), ..View::default() };
-    match plot::gallery(runs, families, &view, &picture) {
+    viewed(runs, families, &view, format)
+}
+
+fn viewed(runs: &[Loaded], families: &[Family], view: &View, format: Format) -> (Vec<Shown>, Vec<String>) {
+    let picture = Picture { format, ..Picture::default() };
+    match plot::gallery(runs, families, view, &picture) {
         Ok(gallery) => (gallery.shown, gallery.left_out.iter().map(|left_out| left_out.why.to_string()).collect()),
         Err(error) => (Vec::new(), vec![error.to_string()]),
     }

@@ -1,6 +1,6 @@
 //! What the page says of a run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -8,12 +8,16 @@ use super::Room;
 use super::answer::{self, Answer};
 use super::audience;
 use super::column::{self, Cell, Column, NOTHING, Sheet, figure, words};
+use super::effects;
 use super::files::{self, File};
 use super::picture::{self, Figure};
 use super::stored::Stored;
 use super::watch;
 use crate::store::{Choice, CommandRecord, TrialRecord, TrialState};
-use crate::table::{self, AudienceRow, EstimateRow};
+use crate::table::{self, AudienceRow, EffectRow, Effects, EstimateRow};
+
+/// Answers in words, of the schemes and points of a sweep; the others are in the table.
+const MOST_ANSWERS: usize = 40;
 
 /// A term and what is to be said of it.
 pub(super) type Fact = (String, String);
@@ -29,7 +33,10 @@ pub(super) struct Section {
     /// What was run, in a line.
     brief: String,
     facts: Vec<Fact>,
+    /// Of a sweep: what its parameters do.
+    effects: Option<effects::Part>,
     answers: Vec<AnswerLine>,
+    more_answers: usize,
     /// Of trials with several viewers; empty: there are none.
     audience: Vec<audience::Line>,
     more_audience: usize,
@@ -156,8 +163,16 @@ impl RunLine {
 pub(super) struct Brief {
     pub(super) line: RunLine,
     pub(super) answers: Vec<Answer>,
+    effects: Effects,
     /// None if the run gets no section.
     estimates: Vec<EstimateRow>,
+}
+
+impl Brief {
+    /// What its parameters do, for a terminal; `None`: there are none.
+    pub(super) fn said(&self) -> Option<String> {
+        Some(format!("{}, {}", self.line.recipe, table::effects_text(&self.effects)?))
+    }
 }
 
 /// The overview's line of a run. `id` is that of its section, if it gets one.
@@ -187,7 +202,8 @@ pub(super) fn brief(run: &Stored, id: Option<&str>) -> Brief {
     };
     let units = run.loaded.units();
     let estimates = if id.is_some() { table::estimates(&units) } else { Vec::new() };
-    Brief { line, answers: answer::answers(&units, &estimates), estimates }
+    let effects = Effects::of(&run.loaded.summary);
+    Brief { line, answers: answer::answers(&units, &estimates), effects, estimates }
 }
 
 /// All that the page says of a run.
@@ -201,22 +217,28 @@ pub(super) fn section(run: &Stored, id: &str, brief: &Brief, room: &Room, pictur
     }
     let more_warnings = warnings.len().saturating_sub(room.warnings);
     warnings.truncate(room.warnings);
-    let (figures, left_out) = picture::figures(run, id, pictures);
+    let (figures, left_out) = picture::figures(run, id, &brief.effects, pictures);
     let (audience, more_audience) = audience::lines(&run.loaded.audience);
     // Trials with something to explain come first if not all have room.
     let mut told: Vec<&TrialRecord> = manifest.trials.iter().collect();
     if told.len() > room.trials {
         told.sort_by_key(|t| t.warnings().is_empty());
     }
-    let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
+    let ids: HashSet<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
     // A sweep may have thousands of folders; what is in them was recorded.
     let all = files::files(run.dir.path(), if run.dir.is_sweep() { &["trials", "attempts", "log"] } else { &[] });
     let (inside, own): (Vec<File>, Vec<File>) =
-        all.iter().cloned().partition(|f| f.name.split_once('/').is_some_and(|(folder, _)| ids.contains(&folder)));
+        all.iter().cloned().partition(|f| f.name.split_once('/').is_some_and(|(folder, _)| ids.contains(folder)));
+    let mut of_trial: HashMap<&str, Vec<u64>> = HashMap::new();
+    for file in &inside {
+        if let Some((folder, _)) = file.name.split_once('/') {
+            of_trial.entry(folder).or_default().push(file.bytes);
+        }
+    }
     let folders = manifest.trials.iter().take(room.rows).map(|trial| {
         let recorded = trial.files.values().filter(|_| run.dir.is_sweep()).map(|file| file.bytes);
-        let own = |f: &&File| f.name.strip_prefix(&trial.id).is_some_and(|f| f.starts_with('/'));
-        let mine: Vec<u64> = inside.iter().filter(own).map(|f| f.bytes).chain(recorded).collect();
+        let there = of_trial.get(trial.id.as_str()).into_iter().flatten().copied();
+        let mine: Vec<u64> = there.chain(recorded).collect();
         (trial.id.clone(), format!("{} files, {}", mine.len(), files::size(mine.iter().sum())))
     });
     Section {
@@ -227,7 +249,9 @@ pub(super) fn section(run: &Stored, id: &str, brief: &Brief, room: &Room, pictur
         folder: run.dir.path().display().to_string(),
         brief: in_a_line(run),
         facts: facts(run),
+        effects: effects::part(&brief.effects),
         answers: answer_lines(&brief.answers),
+        more_answers: brief.answers.len().saturating_sub(MOST_ANSWERS),
         audience,
         more_audience,
         audience_notes: [audience::BOUND, audience::LIMITS],
@@ -254,7 +278,16 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
     let (summary, playout) = (stored("summary.csv"), stored("playout.csv"));
     // One viewer alone is in the other tables.
     let audience: Vec<AudienceRow> = run.loaded.audience.iter().filter(|row| row.viewers > 1).cloned().collect();
+    let effects: &[EffectRow] = if brief.effects.has_parameters() { &brief.effects.rows } else { &[] };
     let sheets = [
+        Sheet::of(
+            format!("{id}-effects"),
+            "What the parameters do to the excess: effects, and how they depend on each other",
+            effects::EFFECTS,
+            effects,
+            room.rows,
+            &stored("effects.csv"),
+        ),
         Sheet::of(
             format!("{id}-answer"),
             "The answer in figures",
@@ -328,7 +361,7 @@ fn answer_lines(answers: &[Answer]) -> Vec<AnswerLine> {
     let several = answers.iter().map(|a| &a.stream).collect::<BTreeSet<_>>().len() > 1;
     let line = |a: &Answer| AnswerLine {
         scheme: a.scheme.to_string(),
-        who: if several { format!("{} ({})", a.viewer, a.stream) } else { a.viewer.clone() },
+        who: who(a, several),
         sentence: a.sentence(),
         basis: a.basis(),
         doubtful: a.doubtful,
@@ -337,7 +370,13 @@ fn answer_lines(answers: &[Answer]) -> Vec<AnswerLine> {
             (share(floor.min(delay)), share(delay - floor.min(delay)))
         }),
     };
-    answers.iter().map(line).collect()
+    answers.iter().take(MOST_ANSWERS).map(line).collect()
+}
+
+/// The viewer, and in a sweep the point.
+fn who(answer: &Answer, several: bool) -> String {
+    let viewer = if several { format!("{} ({})", answer.viewer, answer.stream) } else { answer.viewer.clone() };
+    if answer.parameters.is_empty() { viewer } else { format!("{viewer}, {}", answer.parameters) }
 }
 
 /// What was run: recipe, moment, schemes, trials, and what on.
@@ -396,6 +435,9 @@ fn facts(run: &Stored) -> Vec<Fact> {
 }
 
 fn trial_part(run: &Stored, trial: &TrialRecord) -> TrialPart {
+    // Of a sweep no more was read than everyone needs.
+    let whole = run.dir.is_sweep().then(|| TrialRecord::load(&run.dir.trial(&trial.id)).ok().flatten()).flatten();
+    let trial = whole.as_ref().unwrap_or(trial);
     let warnings = trial.warnings();
     let state = match (&trial.state, warnings.is_empty()) {
         (TrialState::Planned, _) => "not run".to_owned(),

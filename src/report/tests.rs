@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
-use crate::plan::Plan;
 use crate::plan::delivery::Via;
-use crate::store::{CommandRecord, Manifest, Owner, Phase, RecipeRecord, RunDir, Software, TrialState};
+use crate::plan::{Plan, Point, Scheme, Trial};
+use crate::store::{CommandRecord, Manifest, Owner, Phase, RecipeRecord, RunDir, Software, TrialRecord, TrialState};
 use crate::table::tests::{frame, ping_row, record, trial};
 use crate::table::{self, FrameRow, PlayoutRow, SummaryRow, ViewerFacts, summarise};
 
@@ -360,10 +360,10 @@ fn pictures_stop_where_the_page_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let run = stored::Stored::open(stored(folder.path(), |_| {}).path()).unwrap();
     let mut room = 1 << 20;
-    let (figures, left_out) = picture::figures(&run, "run-1", &mut room);
+    let (figures, left_out) = picture::figures(&run, "run-1", &table::Effects::default(), &mut room);
     assert!(!figures.is_empty() && room < 1 << 20, "{left_out:?}");
     let mut none = 10;
-    let (figures, left_out) = picture::figures(&run, "run-1", &mut none);
+    let (figures, left_out) = picture::figures(&run, "run-1", &table::Effects::default(), &mut none);
     assert!(figures.is_empty() && left_out.last().unwrap().contains("livectl report"), "{left_out:?}");
     assert_eq!(none, 10);
 }
@@ -557,4 +557,69 @@ fn an_audience_is_told_to_those_who_know_nothing_of_it() {
     assert!(both.contains("The audience: every run, by its number of viewers") && both.contains("all-audience-plot"));
     let alone = page(&[one.path().to_owned()]).unwrap().html;
     assert!(!alone.contains("The audience</h3>") && !alone.contains("tree-plot"), "one viewer is no audience");
+}
+
+/// A sweep over two parameters of which one adds 100 ms, run three times.
+fn swept(folder: &Path) -> RunDir {
+    let mut plans = Vec::new();
+    for repetition in 1..=3 {
+        for (delay, loss) in [("5 ms", "0 %"), ("5 ms", "2 %"), ("25 ms", "0 %"), ("25 ms", "2 %")] {
+            let values = [("delay", delay), ("loss", loss)].map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let parameters = std::collections::BTreeMap::from(values).into();
+            let point = Point { parameters, ..Point::new(Scheme::Bypass, repetition) };
+            plans.push(Trial { id: point.id(), point, ..trial("bypass-1", &["hv1"]) });
+        }
+    }
+    let run = without_tables(folder, |manifest| {
+        manifest.trials = plans.iter().map(TrialRecord::planned).collect();
+        manifest.trials.iter_mut().for_each(|trial| trial.state = TrialState::Done);
+        manifest.plan.trials = plans;
+    });
+    let manifest = Manifest::load(&run).unwrap();
+    let (mut frames, mut summary, _) = rows(&manifest);
+    for row in &mut frames {
+        let slow = row.point.parameters.get("delay") == Some("25 ms");
+        let luck =
+            f64::from(row.point.repetition) + if row.point.parameters.get("loss") == Some("2 %") { 0.5 } else { 0.0 };
+        row.delay_ms = row.delay_ms.map(|ms| ms + luck + if slow { 100.0 } else { 0.0 });
+        row.excess_ms = row.delay_ms.map(|ms| ms - 230.0);
+    }
+    for row in &mut summary {
+        let mine: Vec<f64> =
+            frames.iter().filter(|frame| frame.trial == row.trial).filter_map(|frame| frame.excess_ms).collect();
+        row.excess_p50_ms = table::quantile(&mine, 0.5);
+        row.excess_p95_ms = table::quantile(&mine, 0.95);
+    }
+    table::write_frames(&run.frames(), &frames).unwrap();
+    table::write_summary(&run.summary(), &summary).unwrap();
+    run
+}
+
+#[test]
+fn the_page_of_a_sweep_begins_with_what_its_parameters_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = swept(folder.path());
+    let answers = page(&[run.path().to_owned()]).unwrap().answers;
+    assert!(
+        answers[0].starts_with("p2p, what moves the excess, from 12 trials:\n  delay 25 ms instead"),
+        "{answers:?}"
+    );
+    let html = html(&run);
+    assert_sound(&html);
+    let places: Vec<usize> = [
+        ">What moves the excess</h3>",
+        "from 12 trials",
+        "delay 25 ms instead of 5 ms adds 100.0 ms (100.0 to 100.0) to the p95",
+        "loss 2 % instead of 0 % adds 0.5 ms",
+        "In short",
+        "<strong>bypass, hv1, delay 25 ms, loss 0 %</strong>",
+        "What the parameters do to the excess",
+    ]
+    .iter()
+    .map(|part| html.find(part).unwrap_or_else(|| panic!("{part} is not there")))
+    .collect();
+    assert!(places.is_sorted(), "{places:?}");
+    let plain = tempfile::tempdir().unwrap();
+    let html = super::tests::html(&stored(plain.path(), |_| {}));
+    assert!(!html.contains("What moves the excess") && !html.contains(">parameters</th>"), "there are none");
 }

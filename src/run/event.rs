@@ -43,6 +43,8 @@ pub enum Update {
         what: String,
         /// How long the trials are likely to take that are left.
         left: Duration,
+        /// How long if every point is tried as often as it may be; `None`: how often is known.
+        at_most: Option<Duration>,
     },
     /// A trial begins.
     TrialStarted {

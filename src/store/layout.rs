@@ -192,6 +192,12 @@ impl RunDir {
         self.path.join("estimates.csv")
     }
 
+    /// A line for each effect of a parameter of a sweep.
+    #[must_use]
+    pub fn effects(&self) -> PathBuf {
+        self.path.join("effects.csv")
+    }
+
     /// The folder of a trial; `id` is [`plan::Trial::id`](crate::plan::Trial::id).
     #[must_use]
     pub fn trial(&self, id: &str) -> TrialDir {

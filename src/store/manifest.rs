@@ -341,7 +341,7 @@ impl Manifest {
     /// [`StoreError::NotARun`] if there is none, [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Trial`], [`StoreError::Io`].
     pub fn load(run: &RunDir) -> Result<Manifest, StoreError> {
         if run.is_sweep() {
-            return super::sweep::manifest(run);
+            return super::sweep::manifest(run, |_| {});
         }
         let path = run.manifest();
         match std::fs::read(&path) {
@@ -357,6 +357,21 @@ impl Manifest {
             }
             Err(source) => Err(StoreError::Io { doing: "read", path, source }),
         }
+    }
+
+    /// The same for those who look at many trials' tables: a sweep's records are without what the fitness watch saw and which commands were run, which is most of them.
+    /// They are in each trial's own record.
+    ///
+    /// # Errors
+    /// As [`Manifest::load`].
+    pub fn load_brief(run: &RunDir) -> Result<Manifest, StoreError> {
+        if !run.is_sweep() {
+            return Manifest::load(run);
+        }
+        super::sweep::manifest(run, |record| {
+            record.fitness = serde_json::Value::Null;
+            record.commands = Vec::new();
+        })
     }
 
     /// Takes in the records in the folders of trials that it knows no more of than that they were planned. Those that cannot be read say nothing.

@@ -298,8 +298,8 @@ impl SweepFile {
 }
 
 /// What a sweep has in the place of a manifest: the trials that are done, and the last attempts of those that failed, in the sweep's order.
-/// While it runs, the trials that are yet to come are left out.
-pub(super) fn manifest(run: &RunDir) -> Result<Manifest, StoreError> {
+/// While it runs, the trials that are yet to come are left out. `cut` takes from a record what nobody needs, as soon as it is read.
+pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> Result<Manifest, StoreError> {
     let sweep = SweepDir::at(run.path());
     let file = SweepFile::load(&sweep)?.ok_or_else(|| StoreError::NotARun { path: run.path().to_owned() })?;
     let done = sweep.done()?;
@@ -318,7 +318,8 @@ pub(super) fn manifest(run: &RunDir) -> Result<Manifest, StoreError> {
         } else {
             return Ok(None);
         };
-        let record = TrialRecord::load(&dir)?;
+        let mut record = TrialRecord::load(&dir)?;
+        record.iter_mut().for_each(&cut);
         let path = dir.plan();
         let text = crate::file::read(&path).map_err(|source| StoreError::Io {
             doing: "read",

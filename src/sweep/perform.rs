@@ -334,6 +334,14 @@ impl Stage<'_> {
         self.pace().span(self.queue.waiting().filter_map(|id| self.planned.get(id).copied()))
     }
 
+    /// How long it takes where repetitions are open, if all of them are needed.
+    fn at_most(&self) -> Option<Duration> {
+        self.request.until?;
+        let given_up = self.queue.given_up();
+        let open = |trial: &&Planned| !self.done.contains(&trial.id) && !given_up.contains(&trial.id);
+        Some(self.pace().span(self.outlook.trials.iter().filter(open)).likely)
+    }
+
     /// Has those points tried once more whose figures are not known as precisely as wanted. Whether there are any.
     fn next_round(&mut self) -> Result<bool, SweepError> {
         let Some(until) = self.request.until else { return Ok(false) };
@@ -365,7 +373,8 @@ impl Stage<'_> {
         (self.tried, self.put_off) = (self.tried + 1, 0);
         let total = self.tried - 1 + self.queue.waiting().count();
         let what = format!("{} ({} of {total})", trial.point, self.tried);
-        tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left: self.left().likely }).await;
+        let (left, at_most) = (self.left().likely, self.at_most());
+        tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left, at_most }).await;
         self.session.borrow_mut().write(Did::TrialStarted { trial: trial.id.clone(), attempt: name })?;
         let serial = u32::try_from(self.tried).unwrap_or(u32::MAX);
         let mut record = supervise::trial(context, trial, &dir, serial).await?;

@@ -11,7 +11,7 @@ use super::until::{self, is_enough};
 use crate::parallel;
 use crate::plan::{Parameters, Point, Scheme, Until};
 use crate::store::{Owner, Planned, RunDir, SweepDir};
-use crate::table::{self, EstimateRow};
+use crate::table::{self, Effects, EstimateRow};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Report {
     pub estimates: Vec<EstimateRow>,
     /// That it matters on which machine a trial ran, in words; `None`: it does not, or that cannot be told.
     pub nodes: Option<String>,
+    /// Which parameter moves the excess how much ([`table::effects_text`] says it).
+    pub effects: Effects,
 }
 
 /// Why a session ended.
@@ -90,8 +92,9 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         table::write_summary(&run.summary(), &tables.summary)?;
         table::write_audience(&run.audience(), &tables.audience)?;
         table::write_estimates(&run.estimates(), &tables.estimates)?;
+        table::write_effects(&run.effects(), &tables.effects.rows)?;
         let owner = Owner::of_this_process()?;
-        for path in [run.summary(), run.audience(), run.estimates()] {
+        for path in [run.summary(), run.audience(), run.estimates(), run.effects()] {
             owner.take(&path)?;
         }
     }
@@ -117,6 +120,7 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
             Some((until, count, known.len() - count))
         }
     };
+    let tables = tables.unwrap_or_default();
     let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
     Ok(Report {
         sweep: sweep.clone(),
@@ -127,8 +131,9 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         failed: failures(sweep, &by_id, &done)?,
         doubtful,
         end,
-        nodes: tables.as_ref().and_then(|tables| table::node_effect(&tables.summary)?.sentence()),
-        estimates: tables.map(|tables| tables.estimates).unwrap_or_default(),
+        nodes: table::node_effect(&tables.summary).and_then(|effect| effect.sentence()),
+        estimates: tables.estimates,
+        effects: tables.effects,
     })
 }
 

@@ -9,6 +9,7 @@ use super::estimate::{Sample, Unit, samples};
 use super::field::PARAMETER;
 use super::files::{column, write_csv};
 use super::{TableError, summary::to_microseconds};
+use crate::parallel;
 use crate::plan::{Parameters, Scheme};
 
 /// What of a trial is compared with what: a viewer of a stream under a scheme, at a point.
@@ -119,7 +120,7 @@ pub fn compare(base: &[Unit<'_>], other: &[Unit<'_>]) -> Differences {
     let pairs = subjects(base).into_iter().map(|subject| (subject.clone(), subject)).collect::<Vec<_>>();
     let mut differences = of_pairs(base, other, &pairs);
     for (here, there, name) in [(base, other, "second"), (other, base, "first")] {
-        let there = subjects(there);
+        let there: HashSet<Subject> = subjects(there).into_iter().collect();
         for subject in subjects(here).into_iter().filter(|subject| !there.contains(subject)) {
             let Subject { scheme, stream, viewer, .. } = &subject;
             let point = subject.point();
@@ -161,14 +162,15 @@ fn of_pairs(base: &[Unit<'_>], other: &[Unit<'_>], pairs: &[(Subject, Subject)])
     let figures = |units: &HashMap<Subject, Vec<Unit<'_>>>, subject: &Subject| -> Vec<(String, Sample)> {
         samples(units.get(subject).map_or(&[], Vec::as_slice))
     };
-    let mut rows = Vec::new();
-    for (first, second) in pairs {
+    let of_pair = |(first, second): &(Subject, Subject)| -> Vec<DifferenceRow> {
         let others = figures(&of_other, second);
-        for (metric, sample) in figures(&of_base, first) {
-            let found = others.iter().find(|(name, _)| *name == metric);
-            rows.extend(found.and_then(|(_, with)| row(first, second, metric, &sample, with)));
-        }
-    }
+        let rows = figures(&of_base, first).into_iter().filter_map(|(metric, sample)| {
+            let (_, with) = others.iter().find(|(name, _)| *name == metric)?;
+            row(first, second, metric, &sample, with)
+        });
+        rows.collect()
+    };
+    let rows = parallel::map(pairs, of_pair).into_iter().flatten().collect();
     let left_out = |units: &[Unit<'_>]| units.iter().filter(|unit| !unit.is_sound()).count();
     let same = std::ptr::eq(base, other);
     Differences { rows, left_out: left_out(base) + if same { 0 } else { left_out(other) }, unmatched: Vec::new() }

@@ -6,6 +6,10 @@
 //! interval of Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13). One trial has no interval, and with
 //! fewer than about five the intervals are too narrow. The draws are seeded: the same tables give the same intervals.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::digest::{Digests, FrameFigure, Frames};
 use super::rows::{EstimateRow, FrameRow, PlayoutRow, SummaryRow};
 use super::summary::{quantile, to_microseconds};
 
@@ -20,7 +24,7 @@ pub struct Unit<'a> {
     /// Its line of the summary.
     pub summary: &'a SummaryRow,
     /// Its frames; none if nothing was captured there.
-    pub frames: &'a [FrameRow],
+    pub frames: Frames<'a>,
     /// Its lines of the playout table.
     pub playouts: &'a [PlayoutRow],
 }
@@ -62,14 +66,36 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
         .chunk_by(|a, b| (&a.viewer, &a.stream, &a.trial) == (&b.viewer, &b.stream, &b.trial))
         .map(|rows| ((rows[0].trial.as_str(), rows[0].stream.as_str(), rows[0].viewer.as_str()), rows))
         .collect();
-    let playouts: HashMap<_, _> = playouts
+    with_frames(summary, playouts, |trial, stream, viewer| {
+        Frames::Rows(frames.get(&(trial, stream, viewer)).copied().unwrap_or_default())
+    })
+}
+
+/// The same of what was kept of frames.
+#[must_use]
+pub fn units_of_digests<'a>(
+    summary: &'a [SummaryRow],
+    digests: &'a Digests,
+    playouts: &'a [PlayoutRow],
+) -> Vec<Unit<'a>> {
+    with_frames(summary, playouts, |trial, stream, viewer| {
+        digests.get(trial, stream, viewer).map_or(Frames::Rows(&[]), Frames::Digest)
+    })
+}
+
+fn with_frames<'a>(
+    summary: &'a [SummaryRow],
+    playouts: &'a [PlayoutRow],
+    frames: impl Fn(&str, &str, &str) -> Frames<'a>,
+) -> Vec<Unit<'a>> {
+    let playouts: std::collections::HashMap<_, _> = playouts
         .chunk_by(|a, b| (&a.viewer, &a.stream, &a.trial) == (&b.viewer, &b.stream, &b.trial))
         .map(|rows| ((rows[0].trial.as_str(), rows[0].stream.as_str(), rows[0].viewer.as_str()), rows))
         .collect();
     let unit = |summary: &'a SummaryRow| {
         let key = (summary.trial.as_str(), summary.stream.as_str(), summary.viewer.as_str());
-        let (frames, playouts) = (frames.get(&key).copied(), playouts.get(&key).copied());
-        Unit { summary, frames: frames.unwrap_or_default(), playouts: playouts.unwrap_or_default() }
+        let playouts = playouts.get(&key).copied().unwrap_or_default();
+        Unit { summary, frames: frames(key.0, key.1, key.2), playouts }
     };
     summary.iter().map(unit).collect()
 }
@@ -78,8 +104,8 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
 type MetricOf<T> = (&'static str, fn(&T) -> Option<f64>);
 
 /// Columns of which quantiles over all frames are figures.
-const FRAME_METRICS: [MetricOf<FrameRow>; 3] =
-    [("delay", |r| r.delay_ms), ("excess", |r| r.excess_ms), ("stream_excess", |r| r.stream_excess_ms)];
+const FRAME_METRICS: [(&str, FrameFigure); 3] =
+    [("delay", FrameFigure::Delay), ("excess", FrameFigure::Excess), ("stream_excess", FrameFigure::StreamExcess)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
 const SUMMARY_METRICS: [MetricOf<SummaryRow>; 33] = [
@@ -118,6 +144,16 @@ const SUMMARY_METRICS: [MetricOf<SummaryRow>; 33] = [
     ("reattach_p50_ms", |r| r.reattach_p50_ms),
     ("reattach_p95_ms", |r| r.reattach_p95_ms),
 ];
+/// Columns of the summary that are quantiles of a trial's own frames.
+const TRIAL_QUANTILES: [MetricOf<SummaryRow>; 7] = [
+    ("delay_p50_ms", |r| r.delay_p50_ms),
+    ("delay_p95_ms", |r| r.delay_p95_ms),
+    ("delay_p99_ms", |r| r.delay_p99_ms),
+    ("excess_p50_ms", |r| r.excess_p50_ms),
+    ("excess_p95_ms", |r| r.excess_p95_ms),
+    ("stream_excess_p50_ms", |r| r.stream_excess_p50_ms),
+    ("stream_excess_p95_ms", |r| r.stream_excess_p95_ms),
+];
 /// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the column.
 type PlayoutMetric = (&'static str, &'static str, fn(&PlayoutRow) -> Option<f64>);
 const PLAYOUT_METRICS: [PlayoutMetric; 4] = [
@@ -140,47 +176,85 @@ pub fn samples(units: &[Unit<'_>]) -> Vec<(Metric, Sample)> {
 pub fn metrics(units: &[Unit<'_>]) -> Vec<Metric> {
     let quantiles =
         FRAME_METRICS.iter().flat_map(|(name, _)| PERCENTS.map(|(percent, _)| format!("{name}_p{percent}_ms")));
+    quantiles.chain(means(units)).collect()
+}
+
+/// The names of the figures that one trial has by itself: those of which there are means over trials, and quantiles of its own frames.
+#[must_use]
+pub fn trial_metrics(units: &[Unit<'_>]) -> Vec<Metric> {
+    TRIAL_QUANTILES.iter().map(|(name, _)| (*name).to_owned()).chain(means(units)).collect()
+}
+
+/// The names of what is one value for each trial and viewer.
+fn means(units: &[Unit<'_>]) -> Vec<Metric> {
     let means = SUMMARY_METRICS.iter().map(|(name, _)| (*name).to_owned());
     let mut buffers: Vec<f64> = units.iter().flat_map(|unit| unit.playouts.iter().map(|r| r.buffer_s)).collect();
     buffers.sort_by(f64::total_cmp);
     buffers.dedup();
     let playouts = buffers.iter().flat_map(|buffer_s| PLAYOUT_METRICS.map(|metric| playout_name(&metric, *buffer_s)));
-    quantiles.chain(means).chain(playouts).collect()
+    means.chain(playouts).collect()
 }
 
 fn playout_name((name, unit, _): &PlayoutMetric, buffer_s: f64) -> Metric {
     format!("{name}_buffer_{buffer_s}s{unit}")
 }
 
+/// What of the frames a figure is a quantile of, and which; `None`: it is none.
+fn quantile_of_frames(metric: &str) -> Option<(FrameFigure, f64)> {
+    FRAME_METRICS.iter().find_map(|(name, figure)| {
+        let percent: u32 = metric.strip_prefix(name)?.strip_prefix("_p")?.strip_suffix("_ms")?.parse().ok()?;
+        PERCENTS.iter().find(|(known, _)| *known == percent).map(|(_, p)| (*figure, *p))
+    })
+}
+
+/// What of the frames is needed for the figure, or for the one that the beginning of its name means; `None`: it is none of frames.
+#[must_use]
+pub fn frames_behind(metric: &str) -> Option<FrameFigure> {
+    let plain = metric.strip_suffix("_ms").unwrap_or(metric);
+    let median = format!("{plain}_p50_ms");
+    quantile_of_frames(metric).or_else(|| quantile_of_frames(&median)).map(|(figure, _)| figure)
+}
+
 /// One figure of several trials, each of one or more viewers' units. A quantile is of all frames of all its viewers together; a mean
 /// is of each trial's mean over those of its viewers that have the column. `None`: there is no such figure, or nobody has it.
 #[must_use]
 pub fn sample(trials: &[Vec<Unit<'_>>], metric: &str) -> Option<Sample> {
-    for (name, value) in FRAME_METRICS {
-        let Some((_, p)) = PERCENTS.iter().find(|(percent, _)| metric == format!("{name}_p{percent}_ms")) else {
-            continue;
-        };
+    if let Some((figure, p)) = quantile_of_frames(metric) {
         let values = |units: &Vec<Unit<'_>>| -> Vec<f64> {
-            let mut values: Vec<f64> = units.iter().flat_map(|unit| unit.frames.iter().filter_map(value)).collect();
+            let mut values: Vec<f64> = Vec::new();
+            units.iter().for_each(|unit| unit.frames.add_to(&mut values, figure));
             values.sort_unstable_by(f64::total_cmp);
             values
         };
         let trials: Vec<Vec<f64>> = trials.iter().map(values).filter(|values| !values.is_empty()).collect();
-        return (!trials.is_empty()).then_some(Sample::Quantile { trials, p: *p });
+        return (!trials.is_empty()).then_some(Sample::Quantile { trials, p });
     }
-    let mean_over = |value: &dyn Fn(&Unit<'_>) -> Option<f64>| {
-        let of_trial = |units: &Vec<Unit<'_>>| {
-            let values: Vec<f64> = units.iter().filter_map(value).collect();
-            mean_of(values.iter().copied(), values.len())
-        };
-        let values: Vec<f64> = trials.iter().filter_map(of_trial).collect();
-        (!values.is_empty()).then_some(Sample::Mean(values))
-    };
+    let values: Vec<f64> = trials.iter().filter_map(|units| mean_of_trial(units, metric)).collect();
+    (!values.is_empty()).then_some(Sample::Mean(values))
+}
+
+/// A figure of one trial by itself, of one or more viewers' units: the mean over those of its viewers that have it. Quantiles are of each viewer's own frames. `None`: there is
+/// no such figure, or nobody has it.
+#[must_use]
+pub fn figure_of_trial(units: &[Unit<'_>], metric: &str) -> Option<f64> {
+    match TRIAL_QUANTILES.iter().find(|(name, _)| *name == metric) {
+        Some((_, value)) => mean_over(units, |unit| value(unit.summary)),
+        None => mean_of_trial(units, metric),
+    }
+}
+
+/// The mean over viewers of what is one value for each.
+fn mean_of_trial(units: &[Unit<'_>], metric: &str) -> Option<f64> {
     if let Some((_, value)) = SUMMARY_METRICS.iter().find(|(name, _)| *name == metric) {
-        return mean_over(&|unit| value(unit.summary));
+        return mean_over(units, |unit| value(unit.summary));
     }
     let named = |row: &&PlayoutRow| PLAYOUT_METRICS.into_iter().find(|m| playout_name(m, row.buffer_s) == metric);
-    mean_over(&|unit| unit.playouts.iter().find_map(|row| named(&row).and_then(|(_, _, value)| value(row))))
+    mean_over(units, |unit| unit.playouts.iter().find_map(|row| named(&row).and_then(|(_, _, value)| value(row))))
+}
+
+fn mean_over(units: &[Unit<'_>], value: impl Fn(&Unit<'_>) -> Option<f64>) -> Option<f64> {
+    let values: Vec<f64> = units.iter().filter_map(value).collect();
+    mean_of(values.iter().copied(), values.len())
 }
 
 impl Sample {
@@ -232,23 +306,45 @@ impl Sample {
         if count < 2 {
             return Vec::new();
         }
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut draws = (0..RESAMPLES).map(|_| {
-            let mut times = vec![0_u32; count];
-            (0..count).for_each(|_| times[random.usize(..count)] += 1);
-            times
-        });
+        let draws = draws(count, seed);
         match self {
             Sample::Quantile { trials, p } => {
                 let merged = Merged::of(trials);
-                draws.filter_map(|times| merged.quantile(&times, *p)).collect()
+                draws.chunks_exact(count).filter_map(|times| merged.quantile(times, *p)).collect()
             }
             Sample::Mean(values) => {
-                let sum = |times: Vec<u32>| values.iter().zip(times).map(|(v, n)| v * f64::from(n)).sum::<f64>();
-                draws.by_ref().filter_map(|times| mean_of([sum(times)].into_iter(), count)).collect()
+                let sum = |times: &[u32]| values.iter().zip(times).map(|(v, n)| v * f64::from(*n)).sum::<f64>();
+                draws.chunks_exact(count).filter_map(|times| mean_of([sum(times)].into_iter(), count)).collect()
             }
         }
     }
+}
+
+/// How often each of so many trials is drawn, [`RESAMPLES`] times in a row. They are the same each time, and asked for once for each figure: so those of the last
+/// few are kept.
+fn draws(count: usize, seed: u64) -> Rc<[u32]> {
+    /// Numbers; more are drawn anew.
+    const KEPT: usize = 1 << 20;
+    type Known = Vec<((usize, u64), Rc<[u32]>)>;
+    thread_local! {
+        static KNOWN: RefCell<Known> = const { RefCell::new(Vec::new()) };
+    }
+    if let Some(known) = KNOWN.with_borrow(|known| known.iter().find(|(key, _)| *key == (count, seed)).cloned()) {
+        return known.1;
+    }
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut draws = vec![0_u32; RESAMPLES * count];
+    for times in draws.chunks_exact_mut(count) {
+        (0..count).for_each(|_| times[random.usize(..count)] += 1);
+    }
+    let draws: Rc<[u32]> = draws.into();
+    if draws.len() <= KEPT {
+        KNOWN.with_borrow_mut(|known| {
+            known.truncate(3);
+            known.insert(0, ((count, seed), Rc::clone(&draws)));
+        });
+    }
+    draws
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -312,14 +408,14 @@ impl Merged {
 #[must_use]
 pub fn estimates(units: &[Unit<'_>]) -> Vec<EstimateRow> {
     let mut groups: Vec<(&SummaryRow, Vec<Unit<'_>>)> = Vec::new();
+    let mut places = std::collections::HashMap::new();
     for unit in units {
-        let same = |a: &SummaryRow, b: &SummaryRow| {
-            (a.point.group(), &a.stream, &a.viewer) == (b.point.group(), &b.stream, &b.viewer)
-        };
-        match groups.iter_mut().find(|(first, _)| same(first, unit.summary)) {
-            Some((_, group)) => group.push(*unit),
-            None => groups.push((unit.summary, vec![*unit])),
+        let row = unit.summary;
+        let place = *places.entry((row.point.group(), &row.stream, &row.viewer)).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push((row, Vec::new()));
         }
+        groups[place].1.push(*unit);
     }
     let mut rows = Vec::new();
     for (first, group) in groups {
@@ -442,7 +538,7 @@ mod tests {
             frames.extend(rows);
         }
         let units = units(&summary, &frames, &[]);
-        assert_eq!(units.iter().map(|u| u.frames.len()).collect::<Vec<_>>(), [10, 10, 10]);
+        assert_eq!(units.iter().map(|u| u.frames.count()).collect::<Vec<_>>(), [10, 10, 10]);
         let rows = estimates(&units);
         let p50 = rows.iter().find(|r| r.metric == "delay_p50_ms").unwrap();
         assert_eq!((p50.value, p50.low_95, p50.high_95), (245.0, Some(240.0), Some(250.0)));

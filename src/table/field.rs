@@ -161,6 +161,21 @@ impl Field for Scheme {
     }
 }
 
+impl Field for Option<Scheme> {
+    fn write<'a, I: Iterator<Item = &'a Self>>(name: &str, values: &dyn Fn() -> I, columns: &mut Vec<Column>) {
+        columns.push(words(name, values().map(|scheme| scheme.map(|scheme| scheme.name()))));
+    }
+
+    fn read(table: &Table<'_>, name: &str) -> Result<Vec<Self>, TableError> {
+        let scheme = |text: String| text.parse().map_err(|e: UnknownScheme| table.wrong(name, e.to_string()));
+        Option::<String>::read(table, name)?.into_iter().map(|text| text.map(scheme).transpose()).collect()
+    }
+
+    fn text(name: &'static str) -> Option<&'static str> {
+        Some(name)
+    }
+}
+
 impl Field for Departure {
     fn write<'a, I: Iterator<Item = &'a Self>>(name: &str, values: &dyn Fn() -> I, columns: &mut Vec<Column>) {
         columns.push(words(name, values().map(|how| Some(how.name()))));
@@ -249,6 +264,25 @@ pub(super) struct Table<'a> {
 impl<'a> Table<'a> {
     pub(super) fn parquet(path: &'a Path) -> Result<Table<'a>, TableError> {
         Table::read(path, |bytes| ParquetReader::new(Cursor::new(bytes)).finish())
+    }
+
+    /// No more of it than these columns, as far as it has them.
+    pub(super) fn parquet_columns(path: &'a Path, names: &[&str]) -> Result<Table<'a>, TableError> {
+        Table::read(path, |bytes| {
+            let mut reader = ParquetReader::new(Cursor::new(bytes));
+            let schema = reader.schema()?;
+            let there = names.iter().filter(|name| schema.contains(name)).map(|name| (*name).to_owned()).collect();
+            reader.with_columns(Some(there)).finish()
+        })
+    }
+
+    /// A column of words, none of them null.
+    pub(super) fn texts(&self, name: &str) -> Result<Column, TableError> {
+        let column = self.cast(name, &DataType::String)?;
+        match column.null_count() {
+            0 => Ok(column),
+            holes => Err(self.wrong(name, format!("{holes} of {} values are null", self.rows()))),
+        }
     }
 
     /// `texts` are columns that are text whatever they look like: a viewer may be called `7`.

@@ -10,7 +10,9 @@ use polars_io::parquet::write::ParquetWriter;
 use super::TableError;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
-use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
+use super::rows::{
+    AudienceRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow,
+};
 use crate::store::{RunDir, TrialDir, write_atomic};
 
 /// Writes the tables of one trial into its folder, each whole or not at all.
@@ -268,6 +270,22 @@ pub fn write_estimates(path: &Path, rows: &[EstimateRow]) -> Result<(), TableErr
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_estimates(path: &Path) -> Result<Vec<EstimateRow>, TableError> {
     EstimateRow::read(&Table::csv(path, &EstimateRow::texts())?)
+}
+
+/// Writes `effects.csv` (RFC 4180, empty fields for null), whole or not at all.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_effects(path: &Path, rows: &[EffectRow]) -> Result<(), TableError> {
+    write_csv(path, rows.len(), EffectRow::columns(rows))
+}
+
+/// Reads what [`write_effects`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_effects(path: &Path) -> Result<Vec<EffectRow>, TableError> {
+    EffectRow::read(&Table::csv(path, &EffectRow::texts())?)
 }
 
 pub(super) fn column<'a, T, V>(name: &str, rows: &'a [T], value: impl Fn(&'a T) -> V) -> Column

@@ -15,7 +15,9 @@ mod analysis;
 mod audience;
 mod compare;
 mod difference;
+mod digest;
 mod doubt;
+mod effect;
 mod estimate;
 mod field;
 mod figures;
@@ -27,6 +29,7 @@ mod playout;
 mod rows;
 mod spells;
 mod stored;
+mod student;
 mod summary;
 mod text;
 mod trunks;
@@ -39,20 +42,27 @@ pub use compare::{
     DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
 };
 pub use difference::Comparison;
+pub use digest::{Digest, Digests, FrameFigure, Frames};
 pub use doubt::doubts;
-pub use estimate::{Estimate, Metric, RESAMPLES, Sample, Unit, estimates, metrics, sample, samples, units};
+pub use effect::{Effects, Sentence, effects_text};
+pub use estimate::{
+    Estimate, Metric, RESAMPLES, Sample, Unit, estimates, figure_of_trial, frames_behind, metrics, sample, samples,
+    trial_metrics, units, units_of_digests,
+};
 pub use field::Note;
 pub use figures::Figures;
 pub use files::{
-    Tables, gather, read_audience, read_estimates, read_frames, read_pings, read_playouts, read_reattachments,
-    read_summary, read_trunks, write_audience, write_estimates, write_frames, write_pings, write_playouts,
-    write_reattachments, write_summary, write_trial, write_trunks,
+    Tables, gather, read_audience, read_effects, read_estimates, read_frames, read_pings, read_playouts,
+    read_reattachments, read_summary, read_trunks, write_audience, write_effects, write_estimates, write_frames,
+    write_pings, write_playouts, write_reattachments, write_summary, write_trial, write_trunks,
 };
 pub use nodes::{NodeEffect, node_effect};
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, play_spells, playouts};
-pub use rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
+pub use rows::{
+    AudienceRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow,
+};
 pub use spells::{COVER_MS, reattachments_text};
 pub use stored::{StoredTables, SweepTables};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};

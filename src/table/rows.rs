@@ -469,4 +469,51 @@ rows! {
         /// Where it ends.
         pub high_95: Option<f64>,
     }
+
+    /// What another value of one parameter does to a figure, everything else being the same: `effects.csv`. See [`Effects`](super::Effects).
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct EffectRow {
+        /// In which scheme; `None`: it is the scheme that differs.
+        pub scheme: Option<Scheme>,
+        /// Which parameter; `scheme` is one.
+        pub parameter: String,
+        /// Its value that others are compared with: the lowest, or the first.
+        pub from: String,
+        /// The other value.
+        pub to: String,
+        /// Of an interaction, here and below: the parameter on whose value the effect may depend; `None`: the row is an effect.
+        pub given: Option<String>,
+        /// The value of that one that others are compared with.
+        pub given_from: Option<String>,
+        /// Its other value.
+        pub given_to: Option<String>,
+        /// The figure, as in the summary; a trial's is the mean over its viewers.
+        pub metric: String,
+        /// Sets of the other parameters' values that there are pairs of.
+        pub points: u32,
+        /// Repetitions that there are pairs of.
+        pub repetitions: u32,
+        /// Pairs of trials; of an interaction pairs of pairs.
+        pub pairs: u32,
+        /// The figure at `from`, the mean over points; of an interaction the effect at `given_from`.
+        pub from_ms: f64,
+        /// The same at `to`, or at `given_to`.
+        pub to_ms: f64,
+        /// The effect, or the interaction: to_ms − from_ms.
+        pub difference_ms: f64,
+        /// Where its 95 % confidence interval begins; `None`, here and below: too few repetitions.
+        pub low_95: Option<f64>,
+        /// Where it ends.
+        pub high_95: Option<f64>,
+        /// The geometric mean of the figure at `to` / the figure at `from`; `None`, here and below: an interaction, or one of the figures is not positive.
+        pub ratio: Option<f64>,
+        /// Where its 95 % confidence interval begins.
+        pub ratio_low_95: Option<f64>,
+        /// Where it ends.
+        pub ratio_high_95: Option<f64>,
+        /// The difference can be told from chance: effects if their interval leaves 0 out, interactions if one would that holds for all of them together.
+        pub real: Option<bool>,
+        /// It stands on unfit trials, for want of others.
+        pub unfit: bool,
+    }
 }

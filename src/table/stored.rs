@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::TableError;
-use super::files::Tables;
+use super::digest::{Digests, FrameFigure};
+use super::effect::Effects;
+use super::estimate::{estimates, units_of_digests};
 use super::files::{
     read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary, read_trunks,
 };
@@ -22,6 +24,8 @@ pub struct SweepTables {
     pub audience: Vec<AudienceRow>,
     /// A line for each figure of each point and viewer.
     pub estimates: Vec<EstimateRow>,
+    /// Which parameter moves the excess how much.
+    pub effects: Effects,
 }
 
 impl SweepTables {
@@ -38,17 +42,27 @@ impl SweepTables {
             groups.entry(point.group()).or_default().push(id);
         }
         let groups: Vec<Vec<&str>> = groups.into_values().collect();
-        let of_group = |ids: &Vec<&str>| {
-            Tables::of_trials(run, ids.iter().copied())
-                .map(|Tables { summary, audience, estimates, .. }| SweepTables { summary, audience, estimates })
+        let of_group = |ids: &Vec<&str>| -> Result<_, TableError> {
+            let (mut summary, mut audience, mut playouts) = (Vec::new(), Vec::new(), Vec::new());
+            let mut digests = Digests::default();
+            for trial in ids.iter().map(|id| run.trial(id)) {
+                summary.extend(if_there(&trial.summary(), read_summary)?.unwrap_or_default());
+                audience.extend(if_there(&trial.audience(), read_audience)?.unwrap_or_default());
+                playouts.extend(if_there(&trial.playouts(), read_playouts)?.unwrap_or_default());
+                let read = |path: &Path| Digests::read(path, &FrameFigure::ESTIMATED);
+                digests.extend(if_there(&trial.frames(), read)?.unwrap_or_default(), |trial| trial);
+            }
+            let estimates = estimates(&units_of_digests(&summary, &digests, &playouts));
+            Ok((summary, audience, estimates))
         };
         let mut all = SweepTables::default();
         for tables in parallel::map(&groups, of_group) {
-            let SweepTables { summary, audience, estimates } = tables?;
+            let (summary, audience, estimates) = tables?;
             all.summary.extend(summary);
             all.audience.extend(audience);
             all.estimates.extend(estimates);
         }
+        all.effects = Effects::of(&all.summary);
         Ok(all)
     }
 }
@@ -68,6 +82,26 @@ impl StoredTables {
     pub fn of(run: &RunDir, manifest: &Manifest) -> StoredTables {
         let trials = manifest.trials.iter().filter(|_| run.is_sweep()).map(|record| run.trial(&record.id));
         StoredTables { run: run.clone(), trials: trials.collect() }
+    }
+
+    /// Those of some trials of a sweep; a run has its tables whole.
+    #[must_use]
+    pub fn of_trials<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> StoredTables {
+        StoredTables { run: run.clone(), trials: trials.into_iter().map(|id| run.trial(id)).collect() }
+    }
+
+    /// Reads `frames.parquet`, and keeps no more of it than these figures.
+    ///
+    /// # Errors
+    /// As [`StoredTables::frames`].
+    pub fn digests(&self, figures: &[FrameFigure]) -> Result<Option<Digests>, TableError> {
+        let read = |path: &Path| Digests::read(path, figures).map(|digests| vec![digests]);
+        let parts = self.read(RunDir::frames, TrialDir::frames, read)?;
+        Ok(parts.map(|parts| {
+            let mut all = Digests::default();
+            parts.into_iter().for_each(|part| all.extend(part, |trial| trial));
+            all
+        }))
     }
 
     /// Reads `frames.parquet`. `None`, here and below: there is none.
@@ -133,13 +167,9 @@ impl StoredTables {
         read: impl Fn(&Path) -> Result<Vec<T>, TableError> + Sync,
     ) -> Result<Option<Vec<T>>, TableError> {
         if !self.run.is_sweep() {
-            let path = whole(&self.run);
-            return path.exists().then(|| read(&path)).transpose();
+            return if_there(&whole(&self.run), &read);
         }
-        let of_trial = |trial: &TrialDir| {
-            let path = part(trial);
-            path.exists().then(|| read(&path)).transpose()
-        };
+        let of_trial = |trial: &TrialDir| if_there(&part(trial), &read);
         let mut all: Option<Vec<T>> = None;
         for rows in parallel::map(&self.trials, of_trial) {
             if let Some(rows) = rows? {
@@ -148,4 +178,8 @@ impl StoredTables {
         }
         Ok(all)
     }
+}
+
+fn if_there<T>(path: &Path, read: impl Fn(&Path) -> Result<T, TableError>) -> Result<Option<T>, TableError> {
+    path.exists().then(|| read(path)).transpose()
 }

@@ -88,7 +88,8 @@ impl Trial {
             while let (Some(bar), true) = (bar.upgrade(), running.load(Ordering::Relaxed)) {
                 let past = begun.elapsed();
                 bar.set_position(u64::try_from(past.min(length).as_millis()).unwrap_or(u64::MAX));
-                bar.set_message(format!("{:.0} of {:.0} s", past.as_secs_f64(), length.as_secs_f64()));
+                let (past, length) = (past.as_secs_f64(), length.as_secs_f64());
+                bar.set_message(format!("{}, {past:.0} of {length:.0} s", words::phase(Phase::Stream)));
                 drop(bar);
                 std::thread::sleep(TICK);
             }
@@ -134,10 +135,14 @@ impl Reporter for Bars {
                 bar.enable_steady_tick(TICK);
                 self.run = Some(bar);
             }
-            Update::Next { trial, what, left } => {
+            Update::Next { trial, what, left, at_most } => {
                 self.say(&format!("  {trial}: {what}"));
                 if let Some(run) = &self.run {
-                    run.set_message(format!(", about {} more", super::span(*left)));
+                    // Repetitions until a figure is known are more than it began with.
+                    if run.length().is_some_and(|length| run.position() >= length) {
+                        run.inc_length(1);
+                    }
+                    run.set_message(format!(", {}", words::left(*left, *at_most)));
                 }
             }
             Update::TrialStarted { trial } => {

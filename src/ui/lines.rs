@@ -14,7 +14,7 @@ impl Reporter for Lines {
             Update::RunStarted { recipe, folder, trials, expected } => {
                 ("", words::beginning(recipe, folder, *trials, *expected))
             }
-            Update::Next { trial, what, left } => (trial.as_str(), words::next(what, *left)),
+            Update::Next { trial, what, left, at_most } => (trial.as_str(), words::next(what, *left, *at_most)),
             Update::TrialStarted { trial } => (trial.as_str(), "starting".to_owned()),
             Update::Trial { trial, what } => match words::sentence(&what.happening) {
                 Some(text) => (trial.as_str(), text),

@@ -29,7 +29,8 @@ pub trait Reporter {
 /// Bars if stdout is a terminal that can draw them, else lines.
 #[must_use]
 pub fn reporter() -> Box<dyn Reporter> {
-    let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+    // What has no name can draw nothing: the console of a system service, for one.
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
     if io::stdout().is_terminal() && !dumb { Box::new(bars::Bars::new()) } else { Box::new(lines::Lines) }
 }
 

@@ -31,8 +31,16 @@ pub(super) fn beginning(recipe: &str, folder: &Path, trials: usize, expected: Du
 }
 
 /// What comes next in a sweep.
-pub(super) fn next(what: &str, left: Duration) -> String {
-    format!("{what}; about {} more in all", super::span(left))
+pub(super) fn next(what: &str, left: Duration, at_most: Option<Duration>) -> String {
+    format!("{what}; {} in all", self::left(left, at_most))
+}
+
+/// How long a sweep takes still: `about 3 min 20 s more`, and where repetitions are open `3 min 20 s to 2 h 5 min more`.
+pub(super) fn left(left: Duration, at_most: Option<Duration>) -> String {
+    match at_most.filter(|at_most| *at_most > left) {
+        Some(at_most) => format!("{} to {} more", super::span(left), super::span(at_most)),
+        None => format!("about {} more", super::span(left)),
+    }
 }
 
 /// How a trial ended, and whether that is good.
@@ -202,6 +210,15 @@ fn agent(event: &Event) -> Option<String> {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn time_left_is_a_range_where_repetitions_are_open() {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        assert_eq!(left(minutes(3), None), "about 3 min 0 s more");
+        assert_eq!(left(minutes(3), Some(minutes(125))), "3 min 0 s to 2 h 5 min more");
+        assert_eq!(left(minutes(3), Some(minutes(3))), "about 3 min 0 s more", "all that may come is queued");
+        assert_eq!(next("a", minutes(3), None), "a; about 3 min 0 s more in all");
+    }
 
     #[test]
     fn reports_become_words_and_unknown_ones_stay_silent() {

@@ -1,6 +1,6 @@
 //! Delay against the size of the audience: the best, the median and the worst viewer, beside the bounds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use plotters::style::RGBColor;
 
@@ -44,6 +44,12 @@ pub(super) type Figure = fn(&AudienceRow) -> Option<f64>;
 
 /// The audiences of each group, by size. Of a trial with any viewer in the group its whole audience counts.
 pub(super) fn crowds<'s, 'a>(selection: &'s Selection<'a>, runs: &'s [Loaded]) -> Vec<Crowd<'s, 'a>> {
+    let mut rows: HashMap<(usize, &str, &str), Vec<&'s AudienceRow>> = HashMap::new();
+    for (place, run) in runs.iter().enumerate() {
+        for row in &run.audience {
+            rows.entry((place, &row.trial, &row.stream)).or_default().push(row);
+        }
+    }
     let mut crowds = Vec::new();
     for group in &selection.groups {
         let mine: BTreeSet<(usize, &str, &str)> = group
@@ -52,10 +58,8 @@ pub(super) fn crowds<'s, 'a>(selection: &'s Selection<'a>, runs: &'s [Loaded]) -
             .map(|member| (member.run, member.asked.trial.id.as_str(), member.asked.stream))
             .collect();
         let mut sizes: BTreeMap<u32, Vec<&'s AudienceRow>> = BTreeMap::new();
-        for (place, run) in runs.iter().enumerate() {
-            for row in run.audience.iter().filter(|row| mine.contains(&(place, &*row.trial, &*row.stream))) {
-                sizes.entry(row.viewers).or_default().push(row);
-            }
+        for row in mine.iter().filter_map(|key| rows.get(key)).flatten() {
+            sizes.entry(row.viewers).or_default().push(row);
         }
         crowds.extend(sizes.into_iter().map(|(viewers, rows)| Crowd { group, viewers, rows }));
     }

@@ -20,7 +20,7 @@ pub(in crate::plot) fn plate(
     scale: Scale,
 ) -> Result<Plate, PlotError> {
     selection.tellable()?;
-    let (name, words, value) = frame_metric(view.metric.as_deref());
+    let (name, words, figure) = frame_metric(view.metric.as_deref());
     let mut chart = blank(selection, around, Scale::Linear);
     chart.title = format!("{}: cumulative distribution of the {words}", around.subject);
     (chart.x_label, chart.y_label) = (format!("{name} (ms)"), "share of the frames that arrived".to_owned());
@@ -28,15 +28,16 @@ pub(in crate::plot) fn plate(
     let mut rows = Vec::new();
     let mut curves = Vec::new();
     for group in &selection.groups {
-        let frames = || group.members.iter().flat_map(|member| member.unit.frames);
-        let mut values: Vec<f64> = frames().filter_map(value).collect();
+        let frames = || group.members.iter().map(|member| member.unit.frames);
+        let mut values: Vec<f64> = Vec::new();
+        frames().for_each(|frames| frames.add_to(&mut values, figure));
         values.sort_unstable_by(f64::total_cmp);
         let Some(last) = values.last().copied() else { continue };
-        let missing = frames().filter(|frame| frame.arrival_ns.is_none()).count();
+        let missing: usize = frames().map(|frames| frames.missing()).sum();
         let curve = curve(&values);
         let remark = match missing {
             0 => String::new(),
-            _ => format!(", {missing} of {} frames missing", frames().count()),
+            _ => format!(", {missing} of {} frames missing", frames().map(|frames| frames.count()).sum::<usize>()),
         };
         let style = group.style;
         chart.legend.push(line_entry(style, remarked(group) + &remark));

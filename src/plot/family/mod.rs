@@ -2,6 +2,7 @@
 
 pub(super) mod audience;
 pub(super) mod cdf;
+pub(super) mod heat;
 pub(super) mod offload;
 pub(super) mod parts;
 pub(super) mod servers;
@@ -22,7 +23,7 @@ use super::PlotError;
 use super::chart::{Chart, Entry, Shape, Swatch};
 use super::key::{Key, Value};
 use super::selection::{Group, Selection, Style};
-use crate::table::{Figures, FrameRow};
+use crate::table::{Figures, FrameFigure, frames_behind};
 
 /// A kind of picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,11 +52,13 @@ pub enum Family {
     Servers,
     /// A figure over a parameter.
     Sweep,
+    /// A figure over two parameters.
+    Heat,
 }
 
 impl Family {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [Family; 12] = [
+    pub const ALL: [Family; 13] = [
         Family::Delay,
         Family::FrameDelay,
         Family::Cdf,
@@ -68,6 +71,7 @@ impl Family {
         Family::Tree,
         Family::Servers,
         Family::Sweep,
+        Family::Heat,
     ];
 
     /// As on the command line: `frame-delay`.
@@ -86,6 +90,7 @@ impl Family {
             Family::Tree => "tree",
             Family::Servers => "servers",
             Family::Sweep => "sweep",
+            Family::Heat => "heat",
         }
     }
 
@@ -105,6 +110,7 @@ impl Family {
             Family::Tree => "tree-plot",
             Family::Servers => "servers-plot",
             Family::Sweep => "sweep-plot",
+            Family::Heat => "heat-plot",
         }
     }
 
@@ -151,16 +157,16 @@ pub(super) struct Plate {
 }
 
 /// Columns of frames in milliseconds, by the name that `--metric` gives them, and in words.
-type FrameMetric = (&'static str, &'static str, fn(&FrameRow) -> Option<f64>);
+type FrameMetric = (&'static str, &'static str, FrameFigure);
 const FRAME_METRICS: [FrameMetric; 8] = [
-    ("delay", "delay of the frames", |r| r.delay_ms),
-    ("excess", "excess of the frames' delay over the floor", |r| r.excess_ms),
-    ("floor", "floor of the frames that arrived", |r| r.floor_ms.filter(|_| r.arrival_ns.is_some())),
-    ("queue", "time of the frames in the broadcaster's queue", |r| r.queue_ms),
-    ("uplink", "time of the frames on the way to the CDN", |r| r.uplink_ms),
-    ("dwell", "time of the frames in the CDN", |r| r.dwell_ms),
-    ("downlink", "time of the frames on the way from the CDN", |r| r.downlink_ms),
-    ("transfer", "time of the frames on the way from a peer", |r| r.transfer_ms),
+    ("delay", "delay of the frames", FrameFigure::Delay),
+    ("excess", "excess of the frames' delay over the floor", FrameFigure::Excess),
+    ("floor", "floor of the frames that arrived", FrameFigure::FloorOfArrived),
+    ("queue", "time of the frames in the broadcaster's queue", FrameFigure::Queue),
+    ("uplink", "time of the frames on the way to the CDN", FrameFigure::Uplink),
+    ("dwell", "time of the frames in the CDN", FrameFigure::Dwell),
+    ("downlink", "time of the frames on the way from the CDN", FrameFigure::Downlink),
+    ("transfer", "time of the frames on the way from a peer", FrameFigure::Transfer),
 ];
 
 /// The names that `--metric` takes for a family, besides those of `sweep`.
@@ -177,6 +183,44 @@ fn frame_metric(name: Option<&str>) -> FrameMetric {
     let name = name.unwrap_or_default();
     let plain = name.strip_suffix("_ms").unwrap_or(name);
     FRAME_METRICS.into_iter().find(|(known, ..)| *known == plain).unwrap_or(FRAME_METRICS[0])
+}
+
+/// What families need of the frames of many trials for that metric; `None`: nothing at all.
+pub(super) fn frame_figures(families: &[Family], metric: Option<&str>) -> Option<Vec<FrameFigure>> {
+    let mut figures = Vec::new();
+    let mut any = false;
+    for family in families {
+        match family {
+            Family::Cdf | Family::Box => figures.extend([frame_metric(metric).2, FrameFigure::Floor]),
+            // How many came which way, and the mean of their floors.
+            Family::Parts | Family::Sources => any = true,
+            // A metric that nobody knows means the usual one.
+            Family::Sweep => figures.extend(match metric {
+                None => Some(FrameFigure::Delay),
+                Some(metric) => frames_behind(metric).or((!is_of_trials(metric)).then_some(FrameFigure::Delay)),
+            }),
+            _ => {}
+        }
+    }
+    figures.sort_by_key(|figure| *figure as u8);
+    figures.dedup();
+    (any || !figures.is_empty()).then_some(figures)
+}
+
+/// Whether families need to know how the stream would have played: those whose metric is of that, or that nobody knows, so that it can be said which there are.
+pub(super) fn needs_playouts(families: &[Family], metric: Option<&str>) -> bool {
+    let of_playout =
+        |metric: &str| metric.contains("_buffer_") || (frames_behind(metric).is_none() && !is_of_trials(metric));
+    let over = families.iter().any(|family| matches!(family, Family::Sweep | Family::Heat));
+    families.contains(&Family::Stalls) || (over && metric.is_some_and(of_playout))
+}
+
+/// Whether a metric is one of each trial, and not of its frames.
+fn is_of_trials(metric: &str) -> bool {
+    let plain = metric.strip_suffix("_ms").unwrap_or(metric);
+    let known = crate::table::trial_metrics(&[]);
+    let names = [metric.to_owned(), format!("{plain}_p50_ms"), format!("{plain}_mean_ms")];
+    metric.contains("_buffer_") || names.iter().any(|name| known.contains(name))
 }
 
 /// The columns that name the groups: a row for each of `rows`. Keys whose values are numbers stay numbers.

@@ -85,10 +85,7 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
         if parts.iter().all(Option::is_none) {
             continue;
         }
-        let floor = mean_over(&trials, |unit| {
-            mean(unit.frames.iter().filter(|frame| frame.arrival_ns.is_some()).filter_map(|frame| frame.floor_ms))
-                .or(unit.summary.floor_p50_ms)
-        });
+        let floor = mean_over(&trials, |unit| unit.frames.floor_mean_ms().or(unit.summary.floor_p50_ms));
         let delay = sample(&trials, "delay_mean_ms").as_ref().and_then(Sample::estimate);
         rows.push((bar, trials.len(), parts, floor, delay));
     }

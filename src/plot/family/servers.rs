@@ -6,9 +6,10 @@ use plotters::style::RGBColor;
 
 use super::{Family, Plate, count, empty};
 use crate::plan::Trial;
+use crate::plan::natural;
 use crate::plot::chart::{BLACK, Chart, Entry, Piece, Swatch};
 use crate::plot::happening;
-use crate::plot::key::{Asked, natural};
+use crate::plot::key::Asked;
 use crate::plot::loaded::Loaded;
 use crate::plot::pictures::Subject;
 use crate::plot::selection::{BLUE, VERMILLION};

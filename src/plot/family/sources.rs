@@ -27,8 +27,8 @@ impl Served {
     fn of(trials: &[Vec<Unit<'_>>]) -> Served {
         let frames = |via: Option<Via>| {
             mean_over(trials, |unit| {
-                let arrived = unit.frames.iter().filter(|frame| frame.via == via).count();
-                (!unit.frames.is_empty()).then_some(arrived as f64)
+                let arrived = via.map_or_else(|| unit.frames.missing(), |via| unit.frames.arrived(via));
+                (unit.frames.count() > 0).then_some(arrived as f64)
             })
         };
         Served {

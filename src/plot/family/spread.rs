@@ -5,7 +5,7 @@ use crate::plot::canvas::Marker;
 use crate::plot::chart::{BLACK, Dash, Entry, Piece, Series, Shape, Swatch};
 use crate::plot::selection::{Group, Selection};
 use crate::plot::{Around, PlotError, Scale, View};
-use crate::table::{Figures, quantile};
+use crate::table::{Figures, FrameFigure, quantile};
 
 /// The share of a viewer's place that boxes take.
 const TAKEN: f64 = 0.8;
@@ -38,22 +38,23 @@ pub(in crate::plot) fn plate(
     scale: Scale,
 ) -> Result<Plate, PlotError> {
     selection.tellable()?;
-    let (name, words, value) = frame_metric(view.metric.as_deref());
+    let (name, words, figure) = frame_metric(view.metric.as_deref());
     let mut spreads = Vec::new();
     let viewers = selection.viewers();
     for viewer in &viewers {
         for group in &selection.groups {
             let members: Vec<_> = group.members.iter().filter(|member| member.asked.viewer == *viewer).collect();
-            let frames = || members.iter().flat_map(|member| member.unit.frames);
-            let mut ascending: Vec<f64> = frames().filter_map(value).collect();
+            let frames = || members.iter().map(|member| member.unit.frames);
+            let (mut ascending, mut floors) = (Vec::new(), Vec::new());
+            frames().for_each(|frames| frames.add_to(&mut ascending, figure));
             ascending.sort_unstable_by(f64::total_cmp);
             if ascending.is_empty() {
                 continue;
             }
-            let mut floors: Vec<f64> = frames().filter_map(|frame| frame.floor_ms).collect();
+            frames().for_each(|frames| frames.add_to(&mut floors, FrameFigure::Floor));
             floors.sort_unstable_by(f64::total_cmp);
             let trials = crate::plot::selection::trials(members.iter().copied()).len();
-            let missing = frames().filter(|frame| frame.arrival_ns.is_none()).count();
+            let missing = frames().map(|frames| frames.missing()).sum();
             let floor_ms = quantile(&floors, 0.5).filter(|_| name == "delay");
             spreads.push(Spread { group, viewer, trials, ascending, missing, floor_ms });
         }

@@ -83,13 +83,13 @@ pub(in crate::plot) fn plate(
     let metric = metric(selection, view.metric.as_deref()).unwrap_or_else(|| METRIC.to_owned());
     let mut points: Vec<Point<'_, '_>> = Vec::new();
     for group in &selection.groups {
-        let mut xs: Vec<Value> = group.members.iter().filter_map(|member| key.of(member.asked)).collect();
-        xs.sort_by(Value::compare);
-        xs.dedup();
-        for x in xs {
-            let here = group.members.iter().filter(|member| key.of(member.asked).as_ref() == Some(&x));
-            let estimate = sample(&trials(here), &metric).as_ref().and_then(Sample::estimate);
-            points.extend(estimate.map(|estimate| Point { group, x, estimate }));
+        let members = group.members.iter();
+        let mut placed: Vec<_> = members.filter_map(|member| Some((key.of(member.asked)?, member))).collect();
+        placed.sort_by(|(a, _), (b, _)| a.compare(b));
+        for here in placed.chunk_by(|(a, _), (b, _)| a == b) {
+            let trials = trials(here.iter().map(|(_, member)| *member));
+            let estimate = sample(&trials, &metric).as_ref().and_then(Sample::estimate);
+            points.extend(estimate.map(|estimate| Point { group, x: here[0].0.clone(), estimate }));
         }
     }
     if points.is_empty() {
@@ -154,7 +154,7 @@ pub(in crate::plot) fn plate(
 }
 
 /// `delay_p50_ms` → `delay p50 (ms)`.
-fn axis_label(metric: &str) -> String {
+pub(super) fn axis_label(metric: &str) -> String {
     let words = |name: &str| name.replace('_', " ");
     for (end, unit) in [("_ms", "ms"), ("_bytes", "bytes")] {
         if let Some(name) = metric.strip_suffix(end) {

@@ -206,3 +206,107 @@ fn doubtful_trials_are_out_or_marked() {
     assert_eq!(plate.chart.legend[0].label, "direct (1 unfit or partial)");
     assert_eq!(plate.table.number("trials", 0), Some(3.0));
 }
+
+/// The run with two parameters: direct has excess by both, bypass is missing where both are large.
+fn over_two() -> Loaded {
+    let mut run = run(|_| {});
+    let parameters = |delay: &str, loss: &str| -> crate::plan::Parameters {
+        std::collections::BTreeMap::from(
+            [("delay", delay), ("loss", loss)].map(|(k, v)| (k.to_owned(), v.to_owned())),
+        )
+        .into()
+    };
+    let (mut trials, mut records, mut summary) = (Vec::new(), Vec::new(), Vec::new());
+    for (delay, loss, more) in
+        [("5 ms", "0 %", 0.0), ("100 ms", "0 %", 50.0), ("5 ms", "2 %", 7.0), ("100 ms", "2 %", 60.0)]
+    {
+        for trial in &run.manifest.plan.trials {
+            if (trial.point.scheme, delay, loss) == (crate::plan::Scheme::Bypass, "100 ms", "2 %") {
+                continue;
+            }
+            let mut point = trial.point.clone();
+            point.parameters = parameters(delay, loss);
+            let id = point.id();
+            let mut record = run.manifest.trial(&trial.id).unwrap().clone();
+            (record.id, record.point) = (id.clone(), point.clone());
+            records.push(record);
+            summary.extend(run.summary.iter().filter(|row| row.trial == trial.id).map(|row| {
+                crate::table::SummaryRow {
+                    trial: id.clone(),
+                    point: point.clone(),
+                    excess_p95_ms: row.excess_p95_ms.map(|ms| ms + more),
+                    ..row.clone()
+                }
+            }));
+            trials.push(crate::plan::Trial { id, point, ..trial.clone() });
+        }
+    }
+    run.manifest.plan.trials = trials;
+    run.manifest.trials = records;
+    (run.summary, run.frames, run.playouts) = (summary, Vec::new(), Vec::new());
+    run
+}
+
+#[test]
+fn a_heat_map_has_a_cell_for_each_pair_and_says_what_is_missing_and_what_is_unfit() {
+    use crate::plot::cells::Known;
+    let mut run = over_two();
+    for row in &mut run.summary {
+        let point = &row.point;
+        row.fit = !(point.scheme == crate::plan::Scheme::Direct && point.parameters.get("loss") == Some("2 %"))
+            || point.parameters.get("delay") == Some("5 ms") && point.repetition > 1;
+    }
+    let runs = [run];
+    let view = View {
+        by: vec![Key::from("scheme")],
+        x: Some(Key::from("delay")),
+        y: Some(Key::from("loss")),
+        ..View::default()
+    };
+    let plate = heat::plate(&select(&runs, &view).unwrap(), &runs, &view, &around(), Scale::Linear).unwrap();
+    let cells = plate.chart.cells.as_ref().unwrap();
+    assert_eq!(
+        (&cells.columns[..], &cells.rows[..]),
+        (&["5".to_owned(), "100".into()][..], &["2".to_owned(), "0".into()][..])
+    );
+    assert_eq!((cells.x_label.as_str(), cells.y_label.as_str()), ("delay (ms)", "loss (%)"));
+    assert_eq!(cells.panels.iter().map(|panel| panel.name.as_str()).collect::<Vec<_>>(), ["direct", "bypass"]);
+    let value = |value: f64| Known::Figure { value, doubtful: false };
+    // Both viewers have 670, 680 and 690 ms through the CDN, of which the first repetition is unfit at 2 % and 5 ms.
+    assert_eq!(cells.panels[0].cells, [value(692.0), Known::Unsound, value(680.0), value(730.0)]);
+    // hv1 has 10, 20 and 30 ms from the peer, hv2 670, 680 and 690 ms.
+    assert_eq!(cells.panels[1].cells, [value(357.0), Known::Nothing, value(350.0), value(400.0)]);
+    let names: Vec<&str> = plate.table.names().collect();
+    assert_eq!(names, ["scheme", "delay", "loss", "metric", "points", "trials", "left_out", "value"]);
+    assert_eq!(
+        (plate.table.rows(), plate.table.number("left_out", 1), plate.table.number("value", 1)),
+        (8, Some(3.0), None)
+    );
+    let view = View { include_unfit: true, ..view };
+    let plate = heat::plate(&select(&runs, &view).unwrap(), &runs, &view, &around(), Scale::Linear).unwrap();
+    let cells = plate.chart.cells.unwrap();
+    assert_eq!(cells.panels[0].cells[1], Known::Figure { value: 740.0, doubtful: true });
+    let png = crate::plot::canvas::picture(
+        &crate::plot::chart::Chart {
+            cells: Some(cells),
+            ..blank(&select(&runs, &view).unwrap(), &around(), Scale::Linear)
+        },
+        (800, 450),
+        crate::plot::Format::Png,
+    )
+    .unwrap();
+    assert!(png.starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn a_heat_map_takes_the_first_two_parameters_and_needs_two() {
+    let runs = [over_two()];
+    let plate =
+        heat::plate(&select(&runs, &by(&["scheme"])).unwrap(), &runs, &by(&["scheme"]), &around(), Scale::Linear)
+            .unwrap();
+    assert!(plate.chart.title.ends_with("excess_p95_ms over delay and loss"), "{}", plate.chart.title);
+    let runs = [run(|_| {})];
+    let error =
+        heat::plate(&select(&runs, &View::default()).unwrap(), &runs, &View::default(), &around(), Scale::Linear);
+    assert!(error.err().unwrap().to_string().contains("two parameters that differ"));
+}

@@ -12,8 +12,10 @@ use crate::table::{self, Figures, FrameRow, PingDelay, quantile};
 
 /// What pings see.
 pub(in crate::plot) fn delay(run: &Loaded, view: &View, picture: &Picture) -> Result<Plate, PlotError> {
-    let trials = run.manifest.plan.trials.iter();
-    let mut delays: Vec<PingDelay> = trials.flat_map(|trial| table::ping_delays(trial, &run.pings)).collect();
+    // Rows of a trial follow each other.
+    let of_trials = run.pings.chunk_by(|a, b| a.trial == b.trial);
+    let plans = of_trials.filter_map(|rows| Some((run.plan(&rows[0].trial)?, rows)));
+    let mut delays: Vec<PingDelay> = plans.flat_map(|(trial, rows)| table::ping_delays(trial, rows)).collect();
     delays.retain(|d| chosen(run, &view.only, &d.trial, &d.broadcaster, &d.viewer));
     let frames: Vec<FrameRow> = chosen_frames(run, view).cloned().collect();
     let streaming = pictures::streaming_interval(&run.manifest, &frames);
@@ -74,7 +76,7 @@ fn subject(run: &Loaded, view: &View) -> Subject {
         stream.viewers.iter().any(|viewer| chosen(run, &view.only, trial, &stream.name, viewer))
     };
     Subject::of_trials(&run.manifest, |id| {
-        let trial = run.manifest.plan.trials.iter().find(|trial| trial.id == id);
+        let trial = run.plan(id);
         view.only.is_empty() || trial.is_some_and(|trial| trial.streams.iter().any(|stream| viewed(id, stream)))
     })
 }
@@ -84,7 +86,7 @@ fn chosen_frames<'r>(run: &'r Loaded, view: &'r View) -> impl Iterator<Item = &'
 }
 
 fn chosen(run: &Loaded, only: &[Condition], trial: &str, stream: &str, viewer: &str) -> bool {
-    let Some(trial) = run.manifest.plan.trials.iter().find(|t| t.id == trial) else { return only.is_empty() };
+    let Some(trial) = run.plan(trial) else { return only.is_empty() };
     only.iter().all(|condition| condition.holds(Asked { run, trial, stream, viewer }))
 }
 
