@@ -7,7 +7,7 @@ use std::time::Duration;
 use duct::cmd;
 
 use super::jobs::{self, Down, Job};
-use super::script::Submission;
+use super::script::{self, Submission};
 
 /// Slurm's programs ask a controller that does not answer for long; nobody wants to wait for longer than this.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -180,7 +180,11 @@ pub fn requeue(task: &str) -> Result<(), ControlError> {
 }
 
 fn run(program: &str, options: &[String], stdin: Option<&str>) -> Result<String, ControlError> {
-    let command = cmd(program, options).stdout_capture().stderr_capture().unchecked();
+    let mut command = cmd(program, options).stdout_capture().stderr_capture().unchecked();
+    for name in script::OWN_VARIABLES {
+        // They are one job's own and not for those that it submits.
+        command = command.env_remove(name);
+    }
     let command = match stdin {
         Some(text) => command.stdin_bytes(text),
         None => command.stdin_null(),
