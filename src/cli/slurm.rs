@@ -203,8 +203,9 @@ pub(super) fn submit(args: &SweepArgs) -> Result<Exit, Failure> {
     let is_new = outlook.change.is_some() || !outlook.sweep.file().exists();
     let file = file_of(&job, &outlook);
     let submitted = submit::begin(&order, &file, is_new, &job.plan.trials, &first).map_err(failure)?;
-    let Submitted { arrays, next } = submitted;
-    let (arrays, count, name) = (arrays.join(", "), first.len(), &order.recipe);
+    let Submitted { arrays, next, trials } = submitted;
+    let (arrays, name) = (arrays.join(", "), &order.recipe);
+    let count = if trials == first.len() { trials.to_string() } else { format!("{trials} of {}", first.len()) };
     let results = &args.results;
     let at =
         if results == Path::new("results") { String::new() } else { format!(" --results {}", results.display()) };
@@ -221,12 +222,12 @@ How it stands, from any machine with this folder:
 /// What sbatch would be given.
 pub(super) fn planned(args: &SweepArgs, job: &Job, outlook: &Outlook) -> Result<String, Failure> {
     let order = order(args, job, outlook)?;
-    let (most, note) = match control::max_array_size() {
-        Ok(most) => (most, String::new()),
-        Err(error) => (1001, format!("({error})\n")),
+    let (limits, note) = match control::limits() {
+        Ok(limits) => (limits, String::new()),
+        Err(error) => (control::Limits::default(), format!("({error})\n")),
     };
     let queue = outlook.queue(args.policy());
-    let submissions = submit::planned(&order, &job.plan.trials, &outlook.to_try(&queue), most);
+    let submissions = submit::planned(&order, &job.plan.trials, &outlook.to_try(&queue), limits);
     let mut text = format!("{note}handed to Slurm as {} jobs:\n", submissions.len());
     for submission in &submissions {
         let _ = writeln!(text, "  sbatch {}", submission.options.join(" "));
@@ -286,7 +287,7 @@ pub(super) fn measure() -> Result<Exit, Failure> {
 pub(super) fn next(order: &Path, round: u32) -> Result<Exit, Failure> {
     let order = Order::load(order).map_err(failure)?;
     Ok(match next::after(&order, round).map_err(failure)? {
-        After::Round(number, Submitted { arrays, next }) => {
+        After::Round(number, Submitted { arrays, next, .. }) => {
             ui::print(&format!(
                 "round {number} is with Slurm as job {}; job {next} comes after it",
                 arrays.join(", ")

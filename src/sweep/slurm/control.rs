@@ -7,12 +7,10 @@ use std::time::Duration;
 use duct::cmd;
 
 use super::jobs::{self, Down, Job};
-use super::script::Submission;
+use super::script::{self, Submission};
 
 /// Slurm's programs ask a controller that does not answer for long; nobody wants to wait for longer than this.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// What Slurm takes where it does not say: its own default.
-const MAX_ARRAY_SIZE: usize = 1001;
 
 /// Why one of Slurm's programs did not do what it was told to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +48,14 @@ pub enum ControlError {
         /// What the program said.
         said: String,
     },
+    /// It has too many jobs.
+    #[error(
+        "Slurm takes no more jobs for now ({said}): `MaxJobCount` of its configuration is reached; try again when there are fewer"
+    )]
+    Full {
+        /// What the program said.
+        said: String,
+    },
     /// Slurm does not take the job.
     #[error("`{command}` failed: {said}")]
     Refused {
@@ -74,18 +80,48 @@ pub fn submit(submission: &Submission) -> Result<String, ControlError> {
     Err(ControlError::Refused { command: "sbatch".into(), said: format!("it told no job's number but {said:?}") })
 }
 
-/// The least index of an array that Slurm refuses.
+/// How much Slurm takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The least index of an array that it refuses: `MaxArraySize`.
+    pub array_size: usize,
+    /// Jobs of all users together, each task of an array being one: `MaxJobCount`.
+    pub jobs: usize,
+}
+
+impl Default for Limits {
+    /// Slurm's own defaults.
+    fn default() -> Limits {
+        Limits { array_size: 1001, jobs: 10_000 }
+    }
+}
+
+impl Limits {
+    /// Trials of a round; what is beyond comes in the next ones. Others need room as well.
+    #[must_use]
+    pub fn round(&self) -> usize {
+        (self.jobs / 4).max(1)
+    }
+
+    fn in_config(config: &str) -> Limits {
+        let number = |name: &str| -> Option<usize> {
+            let line = config.lines().find_map(|line| line.trim().strip_prefix(name))?;
+            line.trim_start_matches([' ', '=']).trim().parse().ok()
+        };
+        let Limits { array_size, jobs } = Limits::default();
+        Limits {
+            array_size: number("MaxArraySize").unwrap_or(array_size),
+            jobs: number("MaxJobCount").unwrap_or(jobs),
+        }
+    }
+}
+
+/// How much Slurm takes.
 ///
 /// # Errors
 /// [`ControlError`].
-pub fn max_array_size() -> Result<usize, ControlError> {
-    let said = run("scontrol", &["show".into(), "config".into()], None)?;
-    Ok(array_size_in(&said).unwrap_or(MAX_ARRAY_SIZE))
-}
-
-fn array_size_in(config: &str) -> Option<usize> {
-    let line = config.lines().find_map(|line| line.trim().strip_prefix("MaxArraySize"))?;
-    line.trim_start_matches([' ', '=']).trim().parse().ok()
+pub fn limits() -> Result<Limits, ControlError> {
+    Ok(Limits::in_config(&run("scontrol", &["show".into(), "config".into()], None)?))
 }
 
 /// The jobs of that name, those that are over not long ago too.
@@ -144,7 +180,11 @@ pub fn requeue(task: &str) -> Result<(), ControlError> {
 }
 
 fn run(program: &str, options: &[String], stdin: Option<&str>) -> Result<String, ControlError> {
-    let command = cmd(program, options).stdout_capture().stderr_capture().unchecked();
+    let mut command = cmd(program, options).stdout_capture().stderr_capture().unchecked();
+    for name in script::OWN_VARIABLES {
+        // They are one job's own and not for those that it submits.
+        command = command.env_remove(name);
+    }
     let command = match stdin {
         Some(text) => command.stdin_bytes(text),
         None => command.stdin_null(),
@@ -163,7 +203,10 @@ fn run(program: &str, options: &[String], stdin: Option<&str>) -> Result<String,
         }
         Ok(None) => {
             let _ = handle.kill();
-            Err(ControlError::Controller { said: format!("no answer within {} s", PATIENCE.as_secs()) })
+            // What it said while it waited tells what for.
+            let said = handle.wait().map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+            let silent = || ControlError::Controller { said: format!("no answer within {} s", PATIENCE.as_secs()) };
+            Err(said.ok().and_then(|said| understood(&said)).unwrap_or_else(silent))
         }
         Err(error) => Err(refused(error.to_string())),
     }
@@ -182,6 +225,8 @@ fn understood(said: &str) -> Option<ControlError> {
         Some(ControlError::Partition { said: short })
     } else if lower.contains("invalid account") || lower.contains("account/partition combination") {
         Some(ControlError::Account { said: short })
+    } else if lower.contains("temporarily unable to accept job") {
+        Some(ControlError::Full { said: short })
     } else if [
         "unable to contact slurm controller",
         "unable to establish control",
@@ -218,7 +263,11 @@ mod tests {
             understood("sbatch: error: Batch job submission failed: Requested node configuration is not available"),
             None
         );
-        assert_eq!(array_size_in("MaxArraySize            = 10001\nMaxBatchRequeue = 5"), Some(10_001));
+        let config = "MaxArraySize            = 101\nMaxBatchRequeue = 5\nMaxJobCount             = 20000";
+        assert_eq!(Limits::in_config(config), Limits { array_size: 101, jobs: 20_000 });
+        assert_eq!((Limits::in_config("nothing"), Limits::default().round()), (Limits::default(), 2500));
+        let full = "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying";
+        assert!(matches!(understood(full), Some(ControlError::Full { .. })));
     }
 
     #[test]

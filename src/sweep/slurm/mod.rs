@@ -23,6 +23,7 @@ pub mod node;
 pub mod order;
 pub mod progress;
 pub mod round;
+mod scratch;
 pub mod script;
 pub mod submit;
 pub mod task;

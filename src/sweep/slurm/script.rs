@@ -11,6 +11,12 @@ const ROOM: Duration = Duration::from_secs(180 + 300);
 /// How long the job may take that makes the next round, in minutes. It reads tables of thousands of trials in one.
 const NEXT_MINUTES: u64 = 60;
 
+/// The job that makes the next round leaves a node that cannot so often.
+const MOVES: u32 = 2;
+
+/// Variables by which that job remembers where it was.
+pub(super) const OWN_VARIABLES: [&str; 2] = ["LIVECTL_MOVED", "LIVECTL_WITHOUT"];
+
 /// A call of `sbatch`: its options, and the script for its standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
@@ -57,7 +63,8 @@ pub fn array(
     let what = format!("round {round} of the sweep of {}, trials {} to {}", order.recipe, chunk.start + 1, chunk.end);
     let livectl = quoted(&order.livectl);
     let begin = chunk.start;
-    let script = head(order, &what, "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID", "$SLURM_ARRAY_JOB_ID")
+    let away = r#"scontrol update JobId="$SLURM_ARRAY_JOB_ID" ExcNodeList="$node" >/dev/null 2>&1"#;
+    let script = head(order, &what, "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID", away)
         + &format!(
             r#"exec {livectl} internal slurm-task --order "$order" --round {round} --place "$(({begin} + SLURM_ARRAY_TASK_ID))" \
   --task "$task" --restart "${{SLURM_RESTART_COUNT:-0}}" --node "$SLURMD_NODENAME" --scratch "${{TMPDIR:-/var/tmp}}"
@@ -70,15 +77,24 @@ pub fn array(
 #[must_use]
 pub fn next(order: &Order, round: u32, arrays: &[String], without: &[String]) -> Submission {
     let mut options = usual(order, without, "%j");
-    options.extend([
-        "--nodes=1".to_owned(),
-        "--ntasks=1".to_owned(),
-        format!("--time={NEXT_MINUTES}"),
-        format!("--dependency=afterany:{}", arrays.join(":")),
-    ]);
+    options.extend(["--nodes=1".to_owned(), "--ntasks=1".to_owned(), format!("--time={NEXT_MINUTES}")]);
+    // A node that no task wants is free, and so this job's first choice: from there it goes elsewhere, or nobody would go on.
+    let words: Vec<String> = options.iter().map(|option| quoted(Path::new(option))).collect();
+    let away = format!(
+        r#"if [ "${{LIVECTL_MOVED:-0}}" -lt {MOVES} ]; then
+    LIVECTL_MOVED=$((${{LIVECTL_MOVED:-0}} + 1))
+    LIVECTL_WITHOUT=${{LIVECTL_WITHOUT:-{}}}
+    LIVECTL_WITHOUT=${{LIVECTL_WITHOUT:+$LIVECTL_WITHOUT,}}$node
+    export LIVECTL_MOVED LIVECTL_WITHOUT
+    sbatch {} --exclude="$LIVECTL_WITHOUT" "$0"
+  fi"#,
+        without.join(","),
+        words.join(" ")
+    );
+    options.push(format!("--dependency=afterany:{}", arrays.join(":")));
     let what = format!("what comes after round {round} of the sweep of {}", order.recipe);
     let livectl = quoted(&order.livectl);
-    let script = head(order, &what, "$SLURM_JOB_ID", "$SLURM_JOB_ID")
+    let script = head(order, &what, "$SLURM_JOB_ID", &away)
         + &format!("exec {livectl} internal slurm-next --order \"$order\" --round {round}\n");
     Submission { options, script }
 }
@@ -102,8 +118,8 @@ fn usual(order: &Order, without: &[String], id: &str) -> Vec<String> {
 }
 
 /// The beginning of every script: a node that does not see the shared folder, or has no livectl, says so where somebody may look (its own /tmp, the
-/// job's comment and, if it can, the sweep's log), and is given no further tasks.
-fn head(order: &Order, what: &str, task: &str, job: &str) -> String {
+/// job's comment and, if it can, the sweep's log). `away` then keeps work from it.
+fn head(order: &Order, what: &str, task: &str, away: &str) -> String {
     let file = quoted(&order.file());
     let out = quoted(&order.out());
     let log = quoted(&order.sweep().log());
@@ -119,7 +135,7 @@ node=$SLURMD_NODENAME
 unable() {{
   echo "livectl: node $node $1"
   scontrol update JobId="$task" Comment="livectl: node $node $1" >/dev/null 2>&1
-  scontrol update JobId="{job}" ExcNodeList="$node" >/dev/null 2>&1
+  {away}
 }}
 if [ ! -f "$order" ]; then
   unable "sees no $order, which the submitter wrote: is that folder shared with it, under the same path?"
@@ -206,9 +222,11 @@ mod tests {
     fn played(script: &str, folder: &Path) -> (Option<i32>, String, String) {
         let bin = folder.join("bin");
         std::fs::create_dir_all(&bin).unwrap();
-        let (noted, program) = (folder.join("noted"), bin.join("scontrol"));
-        std::fs::write(&program, format!("#!/bin/sh\necho \"$@\" >> {}\n", noted.display())).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let noted = folder.join("noted");
+        for program in ["scontrol", "sbatch"].map(|name| bin.join(name)) {
+            std::fs::write(&program, format!("#!/bin/sh\necho \"$@\" >> {}\n", noted.display())).unwrap();
+            std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
         let output = std::process::Command::new("sh")
             .args(["-c", script])
@@ -232,6 +250,16 @@ mod tests {
             noted.contains("JobId=7_3 Comment=livectl: node n1 sees no") && noted.contains("ExcNodeList=n1"),
             "{noted}"
         );
+        let next = next(&order, 1, &["7".into()], &["n9".into()]);
+        let (code, told, noted) = played(&next.script, folder.path());
+        assert_eq!(code, Some(5), "{told}");
+        let moved = noted.lines().last().unwrap();
+        assert!(
+            moved.contains("--exclude=n9") && moved.contains("--exclude=n9,n1 ") && !moved.contains("afterany"),
+            "{moved}"
+        );
+        let (_, _, noted) = played(&format!("LIVECTL_MOVED=2\n{}", next.script), folder.path());
+        assert_eq!(noted.matches("--exclude=n9,n1 ").count(), 1, "it does not move for ever: {noted}");
 
         order.livectl = folder.path().join("no livectl");
         order.save(&[]).unwrap();

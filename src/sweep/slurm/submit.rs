@@ -18,6 +18,8 @@ pub struct Submitted {
     pub arrays: Vec<String>,
     /// The job that makes the next round.
     pub next: String,
+    /// Trials.
+    pub trials: usize,
 }
 
 /// Whether the last session of the sweep with Slurm still has jobs there.
@@ -62,7 +64,7 @@ pub fn begin(
     submitted
 }
 
-/// Hands a round to Slurm: its arrays, and the job that comes after them.
+/// Hands a round to Slurm, as many of these trials as it takes at once: its arrays, and the job that comes after them.
 ///
 /// # Errors
 /// [`SlurmError`]; then no job of this round is left behind.
@@ -73,10 +75,15 @@ pub fn round(
     ids: &[String],
     without: &[String],
 ) -> Result<Submitted, SlurmError> {
-    let places: Vec<Place> =
-        ids.iter().map(|id| places.get(id).cloned()).collect::<Option<_>>().ok_or(SlurmError::Changed)?;
+    let limits = control::limits()?;
+    let places: Vec<Place> = ids
+        .iter()
+        .take(limits.round())
+        .map(|id| places.get(id).cloned())
+        .collect::<Option<_>>()
+        .ok_or(SlurmError::Changed)?;
     order.save_round(number, &places)?;
-    let chunks = script::chunks(places.len(), control::max_array_size()?);
+    let chunks = script::chunks(places.len(), limits.array_size);
     let mut arrays: Vec<String> = Vec::new();
     let handed = chunks
         .iter()
@@ -104,7 +111,7 @@ pub fn round(
         trials: places.len(),
         without: without.to_vec(),
     })?;
-    Ok(Submitted { arrays, next })
+    Ok(Submitted { arrays, next, trials: places.len() })
 }
 
 /// What would be handed to Slurm for these trials.
@@ -113,7 +120,7 @@ pub fn planned(
     order: &Order,
     plans: &[Trial],
     first: &[&crate::store::Planned],
-    max_array_size: usize,
+    limits: control::Limits,
 ) -> Vec<Submission> {
     let lengths: BTreeMap<&str, f64> = plans
         .iter()
@@ -125,8 +132,8 @@ pub fn planned(
         length: 0,
         seconds: lengths.get(trial.id.as_str()).copied().unwrap_or(trial.seconds),
     };
-    let places: Vec<Place> = first.iter().map(place).collect();
-    let chunks = script::chunks(places.len(), max_array_size);
+    let places: Vec<Place> = first.iter().take(limits.round()).map(place).collect();
+    let chunks = script::chunks(places.len(), limits.array_size);
     let names: Vec<String> = (1..=chunks.len()).map(|n| format!("ARRAY{n}")).collect();
     let array = |(n, chunk): (usize, &std::ops::Range<usize>)| {
         let after = n.checked_sub(1).and_then(|n| names.get(n)).filter(|_| order.slurm.at_once.is_some());
