@@ -3,7 +3,7 @@
 //! superseded; a machine that has died blocks its trial until the attempt is older than any attempt takes.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -12,6 +12,14 @@ use crate::store::{Attempt, Cause, Owner, StoreError, SweepDir, TrialDir, TrialR
 
 /// What an attempt may take beyond its timeline: boot, measurement, teardown, and as much for what a trial is killed after.
 const ROOM: Duration = Duration::from_secs(360);
+
+/// A trial that has come to its end has its place by then.
+const COMMITTING: SignedDuration = SignedDuration::from_secs(30);
+
+/// For somebody else to take an attempt back.
+const YIELDING: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What others have made of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,30 +62,67 @@ fn name(attempt: &Attempt) -> String {
     attempt.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Whether it is likely to come to an end.
+/// Whether it is likely to come to an end. What has no record yet has just been begun, if its folder is new.
 fn runs(attempt: &Attempt, now: Timestamp, allowance: Duration) -> bool {
-    let Some(record) = &attempt.record else { return false };
     let allowance = SignedDuration::try_from(allowance).unwrap_or(SignedDuration::MAX);
-    let age = |started: Timestamp| now.duration_since(started).abs();
-    record.state == TrialState::Running && record.started.is_some_and(|started| age(started) < allowance)
+    let is_young = |begun: Timestamp| now.duration_since(begun).abs() < allowance;
+    match &attempt.record {
+        Some(record) if record.state == TrialState::Done => is_about_to_be_committed(record, now),
+        Some(record) => record.state == TrialState::Running && record.started.is_some_and(is_young),
+        None => {
+            let made = std::fs::metadata(attempt.dir.path()).and_then(|folder| folder.modified());
+            made.ok().and_then(|made| Timestamp::try_from(made).ok()).is_some_and(is_young)
+        }
+    }
 }
 
-/// Begins an attempt where others see it. `false`: somebody has begun meanwhile whose name comes first; the attempt is taken back.
-pub(super) fn claim(sweep: &SweepDir, trial: &Trial, dir: &TrialDir, owner: Owner) -> Result<bool, StoreError> {
+/// Whether it was done a moment ago and has yet to get its place. One that stays here, for it is unfit and its trial is tried again, stays for longer.
+fn is_about_to_be_committed(record: &TrialRecord, now: Timestamp) -> bool {
+    record.ended.is_none_or(|ended| now.duration_since(ended).abs() < COMMITTING)
+}
+
+/// Begins an attempt where others see it. `false`: somebody else has it, and the attempt is taken back.
+///
+/// Everybody makes a folder first and looks then, so of two at least one sees the other, and takes its own back. If both have, the one whose name comes first tries
+/// again when the other's is gone.
+pub(super) async fn claim(sweep: &SweepDir, trial: &Trial, dir: &TrialDir, owner: Owner) -> Result<bool, StoreError> {
+    let mine = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let session = mine.rsplit_once('-').map_or(mine.as_str(), |(session, _)| session);
+    let (deadline, mut looks) = (Instant::now() + YIELDING, tokio::time::interval(LOOK));
+    let others = || -> Result<Vec<Attempt>, StoreError> {
+        let (now, allowance) = (Timestamp::now(), allowance(trial));
+        let is_other = |attempt: &Attempt| !name(attempt).starts_with(session) && runs(attempt, now, allowance);
+        Ok(sweep.tried_of(&trial.id)?.into_iter().filter(is_other).collect())
+    };
+    loop {
+        begin(trial, dir, owner)?;
+        let seen = others()?;
+        // Whoever had it may have finished in between.
+        if seen.is_empty() && !sweep.done()?.contains(&trial.id) {
+            return Ok(true);
+        }
+        super::recover::remove(dir.path())?;
+        if seen.is_empty() {
+            return Ok(false);
+        }
+        if seen.iter().any(|attempt| name(attempt) < mine) {
+            return Ok(false);
+        }
+        while !others()?.is_empty() {
+            if Instant::now() > deadline {
+                return Ok(false);
+            }
+            looks.tick().await;
+        }
+    }
+}
+
+fn begin(trial: &Trial, dir: &TrialDir, owner: Owner) -> Result<(), StoreError> {
     // Who has just finished this trial may remove the folder above it in the same moment.
     let made = (0..3).map(|_| dir.create(owner)).find(Result::is_ok);
     made.unwrap_or_else(|| dir.create(owner))?;
-    let record =
-        TrialRecord { state: TrialState::Running, started: Some(Timestamp::now()), ..TrialRecord::planned(trial) };
-    record.save(dir)?;
-    let mine = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (now, allowance) = (Timestamp::now(), allowance(trial));
-    let is_first = |attempt: &Attempt| name(attempt) < mine && runs(attempt, now, allowance);
-    if !sweep.tried_of(&trial.id)?.iter().any(is_first) {
-        return Ok(true);
-    }
-    super::recover::remove(dir.path())?;
-    Ok(false)
+    let started = Some(Timestamp::now());
+    TrialRecord { state: TrialState::Running, started, ..TrialRecord::planned(trial) }.save(dir)
 }
 
 #[cfg(test)]
@@ -131,24 +176,68 @@ mod tests {
         assert_eq!(judged(&attempts[1..], mine, now, ALLOWANCE), Elsewhere::Free);
     }
 
-    #[test]
-    fn of_two_that_begin_at_once_the_one_with_the_earlier_name_goes_on() {
+    #[tokio::test]
+    async fn of_two_that_begin_at_once_one_goes_on() {
         let folder = tempfile::tempdir().unwrap();
         let sweep = SweepDir::of(folder.path(), "x").unwrap();
         sweep.create(Owner::Process).unwrap();
         let trial = trial();
         let at = |name: &str| sweep.attempt(&trial.id, name);
         let (first, second) = (at("20261129T000000Z-a-7-00000001-1"), at("20261129T000001Z-b-7-00000002-1"));
-        assert!(claim(&sweep, &trial, &first, Owner::Process).unwrap());
-        assert!(!claim(&sweep, &trial, &second, Owner::Process).unwrap());
+        let both = tokio::join!(
+            claim(&sweep, &trial, &first, Owner::Process),
+            claim(&sweep, &trial, &second, Owner::Process)
+        );
+        assert_eq!((both.0.unwrap(), both.1.unwrap()), (true, false));
         assert_eq!((first.path().exists(), second.path().exists()), (true, false));
-        let mine = "20261129T000001Z-b-7-00000002";
-        assert_eq!(elsewhere(&sweep, &trial, mine).unwrap(), Elsewhere::Claimed);
-        // It sees the later one too, and stays.
+        assert_eq!(elsewhere(&sweep, &trial, "20261129T000001Z-b-7-00000002").unwrap(), Elsewhere::Claimed);
+
+        // The later one was there alone, and had no reason to yield: the earlier one lets it have the trial.
+        super::super::recover::remove(first.path()).unwrap();
         second.create(Owner::Process).unwrap();
-        TrialRecord { state: TrialState::Running, started: Some(Timestamp::now()), ..TrialRecord::planned(&trial) }
-            .save(&second)
-            .unwrap();
-        assert!(claim(&sweep, &trial, &first, Owner::Process).unwrap());
+        assert!(!claim(&sweep, &trial, &first, Owner::Process).await.unwrap());
+        assert_eq!((first.path().exists(), second.path().exists()), (false, true), "although it has no record yet");
+    }
+
+    #[tokio::test]
+    async fn what_has_come_to_its_end_a_moment_ago_is_left_to_be_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = SweepDir::of(folder.path(), "x").unwrap();
+        sweep.create(Owner::Process).unwrap();
+        let trial = trial();
+        let at = |name: &str| sweep.attempt(&trial.id, name);
+        let (first, second) = (at("20261129T000000Z-a-7-00000001-1"), at("20261129T000001Z-b-7-00000002-1"));
+        first.create(Owner::Process).unwrap();
+        let ended = |ago: i64| {
+            let ended = Some(Timestamp::now() - SignedDuration::from_secs(ago));
+            TrialRecord { state: TrialState::Done, ended, ..TrialRecord::planned(&trial) }.save(&first).unwrap();
+        };
+        ended(1);
+        assert!(!claim(&sweep, &trial, &second, Owner::Process).await.unwrap());
+        // Its own session's it does not wait for: that one was unfit, and this is the next go.
+        let third = at("20261129T000000Z-a-7-00000001-2");
+        assert!(claim(&sweep, &trial, &third, Owner::Process).await.unwrap());
+        super::super::recover::remove(third.path()).unwrap();
+        ended(600);
+        assert!(claim(&sweep, &trial, &second, Owner::Process).await.unwrap(), "it was never committed");
+    }
+
+    #[test]
+    fn of_many_that_begin_at_once_no_two_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let sweep = SweepDir::of(folder.path(), "x").unwrap();
+        sweep.create(Owner::Process).unwrap();
+        let trial = trial();
+        let begin = |n: u32| {
+            let dir = sweep.attempt(&trial.id, &format!("20261129T00000{n}Z-m{n}-7-0000000{n}-1"));
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            u32::from(runtime.block_on(claim(&sweep, &trial, &dir, Owner::Process)).unwrap())
+        };
+        let went_on: u32 = std::thread::scope(|scope| {
+            let begin = &begin;
+            let threads: Vec<_> = (0..6).map(|n| scope.spawn(move || begin(n))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert!(went_on <= 1, "{went_on}");
     }
 }

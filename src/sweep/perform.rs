@@ -366,7 +366,7 @@ impl Stage<'_> {
         let began = Instant::now();
         let name = self.session.borrow_mut().attempt();
         let mut dir = sweep.attempt(&trial.id, &name);
-        if !claim(sweep, trial, &dir, self.owner)? {
+        if !claim(sweep, trial, &dir, self.owner).await? {
             self.queue.put_off(&trial.id);
             return Ok(());
         }
