@@ -67,8 +67,12 @@ fn runs(attempt: &Attempt, now: Timestamp, allowance: Duration) -> bool {
     let allowance = SignedDuration::try_from(allowance).unwrap_or(SignedDuration::MAX);
     let is_young = |begun: Timestamp| now.duration_since(begun).abs() < allowance;
     match &attempt.record {
+        // What is played is analysed and committed yet; what failed is over when that is recorded.
         Some(record) if record.state == TrialState::Done => is_about_to_be_committed(record, now),
-        Some(record) => record.state == TrialState::Running && record.started.is_some_and(is_young),
+        Some(record) => {
+            let has_failed = matches!(record.state, TrialState::Failed { .. }) && record.ended.is_some();
+            !has_failed && record.started.is_some_and(is_young)
+        }
         None => {
             let made = std::fs::metadata(attempt.dir.path()).and_then(|folder| folder.modified());
             made.ok().and_then(|made| Timestamp::try_from(made).ok()).is_some_and(is_young)
@@ -141,7 +145,8 @@ mod tests {
     }
 
     fn attempt(name: &str, state: TrialState, cause: Option<Cause>, started: Timestamp) -> Attempt {
-        let record = TrialRecord { state, cause, started: Some(started), ..TrialRecord::planned(&trial()) };
+        let ended = matches!(state, TrialState::Failed { .. }).then_some(started);
+        let record = TrialRecord { state, cause, started: Some(started), ended, ..TrialRecord::planned(&trial()) };
         let dir = TrialDir::at(&std::path::Path::new("attempts/x").join(name));
         Attempt { trial: record.id.clone(), dir, record: Some(record) }
     }
@@ -155,6 +160,8 @@ mod tests {
         let look = |attempts: &[Attempt]| judged(attempts, mine, now, ALLOWANCE);
         assert_eq!(look(&[]), Elsewhere::Free);
         assert_eq!(look(&[running("20261129T010000Z-b-9-00000001-4", 30)]), Elsewhere::Claimed);
+        let played = attempt("20261129T010000Z-b-9-00000001-4", TrialState::Done, None, ago(30));
+        assert_eq!(look(&[played]), Elsewhere::Claimed, "it is analysed, and about to be committed");
         assert_eq!(look(&[running("20261129T010000Z-b-9-00000001-4", 500)]), Elsewhere::Free, "it has died");
         assert_eq!(look(&[running(&format!("{mine}-3"), 30)]), Elsewhere::Free, "its own");
         let nothing = Attempt { record: None, ..running("20261129T010000Z-b-9-00000001-4", 30) };
