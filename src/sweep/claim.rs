@@ -68,7 +68,10 @@ fn runs(attempt: &Attempt, now: Timestamp, allowance: Duration) -> bool {
     let is_young = |begun: Timestamp| now.duration_since(begun).abs() < allowance;
     match &attempt.record {
         // What is played is analysed and committed yet; what failed is over when that is recorded.
-        Some(record) if record.state == TrialState::Done => is_about_to_be_committed(record, now),
+        Some(TrialRecord { state: TrialState::Done, ended: Some(ended), .. }) => {
+            // One that stays for longer is unfit, and its trial is tried again.
+            now.duration_since(*ended).abs() < COMMITTING
+        }
         Some(record) => {
             let has_failed = matches!(record.state, TrialState::Failed { .. }) && record.ended.is_some();
             !has_failed && record.started.is_some_and(is_young)
@@ -78,11 +81,6 @@ fn runs(attempt: &Attempt, now: Timestamp, allowance: Duration) -> bool {
             made.ok().and_then(|made| Timestamp::try_from(made).ok()).is_some_and(is_young)
         }
     }
-}
-
-/// Whether it was done a moment ago and has yet to get its place. One that stays here, for it is unfit and its trial is tried again, stays for longer.
-fn is_about_to_be_committed(record: &TrialRecord, now: Timestamp) -> bool {
-    record.ended.is_none_or(|ended| now.duration_since(ended).abs() < COMMITTING)
 }
 
 /// Begins an attempt where others see it. `false`: somebody else has it, and the attempt is taken back.
