@@ -43,8 +43,11 @@ pub struct Loaded {
     json: OnceLock<HashMap<String, Json>>,
     nodes: OnceLock<HashMap<String, String>>,
     /// Where each trial is among the records, and among the plans.
-    places: OnceLock<HashMap<String, (Option<usize>, Option<usize>)>>,
+    places: OnceLock<HashMap<String, Places>>,
 }
+
+/// Where a trial is among the records, and among the plans.
+type Places = (Option<usize>, Option<usize>);
 
 impl Loaded {
     /// Reads what the families given need of a run for that view. A sweep may have many trials. Of its frames no more is kept than the figures that are drawn; pictures
@@ -200,7 +203,7 @@ impl Loaded {
 
     fn place(&self, trial: &str) -> (Option<usize>, Option<usize>) {
         let places = self.places.get_or_init(|| {
-            let mut places: HashMap<String, (Option<usize>, Option<usize>)> = HashMap::new();
+            let mut places: HashMap<String, Places> = HashMap::new();
             for (place, record) in self.manifest.trials.iter().enumerate() {
                 places.entry(record.id.clone()).or_default().0.get_or_insert(place);
             }

@@ -119,9 +119,9 @@ fn effects(trials: &[&[SummaryRow]]) -> Vec<EffectRow> {
                 }
                 let differences: Vec<Observation> = pairs.iter().map(Pair::difference).collect();
                 // An interaction of two factors is the same whichever of them is looked at first.
-                for second in number + 1..factors.len() {
+                for (second, other) in factors.iter().enumerate().skip(number + 1) {
                     let of_main = self::pairs(&differences, second).into_iter();
-                    let mains: BTreeSet<usize> = factors[second].main().collect();
+                    let mains: BTreeSet<usize> = other.main().collect();
                     interactions.extend(
                         of_main
                             .filter(|(to, _)| mains.contains(to))

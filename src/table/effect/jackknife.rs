@@ -186,7 +186,7 @@ mod tests {
     #[ignore = "it prints a table and takes half a minute"]
     fn coverage_of_effects() {
         let exponential: &dyn Fn(&mut Rng) -> f64 = &|rng| -(1.0 - rng.f64()).ln() - 1.0;
-        let shapes: [(&str, &dyn Fn(&mut Rng) -> f64); 2] = [("normal", &normal), ("exponential", exponential)];
+        let shapes = [("normal", &normal as &dyn Fn(&mut Rng) -> f64), ("exponential", exponential)];
         println!("| errors | points | repetitions | shared | missing | covered | width |");
         for (name, draw) in shapes {
             for (points, repetitions, common, lost) in [
