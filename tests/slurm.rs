@@ -365,7 +365,8 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
         .iter()
         .filter_map(|line| if let Did::Submitted { trials, .. } = &line.what { Some(*trials) } else { None })
         .collect();
-    assert_eq!(rounds, [4, 1], "the killed task's trial made a round of its own");
+    // The killed task's trial makes a round of its own, unless Slurm, whose controller was killed in the same moment, has started the task again itself.
+    assert!(rounds == [4, 1] || rounds == [4], "{rounds:?}");
     cluster.assert_clean();
 
     let summary = read_summary(&RunDir::open(dir.path()).unwrap().summary()).unwrap();
