@@ -2,6 +2,9 @@
 //! `install/packages.txt`, and those of its group `slurm`, which are installed if they are missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+#[path = "sweep/tiny.rs"]
+mod tiny;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -18,6 +21,7 @@ use livectl::sweep::slurm::log::Logs;
 use livectl::table::read_summary;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tiny::recipe;
 
 /// Three nodes at once are enough for one machine.
 fn alone() -> MutexGuard<'static, ()> {
@@ -274,26 +278,6 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Two seconds of little video over short links. `more` goes before it.
-fn recipe(folder: &Path, more: &str) -> PathBuf {
-    let text = format!(
-        "schemes: [direct]
-{more}
-video: {{ size: 160x90, fps: 30, frames: 60, bitrate: 300 kbit/s }}
-network:
-  switches: [s1]
-  hosts:
-    hb: {{ role: broadcaster, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
-    hs: {{ role: cdn, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
-    hv: {{ role: viewer, count: 1, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
-timeline: {{ pings: {{ until: 0 s }}, view: {{ at: 0 s }}, broadcast: {{ at: 1 s }}, end: 4 s, drain: 5 s }}
-"
-    );
-    let path = folder.join("tiny.yaml");
-    std::fs::write(&path, text).unwrap();
-    path
-}
-
 /// A task that is in the middle of its trial: node, task and trial.
 fn in_the_middle(logs: &Logs) -> Option<(String, String, String)> {
     let of_node = |(node, lines): (&String, &Vec<livectl::sweep::session::Line>)| {
@@ -327,7 +311,7 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
     let _alone = alone();
     let cluster = Cluster::start("");
     let more = "repetitions: 2\nmatrix: { network.hosts.hs.link.delay: [2 ms, 4 ms] }";
-    let path = recipe(cluster.folder.path(), more);
+    let path = recipe(cluster.folder.path(), more, "size: 160x90, ");
     let user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
     let dry = cluster.sweep(&user, &path, &["--dry-run"]);
     let told = text(&dry);
@@ -391,7 +375,7 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
 fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same_one_is_superseded() {
     let _alone = alone();
     let cluster = Cluster::start("n2");
-    let path = recipe(cluster.folder.path(), "repetitions: 4");
+    let path = recipe(cluster.folder.path(), "repetitions: 4", "size: 160x90, ");
     let begun = cluster.sweep(&[], &path, &[]);
     assert_eq!(begun.status.code(), Some(0), "{}", text(&begun));
     let (dead, task, _) = wait("a trial is in its middle", 60, || in_the_middle(&cluster.logs()));
@@ -465,7 +449,7 @@ fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same
 fn what_keeps_a_sweep_from_slurm_is_told_and_so_is_what_keeps_it_waiting() {
     let _alone = alone();
     let cluster = Cluster::start("");
-    let path = recipe(cluster.folder.path(), "repetitions: 2");
+    let path = recipe(cluster.folder.path(), "repetitions: 2", "size: 160x90, ");
     let told = |output: &Output, code: i32, words: &str| {
         assert_eq!(output.status.code(), Some(code), "{}", text(output));
         assert!(text(output).contains(words), "{words}: {}", text(output));

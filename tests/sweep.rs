@@ -4,6 +4,8 @@
 
 #[path = "sweep/many.rs"]
 mod many;
+#[path = "sweep/tiny.rs"]
+mod tiny;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -19,31 +21,12 @@ use livectl::sweep::status::Status;
 use livectl::table::read_summary;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tiny::recipe;
 
 /// Trials measure time, and this machine may have two cores: one at a time.
 fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Two seconds of little video over short links. `more` goes before it.
-fn recipe(folder: &Path, more: &str, video: &str) -> PathBuf {
-    let text = format!(
-        "schemes: [direct]
-{more}
-video: {{ {video}fps: 30, frames: 60, bitrate: 300 kbit/s }}
-network:
-  switches: [s1]
-  hosts:
-    hb: {{ role: broadcaster, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
-    hs: {{ role: cdn, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
-    hv: {{ role: viewer, count: 1, link: {{ to: s1, bandwidth: 4 Mbit/s, delay: 5 ms }} }}
-timeline: {{ pings: {{ until: 0 s }}, view: {{ at: 0 s }}, broadcast: {{ at: 1 s }}, end: 4 s, drain: 5 s }}
-"
-    );
-    let path = folder.join("tiny.yaml");
-    std::fs::write(&path, text).unwrap();
-    path
 }
 
 fn livectl(words: &[&str], results: &Path) -> Command {

@@ -66,13 +66,6 @@ pub(super) struct Unwell {
     pub exit: Exit,
 }
 
-impl Unwell {
-    /// Whether it took no notice of being asked to end. What else it took no notice of before, nobody knows.
-    pub(super) fn was_deaf(&self) -> bool {
-        self.exit.was_deaf()
-    }
-}
-
 /// What one hears of a crew.
 pub(super) struct News {
     /// A program ended or failed that should not have.

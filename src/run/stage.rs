@@ -399,9 +399,9 @@ impl Stage {
         if let Some(ovs) = ovs {
             ovs.stop().await;
         }
-        for unwell in unwell.into_iter().chain(machinery) {
-            let Unwell { label, exit } = &unwell;
-            let text = if unwell.was_deaf() {
+        for Unwell { label, exit } in unwell.into_iter().chain(machinery) {
+            // What else it took no notice of before, nobody knows.
+            let text = if exit.was_deaf() {
                 deaf.push(format!("{label} did not end when it was asked to and was killed: it may have hung"));
                 format!("{label} did not end when it was asked to and was killed")
             } else {

@@ -4,6 +4,8 @@
 use std::fs;
 use std::time::Duration;
 
+use super::procfs::{Stat, stat};
+
 /// Between two looks. What is stopped at two of them is held to stay so.
 pub const LOOK: Duration = Duration::from_millis(750);
 
@@ -33,14 +35,9 @@ fn halted_one(pid: i32) -> Option<Halted> {
     parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// `/proc/PID/stat`: id, name in brackets (and it may hold brackets), state, parent, group; the start is the 22nd field of all.
-fn parse(pid: i32, stat: &str) -> Option<Halted> {
-    let (_, rest) = stat.split_once('(')?;
-    let (name, fields) = rest.rsplit_once(')')?;
-    let fields: Vec<&str> = fields.split_whitespace().take(20).collect();
-    let [state, _, group, .., started] = fields.as_slice() else { return None };
-    let (group, started) = (group.parse().ok()?, started.parse().ok()?);
-    (*state == "T").then(|| Halted { pid, group, name: name.to_owned(), started })
+fn parse(pid: i32, text: &str) -> Option<Halted> {
+    let Stat { name, state, group, started } = stat(text)?;
+    (state == 'T').then_some(Halted { pid, group, name, started })
 }
 
 /// The first that is stopped at two looks that follow each other, of those that `look` finds. Waits for ever if there is none.

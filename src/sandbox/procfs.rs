@@ -46,7 +46,7 @@ pub(super) fn processes() -> io::Result<Vec<Process>> {
 /// One process, if it is there and has not ended.
 pub(super) fn process(pid: i32) -> Option<Process> {
     let dir = Path::new("/proc").join(pid.to_string());
-    let (name, started) = stat(&fs::read_to_string(dir.join("stat")).ok()?)?;
+    let Stat { name, started, .. } = stat(&fs::read_to_string(dir.join("stat")).ok()?)?;
     let inner_pid = inner_pid(&fs::read_to_string(dir.join("status")).ok()?)?;
     // Unreadable without root, and empty for zombies: then only namespaces can tell.
     let marker = fs::read(dir.join("environ")).ok().and_then(|block| Marker::in_environment(&block));
@@ -59,16 +59,30 @@ pub(super) fn process(pid: i32) -> Option<Process> {
     Some(Process { pid, name, started, inner_pid, namespaces, marker })
 }
 
-/// Name and start time from `/proc/PID/stat`, unless it is a zombie. The name is between the first `(` and the last `)`; it
-/// may hold both.
-fn stat(text: &str) -> Option<(String, u64)> {
+/// What `/proc/PID/stat` tells of a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Program name, at most 15 bytes.
+    pub name: String,
+    /// `R`, `S`, `D`, `T`, …
+    pub state: char,
+    /// Its process group.
+    pub group: i32,
+    /// When it started, since boot, in clock ticks.
+    pub started: u64,
+}
+
+/// Reads `/proc/PID/stat`; `None`: it is a zombie. The name is between the first `(` and the last `)`; it may hold both.
+pub(super) fn stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.split_once('(')?;
     let (name, fields) = rest.rsplit_once(')')?;
-    if fields.trim_start().starts_with(['Z', 'X']) {
-        return None;
-    }
-    // Field 22 of all is field 20 of those after the name.
-    Some((name.to_owned(), fields.split_whitespace().nth(19)?.parse().ok()?))
+    // The start is field 22 of all, and so the 20th of those after the name.
+    let fields: Vec<&str> = fields.split_whitespace().take(20).collect();
+    let [state, _, group, .., started] = fields.as_slice() else { return None };
+    let state = state.chars().next().filter(|state| !matches!(state, 'Z' | 'X'))?;
+    (fields.len() == 20).then(|| {
+        Some(Stat { name: name.to_owned(), state, group: group.parse().ok()?, started: started.parse().ok()? })
+    })?
 }
 
 /// The innermost process id from the `NSpid:` line of `/proc/PID/status`.
@@ -106,7 +120,8 @@ mod tests {
     #[test]
     fn reads_names_with_brackets() {
         let text = "1234 (a) b (c) S 1 1234 1234 0 -1 4194560 100 0 0 0 5 6 0 0 20 0 1 0 987654 1000 200 18446744";
-        assert_eq!(stat(text).unwrap(), ("a) b (c".to_owned(), 987_654));
+        let read = stat(text).unwrap();
+        assert_eq!((read.name.as_str(), read.state, read.group, read.started), ("a) b (c", 'S', 1234, 987_654));
         assert_eq!(stat("1234 (short) S 1"), None);
         assert_eq!(stat(&text.replace(") S ", ") Z ")), None, "a zombie has ended");
     }

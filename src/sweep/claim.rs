@@ -181,12 +181,17 @@ mod tests {
         assert_eq!(judged(&attempts[1..], mine, now, ALLOWANCE), Elsewhere::Free);
     }
 
-    #[tokio::test]
-    async fn of_two_that_begin_at_once_one_goes_on() {
+    /// A sweep of which nothing was tried, and a trial of it.
+    fn beginning() -> (tempfile::TempDir, SweepDir, Trial) {
         let folder = tempfile::tempdir().unwrap();
         let sweep = SweepDir::of(folder.path(), "x").unwrap();
         sweep.create(Owner::Process).unwrap();
-        let trial = trial();
+        (folder, sweep, trial())
+    }
+
+    #[tokio::test]
+    async fn of_two_that_begin_at_once_one_goes_on() {
+        let (_folder, sweep, trial) = beginning();
         let at = |name: &str| sweep.attempt(&trial.id, name);
         let (first, second) = (at("20261129T000000Z-a-7-00000001-1"), at("20261129T000001Z-b-7-00000002-1"));
         let both = tokio::join!(
@@ -206,10 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_come_to_its_end_a_moment_ago_is_left_to_be_committed() {
-        let folder = tempfile::tempdir().unwrap();
-        let sweep = SweepDir::of(folder.path(), "x").unwrap();
-        sweep.create(Owner::Process).unwrap();
-        let trial = trial();
+        let (_folder, sweep, trial) = beginning();
         let at = |name: &str| sweep.attempt(&trial.id, name);
         let (first, second) = (at("20261129T000000Z-a-7-00000001-1"), at("20261129T000001Z-b-7-00000002-1"));
         first.create(Owner::Process).unwrap();
@@ -229,10 +231,7 @@ mod tests {
 
     #[test]
     fn of_many_that_begin_at_once_no_two_go_on() {
-        let folder = tempfile::tempdir().unwrap();
-        let sweep = SweepDir::of(folder.path(), "x").unwrap();
-        sweep.create(Owner::Process).unwrap();
-        let trial = trial();
+        let (_folder, sweep, trial) = beginning();
         let begin = |n: u32| {
             let dir = sweep.attempt(&trial.id, &format!("20261129T00000{n}Z-m{n}-7-0000000{n}-1"));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

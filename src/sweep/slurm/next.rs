@@ -126,7 +126,10 @@ pub fn is_late(order: &Order, outlook: &Outlook, ids: &[String]) -> bool {
 
 fn finish(log: &Log, outlook: &Outlook, logs: &Logs, end: End) -> Result<After, SlurmError> {
     let done = |what: &Did| match what {
-        Did::TrialEnded { trial, state: TrialState::Done, .. } => Some(trial.clone()),
+        // One that was kept back, to be tried again, is not done.
+        Did::TrialEnded { trial, state: TrialState::Done, .. } => {
+            Some(trial.clone()).filter(|id| outlook.done.contains(id))
+        }
         _ => None,
     };
     // What two have done was done once.
