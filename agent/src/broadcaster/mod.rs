@@ -9,6 +9,7 @@ mod births;
 mod buffer;
 mod group;
 mod pacing;
+mod recording;
 mod session;
 mod studio;
 
@@ -29,8 +30,10 @@ use tokio::time::timeout;
 
 use self::birth_log::BirthLog;
 pub use self::birth_log::BirthLogError;
+use self::recording::Recording;
+pub use self::recording::RecordingError;
 use self::session::Settings;
-use self::studio::Studio;
+use self::studio::{Files, Studio};
 use crate::cli::{ByteCount, CdnAddress, ServiceArgs};
 use crate::notification::{self, Hasten, Interest, Named};
 use crate::serve::serve;
@@ -57,6 +60,9 @@ pub struct BroadcasterArgs {
     /// Where births are logged (CSV); without it they are not
     #[arg(long, value_name = "FILE")]
     pub births: Option<PathBuf>,
+    /// Where the stream itself is recorded (FLV); without it it is not
+    #[arg(long, value_name = "FILE")]
+    pub recording: Option<PathBuf>,
     /// Where peers are served
     #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, peer::PORT))]
     pub peers: SocketAddrV4,
@@ -89,6 +95,9 @@ pub enum BroadcasterError {
     /// The log of births.
     #[error(transparent)]
     Births(#[from] BirthLogError),
+    /// The recording.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The program's port, or the peers'.
     #[error(
         "cannot listen on {address}: {source}; is another program using the port, and is the address this host's?"
@@ -107,7 +116,10 @@ pub enum BroadcasterError {
 /// # Errors
 /// See [`BroadcasterError`].
 pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Result<(), BroadcasterError> {
-    let births = args.births.as_deref().map(BirthLog::create).transpose()?;
+    let files = Files {
+        births: args.births.as_deref().map(BirthLog::create).transpose()?,
+        recording: args.recording.as_deref().map(Recording::create).transpose()?,
+    };
     let limit = args.upload_buffer.limit();
     let small = limit.map(|limit| limit.min(SMALL_RECEIVE_BUFFER as usize) as u32);
     let programs = socket::listen(args.listen, small.filter(|_| limit < Some(1 << 20)));
@@ -116,7 +128,7 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     let peers = peers.map_err(|source| BroadcasterError::Listen { address: args.peers, source })?;
     tell(Event::Ready { listen: socket::address_of(&programs), address: socket::address_of(&peers) });
 
-    let studio = Arc::new(Studio::new(args.stream.clone(), births, args.service.limits(), args.cdn.0));
+    let studio = Arc::new(Studio::new(args.stream.clone(), files, args.service.limits(), args.cdn.0));
     let (limit, pace) = watch::channel(None);
     let hasten = Hasten::new();
     let drain = Duration::from_secs(args.drain);
@@ -154,9 +166,9 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     sessions.shutdown().await;
     beside.shutdown().await;
     let frames = studio.frames();
-    if let Some(births) = Arc::into_inner(studio).and_then(Studio::into_births) {
-        births.close()?;
-    }
+    let Files { births, recording } = Arc::into_inner(studio).map(Studio::into_files).unwrap_or_default();
+    births.map(BirthLog::close).transpose()?;
+    recording.map(Recording::close).transpose()?;
     tell(Event::Ended { frames });
     Ok(())
 }

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::birth_log::BirthLog;
 use super::group::Group;
+use super::recording::Recording;
 use crate::media::{Media, stated_rate};
 use crate::serve::{Entry, Limits, Peers};
 use crate::tell::{now_ns, tell};
@@ -30,7 +31,7 @@ pub(super) struct Studio {
     pub(super) group: Group,
     /// Where the link leads by which a group is reached.
     cdn: SocketAddrV4,
-    births: Option<BirthLog>,
+    files: Files,
     air: Mutex<Air>,
     born_bytes: AtomicU64,
     /// Of those, what waits for the CDN.
@@ -41,6 +42,15 @@ pub(super) struct Studio {
     finished: watch::Sender<u64>,
     /// How many sessions still upload what they have published, although their programs are gone.
     leaving: watch::Sender<u64>,
+}
+
+/// What the agent writes down of its stream.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// When each tag was born.
+    pub(super) births: Option<BirthLog>,
+    /// The tags themselves.
+    pub(super) recording: Option<Recording>,
 }
 
 /// As long as it is there, its session's frames are on their way to the CDN although the program is gone.
@@ -59,6 +69,10 @@ struct Air {
     holder: Option<u64>,
     register: Register,
     frames: u64,
+    /// Tags so far.
+    taken: u64,
+    /// Of those, how many from the first on are in the recording.
+    recorded: u64,
     timestamp: u32,
     /// The group that the network has named and to which nothing is sent yet, since there is no stream.
     named: Option<SocketAddrV4>,
@@ -69,10 +83,10 @@ struct Air {
 }
 
 impl Studio {
-    pub(super) fn new(stream: StreamKey, births: Option<BirthLog>, limits: Limits, cdn: SocketAddrV4) -> Self {
+    pub(super) fn new(stream: StreamKey, files: Files, limits: Limits, cdn: SocketAddrV4) -> Self {
         let peers = Arc::new(Peers::new(stream.clone(), limits));
         let (group, air, born_bytes, waiting, stated_rate, finished, leaving) = Default::default();
-        Self { stream, peers, group, cdn, births, air, born_bytes, waiting, stated_rate, finished, leaving }
+        Self { stream, peers, group, cdn, files, air, born_bytes, waiting, stated_rate, finished, leaving }
     }
 
     fn air(&self) -> MutexGuard<'_, Air> {
@@ -153,7 +167,8 @@ impl Studio {
         self.born_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.group.send(kind, timestamp, payload);
         let id = FrameId::of(payload);
-        self.peers.send(Entry { kind, content, timestamp, id, birth_ns, bytes: bytes.into() });
+        let bytes: Arc<[u8]> = bytes.into();
+        self.peers.send(Entry { kind, content, timestamp, id, birth_ns, bytes: Arc::clone(&bytes) });
         if content == Content::Metadata {
             let rate = stated_rate(payload).unwrap_or(0.0);
             self.stated_rate.store(rate as u64, Ordering::Relaxed);
@@ -166,10 +181,16 @@ impl Studio {
             }
             air.frames += 1;
         }
-        if let Some(births) = &self.births {
-            // What the writer complains of is told at the end.
+        // What the writers complain of is told at the end.
+        if let Some(births) = &self.files.births {
             births.write(birth);
         }
+        if let Some(recording) = &self.files.recording
+            && air.recorded == air.taken
+        {
+            air.recorded += u64::from(recording.write(&bytes));
+        }
+        air.taken += 1;
     }
 
     /// The session's stream has ended. Says so once.
@@ -239,8 +260,8 @@ impl Studio {
         self.air().frames
     }
 
-    /// The log of births, at the end.
-    pub(super) fn into_births(self) -> Option<BirthLog> {
-        self.births
+    /// What was written down, at the end.
+    pub(super) fn into_files(self) -> Files {
+        self.files
     }
 }
