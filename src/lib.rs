@@ -4,6 +4,7 @@
 pub mod actor;
 pub mod capture;
 pub mod cli;
+pub mod clock;
 pub mod emulator;
 mod file;
 pub mod import;

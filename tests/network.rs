@@ -18,7 +18,7 @@ use livectl::network::reach::{Expected, least_rtt, parse_least_rtt};
 use livectl::network::verify::{output_in, verify};
 use livectl::network::{BootSpec, Forwarding, Links, Mininet, NetworkError, topology};
 use livectl::plan::{
-    Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape, Switch,
+    Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Player, Point, Role, Scheme, Shape, Switch,
     Timeline, Trial, Video, VideoSource,
 };
 
@@ -52,6 +52,7 @@ fn trial() -> Trial {
             prefix: 24,
             link: i,
         }],
+        player: Player::default(),
     };
     let link = |(i, (name, _, shape)): (usize, &(&str, Role, Shape))| Link {
         a: End { node: (*name).into(), interface: format!("{name}-eth0") },
@@ -76,7 +77,12 @@ fn trial() -> Trial {
         };
         match hosts.iter_mut().find(|h| h.name == name) {
             Some(host) => host.interfaces.push(address),
-            None => hosts.push(Host { name: name.into(), role: Role::Idle, interfaces: vec![address] }),
+            None => hosts.push(Host {
+                name: name.into(),
+                role: Role::Idle,
+                interfaces: vec![address],
+                player: Player::default(),
+            }),
         }
     }
     Trial {
@@ -96,6 +102,7 @@ fn trial() -> Trial {
             bitrate: 2_500_000,
             keyframe_interval: 60,
             audio: false,
+            clock: false,
         },
         streams: Vec::new(),
         timeline: Timeline {

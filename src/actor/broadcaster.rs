@@ -22,6 +22,7 @@ use std::time::Duration;
 use super::process::{Actor, Command, Output, Readiness, Stop};
 use super::viewer::RELAY_LAG;
 use super::{AGENT, Folders};
+use crate::clock::picture;
 use crate::plan::delivery::Givers;
 use crate::plan::{AUDIO_BITRATE, Codec, NOTIFY_PORT, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
 
@@ -52,6 +53,9 @@ pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<
     let births = folders.trial.births(host);
     let mut args = vec!["broadcaster".to_owned(), "--stream".into(), key, "--cdn".into(), cdn.to_string()];
     args.extend(["--births".into(), births.to_string_lossy().into_owned()]);
+    if trial.video.clock {
+        args.extend(["--recording".into(), folders.trial.recording(host).to_string_lossy().into_owned()]);
+    }
     let buffer = trial.agents.upload_buffer.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
     args.extend(["--upload-buffer".into(), buffer]);
     if trial.point.scheme.has_peers() {
@@ -117,7 +121,11 @@ fn input(video: &Video) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
     match &video.source {
         VideoSource::Generated { pattern, width, height } => {
-            let pictures = format!("{pattern}=size={width}x{height}:rate={fps},format=yuv420p,{}", pace(video));
+            let mut pictures = format!("{pattern}=size={width}x{height}:rate={fps},format=yuv420p,{}", pace(video));
+            if let Some(clock) = video.clock.then(|| picture::filters(*width, *height, fps)).flatten() {
+                // Behind the pace: the time is that at which a picture is let out.
+                pictures.extend([",", &clock]);
+            }
             args.extend(["-f", "lavfi", "-fpsprobesize", "0", "-i"].map(String::from));
             args.extend([pictures, "-map".into(), "0:v".into()]);
             if video.audio {
@@ -192,6 +200,7 @@ mod tests {
             bitrate: 2_500_000,
             keyframe_interval: 30,
             audio,
+            clock: false,
         }
     }
 

@@ -5,6 +5,7 @@
 //! | [`cdn`] | nginx-rtmp, with the sockets of [`listen`], and the notification service |
 //! | [`broadcaster`] | ffmpeg, and the agent that it publishes to |
 //! | [`viewer`] | the agent that gives a [`player`] its stream, and that player |
+//! | [`screen`] | the screen of a viewer whose player shows something |
 //! | [`ping`] | ping trains |
 //! | [`process`] | supervision: start, readiness, death, stop |
 //!
@@ -16,6 +17,7 @@ pub mod listen;
 pub mod ping;
 pub mod player;
 pub mod process;
+pub mod screen;
 pub mod viewer;
 
 use std::net::{Ipv4Addr, SocketAddrV4};

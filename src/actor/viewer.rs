@@ -3,8 +3,9 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::player::mplayer;
+use super::player::{self, Seat, mplayer};
 use super::process::{Actor, Command, Output, Readiness, Stop};
+use super::screen::{self, Screen};
 use super::{AGENT, Folders};
 use crate::plan::delivery::Givers;
 use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_APP, Stream, Trial, program_name};
@@ -20,8 +21,10 @@ pub(super) const RELAY_LAG: Duration = Duration::from_secs(1);
 pub struct Viewer {
     /// `live-agent viewer`.
     pub agent: Actor,
-    /// mplayer.
+    /// What it watches with.
     pub player: Actor,
+    /// What that shows the stream on, if it does; the same in each spell.
+    pub screen: Option<Screen>,
 }
 
 /// The actors of a viewer of that stream in one of its spells, from 1. `None` when the plan gives it no way to the CDN.
@@ -65,10 +68,13 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         stop: Stop::default(),
     };
     let (dump, home) = (folders.trial.dump_of(host, spell), folders.scratch.join(format!("{host}-home")));
+    let chosen = trial.network.host(host)?.player;
+    let (url, display) = (format!("rtmp://{AGENT}/{key}"), screen::display(trial, host));
+    let seat = Seat { url: &url, dump: &dump, home: &home, display: &display };
     let player = Actor {
         name: player_name.clone(),
         station: host.into(),
-        command: mplayer::command(&format!("rtmp://{AGENT}/{key}"), &dump, &home),
+        command: player::command(chosen, &seat),
         folders: [home].into_iter().chain(dump.parent().map(Into::into)).collect(),
         files: Vec::new(),
         output: Output::Log,
@@ -79,5 +85,5 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         // It reacts within 0.15 s or not at all.
         stop: Stop { interrupt: Duration::from_secs(1), terminate: Duration::from_secs(1) },
     };
-    Some(Viewer { agent, player })
+    Some(Viewer { agent, player, screen: chosen.shows().then(|| screen::screen(trial, host, folders)) })
 }

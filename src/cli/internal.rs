@@ -1,12 +1,19 @@
 //! What livectl runs inside a sandbox: the trial itself and the emulated links.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, anyhow};
 use clap::Subcommand;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signalfd::SignalFd;
 
 use super::exit::{Exit, Failure, WithExit};
 use crate::actor::listen::{self, ListenArgs};
+use crate::clock::screen::{self, ScreenArgs};
+use crate::clock::stream::{self, ClockArgs};
 use crate::emulator;
 use crate::network::{Forwarding, Links};
 use crate::plan::{Datapath, LinkKind, Trial, VideoSource};
@@ -41,6 +48,10 @@ pub(super) enum Part {
         #[arg(long)]
         spec: PathBuf,
     },
+    /// The eye in front of a viewer's screen
+    Screen(ScreenArgs),
+    /// The clock in the frames of a stream
+    Clock(ClockArgs),
     /// Listening sockets for nginx, and then nginx
     Listen(ListenArgs),
     /// A task of Slurm's: one trial of a sweep
@@ -63,6 +74,8 @@ pub(super) fn part(part: Part) -> Result<Exit, Failure> {
     match part {
         Part::Trial { dir, link, datapath, controller, agent } => trial(dir, link, datapath, controller, agent),
         Part::Emulator { spec } => emulate(&spec),
+        Part::Screen(args) => watch(&args),
+        Part::Clock(args) => read_clock(&args),
         Part::Listen(args) => Err(listen::execute(&args).into()),
         Part::SlurmTask(args) => super::slurm::task(&args),
         Part::SlurmMeasure => super::slurm::measure(),
@@ -147,5 +160,38 @@ fn emulate(spec: &std::path::Path) -> Result<Exit, Failure> {
     // Whoever waits for the line and does not get it says so.
     let ready = || drop(crate::ui::print(r#"{"event":"ready"}"#));
     emulator::run(&spec, stop, ready)?;
+    Ok(Exit::Done)
+}
+
+fn watch(args: &ScreenArgs) -> Result<Exit, Failure> {
+    let signals = emulator::stop_signals()?;
+    let stop = AtomicBool::new(false);
+    let ready = || drop(crate::ui::print(r#"{"event":"ready"}"#));
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| screen::watch(args, &stop, ready));
+        // Whatever ends the wait, the screen is read no longer than that.
+        let told = await_signal(&signals, || watcher.is_finished());
+        stop.store(true, Ordering::Relaxed);
+        watcher.join().map_err(|_| anyhow!("the screen's reader panicked"))??;
+        Ok::<_, anyhow::Error>(told?)
+    })?;
+    Ok(Exit::Done)
+}
+
+/// Waits for a signal, or for `over`.
+fn await_signal(signals: &SignalFd, over: impl Fn() -> bool) -> nix::Result<()> {
+    while !over() {
+        let mut readable = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut readable, PollTimeout::from(50u8)) {
+            Ok(0) | Err(Errno::EINTR) => {}
+            Ok(_) => break,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn read_clock(args: &ClockArgs) -> Result<Exit, Failure> {
+    stream::read(args)?;
     Ok(Exit::Done)
 }

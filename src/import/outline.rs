@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::{BROADCASTER, CDN, VIEWER};
 use crate::plan::{
-    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Stream, Timeline, Trial, Video,
+    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Player, Point, Role, Stream, Timeline, Trial, Video,
     VideoSource,
 };
 
 /// A trial with a broadcaster, a CDN and a viewer. Switches, links, addresses and captures are not known and there are none; of the
 /// video all sizes are 0.
 pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Duration, Duration)>) -> Trial {
-    let host = |name: &str, role| Host { name: name.to_owned(), role, interfaces: Vec::new() };
+    let host =
+        |name: &str, role| Host { name: name.to_owned(), role, interfaces: Vec::new(), player: Player::default() };
     let hosts = vec![host(BROADCASTER, Role::Broadcaster), host(CDN, Role::Cdn), host(VIEWER, Role::Viewer)];
     let (begin, end) = streaming.unwrap_or_default();
     let pinged = pings.iter().map(|train| train.start + train.interval.saturating_mul(train.count)).max();
@@ -29,6 +30,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
             bitrate: 0,
             keyframe_interval: 0,
             audio: false,
+            clock: false,
         },
         streams: vec![Stream {
             name: BROADCASTER.to_owned(),

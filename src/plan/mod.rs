@@ -11,6 +11,7 @@ pub mod delivery;
 mod estimate;
 mod map;
 mod measure;
+mod player;
 mod point;
 mod repetition;
 mod until;
@@ -32,6 +33,7 @@ pub use livectl_wire::peer::PORT as PEER_PORT;
 /// The TCP port of RTMP on the CDN.
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use measure::{Measure, natural};
+pub use player::Player;
 pub use point::{Parameters, Point};
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
 pub use until::{Figure, Until};
@@ -41,6 +43,12 @@ pub use way::Passed;
 pub const NOTIFY_PORT: u16 = 42857;
 /// The RTMP application name that broadcasters publish to.
 pub const RTMP_APP: &str = "live";
+
+/// Whether a plan says nothing of something that is off.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
 
 /// RFC 6928, section 2.
 pub(crate) const fn usual_initial_window() -> u32 {
@@ -195,6 +203,9 @@ pub struct Host {
     pub role: Role,
     /// One per link, in link order.
     pub interfaces: Vec<Interface>,
+    /// What a viewer watches with.
+    #[serde(default, skip_serializing_if = "Player::is_usual")]
+    pub player: Player,
 }
 
 /// A host's end of a link.
@@ -264,6 +275,9 @@ pub struct Video {
     pub keyframe_interval: u32,
     /// AAC sound (a generated tone for generated pictures).
     pub audio: bool,
+    /// Each picture carries the time at which it was taken: see [`clock`](crate::clock).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub clock: bool,
 }
 
 /// Video codecs that FLV carries and viewers play.

@@ -8,7 +8,7 @@ use super::parameter::{Combination, ParameterFile, ParameterName};
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
-use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Player, Role, Scheme};
 
 /// Repetitions of each scheme.
 pub type Repetitions = Whole<1, 1000>;
@@ -134,6 +134,11 @@ pub struct VideoFile {
     #[serde(default)]
     #[schemars(extend("default" = false))]
     pub audio: Optional<Text<Flag>>,
+    /// Burns the time into each picture, for machines and for people, and reads it again on the screens of viewers whose player shows the stream: from that
+    /// come the delays from the source to the eye. Only for test patterns. Default: false.
+    #[serde(default)]
+    #[schemars(extend("default" = false))]
+    pub clock: Optional<Text<Flag>>,
 }
 
 /// What the agents beside broadcasters and players do.
@@ -196,6 +201,11 @@ pub struct HostFile {
     /// The broadcaster that a viewer watches. Needed if there are several.
     #[serde(default)]
     pub watch: Optional<Text<NodeName>>,
+    /// What a viewer watches with: `mplayer` and `rtmpdump` write the stream to a file, `mplayer-window`, `ffplay` and `mpv` decode it and show it on a
+    /// screen of the host's own. Default: mplayer.
+    #[serde(default)]
+    #[schemars(extend("default" = "mplayer"))]
+    pub player: Optional<Text<Player>>,
     /// The host's link to a switch.
     #[serde(default)]
     pub link: Optional<At<LinkFile>>,

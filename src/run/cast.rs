@@ -11,7 +11,7 @@ use crate::actor::viewer::{Viewer, viewer};
 use crate::actor::{Folders, ping};
 use crate::capture;
 use crate::emulator;
-use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Spell, Trial};
+use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Spell, Stream, Trial, VideoSource};
 use crate::store::TrialDir;
 
 /// Where the controller listens: the sandbox's own loopback, where nothing else can be.
@@ -41,6 +41,8 @@ pub struct Cast {
     pub viewers: Vec<Attendance>,
     /// Encoders with their agents.
     pub broadcasts: Vec<Broadcaster>,
+    /// What reads the clock in each stream when it is over.
+    pub clocks: Vec<Actor>,
 }
 
 /// A viewer in one of its spells.
@@ -103,6 +105,7 @@ impl Cast {
             cdn,
             pings: trial.pings.iter().map(|train| (train.start, ping::ping(train, &folders))).collect(),
             viewers,
+            clocks: trial.streams.iter().filter_map(|stream| clock(trial, stream, dir, livectl)).collect(),
             broadcasts,
         })
     }
@@ -111,6 +114,30 @@ impl Cast {
 /// What tcpdump at that interface is called.
 pub(super) fn capture_name(point: &CapturePoint) -> String {
     format!("tcpdump-{}", point.interface)
+}
+
+/// What reads the clock in the frames of a stream, where there is one.
+fn clock(trial: &Trial, stream: &Stream, dir: &TrialDir, livectl: &Path) -> Option<Actor> {
+    let VideoSource::Generated { width, .. } = trial.video.source else { return None };
+    let host = stream.broadcaster.as_str();
+    let file = |path: &Path| path.to_string_lossy().into_owned();
+    let log = dir.clock(host);
+    let mut args = vec!["internal".to_owned(), "clock".into(), "--width".into(), width.to_string()];
+    args.extend(["--stream".into(), file(&dir.recording(host)), "--births".into(), file(&dir.births(host))]);
+    args.extend(["--log".into(), file(&log)]);
+    trial.video.clock.then(|| Actor {
+        name: "clock".into(),
+        station: host.into(),
+        command: Command::new(livectl.to_string_lossy(), args),
+        folders: log.parent().map(Path::to_owned).into_iter().collect(),
+        files: Vec::new(),
+        output: Output::Log,
+        log: dir.log(host, "clock"),
+        ready: Readiness::Started,
+        ready_within: READY,
+        alarms: Vec::new(),
+        stop: Stop::default(),
+    })
 }
 
 fn capture(point: &CapturePoint, dir: &TrialDir) -> Actor {

@@ -50,12 +50,18 @@ pub enum Due {
     Network,
     /// When the paths have been measured: captures first, so that they miss nothing.
     Captures,
+    /// What players show the stream on.
+    Screens,
+    /// What reads those screens.
+    Eyes,
     /// What serves others: the CDN.
     Servers,
     /// What must be there before the programs that talk to it, so that the network can introduce peers from the first frame on.
     Agents,
     /// On the trial's timeline.
     At(Duration),
+    /// When nothing is measured any more: what is read of what was kept.
+    After,
 }
 
 /// Something that happens.
@@ -119,7 +125,7 @@ impl Score {
     /// # Errors
     /// The plan has no CDN, or someone cannot reach it.
     pub fn of(trial: &Trial, dir: &TrialDir, programs: &Programs) -> Result<Score, CastError> {
-        let Cast { captures, cdn, pings, viewers, broadcasts } =
+        let Cast { captures, cdn, pings, viewers, broadcasts, clocks } =
             Cast::of(trial, dir, &programs.livectl, &programs.agent)?;
         let mut entries = Vec::new();
         let mut add = |due, actor, duty, copy| {
@@ -140,10 +146,17 @@ impl Score {
             add(Due::At(at), actor, Duty::Finite, None);
         }
         let mut moves = Vec::new();
-        for Attendance { host, number, spell, is_usual, viewer: Viewer { agent, player } } in viewers {
+        for Attendance { host, number, spell, is_usual, viewer: Viewer { agent, player, screen } } in viewers {
             // Nobody waits for whoever goes before the end.
             let duty = if spell.end.is_some() { Duty::Finite } else { Duty::Audience };
             let whose = Whose { host, spell: number };
+            // It is there from the beginning, whenever the viewer comes, and again.
+            if let Some(screen) = screen.filter(|_| number == 1) {
+                add(Due::Screens, screen.server, Duty::Lasting, None);
+                if let Some(eye) = screen.eye {
+                    add(Due::Eyes, eye, Duty::Lasting, None);
+                }
+            }
             if let Some(Parting { at, how }) = spell.end {
                 moves.push(Entry { due: Due::At(at), act: Act::Depart { whose: whose.clone(), how } });
             }
@@ -159,6 +172,9 @@ impl Score {
         for pair in broadcasts {
             add(Due::Agents, pair.agent, Duty::Finite, None);
             add(Due::At(trial.timeline.broadcast_at), pair.encoder, Duty::Finite, None);
+        }
+        for actor in clocks {
+            add(Due::After, actor, Duty::Finite, None);
         }
         entries.extend(moves);
         entries.push(Entry { due: Due::Network, act: Act::Boot { topology: dir.topology() } });
@@ -224,8 +240,9 @@ impl fmt::Display for Due {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Due::Machinery | Due::Network => f.pad("boot"),
-            Due::Captures | Due::Servers | Due::Agents => f.pad("ready"),
+            Due::Captures | Due::Screens | Due::Eyes | Due::Servers | Due::Agents => f.pad("ready"),
             Due::At(at) => f.pad(&format!("{:.1} s", at.as_secs_f64())),
+            Due::After => f.pad("after"),
         }
     }
 }

@@ -39,6 +39,8 @@ const PROBES: u32 = 5;
 const MORE_PROBES: u32 = 5;
 /// Paths that are pinged at the same time: the pings of many would queue on the link that they share.
 const PROBED_AT_ONCE: usize = 8;
+/// For the clock in the pictures of a trial to be read when it is over.
+const READING: Duration = Duration::from_secs(120);
 /// Where Open vSwitch keeps its database and sockets, in the sandbox's own /tmp.
 const OVS_DIR: &str = "/tmp/ovs";
 
@@ -127,7 +129,7 @@ impl Stage {
         self.phase(Phase::Measure);
         self.measure().await?;
         self.phase(Phase::Ready);
-        for due in [Due::Captures, Due::Servers, Due::Agents] {
+        for due in [Due::Captures, Due::Screens, Due::Eyes, Due::Servers, Due::Agents] {
             self.play(&score, due, environment).await?;
         }
         self.begin_watch();
@@ -291,7 +293,31 @@ impl Stage {
             self.teller.tell(Happening::Note { text });
         }
         let after = self.count_trunks().await;
-        self.keep_trunks(before.zip(after))
+        self.keep_trunks(before.zip(after))?;
+        self.read_what_was_kept(score, finished).await
+    }
+
+    /// What is due when nothing is measured any more. What of it does not come to an end is told; the trial stands without it.
+    async fn read_what_was_kept(
+        &mut self,
+        score: &Score,
+        mut finished: watch::Receiver<BTreeSet<String>>,
+    ) -> Result<(), TrialError> {
+        let mut reading = BTreeSet::new();
+        for act in score.at(Due::After) {
+            let Act::Start(part) = act else {
+                return Err(TrialError::Plan("after the timeline programs start and nothing else happens".into()));
+            };
+            reading.insert(self.start(part)?.label().to_owned());
+        }
+        let all_read = finished.wait_for(|done| reading.is_subset(done));
+        if tokio::time::timeout(READING, all_read).await.is_err() {
+            let seconds = READING.as_secs();
+            let text =
+                format!("the clock in the pictures was not read within {seconds} s: shown delays are not known");
+            self.teller.tell(Happening::Warning { text });
+        }
+        Ok(())
     }
 
     /// What the ports of joined switches have counted so far; `None` where there are none, or the switches do not tell, which is told.

@@ -186,6 +186,12 @@ impl RunDir {
         self.path.join("trunks.csv")
     }
 
+    /// A line for each frame of each viewer with a screen.
+    #[must_use]
+    pub fn shown(&self) -> PathBuf {
+        self.path.join("shown.parquet")
+    }
+
     /// A line for each figure of each scheme and viewer over all repetitions.
     #[must_use]
     pub fn estimates(&self) -> PathBuf {
@@ -295,6 +301,24 @@ impl TrialDir {
         self.path.join("births").join(format!("{broadcaster}.csv"))
     }
 
+    /// A broadcaster's stream as it was born, FLV; where its pictures carry a clock.
+    #[must_use]
+    pub fn recording(&self, broadcaster: &str) -> PathBuf {
+        self.path.join("births").join(format!("{broadcaster}.flv"))
+    }
+
+    /// The clock in each frame of a broadcaster's stream.
+    #[must_use]
+    pub fn clock(&self, broadcaster: &str) -> PathBuf {
+        self.path.join("clock").join(format!("{broadcaster}.csv"))
+    }
+
+    /// What was seen of that clock on a viewer's screen.
+    #[must_use]
+    pub fn screen(&self, viewer: &str) -> PathBuf {
+        self.path.join("screen").join(format!("{viewer}.csv"))
+    }
+
     /// What `ping` printed.
     #[must_use]
     pub fn ping(&self, from: &str, to: &str) -> PathBuf {
@@ -365,6 +389,12 @@ impl TrialDir {
     #[must_use]
     pub fn trunks(&self) -> PathBuf {
         self.path.join("trunks.csv")
+    }
+
+    /// A line for each frame of each viewer with a screen.
+    #[must_use]
+    pub fn shown(&self) -> PathBuf {
+        self.path.join("shown.parquet")
     }
 }
 

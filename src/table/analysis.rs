@@ -5,16 +5,18 @@ use std::net::IpAddr;
 
 use super::audience::{StreamFacts, audiences};
 use super::doubt::doubts;
-use super::files::{write_if_any, write_trunks};
+use super::files::{write_if_any, write_shown, write_trunks};
 use super::playout::playouts;
-use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
+use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow, SummaryRow, TrunkRow};
+use super::shown::{screen_facts, shown_rows};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::trunks::trunk_rows;
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Departure, Host, LinkKind};
 use crate::store::{TrialDir, TrialRecord};
 use crate::trace::{
-    self, Bound, FrameDelay, Parts, Reattachment, Stay, StreamBirths, Told, TrialTrace, ViewerTrace, ping,
+    self, Bound, FrameDelay, Parts, Reattachment, Stay, StreamBirths, StreamScreens, Told, TrialTrace, ViewerTrace,
+    ping,
 };
 
 /// The tables of a trial.
@@ -34,6 +36,8 @@ pub struct Analysis {
     pub reattachments: Vec<ReattachmentRow>,
     /// One for each direction of each link between switches.
     pub trunks: Vec<TrunkRow>,
+    /// One for each frame of each viewer with a screen.
+    pub shown: Vec<ShownRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
@@ -79,11 +83,19 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     mark_late(&mut frames);
     let bounds = bounds(&trace);
     let facts = |viewer| viewer_facts(&trace, viewer, &presence, &told, &bounds);
-    let viewers: Vec<ViewerFacts> = trace.viewers.iter().map(facts).collect();
+    let mut viewers: Vec<ViewerFacts> = trace.viewers.iter().map(facts).collect();
+    let screens: Vec<(&str, &StreamScreens)> =
+        trace.births.iter().filter_map(|births| Some((births.stream.as_str(), births.screens.as_ref()?))).collect();
+    let shown = shown_rows(&screens, &frames);
+    for facts in &mut viewers {
+        let mine: Vec<&ShownRow> =
+            shown.iter().filter(|row| row.stream == facts.stream && row.viewer == facts.viewer).collect();
+        facts.screen = screen_facts(&mine, trace.trial.video.fps);
+    }
     let jitter = trace.trial.network.links.iter().any(|link| !link.shape.jitter.is_zero());
     // netem lets a packet out early where links change, too.
     let jitter = jitter || links == Some(LinkKind::Netem) && !trace.trial.link_changes.is_empty();
-    let doubts = doubts(&frames, jitter);
+    let doubts = doubts(&frames, &shown, jitter);
     // The tables say of the trial what its record will say: what is damaged and doubted now, not when they were made last.
     let mut record = TrialRecord { damage: trace.damage.clone(), ..record.clone() };
     record.set_doubts(doubts.clone());
@@ -94,7 +106,19 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let reattachments = reattachment_rows(&trace, &viewers, zero_ns);
     let trunks = trunk_rows(&record, &trial.ports(), &audience, &mut problems);
     let damage = trace.damage;
-    Ok(Analysis { frames, pings, summary, playouts, audience, reattachments, trunks, problems, doubts, damage })
+    Ok(Analysis {
+        frames,
+        pings,
+        summary,
+        playouts,
+        audience,
+        reattachments,
+        trunks,
+        shown,
+        problems,
+        doubts,
+        damage,
+    })
 }
 
 impl Analysis {
@@ -105,6 +129,7 @@ impl Analysis {
     pub fn write(&self, trial: &TrialDir) -> Result<(), TableError> {
         write_if_any(&trial.reattachments(), &self.reattachments)?;
         write_trunks(&trial.trunks(), &self.trunks)?;
+        write_shown(&trial.shown(), &self.shown)?;
         write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts, &self.audience)
     }
 }
@@ -290,6 +315,8 @@ fn viewer_facts(
         viewer_bytes: viewer.viewer_bytes,
         cdn_sent: viewer.cdn_sent,
         peer_sent: viewer.peer_sent,
+        player: trace.trial.network.host(&viewer.viewer).map(|host| host.player).unwrap_or_default(),
+        screen: None,
         bound: bounds.get(viewer.stream.as_str()).copied(),
         spells: u32::try_from(stays.len()).unwrap_or(u32::MAX),
         stream_began_ns: births.and_then(|births| births.frames.first()).map(|birth| birth.birth_ns),
@@ -391,7 +418,7 @@ mod tests {
             dumps: Vec::new(),
         };
         let births = Some(Births { frames, ..Births::default() });
-        let births = StreamBirths { stream: "hb".into(), births, to_cdn: None, to_peers: None };
+        let births = StreamBirths { stream: "hb".into(), births, to_cdn: None, to_peers: None, screens: None };
         TrialTrace {
             trial: trial("bypass-1", &["hv1"]),
             births: vec![births],

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rows::FrameRow;
+use super::rows::{FrameRow, ShownRow};
 
 /// By how much one in a hundred may be off, ms.
 const P99_MS: f64 = 1.0;
@@ -14,8 +14,9 @@ const MAX_MS: f64 = 10.0;
 /// - A frame whose first packet left the broadcaster before its birth was stamped: its birth is late, its delay too small.
 /// - A frame that took less time than its floor. Not looked at if a link has jitter: netem then lets a packet out early by the time that a full
 ///   one takes.
+/// - A frame that was on a viewer's screen before it had arrived there.
 #[must_use]
-pub fn doubts(frames: &[FrameRow], jitter: bool) -> Vec<String> {
+pub fn doubts(frames: &[FrameRow], shown: &[ShownRow], jitter: bool) -> Vec<String> {
     let mut births: BTreeMap<&str, BTreeMap<u64, f64>> = BTreeMap::new();
     let mut arrivals: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
     for frame in frames {
@@ -45,6 +46,20 @@ pub fn doubts(frames: &[FrameRow], jitter: bool) -> Vec<String> {
         if let Some((p99, max)) = over(early).filter(|_| !doubted.contains(&stream)) {
             doubts.push(format!(
                 "{viewer}: frames of {stream} arrived sooner than the network allows, by up to {p99:.1} ms in 99 of 100 cases (limit \
+                 {P99_MS:.1} ms) and {max:.1} ms at most (limit {MAX_MS:.1} ms)"
+            ));
+        }
+    }
+    let mut foresight: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
+    for row in shown {
+        if let Some(player_ms) = row.player_ms {
+            foresight.entry((&row.viewer, &row.stream)).or_default().push((-player_ms).max(0.0));
+        }
+    }
+    for ((viewer, stream), early) in foresight {
+        if let Some((p99, max)) = over(early) {
+            doubts.push(format!(
+                "{viewer}: frames of {stream} were on the screen before they had arrived, by up to {p99:.1} ms in 99 of 100 cases (limit \
                  {P99_MS:.1} ms) and {max:.1} ms at most (limit {MAX_MS:.1} ms)"
             ));
         }
@@ -81,11 +96,14 @@ mod tests {
 
     #[test]
     fn sound_frames_raise_none() {
-        assert_eq!(doubts(&[], false), Vec::<String>::new());
-        assert_eq!(doubts(&frames(600, |_| ()), false), Vec::<String>::new());
+        assert_eq!(doubts(&[], &[], false), Vec::<String>::new());
+        assert_eq!(doubts(&frames(600, |_| ()), &[], false), Vec::<String>::new());
         // One of 600 may be off by some milliseconds.
-        assert_eq!(doubts(&frames(600, |f| f.sent_ns = Some(f.birth_ns - 9_000_000)), false), Vec::<String>::new());
-        assert_eq!(doubts(&frames(600, |f| f.excess_ms = Some(-9.0)), false), Vec::<String>::new());
+        assert_eq!(
+            doubts(&frames(600, |f| f.sent_ns = Some(f.birth_ns - 9_000_000)), &[], false),
+            Vec::<String>::new()
+        );
+        assert_eq!(doubts(&frames(600, |f| f.excess_ms = Some(-9.0)), &[], false), Vec::<String>::new());
     }
 
     #[test]
@@ -94,7 +112,7 @@ mod tests {
             f.sent_ns = Some(f.birth_ns - 226_700_000);
             f.excess_ms = Some(-175.9);
         };
-        let told = doubts(&frames(600, late), false);
+        let told = doubts(&frames(600, late), &[], false);
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(
             told[0].starts_with("hb: frames left the broadcaster before their births were stamped, by up to 0.0 ms"),
@@ -102,18 +120,18 @@ mod tests {
         );
         assert!(told[0].contains("226.7 ms at most"), "{told:?}");
         // 3 ms late in one of 50.
-        let told = doubts(&frames(50, |f| f.sent_ns = Some(f.birth_ns - 3_000_000)), false);
+        let told = doubts(&frames(50, |f| f.sent_ns = Some(f.birth_ns - 3_000_000)), &[], false);
         assert!(told[0].contains("up to 3.0 ms in 99 of 100 cases"), "{told:?}");
     }
 
     #[test]
     fn frames_faster_than_their_floor_are_told_unless_links_have_jitter() {
         let early = frames(50, |f| f.excess_ms = Some(-2.0));
-        let told = doubts(&early, false);
+        let told = doubts(&early, &[], false);
         assert!(
             told[0].starts_with("hv1: frames of hb arrived sooner than the network allows, by up to 2.0 ms"),
             "{told:?}"
         );
-        assert_eq!(doubts(&early, true), Vec::<String>::new());
+        assert_eq!(doubts(&early, &[], true), Vec::<String>::new());
     }
 }

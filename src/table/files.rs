@@ -11,7 +11,8 @@ use super::TableError;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
 use super::rows::{
-    AudienceRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow,
+    AudienceRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow, SummaryRow,
+    TrunkRow,
 };
 use crate::store::{RunDir, TrialDir, write_atomic};
 
@@ -49,6 +50,8 @@ pub struct Tables {
     pub reattachments: Vec<ReattachmentRow>,
     /// `trunks.csv`.
     pub trunks: Vec<TrunkRow>,
+    /// `shown.parquet`.
+    pub shown: Vec<ShownRow>,
     /// `summary.csv`.
     pub summary: Vec<SummaryRow>,
     /// `estimates.csv`.
@@ -75,6 +78,7 @@ impl Tables {
                 |row| &row.trial,
             )?,
             trunks: concatenated(&trials, TrialDir::trunks, &run.trunks(), read_trunks, |row| &row.trial)?,
+            shown: concatenated(&trials, TrialDir::shown, &run.shown(), read_shown, |row| &row.trial)?,
             summary: concatenated(&trials, TrialDir::summary, &run.summary(), read_summary, |row| &row.trial)?,
             estimates: Vec::new(),
         };
@@ -94,6 +98,7 @@ impl Tables {
         write_estimates(&run.estimates(), &self.estimates)?;
         write_if_any(&run.reattachments(), &self.reattachments)?;
         write_trunks(&run.trunks(), &self.trunks)?;
+        write_shown(&run.shown(), &self.shown)?;
         write_summary(&run.summary(), &self.summary)
     }
 }
@@ -235,6 +240,25 @@ pub(super) fn write_if_any(path: &Path, rows: &[ReattachmentRow]) -> Result<(), 
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_reattachments(path: &Path) -> Result<Vec<ReattachmentRow>, TableError> {
     ReattachmentRow::read(&Table::parquet(path)?)
+}
+
+/// Writes `shown.parquet` (zstd), whole or not at all, where there are any rows, or were: few viewers have a screen.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_shown(path: &Path, rows: &[ShownRow]) -> Result<(), TableError> {
+    if rows.is_empty() && !path.exists() {
+        return Ok(());
+    }
+    write_parquet(path, rows.len(), ShownRow::columns(rows))
+}
+
+/// Reads what [`write_shown`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_shown(path: &Path) -> Result<Vec<ShownRow>, TableError> {
+    ShownRow::read(&Table::parquet(path)?)
 }
 
 /// Writes `trunks.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were: most networks have one switch.

@@ -284,7 +284,69 @@ rows! {
             pub group_bytes: Option<u64>,
             /// The machine that the trial ran on; `None`: it is not recorded.
             pub node: Option<String>,
+            /// What the viewer watched with, as recipes write it; `None`: a table of an older livectl.
+            pub player: Option<String>,
+            /// Frames that were on its screen; `None`, here and below: it has none, the pictures carry no clock, or it cannot be read
+            /// ([`shown`](super::shown)).
+            pub shown: Option<u32>,
+            /// Frames that never were, after the first that was.
+            pub never_shown: Option<u32>,
+            /// Frames before that.
+            pub never_shown_start: Option<u32>,
+            /// Frames that stood there for one and a half frame intervals or more, or came again.
+            pub shown_twice: Option<u32>,
+            /// Frames whose shown delay is more than a frame interval over its median.
+            pub shown_late: Option<u32>,
+            /// Median shown delay: from taking a picture to seeing it on the screen.
+            pub shown_delay_p50_ms: Option<f64>,
+            /// 95th percentile of that.
+            pub shown_delay_p95_ms: Option<f64>,
+            /// Median of its first part: from taking a picture to the birth of its frame.
+            pub encode_p50_ms: Option<f64>,
+            /// Median of its last part: from the arrival of a frame to seeing it.
+            pub player_p50_ms: Option<f64>,
+            /// 95th percentile of that.
+            pub player_p95_ms: Option<f64>,
+            /// By how much a frame may have been there before it was seen, 95th percentile.
+            pub shown_unsure_p95_ms: Option<f64>,
         }
+    }
+
+    /// One frame and the screen of one viewer: `shown.parquet`, of viewers whose player shows a stream with a clock in its pictures.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ShownRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// The viewer's name.
+        pub viewer: String,
+        /// Counts the stream's frames from 0.
+        pub index: u64,
+        /// When its picture was taken; `None`: the clock in it cannot be read.
+        pub clock_ns: Option<i64>,
+        /// When the encoder emitted it.
+        pub birth_ns: i64,
+        /// When its last missing byte reached the viewer; `None`: never.
+        pub arrival_ns: Option<i64>,
+        /// When it was seen on the screen; `None`: never.
+        pub shown_ns: Option<i64>,
+        /// By how much it may have been there before: the time since the last look at something else.
+        pub unsure_ms: Option<f64>,
+        /// For how long it was there in all.
+        pub shown_for_ms: Option<f64>,
+        /// How often it came; 0: it was not seen.
+        pub times: u32,
+        /// birth − clock. These three parts add up to the shown delay.
+        pub encode_ms: Option<f64>,
+        /// arrival − birth: the delay of `frames.parquet`.
+        pub network_ms: Option<f64>,
+        /// shown − arrival.
+        pub player_ms: Option<f64>,
+        /// shown − clock.
+        pub shown_delay_ms: Option<f64>,
     }
 
     /// A viewer who had the stream from one that went, and had to find it elsewhere: `reattachments.parquet`. See

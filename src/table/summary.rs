@@ -3,7 +3,9 @@
 use super::Note;
 use super::playout::first_keyframe;
 use super::rows::{FrameRow, SummaryRow};
+use super::shown::ScreenFacts;
 use super::spells::{by_spell, coverage, reattached, took};
+use crate::plan::Player;
 use crate::plan::delivery::Via;
 use crate::store::TrialRecord;
 use crate::trace::{Bound, Reattachment, Sent, Told};
@@ -50,6 +52,10 @@ pub struct ViewerFacts {
     pub rejoins_ms: Vec<f64>,
     /// What became of it when those went that it had the stream from.
     pub reattachments: Vec<Reattachment>,
+    /// What it watched with.
+    pub player: Player,
+    /// What its screen showed.
+    pub screen: Option<ScreenFacts>,
 }
 
 /// The `p`-quantile, 0 ≤ p ≤ 1, with linear interpolation between order statistics: Hyndman and Fan's definition 7
@@ -117,6 +123,7 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     let known_ns = facts.broadcaster.publish_accepted_ns.zip(facts.told.play_accepted_ns).map(|(a, b)| a.max(b));
     let coverage = coverage(frames);
     let reattached = reattached(&facts.reattachments.iter().map(took).collect::<Vec<_>>());
+    let screen = facts.screen;
     let since_known = |at: Option<i64>| at.zip(known_ns).map(|(at, known)| to_microseconds(milliseconds(at - known)));
     SummaryRow {
         trial: record.id.clone(),
@@ -178,6 +185,18 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         reattach_crash_p95_ms: reattached.crash_p95_ms,
         group_bytes: facts.group_bytes,
         node: record.node.clone(),
+        player: Some(facts.player.name().to_owned()),
+        shown: screen.map(|screen| screen.shown),
+        never_shown: screen.map(|screen| screen.never),
+        never_shown_start: screen.map(|screen| screen.never_start),
+        shown_twice: screen.map(|screen| screen.twice),
+        shown_late: screen.map(|screen| screen.late),
+        shown_delay_p50_ms: screen.and_then(|screen| screen.delay_ms).map(|(p50, _)| p50),
+        shown_delay_p95_ms: screen.and_then(|screen| screen.delay_ms).map(|(_, p95)| p95),
+        encode_p50_ms: screen.and_then(|screen| screen.encode_p50_ms),
+        player_p50_ms: screen.and_then(|screen| screen.player_ms).map(|(p50, _)| p50),
+        player_p95_ms: screen.and_then(|screen| screen.player_ms).map(|(_, p95)| p95),
+        shown_unsure_p95_ms: screen.and_then(|screen| screen.unsure_p95_ms),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),

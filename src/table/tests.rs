@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::*;
 use crate::plan::delivery::Via;
 use crate::plan::{
-    Cdn, Codec, Datapath, Departure, Host, LinkKind, Network, PingTrain, Point, Role, Scheme, Stream, Timeline,
-    Trial, Video, VideoSource,
+    Cdn, Codec, Datapath, Departure, Host, LinkKind, Network, PingTrain, Player, Point, Role, Scheme, Stream,
+    Timeline, Trial, Video, VideoSource,
 };
 use crate::store::{Owner, RunDir, TrialDir, TrialRecord, TrialState};
 use crate::trace::{Told, ping};
@@ -77,7 +77,7 @@ pub(crate) fn record(id: &str) -> TrialRecord {
 }
 
 pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
-    let host = |name: &str, role| Host { name: name.into(), role, interfaces: Vec::new() };
+    let host = |name: &str, role| Host { name: name.into(), role, interfaces: Vec::new(), player: Player::default() };
     let mut hosts = vec![host("hb", Role::Broadcaster), host("hs", Role::Cdn)];
     hosts.extend(viewers.iter().map(|v| host(v, Role::Viewer)));
     Trial {
@@ -93,6 +93,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
             bitrate: 2_500_000,
             keyframe_interval: 30,
             audio: false,
+            clock: false,
         },
         streams: vec![Stream {
             name: "hb".into(),

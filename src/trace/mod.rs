@@ -16,6 +16,7 @@ mod hop;
 mod lanes;
 mod pairing;
 pub mod ping;
+mod screens;
 mod stay;
 mod trial;
 
@@ -26,6 +27,7 @@ pub use events::{Told, told};
 pub use hop::{Hop, Parts, Way};
 pub use livectl_wire::flows::{Arrival, Flow, Protocol};
 pub use livectl_wire::{capture, flows};
+pub use screens::{Screen, Shown, StreamScreens};
 pub use stay::{Reattachment, Stay, reattachments, stays};
 pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial};
 

@@ -10,8 +10,8 @@ use livectl_wire::{flv, peer, rtmp::Writer};
 
 use super::*;
 use crate::plan::{
-    CapturePoint, Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Point, Role, Scheme, Shape,
-    Switch, Timeline, Video, VideoSource,
+    CapturePoint, Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Player, Point, Role, Scheme,
+    Shape, Switch, Timeline, Video, VideoSource,
 };
 use crate::trace::Parts;
 use crate::trace::testbed::{Sender, datagram, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
@@ -44,6 +44,7 @@ fn trial() -> Trial {
             prefix: 24,
             link,
         }],
+        player: Player::default(),
     };
     let link =
         |(n, (name, ..)): (usize, &(&str, Role, [u8; 4]))| Link { a: end(name, 0), b: end("s1", n + 1), shape };
@@ -64,6 +65,7 @@ fn trial() -> Trial {
             bitrate: 100_000,
             keyframe_interval: 3,
             audio: false,
+            clock: false,
         },
         streams: vec![Stream { name: "hb".into(), broadcaster: "hb".into(), viewers: vec!["hv1".into()] }],
         timeline: Timeline {

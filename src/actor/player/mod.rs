@@ -1,3 +1,38 @@
 //! Players: what is run to watch a stream of the agent on its own host, and what its end means. One file for each.
 
+pub mod ffplay;
 pub mod mplayer;
+pub mod mpv;
+pub mod rtmpdump;
+
+use std::path::Path;
+
+use super::process::Command;
+use crate::plan::Player;
+
+/// What a player is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Seat<'a> {
+    /// The stream at the agent.
+    pub url: &'a str,
+    /// Where it writes the stream, if it does.
+    pub dump: &'a Path,
+    /// A folder for what it wants to keep.
+    pub home: &'a Path,
+    /// The screen on which it shows the stream, if it does (`DISPLAY`).
+    pub display: &'a str,
+}
+
+/// What is run. None of them reads a configuration of the user's, which must not change an experiment.
+#[must_use]
+pub fn command(player: Player, seat: &Seat<'_>) -> Command {
+    let command = match player {
+        Player::Mplayer => mplayer::dumping(seat),
+        Player::MplayerWindow => mplayer::showing(seat),
+        Player::Rtmpdump => rtmpdump::dumping(seat),
+        Player::Ffplay => ffplay::showing(seat),
+        Player::Mpv => mpv::showing(seat),
+    };
+    let command = command.env("HOME", seat.home.to_string_lossy()).env("TERM", "dumb");
+    if player.shows() { command.env("DISPLAY", seat.display) } else { command }
+}

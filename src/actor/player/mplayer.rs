@@ -10,21 +10,24 @@
 //!   size of the file is a multiple of 2048. So that the last frame is whole all the same, the agent ends the stream with a data message that no
 //!   player shows, [`END_PADDING`] bytes long, of which that much may be lost.
 
-use std::path::Path;
-
+use super::Seat;
 use crate::actor::process::Command;
 
 /// Bytes at the end of a stream that mplayer may leave out of its dump.
 pub const END_PADDING: usize = 2048;
 
-/// A player of a live stream, which it dumps.
-#[must_use]
-pub fn command(url: &str, dump: &Path, home: &Path) -> Command {
-    // No remote control, joystick, keyboard or configuration: what a user has configured must not change an experiment. Without its cache,
-    // what arrives is in the dump at once.
-    let plain =
-        ["-quiet", "-noconfig", "all", "-nolirc", "-nojoystick", "-noconsolecontrols", "-nocache", "-dumpstream"];
-    let dump = dump.to_string_lossy().into_owned();
-    let args = plain.into_iter().map(str::to_owned).chain(["-dumpfile".to_owned(), dump, url.to_owned()]);
-    Command::new("mplayer", args).env("HOME", home.to_string_lossy()).env("TERM", "dumb")
+/// No remote control, joystick, keyboard or configuration. Without its cache, what arrives is in the dump, or decoded, at once.
+const PLAIN: [&str; 7] = ["-quiet", "-noconfig", "all", "-nolirc", "-nojoystick", "-noconsolecontrols", "-nocache"];
+
+/// mplayer that dumps.
+pub(super) fn dumping(seat: &Seat<'_>) -> Command {
+    let dump = seat.dump.to_string_lossy();
+    let args = PLAIN.into_iter().chain(["-dumpstream", "-dumpfile", &dump, seat.url]);
+    Command::new("mplayer", args)
+}
+
+/// mplayer that shows.
+pub(super) fn showing(seat: &Seat<'_>) -> Command {
+    let show = ["-vo", "x11", "-nosound", "-noborder", seat.url];
+    Command::new("mplayer", PLAIN.into_iter().chain(show))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::plan::{
-    Cdn, Codec, Datapath, Host, Interface, LinkKind, Network, Point, Role, Scheme, Shape, Timeline, Trial, Video,
-    VideoSource,
+    Cdn, Codec, Datapath, Host, Interface, LinkKind, Network, Player, Point, Role, Scheme, Shape, Timeline, Trial,
+    Video, VideoSource,
 };
 
 /// hb and hv1 with 4 Mbit/s 100 ms, hs with 2 Mbit/s 300 ms, all on s1.
@@ -35,6 +35,7 @@ pub(crate) fn trial() -> Trial {
                 prefix: 24,
                 link: i,
             }],
+            player: Player::default(),
         })
         .collect();
     let links = members
@@ -59,6 +60,7 @@ pub(crate) fn trial() -> Trial {
             bitrate: 2_500_000,
             keyframe_interval: 60,
             audio: false,
+            clock: false,
         },
         streams: Vec::new(),
         timeline: Timeline {

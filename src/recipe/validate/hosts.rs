@@ -9,7 +9,7 @@ use super::super::unit::Whole;
 use super::super::word::{NodeName, listed, shown};
 use super::topology::{Fabric, Plug, validate_plugs};
 use super::{Notes, unknown_node, validate_name};
-use crate::plan::{Network, Role, Stream};
+use crate::plan::{Network, Player, Role, Stream};
 
 /// Hosts of a recipe at most.
 const MOST_HOSTS: usize = 512;
@@ -25,6 +25,8 @@ pub(super) struct HostDraft<'f> {
     /// Where its name is written.
     pub span: Span,
     watch: Option<&'f Text<NodeName>>,
+    /// What it watches with.
+    pub player: Player,
     pub plugs: Vec<Plug>,
 }
 
@@ -57,6 +59,7 @@ pub(super) fn validate_hosts<'f>(
         let (Some(NodeName(group)), Some(role), Some(count), Some(plugs)) = (name, role, count, plugs) else {
             continue;
         };
+        let player = validate_player(&host.value, role, notes);
         let names = match count {
             None => vec![group.clone()],
             Some(count) => (1..=count).map(|n| format!("{group}{n}")).collect(),
@@ -73,13 +76,25 @@ pub(super) fn validate_hosts<'f>(
             taken.insert(name.clone(), (key.span.clone(), if count.is_some() { "one of these" } else { "a host" }));
             let watch = host.value.watch.get();
             let (group, span, plugs) = (group.clone(), key.span.clone(), plugs.clone());
-            hosts.push(HostDraft { name, group, first: n == 0, role, span, watch, plugs });
+            hosts.push(HostDraft { name, group, first: n == 0, role, span, watch, player, plugs });
         }
     }
     if complete && notes.errors.len() == before {
         validate_roles(file, &hosts, notes);
     }
     (complete && notes.errors.len() == before).then_some(hosts)
+}
+
+/// What the host watches with; only viewers do.
+fn validate_player(host: &HostFile, role: Role, notes: &mut Notes<'_>) -> Player {
+    let player = notes.read_or("player", &host.player, Player::default()).unwrap_or_default();
+    if let Some(text) = host.player.get()
+        && role != Role::Viewer
+    {
+        let finding = Finding::new(&text.span, "player: only viewers have one", "not for this role");
+        notes.error(finding.help("leave it out, or make the host `role: viewer`"));
+    }
+    player
 }
 
 /// The `count` of a host, if it has one. Outer `None`: it is wrong.

@@ -9,6 +9,7 @@ use super::super::text::Text;
 use super::super::unit::{Bandwidth, FrameSize, Moment, Whole};
 use super::super::word::{Flag, Pattern, shown};
 use super::{Notes, absolute, out_of_bounds};
+use crate::clock::{LEAST_HEIGHT, LEAST_WIDTH};
 use crate::plan::{Codec, Video, VideoSource};
 
 const DEFAULT_FPS: u64 = 30;
@@ -33,6 +34,7 @@ pub(super) fn validate_video(
     let bitrate = validate_bitrate(written, notes);
     let keyframe_interval = validate_keyframes(written, fps, frames, notes);
     let audio = notes.read_or("audio", &written.audio, Flag(false));
+    let clock = validate_clock(written, source.as_ref(), notes);
     Some(Video {
         source: source?,
         fps: fps? as u32,
@@ -41,7 +43,36 @@ pub(super) fn validate_video(
         bitrate: bitrate?.0,
         keyframe_interval: keyframe_interval?,
         audio: audio?.0,
+        clock: clock?,
     })
+}
+
+/// The clock needs pictures whose size is known beforehand, and room in them.
+fn validate_clock(written: &VideoFile, source: Option<&VideoSource>, notes: &mut Notes<'_>) -> Option<bool> {
+    let Flag(wanted) = notes.read_or("clock", &written.clock, Flag(false))?;
+    let Some(text) = written.clock.get().filter(|_| wanted) else { return Some(wanted) };
+    match source? {
+        VideoSource::Generated { width, height, .. } if *width < LEAST_WIDTH || *height < LEAST_HEIGHT => {
+            let message = format!("clock: pictures of {width}x{height} have no room for it");
+            let finding = Finding::new(&text.span, message, "too small");
+            let finding = match written.size.get() {
+                Some(size) => finding.also(&size.span, "the size"),
+                None => finding,
+            };
+            notes.error(finding.help(format!("write a `size` of {LEAST_WIDTH}x{LEAST_HEIGHT} at least")));
+            None
+        }
+        VideoSource::Generated { .. } => Some(true),
+        VideoSource::File { .. } => {
+            let finding = Finding::new(&text.span, "clock: only a test pattern carries one", "not with `file`");
+            let finding = match written.file.get() {
+                Some(file) => finding.also(&file.span, "the file"),
+                None => finding,
+            };
+            notes.error(finding.help("leave out `clock` or `file`"));
+            None
+        }
+    }
 }
 
 fn validate_source(written: &VideoFile, base: &Path, notes: &mut Notes<'_>) -> Option<VideoSource> {
