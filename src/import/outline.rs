@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{BROADCASTER, CDN, VIEWER};
 use crate::plan::{
-    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Role, Stream, Timeline, Trial, Video,
+    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Point, Program, Role, Stream, Timeline, Trial, Video,
     VideoSource,
 };
 
@@ -34,6 +34,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
             name: BROADCASTER.to_owned(),
             broadcaster: BROADCASTER.to_owned(),
             viewers: vec![VIEWER.to_owned()],
+            program: Program::default(),
         }],
         timeline: Timeline {
             broadcast_at: begin,

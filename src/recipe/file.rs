@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::link_change::LinkChangeFile;
 use super::parameter::{Combination, ParameterFile, ParameterName};
+use super::program::ProgramFile;
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
@@ -196,6 +197,10 @@ pub struct HostFile {
     /// The broadcaster that a viewer watches. Needed if there are several.
     #[serde(default)]
     pub watch: Optional<Text<NodeName>>,
+    /// What a broadcaster broadcasts with. Default: ffmpeg.
+    #[serde(default)]
+    #[schemars(extend("default" = "ffmpeg"))]
+    pub program: Optional<ProgramFile>,
     /// The host's link to a switch.
     #[serde(default)]
     pub link: Optional<At<LinkFile>>,

@@ -18,6 +18,7 @@ use super::inside::{Spec, TrialError};
 use super::score::{Act, Due, Part, Score, Whose};
 use super::teller::Teller;
 use super::{Urgency, cast};
+use crate::actor::broadcaster::{Air, ENCODER};
 use crate::actor::process::{Actor, Place, Process, Station};
 use crate::emulator;
 use crate::network::changes::Changes;
@@ -127,7 +128,7 @@ impl Stage {
         self.phase(Phase::Measure);
         self.measure().await?;
         self.phase(Phase::Ready);
-        for due in [Due::Captures, Due::Servers, Due::Agents] {
+        for due in [Due::Captures, Due::Servers, Due::Screens, Due::Agents] {
             self.play(&score, due, environment).await?;
         }
         self.begin_watch();
@@ -152,8 +153,8 @@ impl Stage {
                 Act::ChangeLink { .. } => {
                     return Err(TrialError::Plan("a link changes before the timeline begins".into()));
                 }
-                Act::Join { .. } | Act::Depart { .. } => {
-                    return Err(TrialError::Plan("viewers come and go on the timeline".into()));
+                Act::Join { .. } | Act::Depart { .. } | Act::KeepOnAir { .. } => {
+                    return Err(TrialError::Plan("viewers and broadcasts come and go on the timeline".into()));
                 }
             }
         }
@@ -270,6 +271,7 @@ impl Stage {
                     let programs = Programs { agent: running(whose.agent()), player: running(whose.player()) };
                     self.audience.depart(whose.clone(), *how, home, programs);
                 }
+                Act::KeepOnAir { host, air } => self.keep_on_air(host, *air)?,
                 Act::Boot { .. } => return Err(TrialError::Plan("there is one network in a trial".into())),
                 Act::ChangeLink { link, change } => self.teller.tell(Happening::LinkChanged {
                     link: link.clone(),
@@ -292,6 +294,17 @@ impl Stage {
         }
         let after = self.count_trunks().await;
         self.keep_trunks(before.zip(after))
+    }
+
+    /// Has the program of a broadcaster ended in time. One that has ended already is not there any more.
+    fn keep_on_air(&self, host: &str, air: Air) -> Result<(), TrialError> {
+        let running = |name: &str| self.crew.member(&format!("{host}/{name}"));
+        let Some(agent) = running("agent") else { return Err(TrialError::Plan(format!("{host} has no agent"))) };
+        match running(ENCODER) {
+            Some(program) => self.crew.keep_on_air(program, agent, air),
+            None => return Err(TrialError::Trouble(format!("{host}/{ENCODER} ended as soon as it was started"))),
+        }
+        Ok(())
     }
 
     /// What the ports of joined switches have counted so far; `None` where there are none, or the switches do not tell, which is told.

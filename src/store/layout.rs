@@ -186,6 +186,12 @@ impl RunDir {
         self.path.join("trunks.csv")
     }
 
+    /// A line for each stream, where a program other than ffmpeg broadcasts.
+    #[must_use]
+    pub fn broadcasts(&self) -> PathBuf {
+        self.path.join("broadcasts.csv")
+    }
+
     /// A line for each figure of each scheme and viewer over all repetitions.
     #[must_use]
     pub fn estimates(&self) -> PathBuf {
@@ -365,6 +371,12 @@ impl TrialDir {
     #[must_use]
     pub fn trunks(&self) -> PathBuf {
         self.path.join("trunks.csv")
+    }
+
+    /// A line for each stream, where a program other than ffmpeg broadcasts.
+    #[must_use]
+    pub fn broadcasts(&self) -> PathBuf {
+        self.path.join("broadcasts.csv")
     }
 }
 

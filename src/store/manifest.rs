@@ -314,6 +314,7 @@ impl Manifest {
             run.estimates(),
             run.reattachments(),
             run.trunks(),
+            run.broadcasts(),
         ];
         for path in [run.recipe()].into_iter().chain(tables) {
             if let Some(name) = path.file_name().filter(|_| path.is_file()) {

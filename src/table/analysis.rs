@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::audience::{StreamFacts, audiences};
+use super::broadcasts::broadcast_rows;
 use super::doubt::doubts;
-use super::files::{write_if_any, write_trunks};
+use super::files::{write_broadcasts, write_if_any, write_trunks};
 use super::playout::playouts;
-use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
+use super::rows::{AudienceRow, BroadcastRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::trunks::trunk_rows;
 use super::{TableError, ping_rows, write_trial};
@@ -34,6 +35,8 @@ pub struct Analysis {
     pub reattachments: Vec<ReattachmentRow>,
     /// One for each direction of each link between switches.
     pub trunks: Vec<TrunkRow>,
+    /// `broadcasts.csv`, where a program other than ffmpeg broadcasts.
+    pub broadcasts: Vec<BroadcastRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
@@ -93,8 +96,21 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let audience = audiences(&record, &trace.trial, &streams, &summary, &frames);
     let reattachments = reattachment_rows(&trace, &viewers, zero_ns);
     let trunks = trunk_rows(&record, &trial.ports(), &audience, &mut problems);
+    let broadcasts = broadcast_rows(&record, trial, &trace);
     let damage = trace.damage;
-    Ok(Analysis { frames, pings, summary, playouts, audience, reattachments, trunks, problems, doubts, damage })
+    Ok(Analysis {
+        frames,
+        pings,
+        summary,
+        playouts,
+        audience,
+        reattachments,
+        trunks,
+        broadcasts,
+        problems,
+        doubts,
+        damage,
+    })
 }
 
 impl Analysis {
@@ -105,6 +121,7 @@ impl Analysis {
     pub fn write(&self, trial: &TrialDir) -> Result<(), TableError> {
         write_if_any(&trial.reattachments(), &self.reattachments)?;
         write_trunks(&trial.trunks(), &self.trunks)?;
+        write_broadcasts(&trial.broadcasts(), &self.broadcasts)?;
         write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts, &self.audience)
     }
 }

@@ -36,6 +36,7 @@ impl Analysis {
         ];
         wanted.extend(wanted_if_any(trial.reattachments(), &self.reattachments));
         wanted.extend(wanted_if_any(trial.trunks(), &self.trunks));
+        wanted.extend(wanted_if_any(trial.broadcasts(), &self.broadcasts));
         compare_all(wanted)
     }
 }
@@ -56,6 +57,7 @@ impl Tables {
         ];
         wanted.extend(wanted_if_any(run.reattachments(), &self.reattachments));
         wanted.extend(wanted_if_any(run.trunks(), &self.trunks));
+        wanted.extend(wanted_if_any(run.broadcasts(), &self.broadcasts));
         compare_all(wanted)
     }
 }
@@ -189,6 +191,7 @@ mod tests {
             frames,
             reattachments: Vec::new(),
             trunks: Vec::new(),
+            broadcasts: Vec::new(),
             problems: Vec::new(),
             doubts: Vec::new(),
             damage: Vec::new(),

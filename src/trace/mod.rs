@@ -14,6 +14,7 @@ mod events;
 pub mod floor;
 mod hop;
 mod lanes;
+mod obs_log;
 mod pairing;
 pub mod ping;
 mod stay;
@@ -26,6 +27,7 @@ pub use events::{Told, told};
 pub use hop::{Hop, Parts, Way};
 pub use livectl_wire::flows::{Arrival, Flow, Protocol};
 pub use livectl_wire::{capture, flows};
+pub use obs_log::ObsTotals;
 pub use stay::{Reattachment, Stay, reattachments, stays};
 pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial};
 
