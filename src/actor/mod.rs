@@ -3,7 +3,7 @@
 //! | module | program |
 //! |---|---|
 //! | [`cdn`] | nginx-rtmp, with the sockets of [`listen`], and the notification service |
-//! | [`broadcaster`] | ffmpeg, and the agent that it publishes to |
+//! | [`broadcaster`] | ffmpeg, OBS or another program, and the agent that it publishes to |
 //! | [`viewer`] | the agent that gives a [`player`] its stream, and that player |
 //! | [`screen`] | the screen of a viewer whose player shows something |
 //! | [`ping`] | ping trains |

@@ -134,6 +134,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                     dir.reattachments(),
                     dir.trunks(),
                     dir.shown(),
+                    dir.broadcasts(),
                 ];
                 for path in tables.into_iter().filter(|path| path.exists()) {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -179,6 +180,9 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     }
     if let Some(trunks) = table::trunks_text(&gathered.trunks) {
         text += &format!("\n{trunks}");
+    }
+    if let Some(broadcasts) = table::broadcasts_text(&gathered.broadcasts) {
+        text += &format!("\n{broadcasts}");
     }
     if let Some(reattachments) = table::reattachments_text(&gathered.reattachments) {
         text += &format!("\n{reattachments}");

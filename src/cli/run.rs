@@ -99,6 +99,9 @@ async fn one(
     if let Some(trunks) = crate::table::trunks_text(&report.trunks) {
         text += &format!("\n{trunks}");
     }
+    if let Some(broadcasts) = crate::table::broadcasts_text(&report.broadcasts) {
+        text += &format!("\n{broadcasts}");
+    }
     if let Some(reattachments) = crate::table::reattachments_text(&report.reattachments) {
         text += &format!("\n{reattachments}");
     }

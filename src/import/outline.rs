@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{BROADCASTER, CDN, VIEWER};
 use crate::plan::{
-    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Player, Point, Role, Stream, Timeline, Trial, Video,
-    VideoSource,
+    Cdn, Codec, Datapath, Host, LinkKind, Network, PingTrain, Player, Point, Program, Role, Stream, Timeline, Trial,
+    Video, VideoSource,
 };
 
 /// A trial with a broadcaster, a CDN and a viewer. Switches, links, addresses and captures are not known and there are none; of the
@@ -36,6 +36,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
             name: BROADCASTER.to_owned(),
             broadcaster: BROADCASTER.to_owned(),
             viewers: vec![VIEWER.to_owned()],
+            program: Program::default(),
         }],
         timeline: Timeline {
             broadcast_at: begin,

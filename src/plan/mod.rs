@@ -13,6 +13,7 @@ mod map;
 mod measure;
 mod player;
 mod point;
+mod program;
 mod repetition;
 mod until;
 mod way;
@@ -35,6 +36,7 @@ pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use measure::{Measure, natural};
 pub use player::Player;
 pub use point::{Parameters, Point};
+pub use program::{ArgumentPart, Placeholder, Program, argument_parts};
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
 pub use until::{Figure, Until};
 pub use way::Passed;
@@ -325,6 +327,9 @@ pub struct Stream {
     pub broadcaster: String,
     /// Hosts that watch it.
     pub viewers: Vec<String>,
+    /// What makes it.
+    #[serde(default, skip_serializing_if = "Program::is_usual")]
+    pub program: Program,
 }
 
 /// Moments in the life of a trial, counted from when the network has been measured and is ready.

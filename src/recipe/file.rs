@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::link_change::LinkChangeFile;
 use super::parameter::{Combination, ParameterFile, ParameterName};
+use super::program::ProgramFile;
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
@@ -206,6 +207,10 @@ pub struct HostFile {
     #[serde(default)]
     #[schemars(extend("default" = "mplayer"))]
     pub player: Optional<Text<Player>>,
+    /// What a broadcaster broadcasts with. Default: ffmpeg.
+    #[serde(default)]
+    #[schemars(extend("default" = "ffmpeg"))]
+    pub program: Optional<ProgramFile>,
     /// The host's link to a switch.
     #[serde(default)]
     pub link: Optional<At<LinkFile>>,

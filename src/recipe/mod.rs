@@ -14,6 +14,7 @@ mod matrix;
 pub mod parameter;
 mod place;
 mod problem;
+pub mod program;
 mod syntax;
 pub mod text;
 pub mod unit;

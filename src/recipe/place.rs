@@ -134,7 +134,7 @@ macro_rules! part {
 part!(VideoFile, made up: Some(Self::default()), pattern file size fps frames codec bitrate keyframe_every audio);
 part!(AgentsFile, made up: Some(Self::default()), upload_buffer cache handover);
 part!(NetworkFile, made up: None, link datapath congestion_control initial_window switches hosts trunks);
-part!(HostFile, made up: None, role count watch link links);
+part!(HostFile, made up: None, role count watch program link links);
 part!(LinkFile, made up: None, to bandwidth delay jitter loss queue);
 part!(TrunkFile, made up: None, between bandwidth delay jitter loss queue);
 part!(CdnFile, made up: Some(Self::default()), nodelay);

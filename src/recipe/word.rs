@@ -74,7 +74,7 @@ pub(super) fn listed(words: &[&str]) -> String {
 }
 
 /// Finds `text` among `words`, or says which of them was probably meant.
-fn choose<T: Copy>(text: &str, noun: &str, words: &[(&str, T)]) -> Result<T, Misread> {
+pub(super) fn choose<T: Copy>(text: &str, noun: &str, words: &[(&str, T)]) -> Result<T, Misread> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
         return Ok(*value);
     }

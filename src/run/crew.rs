@@ -12,9 +12,10 @@ use nix::unistd::Pid;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, watch};
 
-use super::Urgency;
 use super::event::Happening;
 use super::teller::Teller;
+use super::{Urgency, air};
+use crate::actor::broadcaster::Air;
 use crate::actor::process::{Actor, Exit, Place, Process, ProcessError, Station};
 use crate::sandbox;
 use crate::sandbox::halted::{self, Halted};
@@ -118,6 +119,16 @@ impl Crew {
     pub(super) fn another(&self) -> Crew {
         let (teller, trouble, finished) = (self.teller.clone(), self.trouble.clone(), self.finished.clone());
         Crew { teller, members: Vec::new(), trouble, finished, roll: self.roll.clone() }
+    }
+
+    /// Ends a program that has been on the air for long enough, and is told if it never was.
+    pub(super) fn keep_on_air(&self, program: Arc<Process>, agent: Arc<Process>, air: Air) {
+        let (teller, trouble) = (self.teller.clone(), self.trouble.clone());
+        tokio::spawn(async move {
+            if let Err(text) = air::keep(&program, &agent, air, &teller).await {
+                let _ = trouble.send(Trouble { of_network: false, was_killed: false, text });
+            }
+        });
     }
 
     /// Starts a program. Lines of its output become reports, and also go to `copy`.

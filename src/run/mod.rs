@@ -4,6 +4,7 @@
 //! the host is as it was and has the captures analysed. [`inside`] is what runs within the sandbox. They talk in [`event`]s:
 //! JSON lines on the trial's standard output, and the orders `stop` and `hurry` on its standard input.
 
+mod air;
 mod audience;
 pub mod cast;
 mod crew;
@@ -24,7 +25,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
-use crate::table::{AudienceRow, EstimateRow, ReattachmentRow, SummaryRow, TableError, TrunkRow};
+use crate::table::{AudienceRow, BroadcastRow, EstimateRow, ReattachmentRow, SummaryRow, TableError, TrunkRow};
 
 use event::Update;
 
@@ -86,6 +87,8 @@ pub struct Report {
     pub reattachments: Vec<ReattachmentRow>,
     /// What passed between switches.
     pub trunks: Vec<TrunkRow>,
+    /// What broadcasters' programs made of it, where they are others than ffmpeg.
+    pub broadcasts: Vec<BroadcastRow>,
     /// Trials that failed, with the reason.
     pub failed: Vec<(String, String)>,
     /// Trials whose delays cannot be taken for the network's, with the reasons.
@@ -228,7 +231,7 @@ fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<
     manifest.save(folder)?;
     let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
     let tables = crate::table::gather(folder, ids)?;
-    let crate::table::Tables { summary, audience, estimates, reattachments, trunks, .. } = tables;
+    let crate::table::Tables { summary, audience, estimates, reattachments, trunks, broadcasts, .. } = tables;
     manifest.record_files(folder)?;
     manifest.save(folder)?;
     let failed = manifest.trials.iter().filter_map(|t| match &t.state {
@@ -244,6 +247,7 @@ fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<
         estimates,
         reattachments,
         trunks,
+        broadcasts,
         failed: failed.collect(),
         unfit: unfit.collect(),
         interrupted,

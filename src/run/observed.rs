@@ -7,8 +7,12 @@ use super::event::Happening;
 use super::fitness::{BirthLateness, CaptureDrops, Lateness, Observations};
 use super::inside::Spec;
 use super::teller::Teller;
+use crate::actor::broadcaster::ENCODER;
 use crate::network::Links;
+use crate::plan::Program;
+use crate::trace::ObsTotals;
 use crate::{capture, emulator};
+use livectl_wire::birth::Birth;
 
 /// Adds to what the watch saw what the trial's programs tell of themselves: drops of captures and of links, lateness of links and of births. What they
 /// should tell and do not is unknown, which is not fit.
@@ -39,8 +43,14 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
         let births = births.and_then(|file| crate::trace::Births::read(std::io::BufReader::new(file)));
         match births {
             Ok(births) => {
+                let fps = u64::from(trial.video.fps);
+                // A program that drops frames of its own will is not behind by that: its timestamps tell which those were.
+                let number = |birth: &Birth| match stream.program {
+                    Program::Ffmpeg => birth.index,
+                    _ => (u64::from(birth.timestamp_ms) * fps + 500) / 1000,
+                };
                 let moments: Vec<(u64, u64)> =
-                    births.frames.iter().map(|birth| (birth.index, birth.birth_ns.unsigned_abs())).collect();
+                    births.frames.iter().map(|birth| (number(birth), birth.birth_ns.unsigned_abs())).collect();
                 let lateness = Lateness::of_births(&moments, trial.video.fps);
                 seen.births.push(BirthLateness { broadcaster: stream.broadcaster.clone(), lateness });
             }
@@ -53,6 +63,15 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
         match std::fs::read_to_string(dir.controller_events()) {
             Ok(lines) => seen.not_followed = lines.lines().filter_map(not_followed).collect(),
             Err(error) => unknown.push(format!("whom the controller followed: {error}")),
+        }
+    }
+    for stream in trial.streams.iter().filter(|stream| stream.program.is_obs()) {
+        match ObsTotals::read(&dir.log(&stream.broadcaster, ENCODER)) {
+            Some(totals) => teller.tell(Happening::Note { text: format!("{}: {totals}", stream.broadcaster) }),
+            None => {
+                let text = format!("{}: what OBS dropped is not known: its log does not tell", stream.broadcaster);
+                teller.tell(Happening::Warning { text });
+            }
         }
     }
     for text in &unknown {

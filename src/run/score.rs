@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::cast::{self, Attendance, Cast, CastError};
 use super::crew::Duty;
+use crate::actor::broadcaster::{Air, Broadcaster};
 use crate::actor::process::Actor;
 use crate::actor::viewer::Viewer;
 use crate::network::{self, Links};
@@ -50,7 +51,7 @@ pub enum Due {
     Network,
     /// When the paths have been measured: captures first, so that they miss nothing.
     Captures,
-    /// What players show the stream on.
+    /// X servers, before the programs that show something there.
     Screens,
     /// What reads those screens.
     Eyes,
@@ -73,6 +74,13 @@ pub enum Act {
     Boot {
         /// The file.
         topology: PathBuf,
+    },
+    /// The program of a broadcaster that has just started is watched: it is to be on the air soon, and told to end when that has been long enough.
+    KeepOnAir {
+        /// The broadcaster.
+        host: String,
+        /// How long.
+        air: Air,
     },
     /// A link changes. Emulated links know beforehand and do it by themselves, netem is told.
     ChangeLink {
@@ -145,7 +153,7 @@ impl Score {
         for (at, actor) in pings {
             add(Due::At(at), actor, Duty::Finite, None);
         }
-        let mut moves = Vec::new();
+        let (mut moves, mut airs) = (Vec::new(), Vec::new());
         for Attendance { host, number, spell, is_usual, viewer: Viewer { agent, player, screen } } in viewers {
             // Nobody waits for whoever goes before the end.
             let duty = if spell.end.is_some() { Duty::Finite } else { Duty::Audience };
@@ -169,13 +177,25 @@ impl Score {
                 moves.push(Entry { due: Due::At(spell.from), act });
             }
         }
-        for pair in broadcasts {
-            add(Due::Agents, pair.agent, Duty::Finite, None);
-            add(Due::At(trial.timeline.broadcast_at), pair.encoder, Duty::Finite, None);
+        for Broadcaster { screen, picture, encoder, air, agent } in broadcasts {
+            if let Some(screen) = screen {
+                add(Due::Screens, screen, Duty::Lasting, None);
+            }
+            if let Some(picture) = picture {
+                add(Due::Agents, picture, Duty::Lasting, None);
+            }
+            add(Due::Agents, agent, Duty::Finite, None);
+            let host = encoder.station.to_string();
+            add(Due::At(trial.timeline.broadcast_at), encoder, Duty::Finite, None);
+            airs.extend(air.map(|air| (host, air)));
         }
         for actor in clocks {
             add(Due::After, actor, Duty::Finite, None);
         }
+        moves.extend(airs.into_iter().map(|(host, air)| {
+            // After its start: what is due together stays in the order in which it was added.
+            Entry { due: Due::At(trial.timeline.broadcast_at), act: Act::KeepOnAir { host, air } }
+        }));
         entries.extend(moves);
         entries.push(Entry { due: Due::Network, act: Act::Boot { topology: dir.topology() } });
         entries.extend(trial.link_changes.iter().map(|change| {
@@ -205,7 +225,7 @@ impl Score {
         let parts = self.0.iter().flat_map(|entry| match &entry.act {
             Act::Start(part) => vec![part],
             Act::Join { agent, player, .. } => vec![agent, player],
-            Act::Boot { .. } | Act::Depart { .. } | Act::ChangeLink { .. } => Vec::new(),
+            Act::Boot { .. } | Act::KeepOnAir { .. } | Act::Depart { .. } | Act::ChangeLink { .. } => Vec::new(),
         });
         parts.filter(|part| part.duty == Duty::Audience).map(|part| &part.actor)
     }
@@ -253,6 +273,13 @@ impl fmt::Display for Act {
         match self {
             Act::Start(part) => write!(f, "{:8} {}", part.actor.station, part.actor.command),
             Act::Boot { topology } => write!(f, "{:8} {}", "-", Act::boot_words(topology).join(" ")),
+            Act::KeepOnAir { host, air } => {
+                let (length, within) = (air.length.as_secs_f64(), air.within.as_secs_f64());
+                write!(
+                    f,
+                    "{host:8} encoder is to be on the air within {within:.0} s, and is ended {length:.1} s after its first picture"
+                )
+            }
             Act::ChangeLink { link, change } => {
                 write!(f, "{link:8} link ({}): {}", change.directions, change.change)
             }
@@ -291,6 +318,7 @@ mod tests {
         acts.map(|act| match act {
             Act::Start(part) => part.actor.label(),
             Act::Boot { .. } => "mn".to_owned(),
+            Act::KeepOnAir { host, .. } => format!("{host} on the air"),
             Act::ChangeLink { link, .. } => format!("link of {link}"),
             Act::Join { whose, .. } => format!("{} joins", whose.host),
             Act::Depart { whose, how } => format!("{} {}", whose.host, how.name()),

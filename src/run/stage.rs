@@ -18,6 +18,7 @@ use super::inside::{Spec, TrialError};
 use super::score::{Act, Due, Part, Score, Whose};
 use super::teller::Teller;
 use super::{Urgency, cast};
+use crate::actor::broadcaster::{Air, ENCODER};
 use crate::actor::process::{Actor, Place, Process, Station};
 use crate::emulator;
 use crate::network::changes::Changes;
@@ -154,8 +155,8 @@ impl Stage {
                 Act::ChangeLink { .. } => {
                     return Err(TrialError::Plan("a link changes before the timeline begins".into()));
                 }
-                Act::Join { .. } | Act::Depart { .. } => {
-                    return Err(TrialError::Plan("viewers come and go on the timeline".into()));
+                Act::Join { .. } | Act::Depart { .. } | Act::KeepOnAir { .. } => {
+                    return Err(TrialError::Plan("viewers and broadcasts come and go on the timeline".into()));
                 }
             }
         }
@@ -272,6 +273,7 @@ impl Stage {
                     let programs = Programs { agent: running(whose.agent()), player: running(whose.player()) };
                     self.audience.depart(whose.clone(), *how, home, programs);
                 }
+                Act::KeepOnAir { host, air } => self.keep_on_air(host, *air)?,
                 Act::Boot { .. } => return Err(TrialError::Plan("there is one network in a trial".into())),
                 Act::ChangeLink { link, change } => self.teller.tell(Happening::LinkChanged {
                     link: link.clone(),
@@ -316,6 +318,17 @@ impl Stage {
             let text =
                 format!("the clock in the pictures was not read within {seconds} s: shown delays are not known");
             self.teller.tell(Happening::Warning { text });
+        }
+        Ok(())
+    }
+
+    /// Has the program of a broadcaster ended in time. One that has ended already is not there any more.
+    fn keep_on_air(&self, host: &str, air: Air) -> Result<(), TrialError> {
+        let running = |name: &str| self.crew.member(&format!("{host}/{name}"));
+        let Some(agent) = running("agent") else { return Err(TrialError::Plan(format!("{host} has no agent"))) };
+        match running(ENCODER) {
+            Some(program) => self.crew.keep_on_air(program, agent, air),
+            None => return Err(TrialError::Trouble(format!("{host}/{ENCODER} ended as soon as it was started"))),
         }
         Ok(())
     }

@@ -192,6 +192,12 @@ impl RunDir {
         self.path.join("shown.parquet")
     }
 
+    /// A line for each stream, where a program other than ffmpeg broadcasts.
+    #[must_use]
+    pub fn broadcasts(&self) -> PathBuf {
+        self.path.join("broadcasts.csv")
+    }
+
     /// A line for each figure of each scheme and viewer over all repetitions.
     #[must_use]
     pub fn estimates(&self) -> PathBuf {
@@ -395,6 +401,12 @@ impl TrialDir {
     #[must_use]
     pub fn shown(&self) -> PathBuf {
         self.path.join("shown.parquet")
+    }
+
+    /// A line for each stream, where a program other than ffmpeg broadcasts.
+    #[must_use]
+    pub fn broadcasts(&self) -> PathBuf {
+        self.path.join("broadcasts.csv")
     }
 }
 

@@ -315,6 +315,7 @@ impl Manifest {
             run.reattachments(),
             run.trunks(),
             run.shown(),
+            run.broadcasts(),
         ];
         for path in [run.recipe()].into_iter().chain(tables) {
             if let Some(name) = path.file_name().filter(|_| path.is_file()) {

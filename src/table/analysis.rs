@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::audience::{StreamFacts, audiences};
+use super::broadcasts::broadcast_rows;
 use super::doubt::doubts;
-use super::files::{write_if_any, write_shown, write_trunks};
+use super::files::{write_broadcasts, write_if_any, write_shown, write_trunks};
 use super::playout::playouts;
-use super::rows::{AudienceRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow, SummaryRow, TrunkRow};
+use super::rows::{
+    AudienceRow, BroadcastRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow, SummaryRow, TrunkRow,
+};
 use super::shown::{screen_facts, shown_rows};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::trunks::trunk_rows;
@@ -38,6 +41,8 @@ pub struct Analysis {
     pub trunks: Vec<TrunkRow>,
     /// One for each frame of each viewer with a screen.
     pub shown: Vec<ShownRow>,
+    /// `broadcasts.csv`, where a program other than ffmpeg broadcasts.
+    pub broadcasts: Vec<BroadcastRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
@@ -105,6 +110,7 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let audience = audiences(&record, &trace.trial, &streams, &summary, &frames);
     let reattachments = reattachment_rows(&trace, &viewers, zero_ns);
     let trunks = trunk_rows(&record, &trial.ports(), &audience, &mut problems);
+    let broadcasts = broadcast_rows(&record, trial, &trace);
     let damage = trace.damage;
     Ok(Analysis {
         frames,
@@ -115,6 +121,7 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
         reattachments,
         trunks,
         shown,
+        broadcasts,
         problems,
         doubts,
         damage,
@@ -130,6 +137,7 @@ impl Analysis {
         write_if_any(&trial.reattachments(), &self.reattachments)?;
         write_trunks(&trial.trunks(), &self.trunks)?;
         write_shown(&trial.shown(), &self.shown)?;
+        write_broadcasts(&trial.broadcasts(), &self.broadcasts)?;
         write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts, &self.audience)
     }
 }

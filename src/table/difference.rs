@@ -37,6 +37,7 @@ impl Analysis {
         wanted.extend(wanted_if_any(trial.reattachments(), &self.reattachments));
         wanted.extend(wanted_if_any(trial.trunks(), &self.trunks));
         wanted.extend(wanted_if_any(trial.shown(), &self.shown));
+        wanted.extend(wanted_if_any(trial.broadcasts(), &self.broadcasts));
         compare_all(wanted)
     }
 }
@@ -58,6 +59,7 @@ impl Tables {
         wanted.extend(wanted_if_any(run.reattachments(), &self.reattachments));
         wanted.extend(wanted_if_any(run.trunks(), &self.trunks));
         wanted.extend(wanted_if_any(run.shown(), &self.shown));
+        wanted.extend(wanted_if_any(run.broadcasts(), &self.broadcasts));
         compare_all(wanted)
     }
 }
@@ -192,6 +194,7 @@ mod tests {
             reattachments: Vec::new(),
             trunks: Vec::new(),
             shown: Vec::new(),
+            broadcasts: Vec::new(),
             problems: Vec::new(),
             doubts: Vec::new(),
             damage: Vec::new(),

@@ -11,8 +11,8 @@ use super::TableError;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
 use super::rows::{
-    AudienceRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow, SummaryRow,
-    TrunkRow,
+    AudienceRow, BroadcastRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow,
+    SummaryRow, TrunkRow,
 };
 use crate::store::{RunDir, TrialDir, write_atomic};
 
@@ -52,6 +52,8 @@ pub struct Tables {
     pub trunks: Vec<TrunkRow>,
     /// `shown.parquet`.
     pub shown: Vec<ShownRow>,
+    /// `broadcasts.csv`.
+    pub broadcasts: Vec<BroadcastRow>,
     /// `summary.csv`.
     pub summary: Vec<SummaryRow>,
     /// `estimates.csv`.
@@ -79,6 +81,9 @@ impl Tables {
             )?,
             trunks: concatenated(&trials, TrialDir::trunks, &run.trunks(), read_trunks, |row| &row.trial)?,
             shown: concatenated(&trials, TrialDir::shown, &run.shown(), read_shown, |row| &row.trial)?,
+            broadcasts: concatenated(&trials, TrialDir::broadcasts, &run.broadcasts(), read_broadcasts, |row| {
+                &row.trial
+            })?,
             summary: concatenated(&trials, TrialDir::summary, &run.summary(), read_summary, |row| &row.trial)?,
             estimates: Vec::new(),
         };
@@ -99,6 +104,7 @@ impl Tables {
         write_if_any(&run.reattachments(), &self.reattachments)?;
         write_trunks(&run.trunks(), &self.trunks)?;
         write_shown(&run.shown(), &self.shown)?;
+        write_broadcasts(&run.broadcasts(), &self.broadcasts)?;
         write_summary(&run.summary(), &self.summary)
     }
 }
@@ -278,6 +284,25 @@ pub fn write_trunks(path: &Path, rows: &[TrunkRow]) -> Result<(), TableError> {
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_trunks(path: &Path) -> Result<Vec<TrunkRow>, TableError> {
     TrunkRow::read(&Table::csv(path, &TrunkRow::texts())?)
+}
+
+/// Writes `broadcasts.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were: mostly ffmpeg broadcasts.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_broadcasts(path: &Path, rows: &[BroadcastRow]) -> Result<(), TableError> {
+    if rows.is_empty() && !path.exists() {
+        return Ok(());
+    }
+    write_csv(path, rows.len(), BroadcastRow::columns(rows))
+}
+
+/// Reads what [`write_broadcasts`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_broadcasts(path: &Path) -> Result<Vec<BroadcastRow>, TableError> {
+    BroadcastRow::read(&Table::csv(path, &BroadcastRow::texts())?)
 }
 
 /// Writes `estimates.csv` (RFC 4180, empty fields for null), whole or not at all.

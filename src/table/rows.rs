@@ -402,6 +402,44 @@ rows! {
         pub fit: bool,
     }
 
+    /// What the program of a broadcaster made of its stream in one trial: `broadcasts.csv`.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct BroadcastRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// The stream: its broadcaster's name.
+        pub stream: String,
+        /// `ffmpeg`, `obs`, `obs-defaults`, or of a command its program.
+        pub program: String,
+        /// Frames that were planned.
+        pub planned: u32,
+        /// Frames that it gave its agent; `None`, here and below: not known.
+        pub born: Option<u32>,
+        /// From the birth of one frame to that of the next: median.
+        pub interval_p50_ms: Option<f64>,
+        /// 95th percentile of that.
+        pub interval_p95_ms: Option<f64>,
+        /// The longest.
+        pub interval_max_ms: Option<f64>,
+        /// Frames that OBS dropped because its connection took no more ([`ObsTotals`](crate::trace::ObsTotals)); they were not born. `None`, here and below: it
+        /// is not OBS, or its log does not tell.
+        pub dropped: Option<u32>,
+        /// Frames that it composed too late, and encoded the one before once more.
+        pub lagged: Option<u32>,
+        /// Frames that it did not encode because its encoder was busy.
+        pub skipped: Option<u32>,
+        /// Frames that it composed while the stream was on.
+        pub drawn: Option<u32>,
+        /// Frames that came out of its encoder. What is missing of `drawn` is what the encoder still held in the end, as much as it holds all the while.
+        pub output: Option<u32>,
+        /// The trial was stopped or broke before its end.
+        pub partial: bool,
+        /// The delays can be taken for the network's.
+        pub fit: bool,
+    }
+
     /// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See [`play`](super::play).
     #[derive(Debug, Clone, PartialEq)]
     pub struct PlayoutRow {

@@ -99,6 +99,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
             name: "hb".into(),
             broadcaster: "hb".into(),
             viewers: viewers.iter().map(|v| (*v).into()).collect(),
+            program: Default::default(),
         }],
         timeline: Timeline {
             broadcast_at: Duration::from_secs(15),

@@ -276,11 +276,11 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
 }
 
 /// What there is to say of a stream of which fewer frames were born than planned. A program that has to wait for the network (`upload_buffer`) may
-/// have come no further: that is an outcome.
+/// have come no further: that is an outcome. So are a few less of a program that goes by the clock ([`Program::promises`](crate::plan::Program::promises)).
 fn fewer_than_planned(trial: &Trial, stream: &Stream, born: usize) -> Option<String> {
     let planned = trial.video.frames;
     let is_held_back = trial.agents.upload_buffer.is_some();
-    let is_fewer = born < planned as usize && !is_held_back;
+    let is_fewer = born < stream.program.promises(planned) as usize && !is_held_back;
     is_fewer.then(|| format!("stream {}: {born} of the {planned} frames planned were born", stream.name))
 }
 

@@ -67,7 +67,12 @@ fn trial() -> Trial {
             audio: false,
             clock: false,
         },
-        streams: vec![Stream { name: "hb".into(), broadcaster: "hb".into(), viewers: vec!["hv1".into()] }],
+        streams: vec![Stream {
+            name: "hb".into(),
+            broadcaster: "hb".into(),
+            viewers: vec!["hv1".into()],
+            program: Default::default(),
+        }],
         timeline: Timeline {
             broadcast_at: Duration::ZERO,
             view_at: Duration::ZERO,
@@ -368,7 +373,12 @@ fn altered_payloads_are_foreign() {
 fn two_streams_with_equal_pictures_are_told_apart() {
     let mut files = files();
     let mut two = trial();
-    two.streams.push(Stream { name: "hc".into(), broadcaster: "hc".into(), viewers: vec!["hv1".into()] });
+    two.streams.push(Stream {
+        name: "hc".into(),
+        broadcaster: "hc".into(),
+        viewers: vec!["hv1".into()],
+        program: Default::default(),
+    });
     files.insert("trial.json", serde_json::to_vec(&two).unwrap());
     files.insert("births/hc.csv", files["births/hb.csv"].clone());
     let trace = read(&files);

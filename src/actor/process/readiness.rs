@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddrV4;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub enum Readiness {
     LogLine(String),
     /// It, or whoever shares its network namespace, listens on all of these.
     Listening(Vec<SocketAddrV4>),
+    /// This file, socket or whatever is there.
+    File(PathBuf),
     /// It has printed a JSON line whose `event` is this.
     Event(String),
 }
@@ -38,6 +40,7 @@ impl fmt::Display for Readiness {
                 let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
                 write!(f, "waiting for it to listen on {}", all.join(" and "))
             }
+            Readiness::File(path) => write!(f, "waiting for {}", path.display()),
             Readiness::Event(name) => write!(f, "waiting for its event `{name}`"),
         }
     }
@@ -87,6 +90,7 @@ impl Readiness {
     fn holds(&self, pid: u32, log: &Path) -> bool {
         match self {
             Readiness::Started | Readiness::Event(_) => true,
+            Readiness::File(path) => path.exists(),
             Readiness::LogLine(text) => line_with(log, std::slice::from_ref(text)).is_some(),
             Readiness::Listening(addresses) => {
                 let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap_or_default();

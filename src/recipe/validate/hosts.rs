@@ -1,15 +1,18 @@
 //! Who there is, and who watches whom.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use super::super::file::{HostFile, LinkFile, NetworkFile};
 use super::super::problem::Finding;
+use super::super::program::ProgramFile;
 use super::super::text::{At, Span, Text};
 use super::super::unit::Whole;
 use super::super::word::{NodeName, listed, shown};
+use super::program::validate_program;
 use super::topology::{Fabric, Plug, validate_plugs};
 use super::{Notes, unknown_node, validate_name};
-use crate::plan::{Network, Player, Role, Stream};
+use crate::plan::{Network, Player, Program, Role, Stream};
 
 /// Hosts of a recipe at most.
 const MOST_HOSTS: usize = 512;
@@ -27,6 +30,9 @@ pub(super) struct HostDraft<'f> {
     watch: Option<&'f Text<NodeName>>,
     /// What it watches with.
     pub player: Player,
+    program: Program,
+    /// Where its program is written, if it is.
+    pub program_span: Option<&'f Span>,
     pub plugs: Vec<Plug>,
 }
 
@@ -34,6 +40,7 @@ pub(super) struct HostDraft<'f> {
 pub(super) fn validate_hosts<'f>(
     file: &'f NetworkFile,
     fabric: &Fabric<'_>,
+    base: &Path,
     notes: &mut Notes<'_>,
 ) -> Option<Vec<HostDraft<'f>>> {
     let before = notes.errors.len();
@@ -48,7 +55,8 @@ pub(super) fn validate_hosts<'f>(
         let count = validate_count(&host.value, role, notes);
         let links = written_links(key, &host.value, notes);
         let plugs = links.and_then(|links| validate_plugs(key, &links, fabric, notes));
-        complete &= role.is_some() && plugs.is_some();
+        let program = validate_program(key, &host.value, role, base, notes);
+        complete &= role.is_some() && plugs.is_some() && program.is_some();
         if let (Some(watch), Some(role)) = (host.value.watch.get(), role)
             && role != Role::Viewer
         {
@@ -56,7 +64,9 @@ pub(super) fn validate_hosts<'f>(
                 Finding::new(&watch.span, format!("watch: {} is no viewer", shown(&key.text)), "not for this role");
             notes.error(finding.help("only viewers watch; leave it out"));
         }
-        let (Some(NodeName(group)), Some(role), Some(count), Some(plugs)) = (name, role, count, plugs) else {
+        let (Some(NodeName(group)), Some(role), Some(count), Some(plugs), Some(program)) =
+            (name, role, count, plugs, program)
+        else {
             continue;
         };
         let player = validate_player(&host.value, role, notes);
@@ -74,9 +84,20 @@ pub(super) fn validate_hosts<'f>(
                 break;
             }
             taken.insert(name.clone(), (key.span.clone(), if count.is_some() { "one of these" } else { "a host" }));
-            let watch = host.value.watch.get();
-            let (group, span, plugs) = (group.clone(), key.span.clone(), plugs.clone());
-            hosts.push(HostDraft { name, group, first: n == 0, role, span, watch, player, plugs });
+            let (watch, program_span) = (host.value.watch.get(), host.value.program.get().map(ProgramFile::span));
+            let (group, span, plugs, program) = (group.clone(), key.span.clone(), plugs.clone(), program.clone());
+            hosts.push(HostDraft {
+                name,
+                group,
+                first: n == 0,
+                role,
+                span,
+                watch,
+                player,
+                program,
+                program_span,
+                plugs,
+            });
         }
     }
     if complete && notes.errors.len() == before {
@@ -195,9 +216,14 @@ pub(super) fn validate_streams(
     let before = notes.errors.len();
     let broadcasters: Vec<&HostDraft<'_>> = hosts.iter().filter(|host| host.role == Role::Broadcaster).collect();
     let names: Vec<&str> = broadcasters.iter().map(|host| host.name.as_str()).collect();
-    let mut streams: Vec<Stream> = names
+    let mut streams: Vec<Stream> = broadcasters
         .iter()
-        .map(|name| Stream { name: (*name).to_owned(), broadcaster: (*name).to_owned(), viewers: Vec::new() })
+        .map(|host| Stream {
+            name: host.name.clone(),
+            broadcaster: host.name.clone(),
+            viewers: Vec::new(),
+            program: host.program.clone(),
+        })
         .collect();
     for host in hosts {
         check_reaches_cdn(host, network, notes);

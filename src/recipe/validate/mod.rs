@@ -9,6 +9,7 @@ mod changes;
 mod hosts;
 mod load;
 mod points;
+mod program;
 mod topology;
 mod until;
 mod video;
@@ -215,7 +216,7 @@ fn validate_common(
     let initial_window = notes.read_or("initial_window", &file.network.initial_window, super::unit::Whole(10));
     let before = notes.errors.len();
     let fabric = topology::validate_fabric(&file.network, notes);
-    let hosts = hosts::validate_hosts(&file.network, &fabric, notes)?;
+    let hosts = hosts::validate_hosts(&file.network, &fabric, base, notes)?;
     if notes.errors.len() > before {
         return None;
     }
@@ -226,6 +227,8 @@ fn validate_common(
         changes::validate_changes(timeline_file, &topology.network, &when.timeline, (base, reader), notes)
     });
     let (video, timeline, streams, captures) = (video?, timeline?, streams?, captures?);
+    let places: Vec<_> = hosts.iter().filter_map(|host| Some((host.name.as_str(), host.program_span?))).collect();
+    program::check_video(&streams, &places, &video, file.video.get(), notes);
 
     let viewers = streams.iter().map(|stream| stream.viewers.len()).sum();
     let before = notes.errors.len();

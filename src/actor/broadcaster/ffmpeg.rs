@@ -1,4 +1,4 @@
-//! A broadcaster: ffmpeg, and the agent that it publishes to.
+//! ffmpeg, which makes as many pictures as planned, each at its time.
 //!
 //! Found by trying (ffmpeg 5.1):
 //! - `-re` lets frames out in steps of 10 ms (late by 5 ms in the median), and from ffmpeg 6.1 on begins with a burst of half a second.
@@ -19,12 +19,10 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use super::process::{Actor, Command, Output, Readiness, Stop};
-use super::viewer::RELAY_LAG;
-use super::{AGENT, Folders};
+use super::super::process::{Actor, Command, Output, Readiness, Stop};
+use super::super::{AGENT, Folders};
 use crate::clock::picture;
-use crate::plan::delivery::Givers;
-use crate::plan::{AUDIO_BITRATE, Codec, NOTIFY_PORT, RTMP_APP, RTMP_PORT, Stream, Trial, Video, VideoSource};
+use crate::plan::{AUDIO_BITRATE, Codec, RTMP_APP, RTMP_PORT, Stream, Video, VideoSource};
 
 /// Samples of sound per second.
 const AUDIO_RATE: u32 = 44_100;
@@ -34,71 +32,22 @@ const LATENESS: Duration = Duration::from_millis(100);
 /// of even size, as for any low-latency stream.
 const BUFFERS_PER_SECOND: u64 = 4;
 
-/// The encoder and the agent of a stream's broadcaster: the agent is there before the encoder.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broadcaster {
-    /// ffmpeg.
-    pub encoder: Actor,
-    /// `live-agent broadcaster`.
-    pub agent: Actor,
-}
-
-/// The actors of that stream's broadcaster. `None` when the plan gives it no way to the CDN.
-#[must_use]
-pub fn broadcaster(trial: &Trial, stream: &Stream, folders: &Folders) -> Option<Broadcaster> {
+/// The actor.
+pub(super) fn actor(video: &Video, stream: &Stream, cdn: std::net::Ipv4Addr, folders: &Folders) -> Actor {
     let host = stream.broadcaster.as_str();
-    let cdn_host = &trial.network.cdn()?.name;
-    let cdn = trial.network.address_from(host, cdn_host)?;
-    let key = format!("{RTMP_APP}/{}", stream.name);
-    let births = folders.trial.births(host);
-    let mut args = vec!["broadcaster".to_owned(), "--stream".into(), key, "--cdn".into(), cdn.to_string()];
-    args.extend(["--births".into(), births.to_string_lossy().into_owned()]);
-    if trial.video.clock {
-        args.extend(["--recording".into(), folders.trial.recording(host).to_string_lossy().into_owned()]);
-    }
-    let buffer = trial.agents.upload_buffer.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
-    args.extend(["--upload-buffer".into(), buffer]);
-    if trial.point.scheme.has_peers() {
-        args.extend(["--notify".into(), SocketAddrV4::new(cdn, NOTIFY_PORT).to_string()]);
-        args.extend(["--cache".into(), trial.agents.cache_seconds().to_string()]);
-        if trial.point.scheme.delivery().givers() == Givers::Everyone {
-            args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string(), "--admit-all".into()]);
-        }
-        // The first link of its way to the CDN is the one that the CDN's copy and the peers' copies share.
-        let uplink =
-            trial.network.path(host, cdn_host).and_then(|path| path.first().and_then(|shape| shape.bandwidth));
-        if let Some(uplink) = uplink {
-            args.extend(["--uplink".into(), uplink.to_string()]);
-        }
-    }
-    args.extend(["--drain".into(), trial.timeline.drain.as_secs().max(1).to_string(), "--once".into()]);
-    let agent = Actor {
-        name: "agent".into(),
+    Actor {
+        name: super::ENCODER.into(),
         station: host.into(),
-        command: Command::new(folders.agent.to_string_lossy(), args),
-        folders: births.parent().map(Into::into).into_iter().collect(),
-        files: Vec::new(),
-        output: Output::Lines,
-        log: folders.trial.log(host, "agent"),
-        ready: Readiness::Event("ready".into()),
-        ready_within: Duration::from_secs(10),
-        alarms: Vec::new(),
-        stop: Stop::default(),
-    };
-    let encoder = Actor {
-        name: "encoder".into(),
-        station: host.into(),
-        command: encoder(&trial.video, &stream.name, SocketAddrV4::new(cdn, RTMP_PORT)),
+        command: encoder(video, &stream.name, SocketAddrV4::new(cdn, RTMP_PORT)),
         folders: Vec::new(),
         files: Vec::new(),
         output: Output::Log,
-        log: folders.trial.log(host, "encoder"),
+        log: folders.trial.log(host, super::ENCODER),
         ready: Readiness::LogLine("Output #0".into()),
         ready_within: Duration::from_secs(20),
         alarms: Vec::new(),
         stop: Stop::default(),
-    };
-    Some(Broadcaster { encoder, agent })
+    }
 }
 
 /// ffmpeg, publishing to the agent on its host a stream that is meant for `cdn`.
@@ -121,11 +70,7 @@ fn input(video: &Video) -> Vec<String> {
     let mut args: Vec<String> = Vec::new();
     match &video.source {
         VideoSource::Generated { pattern, width, height } => {
-            let mut pictures = format!("{pattern}=size={width}x{height}:rate={fps},format=yuv420p,{}", pace(video));
-            if let Some(clock) = video.clock.then(|| picture::filters(*width, *height, fps)).flatten() {
-                // Behind the pace: the time is that at which a picture is let out.
-                pictures.extend([",", &clock]);
-            }
+            let pictures = pictures(pattern, (*width, *height), video);
             args.extend(["-f", "lavfi", "-fpsprobesize", "0", "-i"].map(String::from));
             args.extend([pictures, "-map".into(), "0:v".into()]);
             if video.audio {
@@ -151,6 +96,16 @@ fn input(video: &Video) -> Vec<String> {
     args
 }
 
+/// The test pictures as a graph of filters, whoever shows or encodes them, at the pace of real time.
+pub(super) fn pictures(pattern: &str, (width, height): (u32, u32), video: &Video) -> String {
+    let pictures = format!("{pattern}=size={width}x{height}:rate={},format=yuv420p,{}", video.fps, pace(video));
+    // Behind the pace: the time is that at which a picture is let out.
+    match video.clock.then(|| picture::filters(width, height, video.fps)).flatten() {
+        Some(clock) => format!("{pictures},{clock}"),
+        None => pictures,
+    }
+}
+
 /// The filter that lets pictures out at the pace of real time. ffmpeg takes the first one before it publishes and holds it until it may: all that would have
 /// been due meanwhile would come at once, unless so much lateness made the filter begin anew.
 fn pace(video: &Video) -> String {
@@ -166,7 +121,7 @@ fn encoding(video: &Video) -> Vec<String> {
     };
     let mut args: Vec<String> = codec.iter().map(|arg| (*arg).to_owned()).collect();
     let rate = bitrate.to_string();
-    let buffer = (bitrate / BUFFERS_PER_SECOND).max(bitrate.div_ceil(u64::from((*fps).max(1)))).to_string();
+    let buffer = rate_control_buffer(*bitrate, *fps).to_string();
     for (flag, value) in [("-b:v", &rate), ("-maxrate", &rate), ("-bufsize", &buffer)] {
         args.extend([flag.to_owned(), value.clone()]);
     }
@@ -179,9 +134,14 @@ fn encoding(video: &Video) -> Vec<String> {
     args
 }
 
+/// Bits.
+pub(super) fn rate_control_buffer(bitrate: u64, fps: u32) -> u64 {
+    (bitrate / BUFFERS_PER_SECOND).max(bitrate.div_ceil(u64::from(fps.max(1))))
+}
+
 /// Length of the clip.
 fn seconds(video: &Video) -> String {
-    format!("{:.3}", f64::from(video.frames) / f64::from(video.fps))
+    format!("{:.3}", super::length(video).as_secs_f64())
 }
 
 #[cfg(test)]
