@@ -68,7 +68,7 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         stop: Stop::default(),
     };
     let (dump, home) = (folders.trial.dump_of(host, spell), folders.scratch.join(format!("{host}-home")));
-    let chosen = trial.network.host(host)?.player;
+    let chosen = &trial.network.host(host)?.player;
     let (url, display) = (format!("rtmp://{AGENT}/{key}"), screen::display(trial, host));
     let seat = Seat { url: &url, dump: &dump, home: &home, display: &display };
     let player = Actor {

@@ -175,6 +175,9 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
 
     drop(whole);
     let mut text = format!("{}\n{}", run.path().display(), table::summary_text(&gathered.summary, ui::width()));
+    if let Some(screens) = table::screens_text(&gathered.summary, ui::width()) {
+        text += &format!("\n{screens}");
+    }
     if let Some(audience) = table::audience_text(&gathered.audience, ui::width()) {
         text += &format!("\n{audience}");
     }

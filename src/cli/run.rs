@@ -93,6 +93,9 @@ async fn one(
         RunError::Store(_) | RunError::Table(_) => Failure::new(Exit::Results, error),
     })?;
     let mut text = format!("\n{}", crate::table::summary_text(&report.summary, ui::width()));
+    if let Some(screens) = crate::table::screens_text(&report.summary, ui::width()) {
+        text += &format!("\n{screens}");
+    }
     if let Some(audience) = crate::table::audience_text(&report.audience, ui::width()) {
         text += &format!("\n{audience}");
     }

@@ -36,7 +36,7 @@ pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use measure::{Measure, natural};
 pub use player::Player;
 pub use point::{Parameters, Point};
-pub use program::{ArgumentPart, Placeholder, Program, argument_parts};
+pub use program::{ArgumentPart, Placeholder, Program, argument_parts, filled};
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
 pub use until::{Figure, Until};
 pub use way::Passed;

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::program::{ArgumentPart, Placeholder, argument_parts};
+
 /// A viewer's player.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Player {
     /// mplayer, which writes the stream to a file and shows nothing.
@@ -17,40 +19,63 @@ pub enum Player {
     Ffplay,
     /// mpv, in a window.
     Mpv,
+    /// Whatever else plays RTMP.
+    Command {
+        /// A program and its arguments, in which [placeholders](Placeholder::WATCHING) stand for what is to be played.
+        command: Vec<String>,
+        /// It shows the stream in a window.
+        window: bool,
+    },
 }
 
 impl Player {
-    /// All there are.
-    pub const ALL: [Player; 5] =
+    /// Those that have a name.
+    pub const NAMED: [Player; 5] =
         [Player::Mplayer, Player::Rtmpdump, Player::MplayerWindow, Player::Ffplay, Player::Mpv];
 
-    /// As recipes write it.
+    /// As recipes write it; of a command its program as it is written.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Player::Mplayer => "mplayer",
             Player::Rtmpdump => "rtmpdump",
             Player::MplayerWindow => "mplayer-window",
             Player::Ffplay => "ffplay",
             Player::Mpv => "mpv",
+            Player::Command { command, .. } => command.first().map_or("command", String::as_str),
         }
     }
 
     /// The program that is run.
     #[must_use]
-    pub fn program(self) -> &'static str {
+    pub fn program(&self) -> &str {
         match self {
-            Player::Mplayer | Player::MplayerWindow => "mplayer",
-            Player::Rtmpdump => "rtmpdump",
-            Player::Ffplay => "ffplay",
-            Player::Mpv => "mpv",
+            Player::MplayerWindow => "mplayer",
+            other => other.name(),
         }
     }
 
-    /// Whether it decodes the stream and shows it on a screen; the others write it to a file as it comes.
+    /// Whether it decodes the stream and shows it on a screen.
     #[must_use]
-    pub fn shows(self) -> bool {
-        matches!(self, Player::MplayerWindow | Player::Ffplay | Player::Mpv)
+    pub fn shows(&self) -> bool {
+        match self {
+            Player::MplayerWindow | Player::Ffplay | Player::Mpv => true,
+            Player::Mplayer | Player::Rtmpdump => false,
+            Player::Command { window, .. } => *window,
+        }
+    }
+
+    /// Whether it writes the stream to a file as it comes.
+    #[must_use]
+    pub fn dumps(&self) -> bool {
+        match self {
+            Player::Mplayer | Player::Rtmpdump => true,
+            Player::MplayerWindow | Player::Ffplay | Player::Mpv => false,
+            Player::Command { command, .. } => {
+                let mut parts = command.iter().flat_map(|word| argument_parts(word));
+                parts.any(|part| part == ArgumentPart::Of(Placeholder::Dump))
+            }
+        }
     }
 
     /// Whether it is the usual one, of which plans say nothing.

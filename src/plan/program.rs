@@ -19,7 +19,7 @@ pub enum Program {
     Command(Vec<String>),
 }
 
-/// What stands for something in the arguments of a [command](Program::Command), in braces.
+/// What stands for something in the arguments of a command, in braces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholder {
     /// Where the stream is published.
@@ -34,6 +34,8 @@ pub enum Placeholder {
     Bitrate,
     /// Length of the stream: `20.000`.
     Seconds,
+    /// The file that a player writes.
+    Dump,
 }
 
 /// A piece of an argument.
@@ -89,8 +91,8 @@ impl fmt::Display for Program {
 }
 
 impl Placeholder {
-    /// All of them.
-    pub const ALL: [Placeholder; 6] = [
+    /// Those of a program that publishes.
+    pub const PUBLISHING: &[Placeholder] = &[
         Placeholder::Url,
         Placeholder::Frames,
         Placeholder::Fps,
@@ -98,6 +100,8 @@ impl Placeholder {
         Placeholder::Bitrate,
         Placeholder::Seconds,
     ];
+    /// Those of a player.
+    pub const WATCHING: &[Placeholder] = &[Placeholder::Url, Placeholder::Dump];
 
     /// What is written between the braces.
     #[must_use]
@@ -109,8 +113,24 @@ impl Placeholder {
             Placeholder::Size => "size",
             Placeholder::Bitrate => "bitrate",
             Placeholder::Seconds => "seconds",
+            Placeholder::Dump => "dump",
         }
     }
+}
+
+/// The words of a command with what its placeholders stand for.
+#[must_use]
+pub fn filled(words: &[String], stands_for: impl Fn(Placeholder) -> String) -> Vec<String> {
+    let fill = |word: &String| -> String {
+        let parts = argument_parts(word).into_iter().map(|part| match part {
+            ArgumentPart::Plain(text) => text.to_owned(),
+            ArgumentPart::Of(placeholder) => stands_for(placeholder),
+            // A valid recipe has none.
+            ArgumentPart::Unknown(name) => format!("{{{name}}}"),
+        });
+        parts.collect()
+    };
+    words.iter().map(fill).collect()
 }
 
 /// An argument in pieces. Small letters in braces are a placeholder; braces around anything else are braces.
@@ -128,8 +148,11 @@ pub fn argument_parts(text: &str) -> Vec<ArgumentPart<'_>> {
         if plain < open {
             parts.push(ArgumentPart::Plain(&text[plain..open]));
         }
-        let known = Placeholder::ALL.into_iter().find(|placeholder| placeholder.name() == name);
-        parts.push(known.map_or(ArgumentPart::Unknown(name), ArgumentPart::Of));
+        let known = Placeholder::PUBLISHING
+            .iter()
+            .chain(Placeholder::WATCHING)
+            .find(|placeholder| placeholder.name() == name);
+        parts.push(known.map_or(ArgumentPart::Unknown(name), |placeholder| ArgumentPart::Of(*placeholder)));
         (plain, from) = (close + 1, close + 1);
     }
     if plain < text.len() {

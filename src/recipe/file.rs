@@ -5,11 +5,11 @@ use serde::Deserialize;
 
 use super::link_change::LinkChangeFile;
 use super::parameter::{Combination, ParameterFile, ParameterName};
-use super::program::ProgramFile;
+use super::program::{PlayerFile, ProgramFile};
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
-use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Player, Role, Scheme};
+use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Role, Scheme};
 
 /// Repetitions of each scheme.
 pub type Repetitions = Whole<1, 1000>;
@@ -206,7 +206,7 @@ pub struct HostFile {
     /// screen of the host's own. Default: mplayer.
     #[serde(default)]
     #[schemars(extend("default" = "mplayer"))]
-    pub player: Optional<Text<Player>>,
+    pub player: Optional<PlayerFile>,
     /// What a broadcaster broadcasts with. Default: ffmpeg.
     #[serde(default)]
     #[schemars(extend("default" = "ffmpeg"))]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::unit::{Misread, Value};
-use crate::plan::{Codec, Datapath, Directions, Figure, Handover, LinkKind, Player, Role, Scheme};
+use crate::plan::{Codec, Datapath, Directions, Figure, Handover, LinkKind, Role, Scheme};
 
 /// The text in backticks, fit for a message: short, and without anything a terminal would obey.
 pub(super) fn shown(text: &str) -> String {
@@ -125,18 +125,6 @@ impl Value for Scheme {
     }
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         <Scheme as JsonSchema>::json_schema(generator)
-    }
-}
-
-impl Value for Player {
-    fn expected() -> String {
-        format!("a player: {}", listed(&Player::ALL.map(Player::name)))
-    }
-    fn parse(text: &str) -> Result<Self, Misread> {
-        choose(text, "a player", &Player::ALL.map(|player| (player.name(), player)))
-    }
-    fn schema(generator: &mut SchemaGenerator) -> Schema {
-        <Player as JsonSchema>::json_schema(generator)
     }
 }
 

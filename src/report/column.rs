@@ -490,6 +490,20 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
         Cell::milliseconds(r.relay_mean_ms)
     }),
     figure("delay_mean_ms", "delay mean", "ms", PART, |r| Cell::milliseconds(r.delay_mean_ms)),
+    where_any(words("player", "player", "What the viewer watched with.", |r| {
+        Cell::words(r.player.as_deref().filter(|player| *player != "mplayer").unwrap_or_default())
+    })),
+    where_any(figure("shown_delay_p50_ms", "shown p50", "ms", SHOWN, |r| Cell::milliseconds(r.shown_delay_p50_ms))),
+    where_any(figure("shown_delay_p95_ms", "shown p95", "ms", SHOWN, |r| Cell::milliseconds(r.shown_delay_p95_ms))),
+    where_any(figure("encode_mean_ms", "encoder", "ms", "From taking a picture to its frame's birth.", |r| {
+        Cell::milliseconds(r.encode_mean_ms)
+    })),
+    where_any(figure("player_mean_ms", "player's part", "ms", "From a frame's arrival to seeing it.", |r| {
+        Cell::milliseconds(r.player_mean_ms)
+    })),
+    where_any(figure("never_shown", "never shown", "", NEVER_SHOWN, |r| Cell::count(r.never_shown.map(u64::from)))),
+    where_any(figure("shown_twice", "shown twice", "", TWICE, |r| Cell::count(r.shown_twice.map(u64::from)))),
+    where_any(figure("shown_late", "shown late", "", SHOWN_LATE, |r| Cell::count(r.shown_late.map(u64::from)))),
     figure("cdn_bytes", "from CDN", "MB", "Bytes that came from the CDN.", |r| Cell::megabytes(r.cdn_bytes)),
     figure("peer_bytes", "from peers", "MB", "Bytes that came from peers.", |r| Cell::megabytes(r.peer_bytes)),
     figure("group_bytes", "by switches", "MB", "Bytes that the switches copied.", |r| Cell::megabytes(r.group_bytes)),
@@ -500,6 +514,11 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
     figure("retransmission_rate", "sent again", "%", AGAIN, |r| Cell::percent(r.retransmission_rate)),
 ];
 
+const SHOWN: &str = "From taking a picture to seeing it on the viewer's screen: glass to glass.";
+const NEVER_SHOWN: &str = "Frames that were never on the screen, after the first that was.";
+const TWICE: &str = "Frames that were on the screen for one and a half frame intervals or more, or came again.";
+const SHOWN_LATE: &str =
+    "Frames shown more than a frame interval later after their picture was taken than the median.";
 const OFFLOAD: &str = "Peer offload: bytes from peers out of all bytes that came.";
 const BY_VIEWERS: &str = "Bytes from viewers out of all bytes that came.";
 const BOUND: &str =

@@ -323,7 +323,7 @@ fn viewer_facts(
         viewer_bytes: viewer.viewer_bytes,
         cdn_sent: viewer.cdn_sent,
         peer_sent: viewer.peer_sent,
-        player: trace.trial.network.host(&viewer.viewer).map(|host| host.player).unwrap_or_default(),
+        player: trace.trial.network.host(&viewer.viewer).map(|host| host.player.clone()).unwrap_or_default(),
         screen: None,
         bound: bounds.get(viewer.stream.as_str()).copied(),
         spells: u32::try_from(stays.len()).unwrap_or(u32::MAX),

@@ -108,7 +108,7 @@ const FRAME_METRICS: [(&str, FrameFigure); 3] =
     [("delay", FrameFigure::Delay), ("excess", FrameFigure::Excess), ("stream_excess", FrameFigure::StreamExcess)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
-const SUMMARY_METRICS: [MetricOf<SummaryRow>; 33] = [
+const SUMMARY_METRICS: [MetricOf<SummaryRow>; 43] = [
     ("delay_mean_ms", |r| r.delay_mean_ms),
     ("delay_max_ms", |r| r.delay_max_ms),
     ("floor_p50_ms", |r| r.floor_p50_ms),
@@ -143,6 +143,16 @@ const SUMMARY_METRICS: [MetricOf<SummaryRow>; 33] = [
     ("reattachments", |r| r.reattachments.map(f64::from)),
     ("reattach_p50_ms", |r| r.reattach_p50_ms),
     ("reattach_p95_ms", |r| r.reattach_p95_ms),
+    ("shown_delay_p50_ms", |r| r.shown_delay_p50_ms),
+    ("shown_delay_p95_ms", |r| r.shown_delay_p95_ms),
+    ("shown_delay_mean_ms", |r| r.shown_delay_mean_ms),
+    ("encode_mean_ms", |r| r.encode_mean_ms),
+    ("player_mean_ms", |r| r.player_mean_ms),
+    ("player_p50_ms", |r| r.player_p50_ms),
+    ("player_p95_ms", |r| r.player_p95_ms),
+    ("never_shown", |r| r.never_shown.map(f64::from)),
+    ("shown_twice", |r| r.shown_twice.map(f64::from)),
+    ("shown_late", |r| r.shown_late.map(f64::from)),
 ];
 /// Columns of the summary that are quantiles of a trial's own frames.
 const TRIAL_QUANTILES: [MetricOf<SummaryRow>; 7] = [

@@ -71,7 +71,7 @@ pub use rows::{
 pub use spells::{COVER_MS, reattachments_text};
 pub use stored::{StoredTables, SweepTables};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
-pub use text::{audience_text, estimates_text, summary_text};
+pub use text::{audience_text, estimates_text, screens_text, summary_text};
 pub use trunks::trunks_text;
 
 use crate::store::StoreError;

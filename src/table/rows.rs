@@ -301,9 +301,15 @@ rows! {
             pub shown_delay_p50_ms: Option<f64>,
             /// 95th percentile of that.
             pub shown_delay_p95_ms: Option<f64>,
-            /// Median of its first part: from taking a picture to the birth of its frame.
+            /// Mean shown delay of the frames that were shown; it is the sum of the mean of their delays and of the next two.
+            pub shown_delay_mean_ms: Option<f64>,
+            /// Mean of its first part: from taking a picture to the birth of its frame.
+            pub encode_mean_ms: Option<f64>,
+            /// Mean of its last part: from the arrival of a frame to seeing it.
+            pub player_mean_ms: Option<f64>,
+            /// Median of its first part.
             pub encode_p50_ms: Option<f64>,
-            /// Median of its last part: from the arrival of a frame to seeing it.
+            /// Median of its last part.
             pub player_p50_ms: Option<f64>,
             /// 95th percentile of that.
             pub player_p95_ms: Option<f64>,

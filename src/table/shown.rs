@@ -22,6 +22,12 @@ pub struct ScreenFacts {
     pub late: u32,
     /// Median and 95th percentile of the time from taking a picture to showing it, in ms.
     pub delay_ms: Option<(f64, f64)>,
+    /// Means of that, of the part before the birth and of the part after the arrival, over the frames of which all three are known, in ms.
+    pub delay_mean_ms: Option<f64>,
+    /// See `delay_mean_ms`.
+    pub encode_mean_ms: Option<f64>,
+    /// See `delay_mean_ms`.
+    pub player_mean_ms: Option<f64>,
     /// Median of the part before the birth: source and encoder, in ms.
     pub encode_p50_ms: Option<f64>,
     /// Median and 95th percentile of the part after the arrival: what the player holds back, decodes and draws, in ms.
@@ -82,6 +88,12 @@ pub(super) fn screen_facts(rows: &[&ShownRow], fps: u32) -> Option<ScreenFacts> 
         |row: &ShownRow| row.shown_delay_ms.zip(median).is_some_and(|(delay, p50)| delay > p50 + interval_ms);
     let is_twice = |row: &ShownRow| row.times > 1 || row.shown_for_ms.is_some_and(|ms| ms >= TWICE * interval_ms);
     let (before, after) = rows.split_at(first);
+    let whole = || rows.iter().filter(|row| row.shown_delay_ms.is_some() && row.player_ms.is_some());
+    let mean = |of: fn(&ShownRow) -> Option<f64>| {
+        #[allow(clippy::cast_precision_loss)]
+        let count = whole().count() as f64;
+        (count > 0.0).then(|| to_microseconds(whole().filter_map(|row| of(row)).sum::<f64>() / count))
+    };
     Some(ScreenFacts {
         shown: count(rows, &|row| row.shown_ns.is_some()),
         never: count(after, &|row| row.shown_ns.is_none()),
@@ -89,6 +101,9 @@ pub(super) fn screen_facts(rows: &[&ShownRow], fps: u32) -> Option<ScreenFacts> 
         twice: count(rows, &is_twice),
         late: count(rows, &is_late),
         delay_ms: both(&delays),
+        delay_mean_ms: mean(|row| row.shown_delay_ms),
+        encode_mean_ms: mean(|row| row.encode_ms),
+        player_mean_ms: mean(|row| row.player_ms),
         encode_p50_ms: at(&figures(|row| row.encode_ms), 0.5),
         player_ms: both(&players),
         unsure_p95_ms: at(&figures(|row| row.unsure_ms), 0.95),

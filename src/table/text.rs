@@ -66,6 +66,23 @@ const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
     number("by viewers", "%", 4, |a| percent(a.share(|r| r.viewer_offload))),
 ];
 
+/// What was on the viewers' screens.
+const SCREEN_COLUMNS: [Column<SummaryRow>; 13] = [
+    words("trial", trial),
+    words("viewer", |r| r.viewer.clone()),
+    words("player", |r| r.player.clone().unwrap_or_default()),
+    number("", "shown", 0, |r| count(r.shown)),
+    number("", "never", 0, |r| count(r.never_shown)),
+    number("", "twice", 3, |r| count(r.shown_twice)),
+    number("", "late", 4, |r| count(r.shown_late)),
+    number("shown delay ms", "p50", 0, |r| milliseconds(r.shown_delay_p50_ms)),
+    number("", "p95", 0, |r| milliseconds(r.shown_delay_p95_ms)),
+    number("of it", "encoder", 1, |r| milliseconds(r.encode_p50_ms)),
+    number("", "network", 1, |r| milliseconds(r.delay_p50_ms)),
+    number("", "player", 0, |r| milliseconds(r.player_p50_ms)),
+    number("read", "within ms", 2, |r| milliseconds(r.shown_unsure_p95_ms)),
+];
+
 /// Who carried the stream to many viewers, beside what can be at most or at least.
 const CARRIAGE_COLUMNS: [Column<AudienceRow>; 14] = [
     words("trial", |a| if a.fit && !a.partial { a.trial.clone() } else { format!("{} !", a.trial) }),
@@ -127,6 +144,23 @@ pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
     laid.push(
         "Copies: bytes sent over bytes of the video. Bound: what viewers carry if the broadcaster's uplink is full. At most, at least: what the uplinks allow any \
          tree of whole copies. audience.csv has more."
+            .to_owned(),
+    );
+    Some(laid.join("\n") + "\n")
+}
+
+/// What was on the screens, a line for each viewer that has one; `None` where there are none. `shown.parquet` has each frame.
+#[must_use]
+pub fn screens_text(rows: &[SummaryRow], width: usize) -> Option<String> {
+    let rows: Vec<SummaryRow> = rows.iter().filter(|row| row.shown.is_some()).cloned().collect();
+    if rows.is_empty() {
+        return None;
+    }
+    let mut laid = vec!["on the screens:".to_owned()];
+    laid.extend(within(&SCREEN_COLUMNS, &rows, width));
+    laid.push(
+        "Shown delay: from taking a picture to seeing it on the screen; its parts are medians, each by itself. Never: not shown after the first one that was. \
+         Twice: there for 1.5 frame intervals, or again. Late: an interval over the median."
             .to_owned(),
     );
     Some(laid.join("\n") + "\n")

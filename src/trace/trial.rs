@@ -593,7 +593,7 @@ impl Context<'_> {
     /// What the player wrote in each spell; of older runs what either of two players wrote, the peer's if it had one.
     fn dumps(&self, births: Option<&Births>, from_peers: bool, problems: &mut Vec<String>) -> Vec<DumpCheck> {
         let Some(births) = births else { return Vec::new() };
-        if self.trial.network.host(self.viewer).is_some_and(|host| host.player.shows()) {
+        if self.trial.network.host(self.viewer).is_some_and(|host| !host.player.dumps()) {
             return Vec::new();
         }
         let dir = TrialDir::at(self.dir);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::super::Folders;
 use super::super::process::{Actor, Command, Output, Readiness, Stop};
 use super::{ENCODER, length, url};
-use crate::plan::{ArgumentPart, Placeholder, Stream, Video, VideoSource, argument_parts};
+use crate::plan::{Placeholder, Stream, Video, VideoSource, filled};
 
 /// How much longer than the stream it may be on the air before it is told to end: one that counts its pictures is not to be cut short.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -44,17 +44,10 @@ fn command(words: &[String], video: &Video, stream: &str) -> Command {
         },
         Placeholder::Bitrate => video.bitrate.to_string(),
         Placeholder::Seconds => format!("{:.3}", length(video).as_secs_f64()),
+        // Only players have one.
+        Placeholder::Dump => String::new(),
     };
-    let filled = |word: &String| -> String {
-        let parts = argument_parts(word).into_iter().map(|part| match part {
-            ArgumentPart::Plain(text) => text.to_owned(),
-            ArgumentPart::Of(placeholder) => stands_for(placeholder),
-            // A valid recipe has none.
-            ArgumentPart::Unknown(name) => format!("{{{name}}}"),
-        });
-        parts.collect()
-    };
-    let mut words = words.iter().map(filled);
+    let mut words = filled(words, stands_for).into_iter();
     Command::new(words.next().unwrap_or_default(), words)
 }
 

@@ -8,7 +8,7 @@ pub mod rtmpdump;
 use std::path::Path;
 
 use super::process::Command;
-use crate::plan::Player;
+use crate::plan::{Placeholder, Player, filled};
 
 /// What a player is given.
 #[derive(Debug, Clone, Copy)]
@@ -25,13 +25,22 @@ pub struct Seat<'a> {
 
 /// What is run. None of them reads a configuration of the user's, which must not change an experiment.
 #[must_use]
-pub fn command(player: Player, seat: &Seat<'_>) -> Command {
+pub fn command(player: &Player, seat: &Seat<'_>) -> Command {
     let command = match player {
         Player::Mplayer => mplayer::dumping(seat),
         Player::MplayerWindow => mplayer::showing(seat),
         Player::Rtmpdump => rtmpdump::dumping(seat),
         Player::Ffplay => ffplay::showing(seat),
         Player::Mpv => mpv::showing(seat),
+        Player::Command { command, .. } => {
+            let stands_for = |placeholder| match placeholder {
+                Placeholder::Dump => seat.dump.to_string_lossy().into_owned(),
+                // A player's valid recipe asks for nothing else.
+                _ => seat.url.to_owned(),
+            };
+            let mut words = filled(command, stands_for).into_iter();
+            Command::new(words.next().unwrap_or_default(), words)
+        }
     };
     let command = command.env("HOME", seat.home.to_string_lossy()).env("TERM", "dumb");
     if player.shows() { command.env("DISPLAY", seat.display) } else { command }

@@ -3,9 +3,11 @@
 use plotters::style::RGBColor;
 
 use super::{Family, Plate, blank, count, empty, key_columns};
-use crate::plot::chart::{BLACK, Entry, Piece, Swatch};
+use crate::plot::chart::{BLACK, Entry, GREY, Piece, Swatch};
 use crate::plot::key::{Key, Value};
-use crate::plot::selection::{BLUE, GREEN, Group, Member, ORANGE, PURPLE, SKY_BLUE, Selection, VERMILLION, trials};
+use crate::plot::selection::{
+    BLUE, GREEN, Group, Member, ORANGE, PURPLE, SKY_BLUE, Selection, VERMILLION, YELLOW, trials,
+};
 use crate::plot::{Around, PlotError, Scale};
 use crate::table::{Figures, Sample, SummaryRow, Unit, sample};
 
@@ -14,13 +16,15 @@ const MOST_BARS: usize = 32;
 
 type Part = (&'static str, &'static str, RGBColor, fn(&SummaryRow) -> Option<f64>);
 /// In the order of a frame's way.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 8] = [
+    ("encode", "encode: taking the picture → birth", GREY, |r| r.encode_mean_ms),
     ("queue", "queue: birth → leaving the broadcaster", ORANGE, |r| r.queue_mean_ms),
     ("uplink", "uplink: → CDN", VERMILLION, |r| r.uplink_mean_ms),
     ("dwell", "dwell: in the CDN", GREEN, |r| r.dwell_mean_ms),
     ("downlink", "downlink: CDN → viewer", SKY_BLUE, |r| r.downlink_mean_ms),
     ("transfer", "transfer: broadcaster → viewer", BLUE, |r| r.transfer_mean_ms),
     ("relay", "relay: in those that passed it on", PURPLE, |r| r.relay_mean_ms),
+    ("player", "player: arrival → screen", YELLOW, |r| r.player_mean_ms),
 ];
 
 /// A bar: a group, or a viewer of it.
@@ -72,7 +76,8 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
     let (by, bars) = bars(selection);
     let mut chart = blank(selection, around, Scale::Linear);
     chart.title = format!("{}: what the mean delay is made of", around.subject);
-    chart.y_label = "mean delay (ms)".to_owned();
+    let is_shown = selection.groups.iter().flat_map(|group| &group.members).any(|m| m.unit.summary.shown.is_some());
+    chart.y_label = if is_shown { "mean delay, to the screen (ms)" } else { "mean delay (ms)" }.to_owned();
     let mut rows = Vec::new();
     let mut without = 0;
     for bar in &bars {
@@ -101,11 +106,13 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
             chart.pieces.push(Piece::Bar { x, width: 0.6, from, to, colour: *colour });
             from = to;
         }
+        // Delay and floor begin with the birth.
+        let born = parts[0].unwrap_or(0.0);
         if let Some((low, high)) = delay.and_then(|delay| delay.interval) {
-            chart.pieces.push(Piece::Interval { x, low, high, colour: BLACK });
+            chart.pieces.push(Piece::Interval { x, low: born + low, high: born + high, colour: BLACK });
         }
         if let Some(y) = *floor {
-            chart.pieces.push(Piece::Level { x, width: 0.72, y, colour: BLACK });
+            chart.pieces.push(Piece::Level { x, width: 0.72, y: born + y, colour: BLACK });
         }
         chart.categories.push(bar.label.clone());
     }
@@ -131,5 +138,12 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
     let caption = "The mean delay of the frames that arrived as the sum of its parts, with its 95 % confidence interval over the trials and the \
                    floor: the mean of the least delay that the network allows."
         .to_owned();
+    let caption = if is_shown {
+        caption
+            + " Where screens were read, encoder and player are parts, too; of the latter over the frames that were shown. Delay and floor count \
+               from the birth, behind the encoder."
+    } else {
+        caption
+    };
     Ok(Plate { chart, caption, table, points: None })
 }

@@ -9,7 +9,7 @@ use super::super::program::ProgramFile;
 use super::super::text::{At, Span, Text};
 use super::super::unit::Whole;
 use super::super::word::{NodeName, listed, shown};
-use super::program::validate_program;
+use super::program::{validate_player, validate_program};
 use super::topology::{Fabric, Plug, validate_plugs};
 use super::{Notes, unknown_node, validate_name};
 use crate::plan::{Network, Player, Program, Role, Stream};
@@ -56,7 +56,8 @@ pub(super) fn validate_hosts<'f>(
         let links = written_links(key, &host.value, notes);
         let plugs = links.and_then(|links| validate_plugs(key, &links, fabric, notes));
         let program = validate_program(key, &host.value, role, base, notes);
-        complete &= role.is_some() && plugs.is_some() && program.is_some();
+        let player = validate_player(key, &host.value, role, base, notes);
+        complete &= role.is_some() && plugs.is_some() && program.is_some() && player.is_some();
         if let (Some(watch), Some(role)) = (host.value.watch.get(), role)
             && role != Role::Viewer
         {
@@ -64,12 +65,8 @@ pub(super) fn validate_hosts<'f>(
                 Finding::new(&watch.span, format!("watch: {} is no viewer", shown(&key.text)), "not for this role");
             notes.error(finding.help("only viewers watch; leave it out"));
         }
-        let (Some(NodeName(group)), Some(role), Some(count), Some(plugs), Some(program)) =
-            (name, role, count, plugs, program)
-        else {
-            continue;
-        };
-        let player = validate_player(&host.value, role, notes);
+        let (Some(NodeName(group)), Some(role), Some(count)) = (name, role, count) else { continue };
+        let (Some(plugs), Some(program), Some(player)) = (plugs, program, player) else { continue };
         let names = match count {
             None => vec![group.clone()],
             Some(count) => (1..=count).map(|n| format!("{group}{n}")).collect(),
@@ -93,7 +90,7 @@ pub(super) fn validate_hosts<'f>(
                 role,
                 span,
                 watch,
-                player,
+                player: player.clone(),
                 program,
                 program_span,
                 plugs,
@@ -104,18 +101,6 @@ pub(super) fn validate_hosts<'f>(
         validate_roles(file, &hosts, notes);
     }
     (complete && notes.errors.len() == before).then_some(hosts)
-}
-
-/// What the host watches with; only viewers do.
-fn validate_player(host: &HostFile, role: Role, notes: &mut Notes<'_>) -> Player {
-    let player = notes.read_or("player", &host.player, Player::default()).unwrap_or_default();
-    if let Some(text) = host.player.get()
-        && role != Role::Viewer
-    {
-        let finding = Finding::new(&text.span, "player: only viewers have one", "not for this role");
-        notes.error(finding.help("leave it out, or make the host `role: viewer`"));
-    }
-    player
 }
 
 /// The `count` of a host, if it has one. Outer `None`: it is wrong.

@@ -1,14 +1,16 @@
-//! What broadcasts.
+//! What broadcasts, and what watches.
 
 use std::path::Path;
 
 use super::super::file::{HostFile, VideoFile};
 use super::super::problem::Finding;
-use super::super::program::{Argument, CommandFile, ProgramFile};
-use super::super::text::{Span, Text};
-use super::super::word::{NodeName, listed, nearest, shown};
+use super::super::program::{Argument, CommandFile, PlayerCommandFile, PlayerFile, ProgramFile};
+use super::super::text::{At, Span, Text};
+use super::super::word::{Flag, NodeName, listed, nearest, shown};
 use super::Notes;
-use crate::plan::{ArgumentPart, Codec, Placeholder, Program, Role, Stream, Video, VideoSource, argument_parts};
+use crate::plan::{
+    ArgumentPart, Codec, Placeholder, Player, Program, Role, Stream, Video, VideoSource, argument_parts,
+};
 
 /// Bytes of all words of a command at most: Linux takes 128 KiB and more.
 const LONGEST_COMMAND: usize = 64 << 10;
@@ -30,12 +32,46 @@ pub(super) fn validate_program(
     }
     match written {
         ProgramFile::Word(text) => notes.read("program", text),
-        ProgramFile::Command(command, span) => validate_command(command, span, base, notes),
+        ProgramFile::Mapping(CommandFile { command }, span) => {
+            let words = validate_command(command, span, Placeholder::PUBLISHING, base, notes)?;
+            Some(Program::Command(words))
+        }
     }
 }
 
-fn validate_command(command: &CommandFile, span: &Span, base: &Path, notes: &mut Notes<'_>) -> Option<Program> {
-    let words = &command.command;
+/// The player of a host; only viewers have one. `None`: it is wrong.
+pub(super) fn validate_player(
+    key: &Text<NodeName>,
+    host: &HostFile,
+    role: Option<Role>,
+    base: &Path,
+    notes: &mut Notes<'_>,
+) -> Option<Player> {
+    let Some(written) = host.player.get() else { return Some(Player::default()) };
+    if role.is_some_and(|role| role != Role::Viewer) {
+        let message = format!("player: {} is no viewer", shown(&key.text));
+        let finding = Finding::new(written.span(), message, "not for this role");
+        notes.error(finding.help("only viewers have one; leave it out"));
+        return None;
+    }
+    match written {
+        PlayerFile::Word(text) => notes.read("player", text),
+        PlayerFile::Mapping(PlayerCommandFile { command, window }, span) => {
+            let window = notes.read_or("window", window, Flag(false));
+            let words = validate_command(command, span, Placeholder::WATCHING, base, notes);
+            Some(Player::Command { command: words?, window: window?.0 })
+        }
+    }
+}
+
+/// The words of a command, its program's file absolute.
+fn validate_command(
+    words: &At<Vec<Text<Argument>>>,
+    span: &Span,
+    known: &[Placeholder],
+    base: &Path,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<String>> {
     let Some(program) = words.value.first().filter(|program| !program.text.trim().is_empty()) else {
         let finding = Finding::new(&words.span, "command: it has no program", "empty");
         notes.error(finding.help("write `command: [PROGRAM, ARGUMENT, …, \"{url}\"]`"));
@@ -46,8 +82,13 @@ fn validate_command(command: &CommandFile, span: &Span, base: &Path, notes: &mut
     for text in &words.value {
         let Some(Argument(word)) = notes.read("command", text) else { continue };
         for part in argument_parts(&word) {
-            if let ArgumentPart::Unknown(name) = part {
-                notes.error(unknown_placeholder(name, text));
+            let unknown = match part {
+                ArgumentPart::Unknown(name) => Some(name),
+                ArgumentPart::Of(placeholder) if !known.contains(&placeholder) => Some(placeholder.name()),
+                ArgumentPart::Of(_) | ArgumentPart::Plain(_) => None,
+            };
+            if let Some(name) = unknown {
+                notes.error(unknown_placeholder(name, known, text));
             }
         }
         read.push(word);
@@ -66,26 +107,27 @@ fn validate_command(command: &CommandFile, span: &Span, base: &Path, notes: &mut
     let has_url =
         read.iter().flat_map(|word| argument_parts(word)).any(|part| part == ArgumentPart::Of(Placeholder::Url));
     if !has_url {
-        let finding = Finding::new(span, "command: it is not told where to publish", "no `{url}`");
+        let finding = Finding::new(span, "command: it is not told where its agent is", "no `{url}`");
         notes.warn(finding.help("`{url}` stands for where its agent waits, rtmp://127.0.0.1:1935/live/NAME"));
     }
     if program.text.contains('/') {
         let joined = base.join(&program.text);
         read[0] = std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned();
     }
-    Some(Program::Command(read))
+    Some(read)
 }
 
-fn unknown_placeholder(name: &str, text: &Text<Argument>) -> Finding {
-    let names = Placeholder::ALL.map(Placeholder::name);
+fn unknown_placeholder(name: &str, known: &[Placeholder], text: &Text<Argument>) -> Finding {
+    let names: Vec<&str> = known.iter().map(|placeholder| placeholder.name()).collect();
     let message = format!("command: there is no placeholder {}", shown(&format!("{{{name}}}")));
     let finding = Finding::new(&text.span, message, "unknown");
     match nearest(name, &names) {
         Some(meant) => finding.help(format!("did you mean `{{{meant}}}`?")),
-        None => finding.help(format!(
-            "there are {}",
-            listed(&names.map(|name| format!("{{{name}}}")).each_ref().map(String::as_str))
-        )),
+        None => {
+            let written: Vec<String> = names.iter().map(|name| format!("{{{name}}}")).collect();
+            let written: Vec<&str> = written.iter().map(String::as_str).collect();
+            finding.help(format!("there are {}", listed(&written)))
+        }
     }
 }
 

@@ -293,7 +293,7 @@ pub(super) fn build(
             places.push(plug.place.clone());
             queue_places.push(plug.queue_place.clone());
         }
-        hosts.push(Host { name: draft.name.clone(), role: draft.role, interfaces, player: draft.player });
+        hosts.push(Host { name: draft.name.clone(), role: draft.role, interfaces, player: draft.player.clone() });
     }
     for (from, plug) in &fabric.trunks {
         links.push(Link { a: next_port(*from), b: next_port(plug.switch), shape: plug.shape });
