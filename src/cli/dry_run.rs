@@ -30,6 +30,9 @@ pub(super) fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
         for warning in &loaded.warnings {
             ui::warn(&format!("{}: warning: {warning}", path.display()));
         }
+        for lack in capability::lacking(&loaded.plan.trials, &here) {
+            ui::warn(&format!("{}: warning: it cannot be run here: {lack}", path.display()));
+        }
         let plan = loaded.plan;
         let estimate = plan.estimate();
         let folder = args.results.join(&plan.recipe).join("RUN");

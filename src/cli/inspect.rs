@@ -26,6 +26,9 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
                     ui::span(estimate.duration),
                     ui::bytes(estimate.disk_bytes),
                 ))?;
+                for lack in lacks(&loaded.plan) {
+                    ui::warn(&format!("{}: warning: it cannot be run here: {lack}", path.display()));
+                }
                 for warning in loaded.warnings {
                     eprintln!("{:?}", miette::Report::new(warning));
                 }
@@ -37,6 +40,15 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
         }
     }
     Ok(exit)
+}
+
+/// What this machine lacks of what the recipe alone needs. Only then is it looked at.
+fn lacks(plan: &Plan) -> Vec<String> {
+    if plan.trials.iter().flat_map(|trial| &trial.streams).all(|stream| stream.program.is_usual()) {
+        return Vec::new();
+    }
+    let here = capability::Capabilities::probe(&Places { results: PathBuf::from("results") });
+    capability::lacking(&plan.trials, &here)
 }
 
 /// `12 points, `; nothing where there is no matrix.

@@ -170,6 +170,13 @@ pub(super) fn job(
     let trial = loaded.plan.trials.first().ok_or_else(|| anyhow!("the recipe has no trials"))?;
     let machine = |error: capability::Unavailable| Failure::new(Exit::Machine, error);
     fit_for(here)?;
+    let lacks = capability::lacking(&loaded.plan.trials, here);
+    if !lacks.is_empty() {
+        return Err(Failure::new(
+            Exit::Machine,
+            anyhow!("this machine lacks what the recipe needs:\n  {}", lacks.join("\n  ")),
+        ));
+    }
     let links = (trial.links, capability::resolve_links(trial.links, here).map_err(machine)?);
     let datapath = (trial.datapath, capability::resolve_datapath(trial.datapath, here).map_err(machine)?);
     let wanted = &trial.congestion_control;
@@ -217,6 +224,7 @@ fn assembled(
     let tools: BTreeMap<String, String> = here
         .programs
         .iter()
+        .chain(&here.on_demand)
         .filter_map(|program| Some((program.name.to_owned(), program.version.clone()?)))
         .collect();
     Ok(Job {

@@ -90,7 +90,7 @@ impl Value for Argument {
 
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "oneOf": [
-            { "type": "string", "maxLength": LONGEST_ARGUMENT }, { "type": "number" }, { "type": "boolean" },
+            { "type": "string", "maxLength": LONGEST_ARGUMENT }, { "type": "integer" }, { "type": "boolean" },
         ] })
     }
 }

@@ -2,6 +2,7 @@
 mod json_schema;
 mod links;
 mod matrix;
+mod programs;
 
 use std::collections::HashSet;
 use std::path::PathBuf;

@@ -88,6 +88,9 @@ pub fn broadcasts_text(rows: &[BroadcastRow]) -> Option<String> {
         text += padded.trim_end();
         text.push('\n');
     }
+    if rows.iter().all(|row| row.dropped.is_none()) {
+        return Some(text);
+    }
     text.push_str("Dropped: by OBS, because its connection took no more; such frames were never born, so they are not among the missing ones.\n");
     Some(text)
 }
@@ -129,11 +132,11 @@ mod tests {
         };
         let text = broadcasts_text(&[row.clone(), other.clone()]).unwrap();
         assert!(
-            text.contains("obs               300   290     33.3 / 36.0 / 120.2        7       0        0\n"),
+            text.contains("obs               300   290      33.3 / 36.0 / 120.2        7       0        0\n"),
             "{text}"
         );
         assert!(
-            text.contains("/opt/publish      300   290     33.3 / 36.0 / 120.2        -       -        -\n"),
+            text.contains("/opt/publish      300   290      33.3 / 36.0 / 120.2        -       -        -\n"),
             "{text}"
         );
         assert_eq!(broadcasts_text(&[]), None);

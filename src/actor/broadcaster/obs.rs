@@ -231,3 +231,104 @@ fn global_ini() -> String {
          [OBSWebSocket]\nFirstLoad=false\nServerEnabled=false\n"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::plan::Codec;
+    use crate::store::TrialDir;
+
+    fn video() -> Video {
+        Video {
+            source: VideoSource::Generated { pattern: "testsrc2".into(), width: 640, height: 360 },
+            fps: 30,
+            frames: 300,
+            codec: Codec::H264,
+            bitrate: 2_500_000,
+            keyframe_interval: 45,
+            audio: false,
+        }
+    }
+
+    fn actors(video: &Video, program: Program) -> [Actor; 3] {
+        let stream = Stream { name: "hb".into(), broadcaster: "hb".into(), viewers: Vec::new(), program };
+        let folders = Folders {
+            trial: TrialDir::at(std::path::Path::new("/run/trial")),
+            scratch: "/tmp/scratch".into(),
+            livectl: "livectl".into(),
+            agent: "live-agent".into(),
+        };
+        let studio = Studio::new(1, video, &stream, &folders);
+        [studio.screen(), studio.picture(), studio.encoder()]
+    }
+
+    fn file<'a>(actor: &'a Actor, name: &str) -> &'a str {
+        &actor.files.iter().find(|(path, _)| path.ends_with(name)).unwrap().1
+    }
+
+    #[test]
+    fn nothing_of_a_users_own_configuration_is_read_or_written() {
+        for actor in actors(&video(), Program::Obs) {
+            let ours = |path: &std::path::Path| path.starts_with("/tmp/scratch/hb-obs");
+            assert!(actor.files.iter().all(|(path, _)| ours(path)), "{:?}", actor.files);
+            assert!(actor.folders.iter().all(|path| ours(path)), "{:?}", actor.folders);
+            for name in ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
+                let value = actor.command.env.iter().find(|(given, _)| given == name);
+                let needed = name == "HOME" || actor.name == ENCODER;
+                assert!(value.map_or(!needed || actor.name == "screen", |(_, path)| ours(path.as_ref())), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_shown_on_the_first_screen_is_captured_there_and_the_window_is_on_the_second() {
+        let [screen, picture, encoder] = actors(&video(), Program::Obs);
+        assert_eq!(
+            screen.command.to_string(),
+            "Xvfb :101 -screen 0 640x360x24 -screen 1 1280x800x24 -nocursor -nolisten tcp -fbdir /tmp/scratch/hb-obs/screens"
+        );
+        let display = |actor: &Actor| actor.command.env.iter().find(|(name, _)| name == "DISPLAY").unwrap().1.clone();
+        assert_eq!((display(&picture), display(&encoder)), (":101.0".into(), ":101.1".into()));
+        let scene: serde_json::Value = serde_json::from_str(file(&encoder, "livectl.json")).unwrap();
+        assert_eq!(scene["sources"][0]["settings"]["server"], ":101.0");
+        assert!(picture.command.args.ends_with(&[
+            "-f".into(),
+            "lavfi".into(),
+            "-i".into(),
+            "testsrc2=size=640x360:rate=30,format=yuv420p,realtime=limit=0.100".into()
+        ]));
+        let looped = Video { source: VideoSource::File { path: "/a clip.mp4".into() }, ..video() };
+        let [screen, picture, encoder] = actors(&looped, Program::Obs);
+        assert!(
+            screen.command.args.contains(&"640x360x24".to_owned())
+                && file(&encoder, "basic.ini").contains("BaseCX=640")
+        );
+        let fitted = "fps=30,scale=640:360:force_original_aspect_ratio=decrease,pad=640:360:-1:-1";
+        assert!(picture.command.args.ends_with(&["-vf".into(), fitted.into(), "-i".into(), "/a clip.mp4".into()]));
+    }
+
+    #[test]
+    fn the_profile_is_the_recipes_video_without_look_ahead_or_obs_own() {
+        let [_, _, encoder] = actors(&video(), Program::Obs);
+        let basic = file(&encoder, "basic.ini");
+        for line in
+            ["OutputCX=640", "OutputCY=360", "FPSInt=30", "Mode=Advanced", "Encoder=obs_x264", "Reconnect=false"]
+        {
+            assert!(basic.lines().any(|has| has == line), "{line} is not in\n{basic}");
+        }
+        let settings: serde_json::Value = serde_json::from_str(file(&encoder, "streamEncoder.json")).unwrap();
+        assert_eq!(
+            (&settings["bitrate"], &settings["buffer_size"], &settings["keyint_sec"]),
+            (&2500.into(), &625.into(), &2.into())
+        );
+        assert_eq!(settings["tune"], "zerolatency");
+        assert_eq!(settings["x264opts"], "bframes=0 rc-lookahead=0 sync-lookahead=0 scenecut=0 keyint=45");
+        let service: serde_json::Value = serde_json::from_str(file(&encoder, "service.json")).unwrap();
+        assert_eq!(service["settings"]["server"], "rtmp://127.0.0.1:1935/live");
+        assert_eq!(service["settings"]["key"], "hb");
+        let [_, _, encoder] = actors(&video(), Program::ObsDefaults);
+        let own: serde_json::Value = serde_json::from_str(file(&encoder, "streamEncoder.json")).unwrap();
+        assert_eq!(own, json!({ "rate_control": "CBR", "bitrate": 2500 }));
+    }
+}

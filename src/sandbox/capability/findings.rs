@@ -102,6 +102,7 @@ pub fn findings(here: &Capabilities) -> Vec<Finding> {
     all.push(pressure(here));
     all.push(congestion_control(here));
     all.extend(here.programs.iter().map(program));
+    all.extend(here.on_demand.iter().map(program_on_demand));
     all.push(mininet(here));
     all.push(rtmp_module(here));
     all.extend(ffmpeg(here));
@@ -208,6 +209,20 @@ fn program(program: &Program) -> Finding {
             Finding::fine(program.name, format!("{version} at {}", path.display()))
         }
         None => Finding::install(program.name, "not installed", &format!("it {}", program.purpose), program.package),
+    }
+}
+
+/// Without it other recipes run.
+fn program_on_demand(on_demand: &Program) -> Finding {
+    match on_demand.path {
+        Some(_) => program(on_demand),
+        None => {
+            let Program { name, package, .. } = on_demand;
+            Finding::fine(
+                name,
+                format!("not installed (package {package}); only recipes with `program: obs` need it"),
+            )
+        }
     }
 }
 

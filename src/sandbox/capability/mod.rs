@@ -4,6 +4,7 @@
 //! machine again; [`Report`] shows it. [`resolve_links`] and [`resolve_datapath`] turn `auto` into a choice.
 
 mod findings;
+mod needed;
 mod probe;
 mod report;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::plan::{Datapath, LinkKind};
 
 pub use findings::{Finding, State, findings};
+pub use needed::lacking;
 pub use probe::Places;
 pub use report::Report;
 
@@ -91,6 +93,11 @@ pub struct Capabilities {
     pub pressure: bool,
     /// The programs, in the order in which a trial needs them.
     pub programs: Vec<Program>,
+    /// Those that only some recipes need: OBS and what it is shown by.
+    pub on_demand: Vec<Program>,
+    /// The trials' PATH.
+    #[serde(skip)]
+    pub path: std::ffi::OsString,
     /// `/usr/bin/python3` can import Mininet.
     pub mininet: Tried,
     /// nginx's RTMP module.

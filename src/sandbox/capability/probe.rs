@@ -46,6 +46,14 @@ const PROGRAMS: [(&str, &str, &[&str], &str); 16] = [
     ("telnet", "telnet", &["--version"], "is asked for by mn when it starts"),
 ];
 
+/// The same of those that only recipes with OBS need.
+const PROGRAMS_OF_OBS: [(&str, &str, &[&str], &str); 3] = [
+    ("obs", "obs-studio", &["--version"], "encodes and publishes"),
+    // It has no way to ask that does not start it; the package knows.
+    ("Xvfb", "xvfb", &["-help"], "is its screen"),
+    ("ffplay", "ffmpeg", &["-hide_banner", "-version"], "shows what it captures"),
+];
+
 /// Where to look for what belongs to livectl.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
@@ -82,7 +90,8 @@ impl Capabilities {
             let tun = scope.spawn(|| tun(root, run));
             let mininet = scope.spawn(|| mininet(run));
             let ffmpeg_lacks = scope.spawn(|| ffmpeg_lacks(run));
-            let programs = programs(&environment, run);
+            let programs_of_obs = scope.spawn(|| programs(PROGRAMS_OF_OBS, &environment, run));
+            let programs = programs(PROGRAMS, &environment, run);
             let unknown = || Tried::Fails("the probe itself failed".into());
             Capabilities {
                 uid: geteuid().as_raw(),
@@ -102,6 +111,8 @@ impl Capabilities {
                 // Readable is not enough: with psi=0 on the kernel's command line, opening works and reading fails.
                 pressure: !read("/proc/pressure/cpu").is_empty(),
                 programs,
+                on_demand: programs_of_obs.join().unwrap_or_default(),
+                path: environment.get("PATH").unwrap_or_default().to_owned(),
                 mininet: mininet.join().unwrap_or_else(|_| unknown()),
                 rtmp_module: Some(PathBuf::from(RTMP_MODULE)).filter(|path| path.exists()),
                 ffmpeg_lacks: ffmpeg_lacks.join().unwrap_or_default(),
@@ -118,12 +129,14 @@ fn find(name: &str) -> Option<PathBuf> {
     beside.filter(|path| path.is_file()).or_else(|| on_path(name, &std::env::var_os("PATH")?))
 }
 
-fn on_path(name: &str, path: &OsStr) -> Option<PathBuf> {
+pub(super) fn on_path(name: &str, path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file))
+}
+
+/// A file that may be executed.
+pub(super) fn is_program(file: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
-    let executable = |file: &PathBuf| {
-        fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
-    std::env::split_paths(path).map(|folder| folder.join(name)).find(executable)
+    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 /// Runs a command to its end or kills it when it takes too long.
@@ -258,11 +271,15 @@ pub(super) fn missing_from<'a>(list: &str, wanted: &'a [&str]) -> impl Iterator<
     wanted.iter().copied().filter(move |name| !there.contains(name))
 }
 
-fn programs(environment: &Environment, run: impl Fn(&[&str]) -> Said + Sync) -> Vec<Program> {
+fn programs<const N: usize>(
+    asked: [(&'static str, &'static str, &'static [&'static str], &'static str); N],
+    environment: &Environment,
+    run: impl Fn(&[&str]) -> Said + Sync,
+) -> Vec<Program> {
     let path = environment.get("PATH").unwrap_or_default();
     let run = &run;
     thread::scope(|scope| {
-        let asked = PROGRAMS.map(|(name, package, version, purpose)| {
+        let asked = asked.map(|(name, package, version, purpose)| {
             let found = on_path(name, path);
             let asking = found.is_some().then(|| scope.spawn(move || run(&[&[name], version].concat())));
             (Program { name, package, purpose, path: found, version: None }, asking)

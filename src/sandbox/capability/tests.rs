@@ -4,7 +4,7 @@ use super::probe::{missing_from, version_in};
 use super::*;
 
 /// A machine on which everything works.
-fn lab() -> Capabilities {
+pub(super) fn lab() -> Capabilities {
     let works = || Tried::Works("tried".into());
     let program = Program {
         name: "mplayer",
@@ -27,6 +27,14 @@ fn lab() -> Capabilities {
         congestion_controls: vec!["reno".into(), "cubic".into()],
         pressure: true,
         programs: vec![program],
+        on_demand: [
+            ("obs", "obs-studio", "encodes and publishes"),
+            ("Xvfb", "xvfb", "is its screen"),
+            ("ffplay", "ffmpeg", "shows"),
+        ]
+        .map(|(name, package, purpose)| Program { name, package, purpose, path: None, version: None })
+        .into(),
+        path: "/usr/bin".into(),
         mininet: works(),
         rtmp_module: Some("/usr/lib/nginx/modules/ngx_rtmp_module.so".into()),
         ffmpeg_lacks: vec![],

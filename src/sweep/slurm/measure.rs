@@ -187,6 +187,9 @@ fn able(here: &Capabilities, errand: &Errand, scratch: &Path) -> Result<(PathBuf
         let install = report.install.map(|install| format!("; `{install}`")).unwrap_or_default();
         return Err(format!("it cannot run trials ({}){install}", obstacles.join("; ")));
     }
+    if let Some(lack) = capability::lacking([&errand.trial], here).into_iter().next() {
+        return Err(format!("it lacks what the recipe needs: {lack}"));
+    }
     capability::resolve_links(errand.links, here).map_err(|error| error.to_string())?;
     capability::resolve_datapath(errand.datapath, here).map_err(|error| error.to_string())?;
     let wanted = &errand.trial.congestion_control;
