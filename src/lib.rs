@@ -7,6 +7,7 @@ pub mod cli;
 pub mod emulator;
 mod file;
 pub mod import;
+pub mod look;
 pub mod network;
 mod parallel;
 pub mod plan;
