@@ -32,7 +32,7 @@ pub(super) const TCPDUMP_EXAMPLES: &str = "Examples:
   sudo livectl tcpdump hs -- -w - | tshark -r - -Y rtmpt  # packets to a pipe
   sudo livectl tcpdump hb -- -i lo                        # between a program and its agent
   sudo livectl tcpdump s1-eth1                            # a switch's end of a link
-  sudo livectl tcpdump controller                         # what switches and controller say to each other
+  sudo livectl tcpdump controller                         # OpenFlow between switches and controller
 Addresses are not asked names of. A trial and its captures are not changed by this, but on a small machine every tool takes time from them.";
 
 pub(super) const WIRESHARK_EXAMPLES: &str = "Examples:
@@ -109,7 +109,8 @@ pub(super) fn tcpdump(TcpdumpArgs { at, args }: &TcpdumpArgs) -> Result<Exit, Fa
                 ui::warn("the trial has ended");
                 Ok(Exit::Done)
             }
-            // tcpdump has said why.
+            Ending::Badly if status.signal().is_some() => Err(anyhow!("tcpdump was ended ({status})").into()),
+            // It has said why.
             Ending::Badly => Err(Failure::said(Exit::Failed)),
         }
     })

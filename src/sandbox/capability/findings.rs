@@ -107,7 +107,21 @@ pub fn findings(here: &Capabilities) -> Vec<Finding> {
     all.extend(ffmpeg(here));
     all.push(own_program("live-controller", here.controller.as_ref(), "switches have nobody to ask"));
     all.push(own_program("live-agent", here.agent.as_ref(), "hosts neither broadcast nor view"));
+    all.push(tools(here));
     all
+}
+
+/// No trial needs them, so that it is no fault if they are not there.
+fn tools(here: &Capabilities) -> Finding {
+    let found = match here.tools_lack.as_slice() {
+        [] => "wireshark and xterm can be used on running trials".to_owned(),
+        lacks => format!(
+            "optional, not installed: {}; to look at running trials on a display: sudo apt-get install -y --no-install-recommends {}",
+            lacks.join(", "),
+            lacks.join(" ")
+        ),
+    };
+    Finding::fine("tools", found)
 }
 
 fn machine(here: &Capabilities) -> Finding {

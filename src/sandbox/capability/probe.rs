@@ -46,6 +46,9 @@ const PROGRAMS: [(&str, &str, &[&str], &str); 16] = [
     ("telnet", "telnet", &["--version"], "is asked for by mn when it starts"),
 ];
 
+/// Programs that show a running trial on a display.
+const TOOLS: [&str; 2] = ["wireshark", "xterm"];
+
 /// Where to look for what belongs to livectl.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
@@ -107,6 +110,7 @@ impl Capabilities {
                 ffmpeg_lacks: ffmpeg_lacks.join().unwrap_or_default(),
                 controller: find(CONTROLLER),
                 agent: find(AGENT),
+                tools_lack: TOOLS.into_iter().filter(|tool| !is_installed(tool)).collect(),
             }
         })
     }
@@ -116,6 +120,10 @@ impl Capabilities {
 fn find(name: &str) -> Option<PathBuf> {
     let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
     beside.filter(|path| path.is_file()).or_else(|| on_path(name, &std::env::var_os("PATH")?))
+}
+
+fn is_installed(name: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| on_path(name, &path).is_some())
 }
 
 fn on_path(name: &str, path: &OsStr) -> Option<PathBuf> {

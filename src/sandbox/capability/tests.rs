@@ -32,6 +32,7 @@ fn lab() -> Capabilities {
         ffmpeg_lacks: vec![],
         controller: Some("/usr/local/bin/live-controller".into()),
         agent: Some("/usr/local/bin/live-agent".into()),
+        tools_lack: vec![],
     }
 }
 
@@ -107,6 +108,14 @@ fn missing_packages_are_installed_in_one_line() {
     let line = "sudo apt-get install -y --no-install-recommends libnginx-mod-rtmp mininet mplayer";
     assert_eq!(report.install.as_deref(), Some(line));
     assert_eq!(report.text(false).matches("apt-get").count(), 1, "{}", report.text(false));
+}
+
+#[test]
+fn tools_are_nobodys_duty() {
+    let without = Capabilities { tools_lack: vec!["wireshark", "xterm"], ..lab() };
+    let report = Report::new(&without);
+    assert!(report.ready() && report.install.is_none() && report.text(false).ends_with("is ready for trials.\n"));
+    assert!(report.text(false).contains("optional, not installed: wireshark, xterm;"), "{}", report.text(false));
 }
 
 #[test]
