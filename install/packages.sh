@@ -5,7 +5,7 @@
 #   install/packages.sh missing GROUP…   those that are not installed; touches nothing, needs no network
 #   install/packages.sh install GROUP…   installs those (root); does nothing at all when none is missing
 #
-# GROUP is build, run, test, slurm, obs or guest. Exit codes: 0 done, 2 wrong usage, 4 the packages cannot be had here.
+# GROUP is build, run, test, slurm, obs, screens, tools or guest. Exit codes: 0 done, 2 wrong usage, 4 the packages cannot be had here.
 #
 # Some of these packages bring a service that Debian starts at once and at every boot: nginx on port 80, Open vSwitch.
 # livectl starts its own copies of both inside its sandbox and needs neither service, so `install` does not start them
@@ -193,7 +193,7 @@ install_packages() {
 action=$1
 shift
 for group in "$@"; do
-  case $group in build | run | test | slurm | obs | guest) ;; *) usage ;; esac
+  case $group in build | run | test | slurm | obs | screens | tools | guest) ;; *) usage ;; esac
 done
 if [[ $action != list ]] && ! command -v dpkg-query >/dev/null; then
   fail "this is not a Debian or Ubuntu machine (no dpkg-query), so packages cannot be looked up or installed." \

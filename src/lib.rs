@@ -8,6 +8,7 @@ pub mod clock;
 pub mod emulator;
 mod file;
 pub mod import;
+pub mod look;
 pub mod network;
 mod parallel;
 pub mod plan;

@@ -299,7 +299,7 @@ test_the_machines_own_policy_is_back_after_a_failure() {
 test_every_line_of_the_package_list_is_understood() {
   local odd
   odd=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$place/install/packages.txt" |
-    grep -vE '^(build|run|test|slurm|obs|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
+    grep -vE '^(build|run|test|slurm|obs|screens|tools|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
   [[ -z $odd ]] || wrong "these lines are not WHEN PACKAGE|ALTERNATIVE: $odd"
 }
 

@@ -48,7 +48,7 @@ Example, with a peer named by hand:
   mplayer rtmp://127.0.0.1/live/hb
 
 Events: ready, player_connected, cdn_connected, play_accepted, first_keyframe, introduced, peer_connected,
-first_from_peer, handover, jump, cdn_left, cdn_resumed, cdn_lost, peer_lost, group_joined, group_left, tags_lost,
+first_from_peer, handover, jump, cdn_left, cdn_resumed, cdn_lost, peer_lost, group_joined, group_left, tags_lost, now,
 stream_ended, player_left, other_stream,
 unreadable, connected, disconnected, ended.";
 

@@ -16,6 +16,9 @@ const RELAY_SILENCE: Duration = Duration::from_millis(300);
 /// How long a frame may wait for a child there before the child is dropped, so that it goes where there is more room.
 pub(super) const RELAY_LAG: Duration = Duration::from_secs(1);
 
+/// How many viewers' agents say in a second how their players stand, at most.
+const TOLD_A_SECOND: u64 = 32;
+
 /// A viewer's two programs: the agent is there before the player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewer {
@@ -25,6 +28,13 @@ pub struct Viewer {
     pub player: Actor,
     /// What that shows the stream on, if it does; the same in each spell.
     pub screen: Option<Screen>,
+}
+
+/// How often a viewer's agent says how its player stands: once a second, and of many viewers so seldom that 32 say so in a second, all together.
+#[must_use]
+pub fn tells_every(trial: &Trial) -> Duration {
+    let viewers = trial.viewers().count() as u64;
+    Duration::from_secs(viewers.div_ceil(TOLD_A_SECOND).max(1))
 }
 
 /// The actors of a viewer of that stream in one of its spells, from 1. `None` when the plan gives it no way to the CDN.
@@ -53,6 +63,7 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         args.extend(["--peer-lag".into(), RELAY_LAG.as_millis().to_string()]);
     }
     args.extend(["--patience".into(), patience.to_string()]);
+    args.extend(["--now".into(), tells_every(trial).as_secs().to_string()]);
     args.extend(["--end-padding".into(), mplayer::END_PADDING.to_string(), "--once".into()]);
     let agent = Actor {
         name: agent_name.clone(),

@@ -1,5 +1,6 @@
 //! `livectl ps`, `shell` and `exec`: into running trials.
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
@@ -33,8 +34,7 @@ pub(super) fn ps() -> Result<Exit, Failure> {
 
 /// Opens a shell on a host. Replaces this process.
 pub(super) fn shell(target: &Target) -> Result<Exit, Failure> {
-    let prompt = format!("PS1=[{}] \\w \\$ ", target.host);
-    become_on(target, &["env".into(), prompt, "bash".into(), "--norc".into(), "-i".into()])
+    become_on(target, &crate::look::shell(&target.host))
 }
 
 /// Runs a command on a host. Replaces this process, so the exit code is the command's.
@@ -42,24 +42,27 @@ pub(super) fn exec(target: &Target, command: &[String]) -> Result<Exit, Failure>
     become_on(target, command)
 }
 
-fn become_on(target: &Target, command: &[String]) -> Result<Exit, Failure> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Failure::new(Exit::Machine, anyhow!("entering a host needs root; run it with sudo")));
-    }
-    let trials = running().context("cannot look for running trials in /proc")?;
-    let trial = choose(&trials, target)?;
+fn become_on<S: AsRef<OsStr>>(target: &Target, command: &[S]) -> Result<Exit, Failure> {
+    let trial = chosen(target.trial.as_deref())?;
     let (program, args) = command.split_first().ok_or_else(|| anyhow!("no command given"))?;
     let mut command = trial.command_on(&target.host, program.as_ref(), args).exit(Exit::Failed)?;
     let error = command.exec();
     Err(Failure::new(Exit::Machine, anyhow!("cannot start nsenter: {error}; it is in the package util-linux")))
 }
 
+/// The running trial that is meant, for what only root can do there.
+pub(super) fn chosen(trial: Option<&str>) -> Result<RunningTrial, Failure> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::new(Exit::Machine, anyhow!("entering a host needs root; run it with sudo")));
+    }
+    let trials = running().context("cannot look for running trials in /proc")?;
+    choose(&trials, trial).cloned()
+}
+
 /// The trial that is meant: the only one, or the one whose folder ends in what was given.
-fn choose<'a>(trials: &'a [RunningTrial], target: &Target) -> Result<&'a RunningTrial, Failure> {
-    let matching: Vec<&RunningTrial> = trials
-        .iter()
-        .filter(|trial| target.trial.as_ref().is_none_or(|end| trial.marker.dir().ends_with(Path::new(end))))
-        .collect();
+fn choose<'a>(trials: &'a [RunningTrial], meant: Option<&str>) -> Result<&'a RunningTrial, Failure> {
+    let matching: Vec<&RunningTrial> =
+        trials.iter().filter(|trial| meant.is_none_or(|end| trial.marker.dir().ends_with(Path::new(end)))).collect();
     match matching.as_slice() {
         [one] => Ok(one),
         [] if trials.is_empty() => Err(anyhow!("no trial is running; start one with `livectl run`").into()),
@@ -90,20 +93,16 @@ mod tests {
         RunningTrial { marker, init: 5, since_boot: Duration::ZERO, processes: 9 }
     }
 
-    fn target(trial: Option<&str>) -> Target {
-        Target { host: "hv1".into(), trial: trial.map(Into::into) }
-    }
-
     #[test]
     fn the_only_trial_needs_no_name_and_two_do() {
         let one = [trial("/r/p2p/x/direct-1")];
-        assert_eq!(choose(&one, &target(None)).unwrap(), &one[0]);
+        assert_eq!(choose(&one, None).unwrap(), &one[0]);
         let two = [trial("/r/p2p/x/direct-1"), trial("/r/p2p/y/direct-1")];
-        let failure = choose(&two, &target(None)).unwrap_err();
+        let failure = choose(&two, None).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.to_string().contains("/r/p2p/y/direct-1"));
-        assert_eq!(choose(&two, &target(Some("y/direct-1"))).unwrap(), &two[1]);
-        assert!(choose(&two, &target(Some("z/direct-1"))).is_err());
-        assert!(choose(&[], &target(None)).unwrap_err().to_string().contains("livectl run"));
+        assert_eq!(choose(&two, Some("y/direct-1")).unwrap(), &two[1]);
+        assert!(choose(&two, Some("z/direct-1")).is_err());
+        assert!(choose(&[], None).unwrap_err().to_string().contains("livectl run"));
     }
 }

@@ -9,6 +9,7 @@ mod import;
 mod inspect;
 mod internal;
 mod interrupt;
+mod look;
 mod plot;
 mod recipes;
 mod report;
@@ -97,6 +98,15 @@ The same `livectl sweep` goes on where it was.")]
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Watch packets of a running trial with tcpdump, until it ends or Ctrl-C
+    #[command(after_help = look::TCPDUMP_EXAMPLES)]
+    Tcpdump(look::TcpdumpArgs),
+    /// Watch packets of a running trial in Wireshark, on your own display
+    #[command(after_help = look::WIRESHARK_EXAMPLES)]
+    Wireshark(look::WiresharkArgs),
+    /// Open windows with shells on hosts of a running trial, on your own display
+    #[command(after_help = look::XTERM_EXAMPLES)]
+    Xterm(look::XtermArgs),
     /// Draw pictures of stored runs from their tables, and compare runs; needs no root
     #[command(after_help = plot::EXAMPLES)]
     Plot(plot::PlotArgs),
@@ -228,6 +238,9 @@ pub fn main() -> ExitCode {
         Command::Ps => host::ps(),
         Command::Shell { target } => host::shell(&target),
         Command::Exec { target, command } => host::exec(&target, &command),
+        Command::Tcpdump(args) => look::tcpdump(&args),
+        Command::Wireshark(args) => look::wireshark(&args),
+        Command::Xterm(args) => look::xterm(&args),
         Command::Plot(args) => plot::plot(&args),
         Command::Analyze(args) => analyze::analyze(&args),
         Command::Verify(args) => analyze::verify(&args),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fitness::{Limits, Observations, Verdict};
+use super::present::Present;
 use crate::actor::process::Station;
 use crate::plan::{Departure, Directions};
 use crate::store::{Cause, TrialState};
@@ -57,6 +58,15 @@ pub enum Update {
         trial: String,
         /// What and when.
         what: Stamped,
+    },
+    /// How a trial's viewers stand: for the screen alone, and stored nowhere.
+    Present {
+        /// Its id.
+        trial: String,
+        /// Nanoseconds of CLOCK_REALTIME.
+        time_ns: i64,
+        /// Those that are there.
+        viewers: Vec<Present>,
     },
     /// Something is wrong with what a trial left.
     Problem {

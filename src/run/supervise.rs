@@ -11,7 +11,10 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 
 use super::event::{Ending, Happening, Outcome, Phase, Stamped, Update};
+use super::newborn::Newborn;
+use super::present::{Present, Watch};
 use super::{Context, RunError, Urgency, tell};
+use crate::actor::viewer::tells_every;
 use crate::plan::Trial;
 use crate::sandbox::halted;
 use crate::sandbox::host::{self, Footprint, HostState};
@@ -170,7 +173,7 @@ async fn within_sandbox(
     let marker = Marker::new(std::process::id(), started, serial, &absolute);
     let mut footprint = Footprint::new(&marker);
     let mut child = start(context, &absolute, &marker, dir).await.map_err(Failed::machine)?;
-    let ended = follow(context, trial, &mut child, log, &mut footprint).await;
+    let ended = follow(context, trial, dir, &mut child, log, &mut footprint).await;
 
     log.phase(context, trial, Phase::Prove).await;
     let left = tokio::task::spawn_blocking(move || host::settle(&before, &footprint, SETTLE)).await;
@@ -234,6 +237,7 @@ fn last_lines(dir: &TrialDir) -> String {
 async fn follow(
     context: &Context,
     trial: &Trial,
+    dir: &TrialDir,
     child: &mut Child,
     log: &mut Log,
     footprint: &mut Footprint,
@@ -242,6 +246,7 @@ async fn follow(
         return Err(Failed::machine("the sandbox has no pipes"));
     };
     let mut lines = BufReader::new(stdout).lines();
+    let mut viewers = Viewers::new(trial, dir);
     let mut urgency = context.urgency.clone();
     let usual = trial.timeline.end + trial.timeline.drain + PATIENCE;
     let patience = context.deadline.map_or(usual, |deadline| deadline.min(usual));
@@ -262,6 +267,14 @@ async fn follow(
                         if let Err(error) = footprint.observe() {
                             tracing::warn!("{}: {error}", trial.id);
                         }
+                    }
+                    let (kept, present) = viewers.take(&stamped);
+                    if let Some(viewers) = present {
+                        let (trial, time_ns) = (trial.id.clone(), stamped.time_ns);
+                        tell(&context.updates, Update::Present { trial, time_ns, viewers }).await;
+                    }
+                    if !kept {
+                        continue;
                     }
                     log.take(&stamped).map_err(|e| Failed::machine(e.to_string()))?;
                     tell(&context.updates, Update::Trial { trial: trial.id.clone(), what: stamped }).await;
@@ -299,6 +312,28 @@ async fn follow(
             kill(child, trial);
             Err(Failed::trial("the sandbox did not end after its last event and was killed"))
         }
+    }
+}
+
+/// What the screen is told of viewers while a trial runs.
+struct Viewers {
+    watch: Watch,
+    births: Vec<Newborn>,
+}
+
+impl Viewers {
+    fn new(trial: &Trial, dir: &TrialDir) -> Viewers {
+        let births = trial.streams.iter().map(|stream| Newborn::new(dir.births(&stream.broadcaster)));
+        Viewers { watch: Watch::new(trial, tells_every(trial)), births: births.collect() }
+    }
+
+    /// Whether it is to be kept, and how viewers stand, if it told of that and it is time to show it.
+    fn take(&mut self, stamped: &Stamped) -> (bool, Option<Vec<Present>>) {
+        for log in &mut self.births {
+            log.read().iter().for_each(|birth| self.watch.born(birth));
+        }
+        let told = self.watch.take(stamped);
+        (!told, told.then(|| self.watch.look(stamped.time_ns)).flatten())
     }
 }
 

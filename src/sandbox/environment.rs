@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use super::marker::VISITOR;
+
 /// Where the system's own programs are. They come first, so that another python3 earlier on a user's PATH cannot
 /// shadow the one that has Mininet.
 const SYSTEM_PATH: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -31,7 +33,7 @@ impl Environment {
             .iter()
             .filter(|(name, _)| {
                 PASSED_ON.iter().any(|passed| *name == OsStr::new(passed))
-                    || name.as_encoded_bytes().starts_with(b"LIVECTL_")
+                    || (name.as_encoded_bytes().starts_with(b"LIVECTL_") && *name != OsStr::new(VISITOR))
             })
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
@@ -116,6 +118,7 @@ mod tests {
             ("OVS_RUNDIR", "/elsewhere"),
             ("TZ", "UTC"),
             ("LIVECTL_TRIAL", "7-1-1"),
+            ("LIVECTL_VISITOR", "1"),
         ]);
         assert_eq!(env.get("LD_PRELOAD"), None);
         assert_eq!(env.get("PYTHONPATH"), None);
@@ -123,6 +126,7 @@ mod tests {
         assert_eq!(env.get("OVS_RUNDIR").unwrap(), "/run/openvswitch");
         assert_eq!(env.get("TZ").unwrap(), "UTC");
         assert_eq!(env.get("LIVECTL_TRIAL").unwrap(), "7-1-1");
+        assert_eq!(env.get("LIVECTL_VISITOR"), None, "who starts a trial from a host's shell is no visitor of it");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
+use super::marker::is_visitor;
 use super::procfs::{Stat, stat};
 
 /// Between two looks. What is stopped at two of them is held to stay so.
@@ -22,12 +23,17 @@ pub struct Halted {
     started: u64,
 }
 
-/// All processes that can be seen and are stopped; those that end while one looks are not.
+/// All processes that can be seen and are stopped; those that end while one looks are not, nor is what somebody runs here from outside:
+/// who presses Ctrl-Z in a host's shell stops nothing of the trial.
 #[must_use]
 pub fn halted() -> Vec<Halted> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(halted_one).collect()
+    pids.filter_map(halted_one).filter(|halted| !visits(halted.pid)).collect()
+}
+
+fn visits(pid: i32) -> bool {
+    fs::read(format!("/proc/{pid}/environ")).is_ok_and(|block| is_visitor(&block))
 }
 
 /// The process, if it is stopped.
@@ -85,6 +91,10 @@ mod tests {
             Sleeper(Command::new("sleep").arg("60").spawn().unwrap())
         }
 
+        fn visiting() -> Sleeper {
+            Sleeper(Command::new("sleep").arg("60").env(crate::sandbox::marker::VISITOR, "1").spawn().unwrap())
+        }
+
         fn pid(&self) -> i32 {
             self.0.id().try_into().unwrap()
         }
@@ -128,6 +138,20 @@ mod tests {
         let deadline = Duration::from_secs(60);
         let found = tokio::time::timeout(deadline, first(look)).await.unwrap();
         assert_eq!((found.pid, found.name.as_str()), (last_pid, "sleep"));
+    }
+
+    #[test]
+    fn a_visitor_may_stand_still() {
+        let (own, visitor) = (Sleeper::new(), Sleeper::visiting());
+        [&own, &visitor].map(|sleeper| sleeper.tell(Signal::SIGSTOP));
+        let deadline = std::time::Instant::now() + Duration::from_secs(60);
+        let is_stopped = |sleeper: &Sleeper| halted_one(sleeper.pid()).is_some();
+        while !(is_stopped(&own) && is_stopped(&visitor)) {
+            assert!(std::time::Instant::now() < deadline, "they were never seen to stop");
+            std::thread::yield_now();
+        }
+        let found: Vec<i32> = halted().into_iter().map(|halted| halted.pid).collect();
+        assert!(found.contains(&own.pid()) && !found.contains(&visitor.pid()), "{found:?}");
     }
 
     #[test]

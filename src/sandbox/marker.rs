@@ -9,6 +9,17 @@ const ID: &str = "LIVECTL_TRIAL";
 /// Environment variable with the trial's folder.
 const DIR: &str = "LIVECTL_TRIAL_DIR";
 
+/// Environment variable of programs that somebody runs in a trial from outside, as `livectl shell` does: the trial neither needs them nor
+/// minds when one is stopped or dies.
+pub(super) const VISITOR: &str = "LIVECTL_VISITOR";
+
+/// Whether an environment block, as `/proc/PID/environ` shows it, is that of such a program.
+pub(super) fn is_visitor(block: &[u8]) -> bool {
+    block
+        .split(|b| *b == 0)
+        .any(|entry| entry.strip_prefix(VISITOR.as_bytes()).is_some_and(|rest| rest.starts_with(b"=")))
+}
+
 /// What a trial's processes carry in their environment.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Marker {
@@ -75,6 +86,12 @@ mod tests {
         }
         assert_eq!(Marker::in_environment(&block).unwrap(), marker);
         assert_eq!(marker.to_string(), "17-abc-2");
+    }
+
+    #[test]
+    fn a_visitor_is_known() {
+        assert!(is_visitor(b"PATH=/bin\0LIVECTL_VISITOR=1\0"));
+        assert!(!is_visitor(b"PATH=/bin\0LIVECTL_VISITORS=1\0LIVECTL_TRIAL=7\0"));
     }
 
     #[test]

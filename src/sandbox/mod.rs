@@ -18,12 +18,14 @@
 //! keeper, PID 2 to PID 1), and PID 1 watching its standard input and the keeper for a hang-up.
 //!
 //! The other parts: [`Ovs`] is the trial's own Open vSwitch; [`capability`] says what this machine can;
-//! [`halted`] finds programs that stand still; [`host`] proves that the host is as it was; [`running`] finds trials that run and enters their hosts.
+//! [`halted`] finds programs that stand still; [`host`] proves that the host is as it was; [`running`] finds trials that run and enters their hosts;
+//! [`visit`] has programs look at them.
 
 pub mod capability;
 pub mod halted;
 pub mod host;
 pub mod running;
+pub mod visit;
 
 mod enter;
 mod environment;

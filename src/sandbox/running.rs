@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::environment::Environment;
+use super::marker::VISITOR;
 use super::{Marker, procfs};
 
 /// The file in a trial's folder that maps host names to process ids inside its sandbox.
@@ -37,6 +38,9 @@ pub enum RunningError {
         /// What happened.
         source: io::Error,
     },
+    /// It has ended since it was found.
+    #[error("cannot enter the running trial: {0}; it has perhaps just ended")]
+    Gone(io::Error),
     /// The table does not name the host.
     #[error("the running trial has no host {name:?}; it has: {known}")]
     Unknown {
@@ -94,11 +98,7 @@ impl RunningTrial {
         I: IntoIterator<Item = S>,
         S: AsRef<OsStr>,
     {
-        let hosts = self.hosts()?;
-        let pid = hosts.get(name).ok_or_else(|| RunningError::Unknown {
-            name: name.to_owned(),
-            known: hosts.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
-        })?;
+        let pid = self.shell_of(name)?;
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--target={}", self.init))
@@ -106,10 +106,25 @@ impl RunningTrial {
             .arg(pid.to_string())
             .arg(program)
             .args(args);
-        Environment::new(std::env::vars_os()).apply(&mut command);
+        self.clothe(&mut command);
+        Ok(command)
+    }
+
+    /// The process id, inside the sandbox, of a host's shell.
+    pub(super) fn shell_of(&self, name: &str) -> Result<i32, RunningError> {
+        let hosts = self.hosts()?;
+        hosts.get(name).copied().ok_or_else(|| RunningError::Unknown {
+            name: name.to_owned(),
+            known: hosts.keys().map(String::as_str).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Gives `command` the environment of the trial's programs, with the mark of one that is not the trial's own.
+    pub(super) fn clothe(&self, command: &mut Command) {
+        Environment::new(std::env::vars_os()).apply(command);
         // A terminal is the point of a shell on a host.
         command.envs(std::env::var_os("TERM").map(|term| ("TERM", term))).envs(self.marker.variables());
-        Ok(command)
+        command.env(VISITOR, "1");
     }
 }
 

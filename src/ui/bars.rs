@@ -9,6 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Reporter, words};
 use crate::run::event::{Happening, Phase, Stamped, Update};
+use crate::run::present::Present;
 
 /// Lines for hosts under a trial at most; a trial with more hosts shows the ones that spoke last.
 const HOST_LINES: usize = 12;
@@ -26,7 +27,28 @@ struct Trial {
     bar: ProgressBar,
     /// True while the clock thread moves the bar.
     running: Arc<AtomicBool>,
-    hosts: Vec<(String, ProgressBar)>,
+    hosts: Vec<Host>,
+    /// How all viewers stand, where there are several.
+    audience: Option<ProgressBar>,
+}
+
+/// A host's line.
+struct Host {
+    name: String,
+    line: ProgressBar,
+    /// What happened there last.
+    said: String,
+    /// How its player stands.
+    now: Option<String>,
+}
+
+impl Host {
+    fn show(&self) {
+        self.line.set_message(match &self.now {
+            Some(now) => format!("{} · agent: {now}", self.said),
+            None => self.said.clone(),
+        });
+    }
 }
 
 impl Bars {
@@ -54,7 +76,12 @@ impl Bars {
         }
         let Some(trial) = self.trials.get_mut(id) else { return };
         match &what.happening {
-            Happening::Phase { phase } => trial.phase(id, *phase),
+            Happening::Phase { phase } => {
+                if *phase > Phase::Stream {
+                    trial.present(&self.screen, &[]);
+                }
+                trial.phase(id, *phase);
+            }
             Happening::TimelineZero { length_ns } => trial.clock(id, Duration::from_nanos(*length_ns)),
             _ => {}
         }
@@ -97,27 +124,46 @@ impl Trial {
     }
 
     fn host(&mut self, screen: &MultiProgress, host: String, text: &str) {
-        let line = match self.hosts.iter().find(|(name, _)| *name == host) {
-            Some((_, line)) => line.clone(),
-            None => {
-                if self.hosts.len() == HOST_LINES {
-                    let (_, oldest) = self.hosts.remove(0);
-                    oldest.finish_and_clear();
-                }
-                let after = self.hosts.last().map_or(&self.bar, |(_, line)| line);
-                let line = screen.insert_after(after, ProgressBar::new_spinner());
-                line.set_style(style("    {prefix:10.dim} {wide_msg}"));
-                line.set_prefix(host.clone());
-                self.hosts.push((host, line.clone()));
-                line
+        if let Some(shown) = self.hosts.iter_mut().find(|shown| shown.name == host) {
+            text.clone_into(&mut shown.said);
+            return shown.show();
+        }
+        if self.hosts.len() == HOST_LINES {
+            self.hosts.remove(0).line.finish_and_clear();
+        }
+        let above = self.audience.as_ref().unwrap_or(&self.bar);
+        let after = self.hosts.last().map_or(above, |shown| &shown.line);
+        let line = screen.insert_after(after, ProgressBar::new_spinner());
+        line.set_style(style("    {prefix:10.dim} {wide_msg}"));
+        line.set_prefix(host.clone());
+        let shown = Host { name: host, line, said: text.to_owned(), now: None };
+        shown.show();
+        self.hosts.push(shown);
+    }
+
+    /// Lines that are there say how their viewers stand; none comes or goes for that.
+    fn present(&mut self, screen: &MultiProgress, viewers: &[Present]) {
+        for shown in &mut self.hosts {
+            let now = viewers.iter().find(|of| of.viewer == shown.name).map(words::present);
+            if now != shown.now {
+                shown.now = now;
+                shown.show();
             }
+        }
+        let Some(text) = words::audience(viewers).filter(|_| viewers.len() > 1) else {
+            return self.audience.take().map_or((), |line| line.finish_and_clear());
         };
-        line.set_message(text.to_owned());
+        let line = self.audience.get_or_insert_with(|| {
+            let line = screen.insert_after(&self.bar, ProgressBar::new_spinner());
+            line.set_style(style("    {wide_msg}"));
+            line
+        });
+        line.set_message(text);
     }
 
     fn clear(self) {
         self.running.store(false, Ordering::Relaxed);
-        for (_, line) in self.hosts {
+        for line in self.audience.iter().chain(self.hosts.iter().map(|shown| &shown.line)) {
             line.finish_and_clear();
         }
         self.bar.finish_and_clear();
@@ -148,11 +194,16 @@ impl Reporter for Bars {
             Update::TrialStarted { trial } => {
                 let bar = self.screen.add(ProgressBar::new_spinner());
                 bar.enable_steady_tick(TICK);
-                let mut shown = Trial { bar, running: Arc::default(), hosts: Vec::new() };
+                let mut shown = Trial { bar, running: Arc::default(), hosts: Vec::new(), audience: None };
                 shown.phase(trial, Phase::Boot);
                 self.trials.insert(trial.clone(), shown);
             }
             Update::Trial { trial, what } => self.happened(trial, what),
+            Update::Present { trial, viewers, .. } => {
+                if let Some(shown) = self.trials.get_mut(trial) {
+                    shown.present(&self.screen, viewers);
+                }
+            }
             Update::TrialEnded { trial, ending } => {
                 if let Some(shown) = self.trials.remove(trial) {
                     shown.clear();

@@ -1,8 +1,9 @@
 //! What a person sees while something runs. The only room that prints then: the others send
 //! [`Update`]s.
 //!
-//! On a terminal there are bars: one for the run, one for each trial with its phase and clock, and a line for each host.
-//! Elsewhere (a pipe, a log file, CI) the same updates become plain lines with the time of day.
+//! On a terminal there are bars: one for the run, one for each trial with its phase and clock, and a line for each host; viewers' lines say how they
+//! stand, and where there are several, one line of them all.
+//! Elsewhere (a pipe, a log file, CI) the same updates become plain lines with the time of day; how viewers stand is said every ten seconds.
 
 mod bars;
 mod lines;
@@ -31,7 +32,7 @@ pub trait Reporter {
 pub fn reporter() -> Box<dyn Reporter> {
     // What has no name can draw nothing: the console of a system service, for one.
     let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
-    if io::stdout().is_terminal() && !dumb { Box::new(bars::Bars::new()) } else { Box::new(lines::Lines) }
+    if io::stdout().is_terminal() && !dumb { Box::new(bars::Bars::new()) } else { Box::new(lines::Lines::default()) }
 }
 
 /// A reporter of its own task in this thread's [`LocalSet`](tokio::task::LocalSet): what is sent there is shown, until nobody sends any more.

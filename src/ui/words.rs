@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::actor::process::Station;
 use crate::plan::{Departure, program_of};
 use crate::run::event::{Ending, Happening, Phase};
+use crate::run::present::{Present, Source};
 use crate::store::TrialState;
 
 /// A phase for bars and lines.
@@ -102,6 +103,58 @@ pub(super) fn state(happening: &Happening) -> Option<(String, String)> {
         Happening::Departed { host, how, .. } => Some((host.clone(), departs(*how).to_owned())),
         _ => None,
     }
+}
+
+/// How a viewer stands, by its agent: `from hb (1 deep), 132 ms after birth`.
+pub(super) fn present(of: &Present) -> String {
+    let source = match &of.source {
+        Source::Cdn => "from the CDN".to_owned(),
+        Source::Peer { host, depth } => format!("from {host} ({depth} deep)"),
+        Source::Group => "from its group".to_owned(),
+        Source::Nobody(Some(since)) => format!("from nobody for {} s", since.as_secs()),
+        Source::Nobody(None) => "from nobody yet".to_owned(),
+    };
+    match of.delay {
+        Some(delay) => format!("{source}, {} ms after birth", delay.as_millis()),
+        None => source,
+    }
+}
+
+/// How all viewers stand, in a line that says whose figures these are; `None`: nobody is there.
+pub(super) fn audience(all: &[Present]) -> Option<String> {
+    let viewers = match all {
+        [] => return None,
+        [one] => return Some(format!("{} now, by its agent: {}", one.viewer, present(one))),
+        several => several.len(),
+    };
+    let count = |is: fn(&Source) -> bool| all.iter().filter(|one| is(&one.source)).count();
+    let depths = all.iter().filter_map(|one| match one.source {
+        Source::Peer { depth, .. } => Some(depth),
+        _ => None,
+    });
+    let deep = match (depths.clone().min(), depths.max()) {
+        (Some(least), Some(most)) if least < most => format!(" ({least} to {most} deep)"),
+        (Some(least), _) => format!(" ({least} deep)"),
+        _ => String::new(),
+    };
+    let sources = [
+        (count(|source| *source == Source::Cdn), "the CDN", ""),
+        (count(|source| matches!(source, Source::Peer { .. })), "peers", deep.as_str()),
+        (count(|source| *source == Source::Group), "the group", ""),
+        (count(|source| matches!(source, Source::Nobody(_))), "nobody", ""),
+    ];
+    let sources = sources.iter().filter(|(count, ..)| *count > 0);
+    let sources: Vec<String> = sources.map(|(count, from, deep)| format!("{count} from {from}{deep}")).collect();
+    let mut late: Vec<(Duration, &str)> =
+        all.iter().filter_map(|one| Some((one.delay?, one.viewer.as_str()))).collect();
+    late.sort();
+    // The lower one of the two in the middle.
+    let middle = late.get(late.len().saturating_sub(1) / 2);
+    let delays = middle.zip(late.last()).map(|((middle, _), (worst, viewer))| {
+        format!("; median {} ms after birth, worst {} ms at {viewer}", middle.as_millis(), worst.as_millis())
+    });
+    let delays = delays.unwrap_or_default();
+    Some(format!("{viewers} viewers now, by their agents: {}{delays}", sources.join(", ")))
 }
 
 fn departs(how: Departure) -> &'static str {
@@ -201,6 +254,7 @@ fn agent(event: &Event) -> Option<String> {
         | Event::GroupJoined { .. }
         | Event::GroupLeft { .. }
         | Event::TagsLost { .. }
+        | Event::Now { .. }
         | Event::PlayerLeft { .. }
         | Event::Ended { .. } => return None,
     })
@@ -218,6 +272,37 @@ mod tests {
         assert_eq!(left(minutes(3), Some(minutes(125))), "3 min 0 s to 2 h 5 min more");
         assert_eq!(left(minutes(3), Some(minutes(3))), "about 3 min 0 s more", "all that may come is queued");
         assert_eq!(next("a", minutes(3), None), "a; about 3 min 0 s more in all");
+    }
+
+    #[test]
+    fn how_viewers_stand() {
+        let one = |viewer: &str, source, ms: Option<u64>| Present {
+            viewer: viewer.into(),
+            source,
+            delay: ms.map(Duration::from_millis),
+        };
+        let peer = |host: &str, depth| Source::Peer { host: host.into(), depth };
+        assert_eq!(audience(&[]), None);
+        let only = audience(&[one("hv1", peer("hb", 1), Some(132))]);
+        assert_eq!(only.as_deref(), Some("hv1 now, by its agent: from hb (1 deep), 132 ms after birth"));
+        assert_eq!(
+            present(&one("hv1", Source::Nobody(Some(Duration::from_millis(3900))), None)),
+            "from nobody for 3 s"
+        );
+        let mut all: Vec<Present> =
+            (1..=28).map(|n| one(&format!("hv{n}"), peer("hb", 1 + n as u32 % 4), Some(100 + n))).collect();
+        all.push(one("hv29", Source::Cdn, Some(532)));
+        all.push(one("hv30", Source::Cdn, None));
+        all.push(one("hv31", Source::Nobody(None), None));
+        assert_eq!(
+            audience(&all).as_deref(),
+            Some(
+                "31 viewers now, by their agents: 2 from the CDN, 28 from peers (1 to 4 deep), 1 from nobody; median 115 ms after birth, worst 532 ms at \
+                 hv29"
+            )
+        );
+        let none = [one("hv1", Source::Nobody(None), None), one("hv2", Source::Nobody(None), None)];
+        assert_eq!(audience(&none).as_deref(), Some("2 viewers now, by their agents: 2 from nobody"));
     }
 
     #[test]

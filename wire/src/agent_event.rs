@@ -38,6 +38,20 @@ pub enum Leaving {
     Closed,
 }
 
+/// The picture that a player was handed last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latest {
+    /// Which way it came.
+    pub path: Path,
+    /// The peer or the group that gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddrV4>,
+    /// Its identity.
+    pub id: String,
+    /// When it was handed to the player, nanoseconds of CLOCK_REALTIME.
+    pub handed_ns: i64,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -306,6 +320,14 @@ pub enum Event {
         /// Broadcaster: frames born. Viewer: pictures handed to the player in this session.
         frames: u64,
     },
+    /// Viewer: how the player stands now; told again and again, where that was asked for (`--now`).
+    Now {
+        /// What it was handed last; `None`: no picture yet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        latest: Option<Latest>,
+        /// Pictures handed to it in this session.
+        frames: u64,
+    },
     /// Viewer: the session is over.
     PlayerLeft {
         /// `end_of_stream`, or what else ended it.
@@ -333,6 +355,17 @@ mod tests {
         let event = Event::Handover { to: Path::Peer, timestamp_ms: 33, id: "ab".into(), took_ms: 1.5 };
         assert_eq!(serde_json::to_string(&Line { time_ns: 5, event: event.clone() }).unwrap(), text);
         assert_eq!(serde_json::from_str::<Line>(text).unwrap(), Line { time_ns: 5, event });
+    }
+
+    #[test]
+    fn how_a_player_stands() {
+        let latest = Latest { path: Path::Peer, peer: "10.0.0.1:2000".parse().ok(), id: "ab".into(), handed_ns: 4 };
+        let text = r#"{"time_ns":5,"event":"now","latest":{"path":"peer","peer":"10.0.0.1:2000","id":"ab","handed_ns":4},"frames":7}"#;
+        let line = Line { time_ns: 5, event: Event::Now { latest: Some(latest), frames: 7 } };
+        assert_eq!(serde_json::to_string(&line).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Line>(text).unwrap(), line);
+        let none = serde_json::from_str::<Line>(r#"{"time_ns":5,"event":"now","frames":0}"#).unwrap();
+        assert_eq!(none.event, Event::Now { latest: None, frames: 0 });
     }
 
     #[test]

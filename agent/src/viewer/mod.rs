@@ -81,6 +81,9 @@ pub struct ViewerArgs {
     /// When the stream has ended, how long peers may take nothing of what is left for them, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain: u64,
+    /// Say every so many seconds how the player stands (event `now`); without it never
+    #[arg(long, value_name = "SECONDS", value_parser = positive)]
+    pub now: Option<f64>,
     /// End when a player has been told that the stream has ended, and peers have everything; or when nobody gives the stream any more
     #[arg(long)]
     pub once: bool,

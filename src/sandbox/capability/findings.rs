@@ -108,7 +108,21 @@ pub fn findings(here: &Capabilities) -> Vec<Finding> {
     all.extend(ffmpeg(here));
     all.push(own_program("live-controller", here.controller.as_ref(), "switches have nobody to ask"));
     all.push(own_program("live-agent", here.agent.as_ref(), "hosts neither broadcast nor view"));
+    all.push(tools(here));
     all
+}
+
+/// No trial needs them, so that it is no fault if they are not there.
+fn tools(here: &Capabilities) -> Finding {
+    let found = match here.tools_lack.as_slice() {
+        [] => "wireshark and xterm can be used on running trials".to_owned(),
+        lacks => format!(
+            "optional, not installed: {}; to look at running trials on a display: sudo apt-get install -y --no-install-recommends {}",
+            lacks.join(", "),
+            lacks.join(" ")
+        ),
+    };
+    Finding::fine("tools", found)
 }
 
 fn machine(here: &Capabilities) -> Finding {
@@ -218,10 +232,7 @@ fn program_on_demand(on_demand: &Program) -> Finding {
         Some(_) => program(on_demand),
         None => {
             let Program { name, package, .. } = on_demand;
-            Finding::fine(
-                name,
-                format!("not installed (package {package}); only recipes with `program: obs` need it"),
-            )
+            Finding::fine(name, format!("not installed (package {package}); only recipes that ask for it need it"))
         }
     }
 }

@@ -108,6 +108,8 @@ pub struct Capabilities {
     pub controller: Option<PathBuf>,
     /// The program of agents and of the notification service.
     pub agent: Option<PathBuf>,
+    /// Programs for looking at a trial that no trial needs, and that are not installed.
+    pub tools_lack: Vec<&'static str>,
 }
 
 /// A choice and the reason for it.

@@ -1,45 +1,78 @@
 //! What a recipe needs beside what every trial does, and this machine lacks.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{Capabilities, Program};
-use crate::plan::{self, Trial};
+use crate::plan::{self, Player, Stream, Trial};
 
-/// The program of a recipe's command, and who is to run it.
+/// A program that a recipe asks for, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Wanted<'a> {
-    program: &'a str,
-    broadcaster: &'a str,
+enum Wanted<'a> {
+    /// One that livectl knows: what is said of the host, and its name.
+    Known(&'a str, &'static str, &'static str),
+    /// A command of the recipe's own.
+    Command(&'a str, &'static str, &'a str),
 }
 
 /// What these trials need and do not find here, in words; the same thing once.
 #[must_use]
 pub fn lacking<'a>(trials: impl IntoIterator<Item = &'a Trial>, here: &Capabilities) -> Vec<String> {
-    let (mut obs, mut wanted) = (None, BTreeSet::new());
-    for stream in trials.into_iter().flat_map(|trial| &trial.streams) {
-        let broadcaster = stream.broadcaster.as_str();
-        match &stream.program {
-            plan::Program::Ffmpeg => {}
-            plan::Program::Obs | plan::Program::ObsDefaults => obs = obs.or(Some(broadcaster)),
-            plan::Program::Command(words) => {
-                wanted.extend(words.first().map(|program| Wanted { program, broadcaster }));
-            }
+    let mut wanted = Vec::new();
+    for trial in trials {
+        for stream in &trial.streams {
+            wanted.extend(to_broadcast(stream));
+            wanted.extend(stream.viewers.iter().flat_map(|viewer| to_watch(trial, viewer)));
         }
     }
-    let absent = here.on_demand.iter().filter(|program| program.path.is_none());
-    let of_obs = obs.into_iter().flat_map(|broadcaster| absent.clone().map(move |program| (broadcaster, program)));
-    let of_obs = of_obs.map(|(broadcaster, Program { name, package, purpose, .. })| {
-        format!(
-            "{broadcaster} broadcasts with OBS, and {name}, which {purpose}, is not installed: \
-             sudo apt-get install -y --no-install-recommends {package}"
-        )
-    });
-    let of_commands = wanted.into_iter().filter_map(|Wanted { program, broadcaster }| {
-        let why = missing(program, here)?;
-        Some(format!("{broadcaster} broadcasts with the command {program}, which {why}"))
-    });
-    of_obs.chain(of_commands).collect()
+    let mut lacks: Vec<(&str, String)> = Vec::new();
+    for wanted in wanted {
+        let (program, lack) = match wanted {
+            Wanted::Known(host, does, name) => {
+                let absent = here.on_demand.iter().find(|program| program.name == name && program.path.is_none());
+                let Some(Program { package, purpose, .. }) = absent else { continue };
+                let install = format!("sudo apt-get install -y --no-install-recommends {package}");
+                (name, format!("{host} {does}, and {name}, which {purpose}, is not installed: {install}"))
+            }
+            Wanted::Command(host, does, program) => {
+                let Some(why) = missing(program, here) else { continue };
+                (program, format!("{host} {does} the command {program}, which {why}"))
+            }
+        };
+        // Many hosts may want it.
+        if !lacks.iter().any(|(known, _)| *known == program) {
+            lacks.push((program, lack));
+        }
+    }
+    lacks.into_iter().map(|(_, lack)| lack).collect()
+}
+
+fn to_broadcast(stream: &Stream) -> Vec<Wanted<'_>> {
+    let host = stream.broadcaster.as_str();
+    match &stream.program {
+        plan::Program::Ffmpeg => Vec::new(),
+        plan::Program::Obs | plan::Program::ObsDefaults => {
+            ["obs", "Xvfb", "ffplay"].map(|name| Wanted::Known(host, "broadcasts with OBS", name)).into()
+        }
+        plan::Program::Command(words) => {
+            words.first().map(|program| Wanted::Command(host, "broadcasts with", program)).into_iter().collect()
+        }
+    }
+}
+
+fn to_watch<'a>(trial: &'a Trial, viewer: &'a str) -> Vec<Wanted<'a>> {
+    let Some(host) = trial.network.host(viewer) else { return Vec::new() };
+    let known = |name| Wanted::Known(viewer, "watches with a player on a screen", name);
+    let mut wanted = match &host.player {
+        Player::Mplayer | Player::MplayerWindow => Vec::new(),
+        Player::Rtmpdump => vec![Wanted::Known(viewer, "watches with rtmpdump", "rtmpdump")],
+        Player::Ffplay => vec![known("ffplay")],
+        Player::Mpv => vec![known("mpv")],
+        Player::Command { command, .. } => {
+            command.first().map(|program| Wanted::Command(viewer, "watches with", program)).into_iter().collect()
+        }
+    };
+    wanted.extend(host.player.shows().then(|| known("Xvfb")));
+    wanted
 }
 
 /// Why a program cannot be started; `None`: it can.
@@ -82,6 +115,27 @@ mod tests {
              sudo apt-get install -y --no-install-recommends obs-studio"
         );
         assert!(lacks[1].ends_with(" xvfb") && lacks[2].ends_with(" ffmpeg"), "{lacks:?}");
+    }
+
+    #[test]
+    fn players_on_a_screen_need_one() {
+        let recipe = include_str!("../../../recipes/smoke.yaml");
+        let lacks = |player: &str| {
+            let with = recipe.replace("role: viewer,", &format!("role: viewer, player: {player},"));
+            assert_ne!(with, recipe);
+            lacking(&crate::recipe::from_str("/recipes/with.yaml", &with).unwrap().plan.trials, &lab())
+        };
+        assert_eq!(lacks("mplayer"), [""; 0]);
+        assert_eq!(
+            lacks("mplayer-window"),
+            ["hv1 watches with a player on a screen, and Xvfb, which is the screen, is not installed: \
+              sudo apt-get install -y --no-install-recommends xvfb"]
+        );
+        assert_eq!(lacks("mpv").len(), 2);
+        assert_eq!(
+            lacks("{ command: [/nowhere/vlc, \"{url}\"] }"),
+            ["hv1 watches with the command /nowhere/vlc, which does not exist"]
+        );
     }
 
     #[test]

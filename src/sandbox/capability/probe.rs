@@ -46,13 +46,17 @@ const PROGRAMS: [(&str, &str, &[&str], &str); 16] = [
     ("telnet", "telnet", &["--version"], "is asked for by mn when it starts"),
 ];
 
-/// The same of those that only recipes with OBS need.
-const PROGRAMS_OF_OBS: [(&str, &str, &[&str], &str); 3] = [
+/// The same of those that only some recipes need.
+const PROGRAMS_ON_DEMAND: [(&str, &str, &[&str], &str); 5] = [
     ("obs", "obs-studio", &["--version"], "encodes and publishes"),
     // It has no way to ask that does not start it; the package knows.
-    ("Xvfb", "xvfb", &["-help"], "is its screen"),
-    ("ffplay", "ffmpeg", &["-hide_banner", "-version"], "shows what it captures"),
+    ("Xvfb", "xvfb", &["-help"], "is the screen"),
+    ("ffplay", "ffmpeg", &["-hide_banner", "-version"], "shows pictures"),
+    ("mpv", "mpv", &["--version"], "shows the stream"),
+    ("rtmpdump", "rtmpdump", &["--help"], "dumps the stream"),
 ];
+/// Programs that show a running trial on a display.
+const TOOLS: [&str; 2] = ["wireshark", "xterm"];
 
 /// Where to look for what belongs to livectl.
 #[derive(Debug, Clone, Default)]
@@ -90,7 +94,7 @@ impl Capabilities {
             let tun = scope.spawn(|| tun(root, run));
             let mininet = scope.spawn(|| mininet(run));
             let ffmpeg_lacks = scope.spawn(|| ffmpeg_lacks(run));
-            let programs_of_obs = scope.spawn(|| programs(PROGRAMS_OF_OBS, &environment, run));
+            let on_demand = scope.spawn(|| programs(PROGRAMS_ON_DEMAND, &environment, run));
             let programs = programs(PROGRAMS, &environment, run);
             let unknown = || Tried::Fails("the probe itself failed".into());
             Capabilities {
@@ -111,13 +115,14 @@ impl Capabilities {
                 // Readable is not enough: with psi=0 on the kernel's command line, opening works and reading fails.
                 pressure: !read("/proc/pressure/cpu").is_empty(),
                 programs,
-                on_demand: programs_of_obs.join().unwrap_or_default(),
+                on_demand: on_demand.join().unwrap_or_default(),
                 path: environment.get("PATH").unwrap_or_default().to_owned(),
                 mininet: mininet.join().unwrap_or_else(|_| unknown()),
                 rtmp_module: Some(PathBuf::from(RTMP_MODULE)).filter(|path| path.exists()),
                 ffmpeg_lacks: ffmpeg_lacks.join().unwrap_or_default(),
                 controller: find(CONTROLLER),
                 agent: find(AGENT),
+                tools_lack: TOOLS.into_iter().filter(|tool| !is_installed(tool)).collect(),
             }
         })
     }
@@ -131,6 +136,10 @@ fn find(name: &str) -> Option<PathBuf> {
 
 pub(super) fn on_path(name: &str, path: &OsStr) -> Option<PathBuf> {
     std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file))
+}
+
+fn is_installed(name: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| on_path(name, &path).is_some())
 }
 
 /// A file that may be executed.

@@ -29,8 +29,10 @@ pub(super) fn lab() -> Capabilities {
         programs: vec![program],
         on_demand: [
             ("obs", "obs-studio", "encodes and publishes"),
-            ("Xvfb", "xvfb", "is its screen"),
-            ("ffplay", "ffmpeg", "shows"),
+            ("Xvfb", "xvfb", "is the screen"),
+            ("ffplay", "ffmpeg", "shows pictures"),
+            ("mpv", "mpv", "shows the stream"),
+            ("rtmpdump", "rtmpdump", "dumps the stream"),
         ]
         .map(|(name, package, purpose)| Program { name, package, purpose, path: None, version: None })
         .into(),
@@ -40,6 +42,7 @@ pub(super) fn lab() -> Capabilities {
         ffmpeg_lacks: vec![],
         controller: Some("/usr/local/bin/live-controller".into()),
         agent: Some("/usr/local/bin/live-agent".into()),
+        tools_lack: vec![],
     }
 }
 
@@ -115,6 +118,14 @@ fn missing_packages_are_installed_in_one_line() {
     let line = "sudo apt-get install -y --no-install-recommends libnginx-mod-rtmp mininet mplayer";
     assert_eq!(report.install.as_deref(), Some(line));
     assert_eq!(report.text(false).matches("apt-get").count(), 1, "{}", report.text(false));
+}
+
+#[test]
+fn tools_are_nobodys_duty() {
+    let without = Capabilities { tools_lack: vec!["wireshark", "xterm"], ..lab() };
+    let report = Report::new(&without);
+    assert!(report.ready() && report.install.is_none() && report.text(false).ends_with("is ready for trials.\n"));
+    assert!(report.text(false).contains("optional, not installed: wireshark, xterm;"), "{}", report.text(false));
 }
 
 #[test]

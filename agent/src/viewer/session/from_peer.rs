@@ -126,7 +126,8 @@ impl Peer {
         }
     }
 
-    fn address(&self) -> Option<SocketAddrV4> {
+    /// Who it is.
+    pub(super) fn address(&self) -> Option<SocketAddrV4> {
         self.addresses.get(self.at % self.addresses.len().max(1)).copied()
     }
 

@@ -3,6 +3,7 @@
 mod cut_through;
 mod from_cdn;
 mod from_peer;
+mod standing;
 mod writing;
 
 use std::io;
@@ -17,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use self::from_peer::{Peer, Said};
+use self::standing::Standing;
 use super::ViewerArgs;
 use super::cdn::{Cdn, Happened};
 use super::merge::{Beginning, Merge};
@@ -106,6 +108,7 @@ struct Session<'a> {
     frames: u64,
     /// Of the last element, in milliseconds.
     timestamp: u32,
+    standing: Standing,
     bytes: u64,
     /// Why the session is over.
     over: Option<String>,
@@ -161,6 +164,7 @@ pub(super) async fn run(
         last_write: now,
         frames: 0,
         timestamp: 0,
+        standing: Standing::new(args.now.map(Duration::from_secs_f64), now),
         bytes: 0,
         over: None,
         stream_ended: false,
@@ -264,7 +268,8 @@ impl Session<'_> {
     fn deadline(&self) -> Option<Instant> {
         let patience = self.is_owed().then(|| self.last_write + Duration::from_secs(self.args.patience));
         let stall = self.merge.is_waiting().then(|| self.last_write + WAIT_FOR_OTHER);
-        [patience, stall.filter(|_| self.may_write()), self.cdn_deadline(), self.peer_deadline()]
+        let stall = stall.filter(|_| self.may_write());
+        [patience, stall, self.cdn_deadline(), self.peer_deadline(), self.standing.deadline()]
             .into_iter()
             .flatten()
             .min()
@@ -296,6 +301,9 @@ impl Session<'_> {
         }
         if is_due(self.peer_deadline()) {
             self.peer_is_late();
+        }
+        if is_due(self.standing.deadline()) {
+            self.standing.tell(self.frames, now);
         }
     }
 

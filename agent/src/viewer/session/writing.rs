@@ -132,6 +132,8 @@ impl Session<'_> {
         }
         let Content::Picture { keyframe } = tag.content else { return };
         self.frames += 1;
+        let peer = if path == Path::Peer { self.peer.address() } else { None };
+        self.standing.handed(path, peer, tag.id);
         if keyframe && !self.keyframe_seen {
             self.keyframe_seen = true;
             let (timestamp_ms, id, ms) = (tag.timestamp, tag.id.to_string(), ms_since(self.begun));
