@@ -117,6 +117,7 @@ fn trial() -> Trial {
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
+        film: Vec::new(),
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "reno".into(),

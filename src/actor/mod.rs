@@ -5,6 +5,7 @@
 //! | [`cdn`] | nginx-rtmp, with the sockets of [`listen`], and the notification service |
 //! | [`broadcaster`] | ffmpeg, OBS or another program, and the agent that it publishes to |
 //! | [`viewer`] | the agent that gives a [`player`] its stream, and that player |
+//! | [`film`] | a film of such screens |
 //! | [`screen`] | the screen of a viewer whose player shows something |
 //! | [`ping`] | ping trains |
 //! | [`process`] | supervision: start, readiness, death, stop |
@@ -13,6 +14,7 @@
 
 pub mod broadcaster;
 pub mod cdn;
+pub mod film;
 pub mod listen;
 pub mod ping;
 pub mod player;

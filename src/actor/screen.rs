@@ -40,7 +40,7 @@ fn number(trial: &Trial, host: &str) -> usize {
 }
 
 /// Width and height of a picture in pixels; a file's are not known beforehand.
-fn size(trial: &Trial) -> (u32, u32) {
+pub(super) fn size(trial: &Trial) -> (u32, u32) {
     match trial.video.source {
         VideoSource::Generated { width, height, .. } => (width, height),
         VideoSource::File { .. } => (1280, 720),

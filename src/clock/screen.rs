@@ -106,10 +106,11 @@ struct Eye {
 }
 
 impl Eye {
-    /// Takes what was seen at a moment; a picture that has just gone is returned.
-    fn see(&mut self, tick: Option<Tick>, now_ns: i64) -> Option<Showing> {
+    /// Takes what was seen by a look that began and ended then; a picture that has just gone is returned. What was not seen was not there at the look's
+    /// beginning, and what was seen was there at its end.
+    fn see(&mut self, tick: Option<Tick>, began_ns: i64, now_ns: i64) -> Option<Showing> {
         self.looks.looks += 1;
-        let looked_ns = self.looked_ns.replace(now_ns);
+        let looked_ns = self.looked_ns.replace(began_ns);
         if let Some(looked_ns) = looked_ns {
             self.looks.longest_ns = self.looks.longest_ns.max(now_ns - looked_ns);
         }
@@ -118,7 +119,7 @@ impl Eye {
             self.looks.without += 1;
             return None;
         };
-        let before_ns = self.certain_ns.replace(now_ns).or(looked_ns).unwrap_or(now_ns);
+        let before_ns = self.certain_ns.replace(began_ns).or(looked_ns).unwrap_or(began_ns);
         match &mut self.showing {
             Some((shown, showing)) if *shown == tick => {
                 showing.last_ns = now_ns;
@@ -154,10 +155,11 @@ pub fn watch(args: &ScreenArgs, stop: &AtomicBool, ready: impl FnOnce()) -> Resu
     let at = pixels.offset + u64::from(layout.cell / 2) * u64::from(pixels.stride);
     let (mut eye, mut pictures) = (Eye::default(), 0);
     while !stop.load(Ordering::Relaxed) {
+        let began_ns = now_ns();
         file.read_exact_at(&mut row, at).map_err(reading)?;
         // Of blue, green, red and nothing the green: a grey's brightness is in each.
         let tick = layout.read(|x| row.get(x as usize * 4 + 1).copied().unwrap_or(0));
-        if let Some(gone) = eye.see(tick, now_ns()) {
+        if let Some(gone) = eye.see(tick, began_ns, now_ns()) {
             pictures += 1;
             ScreenLog::write(&mut to, &gone).map_err(writing)?;
         }
@@ -217,13 +219,14 @@ mod tests {
         let tick = |n: i64| Some(Tick::at(n * 10 * TICK_NS));
         let mut eye = Eye::default();
         let ms = |n: i64| 1_000_000 * n;
-        assert_eq!(eye.see(None, ms(40)), None, "black");
-        assert_eq!(eye.see(tick(1), ms(41)), None);
-        assert_eq!(eye.see(tick(1), ms(42)), None);
-        assert_eq!(eye.see(None, ms(43)), None, "torn");
-        assert_eq!(eye.see(tick(1), ms(44)), None, "and there again");
-        assert_eq!(eye.see(None, ms(45)), None, "torn");
-        let gone = eye.see(tick(2), ms(47)).unwrap();
+        let see = |eye: &mut Eye, tick, at_ns| eye.see(tick, at_ns, at_ns);
+        assert_eq!(see(&mut eye, None, ms(40)), None, "black");
+        assert_eq!(see(&mut eye, tick(1), ms(41)), None);
+        assert_eq!(see(&mut eye, tick(1), ms(42)), None);
+        assert_eq!(see(&mut eye, None, ms(43)), None, "torn");
+        assert_eq!(see(&mut eye, tick(1), ms(44)), None, "and there again");
+        assert_eq!(see(&mut eye, None, ms(45)), None, "torn");
+        let gone = see(&mut eye, tick(2), ms(47)).unwrap();
         assert_eq!(gone, Showing { clock_ns: ms(1), before_ns: ms(40), first_ns: ms(41), last_ns: ms(44) });
         let (_, showing) = eye.showing.unwrap();
         assert_eq!((showing.before_ns, showing.first_ns), (ms(44), ms(47)), "it may have come at any time between");

@@ -50,6 +50,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
         agents: Default::default(),
         pings,
         captures: Vec::new(),
+        film: Vec::new(),
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: String::new(),

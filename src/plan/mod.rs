@@ -162,6 +162,9 @@ pub struct Trial {
     pub pings: Vec<PingTrain>,
     /// Interfaces to capture on.
     pub captures: Vec<CapturePoint>,
+    /// Viewers whose screens are filmed side by side.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub film: Vec<String>,
     /// What makes the links.
     pub links: LinkKind,
     /// What forwards packets.

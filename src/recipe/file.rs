@@ -66,6 +66,11 @@ pub struct RecipeFile {
     /// interface of broadcasters, CDN and viewers.
     #[serde(default)]
     pub captures: Optional<At<Vec<Text<CaptureName>>>>,
+    /// Viewers whose screens are filmed side by side into `film.webm` and `film.png` of each trial: one to four of those whose player shows the stream.
+    /// Default: none.
+    #[serde(default)]
+    #[schemars(extend("minItems" = 1, "maxItems" = 4, "uniqueItems" = true))]
+    pub film: Optional<At<Vec<Text<NodeName>>>>,
     /// A sweep: parameters by name, and the values that each takes. Every combination is a point, and each scheme is tried at each point. Default: no
     /// parameters.
     #[serde(default)]

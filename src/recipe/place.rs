@@ -131,10 +131,10 @@ macro_rules! part {
     };
 }
 
-part!(VideoFile, made up: Some(Self::default()), pattern file size fps frames codec bitrate keyframe_every audio);
+part!(VideoFile, made up: Some(Self::default()), pattern file size fps frames codec bitrate keyframe_every audio clock);
 part!(AgentsFile, made up: Some(Self::default()), upload_buffer cache handover);
 part!(NetworkFile, made up: None, link datapath congestion_control initial_window switches hosts trunks);
-part!(HostFile, made up: None, role count watch program link links);
+part!(HostFile, made up: None, role count watch player program link links);
 part!(LinkFile, made up: None, to bandwidth delay jitter loss queue);
 part!(TrunkFile, made up: None, between bandwidth delay jitter loss queue);
 part!(CdnFile, made up: Some(Self::default()), nodelay);
@@ -159,9 +159,8 @@ impl Place for RecipeFile {
             "timeline" => self.timeline.put(rest, value),
             "agents" => self.agents.put(rest, value),
             "captures" => self.captures.put(rest, value),
-            "description" | "schemes" | "repetitions" | "seed" | "matrix" | "until" | "include" | "exclude" => {
-                Err(Astray { left: keys.len(), why: Why::OfTheRecipe })
-            }
+            "description" | "schemes" | "film" | "repetitions" | "seed" | "matrix" | "until" | "include"
+            | "exclude" => Err(Astray { left: keys.len(), why: Why::OfTheRecipe }),
             _ => Err(Astray { left: keys.len(), why: Why::Unknown(known()) }),
         }
     }

@@ -8,7 +8,7 @@ use crate::actor::broadcaster::{Broadcaster, broadcaster};
 use crate::actor::cdn::{self, CdnError};
 use crate::actor::process::{Actor, Command, Output, Readiness, Station, Stop};
 use crate::actor::viewer::{Viewer, viewer};
-use crate::actor::{Folders, ping};
+use crate::actor::{Folders, film, ping};
 use crate::capture;
 use crate::emulator;
 use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Spell, Stream, Trial, VideoSource};
@@ -41,8 +41,10 @@ pub struct Cast {
     pub viewers: Vec<Attendance>,
     /// Encoders with their agents.
     pub broadcasts: Vec<Broadcaster>,
-    /// What reads the clock in each stream when it is over.
-    pub clocks: Vec<Actor>,
+    /// What films screens.
+    pub camera: Option<Actor>,
+    /// What is done when all is over: reading the clock in each stream, taking a picture of the film.
+    pub readers: Vec<Actor>,
 }
 
 /// A viewer in one of its spells.
@@ -105,7 +107,10 @@ impl Cast {
             cdn,
             pings: trial.pings.iter().map(|train| (train.start, ping::ping(train, &folders))).collect(),
             viewers,
-            clocks: trial.streams.iter().filter_map(|stream| clock(trial, stream, dir, livectl)).collect(),
+            camera: film::camera(trial, &folders),
+            readers: (trial.streams.iter().filter_map(|stream| clock(trial, stream, dir, livectl)))
+                .chain(film::photographer(trial, &folders))
+                .collect(),
             broadcasts,
         })
     }

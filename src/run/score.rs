@@ -133,7 +133,7 @@ impl Score {
     /// # Errors
     /// The plan has no CDN, or someone cannot reach it.
     pub fn of(trial: &Trial, dir: &TrialDir, programs: &Programs) -> Result<Score, CastError> {
-        let Cast { captures, cdn, pings, viewers, broadcasts, clocks } =
+        let Cast { captures, cdn, pings, viewers, broadcasts, camera, readers } =
             Cast::of(trial, dir, &programs.livectl, &programs.agent)?;
         let mut entries = Vec::new();
         let mut add = |due, actor, duty, copy| {
@@ -189,7 +189,10 @@ impl Score {
             add(Due::At(trial.timeline.broadcast_at), encoder, Duty::Finite, None);
             airs.extend(air.map(|air| (host, air)));
         }
-        for actor in clocks {
+        if let Some(camera) = camera {
+            add(Due::At(trial.timeline.broadcast_at), camera, Duty::Finite, None);
+        }
+        for actor in readers {
             add(Due::After, actor, Duty::Finite, None);
         }
         moves.extend(airs.into_iter().map(|(host, air)| {

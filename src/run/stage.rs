@@ -315,8 +315,9 @@ impl Stage {
         let all_read = finished.wait_for(|done| reading.is_subset(done));
         if tokio::time::timeout(READING, all_read).await.is_err() {
             let seconds = READING.as_secs();
-            let text =
-                format!("the clock in the pictures was not read within {seconds} s: shown delays are not known");
+            let text = format!(
+                "what was kept was not read within {seconds} s: shown delays are not known, or there is no picture of the film"
+            );
             self.teller.tell(Happening::Warning { text });
         }
         Ok(())

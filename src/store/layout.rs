@@ -355,6 +355,18 @@ impl TrialDir {
         ["cdn", "peer"].map(|from| self.path.join("dump").join(format!("{viewer}-{from}.flv")))
     }
 
+    /// What was on the screens that were filmed.
+    #[must_use]
+    pub fn film(&self) -> PathBuf {
+        self.path.join("film.webm")
+    }
+
+    /// A picture of that.
+    #[must_use]
+    pub fn still(&self) -> PathBuf {
+        self.path.join("film.png")
+    }
+
     /// This trial's frames.
     #[must_use]
     pub fn frames(&self) -> PathBuf {

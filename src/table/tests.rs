@@ -113,6 +113,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
+        film: Vec::new(),
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),

@@ -85,6 +85,7 @@ fn trial() -> Trial {
         agents: Default::default(),
         pings: vec![],
         captures: vec![CapturePoint { host: "hv1".into(), interface: "hv1-eth0".into() }],
+        film: Vec::new(),
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),

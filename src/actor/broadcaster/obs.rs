@@ -248,6 +248,7 @@ mod tests {
             bitrate: 2_500_000,
             keyframe_interval: 45,
             audio: false,
+            clock: false,
         }
     }
 

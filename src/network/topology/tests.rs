@@ -75,6 +75,7 @@ pub(crate) fn trial() -> Trial {
         agents: Default::default(),
         pings: Vec::new(),
         captures: Vec::new(),
+        film: Vec::new(),
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: "cubic".into(),

@@ -111,6 +111,7 @@ struct Common {
     agents: Agents,
     pings: Vec<PingTrain>,
     captures: Vec<CapturePoint>,
+    film: Vec<String>,
     links: LinkKind,
     datapath: Datapath,
     congestion_control: String,
@@ -223,6 +224,7 @@ fn validate_common(
     let topology = topology::build(&file.network, &fabric, &hosts, notes)?;
     let streams = hosts::validate_streams(&hosts, &topology.network, notes);
     let captures = validate_captures(file.captures.get(), &hosts, &topology.network, notes);
+    let film = validate_film(file.film.get(), &topology.network, notes);
     let changes = timeline.as_ref().and_then(|when| {
         changes::validate_changes(timeline_file, &topology.network, &when.timeline, (base, reader), notes)
     });
@@ -268,6 +270,7 @@ fn validate_common(
         agents: agents?,
         pings,
         captures,
+        film: film?,
         links: links?,
         datapath: datapath?,
         congestion_control: congestion_control?.0.to_owned(),
@@ -310,6 +313,7 @@ impl Common {
             agents: self.agents.clone(),
             pings: self.pings.clone(),
             captures: self.captures.clone(),
+            film: self.film.clone(),
             links: self.links,
             datapath: self.datapath,
             congestion_control: self.congestion_control.clone(),
@@ -383,6 +387,39 @@ fn validate_captures(
         }
     }
     Some(points)
+}
+
+/// Who is filmed: viewers with something to be seen on their screens.
+fn validate_film(
+    written: Option<&At<Vec<Text<super::word::NodeName>>>>,
+    network: &Network,
+    notes: &mut Notes<'_>,
+) -> Option<Vec<String>> {
+    /// Beside each other on one picture.
+    const MOST: usize = 4;
+    let Some(list) = written else { return Some(Vec::new()) };
+    let names = notes.read_list("film", &list.value)?;
+    let before = notes.errors.len();
+    if names.is_empty() || names.len() > MOST {
+        let finding = Finding::new(&list.span, format!("film: {} viewers", names.len()), "not so many");
+        notes.error(finding.help(format!("write one to {MOST}, or leave the key out")));
+    }
+    for (name, text) in names.iter().zip(&list.value) {
+        let shows = |host: &&crate::plan::Host| host.role == Role::Viewer && host.player.shows();
+        match network.host(&name.0) {
+            Some(host) if shows(&host) => {}
+            Some(_) => {
+                let finding =
+                    Finding::new(&text.span, format!("film: {} shows nothing", shown(&name.0)), "no screen");
+                notes.error(finding.help("give it a `player` that shows the stream, such as mplayer-window"));
+            }
+            None => {
+                let known = network.hosts.iter().filter(shows).map(|host| host.name.as_str()).collect();
+                notes.error(unknown_node("film", "host", &text.text, &text.span, known));
+            }
+        }
+    }
+    (notes.errors.len() == before).then(|| names.into_iter().map(|name| name.0).collect())
 }
 
 fn capturable(network: &Network) -> Vec<&str> {
