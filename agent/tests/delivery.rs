@@ -51,6 +51,45 @@ fn through_the_cdn_every_frame_once_and_in_order_for_two_players() {
     }
 }
 
+/// Who was handed what and when is a birth's own picture, and later than the birth.
+#[test]
+fn how_a_player_stands_is_told_where_it_is_asked_for() {
+    for path in [Path::Cdn, Path::Peer] {
+        let stage = Stage::new();
+        let mut broadcaster = stage.broadcaster(&["--once", "--admit-all"]);
+        let peer = broadcaster.peers.unwrap();
+        let named = peer.to_string();
+        let by: Vec<&str> = if path == Path::Peer { vec!["--peer", &named] } else { Vec::new() };
+        let mut viewer = stage.viewer(&[&["--once", "--now", "0.2"], by.as_slice()].concat());
+        let mut silent = stage.agent(
+            "silent",
+            &["viewer", "--stream", "live/hb", "--cdn", &stage.cdn.to_string(), "--listen", "127.0.0.3:0"],
+        );
+        let mut players = [stage.rtmpdump("player", viewer.listen), stage.rtmpdump("other", silent.listen)];
+        viewer.until("nothing yet", |e| matches!(e, Event::Now { latest: None, frames: 0 }));
+        let mut program = stage.program("program", broadcaster.listen, "hb", FLV1);
+        let (latest, frames) = viewer.next("a picture by that way", |e| match e {
+            Event::Now { latest: Some(latest), frames } if latest.path == path => Some((latest.clone(), *frames)),
+            _ => None,
+        });
+        program.succeeds();
+        for player in &mut players {
+            player.exit();
+        }
+        viewer.ends();
+        broadcaster.ends();
+        assert_eq!(latest.peer, (path == Path::Peer).then_some(peer));
+        let births = stage.births();
+        let born = births.iter().find(|birth| birth.id.to_string() == latest.id).expect("a picture that was born");
+        let late =
+            Duration::from_nanos((latest.handed_ns - born.birth_ns).try_into().expect("it is handed on later"));
+        assert!(late < Duration::from_secs(30), "{late:?}");
+        assert!(born.kind == BirthKind::Video && (1..=150).contains(&frames), "{born:?} {frames}");
+        silent.until("the end of the stream", |e| matches!(e, Event::StreamEnded { .. }));
+        assert!(!silent.has(|e| matches!(e, Event::Now { .. })));
+    }
+}
+
 #[test]
 fn frames_are_born_when_their_time_has_come() {
     let stage = Stage::new();

@@ -13,6 +13,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
 use nix::pty::{OpenptyResult, openpty};
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{setsid, ttyname};
 
@@ -70,11 +72,15 @@ impl Window {
         let stderr = complaints.try_clone().map_err(failed("share a file with xterm"))?;
         xterm.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         dress(&mut xterm);
-        // SAFETY: between fork and exec the closure makes one system call and neither allocates nor locks. The descriptor is open in the child, which has
+        // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks. The descriptor is open in the child, which has
         // a copy of all.
         unsafe {
-            xterm
-                .pre_exec(move || Errno::result(libc::fcntl(number, libc::F_SETFD, 0)).map(drop).map_err(Into::into));
+            xterm.pre_exec(move || {
+                Errno::result(libc::fcntl(number, libc::F_SETFD, 0))?;
+                // After the change of user, which would undo it.
+                prctl::set_pdeathsig(Signal::SIGTERM)?;
+                Ok(())
+            });
         }
         let mut xterm = xterm.spawn().map_err(failed("start xterm"))?;
         drop(master);
@@ -99,7 +105,14 @@ impl Window {
     /// Waits until the window is closed or the shell has ended, which closes it, and with either the other.
     pub fn wait(mut self) {
         let _ = self.xterm.wait();
-        // Its terminal is gone, which has told it to end (SIGHUP). One that does not heed that is ended.
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        let _ = self.xterm.kill();
+        let _ = self.xterm.wait();
+        // Its terminal is gone, which has told the shell to end (SIGHUP). One that does not heed that is ended.
         let _ = self.shell.kill();
         let _ = self.shell.wait();
     }

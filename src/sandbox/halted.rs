@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_visitor_may_stand_still() {
         let (own, visitor) = (Sleeper::new(), Sleeper::visiting());
-        [&own, &visitor].map(|sleeper| sleeper.tell(Signal::SIGSTOP));
+        [&own, &visitor].into_iter().for_each(|sleeper| sleeper.tell(Signal::SIGSTOP));
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         let is_stopped = |sleeper: &Sleeper| halted_one(sleeper.pid()).is_some();
         while !(is_stopped(&own) && is_stopped(&visitor)) {
