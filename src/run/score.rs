@@ -93,8 +93,8 @@ pub enum Act {
     Join {
         /// Who, and which of its spells begins.
         whose: Whose,
-        /// Its agent.
-        agent: Box<Part>,
+        /// Its agent, if it has one.
+        agent: Option<Box<Part>>,
         /// Its player.
         player: Box<Part>,
     },
@@ -169,11 +169,13 @@ impl Score {
                 moves.push(Entry { due: Due::At(at), act: Act::Depart { whose: whose.clone(), how } });
             }
             if is_usual {
-                add(Due::Agents, agent, duty, None);
+                if let Some(agent) = agent {
+                    add(Due::Agents, agent, duty, None);
+                }
                 add(Due::At(spell.from), player, duty, None);
             } else {
                 let part = |actor| Box::new(Part { actor, duty, copy: None });
-                let act = Act::Join { whose, agent: part(agent), player: part(player) };
+                let act = Act::Join { whose, agent: agent.map(part), player: part(player) };
                 moves.push(Entry { due: Due::At(spell.from), act });
             }
         }
@@ -227,7 +229,7 @@ impl Score {
     pub fn audience(&self) -> impl Iterator<Item = &Actor> {
         let parts = self.0.iter().flat_map(|entry| match &entry.act {
             Act::Start(part) => vec![part],
-            Act::Join { agent, player, .. } => vec![agent, player],
+            Act::Join { agent, player, .. } => agent.iter().chain([player]).collect(),
             Act::Boot { .. } | Act::KeepOnAir { .. } | Act::Depart { .. } | Act::ChangeLink { .. } => Vec::new(),
         });
         parts.filter(|part| part.duty == Duty::Audience).map(|part| &part.actor)
@@ -287,7 +289,11 @@ impl fmt::Display for Act {
                 write!(f, "{link:8} link ({}): {}", change.directions, change.change)
             }
             Act::Join { whose, agent, player } => {
-                write!(f, "{:8} joins: {}; then {}", whose.host, agent.actor.command, player.actor.command)
+                write!(f, "{:8} joins: ", whose.host)?;
+                if let Some(agent) = agent {
+                    write!(f, "{}; then ", agent.actor.command)?;
+                }
+                write!(f, "{}", player.actor.command)
             }
             Act::Depart { whose, how: Departure::Leave } => {
                 write!(f, "{:8} leaves: {} is ended, and its agent", whose.host, whose.player())
