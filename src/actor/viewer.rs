@@ -8,7 +8,7 @@ use super::process::{Actor, Command, Output, Readiness, Stop};
 use super::screen::{self, Screen};
 use super::{AGENT, Folders};
 use crate::plan::delivery::Givers;
-use crate::plan::{HTTP_PORT, NOTIFY_PORT, PEER_PORT, RTMP_APP, Stream, Trial, program_name};
+use crate::plan::{HTTP_PORT, NOTIFY_PORT, PEER_PORT, RTMP_APP, SEGMENTS_PATH, Stream, Trial, program_name};
 
 /// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that has no frame says so ten
 /// times a second.
@@ -107,5 +107,9 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         // It reacts within 0.15 s or not at all.
         stop: Stop { interrupt: Duration::from_secs(1), terminate: Duration::from_secs(1) },
     };
-    Some(Viewer { agent: (!is_segmented).then_some(agent), player, screen: chosen.shows().then(|| screen::screen(trial, host, folders)) })
+    Some(Viewer {
+        agent: (!is_segmented).then_some(agent),
+        player,
+        screen: chosen.shows().then(|| screen::screen(trial, host, folders)),
+    })
 }

@@ -29,10 +29,10 @@ pub use audience::{Audience, Churn, Departure, LEAST_SPELL, Parting, Spell, prog
 pub use change::{Change, Condition, Directions, LinkChange, LinkTrace, Piece, Setting, Step};
 pub use delivery::{Scheme, UnknownScheme};
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
-/// The TCP port on which a broadcaster's agent serves peers.
-pub use livectl_wire::peer::PORT as PEER_PORT;
 /// The TCP port of RTMP on the CDN.
 pub use livectl_wire::http::PORT as HTTP_PORT;
+/// The TCP port on which a broadcaster's agent serves peers.
+pub use livectl_wire::peer::PORT as PEER_PORT;
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use measure::{Measure, natural};
 pub use player::Player;
@@ -45,9 +45,9 @@ pub use way::Passed;
 /// The TCP port on the CDN to which every agent keeps a connection for peer notifications.
 pub const NOTIFY_PORT: u16 = 42857;
 /// The RTMP application name that broadcasters publish to.
+pub const RTMP_APP: &str = "live";
 /// Where segments are on the CDN's HTTP server: `/hls/hb.m3u8`.
 pub const SEGMENTS_PATH: &str = "hls";
-pub const RTMP_APP: &str = "live";
 
 /// Whether a plan says nothing of something that is off.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]

@@ -197,7 +197,9 @@ mod tests {
         assert_eq!(astray("timeline.churn.stay"), Astray { left: 1, why: Why::Absent });
         assert_eq!(astray("video.fps.much"), Astray { left: 1, why: Why::Deeper });
         assert_eq!(astray("schemes"), Astray { left: 1, why: Why::OfTheRecipe });
-        assert!(matches!(astray("cdn"), Astray { left: 0, why: Why::Shallow(known) } if known == ["nodelay", "segment"]));
+        assert!(
+            matches!(astray("cdn"), Astray { left: 0, why: Why::Shallow(known) } if known == ["nodelay", "segment"])
+        );
         assert!(matches!(astray("network.switches.9").why, Why::Unknown(known) if known == ["0"]));
         assert!(matches!(astray("vide").why, Why::Unknown(_)));
     }

@@ -26,7 +26,9 @@ impl Delivery for Hls {
 
     fn edges<'a>(&self, network: &'a Network, stream: &'a Stream) -> Vec<Edge<'a>> {
         let fetched = |edge: Edge<'a>| Edge { carrier: Carrier::Hls, ..edge };
-        through_cdn(network, stream).map(|edge| if edge.from == stream.broadcaster { edge } else { fetched(edge) }).collect()
+        through_cdn(network, stream)
+            .map(|edge| if edge.from == stream.broadcaster { edge } else { fetched(edge) })
+            .collect()
     }
 
     fn is_segmented(&self) -> bool {

@@ -46,7 +46,8 @@ pub(super) fn check_segments(
     let written = file.video.get();
     if video.codec != Codec::H264 {
         let codec = written.and_then(|video| video.codec.get());
-        let finding = Finding::new(&at, format!("schemes: {name} needs H.264; its segments carry no flv1"), "this scheme");
+        let finding =
+            Finding::new(&at, format!("schemes: {name} needs H.264; its segments carry no flv1"), "this scheme");
         let finding = match codec {
             Some(codec) => finding.also(&codec.span, "the codec"),
             None => finding,
