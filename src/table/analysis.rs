@@ -415,7 +415,14 @@ mod tests {
             frames: vec![
                 delay(
                     0,
-                    Some(FirstArrival { time_ns: 20_215_250_001, first_byte_ns: 20_200_000_000, carrier, from, to, segment: None }),
+                    Some(FirstArrival {
+                        time_ns: 20_215_250_001,
+                        first_byte_ns: 20_200_000_000,
+                        carrier,
+                        from,
+                        to,
+                        segment: None,
+                    }),
                 ),
                 delay(1, None),
             ],

@@ -72,17 +72,15 @@ impl DumpCheck {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            let read = reader.push(bytes, |tag| {
-                match (tag.kind, tag.content(), codec) {
-                    (TagKind::Video, Content::Picture { .. }, _) => {
-                        frames.push((identity(tag.payload), tag.timestamp));
-                    }
-                    (TagKind::Video, _, Some(codec)) if codec.contains(&FrameId::of(tag.payload)) => {
-                        check.matched_codec += 1;
-                    }
-                    (TagKind::Video, _, Some(_)) => check.foreign += 1,
-                    _ => {}
+            let read = reader.push(bytes, |tag| match (tag.kind, tag.content(), codec) {
+                (TagKind::Video, Content::Picture { .. }, _) => {
+                    frames.push((identity(tag.payload), tag.timestamp));
                 }
+                (TagKind::Video, _, Some(codec)) if codec.contains(&FrameId::of(tag.payload)) => {
+                    check.matched_codec += 1;
+                }
+                (TagKind::Video, _, Some(_)) => check.foreign += 1,
+                _ => {}
             });
             if let Err(error) = read {
                 check.problem = Some(error.to_string());

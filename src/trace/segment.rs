@@ -40,7 +40,8 @@ pub(super) fn segments(frames: &[FrameDelay]) -> Vec<Option<Segment>> {
     let segment = |frame: &FrameDelay| {
         let first = first_of(frame)?;
         // Where the viewer has not had the next one, whatever comes behind may belong to another after it.
-        let last = frames.iter().enumerate().skip(first).take_while(|(_, frame)| first_of(frame) == Some(first)).last()?.0;
+        let last =
+            frames.iter().enumerate().skip(first).take_while(|(_, frame)| first_of(frame) == Some(first)).last()?.0;
         let next = firsts.get(firsts.partition_point(|other| *other <= first)).filter(|next| **next == last + 1);
         Some(Segment {
             first,
