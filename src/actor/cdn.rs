@@ -263,6 +263,24 @@ mod tests {
     }
 
     #[test]
+    fn segments_are_made_and_served_in_both_islands() {
+        let addresses = ["10.0.1.9", "10.0.2.9"].map(|a| a.parse().unwrap());
+        let (folder, livectl) = (Path::new("/s/hs-nginx/hls"), Path::new("/opt/live ctl/livectl"));
+        let segments = Segments { length: Duration::from_millis(2500), folder, livectl };
+        let text = configuration(&addresses, Some(&segments)).unwrap();
+        for line in [
+            "\nuser root;\n",
+            "            hls_path \"/s/hs-nginx/hls\";\n            hls_fragment 2500ms;\n            hls_playlist_length 15000ms;\n",
+            "exec_publish_done \"/opt/live ctl/livectl\" internal end-playlist \"/s/hs-nginx/hls/$name.m3u8\";",
+            "        listen 10.0.1.9:80;\n        listen 10.0.2.9:80;\n",
+            "        location /hls/ {\n            alias \"/s/hs-nginx/hls/\";\n",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!configuration(&addresses, None).unwrap().contains("hls"));
+    }
+
+    #[test]
     fn a_cdn_between_two_islands_listens_in_both() {
         let addresses = ["10.0.1.9", "10.0.2.9"].map(|a| a.parse().unwrap());
         let text = configuration(&addresses, None).unwrap();
