@@ -105,9 +105,12 @@ pub fn execute(args: &AwaitArgs) -> PlaylistError {
         }
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
-    // For the log of the player.
-    let waited = began.elapsed().as_secs_f64();
-    eprintln!("livectl: the playlist {} is there after {waited:.3} s; asked {asked} times", args.path);
+    // An event; what stands on the output of a player that has none is in its log.
+    let after_ms = began.elapsed().as_millis();
+    let told = serde_json::json!({ "event": "playlist", "after_ms": after_ms, "asked": asked });
+    let mut out = io::stdout();
+    // Whoever does not listen has nothing to do with the stream.
+    let _ = writeln!(out, "{told}").and_then(|()| out.flush());
     // The command line has at least one word.
     let (program, rest) = args.command.split_first().map_or(("", [].as_slice()), |(first, rest)| (first, rest));
     let source = std::process::Command::new(program).args(rest).exec();

@@ -8,7 +8,7 @@ use super::process::{Actor, Command, Output, Readiness, Stop};
 use super::screen::{self, Screen};
 use super::{AGENT, Folders};
 use crate::plan::delivery::Givers;
-use crate::plan::{HTTP_PORT, NOTIFY_PORT, PEER_PORT, RTMP_APP, SEGMENTS_PATH, Stream, Trial, program_name};
+use crate::plan::{HTTP_PORT, NOTIFY_PORT, PEER_PORT, Player, RTMP_APP, SEGMENTS_PATH, Stream, Trial, program_name};
 
 /// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that has no frame says so ten
 /// times a second.
@@ -99,7 +99,8 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         command,
         folders: [home].into_iter().chain(dump.parent().map(Into::into)).collect(),
         files: Vec::new(),
-        output: Output::Log,
+        // The wait for the playlist is told. What other programs write there is theirs.
+        output: if is_segmented && !matches!(chosen, Player::Command { .. }) { Output::Lines } else { Output::Log },
         log: folders.trial.log(host, &player_name),
         ready: Readiness::Started,
         ready_within: Duration::from_secs(5),

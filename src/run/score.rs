@@ -323,6 +323,33 @@ mod tests {
         (trial, score)
     }
 
+    #[test]
+    fn players_of_segments_wait_for_the_playlist_and_have_no_agent() {
+        let text = include_str!("../../recipes/multi.yaml").replace("schemes: [direct, bypass]", "schemes: [hls]");
+        let text = text
+            .replace("video:", "video:\n  codec: h264")
+            .replace("timeline:", "timeline:\n  audience: [{ at: 12 s, leave: hv2 }, { at: 15 s, join: hv2 }]");
+        let trial = crate::recipe::from_str("multi.yaml", &text).unwrap().plan.trials.remove(0);
+        let programs = Programs {
+            livectl: "livectl".into(),
+            controller: "live-controller".into(),
+            agent: "live-agent".into(),
+            links: Links::Emulated,
+        };
+        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/hls")), &programs).unwrap();
+        let all: Vec<String> = score.0.iter().map(|entry| entry.act.to_string()).collect();
+        assert!(!all.iter().any(|act| act.contains("live-agent viewer")), "{all:#?}");
+        assert!(all.iter().any(|act| act.contains("live-controller") && act.contains("--scheme=direct")), "{all:#?}");
+        let recording = all.iter().find(|act| act.contains("live-agent broadcaster")).unwrap();
+        assert!(recording.contains("--recording RUN/hls/births/hb.flv"), "{recording}");
+        let cdn = trial.network.address_from("hv2", "hs").unwrap();
+        let wait = format!("livectl internal await-playlist --server {cdn}:80 --path /hls/hb.m3u8 --patience ");
+        let joins = all.iter().find(|act| act.starts_with("hv2      joins: ")).unwrap();
+        assert!(joins.contains(&wait), "{joins}");
+        assert!(joins.contains(" -- ffmpeg ") && joins.contains(&format!("http://{cdn}/hls/hb.m3u8")), "{joins}");
+        assert!(joins.contains("RUN/hls/dump/hv2-2.flv") && !joins.contains("; then"), "{joins}");
+    }
+
     fn labels(acts: impl Iterator<Item = Act>) -> Vec<String> {
         acts.map(|act| match act {
             Act::Start(part) => part.actor.label(),

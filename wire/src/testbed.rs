@@ -175,6 +175,9 @@ pub fn ts_video(pid: u16, timestamp_ms: u32, picture: &[u8]) -> Vec<u8> {
     pes.extend(time(3, timestamp_ms.wrapping_add(80)));
     pes.extend(time(1, timestamp_ms));
     pes.extend_from_slice(picture);
+    // 0, not known, where it has no room for it.
+    let length = u16::try_from(pes.len() - 6).unwrap_or(0);
+    pes.splice(4..6, length.to_be_bytes());
     let room = crate::ts::PACKET - 4;
     pes.chunks(room).enumerate().flat_map(|(n, payload)| ts_packet(pid, n == 0, payload)).collect()
 }

@@ -1,8 +1,8 @@
 //! MPEG-2 transport streams, as far as it takes to find the pictures in them (ITU-T H.222.0): packets of 188 bytes, and the PES packets that the
 //! video's make.
 //!
-//! A PES packet of video is one access unit here, as nginx-rtmp and ffmpeg write it. It is over when the next one of the same PID begins, or the stream
-//! ends: its own length field may be 0 for video. Its last byte is the last of its last packet, for stuffing stands before the payload.
+//! A PES packet of video is one access unit here, as nginx-rtmp and ffmpeg write it. It is over when it is as long as it says; where it does not say so (0, allowed for video),
+//! when the next one of the same PID begins, or the stream ends. Its last byte is the last of its last packet, for stuffing stands before the payload.
 
 use std::ops::Range;
 
@@ -177,6 +177,9 @@ impl Reader {
             Some(last) => last.end = span.end,
             None => unit.spans.push(span),
         }
+        if length(&unit.bytes).is_some_and(|length| unit.bytes.len() >= length) {
+            self.finish(deliver);
+        }
     }
 
     fn finish(&mut self, deliver: &mut impl FnMut(Video<'_>)) {
@@ -188,10 +191,16 @@ impl Reader {
     }
 }
 
+/// How long a PES packet is with its header, if it says so (2.4.3.7).
+fn length(bytes: &[u8]) -> Option<usize> {
+    let &[_, _, _, _, high, low, ..] = bytes else { return None };
+    Some(usize::from(u16::from_be_bytes([high, low]))).filter(|length| *length > 0).map(|length| 6 + length)
+}
+
 /// Time and payload of a PES packet (2.4.3.6).
 fn pes(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let &[0, 0, 1, _, _, _, _, flags, header, ..] = bytes else { return None };
-    let payload = bytes.get(9 + usize::from(header)..)?;
+    let payload = bytes.get(9 + usize::from(header)..length(bytes).unwrap_or(bytes.len()))?;
     let at = match flags >> 6 {
         2 => 9,
         // With a time of decoding of its own, which stands behind.

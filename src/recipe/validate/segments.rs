@@ -68,12 +68,12 @@ pub(super) fn check_segments(
     }
     for host in hosts.iter().filter(|host| host.first && host.role == Role::Viewer) {
         let why = match host.player {
-            Player::Rtmpdump => "plays RTMP alone",
-            Player::MplayerWindow => "cannot open the segments of a playlist",
+            Player::Rtmpdump => "plays RTMP alone, not the files",
+            Player::MplayerWindow => "cannot open the segments",
             _ => continue,
         };
         let (player, host) = (host.player.name(), (shown(&host.group), &host.span));
-        let message = format!("player: {player} of {} {why}, and scheme {name} has HLS", host.0);
+        let message = format!("player: {player} of {} {why} of scheme {name}", host.0);
         let finding = Finding::new(host.1, message, "this viewer");
         notes.error(finding.help("write `player: ffplay` or `player: mpv`, or leave it out"));
     }
