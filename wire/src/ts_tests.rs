@@ -92,7 +92,7 @@ fn what_lies_between_the_packets_of_a_picture_is_not_its_own() {
             }
         })
         .unwrap();
-    assert_eq!(spans, [1, 2]);
+    assert_eq!(spans, [1, 2, 1]);
 }
 
 #[test]
