@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Folders;
+use super::broadcaster::obs;
 use super::process::{Actor, Command, Output, Readiness, Stop};
 use crate::plan::{Trial, VideoSource};
 
@@ -32,6 +33,19 @@ pub struct Screen {
 #[must_use]
 pub fn display(trial: &Trial, host: &str) -> String {
     format!(":{}", number(trial, host))
+}
+
+/// The screens of a trial that somebody could want to see, with their hosts: those of players that show the stream, and those with OBS's own window.
+#[must_use]
+pub fn displays(trial: &Trial) -> Vec<(&str, String)> {
+    let viewers = trial.streams.iter().flat_map(|stream| &stream.viewers).filter(|viewer| {
+        let host = trial.network.host(viewer);
+        host.is_some_and(|host| host.player.shows())
+    });
+    let viewers = viewers.map(|viewer| (viewer.as_str(), display(trial, viewer)));
+    let studios = (0u32..).zip(&trial.streams).filter(|(_, stream)| stream.program.is_obs());
+    let studios = studios.map(|(number, stream)| (stream.broadcaster.as_str(), obs::window(number)));
+    viewers.chain(studios).collect()
 }
 
 /// Unique in the trial, from 1.

@@ -104,6 +104,9 @@ The same `livectl sweep` goes on where it was.")]
     /// Watch packets of a running trial in Wireshark, on your own display
     #[command(after_help = look::WIRESHARK_EXAMPLES)]
     Wireshark(look::WiresharkArgs),
+    /// Show what is on the screens of viewers of a running trial, on your own display
+    #[command(after_help = look::SCREEN_EXAMPLES)]
+    Screen(look::ScreenArgs),
     /// Open windows with shells on hosts of a running trial, on your own display
     #[command(after_help = look::XTERM_EXAMPLES)]
     Xterm(look::XtermArgs),
@@ -240,6 +243,7 @@ pub fn main() -> ExitCode {
         Command::Exec { target, command } => host::exec(&target, &command),
         Command::Tcpdump(args) => look::tcpdump(&args),
         Command::Wireshark(args) => look::wireshark(&args),
+        Command::Screen(args) => look::screen(&args),
         Command::Xterm(args) => look::xterm(&args),
         Command::Plot(args) => plot::plot(&args),
         Command::Analyze(args) => analyze::analyze(&args),

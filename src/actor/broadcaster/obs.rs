@@ -31,6 +31,11 @@ const NAME: &str = "livectl";
 /// For OBS to be on the air after its start.
 const READY: Duration = Duration::from_secs(20);
 
+/// The screen with the window of OBS in the studio with that number, from 0.
+pub(in crate::actor) fn window(number: u32) -> String {
+    format!(":{}.1", FIRST_DISPLAY + number)
+}
+
 /// OBS of one host, with its X server and its folders.
 pub(super) struct Studio<'a> {
     video: &'a Video,
