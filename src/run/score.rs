@@ -330,6 +330,28 @@ mod tests {
     }
 
     #[test]
+    fn a_screen_is_there_before_what_is_shown_on_it_and_obs_is_told_to_end() {
+        let recipe = include_str!("../../recipes/smoke.yaml")
+            .replace("role: broadcaster,", "role: broadcaster, program: obs,")
+            .replace("size: 320x180", "codec: h264\n  size: 320x180");
+        let trial = crate::recipe::from_str("obs.yaml", &recipe).unwrap().plan.trials.remove(0);
+        let programs = Programs {
+            livectl: "livectl".into(),
+            controller: "live-controller".into(),
+            agent: "live-agent".into(),
+            links: Links::Netem,
+        };
+        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/obs")), &programs).unwrap();
+        assert_eq!(labels(score.at(Due::Screens).cloned()), ["hb/screen"]);
+        let beside = labels(score.at(Due::Agents).cloned());
+        assert!(beside.contains(&"hb/picture".to_owned()) && beside.contains(&"hb/agent".to_owned()), "{beside:?}");
+        let on_timeline = labels(score.timeline().map(|(_, act)| act.clone()));
+        assert!(on_timeline.ends_with(&["hb/encoder".to_owned(), "hb on the air".to_owned()]), "{on_timeline:?}");
+        let told = score.timeline().last().unwrap().1.to_string();
+        assert!(told.ends_with("within 20 s, and is ended 5.0 s after its first picture"), "{told}");
+    }
+
+    #[test]
     fn everyone_is_on_it_in_the_order_in_which_they_start() {
         let (trial, score) = score(1, Links::Emulated);
         let before = |due| labels(score.at(due).cloned());
