@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::process::{Actor, Command, Output, Readiness, Stop};
-use super::super::{AGENT, Folders};
+use super::super::{AGENT, Folders, screen};
 use super::{ENCODER, ffmpeg};
 use crate::plan::{AUDIO_BITRATE, Program, RTMP_APP, Stream, Video, VideoSource};
 
@@ -88,9 +88,9 @@ impl<'a> Studio<'a> {
                 .map(String::from),
         );
         args.push(pictures.to_string_lossy().into_owned());
-        let socket = PathBuf::from(format!("/tmp/.X11-unix/X{}", self.display));
-        let actor = self.actor("screen", Command::new("Xvfb", args), Readiness::File(socket));
-        Actor { folders: vec![pictures], ..actor }
+        let ready = Readiness::File(screen::socket(self.display));
+        let actor = self.actor("screen", Command::new("Xvfb", args), ready);
+        Actor { folders: vec![pictures, screen::SOCKETS.into()], ..actor }
     }
 
     /// What is shown on the first screen, all over it.
