@@ -190,10 +190,10 @@ impl Score {
             airs.extend(air.map(|air| (host, air)));
         }
         if let Some(camera) = camera {
-            add(Due::At(trial.timeline.broadcast_at), camera, Duty::Finite, None);
+            add(Due::At(trial.timeline.broadcast_at), camera, Duty::Beside, None);
         }
         for actor in readers {
-            add(Due::After, actor, Duty::Finite, None);
+            add(Due::After, actor, Duty::Beside, None);
         }
         moves.extend(airs.into_iter().map(|(host, air)| {
             // After its start: what is due together stays in the order in which it was added.
@@ -219,6 +219,14 @@ impl Score {
     pub fn timeline(&self) -> impl Iterator<Item = (Duration, &Act)> {
         self.0.iter().filter_map(|entry| match entry.due {
             Due::At(at) => Some((at, &entry.act)),
+            _ => None,
+        })
+    }
+
+    /// The programs on the timeline whose work is looked at when all is over.
+    pub fn beside(&self) -> impl Iterator<Item = &Actor> {
+        self.timeline().filter_map(|(_, act)| match act {
+            Act::Start(part) if part.duty == Duty::Beside => Some(&part.actor),
             _ => None,
         })
     }
