@@ -141,14 +141,18 @@ fn a_known_delay_is_seen_on_the_screens() {
     assert!(page.contains("direct-1: the screens") && page.contains("width=\"640\" height=\"204\""));
 
     // All of it comes out of the stored files again; and a file that is damaged is told, and nothing is made of it.
-    let analyze = || Command::new(env!("CARGO_BIN_EXE_livectl")).arg("analyze").arg(run.path()).output().unwrap();
+    let analyze = |force: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_livectl")).arg("analyze").args(force).arg(run.path()).output().unwrap()
+    };
     let verify = Command::new(env!("CARGO_BIN_EXE_livectl")).arg("verify").arg(run.path()).output().unwrap();
     assert!(verify.status.success(), "{}", text(&verify));
     let screen = trial.screen("near");
     let log = std::fs::read_to_string(&screen).unwrap();
     std::fs::write(&screen, &log[..log.len() / 2]).unwrap();
-    let said = text(&analyze());
+    let said = text(&analyze(&[]));
     assert!(said.contains("screen/near.csv: it is cut off after line"), "{said}");
+    assert!(summary(&run, "near").shown.is_some(), "what was known is not given up unasked: {said}");
+    let said = text(&analyze(&["--force"]));
     assert_eq!((summary(&run, "near").shown, summary(&run, "far").shown.is_some()), (None, true), "{said}");
 }
 
