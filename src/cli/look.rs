@@ -55,6 +55,8 @@ pub(super) const SCREEN_EXAMPLES: &str = "Examples:
 Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Screens have viewers whose player shows the stream, such as mplayer-window. What you see is some tenths of a second
 old, and taking the pictures takes time from the trial: for looking, not for measuring.";
 
+/// For what shows something to say why it does not.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// For a tool to end when it was told to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -163,9 +165,16 @@ pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, F
                 }
                 Err(display.failure("ffplay", &format!("{status}"), &text_of(&mut complaints)))
             }
-            // With the trial, whose last pictures need not stay.
+            // With the trial, whose last pictures need not stay; or because nobody takes them, who then is about to say why.
             ended = grabber.wait() => {
                 let status = ended?;
+                if let Ok(ended) = tokio::time::timeout(LAST_WORDS, mirror.wait()).await {
+                    let shown = ended?;
+                    if !shown.success() {
+                        return Err(display.failure("ffplay", &format!("{shown}"), &text_of(&mut complaints)));
+                    }
+                    return Ok(Exit::Done);
+                }
                 end(&mut mirror).await;
                 let said = text_of(&mut said);
                 if !said.is_empty() && !status.success() && status.signal().is_none() {
