@@ -1,7 +1,7 @@
 //! A film of viewers' screens, side by side, and a picture of it.
 //!
-//! Found by trying (ffmpeg 5.1): `x11grab` takes a picture of an Xvfb 15 times a second for 2 % of a processor, VP8 in its real-time mode two pictures of 640x360
-//! beside each other for a quarter of one. The film is for people; nothing is measured in it.
+//! Found by trying (ffmpeg 5.1): taking two screens of 640x360 15 times a second and encoding them side by side as VP8 in its real-time
+//! mode takes a quarter of a processor. The film is for people; nothing is measured in it.
 
 use std::path::Path;
 use std::time::Duration;

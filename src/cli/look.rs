@@ -155,6 +155,8 @@ pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, F
         let mut mirror = look::mirror(&title(&names, &trial));
         mirror.stdin(pipe).stdout(Stdio::null()).stderr(complaints.try_clone()?);
         display.dress(&mut mirror);
+        // SDL, which it draws with, would else go on without a display that does not answer.
+        mirror.env("SDL_VIDEODRIVER", "x11");
         let mut mirror = start(mirror, |command| tokio::process::Command::from(command).spawn(), "ffplay")?;
         tokio::select! {
             ended = until_end(&mut mirror) => {

@@ -65,8 +65,6 @@ pub fn mirror(title: &str) -> Command {
     let mut command = Command::new("ffplay");
     command.args(["-v", "error", "-an", "-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32"]);
     command.args(["-analyzeduration", "0", "-window_title", title, "-f", "nut", "-i", "-"]);
-    // Else it goes on without a display that does not answer.
-    command.env("SDL_VIDEODRIVER", "x11");
     command
 }
 
