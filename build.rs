@@ -1,4 +1,4 @@
-//! Puts the git commit into the program, for the manifests of runs. A source tree without git leaves it empty.
+//! Puts the git commit into the program, for the manifests of runs, and whether it is optimised, as it is not for tests. A source tree without git leaves it empty.
 
 use std::process::Command;
 
@@ -9,7 +9,10 @@ fn main() {
     };
     let commit = git(&["rev-parse", "HEAD"]).unwrap_or_default();
     let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|lines| !lines.is_empty());
-    println!("cargo::rustc-env=LIVECTL_COMMIT={commit}{}", if changed { "+changed" } else { "" });
+    let unoptimised = std::env::var("OPT_LEVEL").is_ok_and(|level| level == "0");
+    let (changed, unoptimised) =
+        (if changed { "+changed" } else { "" }, if unoptimised { "+unoptimised" } else { "" });
+    println!("cargo::rustc-env=LIVECTL_COMMIT={commit}{changed}{unoptimised}");
     // The log of HEAD grows with every commit, whatever branch it is on.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| std::path::Path::new(log).exists())
     {

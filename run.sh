@@ -228,7 +228,7 @@ build() {
   cd "$root"
   find_cargo
   find_target_dir
-  compile livectl build --release --locked --workspace --bins
+  compile livectl build --release --locked --workspace --bins "$@"
   [[ -x $target_dir/release/livectl ]] ||
     fail 1 "the build left no $target_dir/release/livectl." "Is build.target set in cargo's configuration? Unset it."
 }
@@ -334,18 +334,23 @@ copying_to() {
   return "${PIPESTATUS[0]}"
 }
 
+# The tests have livectl itself without optimisation, which would take most of the time. What it depends on is optimised, the same as elsewhere. The program
+# left behind says of itself what it is, and the next `build` puts the other in its place.
+quickly=(--config profile.release.package.livectl.opt-level=0)
+
 run_tests() {
   local status=0 passed failed ignored more_passed more_failed log
   need_root "the test suite" test "$@"
   find_cargo
   packages build run test slurm
-  build # livectl starts live-controller and live-agent from beside itself, and cargo test alone would not build them there
-  compile "the tests" test --release --locked --workspace --no-run "$@"
+  # livectl starts live-controller and live-agent from beside itself, and cargo test alone would not build them there.
+  build "${quickly[@]}"
+  compile "the tests" test --release --locked --workspace --no-run "${quickly[@]}" "$@"
 
   scratch=$(mktemp -d)
   log=$scratch/cargo-test
   say "cargo test, as root"
-  supervise copying_to "$log" cargo_test_as_root "$@" || status=$?
+  supervise copying_to "$log" cargo_test_as_root "${quickly[@]}" "$@" || status=$?
   ((stopped_by == 0)) || exit "$stopped_by"
   read -r passed failed ignored < <(count_results "$log")
   # A test program that was killed, or never got to its end, has no summary of its own.

@@ -22,6 +22,9 @@ use livectl::plan::{
     Timeline, Trial, Video, VideoSource,
 };
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
+
 const FOLDER: &str = "LIVECTL_TEST_FOLDER";
 const BOOT: Duration = Duration::from_secs(60);
 const PROMPTLY: Duration = Duration::from_secs(10);
@@ -333,6 +336,7 @@ async fn the_network_is_as_planned(folder: &Path, links: Links, forwarding: Forw
     println!("TCP over unshaped links: {:.0} Mbit/s", free / 1e6);
 
     the_command_line_works(&mut mininet, &pids).await;
+    to_wait_for_its_end_costs_nothing(&mut mininet).await;
 
     let started = Instant::now();
     mininet.exit(Duration::from_secs(30)).await.unwrap();
@@ -387,6 +391,18 @@ async fn the_command_line_works(mininet: &mut Mininet, pids: &BTreeMap<String, i
     assert_ne!(state().await, up);
     mininet.link_up_down("hx", "s1", true, PROMPTLY).await.unwrap();
     assert_eq!(state().await, up);
+}
+
+/// It once took a whole processor of every trial. Of the time of processors, not of clocks: on a busy machine it is less.
+async fn to_wait_for_its_end_costs_nothing(mininet: &mut Mininet) {
+    let used = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        Duration::from_micros((usage.user_time() + usage.system_time()).num_microseconds().try_into().unwrap())
+    };
+    let before = used();
+    assert!(tokio::time::timeout(Duration::from_secs(2), mininet.ended()).await.is_err(), "it has not ended");
+    let used = used() - before;
+    assert!(used < Duration::from_millis(500), "{used:?} of 2 s");
 }
 
 /// TCP goodput in bit/s as the receiver counts it.

@@ -14,6 +14,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 const MAX_BACK_OFF: Duration = Duration::from_secs(1);
 /// Wait before more is accepted when that has failed.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// Bytes of a full segment on Ethernet: 1500 less the headers of IP and TCP with timestamps.
+const ETHERNET_SEGMENT: u32 = 1448;
 /// Connections that may wait to be accepted.
 const WAITING: u32 = 64;
 
@@ -126,12 +128,14 @@ pub(crate) fn address_of(listener: &TcpListener) -> Option<SocketAddrV4> {
 }
 
 /// Listens there. What is accepted has a receive buffer of so many bytes, if that is asked for, so that a sender feels early that nobody
-/// reads.
+/// reads: its segments are then as on Ethernet. On loopback they would be 64 KiB large, of which a sender takes some twenty into its own buffer at once, and
+/// which the small buffer here drops again and again, until the sender gives up (ETIMEDOUT, tried with OBS).
 pub(crate) fn listen(address: SocketAddrV4, receive_buffer: Option<u32>) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     if let Some(bytes) = receive_buffer {
         socket.set_recv_buffer_size(bytes)?;
+        set(&socket, libc::IPPROTO_TCP, libc::TCP_MAXSEG, ETHERNET_SEGMENT)?;
     }
     socket.bind(address.into())?;
     socket.listen(WAITING)

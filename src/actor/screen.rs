@@ -3,17 +3,20 @@
 //! Found by trying (Xvfb of xorg-server 21.1):
 //! - Its pixels are in `Xvfb_screen0` in the folder of `-fbdir`, a file that it maps: what a program draws is in the file at once.
 //! - A window as large as the screen, without a window manager, lies at its upper left corner.
-//! - Its socket is a file in `/tmp/.X11-unix`, which all hosts of a trial share; so each screen has a number of its own. `-displayfd 1` prints that number
-//!   when the screen can be used.
+//! - Its socket is a file in `/tmp/.X11-unix`, which all hosts of a trial share; so each screen has a number of its own. Of two that start together and both make
+//!   that folder one goes on **without a socket**: it must be there before.
 //! - Without `-noreset` it begins anew when its last window is gone, and the pixels with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Folders;
+use super::broadcaster::obs;
 use super::process::{Actor, Command, Output, Readiness, Stop};
 use crate::plan::{Trial, VideoSource};
 
+/// Where X servers have their sockets.
+pub(super) const SOCKETS: &str = "/tmp/.X11-unix";
 /// Bits of a pixel that mean something; each has four bytes.
 const DEPTH: u32 = 24;
 /// For Xvfb, and for the eye after it.
@@ -34,9 +37,27 @@ pub fn display(trial: &Trial, host: &str) -> String {
     format!(":{}", number(trial, host))
 }
 
+/// The screens of a trial that somebody could want to see, with their hosts: those of players that show the stream, and those with OBS's own window.
+#[must_use]
+pub fn displays(trial: &Trial) -> Vec<(&str, String)> {
+    let viewers = trial.streams.iter().flat_map(|stream| &stream.viewers).filter(|viewer| {
+        let host = trial.network.host(viewer);
+        host.is_some_and(|host| host.player.shows())
+    });
+    let viewers = viewers.map(|viewer| (viewer.as_str(), display(trial, viewer)));
+    let studios = (0u32..).zip(&trial.streams).filter(|(_, stream)| stream.program.is_obs());
+    let studios = studios.map(|(number, stream)| (stream.broadcaster.as_str(), obs::window(number)));
+    viewers.chain(studios).collect()
+}
+
 /// Unique in the trial, from 1.
 fn number(trial: &Trial, host: &str) -> usize {
     trial.network.hosts.iter().position(|other| other.name == host).map_or(0, |position| position + 1)
+}
+
+/// The socket of the display with that number.
+pub(super) fn socket(number: impl std::fmt::Display) -> PathBuf {
+    Path::new(SOCKETS).join(format!("X{number}"))
 }
 
 /// Width and height of a picture in pixels; a file's are not known beforehand.
@@ -55,7 +76,7 @@ pub fn screen(trial: &Trial, host: &str, folders: &Folders) -> Screen {
     let fbdir = folder.to_string_lossy().into_owned();
     let mut args = vec![display(trial, host)];
     args.extend(["-screen".into(), "0".into(), format!("{width}x{height}x{DEPTH}"), "-fbdir".into(), fbdir]);
-    args.extend(["-nolisten", "tcp", "-noreset", "-displayfd", "1"].map(String::from));
+    args.extend(["-nolisten", "tcp", "-noreset"].map(String::from));
     let actor = |name: &str, command, folders: Vec<PathBuf>, log, output, ready| Actor {
         name: name.into(),
         station: host.into(),
@@ -89,11 +110,10 @@ pub fn screen(trial: &Trial, host: &str, folders: &Folders) -> Screen {
     let server = actor(
         "screen",
         Command::new("Xvfb", args),
-        vec![folder],
+        vec![folder, SOCKETS.into()],
         folders.trial.log(host, "screen"),
         Output::Log,
-        // A line with the screen's number alone; what else Xvfb says are sentences.
-        Readiness::LogLine(number(trial, host).to_string()),
+        Readiness::File(socket(number(trial, host))),
     );
     Screen { server, eye: trial.video.clock.then_some(eye) }
 }

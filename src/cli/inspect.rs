@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::exit::{Exit, Failure};
-use crate::plan::{Parameters, Plan};
+use crate::plan::{Parameters, Plan, Trial};
 use crate::recipe;
 use crate::sandbox::capability::{self, Places};
 use crate::ui;
@@ -44,7 +44,11 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
 
 /// What this machine lacks of what the recipe alone needs. Only then is it looked at.
 fn lacks(plan: &Plan) -> Vec<String> {
-    if plan.trials.iter().flat_map(|trial| &trial.streams).all(|stream| stream.program.is_usual()) {
+    let usual = |trial: &Trial| {
+        let programs = trial.streams.iter().all(|stream| stream.program.is_usual());
+        programs && trial.network.hosts.iter().all(|host| host.player.is_usual())
+    };
+    if plan.trials.iter().all(usual) {
         return Vec::new();
     }
     let here = capability::Capabilities::probe(&Places { results: PathBuf::from("results") });

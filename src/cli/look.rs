@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{Exit, Failure, WithExit};
 use super::{host, internal, interrupt};
+use crate::actor::screen;
 use crate::look::complaint::Complaint;
 use crate::look::person::Person;
 use crate::look::spot::Spot;
@@ -47,6 +48,15 @@ pub(super) const XTERM_EXAMPLES: &str = "Examples:
   sudo livectl xterm --trial p2p/20261122T231700Z/direct-1 hb
 Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Windows run as the user who called sudo, the shells in them as root. Without a display: livectl shell.";
 
+pub(super) const SCREEN_EXAMPLES: &str = "Examples:
+  sudo livectl screen                # all there are, side by side
+  sudo livectl screen far near
+  sudo livectl screen hb             # OBS's own window, of a broadcaster with `program: obs`
+Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Screens have viewers whose player shows the stream, such as mplayer-window. What you see is some tenths of a second
+old, and taking the pictures takes time from the trial: for looking, not for measuring.";
+
+/// For what shows something to say why it does not.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// For a tool to end when it was told to.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -92,6 +102,91 @@ pub(super) struct XtermArgs {
     /// Which trial, if several run: the path `livectl ps` shows, or its end
     #[arg(long)]
     trial: Option<String>,
+}
+
+/// `livectl screen`.
+#[derive(Debug, Args)]
+pub(super) struct ScreenArgs {
+    /// Hosts with a screen; none: all that have one
+    #[arg(value_name = "HOST")]
+    hosts: Vec<String>,
+    /// Which trial, if several run: the path `livectl ps` shows, or its end
+    #[arg(long)]
+    trial: Option<String>,
+}
+
+/// Shows screens side by side.
+pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, Failure> {
+    let trial = host::chosen(trial.as_deref())?;
+    let plan = plan_of(&trial)?;
+    let there = screen::displays(&plan);
+    let known = || there.iter().map(|(host, _)| *host).collect::<Vec<_>>().join(", ");
+    if there.is_empty() {
+        let error =
+            anyhow!("no host of this trial has a screen: its players show nothing (see `player` in docs/recipes.md)");
+        return Err(Failure::new(Exit::Usage, error));
+    }
+    let mut wanted: Vec<(&str, &str)> = Vec::new();
+    for (host, display) in &there {
+        if hosts.is_empty() || hosts.iter().any(|wanted| wanted == host) {
+            wanted.push((host, display));
+        }
+    }
+    if let Some(unknown) = hosts.iter().find(|host| !there.iter().any(|(known, _)| known == host)) {
+        return Err(Failure::new(Exit::Usage, anyhow!("{unknown} has no screen; there are those of {}", known())));
+    }
+    // In the order in which they were asked for.
+    wanted.sort_by_key(|(host, _)| hosts.iter().position(|asked| asked == host));
+    let names = wanted.iter().map(|(host, _)| *host).collect::<Vec<_>>().join(", ");
+    let display = Display::find("ffplay", "ffmpeg")?;
+    let [program, args @ ..] = &look::grabber(&wanted.iter().map(|(_, display)| *display).collect::<Vec<_>>())[..]
+    else {
+        return Err(anyhow!("there is nothing to show").into());
+    };
+    let (first, _) = wanted[0];
+    let mut grabber = trial.command_on(first, OsStr::new(program), args).exit(Exit::Failed)?;
+    let runtime = internal::runtime()?;
+    runtime.block_on(async {
+        let mut said = tempfile_for("ffmpeg")?;
+        grabber.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(said.try_clone()?);
+        let mut grabber = start(grabber, |command| tokio::process::Command::from(command).spawn(), "ffmpeg")?;
+        let pipe: Stdio = grabber.stdout.take().ok_or_else(|| anyhow!("ffmpeg has no pipe"))?.try_into()?;
+        let mut complaints = tempfile_for("ffplay")?;
+        let mut mirror = look::mirror(&title(&names, &trial));
+        mirror.stdin(pipe).stdout(Stdio::null()).stderr(complaints.try_clone()?);
+        display.dress(&mut mirror);
+        // SDL, which it draws with, would else go on without a display that does not answer.
+        mirror.env("SDL_VIDEODRIVER", "x11");
+        let mut mirror = start(mirror, |command| tokio::process::Command::from(command).spawn(), "ffplay")?;
+        tokio::select! {
+            ended = until_end(&mut mirror) => {
+                let (status, told) = ended?;
+                end(&mut grabber).await;
+                if status.success() || told {
+                    return Ok(Exit::Done);
+                }
+                Err(display.failure("ffplay", &format!("{status}"), &text_of(&mut complaints)))
+            }
+            // With the trial, whose last pictures need not stay; or because nobody takes them, who then is about to say why.
+            ended = grabber.wait() => {
+                let status = ended?;
+                if let Ok(ended) = tokio::time::timeout(LAST_WORDS, mirror.wait()).await {
+                    let shown = ended?;
+                    if !shown.success() {
+                        return Err(display.failure("ffplay", &format!("{shown}"), &text_of(&mut complaints)));
+                    }
+                    return Ok(Exit::Done);
+                }
+                end(&mut mirror).await;
+                let said = text_of(&mut said);
+                if !said.is_empty() && !status.success() && status.signal().is_none() {
+                    return Err(anyhow!("the screens cannot be read ({status}){}", last_lines(&said)).into());
+                }
+                ui::warn("the trial has ended");
+                Ok(Exit::Done)
+            }
+        }
+    })
 }
 
 /// Watches packets on the terminal, or passes them on.
@@ -192,6 +287,12 @@ pub(super) fn xterm(XtermArgs { hosts, trial }: &XtermArgs) -> Result<Exit, Fail
     Ok(Exit::Done)
 }
 
+fn plan_of(trial: &RunningTrial) -> Result<Trial, Failure> {
+    let path = TrialDir::at(trial.marker.dir()).plan();
+    let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(serde_json::from_slice(&text).with_context(|| format!("{} is no trial", path.display()))?)
+}
+
 /// An interface of a running trial, and who looks.
 struct Sight {
     trial: RunningTrial,
@@ -203,9 +304,7 @@ struct Sight {
 impl Sight {
     fn find(SpotArgs { spot, trial }: &SpotArgs) -> Result<Sight, Failure> {
         let trial = host::chosen(trial.as_deref())?;
-        let path = TrialDir::at(trial.marker.dir()).plan();
-        let text = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let plan: Trial = serde_json::from_slice(&text).with_context(|| format!("{} is no trial", path.display()))?;
+        let plan = plan_of(&trial)?;
         let spot = Spot::find(&plan.network, spot).exit(Exit::Usage)?;
         if !trial.interfaces(spot.host.as_deref()).contains(&spot.interface) {
             return Err(anyhow!(

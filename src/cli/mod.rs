@@ -27,6 +27,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 pub use exit::{Exit, Failure};
 
 use crate::plan::{Datapath, LinkKind, Scheme};
+use crate::store::Software;
+use crate::ui;
 
 /// Runs peer-to-peer livestreaming experiments on an emulated network and measures every frame's delay.
 #[derive(Debug, Parser)]
@@ -104,6 +106,9 @@ The same `livectl sweep` goes on where it was.")]
     /// Watch packets of a running trial in Wireshark, on your own display
     #[command(after_help = look::WIRESHARK_EXAMPLES)]
     Wireshark(look::WiresharkArgs),
+    /// Show what is on the screens of viewers of a running trial, on your own display
+    #[command(after_help = look::SCREEN_EXAMPLES)]
+    Screen(look::ScreenArgs),
     /// Open windows with shells on hosts of a running trial, on your own display
     #[command(after_help = look::XTERM_EXAMPLES)]
     Xterm(look::XtermArgs),
@@ -227,8 +232,14 @@ pub fn main() -> ExitCode {
         interrupt::after_writing();
     }
     let result = match cli.command {
-        Command::Run(args) => run::run(&args),
-        Command::Sweep(args) => sweep::sweep(&args),
+        Command::Run(args) => {
+            warn_if_unoptimised();
+            run::run(&args)
+        }
+        Command::Sweep(args) => {
+            warn_if_unoptimised();
+            sweep::sweep(&args)
+        }
         Command::Status(args) => status::status(&args),
         Command::Logs(args) => status::logs(&args),
         Command::Stop(args) => status::stop(&args),
@@ -240,6 +251,7 @@ pub fn main() -> ExitCode {
         Command::Exec { target, command } => host::exec(&target, &command),
         Command::Tcpdump(args) => look::tcpdump(&args),
         Command::Wireshark(args) => look::wireshark(&args),
+        Command::Screen(args) => look::screen(&args),
         Command::Xterm(args) => look::xterm(&args),
         Command::Plot(args) => plot::plot(&args),
         Command::Analyze(args) => analyze::analyze(&args),
@@ -325,6 +337,15 @@ fn size(text: &str) -> Result<(u32, u32), String> {
         let bounds = format!("{}x{} to {}x{}", least.0, least.1, most.0, most.1);
         format!("write WIDTHxHEIGHT in pixels, such as 1600x900, from {bounds}")
     })
+}
+
+/// Tests are run with such a program, and it stays in the target folder after them.
+fn warn_if_unoptimised() {
+    if Software::of_this_livectl().is_unoptimised() {
+        ui::warn(
+            "this livectl was built without optimisation, as for tests: its emulated links are later than they need be. `./run.sh build` makes the other",
+        );
+    }
 }
 
 #[cfg(test)]

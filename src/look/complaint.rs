@@ -45,9 +45,13 @@ const REFUSALS: [&str; 4] = [
     "Invalid MIT-MAGIC-COOKIE-1 key",
     "Invalid XDM-AUTHORIZATION-1 key",
 ];
-/// What programs print when they have no display, whatever the reason: xterm, Wireshark (Qt, before and after 6.5).
-const FAILURES: [&str; 3] =
-    ["Can't open display", "could not connect to display", "no Qt platform plugin could be initialized"];
+/// What programs print when they have no display, whatever the reason: xterm, Wireshark (Qt, before and after 6.5), ffplay (SDL).
+const FAILURES: [&str; 4] = [
+    "Can't open display",
+    "could not connect to display",
+    "no Qt platform plugin could be initialized",
+    "Could not initialize SDL",
+];
 
 impl Complaint {
     /// What `program`, which has ended as `user` with that on its standard error, complains of, if it is of its display.
@@ -85,6 +89,9 @@ mod tests {
         assert_eq!(gone, Some(Complaint::Unreachable { program: "xterm", display: ":99".into() }));
         let gone = Complaint::read("wireshark", "alice", "localhost:9", WIRESHARK_GONE);
         assert_eq!(gone, Some(Complaint::Unreachable { program: "wireshark", display: "localhost:9".into() }));
+        let said = "Could not initialize SDL - x11 not available\n(Did you set the DISPLAY variable?)\n";
+        let gone = Complaint::read("ffplay", "alice", ":55", said);
+        assert_eq!(gone, Some(Complaint::Unreachable { program: "ffplay", display: ":55".into() }));
         let key = format!("Invalid MIT-MAGIC-COOKIE-1 key{WIRESHARK_GONE}");
         assert!(matches!(Complaint::read("wireshark", "a", ":0", &key), Some(Complaint::Refused { .. })));
         assert_eq!(Complaint::read("wireshark", "a", ":0", "wireshark: \"xyz\" is not a valid display filter"), None);

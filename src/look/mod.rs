@@ -39,6 +39,35 @@ pub fn wireshark(title: &str, filter: &str, more: &[String]) -> Command {
     command
 }
 
+/// Pictures a second of what is shown of screens.
+const SCREEN_RATE: &str = "25";
+
+/// What takes the pictures of screens, side by side, inside a trial, and hands them on as they are: nothing is encoded for it.
+#[must_use]
+pub fn grabber(displays: &[&str]) -> Vec<String> {
+    let mut words: Vec<String> = ["ffmpeg", "-v", "error", "-nostdin"].map(String::from).into();
+    for display in displays {
+        words.extend(
+            ["-f", "x11grab", "-draw_mouse", "0", "-framerate", SCREEN_RATE, "-i", display].map(String::from),
+        );
+    }
+    if displays.len() > 1 {
+        let inputs: String = (0..displays.len()).map(|n| format!("[{n}:v]")).collect();
+        words.extend(["-filter_complex".into(), format!("{inputs}hstack=inputs={}", displays.len())]);
+    }
+    words.extend(["-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-f", "nut", "pipe:1"].map(String::from));
+    words
+}
+
+/// What shows them on a display.
+#[must_use]
+pub fn mirror(title: &str) -> Command {
+    let mut command = Command::new("ffplay");
+    command.args(["-v", "error", "-an", "-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32"]);
+    command.args(["-analyzeduration", "0", "-window_title", title, "-f", "nut", "-i", "-"]);
+    command
+}
+
 /// The programs of a shell on a host, for [`RunningTrial::command_on`](crate::sandbox::running::RunningTrial::command_on).
 #[must_use]
 pub fn shell(host: &str) -> [OsString; 5] {

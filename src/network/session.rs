@@ -34,6 +34,12 @@ const PROMPT: &str = "mininet> ";
 const LAST_LINES: usize = 15;
 /// Between two looks at a process that is ending.
 const REAP_INTERVAL: Duration = Duration::from_millis(10);
+/// Between two looks at whether it has said anything.
+const LINE_INTERVAL: Duration = Duration::from_millis(3);
+/// Between two looks at whether Mininet has ended by itself, which it is not expected to.
+const ENDED_INTERVAL: Duration = Duration::from_millis(50);
+/// For what it said at its end.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Words by which Mininet and the programs it runs speak of errors.
 const ALARMS: &[&str] = &[
@@ -195,11 +201,14 @@ impl Mininet {
 
     /// Waits until Mininet has ended by itself, for `select!` beside other work. Nothing is lost when it is cancelled.
     pub async fn ended(&mut self) -> NetworkError {
-        let said = self.session.expect(Eof).await;
-        if let Ok(found) = said {
+        // Not for the end of its terminal: to await that takes a whole processor, for expectrl's stream is read again and again as long as there is nothing to
+        // read. Between commands Mininet says nothing that could fill its terminal.
+        while !self.reap(Duration::ZERO).await {
+            sleep(ENDED_INTERVAL).await;
+        }
+        if let Ok(Ok(found)) = tokio::time::timeout(LAST_WORDS, self.session.expect(Eof)).await {
             self.note(&String::from_utf8_lossy(found.as_bytes()));
         }
-        self.reap(Duration::from_secs(1)).await;
         self.end_error("go on")
     }
 
@@ -278,11 +287,15 @@ impl Mininet {
 
     /// The next lines with their line breaks, or what ends in the prompt. Fails at the end of the terminal.
     async fn next_lines(&mut self) -> Result<String, NetworkError> {
-        let found = self
-            .session
-            .expect(Regex(LINE_OR_PROMPT))
-            .await
-            .map_err(|error| NetworkError::Session(error.to_string()))?;
+        // Looked for, and not awaited: see `ended`.
+        let found = loop {
+            let found = self.session.check(Regex(LINE_OR_PROMPT)).await;
+            let found = found.map_err(|error| NetworkError::Session(error.to_string()))?;
+            if !found.is_empty() {
+                break found;
+            }
+            sleep(LINE_INTERVAL).await;
+        };
         let lines = String::from_utf8_lossy(found.as_bytes()).replace("\r\n", "\n").replace('\r', "");
         self.note(&lines);
         Ok(lines)

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
 use super::stored::Stored;
+use crate::file;
 use crate::plot::{self, Family, Format, Key, Loaded, Picture, Shown, View};
 use crate::table::Effects;
 
@@ -14,6 +15,8 @@ use crate::table::Effects;
 const MOST_SVG: usize = 1 << 20;
 /// What a PNG begins with.
 const PNG: &[u8] = b"\x89PNG";
+/// Bytes of a picture of a film that the page takes.
+const MOST_STILL: usize = 2 << 20;
 /// Frames and pings of a run that are not drawn as SVG at all, which would be larger still.
 const MOST_POINTS: usize = 20_000;
 
@@ -35,6 +38,10 @@ pub(super) struct Figure {
     svg: Option<String>,
     /// A PNG in base64.
     png: Option<String>,
+    /// Of that, in pixels.
+    width: u32,
+    /// See `width`.
+    height: u32,
     table: String,
 }
 
@@ -61,7 +68,7 @@ pub(super) fn figures(run: &Stored, id: &str, effects: &Effects, room: &mut usiz
         shown.extend(trials);
         left_out.extend(too);
     }
-    let (mut figures, mut crowded_out) = (Vec::new(), 0);
+    let (mut figures, mut crowded_out) = films(run, id, room);
     for shown in shown {
         match figure(runs, id, shown, room) {
             Some(figure) => figures.push(figure),
@@ -75,6 +82,44 @@ pub(super) fn figures(run: &Stored, id: &str, effects: &Effects, room: &mut usiz
         ));
     }
     (figures, left_out)
+}
+
+/// What was filmed of screens: a picture of the first repetition of each scheme at each point. How many have no room.
+fn films(run: &Stored, id: &str, room: &mut usize) -> (Vec<Figure>, usize) {
+    let (mut figures, mut crowded_out) = (Vec::new(), 0);
+    for record in run.loaded.manifest.trials.iter().filter(|record| record.point.repetition == 1) {
+        let folder = run.dir.trial(&record.id);
+        let Ok(bytes) = file::read(&folder.still()) else { continue };
+        let Some((width, height)) = pixels(&bytes).filter(|_| bytes.len() <= MOST_STILL) else { continue };
+        let png = BASE64.encode(&bytes);
+        let Some(left) = room.checked_sub(png.len()) else {
+            crowded_out += 1;
+            continue;
+        };
+        *room = left;
+        let name = folder.film().file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let caption = format!(
+            "At one moment: the clock in each picture says when it was taken, in UTC. The film is {}/{name}.",
+            record.id
+        );
+        figures.push(Figure {
+            id: format!("{id}-film-{}", record.id),
+            title: format!("{}: the screens", record.id),
+            caption,
+            svg: None,
+            png: Some(png),
+            width,
+            height,
+            table: String::new(),
+        });
+    }
+    (figures, crowded_out)
+}
+
+/// Width and height of a PNG, which begins with them (PNG specification, 11.2.2); `None`: it is none.
+fn pixels(png: &[u8]) -> Option<(u32, u32)> {
+    let number = |from: usize| png.get(from..from + 4)?.try_into().ok().map(u32::from_be_bytes);
+    png.starts_with(PNG).then(|| number(16).zip(number(20))).flatten()
 }
 
 /// What the parameters do that do most: the excess over the first, and over the first two.
@@ -121,7 +166,8 @@ fn figure(runs: &[Loaded], id: &str, shown: Shown, room: &mut usize) -> Option<F
     let table = shown.table.text();
     let bytes = svg.as_ref().or(png.as_ref()).map_or(0, String::len) + table.len();
     *room = room.checked_sub(bytes)?;
-    Some(Figure { id, title: shown.title, caption: shown.caption, svg, png, table })
+    let (width, height) = Picture::default().size;
+    Some(Figure { id, title: shown.title, caption: shown.caption, svg, png, width, height, table })
 }
 
 /// Pictures of runs, and why others are not there. Pictures of trials are of the first repetition: each would else have many of the same kind.

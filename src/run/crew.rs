@@ -29,6 +29,8 @@ pub enum Duty {
     Finite,
     /// The same, and the trial waits for it.
     Audience,
+    /// It ends by itself. However it does, what is measured stands: a film, or what is read afterwards.
+    Beside,
 }
 
 /// What the programs of a network that has broken down may take to end, one because of the other.
@@ -178,6 +180,7 @@ impl Crew {
                     process.wait().await
                 }
             };
+            let told_of = teller.clone();
             teller.tell(Happening::Ended {
                 host,
                 actor: name,
@@ -187,11 +190,16 @@ impl Crew {
             if exit.asked {
                 return;
             }
-            if duty != Duty::Lasting && exit.status.success() {
+            let ended_well = duty != Duty::Lasting && exit.status.success();
+            if ended_well || duty == Duty::Beside {
                 finished.send_modify(|done| {
                     done.insert(process.label().to_owned());
                 });
-            } else {
+            }
+            if !ended_well && duty == Duty::Beside {
+                let text = format!("{} ended early ({}){}", process.label(), exit.status, process.log_tail());
+                told_of.tell(Happening::Warning { text });
+            } else if !ended_well {
                 let was_killed = exit.status.signal() == Some(Signal::SIGKILL as i32);
                 let memory = if was_killed { for_memory(killed_before) } else { String::new() };
                 let text = format!("{} ended early ({}){memory}{}", process.label(), exit.status, process.log_tail());

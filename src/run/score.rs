@@ -192,10 +192,10 @@ impl Score {
             airs.extend(air.map(|air| (host, air)));
         }
         if let Some(camera) = camera {
-            add(Due::At(trial.timeline.broadcast_at), camera, Duty::Finite, None);
+            add(Due::At(trial.timeline.broadcast_at), camera, Duty::Beside, None);
         }
         for actor in readers {
-            add(Due::After, actor, Duty::Finite, None);
+            add(Due::After, actor, Duty::Beside, None);
         }
         moves.extend(airs.into_iter().map(|(host, air)| {
             // After its start: what is due together stays in the order in which it was added.
@@ -221,6 +221,14 @@ impl Score {
     pub fn timeline(&self) -> impl Iterator<Item = (Duration, &Act)> {
         self.0.iter().filter_map(|entry| match entry.due {
             Due::At(at) => Some((at, &entry.act)),
+            _ => None,
+        })
+    }
+
+    /// The programs on the timeline whose work is looked at when all is over.
+    pub fn beside(&self) -> impl Iterator<Item = &Actor> {
+        self.timeline().filter_map(|(_, act)| match act {
+            Act::Start(part) if part.duty == Duty::Beside => Some(&part.actor),
             _ => None,
         })
     }
@@ -360,6 +368,28 @@ mod tests {
             Act::Depart { whose, how } => format!("{} {}", whose.host, how.name()),
         })
         .collect()
+    }
+
+    #[test]
+    fn a_screen_is_there_before_what_is_shown_on_it_and_obs_is_told_to_end() {
+        let recipe = include_str!("../../recipes/smoke.yaml")
+            .replace("role: broadcaster,", "role: broadcaster, program: obs,")
+            .replace("size: 320x180", "codec: h264\n  size: 320x180");
+        let trial = crate::recipe::from_str("obs.yaml", &recipe).unwrap().plan.trials.remove(0);
+        let programs = Programs {
+            livectl: "livectl".into(),
+            controller: "live-controller".into(),
+            agent: "live-agent".into(),
+            links: Links::Netem,
+        };
+        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/obs")), &programs).unwrap();
+        assert_eq!(labels(score.at(Due::Screens).cloned()), ["hb/screen"]);
+        let beside = labels(score.at(Due::Agents).cloned());
+        assert!(beside.contains(&"hb/picture".to_owned()) && beside.contains(&"hb/agent".to_owned()), "{beside:?}");
+        let on_timeline = labels(score.timeline().map(|(_, act)| act.clone()));
+        assert!(on_timeline.ends_with(&["hb/encoder".to_owned(), "hb on the air".to_owned()]), "{on_timeline:?}");
+        let told = score.timeline().last().unwrap().1.to_string();
+        assert!(told.ends_with("within 20 s, and is ended 5.0 s after its first picture"), "{told}");
     }
 
     #[test]

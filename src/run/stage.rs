@@ -40,6 +40,8 @@ const PROBES: u32 = 5;
 const MORE_PROBES: u32 = 5;
 /// Paths that are pinged at the same time: the pings of many would queue on the link that they share.
 const PROBED_AT_ONCE: usize = 8;
+/// For a film to be whole when all else is over.
+const FILMING: Duration = Duration::from_secs(10);
 /// For the clock in the pictures of a trial to be read when it is over.
 const READING: Duration = Duration::from_secs(120);
 /// Where Open vSwitch keeps its database and sockets, in the sandbox's own /tmp.
@@ -305,6 +307,10 @@ impl Stage {
         score: &Score,
         mut finished: watch::Receiver<BTreeSet<String>>,
     ) -> Result<(), TrialError> {
+        let filming: BTreeSet<String> = score.beside().map(Actor::label).collect();
+        let filmed = finished.wait_for(|done| filming.is_subset(done));
+        // What of it is not whole by then is not waited for.
+        let _ = tokio::time::timeout(FILMING, filmed).await;
         let mut reading = BTreeSet::new();
         for act in score.at(Due::After) {
             let Act::Start(part) = act else {

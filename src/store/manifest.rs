@@ -90,6 +90,12 @@ impl Software {
         let commit = option_env!("LIVECTL_COMMIT").filter(|commit| !commit.is_empty());
         Software { version: env!("CARGO_PKG_VERSION").into(), commit: commit.map(Into::into) }
     }
+
+    /// It was built without optimisation, as for tests, and is slower than a measurement ought to be.
+    #[must_use]
+    pub fn is_unoptimised(&self) -> bool {
+        self.commit.as_ref().is_some_and(|commit| commit.ends_with("+unoptimised"))
+    }
 }
 
 /// The recipe as it was.

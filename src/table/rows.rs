@@ -446,9 +446,9 @@ rows! {
         pub lagged: Option<u32>,
         /// Frames that it did not encode because its encoder was busy.
         pub skipped: Option<u32>,
-        /// Frames that it composed while the stream was on.
+        /// Frames that it composed from when it began to connect.
         pub drawn: Option<u32>,
-        /// Frames that came out of its encoder. What is missing of `drawn` is what the encoder still held in the end, as much as it holds all the while.
+        /// Frames that it encoded and did not drop; what waited to be sent when it ended was not born.
         pub output: Option<u32>,
         /// The trial was stopped or broke before its end.
         pub partial: bool,

@@ -11,9 +11,9 @@ const TAIL: u64 = 1 << 20;
 /// Counts of pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ObsTotals {
-    /// Composed while the stream was on.
+    /// Composed, from when it began to connect.
     pub drawn: u32,
-    /// Encoded and handed to its connection, those included that it dropped there.
+    /// Encoded and not dropped. What waited to be sent when it ended is among them.
     pub output: u32,
     /// Dropped by its own decision because its connection took no more.
     pub dropped: u32,

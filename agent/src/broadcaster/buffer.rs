@@ -22,6 +22,12 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn room(&self, limit: usize) -> usize {
+        limit.saturating_sub(self.waiting.saturating_sub(self.held))
+    }
+}
+
 impl UploadBuffer {
     pub(super) fn new(limit: Option<usize>) -> Self {
         Self { limit, state: Mutex::default(), freed: Condvar::new() }
@@ -37,7 +43,7 @@ impl UploadBuffer {
         let mut since: Option<Instant> = None;
         loop {
             let Some(limit) = self.limit else { return (!state.closed).then_some(usize::MAX) };
-            let room = limit.saturating_sub(state.waiting.saturating_sub(state.held));
+            let room = state.room(limit);
             if state.closed || room > 0 {
                 state.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
                 return (!state.closed).then_some(room);
@@ -78,6 +84,11 @@ impl UploadBuffer {
         self.state().waiting
     }
 
+    /// Whether the program will have to wait, if nothing goes first.
+    pub(super) fn is_full(&self) -> bool {
+        self.limit.is_some_and(|limit| self.state().room(limit) == 0)
+    }
+
     /// Whether the program has had to wait.
     pub(super) fn was_full(&self) -> bool {
         self.state().was_full
@@ -99,7 +110,9 @@ mod tests {
     fn full_until_bytes_have_gone() {
         let buffer = Arc::new(UploadBuffer::new(Some(100)));
         assert_eq!(buffer.room(), Some(100));
+        assert!(!buffer.is_full());
         buffer.read(100);
+        assert!(buffer.is_full());
         let waiter = std::thread::spawn({
             let buffer = Arc::clone(&buffer);
             move || buffer.room()

@@ -286,7 +286,8 @@ impl Session {
             }
         }
         self.tell_unreadable(self.from_program.failed().cloned());
-        if self.buffer.was_full() && !self.full_told {
+        // When nothing goes to the CDN at all, this piece may be the last for long.
+        if (self.buffer.was_full() || self.buffer.is_full()) && !self.full_told {
             self.full_told = true;
             tell(Event::UploadFull { bytes: self.buffer.waiting() as u64 });
         }

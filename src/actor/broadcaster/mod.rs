@@ -8,7 +8,7 @@
 
 mod command;
 pub mod ffmpeg;
-mod obs;
+pub(super) mod obs;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::super::process::{Actor, Command, Output, Readiness, Stop};
-use super::super::{AGENT, Folders};
+use super::super::{AGENT, Folders, screen};
 use super::{ENCODER, ffmpeg};
 use crate::plan::{AUDIO_BITRATE, Program, RTMP_APP, Stream, Video, VideoSource};
 
@@ -30,6 +30,11 @@ const OWN_SCREEN: &str = "1280x800x24";
 const NAME: &str = "livectl";
 /// For OBS to be on the air after its start.
 const READY: Duration = Duration::from_secs(20);
+
+/// The screen with the window of OBS in the studio with that number, from 0.
+pub(in crate::actor) fn window(number: u32) -> String {
+    format!(":{}.1", FIRST_DISPLAY + number)
+}
 
 /// OBS of one host, with its X server and its folders.
 pub(super) struct Studio<'a> {
@@ -83,9 +88,9 @@ impl<'a> Studio<'a> {
                 .map(String::from),
         );
         args.push(pictures.to_string_lossy().into_owned());
-        let socket = PathBuf::from(format!("/tmp/.X11-unix/X{}", self.display));
-        let actor = self.actor("screen", Command::new("Xvfb", args), Readiness::File(socket));
-        Actor { folders: vec![pictures], ..actor }
+        let ready = Readiness::File(screen::socket(self.display));
+        let actor = self.actor("screen", Command::new("Xvfb", args), ready);
+        Actor { folders: vec![pictures, screen::SOCKETS.into()], ..actor }
     }
 
     /// What is shown on the first screen, all over it.
@@ -273,7 +278,9 @@ mod tests {
         for actor in actors(&video(), Program::Obs) {
             let ours = |path: &std::path::Path| path.starts_with("/tmp/scratch/hb-obs");
             assert!(actor.files.iter().all(|(path, _)| ours(path)), "{:?}", actor.files);
-            assert!(actor.folders.iter().all(|path| ours(path)), "{:?}", actor.folders);
+            // In the sandbox's own /tmp.
+            let sockets = |path: &std::path::Path| path == std::path::Path::new(screen::SOCKETS);
+            assert!(actor.folders.iter().all(|path| ours(path) || sockets(path)), "{:?}", actor.folders);
             for name in ["HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"] {
                 let value = actor.command.env.iter().find(|(given, _)| given == name);
                 let needed = name == "HOME" || actor.name == ENCODER;

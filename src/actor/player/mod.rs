@@ -57,5 +57,10 @@ pub fn command_for_segments(player: &Player, seat: &Seat<'_>) -> Command {
 
 fn in_place(player: &Player, command: Command, seat: &Seat<'_>) -> Command {
     let command = command.env("HOME", seat.home.to_string_lossy()).env("TERM", "dumb");
-    if player.shows() { command.env("DISPLAY", seat.display) } else { command }
+    if player.shows() {
+        // SDL, which ffplay draws with, would else go on without a display that does not answer.
+        command.env("DISPLAY", seat.display).env("SDL_VIDEODRIVER", "x11")
+    } else {
+        command
+    }
 }
