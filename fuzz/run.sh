@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 seconds=${1:-600}
 shift || true
 targets=("$@")
-((${#targets[@]})) || targets=(agent amf0 assembler capture datagram flv openflow peer rtmp scheme)
+((${#targets[@]})) || targets=(agent amf0 assembler capture datagram flv openflow peer rtmp scheme segments)
 
 python3 seeds.py
 # No sanitizer: what is fuzzed has no unsafe code of its own. Debug assertions and overflow checks are on.

@@ -336,6 +336,53 @@ fn viewers_that_leave_and_crash_are_missed_by_nobody_for_long() {
     assert_eq!(ends.iter().filter(|time| (crashed..silent.end).contains(time)).count(), 0, "{ends:?}, {crashed}");
 }
 
+/// One viewer writes what it fetches, the other shows it; the stream is of three segments.
+#[test]
+fn segments_bring_every_frame_and_what_they_cost_is_known() {
+    let _alone = alone();
+    let results = tempfile::tempdir().unwrap();
+    let recipe = "
+schemes: [hls]
+cdn: { segment: 2 s }
+video: { codec: h264, clock: true, size: 320x180, fps: 25, frames: 150, bitrate: 400 kbit/s, keyframe_every: 25 }
+network:
+  switches: [s1]
+  hosts:
+    hb: { role: broadcaster, link: { to: s1, bandwidth: 10 Mbit/s, delay: 10 ms } }
+    hs: { role: cdn, link: { to: s1, bandwidth: 20 Mbit/s, delay: 10 ms } }
+    hv: { role: viewer, link: { to: s1, bandwidth: 10 Mbit/s, delay: 10 ms } }
+    hw: { role: viewer, player: ffplay, link: { to: s1, bandwidth: 10 Mbit/s, delay: 10 ms } }
+timeline:
+  view: { at: 1 s }
+  broadcast: { at: 2 s }
+  end: 12 s
+";
+    let (run, said) = played(results.path(), "segments", recipe);
+    let summary = read_summary(&run.summary()).unwrap();
+    assert_eq!(summary.len(), 2);
+    for row in &summary {
+        assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {said}", row.viewer);
+        // The first frame of a segment waits for all of it; the mean over whole segments is half of that, and a poll comes on top.
+        let (chunking, polling) = (row.chunking_mean_ms.unwrap(), row.polling_mean_ms.unwrap());
+        assert!((900.0..2500.0).contains(&chunking) && polling > 0.0, "{chunking} {polling}");
+        assert!(row.delay_mean_ms.unwrap() > chunking + polling);
+        assert!(row.cdn_bytes.unwrap() > 200_000 && row.server_egress_bytes.unwrap() > 200_000);
+    }
+    assert!(summary[1].shown.unwrap() > 50 && summary[1].player_mean_ms.unwrap() > 0.0, "{said}");
+    let frames = read_frames(&run.frames()).unwrap();
+    for frame in &frames {
+        assert_eq!((frame.via, frame.hops), (Some(Via::Cdn), Some(1)));
+        // 25 frames a second, a keyframe each second, so segments begin with these.
+        assert_eq!(frame.segment, Some(frame.index / 50 * 50), "frame {} of {}", frame.index, frame.viewer);
+        let parts =
+            frame.queue_ms.unwrap() + frame.uplink_ms.unwrap() + frame.dwell_ms.unwrap() + frame.downlink_ms.unwrap();
+        assert!((parts - frame.delay_ms.unwrap()).abs() < 0.001);
+        assert!(frame.excess_ms.unwrap() > 0.0);
+    }
+    // What was written is what was born, though in another container: nothing there is foreign, repeated or out of order.
+    assert!(!said.contains("never born") && !said.contains("more than once"), "{said}");
+}
+
 #[test]
 fn the_switch_copies_the_stream_to_all_viewers() {
     let _alone = alone();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{Error, Read};
 
 use livectl_wire::capture::Packet;
-use livectl_wire::{capture, flows, peer, rtmp};
+use livectl_wire::{capture, flows, http, peer, rtmp};
 
 /// The bytes after the first two are a capture file. What was counted adds up, whatever was in it; no frame has a time that no packet has;
 /// and the same comes out when the bytes come in small pieces, or when all that follows cannot be read.
@@ -37,7 +37,7 @@ fn consistent(file: &[u8], found: &[flows::Flow], facts: &capture::CaptureFacts)
         Packet::Tcp(packet) => {
             segments += 1;
             times.insert(packet.segment.time);
-            if [packet.from, packet.to].iter().any(|end| [rtmp::PORT, peer::PORT].contains(&end.port())) {
+            if [packet.from, packet.to].iter().any(|end| [rtmp::PORT, peer::PORT, http::PORT].contains(&end.port())) {
                 payload += packet.segment.payload.len() as u64;
             }
         }

@@ -9,6 +9,7 @@ mod capture;
 mod datagram;
 mod openflow;
 mod scheme;
+mod segments;
 mod tcp;
 
 pub use agent::{agent, peer};
@@ -16,6 +17,7 @@ pub use capture::capture;
 pub use datagram::datagram;
 pub use openflow::openflow;
 pub use scheme::scheme;
+pub use segments::segments;
 pub use tcp::assembler;
 
 use livectl_wire::amf0::{Decoder, Limits, Value};
@@ -27,7 +29,7 @@ use livectl_wire::{birth, flv, frame};
 pub type Target = fn(&[u8]);
 
 /// All targets by name.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("agent", agent),
     ("amf0", amf0),
     ("assembler", assembler),
@@ -38,6 +40,7 @@ pub const TARGETS: [(&str, Target); 10] = [
     ("peer", peer),
     ("rtmp", rtmp),
     ("scheme", scheme),
+    ("segments", segments),
 ];
 
 /// Values that were decoded are the same when they are encoded and decoded again, and so are commands.

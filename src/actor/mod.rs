@@ -5,6 +5,7 @@
 //! | [`cdn`] | nginx-rtmp, with the sockets of [`listen`], and the notification service |
 //! | [`broadcaster`] | ffmpeg, OBS or another program, and the agent that it publishes to |
 //! | [`viewer`] | the agent that gives a [`player`] its stream, and that player |
+//! | [`playlist`] | where the stream is in segments: the wait for it before a player, its end on the CDN |
 //! | [`film`] | a film of such screens |
 //! | [`screen`] | the screen of a viewer whose player shows something |
 //! | [`ping`] | ping trains |
@@ -18,6 +19,7 @@ pub mod film;
 pub mod listen;
 pub mod ping;
 pub mod player;
+pub mod playlist;
 pub mod process;
 pub mod screen;
 pub mod viewer;

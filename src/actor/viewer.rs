@@ -8,7 +8,7 @@ use super::process::{Actor, Command, Output, Readiness, Stop};
 use super::screen::{self, Screen};
 use super::{AGENT, Folders};
 use crate::plan::delivery::Givers;
-use crate::plan::{NOTIFY_PORT, PEER_PORT, RTMP_APP, Stream, Trial, program_name};
+use crate::plan::{HTTP_PORT, NOTIFY_PORT, PEER_PORT, Player, RTMP_APP, SEGMENTS_PATH, Stream, Trial, program_name};
 
 /// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that has no frame says so ten
 /// times a second.
@@ -19,11 +19,11 @@ pub(super) const RELAY_LAG: Duration = Duration::from_secs(1);
 /// How many viewers' agents say in a second how their players stand, at most.
 const TOLD_A_SECOND: u64 = 32;
 
-/// A viewer's two programs: the agent is there before the player.
+/// A viewer's programs: the agent is there before the player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Viewer {
-    /// `live-agent viewer`.
-    pub agent: Actor,
+    /// `live-agent viewer`; none where players fetch segments from the CDN.
+    pub agent: Option<Actor>,
     /// What it watches with.
     pub player: Actor,
     /// What that shows the stream on, if it does; the same in each spell.
@@ -78,17 +78,29 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         alarms: Vec::new(),
         stop: Stop::default(),
     };
+    let is_segmented = trial.point.scheme.is_segmented();
     let (dump, home) = (folders.trial.dump_of(host, spell), folders.scratch.join(format!("{host}-home")));
     let chosen = &trial.network.host(host)?.player;
-    let (url, display) = (format!("rtmp://{AGENT}/{key}"), screen::display(trial, host));
+    let playlist = format!("/{SEGMENTS_PATH}/{}.m3u8", stream.name);
+    let url = if is_segmented { format!("http://{cdn}{playlist}") } else { format!("rtmp://{AGENT}/{key}") };
+    let display = screen::display(trial, host);
     let seat = Seat { url: &url, dump: &dump, home: &home, display: &display };
+    let command = if is_segmented {
+        let wait = ["internal", "await-playlist", "--server"].map(str::to_owned).into_iter();
+        let server = SocketAddrV4::new(cdn, HTTP_PORT).to_string();
+        let wait = wait.chain([server, "--path".into(), playlist, "--patience".into(), patience.to_string()]);
+        player::command_for_segments(chosen, &seat).behind(folders.livectl.to_string_lossy(), wait)
+    } else {
+        player::command(chosen, &seat)
+    };
     let player = Actor {
         name: player_name.clone(),
         station: host.into(),
-        command: player::command(chosen, &seat),
+        command,
         folders: [home].into_iter().chain(dump.parent().map(Into::into)).collect(),
         files: Vec::new(),
-        output: Output::Log,
+        // The wait for the playlist is told. What other programs write there is theirs.
+        output: if is_segmented && !matches!(chosen, Player::Command { .. }) { Output::Lines } else { Output::Log },
         log: folders.trial.log(host, &player_name),
         ready: Readiness::Started,
         ready_within: Duration::from_secs(5),
@@ -96,5 +108,9 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         // It reacts within 0.15 s or not at all.
         stop: Stop { interrupt: Duration::from_secs(1), terminate: Duration::from_secs(1) },
     };
-    Some(Viewer { agent, player, screen: chosen.shows().then(|| screen::screen(trial, host, folders)) })
+    Some(Viewer {
+        agent: (!is_segmented).then_some(agent),
+        player,
+        screen: chosen.shows().then(|| screen::screen(trial, host, folders)),
+    })
 }

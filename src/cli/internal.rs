@@ -12,6 +12,7 @@ use nix::sys::signalfd::SignalFd;
 
 use super::exit::{Exit, Failure, WithExit};
 use crate::actor::listen::{self, ListenArgs};
+use crate::actor::playlist::{self, AwaitArgs, EndArgs};
 use crate::clock::screen::{self, ScreenArgs};
 use crate::clock::stream::{self, ClockArgs};
 use crate::emulator;
@@ -54,6 +55,10 @@ pub(super) enum Part {
     Clock(ClockArgs),
     /// Listening sockets for nginx, and then nginx
     Listen(ListenArgs),
+    /// The playlist of a stream in segments, and then a player
+    AwaitPlaylist(AwaitArgs),
+    /// The end of such a playlist
+    EndPlaylist(EndArgs),
     /// A task of Slurm's: one trial of a sweep
     SlurmTask(super::slurm::TaskArgs),
     /// The part of such a task that is root
@@ -77,6 +82,8 @@ pub(super) fn part(part: Part) -> Result<Exit, Failure> {
         Part::Screen(args) => watch(&args),
         Part::Clock(args) => read_clock(&args),
         Part::Listen(args) => Err(listen::execute(&args).into()),
+        Part::AwaitPlaylist(args) => Err(playlist::execute(&args).into()),
+        Part::EndPlaylist(args) => Ok(playlist::end(&args).map(|()| Exit::Done)?),
         Part::SlurmTask(args) => super::slurm::task(&args),
         Part::SlurmMeasure => super::slurm::measure(),
         Part::SlurmNext { order, round } => super::slurm::next(&order, round),

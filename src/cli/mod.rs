@@ -188,7 +188,7 @@ struct RunArgs {
     /// What forwards packets, whatever the recipe says (auto, kernel, user)
     #[arg(long, value_name = "DATAPATH", value_parser = datapath)]
     datapath: Option<Datapath>,
-    /// Only these schemes of the recipe (direct, bypass, relay, multicast)
+    /// Only these schemes of the recipe (direct, bypass, relay, multicast, hls)
     #[arg(long = "scheme", value_name = "SCHEME", value_parser = scheme)]
     schemes: Vec<Scheme>,
     /// How often each scheme is run, whatever the recipe says

@@ -29,9 +29,10 @@ pub use audience::{Audience, Churn, Departure, LEAST_SPELL, Parting, Spell, prog
 pub use change::{Change, Condition, Directions, LinkChange, LinkTrace, Piece, Setting, Step};
 pub use delivery::{Scheme, UnknownScheme};
 pub use estimate::{AUDIO_BITRATE, Estimate, TRIAL_OVERHEAD};
+/// The TCP port of RTMP on the CDN.
+pub use livectl_wire::http::PORT as HTTP_PORT;
 /// The TCP port on which a broadcaster's agent serves peers.
 pub use livectl_wire::peer::PORT as PEER_PORT;
-/// The TCP port of RTMP on the CDN.
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use measure::{Measure, natural};
 pub use player::Player;
@@ -45,6 +46,8 @@ pub use way::Passed;
 pub const NOTIFY_PORT: u16 = 42857;
 /// The RTMP application name that broadcasters publish to.
 pub const RTMP_APP: &str = "live";
+/// Where segments are on the CDN's HTTP server: `/hls/hb.m3u8`.
+pub const SEGMENTS_PATH: &str = "hls";
 
 /// Whether a plan says nothing of something that is off.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
@@ -315,10 +318,27 @@ pub enum VideoSource {
 }
 
 /// How the CDN serves. The default is nginx-rtmp as it is, not what recipes get.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cdn {
     /// Its connections have TCP_NODELAY: a frame's last, short segment does not wait for the acknowledgement of those before it.
     pub nodelay: bool,
+    /// Where it makes segments, how long one is at least; it ends with the next keyframe.
+    #[serde(default = "usual_segment", skip_serializing_if = "is_usual_segment")]
+    pub segment: Duration,
+}
+
+fn usual_segment() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn is_usual_segment(segment: &Duration) -> bool {
+    *segment == usual_segment()
+}
+
+impl Default for Cdn {
+    fn default() -> Self {
+        Cdn { nodelay: false, segment: usual_segment() }
+    }
 }
 
 /// One live stream.

@@ -289,6 +289,10 @@ pub struct CdnFile {
     #[serde(default)]
     #[schemars(extend("default" = true))]
     pub nodelay: Optional<Text<Flag>>,
+    /// In scheme `hls`, how long a segment is at least, 1 s to 30 s; it ends with the next keyframe. A playlist has the latest six. Default: 5 s.
+    #[serde(default)]
+    #[schemars(extend("default" = "5 s"))]
+    pub segment: Optional<Text<Moment>>,
 }
 
 /// When things start and stop, counted from when the network has been measured and is ready.

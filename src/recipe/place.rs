@@ -137,7 +137,7 @@ part!(NetworkFile, made up: None, link datapath congestion_control initial_windo
 part!(HostFile, made up: None, role count watch player program link links);
 part!(LinkFile, made up: None, to bandwidth delay jitter loss queue);
 part!(TrunkFile, made up: None, between bandwidth delay jitter loss queue);
-part!(CdnFile, made up: Some(Self::default()), nodelay);
+part!(CdnFile, made up: Some(Self::default()), nodelay segment);
 part!(TimelineFile, made up: Some(Self::default()), pings broadcast view links audience churn end drain);
 part!(PingsFile, made up: Some(Self::default()), from until every);
 part!(BroadcastFile, made up: Some(Self::default()), at until);
@@ -197,7 +197,9 @@ mod tests {
         assert_eq!(astray("timeline.churn.stay"), Astray { left: 1, why: Why::Absent });
         assert_eq!(astray("video.fps.much"), Astray { left: 1, why: Why::Deeper });
         assert_eq!(astray("schemes"), Astray { left: 1, why: Why::OfTheRecipe });
-        assert!(matches!(astray("cdn"), Astray { left: 0, why: Why::Shallow(known) } if known == ["nodelay"]));
+        assert!(
+            matches!(astray("cdn"), Astray { left: 0, why: Why::Shallow(known) } if known == ["nodelay", "segment"])
+        );
         assert!(matches!(astray("network.switches.9").why, Why::Unknown(known) if known == ["0"]));
         assert!(matches!(astray("vide").why, Why::Unknown(_)));
     }

@@ -762,3 +762,26 @@ proptest! {
         }
     }
 }
+
+/// A recipe with segments: H.264 and whatever else is to be added.
+fn segmented(more: &str) -> String {
+    format!("schemes: [hls]\nvideo: {{ codec: h264, bitrate: 1 Mbit/s{more} }}{BASE}")
+}
+
+#[test]
+fn segments_are_of_five_seconds_unless_a_recipe_says_otherwise() {
+    assert_eq!(trial(&segmented("")).cdn.segment, seconds(5));
+    assert_eq!(trial(&format!("cdn: {{ segment: 2 s }}\n{}", segmented(""))).cdn.segment, seconds(2));
+    assert_eq!(warnings(&segmented("")), [""; 0]);
+    // A plan of trials without segments is as it was before there were any.
+    let stored = serde_json::to_value(trial(BASE)).unwrap();
+    assert_eq!(stored["cdn"], serde_json::json!({ "nodelay": true }));
+}
+
+#[test]
+fn keyframes_further_apart_than_segments_are_warned_of() {
+    let warned = warnings(&segmented(", keyframe_every: 300"));
+    let expected = "recipes/test.yaml:2:58: keyframe_every: a keyframe each 10.0 s makes segments that long, and not of 5 s: they begin with a keyframe";
+    assert_eq!(warned, [expected]);
+    assert_eq!(warnings(&segmented(", keyframe_every: 150")), [""; 0], "just so");
+}

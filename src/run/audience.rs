@@ -31,8 +31,8 @@ pub(super) struct Audience {
 
 /// What is to be done next for a viewer, when something took its time.
 pub(super) enum Step {
-    /// Its host is on the network, and its agent can start.
-    StartAgent(Whose, Box<Part>, Box<Part>),
+    /// Its host is on the network, and its agent can start, or without one its player.
+    Start(Whose, Option<Box<Part>>, Box<Part>),
     /// Its agent is ready, and its player can start.
     StartPlayer(Whose, Box<Part>),
     /// Nothing.
@@ -48,19 +48,23 @@ impl Audience {
     }
 
     /// A viewer comes. A host that crashed gets its power back before.
-    pub(super) fn join(&mut self, whose: Whose, (host, pid): Place, agent: Box<Part>, player: Box<Part>) {
+    pub(super) fn join(&mut self, whose: Whose, (host, pid): Place, agent: Option<Box<Part>>, player: Box<Part>) {
         let was_dark = self.dark.remove(&whose.host);
         self.doing.spawn(async move {
             if was_dark {
                 power::restore(pid, &host).await?;
             }
-            Ok(Step::StartAgent(whose, agent, player))
+            Ok(Step::Start(whose, agent, player))
         });
+    }
+
+    /// It has come: the first of its programs was started.
+    pub(super) fn joined(&self, whose: &Whose) {
+        self.teller.tell(Happening::Joined { host: whose.host.clone(), spell: whose.spell });
     }
 
     /// Its agent was started, and its player waits for it.
     pub(super) fn await_agent(&mut self, whose: Whose, agent: Arc<Process>, player: Box<Part>) {
-        self.teller.tell(Happening::Joined { host: whose.host.clone(), spell: whose.spell });
         self.doing.spawn(async move {
             match agent.ready().await {
                 Ok(()) => Ok(Step::StartPlayer(whose, player)),

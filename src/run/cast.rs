@@ -11,7 +11,7 @@ use crate::actor::viewer::{Viewer, viewer};
 use crate::actor::{Folders, film, ping};
 use crate::capture;
 use crate::emulator;
-use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Spell, Stream, Trial, VideoSource};
+use crate::plan::{CapturePoint, NOTIFY_PORT, PEER_PORT, RTMP_PORT, Scheme, Spell, Stream, Trial, VideoSource};
 use crate::store::TrialDir;
 
 /// Where the controller listens: the sandbox's own loopback, where nothing else can be.
@@ -165,7 +165,8 @@ fn capture(point: &CapturePoint, dir: &TrialDir) -> Actor {
 /// The OpenFlow controller, which in schemes with peers knows the network from a file.
 #[must_use]
 pub fn controller(program: &Path, trial: &Trial, dir: &TrialDir) -> Actor {
-    let scheme = trial.point.scheme;
+    // Which programs fetch what from the CDN is nothing to it.
+    let scheme = if trial.point.scheme.has_peers() { trial.point.scheme } else { Scheme::Direct };
     let mut args = vec![
         format!("--listen={CONTROLLER}"),
         format!("--scheme={scheme}"),

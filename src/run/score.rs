@@ -93,8 +93,8 @@ pub enum Act {
     Join {
         /// Who, and which of its spells begins.
         whose: Whose,
-        /// Its agent.
-        agent: Box<Part>,
+        /// Its agent, if it has one.
+        agent: Option<Box<Part>>,
         /// Its player.
         player: Box<Part>,
     },
@@ -169,11 +169,13 @@ impl Score {
                 moves.push(Entry { due: Due::At(at), act: Act::Depart { whose: whose.clone(), how } });
             }
             if is_usual {
-                add(Due::Agents, agent, duty, None);
+                if let Some(agent) = agent {
+                    add(Due::Agents, agent, duty, None);
+                }
                 add(Due::At(spell.from), player, duty, None);
             } else {
                 let part = |actor| Box::new(Part { actor, duty, copy: None });
-                let act = Act::Join { whose, agent: part(agent), player: part(player) };
+                let act = Act::Join { whose, agent: agent.map(part), player: part(player) };
                 moves.push(Entry { due: Due::At(spell.from), act });
             }
         }
@@ -235,7 +237,7 @@ impl Score {
     pub fn audience(&self) -> impl Iterator<Item = &Actor> {
         let parts = self.0.iter().flat_map(|entry| match &entry.act {
             Act::Start(part) => vec![part],
-            Act::Join { agent, player, .. } => vec![agent, player],
+            Act::Join { agent, player, .. } => agent.iter().chain([player]).collect(),
             Act::Boot { .. } | Act::KeepOnAir { .. } | Act::Depart { .. } | Act::ChangeLink { .. } => Vec::new(),
         });
         parts.filter(|part| part.duty == Duty::Audience).map(|part| &part.actor)
@@ -295,7 +297,11 @@ impl fmt::Display for Act {
                 write!(f, "{link:8} link ({}): {}", change.directions, change.change)
             }
             Act::Join { whose, agent, player } => {
-                write!(f, "{:8} joins: {}; then {}", whose.host, agent.actor.command, player.actor.command)
+                write!(f, "{:8} joins: ", whose.host)?;
+                if let Some(agent) = agent {
+                    write!(f, "{}; then ", agent.actor.command)?;
+                }
+                write!(f, "{}", player.actor.command)
             }
             Act::Depart { whose, how: Departure::Leave } => {
                 write!(f, "{:8} leaves: {} is ended, and its agent", whose.host, whose.player())
@@ -323,6 +329,33 @@ mod tests {
         };
         let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
         (trial, score)
+    }
+
+    #[test]
+    fn players_of_segments_wait_for_the_playlist_and_have_no_agent() {
+        let text = include_str!("../../recipes/multi.yaml").replace("schemes: [direct, bypass]", "schemes: [hls]");
+        let text = text
+            .replace("video:", "video:\n  codec: h264")
+            .replace("timeline:", "timeline:\n  audience: [{ at: 12 s, leave: hv2 }, { at: 15 s, join: hv2 }]");
+        let trial = crate::recipe::from_str("multi.yaml", &text).unwrap().plan.trials.remove(0);
+        let programs = Programs {
+            livectl: "livectl".into(),
+            controller: "live-controller".into(),
+            agent: "live-agent".into(),
+            links: Links::Emulated,
+        };
+        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/hls")), &programs).unwrap();
+        let all: Vec<String> = score.0.iter().map(|entry| entry.act.to_string()).collect();
+        assert!(!all.iter().any(|act| act.contains("live-agent viewer")), "{all:#?}");
+        assert!(all.iter().any(|act| act.contains("live-controller") && act.contains("--scheme=direct")), "{all:#?}");
+        let recording = all.iter().find(|act| act.contains("live-agent broadcaster")).unwrap();
+        assert!(recording.contains("--recording RUN/hls/births/hb.flv"), "{recording}");
+        let cdn = trial.network.address_from("hv2", "hs").unwrap();
+        let wait = format!("livectl internal await-playlist --server {cdn}:80 --path /hls/hb.m3u8 --patience ");
+        let joins = all.iter().find(|act| act.starts_with("hv2      joins: ")).unwrap();
+        assert!(joins.contains(&wait), "{joins}");
+        assert!(joins.contains(" -- ffmpeg ") && joins.contains(&format!("http://{cdn}/hls/hb.m3u8")), "{joins}");
+        assert!(joins.contains("RUN/hls/dump/hv2-2.flv") && !joins.contains("; then"), "{joins}");
     }
 
     fn labels(acts: impl Iterator<Item = Act>) -> Vec<String> {

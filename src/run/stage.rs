@@ -411,12 +411,15 @@ impl Stage {
                 step = self.audience.next() => step?,
             };
             match step {
-                Step::StartAgent(whose, agent, player) if !self.audience.is_over(&whose) => {
-                    let agent = self.start(&agent)?;
-                    self.audience.await_agent(whose, agent, player);
+                Step::Start(whose, agent, player) if !self.audience.is_over(&whose) => {
+                    let first = self.start(agent.as_deref().unwrap_or(&player))?;
+                    self.audience.joined(&whose);
+                    if agent.is_some() {
+                        self.audience.await_agent(whose, first, player);
+                    }
                 }
                 Step::StartPlayer(whose, player) if !self.audience.is_over(&whose) => drop(self.start(&player)?),
-                Step::StartAgent(..) | Step::StartPlayer(..) | Step::Done => (),
+                Step::Start(..) | Step::StartPlayer(..) | Step::Done => (),
             }
         }
     }

@@ -185,7 +185,7 @@ fn frame_rows(trace: &TrialTrace, presence: &Presence<'_>, zero_ns: Option<i64>)
             let came_too_late = frame.arrival.is_some_and(|arrival| arrival.time_ns > stay.until_ns());
             // When it came the viewer was gone: for this player it never did.
             let frame = &if came_too_late {
-                FrameDelay { arrival: None, way: trace::Way::default(), copies: 0, ..frame.clone() }
+                FrameDelay { arrival: None, way: trace::Way::default(), segment: None, copies: 0, ..frame.clone() }
             } else {
                 frame.clone()
             };
@@ -240,6 +240,9 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
         hops: relays.as_ref().map(|relays| u32::try_from(relays.len()).unwrap_or(u32::MAX)),
         relays: relays.filter(|relays| !relays.is_empty()).map(|relays| relays.join(" ")),
         spell: None,
+        segment: frame.segment.map(|segment| segment.first as u64),
+        chunking_ms: frame.chunking_ns().map(milliseconds),
+        polling_ms: frame.polling_ns().map(milliseconds),
     }
 }
 
@@ -399,6 +402,7 @@ mod tests {
             birth_ns: frames[n].birth_ns,
             arrival,
             way: arrival.map(|_| way.clone()).unwrap_or_default(),
+            segment: None,
             copies: u32::from(arrival.is_some()),
             floor: Some(Duration::from_micros(210_500)),
             stream_floor: Some(Duration::from_micros(212_500)),
@@ -411,7 +415,14 @@ mod tests {
             frames: vec![
                 delay(
                     0,
-                    Some(FirstArrival { time_ns: 20_215_250_001, first_byte_ns: 20_200_000_000, carrier, from, to }),
+                    Some(FirstArrival {
+                        time_ns: 20_215_250_001,
+                        first_byte_ns: 20_200_000_000,
+                        carrier,
+                        from,
+                        to,
+                        segment: None,
+                    }),
                 ),
                 delay(1, None),
             ],

@@ -246,6 +246,6 @@ mod tests {
         let told = analysis().compare(&dir).unwrap();
         assert_eq!(told.differences.len(), 1);
         assert!(told.differences[0].starts_with("pings.parquet: cannot understand the table"), "{told:?}");
-        assert_eq!(told.not_stored, ["summary.csv: shown_unsure_p95_ms", "playout.csv: the whole table"]);
+        assert_eq!(told.not_stored, ["summary.csv: polling_mean_ms", "playout.csv: the whole table"]);
     }
 }

@@ -126,6 +126,12 @@ rows! {
             pub relays: Option<String>,
             /// In which of the viewer's spells it was born, from 1; `None`: a table of an older livectl.
             pub spell: Option<u32>,
+            /// The frame that its segment begins with, by index; `None`, here and below: it came in none, or a table of an older livectl.
+            pub segment: Option<u64>,
+            /// From when it was at the CDN until its segment was whole there; a part of `dwell_ms`.
+            pub chunking_ms: Option<f64>,
+            /// From then until the segment began to leave the CDN: until the viewer's player had asked for it; a part of `dwell_ms`.
+            pub polling_ms: Option<f64>,
         }
     }
 
@@ -315,6 +321,10 @@ rows! {
             pub player_p95_ms: Option<f64>,
             /// By how much a frame may have been there before it was seen, 95th percentile.
             pub shown_unsure_p95_ms: Option<f64>,
+            /// Mean of [`FrameRow::chunking_ms`]; `None`, here and below: no frame came in a segment, or a table of an older livectl.
+            pub chunking_mean_ms: Option<f64>,
+            /// Mean of [`FrameRow::polling_ms`].
+            pub polling_mean_ms: Option<f64>,
         }
     }
 

@@ -200,6 +200,8 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
         player_p50_ms: screen.and_then(|screen| screen.player_ms).map(|(p50, _)| p50),
         player_p95_ms: screen.and_then(|screen| screen.player_ms).map(|(_, p95)| p95),
         shown_unsure_p95_ms: screen.and_then(|screen| screen.unsure_p95_ms),
+        chunking_mean_ms: mean(&ascending(arrived().filter_map(|r| r.chunking_ms))).map(to_microseconds),
+        polling_mean_ms: mean(&ascending(arrived().filter_map(|r| r.polling_ms))).map(to_microseconds),
         partial: record.is_partial(),
         fit: record.unfit.is_empty(),
         note: Note(record.warnings().join("; ")),

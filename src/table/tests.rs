@@ -52,6 +52,9 @@ pub(crate) fn frame(trial: &str, viewer: &str, index: u32, delay_ms: Option<f64>
         hops: arrival_ns.map(|_| u32::from(via == Via::Cdn)),
         relays: arrival_ns.filter(|_| via == Via::Cdn).map(|_| "hs".into()),
         spell: Some(1),
+        segment: None,
+        chunking_ms: None,
+        polling_ms: None,
     }
 }
 

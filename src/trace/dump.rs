@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::io::{self, Read};
 
+use livectl_wire::avc;
+use livectl_wire::birth::Birth;
 use livectl_wire::flv::{Content, MAX_PAYLOAD, Reader, TagKind, Tail};
 use livectl_wire::frame::FrameId;
 
 use super::births::Births;
 use super::pairing::Pairing;
+use super::pictures::LENGTH_SIZE;
 
 /// A dump, compared with the births payload by payload.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,8 +38,29 @@ impl DumpCheck {
     ///
     /// # Errors
     /// When reading fails. A file that is not FLV, or only at its beginning, is compared as far as it goes.
-    pub fn read(mut source: impl Read, births: &Births) -> io::Result<Self> {
+    pub fn read(source: impl Read, births: &Births) -> io::Result<Self> {
         let codec: HashSet<FrameId> = births.others.iter().map(|birth| birth.id).collect();
+        Self::read_frames(source, &births.frames, Some(&codec), FrameId::of)
+    }
+
+    /// The same for a file that was made of another container: its frames are known by their pictures, whose identities these births have, and its codec headers
+    /// are its own.
+    ///
+    /// # Errors
+    /// As [`DumpCheck::read`].
+    pub(super) fn read_pictures(source: impl Read, births: &[Birth]) -> io::Result<Self> {
+        let picture = |payload: &[u8]| {
+            avc::picture_in_tag(payload, LENGTH_SIZE).map_or_else(|| FrameId::of(payload), |picture| picture.id)
+        };
+        Self::read_frames(source, births, None, picture)
+    }
+
+    fn read_frames(
+        mut source: impl Read,
+        births: &[Birth],
+        codec: Option<&HashSet<FrameId>>,
+        identity: impl Fn(&[u8]) -> FrameId,
+    ) -> io::Result<Self> {
         let mut check = Self::default();
         let mut frames = Vec::new();
         let mut reader = Reader::new(MAX_PAYLOAD);
@@ -48,14 +72,15 @@ impl DumpCheck {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            let read = reader.push(bytes, |tag| {
-                let id = FrameId::of(tag.payload);
-                match (tag.kind, tag.content()) {
-                    (TagKind::Video, Content::Picture { .. }) => frames.push((id, tag.timestamp)),
-                    (TagKind::Video, _) if codec.contains(&id) => check.matched_codec += 1,
-                    (TagKind::Video, _) => check.foreign += 1,
-                    _ => {}
+            let read = reader.push(bytes, |tag| match (tag.kind, tag.content(), codec) {
+                (TagKind::Video, Content::Picture { .. }, _) => {
+                    frames.push((identity(tag.payload), tag.timestamp));
                 }
+                (TagKind::Video, _, Some(codec)) if codec.contains(&FrameId::of(tag.payload)) => {
+                    check.matched_codec += 1;
+                }
+                (TagKind::Video, _, Some(_)) => check.foreign += 1,
+                _ => {}
             });
             if let Err(error) = read {
                 check.problem = Some(error.to_string());
@@ -66,7 +91,7 @@ impl DumpCheck {
         if check.problem.is_none() && !reader.has_header() {
             check.problem = Some("it holds no FLV".into());
         }
-        let paired = Pairing::new(&births.frames).pair(&frames);
+        let paired = Pairing::new(births).pair(&frames);
         check.foreign += paired.of.iter().filter(|of| of.is_none()).count() as u64;
         check.matched = paired.of.iter().flatten().count() as u64;
         let mut latest = None;

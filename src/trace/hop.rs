@@ -131,6 +131,7 @@ impl From<Protocol> for Carrier {
         match protocol {
             Protocol::Rtmp => Carrier::Rtmp,
             Protocol::Peer => Carrier::Peer,
+            Protocol::Hls => Carrier::Hls,
             Protocol::Group(_) => Carrier::Group,
         }
     }

@@ -16,8 +16,10 @@ mod hop;
 mod lanes;
 mod obs_log;
 mod pairing;
+mod pictures;
 pub mod ping;
 mod screens;
+mod segment;
 mod stay;
 mod trial;
 
@@ -30,6 +32,7 @@ pub use livectl_wire::flows::{Arrival, Flow, Protocol};
 pub use livectl_wire::{capture, flows};
 pub use obs_log::ObsTotals;
 pub use screens::{Screen, Shown, StreamScreens};
+pub use segment::Segment;
 pub use stay::{Reattachment, Stay, reattachments, stays};
 pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial};
 

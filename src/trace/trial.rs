@@ -1,6 +1,6 @@
 //! All that a trial left, joined: one [`FrameDelay`] for each frame of each stream at each of its viewers.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,9 +17,11 @@ use super::flows::{self, Arrival, Flow, Protocol};
 use super::hop::{AtHost, Captured, Sighting, Sightings, Way};
 use super::lanes::Lanes;
 use super::pairing::Pairing;
+use super::pictures::Pictures;
 use super::screens::{StreamScreens, read_screens};
+use super::segment::{Segment, segments};
 use crate::plan::delivery::{Carrier, Via};
-use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Role, Stream, Trial};
+use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Role, SEGMENTS_PATH, Stream, Trial};
 use crate::store::TrialDir;
 use crate::{file, parallel};
 
@@ -139,6 +141,8 @@ pub struct FrameDelay {
     pub arrival: Option<FirstArrival>,
     /// What that copy passed.
     pub way: Way,
+    /// In what it came, where the CDN makes segments.
+    pub segment: Option<Segment>,
     /// How often it was delivered in all.
     pub copies: u32,
     /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
@@ -160,6 +164,8 @@ pub struct FirstArrival {
     pub from: SocketAddr,
     /// The same at the viewer.
     pub to: SocketAddr,
+    /// The frame that its segment begins with, by index; `None`: it came in none.
+    pub segment: Option<usize>,
 }
 
 impl FrameDelay {
@@ -243,12 +249,20 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
     problems.extend(fewer.collect::<Vec<_>>());
     let mut damage = problems.clone();
     let links = used.filter(|used| *used != LinkKind::Auto).unwrap_or(trial.links);
-    let captures = Captures::read(dir, &trial, links, &mut problems, &mut damage);
+    let mut captures = Captures::read(dir, &trial, links, &mut problems, &mut damage);
 
     let lanes = Lanes::read(dir, &trial, &mut problems);
 
+    let pictures: Vec<Option<Pictures>> = (trial.streams.iter().zip(&births))
+        .map(|(stream, births)| read_pictures(dir, &trial, stream, births.births.as_ref()?, &mut damage))
+        .collect();
+    for (stream, pictures) in trial.streams.iter().zip(&pictures) {
+        captures.recognise(&trial, stream, pictures.as_ref());
+    }
+    problems.extend(damage.iter().filter(|problem| !problems.contains(problem)).cloned().collect::<Vec<_>>());
+
     let mut viewers = Vec::new();
-    for (stream, births) in trial.streams.iter().zip(&mut births) {
+    for ((stream, births), pictures) in trial.streams.iter().zip(&mut births).zip(&pictures) {
         births.to_cdn = captures.sent_by(&trial, stream, Protocol::Rtmp);
         births.to_peers = captures.sent_by(&trial, stream, Protocol::Peer);
         births.screens = read_screens(dir, &trial, stream, births.births.as_ref(), &mut problems);
@@ -264,6 +278,7 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
                 stream,
                 viewer,
                 pairing: &pairing,
+                pictures: pictures.as_ref(),
                 sightings: &sightings,
             };
             let viewer = context.trace(births.births.as_ref(), &captures, &mut problems);
@@ -299,6 +314,31 @@ fn read_births(dir: &Path, stream: &Stream, problems: &mut Vec<String>) -> Strea
         }
     };
     StreamBirths { stream: stream.name.clone(), births, to_cdn: None, to_peers: None, screens: None }
+}
+
+/// The pictures of a stream whose viewers fetch segments, from its recording.
+fn read_pictures(
+    dir: &Path,
+    trial: &Trial,
+    stream: &Stream,
+    births: &Births,
+    damage: &mut Vec<String>,
+) -> Option<Pictures> {
+    if !trial.point.scheme.is_segmented() {
+        return None;
+    }
+    let path = TrialDir::at(dir).recording(&stream.broadcaster);
+    let name = path.strip_prefix(dir).unwrap_or(&path).display();
+    match file::open(&path).and_then(|file| Pictures::read(BufReader::new(file), births)) {
+        Ok(pictures) => {
+            damage.extend(pictures.problem.iter().map(|problem| format!("{name}: {problem}")));
+            Some(pictures)
+        }
+        Err(error) => {
+            damage.push(format!("{name}: {error}; what arrived in segments cannot be told apart"));
+            None
+        }
+    }
 }
 
 /// What was captured at each host that matters: flows from it and to it.
@@ -355,6 +395,21 @@ impl Captures {
             at.push((host.to_owned(), captured));
         }
         Self { at }
+    }
+
+    /// What was fetched of the stream is known by its name, and its frames by their pictures.
+    fn recognise(&mut self, trial: &Trial, stream: &Stream, pictures: Option<&Pictures>) {
+        let fetched = StreamKey::new(SEGMENTS_PATH, &stream.name).ok();
+        let all = self.at.iter_mut().flat_map(|(_, captured)| captured.iter_mut().flatten());
+        for Captured { flow, .. } in all.filter(|seen| seen.flow.protocol == Protocol::Hls) {
+            let is_only = flow.stream.is_none() && trial.streams.len() == 1;
+            if is_only || flow.stream.is_some() && flow.stream == fetched {
+                flow.stream = StreamKey::new(RTMP_APP, &stream.name).ok();
+                if let Some(pictures) = pictures {
+                    pictures.recognise(flow);
+                }
+            }
+        }
     }
 
     /// The flows captured at a host.
@@ -469,12 +524,15 @@ struct Context<'a> {
     stream: &'a Stream,
     viewer: &'a str,
     pairing: &'a Pairing<'a>,
+    /// Where frames come in segments.
+    pictures: Option<&'a Pictures>,
     sightings: &'a Sightings,
 }
 
 impl Context<'_> {
     fn trace(&self, births: Option<&Births>, captures: &Captures, problems: &mut Vec<String>) -> ViewerTrace {
         let flows = captures.at(self.viewer);
+        let by_cdn = if self.trial.point.scheme.is_segmented() { Protocol::Hls } else { Protocol::Rtmp };
         let mut trace = ViewerTrace {
             stream: self.stream.name.clone(),
             viewer: self.viewer.to_owned(),
@@ -484,7 +542,7 @@ impl Context<'_> {
             group_bytes: flows.map(|_| 0),
             viewer_bytes: flows.map(|_| 0),
             repeated_bytes: flows.map(|_| 0),
-            cdn_sent: self.trial.network.cdn().and_then(|cdn| self.sent(captures.at(&cdn.name)?, Protocol::Rtmp)),
+            cdn_sent: self.trial.network.cdn().and_then(|cdn| self.sent(captures.at(&cdn.name)?, by_cdn)),
             peer_sent: None,
             foreign: 0,
             dumps: Vec::new(),
@@ -502,6 +560,10 @@ impl Context<'_> {
         for (index, frame) in trace.frames.iter_mut().enumerate() {
             let Some(arrival) = frame.arrival else { continue };
             frame.way = self.sightings.way(index, arrival, |address| self.host_of(address));
+        }
+        let segments = segments(&trace.frames);
+        for (frame, segment) in trace.frames.iter_mut().zip(segments) {
+            frame.segment = segment;
         }
         problems.extend(trace.unborn());
         let from_peers = trace.peer_bytes.is_some_and(|bytes| bytes > 0);
@@ -530,6 +592,7 @@ impl Context<'_> {
             birth_ns: birth.birth_ns,
             arrival: None,
             way: Way::default(),
+            segment: None,
             copies: 0,
             // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
             floor: paths.iter().filter_map(|path| floor_at(path, birth.birth_ns - zero_ns, birth.size)).min(),
@@ -609,10 +672,17 @@ impl Context<'_> {
         expected.iter().filter_map(|(path, ended)| self.dump(path, *ended, births, problems)).collect()
     }
 
+    fn check(&self, file: impl Read, births: &Births) -> io::Result<DumpCheck> {
+        match self.pictures {
+            Some(pictures) => DumpCheck::read_pictures(file, &pictures.births),
+            None => DumpCheck::read(file, births),
+        }
+    }
+
     /// `ended`: the player was ended before the stream did, perhaps before it had written anything.
     fn dump(&self, path: &Path, ended: bool, births: &Births, problems: &mut Vec<String>) -> Option<DumpCheck> {
         let name = path.strip_prefix(self.dir).unwrap_or(path).display();
-        let check = match file::open(path).and_then(|file| DumpCheck::read(file, births)) {
+        let check = match file::open(path).and_then(|file| self.check(file, births)) {
             Ok(check) => check,
             Err(error) if ended && error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
@@ -682,7 +752,12 @@ fn join(trace: &mut ViewerTrace, flow: &Flow, pairing: &Pairing<'_>, born: bool,
             flow.from
         ));
     }
-    for (arrival, of) in flow.frames.iter().zip(paired.of) {
+    // The frame that begins the segment of the one at that place in the flow.
+    let segment = |at: usize| {
+        let begun = flow.segments.partition_point(|begin| *begin <= at).checked_sub(1)?;
+        *paired.of.get(*flow.segments.get(begun)?)?
+    };
+    for (at, (arrival, of)) in flow.frames.iter().zip(&paired.of).enumerate() {
         let Some(frame) = of.and_then(|index| trace.frames.get_mut(index)) else {
             trace.foreign += 1;
             continue;
@@ -690,7 +765,8 @@ fn join(trace: &mut ViewerTrace, flow: &Flow, pairing: &Pairing<'_>, born: bool,
         let Arrival { time_ns, first_byte_ns, .. } = *arrival;
         frame.copies = frame.copies.saturating_add(1);
         if frame.arrival.is_none_or(|first| time_ns < first.time_ns) {
-            frame.arrival = Some(FirstArrival { time_ns, first_byte_ns, carrier, from: flow.from, to: flow.to });
+            let (from, to, segment) = (flow.from, flow.to, segment(at));
+            frame.arrival = Some(FirstArrival { time_ns, first_byte_ns, carrier, from, to, segment });
         }
     }
 }

@@ -193,6 +193,7 @@ fn report(actor: &str, what: &Value) -> Option<String> {
                 None => format!("{host} has {} from the CDN ({why})", text("stream")),
             }
         }
+        "playlist" => format!("the playlist is there, after {} ms", text("after_ms")),
         "error" => format!("error: {}", text("what")),
         _ => return None,
     })
@@ -325,6 +326,10 @@ mod tests {
             let said = sentence(&Happening::Report { host: "hv3".into(), actor: "agent".into(), what });
             assert_eq!(said.is_some(), told, "{role}");
         }
+        let what = json!({"event": "playlist", "after_ms": 5009, "asked": 20});
+        let playlist = Happening::Report { host: "hv1".into(), actor: "player".into(), what };
+        let said = sentence(&playlist).unwrap();
+        assert!(said.ends_with("the playlist is there, after 5009 ms"), "{said}");
         let chatter =
             Happening::Report { host: "hb".into(), actor: "agent".into(), what: json!({"event": "heartbeat"}) };
         assert_eq!(sentence(&chatter), None);

@@ -12,6 +12,7 @@
 //! | [`assembler`] | one direction of a TCP connection, from its segments |
 //! | [`rtmp`] | the handshake and the chunk stream; [`amf0`] values and the [`command`]s made of them |
 //! | [`flv`] | file header, tags, what a video tag carries |
+//! | [`http`] | targets of requests, bodies of responses; [`ts`] is what HLS has in them, [`avc`] knows a picture again there |
 //! | [`capture`] | pcap and pcapng files: the TCP segments in them (feature `capture`) |
 //! | [`flows`] | the frames in those, with their times (feature `capture`) |
 //! | [`frame`] | the identity of a frame; [`birth`] is a line of the log of births |
@@ -23,6 +24,7 @@
 pub mod agent_event;
 pub mod amf0;
 pub mod assembler;
+pub mod avc;
 pub mod birth;
 #[cfg(feature = "capture")]
 pub mod capture;
@@ -33,6 +35,7 @@ pub mod flows;
 pub mod flv;
 pub mod frame;
 pub mod heartbeat;
+pub mod http;
 #[cfg(feature = "map")]
 pub mod network_map;
 pub mod peer;
@@ -40,5 +43,6 @@ pub mod rtmp;
 mod stream_key;
 #[cfg(any(feature = "testbed", all(test, feature = "capture")))]
 pub mod testbed;
+pub mod ts;
 
 pub use stream_key::{StreamKey, StreamKeyError};

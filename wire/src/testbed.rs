@@ -143,3 +143,41 @@ pub fn picture(n: u32, keyframe: bool, size: usize) -> Vec<u8> {
     payload.resize(size.max(5), n as u8);
     payload
 }
+
+/// A packet of a transport stream with at most 184 bytes of payload, stuffed before it where it is shorter (H.222.0, 2.4.3.2 to 2.4.3.5).
+#[must_use]
+pub fn ts_packet(pid: u16, begins: bool, payload: &[u8]) -> Vec<u8> {
+    let room = crate::ts::PACKET - 4;
+    let [high, low] = pid.to_be_bytes();
+    let mut packet = vec![crate::ts::SYNC, high | if begins { 0x40 } else { 0 }, low];
+    match room.saturating_sub(payload.len()) {
+        0 => packet.push(0x10),
+        stuffing => {
+            // The length does not count itself; behind it are flags, none of them set.
+            packet.extend([0x30, (stuffing - 1) as u8]);
+            packet.extend([0].iter().take(stuffing - 1));
+            packet.resize(4 + stuffing, 0xff);
+        }
+    }
+    packet.extend_from_slice(payload);
+    packet
+}
+
+/// A picture as nginx-rtmp writes it: a PES packet with times of showing and decoding, in as many packets as it needs.
+#[must_use]
+pub fn ts_video(pid: u16, timestamp_ms: u32, picture: &[u8]) -> Vec<u8> {
+    let time = |mark: u8, ms: u32| {
+        let ticks = u64::from(ms) * 90;
+        let part = |shift: u32, bits: u32| (ticks >> shift & ((1 << bits) - 1)) as u8;
+        [mark << 4 | part(30, 3) << 1 | 1, part(22, 8), part(15, 7) << 1 | 1, part(7, 8), part(0, 7) << 1 | 1]
+    };
+    let mut pes = vec![0, 0, 1, 0xe0, 0, 0, 0x80, 0xc0, 10];
+    pes.extend(time(3, timestamp_ms.wrapping_add(80)));
+    pes.extend(time(1, timestamp_ms));
+    pes.extend_from_slice(picture);
+    // 0, not known, where it has no room for it.
+    let length = u16::try_from(pes.len() - 6).unwrap_or(0);
+    pes.splice(4..6, length.to_be_bytes());
+    let room = crate::ts::PACKET - 4;
+    pes.chunks(room).enumerate().flat_map(|(n, payload)| ts_packet(pid, n == 0, payload)).collect()
+}

@@ -93,7 +93,8 @@ fn agent(trial: &Trial, stream: &Stream, cdn: std::net::Ipv4Addr, folders: &Fold
     let births = folders.trial.births(host);
     let mut args = vec!["broadcaster".to_owned(), "--stream".into(), key, "--cdn".into(), cdn.to_string()];
     args.extend(["--births".into(), births.to_string_lossy().into_owned()]);
-    if trial.video.clock {
+    // Where segments carry the stream, the analysis knows frames by what is in them.
+    if trial.video.clock || trial.point.scheme.is_segmented() {
         args.extend(["--recording".into(), folders.trial.recording(host).to_string_lossy().into_owned()]);
     }
     let buffer = trial.agents.upload_buffer.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());

@@ -1,5 +1,6 @@
 //! Players: what is run to watch a stream of the agent on its own host, and what its end means. One file for each.
 
+pub mod ffmpeg;
 pub mod ffplay;
 pub mod mplayer;
 pub mod mpv;
@@ -42,6 +43,19 @@ pub fn command(player: &Player, seat: &Seat<'_>) -> Command {
             Command::new(words.next().unwrap_or_default(), words)
         }
     };
+    in_place(player, command, seat)
+}
+
+/// The same for a stream in segments. mplayer does not open these: where it would only write what comes, ffmpeg does.
+#[must_use]
+pub fn command_for_segments(player: &Player, seat: &Seat<'_>) -> Command {
+    match player {
+        Player::Mplayer => in_place(player, ffmpeg::dumping(seat), seat),
+        other => command(other, seat),
+    }
+}
+
+fn in_place(player: &Player, command: Command, seat: &Seat<'_>) -> Command {
     let command = command.env("HOME", seat.home.to_string_lossy()).env("TERM", "dumb");
     if player.shows() {
         // SDL, which ffplay draws with, would else go on without a display that does not answer.

@@ -99,6 +99,15 @@ impl Command {
         Self { program: program.into(), args: args.into_iter().map(Into::into).collect(), env: Vec::new() }
     }
 
+    /// Another program with arguments of its own, `--` and then this, which that program is to become.
+    #[must_use]
+    pub fn behind(self, program: impl Into<String>, args: impl IntoIterator<Item = String>) -> Self {
+        let mut before: Vec<String> = args.into_iter().collect();
+        before.extend(["--".to_owned(), self.program]);
+        before.extend(self.args);
+        Self { program: program.into(), args: before, ..self }
+    }
+
     /// The same, with a variable added to its environment.
     #[must_use]
     pub fn env(mut self, name: &str, value: impl Into<String>) -> Self {

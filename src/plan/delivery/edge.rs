@@ -9,6 +9,8 @@ pub enum Carrier {
     Peer,
     /// Datagrams to a group, which the switches copy.
     Group,
+    /// Segments by HTTP from the CDN.
+    Hls,
 }
 
 /// Who serves over it: the word of tables.
@@ -35,15 +37,16 @@ pub struct Edge<'a> {
 
 impl Carrier {
     /// All there are.
-    pub const ALL: &[Carrier] = &[Carrier::Rtmp, Carrier::Peer, Carrier::Group];
+    pub const ALL: &[Carrier] = &[Carrier::Rtmp, Carrier::Peer, Carrier::Group, Carrier::Hls];
 
-    /// `rtmp`, `peer`, `group`.
+    /// `rtmp`, `peer`, `group`, `hls`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Carrier::Rtmp => "rtmp",
             Carrier::Peer => "peer",
             Carrier::Group => "group",
+            Carrier::Hls => "hls",
         }
     }
 
@@ -51,7 +54,7 @@ impl Carrier {
     #[must_use]
     pub fn via(self) -> Via {
         match self {
-            Carrier::Rtmp => Via::Cdn,
+            Carrier::Rtmp | Carrier::Hls => Via::Cdn,
             Carrier::Peer => Via::Peer,
             Carrier::Group => Via::Group,
         }

@@ -6,6 +6,7 @@
 mod bypass;
 mod direct;
 mod edge;
+mod hls;
 mod multicast;
 mod relay;
 
@@ -30,6 +31,8 @@ pub enum Scheme {
     Relay,
     /// The broadcaster sends each frame once, as datagrams, and the switches copy it to whoever watches.
     Multicast,
+    /// The CDN makes segments of the stream, and viewers fetch these by HTTP.
+    Hls,
 }
 
 /// Who gives a stream to peers.
@@ -80,6 +83,11 @@ pub trait Delivery: Sync {
         Givers::Nobody
     }
 
+    /// Viewers fetch segments from the CDN by HTTP; they have no agent, and their players no RTMP.
+    fn is_segmented(&self) -> bool {
+        false
+    }
+
     /// Peers may serve; `None`: never. Else why they do not where no edge is one between peers: `no viewer is on the switch of its
     /// broadcaster`.
     fn without_peers(&self) -> Option<&'static str> {
@@ -94,7 +102,7 @@ pub struct UnknownScheme(pub String);
 
 impl Scheme {
     /// All there are.
-    pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass, Scheme::Relay, Scheme::Multicast];
+    pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass, Scheme::Relay, Scheme::Multicast, Scheme::Hls];
 
     /// Those of recipes that name none, in their order.
     pub const USUAL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass];
@@ -107,6 +115,7 @@ impl Scheme {
             Scheme::Bypass => &bypass::Bypass,
             Scheme::Relay => &relay::Relay,
             Scheme::Multicast => &multicast::Multicast,
+            Scheme::Hls => &hls::Hls,
         }
     }
 
@@ -120,6 +129,12 @@ impl Scheme {
     #[must_use]
     pub fn names() -> Vec<&'static str> {
         Scheme::ALL.iter().map(|scheme| scheme.name()).collect()
+    }
+
+    /// Whether viewers fetch segments by HTTP.
+    #[must_use]
+    pub fn is_segmented(self) -> bool {
+        self.delivery().is_segmented()
     }
 
     /// Whether peers may serve viewers.
@@ -200,6 +215,7 @@ mod tests {
         // hv2 is on an island of its own.
         assert_eq!(edges(Scheme::Relay), edges(Scheme::Bypass));
         assert_eq!(edges(Scheme::Multicast), ["hb rtmp hs", "hs rtmp hv1", "hs rtmp hv2", "hb group hv1"]);
+        assert_eq!(edges(Scheme::Hls), ["hb rtmp hs", "hs hls hv1", "hs hls hv2"]);
         let pairs: Vec<_> = pairs("hs", &trial.streams[0]).collect();
         assert_eq!(pairs, [("hb", "hs"), ("hs", "hv1"), ("hs", "hv2"), ("hb", "hv1"), ("hb", "hv2")]);
     }

@@ -10,6 +10,7 @@ mod hosts;
 mod load;
 mod points;
 mod program;
+mod segments;
 mod topology;
 mod until;
 mod video;
@@ -17,12 +18,12 @@ mod when;
 
 use std::path::Path;
 
-use super::file::{CdnFile, RecipeFile};
+use super::file::RecipeFile;
 use super::matrix::Matrix;
 use super::problem::Finding;
 use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
-use super::word::{Flag, NodeName, shown};
+use super::word::{NodeName, shown};
 use crate::plan::{
     Agents, Audience, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, Parameters, PingTrain, Plan,
     Point, Role, Scheme, Stream, Trial, Until, VideoSource,
@@ -213,7 +214,7 @@ fn validate_common(
     let datapath = notes.read_or("datapath", &file.network.datapath, Datapath::default());
     let default = super::word::CongestionControl("cubic");
     let congestion_control = notes.read_or("congestion_control", &file.network.congestion_control, default);
-    let cdn = validate_cdn(file.cdn.get(), notes);
+    let cdn = segments::validate_cdn(file.cdn.get(), notes);
     let initial_window = notes.read_or("initial_window", &file.network.initial_window, super::unit::Whole(10));
     let before = notes.errors.len();
     let fabric = topology::validate_fabric(&file.network, notes);
@@ -251,6 +252,8 @@ fn validate_common(
     topology::warn_of_queues(&topology, notes);
     let (schemes, changes) = (schemes?, changes?);
     let load = load::Load::of(&topology.network, &streams, &video, schemes);
+    let cdn = cdn?;
+    segments::check_segments(file, (schemes, &video, cdn), &hosts, notes);
     load::warn_of_load(&topology, &hosts, &streams, &load, schemes, notes);
     changes.warn_of_load(&topology, &load, notes);
     let pings = timeline.ping_trains(&topology.network, &streams);
@@ -275,7 +278,7 @@ fn validate_common(
         datapath: datapath?,
         congestion_control: congestion_control?.0.to_owned(),
         initial_window: initial_window?.0 as u32,
-        cdn: cdn?,
+        cdn,
     })
 }
 
@@ -333,14 +336,6 @@ fn validate_schemes(written: Option<&At<Vec<Text<Scheme>>>>, notes: &mut Notes<'
         return None;
     }
     notes.read_list("schemes", &list.value)
-}
-
-fn validate_cdn(written: Option<&CdnFile>, notes: &mut Notes<'_>) -> Option<Cdn> {
-    let nodelay = match written {
-        Some(cdn) => notes.read_or("nodelay", &cdn.nodelay, Flag(true)),
-        None => Some(Flag(true)),
-    };
-    Some(Cdn { nodelay: nodelay?.0 })
 }
 
 fn validate_captures(

@@ -1,13 +1,15 @@
 //! One direction of a connection: bytes put in order, understood, and timed.
 
 use super::Arrival;
+use super::segments::{Event, Segments};
 use crate::assembler::{Arrivals, Assembler, Chunk, Counts, Segment, Span};
 use crate::capture::TcpPacket;
 use crate::command::Command;
 use crate::flv::{self, Content, TagKind};
 use crate::frame::FrameId;
 use crate::rtmp::{self, Message, kind};
-use crate::{StreamKey, amf0, peer};
+use crate::ts::Video;
+use crate::{StreamKey, amf0, avc, http, peer};
 
 /// Bytes that may wait for a gap to be filled: more than a receive window of Linux (6 MiB by default).
 const WAITING: usize = 8 << 20;
@@ -25,6 +27,7 @@ pub(super) struct Direction {
 /// What a direction held.
 pub(super) struct Finished {
     pub frames: Vec<Arrival>,
+    pub segments: Vec<usize>,
     pub damaged: u64,
     pub stream: Option<StreamKey>,
     pub counts: Counts,
@@ -54,6 +57,10 @@ enum Application {
         reader: flv::Reader,
         start: u64,
     },
+    /// What is asked of an HTTP server.
+    Fetching(http::Requests),
+    /// What it answers.
+    Segments(Box<Segments>),
     /// Nothing more that matters, or nothing that can be understood.
     Nothing,
 }
@@ -61,6 +68,7 @@ enum Application {
 #[derive(Default)]
 struct Found {
     frames: Vec<Arrival>,
+    segments: Vec<usize>,
     damaged: u64,
     aggregates: u64,
     app: Option<String>,
@@ -82,6 +90,14 @@ impl Direction {
 
     pub fn reply() -> Self {
         Self::new(Application::Reply(Vec::new()))
+    }
+
+    pub fn fetching() -> Self {
+        Self::new(Application::Fetching(http::Requests::new()))
+    }
+
+    pub fn segments() -> Self {
+        Self::new(Application::Segments(Box::default()))
     }
 
     fn new(application: Application) -> Self {
@@ -137,7 +153,7 @@ impl Direction {
         }
         let counts = self.assembler.counts();
         let lost = counts.missing - missed;
-        let Found { frames, damaged, aggregates, stream, mut problems, unread, .. } = self.content.found;
+        let Found { frames, segments, damaged, aggregates, stream, mut problems, unread, .. } = self.content.found;
         if missed > 0 {
             problems.push(format!("{missed} bytes are not in the capture"));
         }
@@ -150,7 +166,7 @@ impl Direction {
         if aggregates > 0 {
             problems.push(format!("{aggregates} aggregate messages were not taken apart"));
         }
-        Finished { frames, damaged, stream, counts, lost, problems, unread }
+        Finished { frames, segments, damaged, stream, counts, lost, problems, unread }
     }
 }
 
@@ -169,8 +185,9 @@ impl Reading {
         let oldest = match &self.application {
             Application::Rtmp(reader) => reader.oldest(),
             Application::Flv { reader, start } => start + reader.offset(),
+            Application::Segments(segments) => segments.oldest(),
             Application::Request(_) | Application::Reply(_) => 0,
-            Application::Nothing => self.next,
+            Application::Fetching(_) | Application::Nothing => self.next,
         };
         self.arrivals.forget(oldest);
     }
@@ -192,6 +209,8 @@ impl Reading {
                 found.damaged += u64::from(damaged.is_some_and(|tag| tag.kind == TagKind::Video));
                 Ok(())
             }
+            Application::Segments(segments) => segments.hole(bytes, |event| found.event(event, arrivals)),
+            Application::Fetching(_) => Err(format!("{bytes} bytes are missing from its requests")),
             Application::Request(_) | Application::Reply(_) => Err(format!("its first {bytes} bytes are missing")),
             Application::Nothing => Ok(()),
         }
@@ -205,6 +224,10 @@ impl Reading {
             }
             Application::Flv { reader, start } => {
                 reader.push(bytes, |tag| found.tag(&tag, *start, arrivals)).map_err(|error| error.to_string())
+            }
+            Application::Segments(segments) => segments.push(bytes, |event| found.event(event, arrivals)),
+            Application::Fetching(requests) => {
+                requests.push(bytes, |target| found.target(target)).map_err(|error| error.to_string())
             }
             Application::Request(received) => {
                 let room = peer::MAX_REQUEST.saturating_sub(received.len());
@@ -272,6 +295,43 @@ impl Found {
         if tag.kind == TagKind::Video {
             let range = start + tag.range.start..start + tag.range.end;
             self.video(tag.timestamp, tag.payload, arrivals.of(range));
+        }
+    }
+
+    /// What an HTTP server is asked for.
+    fn target(&mut self, target: &str) {
+        let file = http::file_of_stream(target).filter(|_| self.stream.is_none());
+        self.stream = self.stream.take().or_else(|| file.and_then(|(app, name, _)| StreamKey::new(app, name).ok()));
+    }
+
+    fn event(&mut self, event: Event<'_>, arrivals: &Arrivals) {
+        let unit = match event {
+            Event::Begun => {
+                // One without pictures begins where the next does.
+                if self.segments.last() != Some(&self.frames.len()) {
+                    self.segments.push(self.frames.len());
+                }
+                return;
+            }
+            Event::Video(Video::Damaged) => {
+                self.damaged += 1;
+                return;
+            }
+            Event::Video(Video::Whole(unit)) => unit,
+        };
+        let Some(picture) = avc::picture_in_stream(unit.payload) else { return };
+        let spans = unit.spans.iter().map(|span| arrivals.of(span.clone()));
+        match spans.reduce(|a, b| Some(a?.with(b?))).flatten() {
+            Some(Span { first, last }) => self.frames.push(Arrival {
+                id: picture.id,
+                timestamp_ms: unit.timestamp_ms,
+                // A unit has at most 2²⁴ bytes.
+                size: u32::try_from(unit.payload.len()).unwrap_or(u32::MAX),
+                keyframe: picture.keyframe,
+                time_ns: last,
+                first_byte_ns: first,
+            }),
+            None => self.damaged += 1,
         }
     }
 

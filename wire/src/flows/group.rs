@@ -94,6 +94,7 @@ impl Group {
             protocol: Protocol::Group(stream),
             stream: None,
             frames,
+            segments: Vec::new(),
             // What is lost is not sent again, and says nothing of the capture.
             damaged: 0,
             counts,

@@ -3,6 +3,7 @@
 
 mod direction;
 mod group;
+mod segments;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -13,12 +14,12 @@ use self::group::Groups;
 use crate::assembler::Counts;
 use crate::capture::{self, CaptureError, CaptureFacts, Packet, TcpPacket};
 use crate::frame::FrameId;
-use crate::{StreamKey, peer, rtmp};
+use crate::{StreamKey, http, peer, rtmp};
 
 /// A frame that passed the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
-    /// Identity of its payload.
+    /// Identity of its payload; in segments, where the container is another, of [its picture](crate::avc::Picture).
     pub id: FrameId,
     /// Its timestamp as it was sent.
     pub timestamp_ms: u32,
@@ -40,6 +41,8 @@ pub enum Protocol {
     Rtmp,
     /// A request line one way, FLV the other way, server port 2000.
     Peer,
+    /// Segments of a stream by HTTP, server port 80.
+    Hls,
     /// Datagrams to a group, of the stream of [that number](crate::datagram::stream_number).
     Group(u32),
 }
@@ -58,6 +61,8 @@ pub struct Flow {
     pub stream: Option<StreamKey>,
     /// The frames in it, in the order in which they were complete.
     pub frames: Vec<Arrival>,
+    /// Which of the frames each begin a segment, by index; of segments alone.
+    pub segments: Vec<usize>,
     /// Video messages that cannot be identified because the capture lacks bytes of them.
     pub damaged: u64,
     /// What became of its bytes; `delivered` is how many there were, each counted once.
@@ -91,6 +96,7 @@ impl Protocol {
         match port {
             rtmp::PORT => Some(Protocol::Rtmp),
             peer::PORT => Some(Protocol::Peer),
+            http::PORT => Some(Protocol::Hls),
             _ => None,
         }
     }
@@ -207,6 +213,7 @@ impl Connection {
     fn new(client: SocketAddr, server: SocketAddr, protocol: Protocol) -> Self {
         let (up, down) = match protocol {
             Protocol::Rtmp => (Direction::rtmp(), Direction::rtmp()),
+            Protocol::Hls => (Direction::fetching(), Direction::segments()),
             // No connection carries datagrams.
             Protocol::Peer | Protocol::Group(_) => (Direction::request(), Direction::reply()),
         };
@@ -223,6 +230,7 @@ impl Connection {
             protocol,
             stream: stream.clone(),
             frames: direction.frames,
+            segments: direction.segments,
             damaged: direction.damaged,
             counts: direction.counts,
             lost: direction.lost,

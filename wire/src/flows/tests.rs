@@ -5,7 +5,9 @@ use crate::command::Command;
 use crate::datagram::{Emitter, stream_number};
 use crate::flv::{Content, TagKind};
 use crate::rtmp::Writer;
-use crate::testbed::{Packet, Sender, datagram, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video};
+use crate::testbed::{
+    Packet, Sender, datagram, flv_video, handshake, pcap, picture, rtmp_command, rtmp_video, ts_video,
+};
 
 const CDN: &str = "10.0.0.2:1935";
 const PEER: &str = "10.0.0.1:2000";
@@ -422,4 +424,77 @@ fn other_datagrams_are_none_of_a_stream() {
     let (flows, facts) = super::read(&pcap(&packets)[..]).unwrap();
     assert_eq!((flows.len(), facts.other), (16, 20));
     assert_eq!(facts.problems, ["4 datagrams are of further groups than the first 16; they were not read"]);
+}
+
+/// Access units as nginx-rtmp writes them: each begins with a delimiter.
+fn units() -> Vec<Vec<u8>> {
+    let unit = |n: u8, kind: u8| {
+        let slice = [vec![kind, 0x9a, n], vec![n + 1; 700 + 300 * usize::from(n)]].concat();
+        [&[0, 0, 0, 1, 9, 0xf0, 0, 0, 0, 1], slice.as_slice()].concat()
+    };
+    (0..5).map(|n| unit(n, if n % 3 == 0 { 0x65 } else { 0x41 })).collect()
+}
+
+/// What a server answers: a page, a playlist, and two segments of three pictures and of two. Also where each picture ends in it.
+fn fetched() -> (Vec<u8>, Vec<usize>) {
+    let mut ends = Vec::new();
+    let mut bytes = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno".to_vec();
+    bytes.extend(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n#EXTM3U\n");
+    for pictures in [0..3, 3..5] {
+        let units = units();
+        let segment: Vec<Vec<u8>> = pictures.map(|n: usize| ts_video(0x100, 40 * n as u32, &units[n])).collect();
+        let length: usize = segment.iter().map(Vec::len).sum();
+        bytes.extend(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes());
+        for picture in segment {
+            bytes.extend(picture);
+            ends.push(bytes.len());
+        }
+    }
+    (bytes, ends)
+}
+
+const WEB: &str = "10.0.0.2:80";
+
+fn fetch(sent: impl Fn(Vec<Packet>) -> Vec<Packet>) -> (Flow, Vec<usize>) {
+    let (mut client, mut server) = (Sender::new(VIEWER, WEB, 100), Sender::new(WEB, VIEWER, u32::MAX - 2000));
+    let mut packets = vec![client.syn(0), server.syn(0)];
+    packets.extend(client.send(
+        b"GET /hls/hb.m3u8 HTTP/1.1\r\n\r\nGET /hls/hb-0.ts HTTP/1.1\r\n\r\n",
+        1448,
+        MS,
+        1_000,
+    ));
+    let (bytes, ends) = fetched();
+    packets.extend(sent(server.send(&bytes, 500, 2 * MS, 1_000)));
+    packets.push(server.fin(3_000 * MS));
+    (down(&flows(&packets)).clone(), ends)
+}
+
+#[test]
+fn pictures_in_segments_with_the_time_of_their_last_byte() {
+    let (flow, ends) = fetch(|packets| packets);
+    assert_eq!((flow.protocol, flow.stream.as_ref().unwrap().to_string()), (Protocol::Hls, "hls/hb".to_owned()));
+    assert!(flow.is_from_server() && !flow.is_damaged() && flow.problems.is_empty(), "{:?}", flow.problems);
+    assert_eq!(flow.segments, [0, 3]);
+    for (n, (frame, end)) in flow.frames.iter().zip(&ends).enumerate() {
+        let picture = crate::avc::picture_in_stream(&units()[n]).unwrap();
+        assert_eq!((frame.id, frame.keyframe, frame.timestamp_ms), (picture.id, n % 3 == 0, 40 * n as u32));
+        assert_eq!(frame.time_ns, 2 * MS + 1_000 * ((end - 1) / 500) as i64);
+        assert!(frame.first_byte_ns <= frame.time_ns);
+    }
+    assert_eq!(flow.frames.len(), 5);
+}
+
+#[test]
+fn a_hole_in_a_segment_costs_what_it_is_in() {
+    // Wholly inside the second picture.
+    let (_, ends) = fetched();
+    let (flow, _) = fetch(|mut packets| {
+        packets.remove(ends[0] / 500 + 1);
+        packets
+    });
+    let timestamps: Vec<u32> = flow.frames.iter().map(|frame| frame.timestamp_ms).collect();
+    assert_eq!((timestamps.as_slice(), flow.damaged), ([0, 80, 120, 160].as_slice(), 1));
+    assert!(flow.is_damaged());
+    assert_eq!(flow.segments, [0, 2]);
 }
