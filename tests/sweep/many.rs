@@ -169,6 +169,9 @@ fn frames(trial: &Trial) -> Vec<FrameRow> {
                 hops: Some(1),
                 relays: Some("hs".into()),
                 spell: Some(1),
+                chunking_ms: None,
+                polling_ms: None,
+                segment: None,
             }
         })
         .collect()
