@@ -86,6 +86,9 @@ fn frame(trial: &Trial, viewer: &str, index: u32, delay_ms: f64, via: Via) -> Fr
         hops: Some(u32::from(cdn)),
         relays: cdn.then(|| "hs".into()),
         spell: Some(1),
+        chunking_ms: None,
+        polling_ms: None,
+        segment: None,
     }
 }
 

@@ -42,6 +42,9 @@ pub fn wireshark(title: &str, filter: &str, more: &[String]) -> Command {
 /// Pictures a second of what is shown of screens.
 const SCREEN_RATE: &str = "25";
 
+/// Their height in pixels, where there are several.
+const SCREEN_HEIGHT: u32 = 360;
+
 /// What takes the pictures of screens, side by side, inside a trial, and hands them on as they are: nothing is encoded for it.
 #[must_use]
 pub fn grabber(displays: &[&str]) -> Vec<String> {
@@ -52,8 +55,10 @@ pub fn grabber(displays: &[&str]) -> Vec<String> {
         );
     }
     if displays.len() > 1 {
-        let inputs: String = (0..displays.len()).map(|n| format!("[{n}:v]")).collect();
-        words.extend(["-filter_complex".into(), format!("{inputs}hstack=inputs={}", displays.len())]);
+        // OBS's window is higher than a viewer's screen.
+        let scaled: String = (0..displays.len()).map(|n| format!("[{n}:v]scale=-2:{SCREEN_HEIGHT}[s{n}];")).collect();
+        let inputs: String = (0..displays.len()).map(|n| format!("[s{n}]")).collect();
+        words.extend(["-filter_complex".into(), format!("{scaled}{inputs}hstack=inputs={}", displays.len())]);
     }
     words.extend(["-c:v", "rawvideo", "-pix_fmt", "yuv420p", "-f", "nut", "pipe:1"].map(String::from));
     words

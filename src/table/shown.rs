@@ -109,3 +109,83 @@ pub(super) fn screen_facts(rows: &[&ShownRow], fps: u32) -> Option<ScreenFacts> 
         unsure_p95_ms: at(&figures(|row| row.unsure_ms), 0.95),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::clock::log::{Looks, Showing};
+    use crate::plan::delivery::Via;
+    use crate::table::tests::frame;
+    use crate::trace::Shown;
+
+    const MS: i64 = 1_000_000;
+
+    /// Ten frames, 40 ms apart, each born 5 ms after its picture was taken and 20 ms on its way.
+    fn frames() -> Vec<FrameRow> {
+        let one = |n: i64| FrameRow {
+            birth_ns: n * 40 * MS + 5 * MS,
+            arrival_ns: Some(n * 40 * MS + 25 * MS),
+            delay_ms: Some(20.0),
+            ..frame("direct-1", "hv1", n as u32, Some(20.0), Via::Cdn)
+        };
+        (0..10).map(one).collect()
+    }
+
+    /// Frame by frame: how long after its arrival it was seen, for how long it was there, and how often it came.
+    fn screen(seen: &[(u64, i64, i64, u32)]) -> StreamScreens {
+        let shown = |(index, after_ms, for_ms, times): &(u64, i64, i64, u32)| {
+            let first_ns = *index as i64 * 40 * MS + (25 + after_ms) * MS;
+            let clock_ns = *index as i64 * 40 * MS;
+            let first = Showing { clock_ns, before_ns: first_ns - MS / 2, first_ns, last_ns: first_ns + for_ms * MS };
+            (*index, Shown { first, for_ns: for_ms * MS, times: *times })
+        };
+        let screen = Screen { frames: seen.iter().map(shown).collect(), looks: Looks::default(), strange: 0 };
+        StreamScreens {
+            clock_ns: (0..10).map(|n| Some(n * 40 * MS)).collect(),
+            screens: BTreeMap::from([("hv1".to_owned(), screen)]),
+        }
+    }
+
+    #[test]
+    fn what_was_on_a_screen_is_counted_and_its_parts_add_up() {
+        // The first two come before the player has begun; 5 is dropped, and 4 stands in for it; 7 comes again; 9 is late.
+        let seen = [
+            (2, 10, 40, 1),
+            (3, 10, 40, 1),
+            (4, 10, 80, 1),
+            (6, 10, 40, 1),
+            (7, 10, 40, 2),
+            (8, 10, 40, 1),
+            (9, 60, 40, 1),
+        ];
+        let streams = screen(&seen);
+        let rows = shown_rows(&[("hb", &streams)], &frames());
+        assert_eq!(rows.len(), 10);
+        for row in rows.iter().filter(|row| row.shown_ns.is_some()) {
+            let parts = row.encode_ms.unwrap() + row.network_ms.unwrap() + row.player_ms.unwrap();
+            assert!((parts - row.shown_delay_ms.unwrap()).abs() < 1e-9, "{row:?}");
+        }
+        let facts = screen_facts(&rows.iter().collect::<Vec<_>>(), 25).unwrap();
+        assert_eq!((facts.shown, facts.never, facts.never_start, facts.twice, facts.late), (7, 1, 2, 2, 1));
+        assert_eq!(
+            (facts.delay_ms.unwrap().0, facts.encode_p50_ms, facts.player_ms.unwrap().0),
+            (35.0, Some(5.0), 10.0)
+        );
+        let means = [facts.encode_mean_ms, facts.player_mean_ms, facts.delay_mean_ms].map(Option::unwrap);
+        assert!((means[0] + 20.0 + means[1] - means[2]).abs() < 0.01, "{means:?}");
+        assert_eq!(facts.unsure_p95_ms, Some(0.5));
+    }
+
+    #[test]
+    fn a_viewer_without_a_screen_has_no_facts_and_one_that_saw_nothing_says_so() {
+        assert_eq!(shown_rows(&[("hb", &StreamScreens::default())], &frames()), []);
+        assert_eq!(screen_facts(&[], 25), None);
+        let streams = screen(&[]);
+        let rows = shown_rows(&[("hb", &streams)], &frames());
+        let facts = screen_facts(&rows.iter().collect::<Vec<_>>(), 25).unwrap();
+        assert_eq!((facts.shown, facts.never, facts.never_start, facts.delay_ms), (0, 0, 10, None));
+    }
+}
