@@ -9,14 +9,12 @@ use std::time::Duration;
 use super::Folders;
 use super::process::{Actor, Command, Output, Readiness, Station, Stop};
 use super::screen;
-use crate::plan::Trial;
+use crate::plan::{FILM_BITRATE, Trial};
 
 /// Pictures per second.
 const RATE: &str = "15";
 /// Where in the stream's time the picture is taken.
 const SETTLED: f64 = 0.8;
-/// Bits per second for each of the screens.
-const BIT_RATE: usize = 600_000;
 /// What is left for the film to be written to its end.
 const LAST_PICTURE: Duration = Duration::from_millis(500);
 /// For the first picture of the film.
@@ -40,7 +38,7 @@ pub fn camera(trial: &Trial, folders: &Folders) -> Option<Actor> {
     args.extend(["-filter_complex".into(), beside_each_other(&trial.film, height), "-map".into(), "[film]".into()]);
     args.extend(["-t".into(), format!("{:.3}", length.as_secs_f64())]);
     args.extend(["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8", "-threads", "1"].map(String::from));
-    args.extend(["-b:v".into(), (BIT_RATE * trial.film.len()).to_string()]);
+    args.extend(["-b:v".into(), (FILM_BITRATE * trial.film.len() as u64).to_string()]);
     args.push(file(&folders.trial.film()));
     (!trial.film.is_empty()).then(|| actor("camera", args, folders))
 }

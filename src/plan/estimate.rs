@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use super::delivery::{Carrier, Edge};
-use super::{Plan, Trial, Video};
+use super::{Plan, Scheme, Trial, Video};
 
 /// Time that a trial takes beyond its own timeline: sandbox, Mininet's boot, measuring the paths, teardown, analysis.
 pub const TRIAL_OVERHEAD: Duration = Duration::from_secs(10);
 
 /// Bitrate of a stream's sound in bit/s, where it has any.
 pub const AUDIO_BITRATE: u64 = 96_000;
+
+/// Bitrate of a film for each of the screens on it, in bit/s.
+pub const FILM_BITRATE: u64 = 600_000;
 
 /// Captured bytes per byte of video: headers of Ethernet, IP and TCP, acknowledgements, pcap records.
 const CAPTURE_OVERHEAD: f64 = 1.15;
@@ -72,6 +75,12 @@ impl Trial {
         let at_captures = ends.chain(once).filter(|host| captured.contains(host));
         let viewed = edges.iter().filter(|edge| self.streams.iter().any(|s| s.viewers.iter().any(|v| v == edge.to)));
         let (copies, dumps) = (at_captures.count() as u64, viewed.count() as u64);
-        (copies as f64 * stream as f64 * CAPTURE_OVERHEAD) as u64 + dumps * stream + TRIAL_FILES
+        // The stream as it was born, where something is read in it afterwards.
+        let is_recorded = self.video.clock || self.point.scheme == Scheme::Hls;
+        let recordings = if is_recorded { self.streams.len() as u64 } else { 0 };
+        let filmed = self.timeline.end.saturating_sub(self.timeline.broadcast_at).as_secs_f64();
+        let film = self.film.len() as f64 * FILM_BITRATE as f64 / 8.0 * filmed;
+        let captures = copies as f64 * stream as f64 * CAPTURE_OVERHEAD;
+        (captures + film) as u64 + (dumps + recordings) * stream + TRIAL_FILES
     }
 }
