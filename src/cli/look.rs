@@ -172,7 +172,8 @@ pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, F
                 let status = ended?;
                 if let Ok(ended) = tokio::time::timeout(LAST_WORDS, mirror.wait()).await {
                     let shown = ended?;
-                    if !shown.success() {
+                    // One that was told to end has nothing to complain of.
+                    if !shown.success() && shown.signal().is_none() {
                         return Err(display.failure("ffplay", &format!("{shown}"), &text_of(&mut complaints)));
                     }
                     return Ok(Exit::Done);
