@@ -174,25 +174,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     }
 
     drop(whole);
-    let mut text = format!("{}\n{}", run.path().display(), table::summary_text(&gathered.summary, ui::width()));
-    if let Some(screens) = table::screens_text(&gathered.summary, ui::width()) {
-        text += &format!("\n{screens}");
-    }
-    if let Some(audience) = table::audience_text(&gathered.audience, ui::width()) {
-        text += &format!("\n{audience}");
-    }
-    if let Some(trunks) = table::trunks_text(&gathered.trunks) {
-        text += &format!("\n{trunks}");
-    }
-    if let Some(broadcasts) = table::broadcasts_text(&gathered.broadcasts) {
-        text += &format!("\n{broadcasts}");
-    }
-    if let Some(reattachments) = table::reattachments_text(&gathered.reattachments) {
-        text += &format!("\n{reattachments}");
-    }
-    if let Some(estimates) = table::estimates_text(&gathered.estimates) {
-        text += &format!("\n{estimates}");
-    }
+    let text = format!("{}\n{}", run.path().display(), gathered.text(ui::width()));
     ui::print(&text)?;
     if exit == Exit::Done && gathered.summary.iter().any(|row| !row.fit) { Ok(Exit::Unfit) } else { Ok(exit) }
 }

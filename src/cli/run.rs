@@ -92,25 +92,7 @@ async fn one(
     let report = ended.map_err(|error| match error {
         RunError::Store(_) | RunError::Table(_) => Failure::new(Exit::Results, error),
     })?;
-    let mut text = format!("\n{}", crate::table::summary_text(&report.summary, ui::width()));
-    if let Some(screens) = crate::table::screens_text(&report.summary, ui::width()) {
-        text += &format!("\n{screens}");
-    }
-    if let Some(audience) = crate::table::audience_text(&report.audience, ui::width()) {
-        text += &format!("\n{audience}");
-    }
-    if let Some(trunks) = crate::table::trunks_text(&report.trunks) {
-        text += &format!("\n{trunks}");
-    }
-    if let Some(broadcasts) = crate::table::broadcasts_text(&report.broadcasts) {
-        text += &format!("\n{broadcasts}");
-    }
-    if let Some(reattachments) = crate::table::reattachments_text(&report.reattachments) {
-        text += &format!("\n{reattachments}");
-    }
-    if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
-        text += &format!("\n{estimates}");
-    }
+    let text = format!("\n{}", report.tables.text(ui::width()));
     let printed = ui::print(&text);
     let pictures = pictures(args, &report);
     printed?;

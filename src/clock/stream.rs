@@ -104,22 +104,15 @@ fn births(log: File) -> io::Result<Vec<i64>> {
 }
 
 /// When each frame of an FLV stream is to be shown, in milliseconds; in the order in which they stand there, which is that of their births.
-fn presentation_times(mut source: impl Read) -> io::Result<Vec<i64>> {
-    let (mut reader, mut buffer, mut times) = (Reader::new(MAX_PAYLOAD), vec![0; 1 << 16], Vec::new());
-    loop {
-        let bytes = match source.read(&mut buffer) {
-            Ok(0) => return Ok(times),
-            Ok(len) => buffer.get(..len).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        let pushed = reader.push(bytes, |tag| {
-            if tag.kind == TagKind::Video && matches!(tag.content(), Content::Picture { .. }) {
-                times.push(i64::from(tag.timestamp) + composition_time(tag.payload));
-            }
-        });
-        pushed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
-    }
+fn presentation_times(source: impl Read) -> io::Result<Vec<i64>> {
+    let mut times = Vec::new();
+    let read = Reader::new(MAX_PAYLOAD).read_all(source, |tag| {
+        if tag.kind == TagKind::Video && matches!(tag.content(), Content::Picture { .. }) {
+            times.push(i64::from(tag.timestamp) + composition_time(tag.payload));
+        }
+    })?;
+    read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    Ok(times)
 }
 
 /// How long after it is decoded a picture is shown, in milliseconds: of codecs with B-frames FLV has it, as a signed number of 24 bits behind the packet

@@ -27,7 +27,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::plan::{Datapath, LinkKind, Plan};
 use crate::sandbox::capability;
 use crate::store::{self, Manifest, Owner, RunDir, StoreError, TrialState};
-use crate::table::{AudienceRow, BroadcastRow, EstimateRow, ReattachmentRow, SummaryRow, TableError, TrunkRow};
+use crate::table::{TableError, Tables};
 
 use event::Update;
 
@@ -79,18 +79,8 @@ pub struct Job {
 pub struct Report {
     /// Its folder.
     pub folder: RunDir,
-    /// Per scheme and viewer.
-    pub summary: Vec<SummaryRow>,
-    /// A line for each trial and stream, over all its viewers.
-    pub audience: Vec<AudienceRow>,
-    /// A line for each figure of each scheme and viewer, over repetitions.
-    pub estimates: Vec<EstimateRow>,
-    /// How long viewers were without the stream when those went that they had it from.
-    pub reattachments: Vec<ReattachmentRow>,
-    /// What passed between switches.
-    pub trunks: Vec<TrunkRow>,
-    /// What broadcasters' programs made of it, where they are others than ffmpeg.
-    pub broadcasts: Vec<BroadcastRow>,
+    /// Its tables, without frames, pings and screens: these may be many and are in their files.
+    pub tables: Tables,
     /// Trials that failed, with the reason.
     pub failed: Vec<(String, String)>,
     /// Trials whose delays cannot be taken for the network's, with the reasons.
@@ -233,7 +223,6 @@ fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<
     manifest.save(folder)?;
     let ids: Vec<&str> = manifest.trials.iter().map(|t| t.id.as_str()).collect();
     let tables = crate::table::gather(folder, ids)?;
-    let crate::table::Tables { summary, audience, estimates, reattachments, trunks, broadcasts, .. } = tables;
     manifest.record_files(folder)?;
     manifest.save(folder)?;
     let failed = manifest.trials.iter().filter_map(|t| match &t.state {
@@ -244,12 +233,7 @@ fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<
     let unfit = manifest.trials.iter().filter(|t| !t.unfit.is_empty()).map(|t| (t.id.clone(), t.unfit.join("; ")));
     Ok(Report {
         folder: folder.clone(),
-        summary,
-        audience,
-        estimates,
-        reattachments,
-        trunks,
-        broadcasts,
+        tables: Tables { frames: Vec::new(), pings: Vec::new(), shown: Vec::new(), ..tables },
         failed: failed.collect(),
         unfit: unfit.collect(),
         interrupted,

@@ -318,16 +318,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn score(scheme: usize, links: Links) -> (Trial, Score) {
-        let plan = crate::recipe::from_str("multi.yaml", include_str!("../../recipes/multi.yaml")).unwrap().plan;
-        let trial = plan.trials[scheme].clone();
+    fn of(trial: &Trial, folder: &str, links: Links) -> Score {
         let programs = Programs {
             livectl: "livectl".into(),
             controller: "live-controller".into(),
             agent: "live-agent".into(),
             links,
         };
-        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
+        Score::of(trial, &TrialDir::at(Path::new(folder)), &programs).unwrap()
+    }
+
+    fn score(scheme: usize, links: Links) -> (Trial, Score) {
+        let plan = crate::recipe::from_str("multi.yaml", include_str!("../../recipes/multi.yaml")).unwrap().plan;
+        let trial = plan.trials[scheme].clone();
+        let score = of(&trial, "RUN/multi", links);
         (trial, score)
     }
 
@@ -338,13 +342,7 @@ mod tests {
             .replace("video:", "video:\n  codec: h264")
             .replace("timeline:", "timeline:\n  audience: [{ at: 12 s, leave: hv2 }, { at: 15 s, join: hv2 }]");
         let trial = crate::recipe::from_str("multi.yaml", &text).unwrap().plan.trials.remove(0);
-        let programs = Programs {
-            livectl: "livectl".into(),
-            controller: "live-controller".into(),
-            agent: "live-agent".into(),
-            links: Links::Emulated,
-        };
-        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/hls")), &programs).unwrap();
+        let score = of(&trial, "RUN/hls", Links::Emulated);
         let all: Vec<String> = score.0.iter().map(|entry| entry.act.to_string()).collect();
         assert!(!all.iter().any(|act| act.contains("live-agent viewer")), "{all:#?}");
         assert!(all.iter().any(|act| act.contains("live-controller") && act.contains("--scheme=direct")), "{all:#?}");
@@ -376,13 +374,7 @@ mod tests {
             .replace("role: broadcaster,", "role: broadcaster, program: obs,")
             .replace("size: 320x180", "codec: h264\n  size: 320x180");
         let trial = crate::recipe::from_str("obs.yaml", &recipe).unwrap().plan.trials.remove(0);
-        let programs = Programs {
-            livectl: "livectl".into(),
-            controller: "live-controller".into(),
-            agent: "live-agent".into(),
-            links: Links::Netem,
-        };
-        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/obs")), &programs).unwrap();
+        let score = of(&trial, "RUN/obs", Links::Netem);
         assert_eq!(labels(score.at(Due::Screens).cloned()), ["hb/screen"]);
         let beside = labels(score.at(Due::Agents).cloned());
         assert!(beside.contains(&"hb/picture".to_owned()) && beside.contains(&"hb/agent".to_owned()), "{beside:?}");
@@ -452,13 +444,7 @@ mod tests {
             "timeline:\n  links:\n    - { at: 4.5 s, of: hs-eth1, delay: 20 ms, direction: down }\n    - { at: 2 s, of: hb, down: true }\n",
         );
         let trial = crate::recipe::from_str("multi.yaml", &text).unwrap().plan.trials.remove(0);
-        let programs = Programs {
-            livectl: "livectl".into(),
-            controller: "live-controller".into(),
-            agent: "live-agent".into(),
-            links: Links::Emulated,
-        };
-        let score = Score::of(&trial, &TrialDir::at(Path::new("RUN/multi")), &programs).unwrap();
+        let score = of(&trial, "RUN/multi", Links::Emulated);
         let changes: Vec<String> = score
             .0
             .iter()

@@ -8,12 +8,16 @@ use polars_io::csv::write::CsvWriter;
 use polars_io::parquet::write::ParquetWriter;
 
 use super::TableError;
+use super::broadcasts::broadcasts_text;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
 use super::rows::{
     AudienceRow, BroadcastRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow,
     SummaryRow, TrunkRow,
 };
+use super::spells::reattachments_text;
+use super::text::{audience_text, estimates_text, screens_text, summary_text};
+use super::trunks::trunks_text;
 use crate::store::{RunDir, TrialDir, write_atomic};
 
 /// Writes the tables of one trial into its folder, each whole or not at all.
@@ -61,6 +65,22 @@ pub struct Tables {
 }
 
 impl Tables {
+    /// What people are told at the end of a run: a text for each table that has something to tell, with a blank line between.
+    #[must_use]
+    pub fn text(&self, width: usize) -> String {
+        let first = Some(summary_text(&self.summary, width));
+        let texts = [
+            first,
+            screens_text(&self.summary, width),
+            audience_text(&self.audience, width),
+            trunks_text(&self.trunks),
+            broadcasts_text(&self.broadcasts),
+            reattachments_text(&self.reattachments),
+            estimates_text(&self.estimates),
+        ];
+        texts.into_iter().flatten().collect::<Vec<_>>().join("\n")
+    }
+
     /// Puts those of its trials together, in the order given. Trials without tables yet are left out.
     ///
     /// # Errors

@@ -40,7 +40,6 @@ use std::path::PathBuf;
 
 pub use analysis::{Analysis, analyse};
 pub use audience::{StreamFacts, audiences};
-pub use broadcasts::broadcasts_text;
 pub use compare::{
     DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
 };
@@ -68,11 +67,10 @@ pub use rows::{
     AudienceRow, BroadcastRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow,
     SummaryRow, TrunkRow,
 };
-pub use spells::{COVER_MS, reattachments_text};
+pub use spells::COVER_MS;
 pub use stored::{StoredTables, SweepTables};
 pub use summary::{LATE_BUFFER_MS, ViewerFacts, jitter_ms, mark_late, quantile, summarise};
-pub use text::{audience_text, estimates_text, screens_text, summary_text};
-pub use trunks::trunks_text;
+pub use text::estimates_text;
 
 use crate::store::StoreError;
 use crate::trace::TraceError;

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use super::text::{audience_text, screens_text, summary_text};
 use super::*;
 use crate::plan::delivery::Via;
 use crate::plan::{
@@ -673,4 +674,24 @@ fn tables_from_before_a_column_was_added_are_read() {
     fs::write(&path, text).unwrap();
     let row = read_summary(&path).unwrap().remove(0);
     assert_eq!((row.delay_p50_ms, row.jitter_ms, row.server_egress_bytes), (Some(76.3), None, None));
+}
+
+#[test]
+fn screens_are_told_of_viewers_that_have_one() {
+    let frames = vec![frame("direct-1", "hv1", 0, Some(20.0), Via::Cdn)];
+    let viewers = [ViewerFacts {
+        stream: "hb".into(),
+        viewer: "hv1".into(),
+        born: 1,
+        captured: true,
+        ..ViewerFacts::default()
+    }];
+    let mut rows = summarise(&record("direct-1"), &viewers, &frames);
+    assert_eq!(screens_text(&rows, 120), None);
+    (rows[0].shown, rows[0].never_shown, rows[0].shown_delay_p50_ms) = (Some(7), Some(2), Some(46.25));
+    rows[0].player = Some("ffplay".into());
+    let text = screens_text(&rows, 120).unwrap();
+    let line = text.lines().find(|line| line.contains("hv1")).unwrap();
+    assert!(["direct-1", "ffplay", " 7 ", " 2 ", "46."].iter().all(|piece| line.contains(piece)), "{text}");
+    assert!(screens_text(&rows, 60).unwrap().lines().take(3).all(|line| line.chars().count() <= 60), "{text}");
 }

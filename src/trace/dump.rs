@@ -56,7 +56,7 @@ impl DumpCheck {
     }
 
     fn read_frames(
-        mut source: impl Read,
+        source: impl Read,
         births: &[Birth],
         codec: Option<&HashSet<FrameId>>,
         identity: impl Fn(&[u8]) -> FrameId,
@@ -64,29 +64,17 @@ impl DumpCheck {
         let mut check = Self::default();
         let mut frames = Vec::new();
         let mut reader = Reader::new(MAX_PAYLOAD);
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let bytes = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(len) => buffer.get(..len).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let read = reader.push(bytes, |tag| match (tag.kind, tag.content(), codec) {
-                (TagKind::Video, Content::Picture { .. }, _) => {
-                    frames.push((identity(tag.payload), tag.timestamp));
-                }
-                (TagKind::Video, _, Some(codec)) if codec.contains(&FrameId::of(tag.payload)) => {
-                    check.matched_codec += 1;
-                }
-                (TagKind::Video, _, Some(_)) => check.foreign += 1,
-                _ => {}
-            });
-            if let Err(error) = read {
-                check.problem = Some(error.to_string());
-                break;
+        let read = reader.read_all(source, |tag| match (tag.kind, tag.content(), codec) {
+            (TagKind::Video, Content::Picture { .. }, _) => {
+                frames.push((identity(tag.payload), tag.timestamp));
             }
-        }
+            (TagKind::Video, _, Some(codec)) if codec.contains(&FrameId::of(tag.payload)) => {
+                check.matched_codec += 1;
+            }
+            (TagKind::Video, _, Some(_)) => check.foreign += 1,
+            _ => {}
+        })?;
+        check.problem = read.err().map(|error| error.to_string());
         check.tail = reader.tail();
         if check.problem.is_none() && !reader.has_header() {
             check.problem = Some("it holds no FLV".into());

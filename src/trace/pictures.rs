@@ -33,37 +33,25 @@ impl Pictures {
     ///
     /// # Errors
     /// When reading fails. What is no FLV, or of other frames, is a [problem](Self::problem).
-    pub fn read(mut source: impl Read, births: &Births) -> io::Result<Self> {
+    pub fn read(source: impl Read, births: &Births) -> io::Result<Self> {
         let payloads = births.frames.iter().map(|birth| (birth.id, birth.timestamp_ms)).collect();
         let mut pictures = Self { births: births.frames.clone(), payloads, problem: None };
-        let (mut reader, mut buffer, mut length_size, mut known) =
-            (Reader::new(MAX_PAYLOAD), vec![0; 1 << 16], LENGTH_SIZE, 0);
-        loop {
-            let bytes = match source.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(len) => buffer.get(..len).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            let read = reader.push(bytes, |tag| {
-                if tag.kind != TagKind::Video {
-                    return;
-                }
-                length_size = avc::length_size(tag.payload).unwrap_or(length_size);
-                if !matches!(tag.content(), Content::Picture { .. }) {
-                    return;
-                }
-                let birth = pictures.births.get_mut(known).filter(|birth| birth.id == FrameId::of(tag.payload));
-                if let Some((birth, picture)) = birth.zip(avc::picture_in_tag(tag.payload, length_size)) {
-                    birth.id = picture.id;
-                    known += 1;
-                }
-            });
-            if let Err(error) = read {
-                pictures.problem = Some(error.to_string());
-                break;
+        let (mut length_size, mut known) = (LENGTH_SIZE, 0);
+        let read = Reader::new(MAX_PAYLOAD).read_all(source, |tag| {
+            if tag.kind != TagKind::Video {
+                return;
             }
-        }
+            length_size = avc::length_size(tag.payload).unwrap_or(length_size);
+            if !matches!(tag.content(), Content::Picture { .. }) {
+                return;
+            }
+            let birth = pictures.births.get_mut(known).filter(|birth| birth.id == FrameId::of(tag.payload));
+            if let Some((birth, picture)) = birth.zip(avc::picture_in_tag(tag.payload, length_size)) {
+                birth.id = picture.id;
+                known += 1;
+            }
+        })?;
+        pictures.problem = read.err().map(|error| error.to_string());
         let born = pictures.births.len();
         if known < born && pictures.problem.is_none() {
             pictures.problem = Some(format!("it holds {known} of {born} frames as they were born"));

@@ -1,8 +1,12 @@
 //! The incremental reader.
 
+use std::io;
 use std::ops::Range;
 
 use super::{Content, FILE_HEADER_LEN, TAG_HEADER_LEN, TAG_TRAILER_LEN, TagKind};
+
+/// Bytes that [`Reader::read_all`] takes at a time.
+const BUFFER: usize = 1 << 16;
 
 /// Reads an FLV file or live stream that is pushed to it in pieces of any size.
 ///
@@ -147,6 +151,29 @@ impl Reader {
             self.failed = Some(*error);
             self.partial = Vec::new();
         })
+    }
+
+    /// Takes all that a source has and hands on each tag. What is wrong with the stream is the inner error: what was before it was handed on.
+    ///
+    /// # Errors
+    /// When reading fails.
+    pub fn read_all(
+        &mut self,
+        mut source: impl io::Read,
+        mut deliver: impl FnMut(Tag<'_>),
+    ) -> io::Result<Result<(), FlvError>> {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let bytes = match source.read(&mut buffer) {
+                Ok(0) => return Ok(Ok(())),
+                Ok(len) => buffer.get(..len).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if let Err(error) = self.push(bytes, &mut deliver) {
+                return Ok(Err(error));
+            }
+        }
     }
 
     /// Says that the next `bytes` bytes of the stream will not come. Within one tag this harms that tag alone: it is passed over, and
