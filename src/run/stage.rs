@@ -290,10 +290,7 @@ impl Stage {
         let all_seen = finished.wait_for(|done| audience.is_subset(done));
         let drained = tokio::time::timeout_at(zero + timeline.end + timeline.drain, all_seen);
         if self.on_the_network(drained).await?.is_err() {
-            let drain = timeline.drain.as_secs_f64();
-            let text = format!(
-                "viewers were still receiving {drain} s after the end; what did not arrive counts as missing"
-            );
+            let text = unended(&audience, &finished.borrow(), timeline.drain);
             self.teller.tell(Happening::Note { text });
         }
         let after = self.count_trunks().await;
@@ -462,6 +459,18 @@ impl Stage {
     }
 }
 
+/// Who of those that the trial waited for has not ended, be it that they still receive, or that they never began to.
+fn unended(audience: &BTreeSet<String>, finished: &BTreeSet<String>, drain: Duration) -> String {
+    /// Named; of more it is said how many.
+    const MOST: usize = 6;
+    let late: Vec<&str> = audience.difference(finished).map(String::as_str).collect();
+    let named = late.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
+    let more = late.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let drain = drain.as_secs_f64();
+    format!("{named}{more} had not ended {drain} s after the trial's end; what did not arrive counts as missing")
+}
+
 fn place(pids: &BTreeMap<String, i32>, host: &str) -> Result<Place, TrialError> {
     let pid = pids.get(host).ok_or_else(|| TrialError::Plan(format!("there is no host {host}")))?;
     Ok(Place::Host(pid.unsigned_abs()))
@@ -474,4 +483,22 @@ fn measured_paths(trial: &Trial) -> Result<BTreeSet<(String, String, Ipv4Addr)>,
     let pairs = trial.streams.iter().flat_map(|stream| delivery::pairs(&cdn.name, stream));
     let reached = pairs.filter_map(|(from, to)| Some((from, to, network.address_from(from, to)?)));
     Ok(reached.map(|(from, to, address)| (from.to_owned(), to.to_owned(), address)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_not_ended_is_named_and_many_are_counted() {
+        let labels = |from: usize, to: usize| (from..to).map(|n| format!("hv{n}/player")).collect::<BTreeSet<_>>();
+        let text = unended(&labels(0, 3), &labels(0, 2), Duration::from_secs(30));
+        assert_eq!(
+            text,
+            "hv2/player had not ended 30 s after the trial's end; what did not arrive counts as missing"
+        );
+        assert!(
+            unended(&labels(0, 9), &labels(0, 1), Duration::ZERO).contains("hv6/player and 2 more had not ended")
+        );
+    }
 }
