@@ -12,7 +12,7 @@ const TWICE: f64 = 1.5;
 pub struct ScreenFacts {
     /// Frames that were on it.
     pub shown: u32,
-    /// Frames that were not, after the first that was.
+    /// Frames that were not, after the first that was. Those whose own clock is not known are not counted.
     pub never: u32,
     /// Frames before that.
     pub never_start: u32,
@@ -96,8 +96,8 @@ pub(super) fn screen_facts(rows: &[&ShownRow], fps: u32) -> Option<ScreenFacts> 
     };
     Some(ScreenFacts {
         shown: count(rows, &|row| row.shown_ns.is_some()),
-        never: count(after, &|row| row.shown_ns.is_none()),
-        never_start: count(before, &|_| true),
+        never: count(after, &|row| row.clock_ns.is_some() && row.shown_ns.is_none()),
+        never_start: count(before, &|row| row.clock_ns.is_some()),
         twice: count(rows, &is_twice),
         late: count(rows, &is_late),
         delay_ms: both(&delays),

@@ -235,16 +235,17 @@ pub(super) fn shared<'a>(
 
 fn lay_out<T>(columns: &[&Column<T>], rows: &[T]) -> Vec<String> {
     let body: Vec<Vec<String>> = rows.iter().map(|row| columns.iter().map(|c| (c.cell)(row)).collect()).collect();
-    let widths: Vec<usize> = columns
+    let mut widths: Vec<usize> = columns
         .iter()
         .enumerate()
-        .map(|(i, column)| {
-            // A group's name may reach over the columns that follow without one.
-            let alone = columns.get(i + 1).is_none_or(|next| !next.group.is_empty());
-            let group = if alone { length(column.group) } else { 0 };
-            body.iter().map(|line| length(&line[i])).chain([length(column.name), group]).max().unwrap_or(0)
-        })
+        .map(|(i, column)| body.iter().map(|line| length(&line[i])).chain([length(column.name)]).max().unwrap_or(0))
         .collect();
+    for (i, column) in columns.iter().enumerate() {
+        // A group's name reaches over the columns that follow without one.
+        let others = columns[i + 1..].iter().take_while(|next| next.group.is_empty()).count();
+        let over = widths[i..=i + others].iter().sum::<usize>() + others * GAP;
+        widths[i] += length(column.group).saturating_sub(over);
+    }
     let line = |cells: Vec<&str>| -> String {
         let mut line = String::new();
         for ((cell, width), column) in cells.into_iter().zip(&widths).zip(columns) {
@@ -367,5 +368,22 @@ fn interval(row: &EstimateRow) -> String {
     match row.low_95.zip(row.high_95) {
         Some((low, high)) => format!("{value} ({} to {})", milliseconds(Some(low)), milliseconds(Some(high))),
         None => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_groups_never_touch() {
+        let columns = [
+            number("a long name", "x", 0, |n: &u32| n.to_string()),
+            number("", "y", 0, |n| n.to_string()),
+            number("of it", "z", 0, |n| n.to_string()),
+            number("", "w", 0, |n| n.to_string()),
+        ];
+        let columns: Vec<_> = columns.iter().collect();
+        assert_eq!(lay_out(&columns, &[7]), ["a long name  of it", "       x  y   z  w", "       7  7   7  7"]);
     }
 }

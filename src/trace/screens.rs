@@ -35,7 +35,7 @@ pub struct Screen {
 /// The clock of a stream, and the screens on which it was shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamScreens {
-    /// When each frame's picture was taken, by index: nanoseconds of CLOCK_REALTIME.
+    /// When each frame's picture was taken, by index: nanoseconds of CLOCK_REALTIME. `None`: it cannot be read, or a frame before has the same picture.
     pub clock_ns: Vec<Option<i64>>,
     /// By viewer: those that can be read.
     pub screens: BTreeMap<String, Screen>,
@@ -77,8 +77,7 @@ pub(super) fn read_screens(
     if unread > 0 {
         problems.push(format!("{name}: the clock of {unread} of {born} frames cannot be read"));
     }
-    let index: HashMap<i64, u64> =
-        (0..).zip(&log).filter_map(|(index, clock_ns)| Some(((*clock_ns)?, index))).collect();
+    let (log, index) = each_once(log);
     let mut screens = BTreeMap::new();
     for viewer in &stream.viewers {
         if !trial.network.host(viewer).is_some_and(|host| host.player.shows()) {
@@ -100,6 +99,17 @@ pub(super) fn read_screens(
         }
     }
     Some(StreamScreens { clock_ns: log, screens })
+}
+
+/// The frame of each clock, and the clocks without those that stand in a frame before: a program that takes its pictures off a screen, as OBS does, takes some
+/// twice. Which of the two is seen cannot be told; the one that was born first had come by then.
+fn each_once(log: Vec<Option<i64>>) -> (Vec<Option<i64>>, HashMap<i64, u64>) {
+    let mut index = HashMap::new();
+    let mut first = |(frame, clock_ns): (u64, Option<i64>)| {
+        clock_ns.filter(|clock_ns| *index.entry(*clock_ns).or_insert(frame) == frame)
+    };
+    let log = (0..).zip(log).map(&mut first).collect();
+    (log, index)
 }
 
 fn named(dir: &Path, path: &Path) -> String {
@@ -127,6 +137,13 @@ impl Screen {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn of_frames_with_the_same_picture_the_first_is_seen() {
+        let (log, index) = each_once(vec![Some(10), Some(20), Some(20), None, Some(30)]);
+        assert_eq!(log, [Some(10), Some(20), None, None, Some(30)]);
+        assert_eq!(index, HashMap::from([(10, 0), (20, 1), (30, 4)]));
+    }
 
     #[test]
     fn a_frame_that_comes_again_is_one() {
