@@ -13,6 +13,7 @@ pub mod network;
 mod parallel;
 pub mod plan;
 pub mod plot;
+pub mod predict;
 pub mod realtime;
 pub mod recipe;
 pub mod report;

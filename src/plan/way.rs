@@ -66,6 +66,12 @@ impl Network {
         ways
     }
 
+    /// The links that packets pass from one host to [the address](Self::address_from) under which it reaches another, in order. `None`: they share no subnet.
+    #[must_use]
+    pub fn way(&self, from: &str, to: &str) -> Option<Vec<Passed>> {
+        self.direct_ways(from, to).next()
+    }
+
     fn shapes(&self, way: &[Passed]) -> Vec<Shape> {
         way.iter().filter_map(|passed| self.links.get(passed.link)).map(|link| link.shape).collect()
     }

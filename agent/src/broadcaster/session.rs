@@ -6,6 +6,7 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use livectl_policy::pacing::payload_per_s;
 use livectl_wire::agent_event::Event;
 use livectl_wire::rtmp::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -16,7 +17,6 @@ use tokio::time::{Instant, sleep_until};
 
 use super::births::{self, Piece, Pieces};
 use super::buffer::UploadBuffer;
-use super::pacing::payload_per_s;
 use super::studio::{Leaving, Studio};
 use crate::conversation::{Conversation, Meaning, Part};
 use crate::media::Media;

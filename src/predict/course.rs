@@ -1,0 +1,608 @@
+//! The course of a trial, event by event: births, packets, words between hosts, and moments of the score.
+//!
+//! Programs are as `live-agent` and nginx-rtmp are ([`programs`](super::programs)); who watches from whom is in [`watching`](super::watching). What
+//! programs and switches take beside the links are the constants of this room, as measured on two cores (`docs/prediction.md`).
+
+use std::rc::Rc;
+
+use super::agenda::{Agenda, Nanos};
+use super::connection::{Connection, Item};
+use super::controller::{Controller, Introduction};
+use super::network::{Host, Network, Way};
+use super::tcp::{Ack, Answer, Control, DELAYED_ACK, Range, Turn};
+use crate::plan::delivery::{Carrier, Scheme};
+use crate::plan::{Departure, Trial};
+use crate::trace::floor::HEADERS;
+
+/// From a packet's arrival at a host until its program has written what comes of it.
+const PROGRAM: Nanos = 500_000;
+/// What a switch takes, and the program that makes a link.
+const SWITCH: Nanos = 350_000;
+/// Bytes of a command on the wire.
+const WORD: usize = 200;
+/// A command that was lost is sent again after this.
+const AGAIN: Nanos = 1_000_000_000;
+/// From the CDN's consent to the publish until the first picture.
+const ENCODER_STARTS: Nanos = 6_000_000;
+
+/// An item of a stream as it is born.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Born {
+    /// Bytes of its payload.
+    pub bytes: u64,
+    /// When, on the trial's timeline.
+    pub at: Nanos,
+    /// A frame that can be decoded without any before it.
+    pub keyframe: bool,
+    /// A picture.
+    pub is_frame: bool,
+}
+
+/// A stream as it goes on.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub items: Rc<[Born]>,
+    pub broadcaster: Host,
+    pub born: usize,
+    pub born_bytes: u64,
+    /// The connection to the CDN.
+    pub upload: usize,
+    /// Connections from the CDN to viewers, in the order in which they are served.
+    pub subscribed: Vec<usize>,
+    /// Connections from the broadcaster to peers, in the order in which they are served.
+    pub peers: Vec<usize>,
+    /// Peers that were named to the broadcaster's agent, and those that asked before.
+    pub admitted: Vec<Host>,
+    pub early: Vec<(usize, Option<Item>)>,
+    /// Bytes born until each look at the uplink.
+    pub looks: Vec<u64>,
+    /// Viewers to whom switches copy it.
+    pub group: Vec<usize>,
+}
+
+/// A viewer of a stream.
+#[derive(Debug)]
+pub struct Viewer {
+    /// The host.
+    pub host: Host,
+    /// Which stream.
+    pub stream: usize,
+    /// First whole copies, by item.
+    pub arrivals: Vec<Option<Arrived>>,
+    /// Whole copies of each item.
+    pub copies: Vec<u32>,
+    /// What its spells were.
+    pub stays: Vec<Stay>,
+    /// What its agent would tell of its first spell.
+    pub facts: Facts,
+    /// Bytes of the group's datagrams.
+    pub group_bytes: u64,
+    pub(super) is_there: bool,
+    pub(super) has: Vec<bool>,
+    /// The first item that it had in this spell, and all before this one are there from then on.
+    pub(super) first: Option<Item>,
+    pub(super) upto: Item,
+    pub(super) parent: Option<Host>,
+    pub(super) standby: Option<Host>,
+    /// The connection from the parent that serves, and the one from the CDN.
+    pub(super) from_parent: Option<usize>,
+    pub(super) from_cdn: Option<usize>,
+    pub(super) is_cdn_paused: bool,
+    /// A peer has given it something in this spell; it passes over what the CDN still gives.
+    pub(super) had_peer: bool,
+    pub(super) leaves_cdn: bool,
+    pub(super) children: Vec<usize>,
+    /// The number of the introduction that it follows.
+    pub(super) introduction: u64,
+    /// When its player was accepted in this spell.
+    pub(super) came: Nanos,
+    /// Bytes of each item that came as datagrams.
+    pub(super) parts: Vec<u32>,
+}
+
+/// The first whole copy of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrived {
+    /// When its last missing byte was there.
+    pub at: Nanos,
+    /// When the first of its bytes was.
+    pub first: Nanos,
+    /// Over what.
+    pub over: Over,
+}
+
+/// What an item came over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// A connection, by its place in [`Course::connections`].
+    Connection(usize),
+    /// Datagrams that left the broadcaster then.
+    Group(Nanos),
+}
+
+/// A viewer's spell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stay {
+    /// When its player started.
+    pub from: Nanos,
+    /// When and how it went.
+    pub end: Option<(Nanos, Departure)>,
+}
+
+/// What a viewer's agent would tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Its player talked to it.
+    pub began: Option<Nanos>,
+    /// The CDN accepted its connection.
+    pub connected: Option<Nanos>,
+    /// The CDN's consent to the play was there.
+    pub playing: Option<Nanos>,
+    /// It heard of its peer.
+    pub introduced: Option<Nanos>,
+    /// The peer answered.
+    pub reached: Option<Nanos>,
+    /// It had the first frame from it.
+    pub first_from_peer: Option<Nanos>,
+    /// It had the first keyframe.
+    pub first_picture: Option<Nanos>,
+}
+
+#[derive(Debug)]
+pub(super) enum Event {
+    Born { stream: usize },
+    Data { connection: usize, range: Range, hop: usize },
+    Ack { connection: usize, ack: Box<Ack>, hop: usize },
+    Datagram { datagram: Box<Datagram>, hop: usize },
+    Timer { connection: usize },
+    Paced { connection: usize },
+    LateAck { connection: usize },
+    Read { connection: usize },
+    Word { spoken: Box<Spoken>, hop: usize },
+    Joins { viewer: usize },
+    Departs { viewer: usize, how: Departure },
+    Told { introduction: Introduction },
+    Look { stream: usize },
+    Beat { viewer: usize, spell: usize },
+    Patience { viewer: usize, introduction: u64 },
+    Controller { stream: usize, heard: Heard },
+}
+
+/// What passes the controller's switch.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Heard {
+    Left(Host),
+    Lost { child: Host, parent: Host },
+    Tick,
+}
+
+/// A command on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Spoken {
+    pub from: Host,
+    pub to: Host,
+    pub way: Way,
+    pub word: Word,
+}
+
+/// A datagram that switches copy, and to whom.
+#[derive(Debug, Clone)]
+pub(super) struct Datagram {
+    pub stream: usize,
+    pub item: Item,
+    /// Bytes of the item in it, and of the datagram.
+    pub part: u32,
+    pub bytes: usize,
+    pub left: Nanos,
+    pub to: Vec<(usize, Way)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Word {
+    /// Trips that are left until the CDN has the command to play.
+    Session {
+        viewer: usize,
+        trips: u8,
+    },
+    /// The CDN's consent.
+    Playing {
+        viewer: usize,
+    },
+    /// A peer's handshake, and what it asks for then.
+    Syn {
+        viewer: usize,
+        introduction: u64,
+    },
+    SynAck {
+        viewer: usize,
+        introduction: u64,
+    },
+    /// Nobody is there.
+    Refused {
+        viewer: usize,
+        introduction: u64,
+    },
+    Ask {
+        viewer: usize,
+        after: Option<Item>,
+        introduction: u64,
+    },
+    /// A viewer has no need of the CDN any more; it has.
+    Pause {
+        viewer: usize,
+    },
+    Resume {
+        viewer: usize,
+    },
+    /// Who received over a connection wants no more.
+    Leave {
+        connection: usize,
+    },
+    /// Who sent over a connection is gone.
+    Gone {
+        connection: usize,
+    },
+}
+
+/// A trial as it goes on.
+#[derive(Debug)]
+pub struct Course<'a> {
+    pub(super) trial: &'a Trial,
+    pub(super) agenda: Agenda<Event>,
+    pub(super) network: Network,
+    /// All connections that ever were.
+    pub connections: Vec<Connection>,
+    pub(super) streams: Vec<Stream>,
+    /// Viewers of streams, in the plan's order.
+    pub viewers: Vec<Viewer>,
+    pub(super) controller: Controller,
+    pub(super) cdn: Host,
+    /// By stream and host, the viewer's place.
+    by_host: Vec<Vec<Option<usize>>>,
+    control: Control,
+}
+
+impl<'a> Course<'a> {
+    /// At moment 0. `births` are those of each stream, in the order of time. `None`: the plan has no CDN, or names a host that is not there.
+    pub fn new(trial: &'a Trial, births: &[Rc<[Born]>]) -> Option<Self> {
+        let host = |name: &str| trial.network.hosts.iter().position(|host| host.name == name);
+        let cdn = host(&trial.network.cdn()?.name)?;
+        let mut course = Self {
+            trial,
+            agenda: Agenda::new(),
+            network: Network::of(trial),
+            connections: Vec::new(),
+            streams: Vec::new(),
+            viewers: Vec::new(),
+            controller: Controller::of(trial),
+            cdn,
+            by_host: vec![vec![None; trial.network.hosts.len()]; trial.streams.len()],
+            control: if trial.congestion_control == "reno" { Control::Reno } else { Control::Cubic },
+        };
+        for (number, (stream, items)) in trial.streams.iter().zip(births).enumerate() {
+            let broadcaster = host(&stream.broadcaster)?;
+            let upload = course.connect(broadcaster, cdn, number, Carrier::Rtmp)?;
+            course.streams.push(Stream {
+                items: items.clone(),
+                broadcaster,
+                born: 0,
+                born_bytes: 0,
+                upload,
+                subscribed: Vec::new(),
+                peers: Vec::new(),
+                admitted: Vec::new(),
+                early: Vec::new(),
+                looks: Vec::new(),
+                group: Vec::new(),
+            });
+            for viewer in &stream.viewers {
+                let host = host(viewer)?;
+                course.audience(number, host, viewer, items.len());
+            }
+            course.publishes(number);
+        }
+        Some(course)
+    }
+
+    fn audience(&mut self, stream: usize, host: Host, name: &str, items: usize) {
+        let at = self.viewers.len();
+        self.by_host[stream][host] = Some(at);
+        self.viewers.push(Viewer {
+            host,
+            stream,
+            arrivals: vec![None; items],
+            copies: vec![0; items],
+            stays: Vec::new(),
+            facts: Facts::default(),
+            group_bytes: 0,
+            is_there: false,
+            has: vec![false; items],
+            first: None,
+            upto: 0,
+            parent: None,
+            standby: None,
+            from_parent: None,
+            from_cdn: None,
+            is_cdn_paused: false,
+            had_peer: false,
+            leaves_cdn: false,
+            children: Vec::new(),
+            introduction: 0,
+            came: 0,
+            parts: Vec::new(),
+        });
+        for spell in self.trial.spells(name) {
+            self.agenda.note(nanos(spell.from), Event::Joins { viewer: at });
+            if let Some(end) = spell.end {
+                self.agenda.note(nanos(end.at), Event::Departs { viewer: at, how: end.how });
+            }
+        }
+    }
+
+    fn publishes(&mut self, number: usize) {
+        let (broadcaster, first) = (self.streams[number].broadcaster, self.streams[number].items.first().copied());
+        let Some(first) = first else { return };
+        self.agenda.note(first.at, Event::Born { stream: number });
+        self.agenda.note(first.at, Event::Look { stream: number });
+        // The CDN's consent passes the switch, and when it is there the program begins.
+        let way = self.network.way(self.trial, self.cdn, broadcaster);
+        let last = way.and_then(|way| way.last().copied()).map_or(0, |lane| self.delay(lane));
+        let consent = first.at.saturating_sub(last + ENCODER_STARTS);
+        let told = self.controller.publish(number, broadcaster, consent);
+        self.tell(told);
+    }
+
+    /// Lets it go on until nothing is to come, or until a moment.
+    pub fn run(&mut self, until: Nanos) {
+        while let Some(event) = self.agenda.next() {
+            if self.agenda.now() > until {
+                return;
+            }
+            match event {
+                Event::Born { stream } => self.born(stream),
+                Event::Data { connection, range, hop } => self.data(connection, range, hop),
+                Event::Ack { connection, ack, hop } => self.ack(connection, ack, hop),
+                Event::Datagram { datagram, hop } => self.datagram(*datagram, hop),
+                Event::Timer { connection } => self.timer(connection),
+                Event::Paced { connection } => {
+                    self.connections[connection].paced = false;
+                    self.send(connection);
+                }
+                Event::LateAck { connection } => {
+                    self.connections[connection].owing = false;
+                    if self.connections[connection].receiver.owes() {
+                        self.acknowledge(connection);
+                    }
+                }
+                Event::Read { connection } => self.read(connection),
+                Event::Word { spoken, hop } => self.word(spoken, hop),
+                Event::Joins { viewer } => self.joins(viewer),
+                Event::Departs { viewer, how } => self.departs(viewer, how),
+                Event::Told { introduction } => self.told(introduction),
+                Event::Look { stream } => self.look(stream),
+                Event::Beat { viewer, spell } => self.beat(viewer, spell),
+                Event::Patience { viewer, introduction } => self.waited(viewer, introduction),
+                Event::Controller { stream, heard } => self.heard_by_controller(stream, heard),
+            }
+        }
+    }
+
+    /// The viewer of a stream at a host.
+    pub(super) fn viewer_at(&self, stream: usize, host: Host) -> Option<usize> {
+        self.by_host[stream][host]
+    }
+
+    pub(super) fn connect(&mut self, from: Host, to: Host, stream: usize, carrier: Carrier) -> Option<usize> {
+        let ways = (self.network.way(self.trial, from, to)?, self.network.way(self.trial, to, from)?);
+        let now = self.agenda.now();
+        let round_trip = ways.0.iter().chain(ways.1.iter()).map(|lane| self.delay(*lane)).sum();
+        let mut connection =
+            Connection::new(from, to, stream, carrier, ways, (self.control, self.trial.initial_window));
+        connection.sender.connected(round_trip);
+        (connection.heard, connection.written) = (now, now);
+        self.connections.push(connection);
+        Some(self.connections.len() - 1)
+    }
+
+    /// The one-way delay of a direction of a link, as planned.
+    pub(super) fn delay(&self, lane: usize) -> Nanos {
+        nanos(self.trial.network.links[lane / 2].shape.delay)
+    }
+
+    // ---- packets ---------------------------------------------------------------------------------------------------
+
+    /// A packet enters a direction of a link that others of its way follow, or none: when it is past the switch at its end, or at the host.
+    fn pass(&mut self, way: &Way, hop: usize, bytes: usize) -> Option<Nanos> {
+        let arrives = self.network.pass(way[hop], self.agenda.now(), bytes)?;
+        Some(arrives + if hop + 1 < way.len() { SWITCH } else { 0 })
+    }
+
+    /// Lets go what the windows let.
+    pub(super) fn send(&mut self, at: usize) {
+        let now = self.agenda.now();
+        loop {
+            let connection = &mut self.connections[at];
+            if connection.is_dead {
+                return;
+            }
+            match connection.sender.turn(now) {
+                Turn::Send(range) => {
+                    connection.leaves(range, now);
+                    let way = connection.out.clone();
+                    if let Some(arrives) = self.pass(&way, 0, packet(range)) {
+                        self.agenda.note(arrives, Event::Data { connection: at, range, hop: 1 });
+                    }
+                }
+                Turn::Wait(until) => {
+                    if !std::mem::replace(&mut connection.paced, true) {
+                        self.agenda.note(until, Event::Paced { connection: at });
+                    }
+                    break;
+                }
+                Turn::Idle => break,
+            }
+        }
+        self.set_timer(at);
+    }
+
+    fn set_timer(&mut self, at: usize) {
+        let connection = &mut self.connections[at];
+        if let Some(deadline) = connection.sender.deadline().filter(|_| !connection.has_timer) {
+            connection.has_timer = true;
+            self.agenda.note(deadline, Event::Timer { connection: at });
+        }
+    }
+
+    fn timer(&mut self, at: usize) {
+        let now = self.agenda.now();
+        let connection = &mut self.connections[at];
+        connection.has_timer = false;
+        if connection.is_dead {
+            return;
+        }
+        match connection.sender.deadline() {
+            Some(deadline) if deadline <= now => {
+                connection.sender.expire(now);
+                self.send(at);
+            }
+            Some(_) => self.set_timer(at),
+            None => {}
+        }
+    }
+
+    fn data(&mut self, at: usize, range: Range, hop: usize) {
+        let now = self.agenda.now();
+        let connection = &mut self.connections[at];
+        if hop < connection.out.len() {
+            let way = connection.out.clone();
+            if let Some(arrives) = self.pass(&way, hop, packet(range)) {
+                self.agenda.note(arrives, Event::Data { connection: at, range, hop: hop + 1 });
+            }
+            return;
+        }
+        if connection.is_deaf {
+            return;
+        }
+        connection.heard = connection.heard.max(now);
+        let answer = connection.receiver.take(range);
+        let viewer = self.by_host[connection.stream][connection.to];
+        let over = Over::Connection(at);
+        connection.arrives(range, now, |piece| {
+            if let Some(viewer) = viewer {
+                let viewer = &mut self.viewers[viewer];
+                let first = piece.first.unwrap_or(now);
+                viewer.arrivals[piece.item].get_or_insert(Arrived { at: now, first, over });
+                viewer.copies[piece.item] += 1;
+            }
+        });
+        if !std::mem::replace(&mut connection.reading, true) {
+            self.agenda.note(now + PROGRAM, Event::Read { connection: at });
+        }
+        match answer {
+            Answer::Now => self.acknowledge(at),
+            Answer::Later => {
+                if !std::mem::replace(&mut connection.owing, true) {
+                    self.agenda.note(now + DELAYED_ACK, Event::LateAck { connection: at });
+                }
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, at: usize) {
+        let connection = &mut self.connections[at];
+        if !connection.is_deaf {
+            let ack = Box::new(connection.receiver.acknowledge());
+            self.ack(at, ack, 0);
+        }
+    }
+
+    fn ack(&mut self, at: usize, ack: Box<Ack>, hop: usize) {
+        let connection = &mut self.connections[at];
+        if hop < connection.back.len() {
+            let way = connection.back.clone();
+            // Two edges of four bytes for each of three ranges at most, after a header of two and padding.
+            let bytes = HEADERS as usize + if ack.beyond.is_empty() { 0 } else { 4 + 8 * ack.beyond.len().min(3) };
+            if let Some(arrives) = self.pass(&way, hop, bytes) {
+                self.agenda.note(arrives, Event::Ack { connection: at, ack, hop: hop + 1 });
+            }
+        } else if !connection.is_dead {
+            connection.sender.hear(&ack, self.agenda.now());
+            self.send(at);
+        }
+    }
+
+    /// A datagram is copied wherever the ways of its receivers part.
+    fn datagram(&mut self, datagram: Datagram, hop: usize) {
+        let mut lanes: Vec<(usize, Vec<(usize, Way)>)> = Vec::new();
+        for (viewer, way) in &datagram.to {
+            match way.get(hop) {
+                None => self.has_part(*viewer, &datagram),
+                Some(lane) => match lanes.iter_mut().find(|(known, _)| known == lane) {
+                    Some((_, to)) => to.push((*viewer, way.clone())),
+                    None => lanes.push((*lane, vec![(*viewer, way.clone())])),
+                },
+            }
+        }
+        for (_, to) in lanes {
+            let way = to[0].1.clone();
+            if let Some(arrives) = self.pass(&way, hop, datagram.bytes) {
+                let copy = Box::new(Datagram { to, ..datagram.clone() });
+                self.agenda.note(arrives, Event::Datagram { datagram: copy, hop: hop + 1 });
+            }
+        }
+    }
+
+    pub(super) fn multicast(&mut self, datagram: Datagram) {
+        self.datagram(datagram, 0);
+    }
+
+    pub(super) fn say(&mut self, from: Host, to: Host, word: Word) {
+        if let Some(way) = self.network.way(self.trial, from, to) {
+            self.word(Box::new(Spoken { from, to, way, word }), 0);
+        }
+    }
+
+    /// The same, later.
+    pub(super) fn say_at(&mut self, at: Nanos, from: Host, to: Host, word: Word) {
+        if let Some(way) = self.network.way(self.trial, from, to) {
+            self.agenda.note(at, Event::Word { spoken: Box::new(Spoken { from, to, way, word }), hop: 0 });
+        }
+    }
+
+    fn word(&mut self, spoken: Box<Spoken>, hop: usize) {
+        if hop >= spoken.way.len() {
+            return self.heard(&spoken);
+        }
+        let way = spoken.way.clone();
+        match self.pass(&way, hop, WORD) {
+            Some(arrives) => self.agenda.note(arrives, Event::Word { spoken, hop: hop + 1 }),
+            None => self.agenda.note(self.agenda.now() + AGAIN, Event::Word { spoken, hop: 0 }),
+        }
+    }
+
+    pub(super) fn tell(&mut self, told: Vec<Introduction>) {
+        for introduction in told {
+            self.agenda.note(introduction.at, Event::Told { introduction });
+        }
+    }
+
+    /// Whether agents know each other by the controller.
+    pub(super) fn has_peers(&self) -> bool {
+        matches!(self.trial.point.scheme, Scheme::Bypass | Scheme::Relay)
+    }
+
+    /// Packets that never came out of a link.
+    pub fn dropped(&self) -> u64 {
+        self.network.dropped()
+    }
+}
+
+/// Bytes of a packet on a link.
+fn packet(range: Range) -> usize {
+    (range.to - range.from) as usize + HEADERS as usize
+}
+
+/// Nanoseconds of a time on the timeline.
+pub fn nanos(time: std::time::Duration) -> Nanos {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
