@@ -171,3 +171,58 @@ fn the_captures_of_an_older_run_still_give_the_tables_that_were_stored_with_them
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("summary.csv: missing"), "{out}");
 }
+
+/// A copy of a folder with all that is in it.
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let there = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copied(&path, &there);
+        } else {
+            fs::copy(&path, there).unwrap();
+        }
+    }
+}
+
+/// Every file below a folder.
+fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> =
+        entries.flat_map(|path| if path.is_dir() { files_of(&path) } else { vec![path] }).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn ends_of_lines_that_git_has_changed_change_no_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let [unix, windows] = ["unix", "windows"].map(|name| folder.path().join(name));
+    for run in [&unix, &windows] {
+        copied(Path::new(TWO_PLAYERS), run);
+    }
+    let is_text = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        ["csv", "json", "jsonl", "yaml", "txt", "log"].contains(&ending)
+    };
+    let texts: Vec<PathBuf> = files_of(&windows).into_iter().filter(is_text).collect();
+    assert!(texts.iter().any(|path| path.ends_with("births/hb.csv")), "{texts:?}");
+    for path in &texts {
+        let text = fs::read_to_string(path).unwrap().replace('\n', "\r\n");
+        fs::write(path, text).unwrap();
+    }
+    // What is stored is read alike, before anything is computed anew.
+    let [one, other] = [&unix, &windows].map(|run| ends(&["compare", run.to_str().unwrap()], run));
+    assert_eq!((one.0, one.2), (other.0, other.2));
+    let [one, other] = [&unix, &windows].map(|run| ends(&["analyze"], run));
+    assert_eq!((one.0, &one.2), (other.0, &other.2.replace("windows", "unix")));
+    let is_table = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "parquet" || ending == "csv");
+    let mut tables = 0;
+    for table in files_of(&unix).iter().filter(is_table).filter(|path| !path.to_string_lossy().contains("births")) {
+        let there = windows.join(table.strip_prefix(&unix).unwrap());
+        assert_eq!(fs::read(table).unwrap(), fs::read(&there).unwrap(), "{}", there.display());
+        tables += 1;
+    }
+    assert!(tables > 8, "{tables} tables");
+}

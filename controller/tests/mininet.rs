@@ -18,6 +18,11 @@ fn pingall_on_three_topologies_in_both_versions() {
 }
 
 #[test]
+fn a_network_with_loops_works_as_the_readme_says() {
+    assert!(run("loops").contains("torus: 0% packet loss"));
+}
+
+#[test]
 fn a_restart_and_bad_switches_are_survived() {
     let said = run("restart");
     for outcome in ["at least 599 of 600 frames played", "0 pings of", "Mbit/s"] {

@@ -14,7 +14,7 @@ use crate::ui;
 pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     for path in recipes {
-        match recipe::load(path) {
+        match super::recipes::read(path) {
             Ok(loaded) => {
                 let estimate = loaded.plan.estimate();
                 ui::print(&format!(

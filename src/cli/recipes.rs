@@ -1,17 +1,25 @@
 //! The recipes of a command line, as it means them.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
-use crate::plan::Plan;
-use crate::recipe::{self, Loaded};
+use crate::actor::broadcaster::rehearsal::{Depth, Unsuited, rehearse};
+use crate::plan::{Plan, Program, Video};
+use crate::recipe::{self, Loaded, RecipeError, VideoFault, VideoKey};
+
+/// For looking at what one video file gives.
+const REHEARSAL: Duration = Duration::from_secs(20);
+/// For all of a recipe, whose points may have many.
+const ALL_REHEARSALS: Duration = Duration::from_secs(60);
 
 /// Loads a recipe and applies what the command line says otherwise.
 pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
-    let mut loaded = recipe::load(path).map_err(|error| {
+    let mut loaded = read(path).map_err(|error| {
         eprintln!("{:?}", miette::Report::new(error));
         Failure::said(Exit::Recipe)
     })?;
@@ -25,6 +33,64 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
         return Err(Failure::new(Exit::Usage, why));
     }
     Ok(loaded)
+}
+
+/// Reads a recipe, and has its video file looked into by the programs that will read it.
+pub(super) fn read(path: &Path) -> Result<Loaded, RecipeError> {
+    let begun = Instant::now();
+    // The points of a sweep have the same video again and again.
+    let seen: RefCell<Vec<(Video, Result<Option<String>, VideoFault>)>> = RefCell::default();
+    recipe::load_looking(path, &|video, streams| {
+        let known = seen.borrow().iter().find(|(other, _)| other == video).map(|(_, result)| result.clone());
+        known.unwrap_or_else(|| {
+            let left = ALL_REHEARSALS.saturating_sub(begun.elapsed()).min(REHEARSAL);
+            let programs = streams.iter().map(|stream| &stream.program);
+            let result = look(video, programs, left);
+            seen.borrow_mut().push((video.clone(), result.clone()));
+            result
+        })
+    })
+}
+
+fn look<'a>(
+    video: &Video,
+    mut programs: impl Iterator<Item = &'a Program> + Clone,
+    left: Duration,
+) -> Result<Option<String>, VideoFault> {
+    let depth = match () {
+        () if left.is_zero() => {
+            return Ok(Some("was not looked at with all its values: there are too many".to_owned()));
+        }
+        () if programs.clone().any(|program| *program == Program::Ffmpeg) => Depth::Pictures(left),
+        () if programs.any(Program::is_obs) => Depth::Contents,
+        // Nobody but the recipe's writer knows what another program reads.
+        () => return Ok(None),
+    };
+    rehearse(video, depth).map_err(|unsuited| {
+        let (key, label, help) = match &unsuited {
+            Unsuited::TooShort { pictures, .. } => (
+                VideoKey::Frames,
+                "too many",
+                format!("write `frames: {pictures}` at most, or bring the file into a format that can be looped: ffmpeg -i … clip.mp4"),
+            ),
+            Unsuited::NoSound => {
+                (VideoKey::Audio, "no sound", "leave out `audio`, or take a file with sound".to_owned())
+            }
+            Unsuited::Unreadable(_) => (VideoKey::File, "this file", "make the file readable for you".to_owned()),
+            Unsuited::Empty | Unsuited::CutShort => {
+                (VideoKey::File, "this file", "copy the file again; it was not written to its end".to_owned())
+            }
+            Unsuited::NoVideo | Unsuited::NoPictures(_) => {
+                (VideoKey::File, "this file", "name a file with pictures; `ffprobe FILE` says what is in one".to_owned())
+            }
+            Unsuited::NotEncoded(_) => (
+                VideoKey::File,
+                "this file",
+                "try another `codec` or `bitrate`, or a file that ffmpeg has converted".to_owned(),
+            ),
+        };
+        VideoFault { key, why: unsuited.to_string(), label, help: Some(help) }
+    })
 }
 
 fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {

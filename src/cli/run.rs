@@ -105,19 +105,37 @@ async fn one(
 }
 
 fn line(plan: &Plan, report: &run::Report, pictures: Result<(), Failure>) -> Line {
-    let (exit, what) = if report.interrupted {
-        (Exit::Interrupted, "interrupted; what was measured is kept, marked partial".to_owned())
-    } else if !report.failed.is_empty() {
-        let of = format!("{} of {} trials failed: ", report.failed.len(), plan.trials.len());
-        let why: Vec<String> =
-            report.failed.iter().map(|(id, why)| format!("{id}: {}", why.lines().next().unwrap_or(""))).collect();
-        (Exit::Failed, of + &why.join("; "))
-    } else if let Err(failure) = pictures {
-        (failure.exit, format!("no pictures: {failure}"))
-    } else if !report.unfit.is_empty() {
-        (Exit::Unfit, format!("done, but {} of {} trials are unfit", report.unfit.len(), plan.trials.len()))
+    let trials = plan.trials.len();
+    let each = |all: &[(String, String)]| {
+        let first = |(id, why): &(String, String)| format!("{id}: {}", why.lines().next().unwrap_or(""));
+        all.iter().map(first).collect::<Vec<_>>().join("; ")
+    };
+    let mut ends = Vec::new();
+    if report.interrupted {
+        ends.push((Exit::Interrupted, "interrupted; what was measured is kept, marked partial".to_owned()));
     } else {
-        (Exit::Done, "done".to_owned())
+        let (failed, damaged, unfit) = (&report.failed, &report.damaged, &report.unfit);
+        if !failed.is_empty() {
+            ends.push((Exit::Failed, format!("{} of {trials} trials failed: {}", failed.len(), each(failed))));
+        } else if let Err(failure) = pictures {
+            ends.push((failure.exit, format!("no pictures: {failure}")));
+        }
+        if !damaged.is_empty() {
+            ends.push((
+                Exit::Results,
+                format!("{} of {trials} trials are partial: {}", damaged.len(), each(damaged)),
+            ));
+        }
+        if !unfit.is_empty() {
+            ends.push((Exit::Unfit, format!("{} of {trials} trials are unfit", unfit.len())));
+        }
+    }
+    let exit = Exit::worst(ends.iter().map(|(exit, _)| *exit));
+    let what: Vec<&str> = ends.iter().map(|(_, what)| what.as_str()).collect();
+    let what = match exit {
+        Exit::Done => "done".to_owned(),
+        Exit::Unfit => format!("done, but {}", what.join("; ")),
+        _ => what.join("; "),
     };
     Line { recipe: plan.recipe.clone(), exit, what: format!("{what}  {}", report.folder.path().display()) }
 }

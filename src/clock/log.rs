@@ -7,6 +7,8 @@
 
 use std::io::{self, BufRead, Write};
 
+use crate::file::{Line, Lines};
+
 /// The first line of a screen's file.
 const SCREEN_HEADER: &str = "clock_ns,before_ns,first_ns,last_ns";
 /// The first line of a stream's file.
@@ -90,7 +92,7 @@ impl ScreenLog {
     /// When reading fails.
     pub fn read(source: impl BufRead) -> io::Result<Self> {
         let mut log = Self::default();
-        let mut lines = Lines::new(source, SCREEN_HEADER)?;
+        let mut lines = Rows::new(source, SCREEN_HEADER)?;
         let end = lines.each(|numbers| {
             let [clock_ns, before_ns, first_ns, last_ns] = numbers.try_into().ok()?;
             log.shown.push(Showing { clock_ns, before_ns, first_ns, last_ns });
@@ -126,7 +128,7 @@ impl StreamLog {
     /// When reading fails.
     pub fn read(source: impl BufRead) -> io::Result<Self> {
         let mut log = Self::default();
-        let mut lines = Lines::new(source, STREAM_HEADER)?;
+        let mut lines = Rows::new(source, STREAM_HEADER)?;
         let end = lines.each(|numbers| {
             let (index, clock_ns) = match *numbers {
                 [index] => (index, None),
@@ -143,16 +145,15 @@ impl StreamLog {
     }
 }
 
-/// The lines of such a file.
-struct Lines<R> {
-    source: R,
-    number: u64,
+/// The lines of such a file, as numbers.
+struct Rows<R> {
+    lines: Lines<R>,
     problem: Option<String>,
 }
 
-impl<R: BufRead> Lines<R> {
+impl<R: BufRead> Rows<R> {
     fn new(source: R, header: &str) -> io::Result<Self> {
-        let mut lines = Self { source, number: 0, problem: None };
+        let mut lines = Self { lines: Lines::new(source), problem: None };
         if lines.next()?.as_deref() != Some(header) {
             lines.problem = Some(format!("it does not begin with `{header}`"));
         }
@@ -161,11 +162,10 @@ impl<R: BufRead> Lines<R> {
 
     /// A whole line without its newline.
     fn next(&mut self) -> io::Result<Option<String>> {
-        let mut line = Vec::new();
-        self.source.read_until(b'\n', &mut line)?;
-        self.number += 1;
-        let Some(text) = line.strip_suffix(b"\n") else { return Ok(None) };
-        Ok(Some(String::from_utf8_lossy(text).into_owned()))
+        Ok(match self.lines.next()? {
+            Some(Line::Whole(text)) => Some(String::from_utf8_lossy(text).into_owned()),
+            Some(Line::CutOff) | None => None,
+        })
     }
 
     /// Hands the numbers of each line on, up to the end, whose numbers are returned. A field at the end of a line may be empty.
@@ -173,7 +173,9 @@ impl<R: BufRead> Lines<R> {
         if self.problem.is_some() {
             return Ok(None);
         }
+        let mut whole = self.lines.number;
         while let Some(line) = self.next()? {
+            whole = self.lines.number;
             let numbers = |text: &str| {
                 text.trim_end_matches(',').split(',').map(str::parse).collect::<Result<Vec<i64>, _>>().ok()
             };
@@ -181,11 +183,11 @@ impl<R: BufRead> Lines<R> {
                 return Ok(numbers(end));
             }
             if numbers(&line).and_then(|numbers| take(&numbers)).is_none() {
-                self.problem = Some(format!("line {} cannot be read: {line:?}", self.number));
+                self.problem = Some(format!("line {} cannot be read: {line:?}", self.lines.number));
                 return Ok(None);
             }
         }
-        self.problem = Some(format!("it is cut off after line {}", self.number.saturating_sub(1)));
+        self.problem = Some(format!("it is cut off after line {whole}"));
         Ok(None)
     }
 

@@ -15,6 +15,7 @@ pub mod parameter;
 mod place;
 mod problem;
 pub mod program;
+mod spelling;
 mod syntax;
 pub mod text;
 pub mod unit;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 
 pub use problem::{RecipeError, Warning};
 
-use crate::plan::{Plan, Until};
+use crate::plan::{Plan, Stream, Until, Video, VideoSource};
 use file::RecipeFile;
 use problem::Finding;
 
@@ -54,16 +55,61 @@ pub struct Loaded {
 /// # Errors
 /// The file cannot be read, is not text, or is not a valid recipe.
 pub fn load(path: impl AsRef<Path>) -> Result<Loaded, RecipeError> {
+    load_looking(path, &|_, _| Ok(None))
+}
+
+/// The same, and has someone look into the video file that the recipe names.
+///
+/// # Errors
+/// As [`load`], or what is wrong with the video file.
+pub fn load_looking(path: impl AsRef<Path>, look: &LookAtVideo<'_>) -> Result<Loaded, RecipeError> {
     let path = path.as_ref();
     let text = read(path)?;
-    compile(path, text, &is_file, &read_trace)
+    let look = |video: &Video, streams: &[Stream]| {
+        if let VideoSource::File { path } = &video.source {
+            is_file(path).map_err(|why| VideoFault { key: VideoKey::File, why, label: "this file", help: None })?;
+        }
+        look(video, streams)
+    };
+    compile(path, text, &look, &read_trace)
+}
+
+/// Looks into the file of a video that these streams are made of, and says what is doubtful about it.
+pub type LookAtVideo<'a> = dyn Fn(&Video, &[Stream]) -> Result<Option<String>, VideoFault> + 'a;
+
+/// What is wrong with a video file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoFault {
+    /// What the recipe says and the file does not hold.
+    pub key: VideoKey,
+    /// What is wrong, behind the file's name: `has no sound`.
+    pub why: String,
+    /// The same in a word or two.
+    pub label: &'static str,
+    /// What to do; `None`: see whether it is the right file.
+    pub help: Option<String>,
+}
+
+/// A key of `video` in recipes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VideoKey {
+    /// The file itself.
+    File,
+    /// That there is sound.
+    Audio,
+    /// How many pictures there are.
+    Frames,
 }
 
 fn is_file(path: &Path) -> Result<(), String> {
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() => Ok(()),
-        Ok(_) => Err("is not a file".to_owned()),
+        Ok(file) if file.is_dir() => Err("is a folder, not a file".to_owned()),
+        Ok(_) => Err("is not a file but a pipe, a socket or a device".to_owned()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err("does not exist".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err("cannot be read: you may not".to_owned())
+        }
         Err(error) => Err(format!("cannot be read: {error}")),
     }
 }
@@ -86,7 +132,7 @@ fn read_trace(path: &Path) -> Result<String, String> {
 /// # Errors
 /// The text is not a valid recipe.
 pub fn from_str(name: impl AsRef<Path>, text: &str) -> Result<Loaded, RecipeError> {
-    compile(name.as_ref(), text.to_owned(), &|_| Ok(()), &|_| Err("is not looked at".to_owned()))
+    compile(name.as_ref(), text.to_owned(), &|_, _| Ok(None), &|_| Err("is not looked at".to_owned()))
 }
 
 /// The JSON Schema (2020-12) of recipes, for editors.
@@ -151,11 +197,11 @@ fn similar_file(path: &Path) -> Option<String> {
     Some(path.with_file_name(near).display().to_string())
 }
 
-/// Text to plan. `look` says what is wrong with a video file, `reader` reads traces.
+/// Text to plan. `look` looks at video files, `reader` reads traces.
 fn compile(
     path: &Path,
     text: String,
-    look: &dyn Fn(&Path) -> Result<(), String>,
+    look: &LookAtVideo<'_>,
     reader: validate::Reader<'_>,
 ) -> Result<Loaded, RecipeError> {
     let name = path.display().to_string();
@@ -165,6 +211,10 @@ fn compile(
         let message = format!("there is a control character, U+{:04X}", c as u32);
         let finding = Finding::new(&(at..at + c.len_utf8()), message, "here");
         return Err(failed(vec![finding.help("leave it out; is this a recipe at all?")]));
+    }
+    let misspelt = spelling::look_through(source);
+    if !misspelt.is_empty() {
+        return Err(failed(misspelt));
     }
     let options = serde_yaml::options! {
         with_snippet: false,

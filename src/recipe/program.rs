@@ -75,6 +75,8 @@ pub struct PlayerCommandFile {
 pub struct Argument(pub String);
 
 impl Value for Argument {
+    const FREE: bool = true;
+
     fn expected() -> String {
         "a word of a command".to_owned()
     }

@@ -3,6 +3,7 @@
 use serde_yaml::{Error, Location};
 
 use super::problem::Finding;
+use super::spelling;
 use super::text::{Span, span_of};
 use super::word::{nearest, shown};
 
@@ -58,6 +59,10 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
     };
     let span = error.location().map_or(0..0, |location| place(source, &location));
     let span = widen(source, span);
+    // A character that is not what it seems makes other things of keys and lists, here or in the line before.
+    if let Some(finding) = spelling::accuse(source, &lines_around(source, &span)) {
+        return finding;
+    }
     match error {
         Error::SerdeUnknownField { field, expected, .. } => unknown_key(field, expected, source, &span),
         Error::SerdeMissingField { field, .. } => {
@@ -75,6 +80,11 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
             Finding::new(&span, format!("{expected} belongs here, not {unexpected}"), "here")
         }
         Error::NullIntoString { .. } => {
+            let word = source.get(span.start..).unwrap_or("");
+            let word = word.split(|c: char| c.is_whitespace() || ",]}:#".contains(c)).next().unwrap_or("");
+            if spelling::is_null(word) {
+                return spelling::null(&(span.start..span.start + word.len()), word);
+            }
             let key = key_before(source, &span).map_or_else(|| "the key".to_owned(), |key| format!("`{key}`"));
             Finding::new(&span, format!("{key} has no value"), "nothing is written here")
                 .help("write a value, or leave the key out to take its default")
@@ -276,6 +286,14 @@ fn place(source: &str, location: &Location) -> Span {
     let rest = source.get(start..).unwrap_or("");
     let inside = rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at);
     start + inside..start + inside
+}
+
+/// The line of a place and the one before it.
+fn lines_around(source: &str, span: &Span) -> Span {
+    let at = span.start.min(source.len());
+    let line = source[..at].rfind('\n');
+    let start = line.and_then(|line| source[..line].rfind('\n')).map_or(0, |before| before + 1);
+    start..source[at..].find('\n').map_or(source.len(), |end| at + end)
 }
 
 /// The parser points at the first character of some things; a key or a word is better shown whole.

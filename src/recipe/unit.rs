@@ -17,6 +17,12 @@ pub trait Value: Sized {
     /// Whether YAML takes it for a number or a boolean, so that quotes around it would make it something else.
     const PLAIN: bool = false;
 
+    /// Whether it is the recipe writer's own text, in which any character may be meant.
+    const FREE: bool = false;
+
+    /// Whether it names something, so that a word which other YAML readers take for a truth value has to be in quotes.
+    const NAME: bool = false;
+
     /// Reads the text.
     ///
     /// # Errors
@@ -126,7 +132,7 @@ impl Dimension {
         let units: Vec<&str> = self.units.iter().map(|(name, _)| *name).collect();
         json_schema!({
             "type": "string",
-            "pattern": format!(r"^[0-9]+(\.[0-9]+)? *({})$", units.join("|")),
+            "pattern": format!(r"^(0|[1-9][0-9]*)(\.[0-9]+)? *({})$", units.join("|")),
             "examples": [self.example],
         })
     }
@@ -168,6 +174,9 @@ impl Decimal {
         }
         if integer.is_empty() || (pointed && fraction.is_empty()) || fraction.contains('.') {
             return Err(wrong("does not begin with a plain decimal number", "not a plain number"));
+        }
+        if let Some(misread) = leading_zero(integer, text) {
+            return Err(misread);
         }
         let integer = integer.trim_start_matches('0');
         if integer.len() > Self::MAX_INTEGER_DIGITS {
@@ -330,7 +339,7 @@ impl Value for UploadBuffer {
         let units: Vec<&str> = SIZE.units.iter().map(|(name, _)| *name).collect();
         json_schema!({
             "type": "string",
-            "pattern": format!(r"^({}|[0-9]+(\.[0-9]+)? *({}))$", Self::UNLIMITED, units.join("|")),
+            "pattern": format!(r"^({}|(0|[1-9][0-9]*)(\.[0-9]+)? *({}))$", Self::UNLIMITED, units.join("|")),
             "examples": [SIZE.example, Self::UNLIMITED],
         })
     }
@@ -460,6 +469,12 @@ impl Value for FrameSize {
                 None => wrong("is not a size", "not a size"),
             });
         };
+        if FrameSize::parse_pair(text).is_some() {
+            let zeros = [leading_zero(width, width), leading_zero(height, height)];
+            if let Some(misread) = zeros.into_iter().flatten().next() {
+                return Err(misread);
+            }
+        }
         let Some(size) = FrameSize::parse_pair(text) else {
             let spaced = FrameSize::parse_pair(&text.replace(' ', ""));
             return Err(match spaced {
@@ -489,7 +504,7 @@ impl Value for FrameSize {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": "^[0-9]*[02468]x[0-9]*[02468]$",
+            "pattern": "^[1-9][0-9]*[02468]x[1-9][0-9]*[02468]$",
             "examples": ["640x360"],
         })
     }
@@ -521,9 +536,11 @@ impl<const MIN: u64, const MAX: u64> Value for Whole<MIN, MAX> {
         if text.starts_with(['-', '\u{2212}']) {
             return Err(wrong("is negative", "negative"));
         }
-        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) || (text.len() > 1 && text.starts_with('0')) {
-            // `08` is another number, or none, to other YAML readers.
+        if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wrong("is not a whole number", "not a whole number"));
+        }
+        if let Some(misread) = leading_zero(text, text) {
+            return Err(misread);
         }
         match text.parse() {
             Ok(number) if number < MIN => Err(wrong("is too small", "too small")),
@@ -534,6 +551,16 @@ impl<const MIN: u64, const MAX: u64> Value for Whole<MIN, MAX> {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX })
     }
+}
+
+/// `0600` is another number, or none, to other YAML readers. `integer` are the digits that `text` begins with.
+fn leading_zero(integer: &str, text: &str) -> Option<Misread> {
+    let without = integer.trim_start_matches('0');
+    let zeros = integer.len() - without.len() - usize::from(without.is_empty());
+    (integer.len() > 1 && zeros > 0).then(|| {
+        let message = format!("{} has a leading zero", shown(text));
+        Misread::new(message, "leading zero", format!("write {}", shown(&text[zeros..])))
+    })
 }
 
 fn duration(nanoseconds: u128) -> Duration {
@@ -576,7 +603,7 @@ mod tests {
         assert_eq!(Delay::parse("50 us"), Ok(Delay(Duration::from_micros(50))));
         assert_eq!(Delay::parse("0.3 ms"), Ok(Delay(Duration::from_micros(300))));
         assert_eq!(Moment::parse("2 min"), Ok(Moment(Duration::from_secs(120))));
-        assert_eq!(Moment::parse("007 s"), Ok(Moment(Duration::from_secs(7))));
+        assert_eq!(Moment::parse("0.07 s"), Ok(Moment(Duration::from_millis(70))));
         assert_eq!(Loss::parse("1 %"), Ok(Loss(0.01)));
         assert_eq!(Loss::parse("0.1%"), Ok(Loss(0.001)));
         assert_eq!(FrameSize::parse("640x360"), Ok(FrameSize { width: 640, height: 360 }));
@@ -624,6 +651,16 @@ mod tests {
     }
 
     #[test]
+    fn numbers_with_leading_zeros_are_said_without() {
+        assert!(help::<Moment>("007 s").contains("write `7 s`"));
+        assert!(help::<Bandwidth>("00.5 Mbit/s").contains("write `0.5 Mbit/s`"));
+        assert!(help::<UploadBuffer>("064 kB").contains("write `64 kB`"));
+        assert!(help::<Loss>("01 %").contains("write `1 %`"));
+        assert!(help::<FrameSize>("0640x360").contains("write `640`"));
+        assert_eq!(Delay::parse("0 ms"), Ok(Delay(Duration::ZERO)));
+    }
+
+    #[test]
     fn whole_numbers_have_bounds() {
         type Fps = Whole<1, 120>;
         assert_eq!(Fps::parse("30"), Ok(Whole(30)));
@@ -632,7 +669,9 @@ mod tests {
             ("121", "too large"),
             ("-3", "negative"),
             ("3.5", "not a whole"),
-            ("08", "not a whole"),
+            ("08", "write `8`"),
+            ("017", "write `17`"),
+            ("00", "write `0`"),
             ("", "not a whole"),
             ("999999999999999999999999999999", "too large"),
         ] {

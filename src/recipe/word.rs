@@ -328,6 +328,8 @@ impl NodeName {
 }
 
 impl Value for NodeName {
+    const NAME: bool = true;
+
     fn expected() -> String {
         "a name such as `hv1`".to_owned()
     }
@@ -367,6 +369,8 @@ impl Value for NodeName {
 pub struct CaptureName(pub String);
 
 impl Value for CaptureName {
+    const NAME: bool = true;
+
     fn expected() -> String {
         "a host such as `hb` or an interface such as `hs-eth1`".to_owned()
     }
@@ -398,6 +402,8 @@ impl Prose {
 }
 
 impl Value for Prose {
+    const FREE: bool = true;
+
     fn expected() -> String {
         "some text".to_owned()
     }
@@ -428,6 +434,8 @@ impl Value for Prose {
 pub struct FilePath(pub PathBuf);
 
 impl Value for FilePath {
+    const FREE: bool = true;
+
     fn expected() -> String {
         "a file such as `clip.mp4`".to_owned()
     }

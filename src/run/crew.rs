@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -146,7 +146,14 @@ impl Crew {
         self.teller.tell(Happening::Started { host: actor.station.clone(), actor: actor.name.clone(), argv });
         let mut process = Process::spawn(actor, place)?;
         if let Some(lines) = process.lines() {
-            tokio::spawn(relay(lines, self.teller.clone(), actor.station.clone(), actor.name.clone(), copy));
+            let (teller, trouble) = (self.teller.clone(), self.trouble.clone());
+            let (station, name) = (actor.station.clone(), actor.name.clone());
+            tokio::spawn(async move {
+                // Who looks for what was told would find less, and not know it.
+                if let Err(text) = relay(lines, teller, station, name, copy).await {
+                    let _ = trouble.send(Trouble { of_network: false, was_killed: false, text });
+                }
+            });
         }
         let process = Arc::new(process);
         self.roll.enter(&process);
@@ -251,29 +258,42 @@ impl Roll {
     }
 }
 
-/// Lines of a program's output become reports.
+/// Lines of a program's output become reports, all of them. The error is why `copy` does not have them too, in words.
 async fn relay(
     mut lines: mpsc::Receiver<String>,
     teller: Teller,
     host: Station,
     actor: String,
     copy: Option<PathBuf>,
-) {
-    let mut file = match &copy {
-        Some(path) => tokio::fs::File::create(path).await.ok(),
-        None => None,
+) -> Result<(), String> {
+    let mut kept = Ok(());
+    let mut file = None;
+    let unwritten = |path: &Option<PathBuf>, error| {
+        let path = path.as_deref().unwrap_or(Path::new("")).display();
+        Err(format!("cannot write {path}, which keeps what a program tells: {error}"))
     };
+    if let Some(path) = &copy {
+        match tokio::fs::File::create(path).await {
+            Ok(created) => file = Some(created),
+            Err(error) => kept = unwritten(&copy, error),
+        }
+    }
     while let Some(line) = lines.recv().await {
-        if let Some(file) = &mut file {
-            // The events are told all the same.
-            let _ = file.write_all(format!("{line}\n").as_bytes()).await;
+        if let Some(open) = &mut file
+            && let Err(error) = open.write_all(format!("{line}\n").as_bytes()).await
+        {
+            kept = unwritten(&copy, error);
+            file = None;
         }
         let what = serde_json::from_str(&line).unwrap_or(serde_json::Value::String(line));
         teller.tell(Happening::Report { host: host.clone(), actor: actor.clone(), what });
     }
-    if let Some(mut file) = file {
-        let _ = file.flush().await;
+    if let Some(mut file) = file
+        && let Err(error) = file.flush().await
+    {
+        kept = unwritten(&copy, error);
     }
+    kept
 }
 
 #[cfg(test)]
@@ -295,6 +315,18 @@ mod tests {
         let told = news.root_of(of(first)).await;
         sender.abort();
         told.text
+    }
+
+    #[tokio::test]
+    async fn what_a_program_tells_and_cannot_be_kept_is_trouble_and_told_all_the_same() {
+        let (teller, mut told) = Teller::new();
+        let (sender, lines) = mpsc::channel(4);
+        sender.send(r#"{"event":"listening"}"#.to_owned()).await.unwrap();
+        drop(sender);
+        // Whatever is written there, the disk is full.
+        let kept = relay(lines, teller, Station::Machine, "controller".into(), Some("/dev/full".into())).await;
+        assert!(kept.unwrap_err().starts_with("cannot write /dev/full"));
+        assert!(matches!(told.recv().await.unwrap().happening, Happening::Report { .. }));
     }
 
     #[tokio::test]

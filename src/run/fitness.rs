@@ -246,6 +246,11 @@ pub fn judge(seen: &Observations, limits: &Limits) -> Verdict {
     );
 
     let seconds = seen.samples.len();
+    // A second that was not looked at is none without pressure.
+    let watched = seen.heartbeat.count / BEATS_A_SAMPLE;
+    let unseen = watched.saturating_sub(seconds as u64);
+    let text = format!("fitness unknown: the processors were looked at in {seconds} of {watched} s");
+    over("unknown", unseen > 0 && seen.unknown.is_empty(), text);
     let allowed = limits.seconds_over * seconds as f64;
     let count = |over: &dyn Fn(&Sample) -> bool| seen.samples.iter().filter(|sample| over(sample)).count();
     let often =

@@ -85,6 +85,8 @@ pub struct Report {
     pub failed: Vec<(String, String)>,
     /// Trials whose delays cannot be taken for the network's, with the reasons.
     pub unfit: Vec<(String, String)>,
+    /// Trials that came to their end and are not whole, with what is missing or damaged.
+    pub damaged: Vec<(String, String)>,
     /// It was interrupted.
     pub interrupted: bool,
 }
@@ -231,11 +233,14 @@ fn finish(mut manifest: Manifest, folder: &RunDir, interrupted: bool) -> Result<
         _ => None,
     });
     let unfit = manifest.trials.iter().filter(|t| !t.unfit.is_empty()).map(|t| (t.id.clone(), t.unfit.join("; ")));
+    let done = manifest.trials.iter().filter(|t| t.state == TrialState::Done);
+    let damaged = done.filter_map(|t| Some((t.id.clone(), t.damage.first()?.clone())));
     Ok(Report {
         folder: folder.clone(),
         tables: Tables { frames: Vec::new(), pings: Vec::new(), shown: Vec::new(), ..tables },
         failed: failed.collect(),
         unfit: unfit.collect(),
+        damaged: damaged.collect(),
         interrupted,
     })
 }

@@ -9,7 +9,7 @@ use super::inside::Spec;
 use super::teller::Teller;
 use crate::actor::broadcaster::ENCODER;
 use crate::network::Links;
-use crate::plan::Program;
+use crate::plan::{Program, Trial};
 use crate::trace::ObsTotals;
 use crate::{capture, emulator};
 use livectl_wire::birth::Birth;
@@ -34,6 +34,7 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
             Some(report) => {
                 seen.emulator = Some(worst(&report));
                 seen.emulator_dropped = report.dropped_by_machine();
+                unknown.extend(unreported(&report, trial));
             }
             None => unknown.push("the emulated links left no report of their lateness".into()),
         }
@@ -52,6 +53,9 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
                 let moments: Vec<(u64, u64)> =
                     births.frames.iter().map(|birth| (number(birth), birth.birth_ns.unsigned_abs())).collect();
                 let lateness = Lateness::of_births(&moments, trial.video.fps);
+                if moments.is_empty() {
+                    unknown.push(format!("how late {}'s frames were born: there are none", stream.broadcaster));
+                }
                 seen.births.push(BirthLateness { broadcaster: stream.broadcaster.clone(), lateness });
             }
             Err(error) => {
@@ -61,17 +65,26 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
     }
     if trial.point.scheme.has_peers() {
         match std::fs::read_to_string(dir.controller_events()) {
-            Ok(lines) => seen.not_followed = lines.lines().filter_map(not_followed).collect(),
+            Ok(lines) => {
+                let told = lines.lines().filter(|line| !line.trim().is_empty()).map(not_followed);
+                let (mut followed, mut unread) = (Vec::new(), 0_usize);
+                told.for_each(|told| match told {
+                    Ok(told) => followed.extend(told),
+                    Err(Unread) => unread += 1,
+                });
+                seen.not_followed = followed;
+                if unread > 0 {
+                    unknown
+                        .push(format!("whom the controller followed: {unread} lines of its events cannot be read"));
+                }
+            }
             Err(error) => unknown.push(format!("whom the controller followed: {error}")),
         }
     }
     for stream in trial.streams.iter().filter(|stream| stream.program.is_obs()) {
         match ObsTotals::read(&dir.log(&stream.broadcaster, ENCODER)) {
             Some(totals) => teller.tell(Happening::Note { text: format!("{}: {totals}", stream.broadcaster) }),
-            None => {
-                let text = format!("{}: what OBS dropped is not known: its log does not tell", stream.broadcaster);
-                teller.tell(Happening::Warning { text });
-            }
+            None => unknown.push(format!("what OBS dropped on {}: its log does not tell", stream.broadcaster)),
         }
     }
     for text in &unknown {
@@ -80,13 +93,37 @@ pub(super) fn complete(seen: &mut Observations, spec: &Spec, teller: &Teller) {
     seen.unknown.extend(unknown);
 }
 
-/// Of a line of the controller's: whose connection it could not follow, and why.
-fn not_followed(line: &str) -> Option<String> {
-    let event: serde_json::Value = serde_json::from_str(line).ok()?;
+/// A line that is no event.
+#[derive(Debug, PartialEq, Eq)]
+struct Unread;
+
+/// Of a line of the controller's: whose connection it could not follow, and why; `None`: it tells something else.
+fn not_followed(line: &str) -> Result<Option<String>, Unread> {
+    let event: serde_json::Value = serde_json::from_str(line).map_err(|_| Unread)?;
     let text = |key: &str| event.get(key).and_then(serde_json::Value::as_str);
-    let (host, why) = (text("host")?, text("why")?);
-    (text("event") == Some("not_followed"))
-        .then(|| format!("the controller could not follow the connection of {host} to the CDN ({why})"))
+    if text("event").ok_or(Unread)? != "not_followed" {
+        return Ok(None);
+    }
+    let (host, why) = (text("host").unwrap_or("a host"), text("why").unwrap_or("it does not say why"));
+    Ok(Some(format!("the controller could not follow the connection of {host} to the CDN ({why})")))
+}
+
+/// What a report of emulated links does not tell, or tells of changes that have not come.
+fn unreported(report: &emulator::Report, trial: &Trial) -> Vec<String> {
+    let planned = trial.network.links.len() * 2;
+    if report.directions.len() != planned {
+        let told = report.directions.len();
+        return vec![format!("the emulated links' report tells of {told} directions of {planned}")];
+    }
+    let direction = |(n, told): (usize, &emulator::Direction)| {
+        let course = trial.course(n / 2, n % 2 == 0);
+        let due = course.iter().filter(|step| step.at <= trial.timeline.end).count() as u64;
+        (told.changes < due).then(|| {
+            let (from, to, came) = (&told.from, &told.to, told.changes);
+            format!("the link from {from} to {to}: {came} of its {due} changes came")
+        })
+    };
+    report.directions.iter().enumerate().filter_map(direction).collect()
 }
 
 /// The lateness of the latest direction: a mean over all would hide one link that is late behind many that are idle.
@@ -101,15 +138,62 @@ fn worst(report: &emulator::Report) -> Lateness {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use super::*;
 
     #[test]
     fn a_connection_that_is_not_followed_is_noticed() {
         let line = r#"{"event":"not_followed","host":"10.0.0.1","server":"10.0.0.2","why":"a command in AMF3"}"#;
-        let told = not_followed(line).unwrap_or_default();
+        let told = not_followed(line).ok().flatten().unwrap_or_default();
         assert!(told.contains("10.0.0.1") && told.contains("AMF3"), "{told}");
-        for other in [r#"{"event":"not_introduced","host":"10.0.0.1","why":"no_viewer"}"#, "", "{"] {
-            assert_eq!(not_followed(other), None);
+        assert_eq!(not_followed(r#"{"event":"not_introduced","host":"10.0.0.1","why":"no_viewer"}"#), Ok(None));
+        assert!(not_followed(r#"{"event":"not_followed"}"#).is_ok_and(|told| told.is_some()), "whoever it was");
+        for damaged in ["{", "live-controller: no room", "{}"] {
+            assert_eq!(not_followed(damaged), Err(Unread), "{damaged}");
         }
+    }
+
+    #[test]
+    fn a_report_that_lacks_a_link_or_a_change_is_noticed() {
+        let text = include_str!("../../recipes/smoke.yaml");
+        let text = text.replacen("timeline:", "timeline:\n  links: [{ at: 1 s, of: hb, delay: 50 ms }]", 1);
+        let trial = crate::recipe::from_str("smoke.yaml", &text).expect("a valid recipe").plan.trials.remove(0);
+        let links = trial.network.links.len();
+        let changed = trial.link_changes[0].link;
+        let direction = |n: usize| emulator::Direction {
+            from: format!("a{n}"),
+            to: format!("b{n}"),
+            packets: 0,
+            bytes: 0,
+            delivered: 0,
+            delivered_bytes: 0,
+            dropped_queue: 0,
+            dropped_loss: 0,
+            dropped_link: 0,
+            changes: u64::from(n / 2 == changed),
+            dropped_down: 0,
+            dropped_write: 0,
+            longest_queue: 0,
+            lateness: Default::default(),
+            recent_lateness: Default::default(),
+        };
+        let report = |directions| emulator::Report {
+            running_ms: 20_000,
+            scheduling: emulator::Scheduling::Normal,
+            memory_locked: false,
+            cpu_ms: 0,
+            timeline: None,
+            directions,
+        };
+        let mut whole = report((0..links * 2).map(direction).collect::<Vec<_>>());
+        assert_eq!(unreported(&whole, &trial), [] as [String; 0]);
+        whole.directions[changed * 2].changes = 0;
+        assert!(
+            unreported(&whole, &trial)[0].ends_with("0 of its 1 changes came"),
+            "{:?}",
+            unreported(&whole, &trial)
+        );
+        whole.directions.pop();
+        assert!(unreported(&whole, &trial)[0].contains(&format!("{} directions of {}", links * 2 - 1, links * 2)));
     }
 }

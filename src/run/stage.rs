@@ -70,13 +70,15 @@ pub(super) struct Stage {
     /// Who is about to come or to go.
     audience: Audience,
     pids: BTreeMap<String, i32>,
+    /// What should have been counted on the network and was not.
+    unseen: Vec<String>,
 }
 
 impl Stage {
     pub(super) fn new(spec: Spec, teller: Teller, machinery: Crew, crew: Crew) -> Stage {
         let audience = Audience::new(teller.clone());
-        let (watch, mininet, changes, pids) = Default::default();
-        Stage { spec, teller, watch, mininet, changes, machinery, crew, audience, pids }
+        let (watch, mininet, changes, pids, unseen) = Default::default();
+        Stage { spec, teller, watch, mininet, changes, machinery, crew, audience, pids, unseen }
     }
 
     pub(super) fn spec(&self) -> &Spec {
@@ -86,7 +88,9 @@ impl Stage {
     /// What the fitness watch has seen, if it should have begun.
     pub(super) fn end_watch(&mut self) -> Option<Observations> {
         let watch = self.watch.take()?;
-        Some(watch.map_or_else(Observations::none, Watch::stop))
+        let mut seen = watch.map_or_else(Observations::none, Watch::stop);
+        seen.unknown.append(&mut self.unseen);
+        Some(seen)
     }
 
     /// All phases, until the end, an order to stop, or trouble with a program. Open vSwitch is left in `ovs`, to be stopped.
@@ -338,20 +342,27 @@ impl Stage {
     }
 
     /// What the ports of joined switches have counted so far; `None` where there are none, or the switches do not tell, which is told.
-    async fn count_trunks(&self) -> Option<BTreeMap<String, Counters>> {
+    async fn count_trunks(&mut self) -> Option<BTreeMap<String, Counters>> {
         let network = &self.spec.trial.network;
         network.trunks().next()?;
-        let counted = ports::read(network).await;
-        let unknown = |error| {
-            let text = format!("what passes between the switches is not known: {error}");
-            self.teller.tell(Happening::Warning { text });
-        };
-        counted.map_err(unknown).ok()
+        match ports::read(network).await {
+            Ok(counted) => Some(counted),
+            Err(error) => {
+                self.not_seen(format!("what passes between the switches: {error}"));
+                None
+            }
+        }
+    }
+
+    /// Notes and tells what should have been counted and was not.
+    fn not_seen(&mut self, what: String) {
+        self.teller.tell(Happening::Warning { text: format!("fitness unknown: {what}") });
+        self.unseen.push(what);
     }
 
     /// Keeps what has passed between switches from one count to another.
     fn keep_trunks(
-        &self,
+        &mut self,
         counted: Option<(BTreeMap<String, Counters>, BTreeMap<String, Counters>)>,
     ) -> Result<(), TrialError> {
         let Some((before, after)) = counted else { return Ok(()) };
@@ -369,7 +380,15 @@ impl Stage {
                 dropped_packets: sent.dropped_packets,
             })
         });
-        Ok(TrunkTraffic::write(&self.spec.dir.ports(), &traffic.collect::<Vec<_>>())?)
+        let traffic: Vec<TrunkTraffic> = traffic.collect();
+        let planned = 2 * self.spec.trial.network.trunks().count();
+        if traffic.len() < planned {
+            self.not_seen(format!(
+                "what passes between the switches: {} of {planned} directions were counted",
+                traffic.len()
+            ));
+        }
+        Ok(TrunkTraffic::write(&self.spec.dir.ports(), &traffic)?)
     }
 
     /// Has the links change on the timeline that began at `zero`: emulated ones, which are told what that is in nanoseconds of CLOCK_MONOTONIC, do it by
@@ -428,7 +447,8 @@ impl Stage {
         home.ok_or_else(|| TrialError::Plan(format!("there is no host {}", whose.host)))
     }
 
-    /// Stops all that runs, the last started first. Those that took no notice of being asked are named in `deaf`.
+    /// Stops all that runs, the last started first. Those that took no notice of being asked, or left what may not be whole, are
+    /// named in `deaf`.
     pub(super) async fn stop(
         &mut self,
         ovs: Option<Ovs>,
@@ -445,6 +465,14 @@ impl Stage {
         if let Some(ovs) = ovs {
             ovs.stop().await;
         }
+        // The network's own leave reports when they end, and captures their last packets.
+        let leaves_something =
+            |label: &str| label.contains("tcpdump-") || machinery.iter().any(|own| own.label == label);
+        let not_whole =
+            unwell.iter().chain(&machinery).filter(|one| !one.exit.was_deaf() && leaves_something(&one.label));
+        deaf.extend(not_whole.map(|Unwell { label, exit }| {
+            format!("{label} did not end well when it was stopped ({}): what it left may not be whole", exit.status)
+        }));
         for Unwell { label, exit } in unwell.into_iter().chain(machinery) {
             // What else it took no notice of before, nobody knows.
             let text = if exit.was_deaf() {

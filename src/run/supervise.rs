@@ -106,10 +106,19 @@ pub(crate) async fn trial(
         // Nobody has judged it. Of a trial that failed there is nothing to judge.
         || {
             let unknown = || "fitness unknown: the trial left no verdict".to_owned();
-            Vec::from_iter(matches!(record.state, TrialState::Done).then(unknown))
+            let has_measured = match record.state {
+                TrialState::Done => true,
+                // Of what it measured until then, if it came so far, there are tables.
+                TrialState::Partial { .. } => log.zero_ns.is_some(),
+                _ => false,
+            };
+            Vec::from_iter(has_measured.then(unknown))
         },
         super::event::Fitness::reasons,
     );
+    if log.unread > 0 {
+        record.unfit.push(format!("fitness unknown: {} lines of what the trial told cannot be read", log.unread));
+    }
     record.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
     record.save(dir)?;
     let found = match analyse(context, &record, dir).await {
@@ -260,6 +269,7 @@ async fn follow(
                 Ok(Some(line)) => {
                     let Ok(stamped) = serde_json::from_str::<Stamped>(&line) else {
                         tracing::warn!("{}: not an event: {line}", trial.id);
+                        log.unread += 1;
                         continue;
                     };
                     if let Happening::Phase { phase: Phase::Ready | Phase::Stop } = stamped.happening {
@@ -390,13 +400,24 @@ struct Log {
     phases: Vec<store::Phase>,
     phase: Option<(Phase, Instant)>,
     path: std::path::PathBuf,
+    /// Lines that are no events.
+    unread: u64,
 }
 
 impl Log {
     fn new(dir: &TrialDir) -> Result<Log, StoreError> {
         let path = dir.events();
         let file = File::create(&path).map_err(|source| StoreError::writing(path.clone(), source))?;
-        Ok(Log { file, outcome: None, zero_ns: None, commands: Vec::new(), phases: Vec::new(), phase: None, path })
+        Ok(Log {
+            file,
+            outcome: None,
+            zero_ns: None,
+            commands: Vec::new(),
+            phases: Vec::new(),
+            phase: None,
+            path,
+            unread: 0,
+        })
     }
 
     fn take(&mut self, stamped: &Stamped) -> Result<(), StoreError> {

@@ -61,10 +61,18 @@ pub struct Analysis {
 pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) -> Result<Analysis, TableError> {
     let trace = trace::read_trial(trial.path(), links)?;
     let mut problems = trace.problems.clone();
-    let told = trace::told(&trial.events()).unwrap_or_else(|error| {
+    // Of what was planned and cannot be read, the tables lack something: the trial is not whole.
+    let mut damage = trace.damage.clone();
+    let known = problems.len();
+    let (told, unread) = trace::told(&trial.events()).unwrap_or_else(|error| {
         problems.push(format!("events.jsonl: {error}; startup delays and what was skipped are not known"));
-        BTreeMap::new()
+        Default::default()
     });
+    if unread > 0 {
+        let text =
+            format!("events.jsonl: {unread} lines cannot be read; startup delays and what was skipped may be others");
+        problems.push(text);
+    }
     let zero_ns = record.zero_ns.or_else(|| planned_zero_ns(&trace));
     let mut pings = Vec::new();
     for train in &trace.trial.pings {
@@ -83,6 +91,7 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
             Err(e) => problems.push(e.to_string()),
         }
     }
+    damage.extend(problems[known..].iter().cloned());
     let presence = Presence::of(&trace, &told, zero_ns);
     let mut frames = frame_rows(&trace, &presence, zero_ns);
     mark_late(&mut frames);
@@ -102,16 +111,17 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let jitter = jitter || links == Some(LinkKind::Netem) && !trace.trial.link_changes.is_empty();
     let doubts = doubts(&frames, &shown, jitter);
     // The tables say of the trial what its record will say: what is damaged and doubted now, not when they were made last.
-    let mut record = TrialRecord { damage: trace.damage.clone(), ..record.clone() };
+    let mut record = TrialRecord { damage: damage.clone(), ..record.clone() };
     record.set_doubts(doubts.clone());
     let summary = summarise(&record, &viewers, &frames);
     let playouts = playouts(&record, &viewers, &frames);
     let streams: Vec<StreamFacts> = trace.births.iter().map(|births| stream_facts(&trace, births)).collect();
     let audience = audiences(&record, &trace.trial, &streams, &summary, &frames);
     let reattachments = reattachment_rows(&trace, &viewers, zero_ns);
+    let known = problems.len();
     let trunks = trunk_rows(&record, &trial.ports(), &audience, &mut problems);
+    damage.extend(problems[known..].iter().cloned());
     let broadcasts = broadcast_rows(&record, trial, &trace);
-    let damage = trace.damage;
     Ok(Analysis {
         frames,
         pings,

@@ -4,6 +4,8 @@ use std::io::{self, BufRead};
 
 use livectl_wire::birth::{Birth, BirthKind, HEADER};
 
+use crate::file::{Line, Lines};
+
 /// What one encoder emitted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Births {
@@ -21,21 +23,20 @@ impl Births {
     ///
     /// # Errors
     /// When reading fails.
-    pub fn read(mut source: impl BufRead) -> io::Result<Self> {
+    pub fn read(source: impl BufRead) -> io::Result<Self> {
         let mut births = Self::default();
-        let (mut number, mut unreadable, mut first) = (0u64, 0u64, None);
-        let mut line = Vec::new();
+        let (mut unreadable, mut first) = (0u64, None);
+        let mut lines = Lines::new(source);
         loop {
-            line.clear();
-            if source.read_until(b'\n', &mut line)? == 0 {
-                break;
-            }
-            number += 1;
-            let Some(text) = line.strip_suffix(b"\n") else {
-                births.problems.push(format!("line {number} is cut off"));
-                break;
+            let number = lines.number + 1;
+            let text = match lines.next()? {
+                None => break,
+                Some(Line::CutOff) => {
+                    births.problems.push(format!("line {number} is cut off"));
+                    break;
+                }
+                Some(Line::Whole(text)) => String::from_utf8_lossy(text),
             };
-            let text = String::from_utf8_lossy(text);
             match text.parse::<Birth>() {
                 Ok(birth) if birth.kind == BirthKind::Video => births.frames.push(birth),
                 Ok(birth) => births.others.push(birth),

@@ -53,14 +53,36 @@ struct Line {
     spell: Option<u32>,
 }
 
-/// What was told at each host. Lines that cannot be read, as the last of a trial that was killed, are passed over.
+/// Whether a program ended with status 0, by `events.jsonl`. One that is stopped in the middle of its work does not.
+pub(super) fn has_ended_well(path: &Path, host: &str, actor: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Ended {
+        event: String,
+        host: Option<String>,
+        actor: Option<String>,
+        code: Option<i32>,
+    }
+    let Ok(file) = file::open(path) else { return false };
+    let ended = |line: io::Result<Vec<u8>>| serde_json::from_slice::<Ended>(&line.ok()?).ok();
+    BufReader::new(file).split(b'\n').filter_map(ended).any(|line| {
+        let whose = (line.host.as_deref(), line.actor.as_deref()) == (Some(host), Some(actor));
+        line.event == "ended" && whose && line.code == Some(0)
+    })
+}
+
+/// What was told at each host, and how many lines cannot be read, as the last of a trial that was killed.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn told(path: &Path) -> io::Result<BTreeMap<String, Told>> {
+pub fn told(path: &Path) -> io::Result<(BTreeMap<String, Told>, usize)> {
     let mut all: BTreeMap<String, Told> = BTreeMap::new();
+    let mut unread = 0;
     for line in BufReader::new(file::open(path)?).split(b'\n') {
-        let Ok(Line { event, time_ns, host: Some(host), actor, what, spell }) = serde_json::from_slice(&line?) else {
+        let line = line?;
+        let Ok(Line { event, time_ns, host: Some(host), actor, what, spell }) = serde_json::from_slice(&line) else {
+            let is_read =
+                line.trim_ascii().is_empty() || serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_ok();
+            unread += usize::from(!is_read);
             continue;
         };
         let told = all.entry(host).or_default();
@@ -80,7 +102,7 @@ pub fn told(path: &Path) -> io::Result<BTreeMap<String, Told>> {
             _ => {}
         }
     }
-    Ok(all)
+    Ok((all, unread))
 }
 
 impl Told {
@@ -133,7 +155,7 @@ mod tests {
         let path = folder.path().join("events.jsonl");
         std::fs::write(&path, lines.join("\n")).unwrap();
         assert!(told(&folder.path().join("none")).is_err());
-        told(&path).unwrap()
+        told(&path).unwrap().0
     }
 
     fn report(host: &str, what: &str) -> String {

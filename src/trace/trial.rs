@@ -12,6 +12,7 @@ use livectl_wire::frame::FrameId;
 
 use super::births::Births;
 use super::dump::DumpCheck;
+use super::events::has_ended_well;
 use super::floor::{Lane, Portion, floor_at, stream_floors};
 use super::flows::{self, Arrival, Flow, Protocol};
 use super::hop::{AtHost, Captured, Sighting, Sightings, Way};
@@ -241,17 +242,16 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
     let mut problems = Vec::new();
     let mut births: Vec<StreamBirths> =
         trial.streams.iter().map(|stream| read_births(dir, stream, &mut problems)).collect();
-    let fewer = trial
-        .streams
-        .iter()
-        .zip(&births)
-        .filter_map(|(stream, births)| fewer_than_planned(&trial, stream, births.births.as_ref()?.frames.len()));
+    let fewer = trial.streams.iter().zip(&births).filter_map(|(stream, births)| {
+        let ended_by_itself = || has_ended_well(&TrialDir::at(dir).events(), &stream.broadcaster, ENCODER);
+        fewer_than_planned(&trial, stream, births.births.as_ref()?.frames.len(), ended_by_itself)
+    });
     problems.extend(fewer.collect::<Vec<_>>());
     let mut damage = problems.clone();
     let links = used.filter(|used| *used != LinkKind::Auto).unwrap_or(trial.links);
     let mut captures = Captures::read(dir, &trial, links, &mut problems, &mut damage);
 
-    let lanes = Lanes::read(dir, &trial, &mut problems);
+    let lanes = Lanes::read(dir, &trial, &mut damage);
 
     let pictures: Vec<Option<Pictures>> = (trial.streams.iter().zip(&births))
         .map(|(stream, births)| read_pictures(dir, &trial, stream, births.births.as_ref()?, &mut damage))
@@ -290,13 +290,22 @@ pub fn read_trial(dir: &Path, used: Option<LinkKind>) -> Result<TrialTrace, Trac
     Ok(TrialTrace { trial, births, viewers, problems, damage })
 }
 
+/// What events call the program that makes a stream.
+const ENCODER: &str = "encoder";
+
 /// What there is to say of a stream of which fewer frames were born than planned. A program that has to wait for the network (`upload_buffer`) may
-/// have come no further: that is an outcome. So are a few less of a program that goes by the clock ([`Program::promises`](crate::plan::Program::promises)).
-fn fewer_than_planned(trial: &Trial, stream: &Stream, born: usize) -> Option<String> {
+/// have come no further: that is an outcome, unless the program had ended by itself, because its clip had. So are a few less of a program that goes by the clock ([`Program::promises`](crate::plan::Program::promises)).
+fn fewer_than_planned(
+    trial: &Trial,
+    stream: &Stream,
+    born: usize,
+    ended_by_itself: impl FnOnce() -> bool,
+) -> Option<String> {
     let planned = trial.video.frames;
-    let is_held_back = trial.agents.upload_buffer.is_some();
-    let is_fewer = born < stream.program.promises(planned) as usize && !is_held_back;
-    is_fewer.then(|| format!("stream {}: {born} of the {planned} frames planned were born", stream.name))
+    let may_be_held_back = trial.agents.upload_buffer.is_some();
+    let is_fewer = born < stream.program.promises(planned) as usize;
+    (is_fewer && (!may_be_held_back || ended_by_itself()))
+        .then(|| format!("stream {}: {born} of the {planned} frames planned were born", stream.name))
 }
 
 fn read_births(dir: &Path, stream: &Stream, problems: &mut Vec<String>) -> StreamBirths {

@@ -275,6 +275,30 @@ fn what_is_missing_is_named_and_the_rest_computed() {
 }
 
 #[test]
+fn a_clip_that_ends_early_is_told_even_of_programs_that_may_be_held_back() {
+    let mut trial = trial();
+    let short = |trial: &Trial, ended| {
+        let born = trial.video.frames as usize - 1;
+        fewer_than_planned(trial, &trial.streams[0], born, || ended).is_some()
+    };
+    assert!(short(&trial, false) && short(&trial, true));
+    trial.agents.upload_buffer = Some(64_000);
+    assert!(!short(&trial, false), "it waited for the network until the trial's end");
+    assert!(short(&trial, true), "it had nothing more to give");
+    let folder = tempfile::tempdir().unwrap();
+    let events = folder.path().join("events.jsonl");
+    let ended = |host: &str, code: &str| {
+        let line = format!(
+            r#"{{"time_ns":1,"event":"ended","host":"{host}","actor":"encoder","code":{code},"signal":null}}"#
+        );
+        std::fs::write(&events, format!("{line}\r\n")).unwrap();
+        has_ended_well(&events, "hb", "encoder")
+    };
+    assert!(ended("hb", "0"));
+    assert!(!ended("hb", "255") && !ended("hb", "null") && !ended("hb2", "0"));
+}
+
+#[test]
 fn a_trial_cut_short() {
     let mut files = files();
     for name in ["births/hb.csv", "pcap/hv1-eth0.pcap", "dump/hv1-cdn.flv", "dump/hv1-peer.flv"] {

@@ -55,7 +55,7 @@ pub(super) fn actor(video: &Video, stream: &Stream, cdn: std::net::Ipv4Addr, fol
 pub fn encoder(video: &Video, stream: &str, cdn: SocketAddrV4) -> Command {
     let mut args: Vec<String> =
         ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info"].map(str::to_owned).into();
-    args.extend(input(video));
+    args.extend(input(video, Some(&pace(video))));
     args.extend(["-frames:v".into(), video.frames.to_string()]);
     args.extend(encoding(video));
     args.extend(["-f", "flv", "-flvflags", "no_duration_filesize", "-flush_packets", "1"].map(String::from));
@@ -64,8 +64,20 @@ pub fn encoder(video: &Video, stream: &str, cdn: SocketAddrV4) -> Command {
     Command::new("ffmpeg", args)
 }
 
-/// Where pictures and sound come from, at the pace of real time.
-fn input(video: &Video) -> Vec<String> {
+/// The arguments that make the same pictures of a video file, but as fast as can be and into nothing, with their number on standard output.
+pub(super) fn rehearsal(video: &Video) -> Vec<String> {
+    let mut args: Vec<String> = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-progress", "pipe:1"]
+        .map(str::to_owned)
+        .into();
+    args.extend(input(video, None));
+    args.extend(["-frames:v".into(), video.frames.to_string()]);
+    args.extend(encoding(video));
+    args.extend(["-f", "null", "-"].map(String::from));
+    args
+}
+
+/// Where pictures and sound come from. Those of a file at the pace of that filter, test pictures at that of real time.
+fn input(video: &Video, pace: Option<&str>) -> Vec<String> {
     let fps = video.fps;
     let mut args: Vec<String> = Vec::new();
     match &video.source {
@@ -85,12 +97,12 @@ fn input(video: &Video) -> Vec<String> {
             if video.audio {
                 args.extend(["-map".into(), "0:a:0".into()]);
             }
-            args.extend([
-                "-vf".into(),
-                format!("fps={fps},format=yuv420p,{}", pace(video)),
-                "-t".into(),
-                seconds(video),
-            ]);
+            // x264 refuses odd sizes of pictures with half as many colours each way.
+            let even = (video.codec == Codec::H264).then_some("pad=ceil(iw/2)*2:ceil(ih/2)*2");
+            let rate = format!("fps={fps}");
+            let filters = [Some(rate.as_str()), Some("format=yuv420p"), even, pace];
+            let filters: Vec<&str> = filters.into_iter().flatten().collect();
+            args.extend(["-vf".into(), filters.join(","), "-t".into(), seconds(video)]);
         }
     }
     args
@@ -200,7 +212,11 @@ mod tests {
         let source = VideoSource::Generated { pattern: "testsrc2".into(), width: 64, height: 64 };
         let video = Video { source, fps: 2, frames: 4, keyframe_interval: 2, ..video(Codec::Flv1, false) };
         let mut ffmpeg = std::process::Command::new("ffmpeg");
-        ffmpeg.args(["-v", "error", "-nostdin"]).args(input(&video)).args(["-frames:v", "4"]).args(encoding(&video));
+        ffmpeg
+            .args(["-v", "error", "-nostdin"])
+            .args(input(&video, Some(&pace(&video))))
+            .args(["-frames:v", "4"])
+            .args(encoding(&video));
         let mut ffmpeg = ffmpeg
             .args(["-flush_packets", "1", "-f", "flv", "pipe:1"])
             .stdout(std::process::Stdio::piped())
@@ -229,7 +245,10 @@ mod tests {
         let mut video = video(Codec::H264, false);
         video.source = VideoSource::File { path: "/a clip.mp4".into() };
         let text = encoder(&video, "hb", CDN).to_string();
-        let input = "-stream_loop -1 -i '/a clip.mp4' -map 0:v:0 -vf fps=30,format=yuv420p,realtime=limit=0.100 -t 20.000 -frames:v 600";
+        let input = "-stream_loop -1 -i '/a clip.mp4' -map 0:v:0 -vf 'fps=30,format=yuv420p,pad=ceil(iw/2)*2:ceil(ih/2)*2,realtime=limit=0.100' \
+             -t 20.000 -frames:v 600";
         assert!(text.contains(input), "{text}");
+        video.codec = Codec::Flv1;
+        assert!(encoder(&video, "hb", CDN).to_string().contains("format=yuv420p,realtime"), "any size will do");
     }
 }

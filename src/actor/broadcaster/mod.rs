@@ -5,10 +5,12 @@
 //! | [`ffmpeg`] | ffmpeg |
 //! | [`obs`] | OBS, with a screen of its own |
 //! | [`command`] | whatever a recipe names |
+//! | [`rehearsal`] | ffprobe and ffmpeg, before anything boots: whether a video file gives what is asked of it |
 
 mod command;
 pub mod ffmpeg;
 pub(super) mod obs;
+pub mod rehearsal;
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

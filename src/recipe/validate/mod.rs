@@ -21,9 +21,11 @@ use std::path::Path;
 use super::file::RecipeFile;
 use super::matrix::Matrix;
 use super::problem::Finding;
+use super::spelling::{self, Strange};
 use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{NodeName, shown};
+use super::{LookAtVideo, VideoKey};
 use crate::plan::{
     Agents, Audience, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, Parameters, PingTrain, Plan,
     Point, Role, Scheme, Stream, Trial, Until, VideoSource,
@@ -60,9 +62,24 @@ impl<'s> Notes<'s> {
             self.error(finding.help(format!("quotes make it text; write {} without them", shown(&text.text))));
             return None;
         }
+        if T::NAME && !quoted && spelling::is_truth(&text.text) {
+            let finding = Finding::new(
+                &text.span,
+                format!("{key}: {} is a truth value in YAML", shown(&text.text)),
+                "not a name",
+            );
+            self.error(finding.help(format!("put it in quotes if it is a name: `\"{}\"`", text.text)));
+            return None;
+        }
         match T::parse(&text.text) {
             Ok(value) => Some(value),
             Err(misread) => {
+                if !T::FREE
+                    && let Some(strange) = spelling::strange(&text.text)
+                {
+                    self.error(self.misspelt(key, text, strange));
+                    return None;
+                }
                 let message = format!("{key}: {}", misread.message);
                 let mut finding = Finding::new(&text.span, message, misread.label);
                 finding.help = misread.help;
@@ -70,6 +87,16 @@ impl<'s> Notes<'s> {
                 None
             }
         }
+    }
+
+    /// A value with a character in it that is not what it seems.
+    fn misspelt<T>(&self, key: &str, text: &Text<T>, strange: Strange) -> Finding {
+        let message = format!("{key}: {} holds {}", shown(&text.text), strange.name());
+        let is_as_written = self.source.get(text.span.clone()) == Some(text.text.as_str());
+        let at = text.span.start + strange.at;
+        let character = at..at + strange.character.len_utf8();
+        let span = if is_as_written { &character } else { &text.span };
+        Finding::new(span, message, "this character").help(strange.help())
     }
 
     /// Reads a value that may be absent. `None`: it is wrong.
@@ -124,8 +151,8 @@ struct Common {
 pub(super) struct Files<'a> {
     /// The folder that they are relative to.
     pub base: &'a Path,
-    /// Says what is wrong with a video file.
-    pub look: &'a dyn Fn(&Path) -> Result<(), String>,
+    /// Looks at video files.
+    pub look: &'a LookAtVideo<'a>,
     /// Reads those that matter to the plan.
     pub reader: Reader<'a>,
 }
@@ -258,7 +285,7 @@ fn validate_common(
     changes.warn_of_load(&topology, &load, notes);
     let pings = timeline.ping_trains(&topology.network, &streams);
     if notes.errors.is_empty() {
-        look_at_video(file, &video, files, notes);
+        look_at_video(file, (&video, &streams), files, notes);
     }
     Some(Common {
         parameters: Parameters::default(),
@@ -282,16 +309,34 @@ fn validate_common(
     })
 }
 
-/// A video file that is not there.
-fn look_at_video(file: &RecipeFile, video: &crate::plan::Video, files: &Files<'_>, notes: &mut Notes<'_>) {
-    let written = file.video.get().and_then(|video| video.file.get());
-    if let (Some(written), VideoSource::File { path }) = (written, &video.source)
-        && let Err(why) = (files.look)(path)
-    {
-        let message = format!("file: {} {why}", shown(&written.text));
-        let folder = if files.base.as_os_str().is_empty() { Path::new(".") } else { files.base };
-        let help = format!("files are looked for from the recipe's folder, {}", folder.display());
-        notes.error(Finding::new(&written.span, message, "this file").help(help));
+/// A video file that is not there, or does not hold what is asked of it.
+fn look_at_video(
+    file: &RecipeFile,
+    (video, streams): (&crate::plan::Video, &[Stream]),
+    files: &Files<'_>,
+    notes: &mut Notes<'_>,
+) {
+    let Some(section) = file.video.get() else { return };
+    let (Some(written), VideoSource::File { .. }) = (section.file.get(), &video.source) else { return };
+    match (files.look)(video, streams) {
+        Ok(None) => {}
+        Ok(Some(doubt)) => {
+            let message = format!("file: {} {doubt}", shown(&written.text));
+            notes.warn(Finding::new(&written.span, message, "this file"));
+        }
+        Err(fault) => {
+            let (key, span) = match fault.key {
+                VideoKey::File => ("file", None),
+                VideoKey::Audio => ("audio", section.audio.get().map(|text| &text.span)),
+                VideoKey::Frames => ("frames", section.frames.get().map(|text| &text.span)),
+            };
+            let message = format!("{key}: {} {}", shown(&written.text), fault.why);
+            let finding = Finding::new(span.unwrap_or(&written.span), message, fault.label);
+            let finding = if span.is_some() { finding.also(&written.span, "the file") } else { finding };
+            let folder = if files.base.as_os_str().is_empty() { Path::new(".") } else { files.base };
+            let help = format!("files are looked for from the recipe's folder, {}", folder.display());
+            notes.error(finding.help(fault.help.unwrap_or(help)));
+        }
     }
 }
 

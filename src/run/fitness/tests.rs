@@ -55,6 +55,7 @@ fn every_limit_is_held() {
     assert_eq!(with(&|seen| seen.emulator_dropped = 1), ["emulator_drops"]);
     assert_eq!(with(&|seen| seen.births[0].lateness.p99 = millis(101)), ["birth_p99"]);
     assert_eq!(with(&|seen| seen.unknown.push("no report".into())), ["unknown"]);
+    assert_eq!(with(&|seen| seen.samples.truncate(59)), ["unknown"], "a second was not looked at");
     assert_eq!(with(&|seen| seen.not_followed.push("hv1".into())), ["not_followed"]);
     assert_eq!(exceeded(&Observations::default()), ["unknown"], "nothing was seen");
 }

@@ -31,6 +31,8 @@ enum Stop {
     Short,
     /// What stands here cannot be.
     Damaged(String),
+    /// Zeros stand where a packet or the end should: a machine or a disk that broke down has kept the file's length, and not what was in it.
+    Zeros,
 }
 
 impl From<&str> for Stop {
@@ -89,6 +91,7 @@ pub(super) fn read(source: impl Read, mut on_record: impl FnMut(Record<'_>)) -> 
         });
     };
     let at = window.offset();
+    let zeros_alone = matches!(result, Err(Stop::Zeros)) && only_zeros(&mut window);
     let mut problems = Vec::new();
     match (result, window.failure()) {
         (Err(Stop::Short), Some(error)) if at == 0 => return Err(CaptureError::Read(error)),
@@ -99,6 +102,11 @@ pub(super) fn read(source: impl Read, mut on_record: impl FnMut(Record<'_>)) -> 
         (Err(Stop::Short), None) => {
             problems.push(format!("the capture ends in the middle of a packet, at byte {at}"));
         }
+        (Err(Stop::Zeros), _) => problems.push(if zeros_alone {
+            format!("zeros only from byte {at} on, as a machine or a disk leaves that breaks down")
+        } else {
+            format!("the capture is damaged at byte {at}: zeros stand there; what follows them was not read")
+        }),
         (Err(Stop::Damaged(why)), _) => {
             problems.push(format!("the capture is damaged at byte {at}: {why}; what follows was not read"));
         }
@@ -108,6 +116,20 @@ pub(super) fn read(source: impl Read, mut on_record: impl FnMut(Record<'_>)) -> 
         problems.push(format!("{timeless} packets stand without their time and were passed over"));
     }
     Ok((!problems.is_empty()).then(|| problems.join("; ")))
+}
+
+/// Whether nothing but zeros follows.
+fn only_zeros(window: &mut Window<impl Read>) -> bool {
+    loop {
+        let next = window.peek(4096);
+        if !next.iter().all(|byte| *byte == 0) {
+            return false;
+        }
+        match next.len() {
+            0 => return true,
+            len => window.pass(len),
+        }
+    }
 }
 
 /// Classic pcap.
@@ -140,6 +162,10 @@ impl Classic {
             let head = window.peek(header);
             if head.is_empty() {
                 return Ok(());
+            }
+            // No packet of no bytes is captured in 1970.
+            if head.iter().all(|byte| *byte == 0) {
+                return Err(Stop::Zeros);
             }
             let word = |at| if head.len() < header { None } else { order.u32(head, at) };
             let [seconds, fraction, captured, original] = match [word(0), word(4), word(8), word(12)] {
@@ -189,6 +215,9 @@ impl Sections {
     ) -> Result<(), Stop> {
         loop {
             let head = window.peek(12);
+            if !head.is_empty() && head.iter().all(|byte| *byte == 0) {
+                return Err(Stop::Zeros);
+            }
             let Some(kind) = head.first_chunk::<4>().copied().filter(|_| head.len() == 12) else {
                 return if head.is_empty() { Ok(()) } else { Err(Stop::Short) };
             };

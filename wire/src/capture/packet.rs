@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use etherparse::err::packet::SliceError;
 use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 use super::{TcpPacket, UdpPacket};
@@ -26,8 +27,10 @@ const LINUX_SLL2: u32 = 276;
 pub(super) fn parse(link: u32, bytes: &[u8], time: i64) -> Result<Parsed<'_>, String> {
     // The upper bits tell of a frame check sequence, which the lengths inside leave out.
     let sliced = match link & 0xffff {
-        1 => LaxSlicedPacket::from_ethernet(bytes).map_err(|error| error.to_string())?,
-        id if RAW.contains(&id) => LaxSlicedPacket::from_ip(bytes).map_err(|error| error.to_string())?,
+        1 => LaxSlicedPacket::from_ethernet(bytes).map_err(|_| "it ends within its link header")?,
+        id if RAW.contains(&id) => {
+            LaxSlicedPacket::from_ip(bytes).map_err(|_| "it does not begin with a whole IP header")?
+        }
         // Protocol in the last two bytes of 16, or in the first two of 20.
         LINUX_SLL => after(bytes, 14, 16)?,
         LINUX_SLL2 => after(bytes, 0, 20)?,
@@ -43,7 +46,7 @@ pub(super) fn parse(link: u32, bytes: &[u8], time: i64) -> Result<Parsed<'_>, St
             (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()), ip.payload())
         }
         Some(LaxNetSlice::Arp(_)) => return Ok(Parsed::Other),
-        None => return sliced.stop_err.map_or(Ok(Parsed::Other), |(error, _)| Err(error.to_string())),
+        None => return sliced.stop_err.as_ref().map_or(Ok(Parsed::Other), |(error, _)| Err(plainly(error))),
     };
     if payload.fragmented {
         return Ok(Parsed::Fragment);
@@ -55,7 +58,7 @@ pub(super) fn parse(link: u32, bytes: &[u8], time: i64) -> Result<Parsed<'_>, St
             return Ok(Parsed::Udp(UdpPacket { from, to, payload: udp.payload(), time }));
         }
         Some(_) => return Ok(Parsed::Other),
-        None => return sliced.stop_err.map_or(Ok(Parsed::Other), |(error, _)| Err(error.to_string())),
+        None => return sliced.stop_err.as_ref().map_or(Ok(Parsed::Other), |(error, _)| Err(plainly(error))),
     };
     let segment = Segment {
         seq: tcp.sequence_number(),
@@ -73,6 +76,14 @@ pub(super) fn parse(link: u32, bytes: &[u8], time: i64) -> Result<Parsed<'_>, St
     }))
 }
 
+/// What a library of protocols found wrong, in this house's words: its own name types and fields of its code.
+fn plainly(error: &SliceError) -> String {
+    match error {
+        SliceError::Len(_) => "it ends within its headers".to_owned(),
+        _ => "its headers contradict themselves".to_owned(),
+    }
+}
+
 /// What follows a header of `len` bytes with the EtherType at `at`.
 fn after(bytes: &[u8], at: usize, len: usize) -> Result<LaxSlicedPacket<'_>, String> {
     let protocol = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
@@ -80,6 +91,6 @@ fn after(bytes: &[u8], at: usize, len: usize) -> Result<LaxSlicedPacket<'_>, Str
         (Some(protocol), Some(rest)) => {
             Ok(LaxSlicedPacket::from_ether_type(EtherType(u16::from_be_bytes(*protocol)), rest))
         }
-        _ => Err("the packet ends within its link header".into()),
+        _ => Err("it ends within its link header".into()),
     }
 }

@@ -327,3 +327,37 @@ proptest! {
         let _ = read(&file[..], |_| ());
     }
 }
+
+#[test]
+fn zeros_in_the_place_of_packets_are_called_that() {
+    let whole = pcap(&two_packets());
+    for more in [5, 16, 4096 * 3 + 7] {
+        let mut file = whole.clone();
+        file.resize(whole.len() + more, 0);
+        let (seen, facts) = segments(&file);
+        assert_eq!(seen, expected());
+        let end = format!("zeros only from byte {} on, as a machine or a disk leaves that breaks down", whole.len());
+        assert_eq!((facts.packets, facts.last_ns, facts.problems), (2, Some(TIME + 1_000), vec![end]));
+    }
+    // A hole: the second packet, and what follows it.
+    let second = 24 + 16 + two_packets()[0].1.len();
+    let mut file = [whole.clone(), whole[24..].to_vec()].concat();
+    file[second..whole.len()].fill(0);
+    let facts = segments(&file).1;
+    assert_eq!(facts.packets, 1);
+    let problem =
+        format!("the capture is damaged at byte {second}: zeros stand there; what follows them was not read");
+    assert_eq!(facts.problems, [problem]);
+}
+
+#[test]
+fn packets_cut_anywhere_are_told_of_in_plain_words() {
+    let (_, packet) = two_packets().remove(0);
+    for len in 1..packet.len() {
+        let facts = segments(&pcap(&[(TIME, packet[..len].to_vec())])).1;
+        for problem in &facts.problems {
+            let plain = ["it ends within its", "its headers contradict", "does not begin with"];
+            assert!(plain.iter().any(|words| problem.contains(words)), "{len}: {problem}");
+        }
+    }
+}
