@@ -16,13 +16,13 @@ use crate::ui::{self, Progress};
 /// Flags of `livectl analyze`.
 #[derive(Debug, Args)]
 pub(super) struct AnalyzeArgs {
-    /// Folders of runs (results/RECIPE/RUN), or of recipes: all their runs
+    /// Folders of runs (results/RECIPE/RUN), or of recipes, for all their runs
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Only these trials, as in direct-1
+    /// Only these trials, such as direct-1
     #[arg(long = "trial", value_name = "TRIAL")]
     trials: Vec<String>,
-    /// Write tables even if less is known now than is stored, because captures are gone
+    /// Replace stored tables even if captures are gone and the new tables hold less
     #[arg(long)]
     force: bool,
 }
@@ -30,7 +30,7 @@ pub(super) struct AnalyzeArgs {
 /// Flags of `livectl verify`.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Folders of runs (results/RECIPE/RUN), or of recipes: all their runs
+    /// Folders of runs (results/RECIPE/RUN), or of recipes, for all their runs
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 }

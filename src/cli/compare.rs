@@ -43,14 +43,14 @@ const FACTS: [(&str, Fact); 5] = [
 /// Flags of `livectl compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// Folders of runs; each further one is compared with the first. A folder of a recipe stands for all its runs together. One
-    /// alone: its schemes are compared with each other
+    /// Folders of runs; each is compared with the first. The folder of a recipe stands for all its runs together. A single
+    /// folder: its schemes are compared with each other
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// All figures of estimates.csv, not only the main ones
     #[arg(long, conflicts_with = "metrics")]
     all: bool,
-    /// Only these figures, as named in estimates.csv
+    /// Only these figures, by their names in estimates.csv
     #[arg(long = "metric", value_name = "NAME")]
     metrics: Vec<String>,
     /// Write the table as CSV too

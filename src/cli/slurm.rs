@@ -47,22 +47,22 @@ fn engine(text: &str) -> Result<Engine, String> {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Slurm")]
 pub(super) struct SlurmArgs {
-    /// What plays the trials: local, this machine; slurm, as many nodes as there are, a trial a task
+    /// Where trials run: local (this machine) or slurm (a job array, one task for each trial)
     #[arg(long, value_name = "ENGINE", default_value = "local", value_parser = engine)]
     engine: Engine,
-    /// The partition
+    /// Slurm partition
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
-    /// The account
+    /// Slurm account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// At most so many trials at a time
+    /// Run at most N trials at a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     at_once: Option<u32>,
-    /// A further option for sbatch, as --sbatch=--qos=night; may be given again
+    /// Further option for sbatch, such as --sbatch=--qos=night; may be repeated
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     sbatch: Vec<String>,
-    /// Folder on the nodes' own disks to measure in [default: the job's $TMPDIR, or /var/tmp]
+    /// Folder for measuring, on each node's own disk [default: the job's $TMPDIR, or /var/tmp]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 }

@@ -37,7 +37,7 @@ pub(super) struct LogsArgs {
     /// The recipe's name, or the sweep's folder [default: the only one]
     #[arg(value_name = "SWEEP")]
     sweep: Option<PathBuf>,
-    /// Go on until the sweep's session ends
+    /// Follow the log until the sweep's session ends
     #[arg(short, long)]
     follow: bool,
     /// Folder of results
@@ -48,10 +48,10 @@ pub(super) struct LogsArgs {
 /// Flags of `livectl stop`.
 #[derive(Debug, Args)]
 pub(super) struct StopArgs {
-    /// The recipe's name, or the sweep's folder [default: the only one that runs]
+    /// The recipe's name, or the sweep's folder [default: the only one that is running]
     #[arg(value_name = "SWEEP")]
     sweep: Option<PathBuf>,
-    /// Stop the trial that runs too; it is run again later
+    /// Stop the current trial too; it is run again later
     #[arg(long)]
     now: bool,
     /// Folder of results
