@@ -120,7 +120,7 @@ enum Lost {
     Closed,
     #[error("no heartbeat for {} s", SILENCE.as_secs())]
     Silent,
-    #[error("bytes that are no heartbeat: {0}")]
+    #[error("it sent bytes that are not a heartbeat: {0}")]
     Heartbeat(#[from] HeartbeatError),
 }
 

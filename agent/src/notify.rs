@@ -31,7 +31,9 @@ pub struct NotifyArgs {
 
 /// The service cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another service using the port, and is the address this host's?")]
+#[error(
+    "cannot listen on {address}: {source}; is another service using the port, or does the address belong to another host?"
+)]
 pub struct ListenError {
     address: SocketAddrV4,
     source: std::io::Error,

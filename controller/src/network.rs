@@ -49,7 +49,7 @@ pub enum NetworkError {
         error: io::Error,
     },
     /// It is not JSON, or not of the form of a map.
-    #[error("{file} is no map of a network: {error}")]
+    #[error("{file} is not a network map: {error}")]
     Form {
         /// Which.
         file: String,
@@ -57,7 +57,7 @@ pub enum NetworkError {
         error: serde_json::Error,
     },
     /// A value that means nothing.
-    #[error("{file} is no map of a network: {what}")]
+    #[error("{file} is not a network map: {what}")]
     Value {
         /// Which.
         file: String,
@@ -81,7 +81,7 @@ pub enum ValueError {
     #[error("streams.{0:?}: bit_per_s and frames_per_s must be more than 0")]
     Rate(String),
     /// More switches than ways between them can be found in reasonable time.
-    #[error("it names {0} switches; at most {MAX_SWITCHES} can be")]
+    #[error("it names {0} switches; at most {MAX_SWITCHES} are supported")]
     Switches(usize),
     /// A link that is none.
     #[error("links[{at}]: {why}")]

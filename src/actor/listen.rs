@@ -39,7 +39,7 @@ pub struct ListenArgs {
 pub enum ListenError {
     /// An address cannot be listened on.
     #[error(
-        "cannot listen on {address}: {source}; is another service using the port, and is the address this host's?"
+        "cannot listen on {address}: {source}; is another service using the port, or does the address belong to another host?"
     )]
     Address {
         /// Which.
@@ -48,7 +48,7 @@ pub enum ListenError {
         source: std::io::Error,
     },
     /// The program cannot be executed.
-    #[error("cannot run `{program}`: {source}; is it installed? (`livectl doctor` tells)")]
+    #[error("cannot run `{program}`: {source}; is it installed? See `livectl doctor`")]
     Execute {
         /// What was to be run.
         program: String,
@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(
             execute(&args(&address, "true")).to_string(),
             format!(
-                "cannot listen on {address}: Address already in use (os error 98); is another service using the port, and is the address this host's?"
+                "cannot listen on {address}: Address already in use (os error 98); is another service using the port, or does the address belong to another host?"
             )
         );
         let error = execute(&args(ANY, "/no/such/nginx")).to_string();

@@ -54,7 +54,7 @@ pub struct EndArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum PlaylistError {
     /// It was not there in time.
-    #[error("there was no playlist {path} at {server} within {patience} s: {last}")]
+    #[error("no playlist {path} at {server} within {patience} s: {last}")]
     NotThere {
         /// The server.
         server: SocketAddrV4,
@@ -66,7 +66,7 @@ pub enum PlaylistError {
         last: String,
     },
     /// The player cannot be executed.
-    #[error("cannot run `{program}`: {source}; is it installed? (`livectl doctor` tells)")]
+    #[error("cannot run `{program}`: {source}; is it installed? See `livectl doctor`")]
     Execute {
         /// What was to be run.
         program: String,

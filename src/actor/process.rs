@@ -47,7 +47,7 @@ pub enum ProcessError {
         source: std::io::Error,
     },
     /// The program could not be executed.
-    #[error("{actor}: cannot run `{command}`: {source}; is the program installed? (`livectl doctor` tells)")]
+    #[error("{actor}: cannot run `{command}`: {source}; is the program installed? See `livectl doctor`")]
     Spawn {
         /// `host/name`.
         actor: String,

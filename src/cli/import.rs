@@ -44,7 +44,7 @@ pub(super) struct PingArgs {
     /// A file from peer to peer: broadcaster pings viewer
     #[arg(long, num_args = 1, value_name = "B2V")]
     bypass: Vec<PathBuf>,
-    /// Folder of an imported run: import its files again, with the options given now and otherwise those of then
+    /// Folder of an imported run: import its files again; options given now replace the old ones
     #[arg(long, value_name = "RUN", conflicts_with_all = ["direct", "bypass"])]
     again: Option<PathBuf>,
     /// When the stream began and ended, in seconds from the first ping: 15-45

@@ -40,8 +40,7 @@ pub(super) const WIRESHARK_EXAMPLES: &str = "Examples:
   sudo livectl wireshark hv1
   sudo livectl wireshark --filter 'tcp.port == 2000' hv1  # between peers
   sudo livectl wireshark controller                       # OpenFlow
-Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Wireshark decodes RTMP and OpenFlow. It shows peers (FLV on port 2000) and notifications (port 42857)
-as plain TCP. It runs as the user who called sudo and stays open when the trial ends.";
+Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Wireshark decodes RTMP and OpenFlow. It shows peers (FLV on port 2000) and notifications (port 42857) as plain TCP. It runs as the user who called sudo and stays open when the trial ends.";
 
 pub(super) const XTERM_EXAMPLES: &str = "Examples:
   sudo livectl xterm hb hv1
@@ -52,8 +51,7 @@ pub(super) const SCREEN_EXAMPLES: &str = "Examples:
   sudo livectl screen                # all of them, side by side
   sudo livectl screen far near
   sudo livectl screen hb             # OBS's own window, of a broadcaster with `program: obs`
-Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Viewers have a screen if their player shows the stream, such as mplayer-window. What you see
-is some tenths of a second old, and showing it takes processor time from the trial: it is for looking, not for measuring.";
+Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Viewers have a screen if their player shows the stream, such as mplayer-window. What you see is some tenths of a second old, and showing it takes processor time from the trial: it is for looking, not for measuring.";
 
 /// For what shows something to say why it does not.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -133,7 +131,7 @@ pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, F
         }
     }
     if let Some(unknown) = hosts.iter().find(|host| !there.iter().any(|(known, _)| known == host)) {
-        return Err(Failure::new(Exit::Usage, anyhow!("{unknown} has no screen; there are those of {}", known())));
+        return Err(Failure::new(Exit::Usage, anyhow!("{unknown} has no screen; hosts with one: {}", known())));
     }
     // In the order in which they were asked for.
     wanted.sort_by_key(|(host, _)| hosts.iter().position(|asked| asked == host));
@@ -222,7 +220,7 @@ pub(super) fn wireshark(WiresharkArgs { at, filter, args }: &WiresharkArgs) -> R
     {
         let user = &person.name;
         let error = anyhow!(
-            "Wireshark reads packets by its program dumpcap, which {user} may not run: sudo adduser {user} wireshark, and log in anew"
+            "Wireshark captures with dumpcap, which {user} may not run: sudo adduser {user} wireshark, and log in again"
         );
         return Err(Failure::new(Exit::Machine, error));
     }
@@ -309,7 +307,7 @@ impl Sight {
         let spot = Spot::find(&plan.network, spot).exit(Exit::Usage)?;
         if !trial.interfaces(spot.host.as_deref()).contains(&spot.interface) {
             return Err(anyhow!(
-                "there is no {} now; the trial's network is not up yet, or not any more",
+                "there is no {} now; the trial's network is not up yet, or no longer",
                 spot.interface
             )
             .into());

@@ -343,7 +343,7 @@ fn size(text: &str) -> Result<(u32, u32), String> {
 fn warn_if_unoptimised() {
     if Software::of_this_livectl().is_unoptimised() {
         ui::warn(
-            "this livectl was built without optimisation, as for tests: its emulated links are later than they need be. `./run.sh build` makes the other",
+            "this livectl was built without optimisation, for tests: its emulated links are later than necessary. `./run.sh build` builds the optimised one",
         );
     }
 }

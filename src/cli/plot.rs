@@ -144,9 +144,9 @@ impl PlotArgs {
 pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     let families = args.families();
     let unasked = if args.x.is_some() && !families.contains(&Family::Sweep) && !families.contains(&Family::Heat) {
-        Some("--x is what a sweep is drawn over: add --plot sweep, or --plot heat")
+        Some("--x is the axis of a sweep: add --plot sweep, or --plot heat")
     } else if args.y.is_some() && !families.contains(&Family::Heat) {
-        Some("--y is what a heat map is drawn over: add --plot heat")
+        Some("--y is an axis of a heat map: add --plot heat")
     } else {
         None
     };
@@ -156,7 +156,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     let compares = families.iter().any(|family| family.compares());
     if !compares && (!args.by.is_empty() || args.metric.is_some()) {
         let names = "cdf, box, parts, stalls, sources, audience, offload, sweep, heat";
-        let why = anyhow::anyhow!("--by and --metric are for pictures that compare: add --plot with some of {names}");
+        let why = anyhow::anyhow!("--by and --metric are for comparisons: add --plot with one of {names}");
         return Err(Failure::new(Exit::Usage, why));
     }
     let mut exit = Exit::Done;
@@ -205,7 +205,7 @@ fn tell(runs: &[Loaded], drawn: Gallery) -> Result<(), Failure> {
             names += &format!(" and {} more", count - NAMED);
         }
         ui::warn(&format!(
-            "{count} of {all} trials are unfit or partial and not in the comparisons ({names}); --include-unfit takes them in"
+            "{count} of {all} trials are unfit or partial and left out of comparisons ({names}); --include-unfit includes them"
         ));
     }
     let mut left_out = drawn.left_out;

@@ -41,7 +41,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   sudo livectl sweep --keep failed --retry 1 --deadline 8h recipes/overnight.yaml
   sudo livectl sweep --retry-failed recipes/overnight.yaml
   livectl sweep --engine slurm --partition lab recipes/overnight.yaml     # one task for each trial
-  livectl sweep --engine slurm --dry-run recipes/overnight.yaml           # what sbatch would be given
+  livectl sweep --engine slurm --dry-run recipes/overnight.yaml           # what sbatch would get
   nohup sudo livectl sweep recipes/overnight.yaml > sweep.log &
 Meanwhile, and from elsewhere:
   livectl status overnight; livectl logs -f overnight; livectl stop overnight
@@ -227,7 +227,7 @@ pub(super) fn warn_of_changes(outlook: &Outlook) {
     }
     if let Some(livectl) = &outlook.begun_with {
         let commit = livectl.commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
-        ui::warn(&format!("this sweep was begun with livectl {}{commit}, which is another one", livectl.version));
+        ui::warn(&format!("this sweep was started with another livectl, {}{commit}", livectl.version));
     }
 }
 
@@ -290,7 +290,7 @@ pub(super) fn text(report: &Report) -> String {
     let Report { done, trials, done_now, .. } = report;
     let _ = writeln!(text, "{}: {done} of {trials} trials are done ({done_now} now){parts}", report.end);
     let path = report.sweep.path().display();
-    let _ = write!(text, "{path}; `livectl report {path}` makes a page of it");
+    let _ = write!(text, "{path}; `livectl report {path}` writes its report");
     text
 }
 
@@ -366,7 +366,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     }
     let span = outlook.pace.span(to_try.iter().copied());
     let from = match outlook.pace.from {
-        0 => "by what is usual; no trial has run here yet".to_owned(),
+        0 => "typical values; no trial has run here yet".to_owned(),
         count => format!("learned from {count} trials"),
     };
     let _ = writeln!(text, "{}, {from}", about(&span));
@@ -375,8 +375,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
         let more = about(&outlook.pace.span(beyond.iter().copied()));
         let (figure, precision) = (until.figure, until.precision * 100.0);
         let count = beyond.len();
-        let _ =
-            writeln!(text, "and up to {count} beyond these ({more}), until {figure} is known within {precision} %");
+        let _ = writeln!(text, "and up to {count} more ({more}), until {figure} is known within {precision} %");
     }
     let need = outlook.disk(&to_try, args.keep);
     let free = store::free_space(&job.results).exit(Exit::Results)?;

@@ -22,7 +22,7 @@ const ANSWER: &[u8] = b"ok\n";
 #[derive(Debug, thiserror::Error)]
 pub enum TellError {
     /// The socket.
-    #[error("the emulated links cannot be told at {} when the timeline begins: {source}", path.display())]
+    #[error("cannot tell the emulated links at {} that the timeline begins: {source}", path.display())]
     Socket {
         /// Its path.
         path: PathBuf,
@@ -30,7 +30,7 @@ pub enum TellError {
         source: io::Error,
     },
     /// They did not answer, or something else.
-    #[error("the emulated links did not say within {PATIENCE:?} that they know when the timeline begins")]
+    #[error("the emulated links did not confirm the beginning of the timeline within {PATIENCE:?}")]
     Unheard,
 }
 
@@ -108,7 +108,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let error = tell(&path, 5).await.unwrap_err().to_string();
-        assert!(error.contains("cannot be told at"), "{error}");
+        assert!(error.contains("cannot tell the emulated links at"), "{error}");
         let listener = Listener::bind(&path).unwrap();
         assert_eq!(listener.hear(|_| panic!("nobody is there")), None);
         let hearing = std::thread::spawn(move || {

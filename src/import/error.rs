@@ -26,14 +26,14 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// Ping began and did no more.
-    #[error("{} tells of no ping: it ends before the first answer", path.display())]
+    #[error("{} contains no ping: it ends before the first answer", path.display())]
     NoPing {
         /// The file.
         path: PathBuf,
     },
     /// Answers without times.
     #[error(
-        "{} says that {answered} pings were answered, and has no time of any: was ping called with -q or -f, or with -s below 16?",
+        "{} reports {answered} answered pings, but no times: was ping called with -q or -f, or with -s below 16?",
         path.display()
     )]
     NoTimes {
@@ -44,7 +44,7 @@ pub enum ImportError {
     },
     /// The outputs of several pings in one file, as `>>` makes them.
     #[error(
-        "{} holds the output of several pings, one after the other. Divide it at the lines that begin with PING",
+        "{} contains the output of several pings, one after the other. Split it at the lines that begin with PING",
         path.display()
     )]
     Several {
@@ -52,7 +52,7 @@ pub enum ImportError {
         path: PathBuf,
     },
     /// Numbers that cannot be true.
-    #[error("{} is damaged: it tells of {what}", path.display())]
+    #[error("{} is damaged: it contains {what}", path.display())]
     Implausible {
         /// The file.
         path: PathBuf,
@@ -108,7 +108,7 @@ pub enum ImportError {
     },
     /// The interval given is not that of the time stamps, or of the summary.
     #[error(
-        "the pings of {} are {} s apart, not {} s: leave --interval out, the file tells it itself",
+        "the pings of {} are {} s apart, not {} s: leave out --interval; the file contains it",
         path.display(), (measured.as_secs_f64() * 1e3).round() / 1e3, asked.as_secs_f64()
     )]
     Interval {
@@ -120,7 +120,7 @@ pub enum ImportError {
         measured: Duration,
     },
     /// The run is livectl's own.
-    #[error("{} was not imported but run: `livectl plot` draws it again", run.display())]
+    #[error("{} is not an imported run: `livectl plot` draws it again", run.display())]
     NotImported {
         /// Its folder.
         run: PathBuf,

@@ -5,7 +5,7 @@
 pub enum Complaint {
     /// No display is named.
     #[error(
-        "DISPLAY is not set, so {program} has no display. Call it from a terminal on the desktop, or come by `ssh -Y` (`vagrant ssh -- -Y`); if DISPLAY is set \
+        "DISPLAY is not set, so {program} has no display. Call it from a terminal on the desktop, or log in by `ssh -Y` (`vagrant ssh -- -Y`); if DISPLAY is set \
          there, sudo does not pass it on: sudo --preserve-env=DISPLAY,XAUTHORITY livectl …"
     )]
     NoDisplay {

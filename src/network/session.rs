@@ -209,7 +209,7 @@ impl Mininet {
         if let Ok(Ok(found)) = tokio::time::timeout(LAST_WORDS, self.session.expect(Eof)).await {
             self.note(&String::from_utf8_lossy(found.as_bytes()));
         }
-        self.end_error("go on")
+        self.end_error("continue")
     }
 
     /// Leaves the CLI, so that Mininet takes its network down, and waits for its end; kills it when the deadline has passed.

@@ -178,7 +178,7 @@ pub enum PlotError {
     },
     /// They could not be told apart.
     #[error(
-        "{count} groups cannot be told apart in one picture, {most} at most: choose with --where, or group --by less"
+        "{count} groups are too many for one picture (at most {most}): select with --where, or group --by fewer keys"
     )]
     Groups {
         /// How many there are.

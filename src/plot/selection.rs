@@ -239,7 +239,7 @@ impl<'a> Selection<'a> {
         } else if self.trials == 0 {
             "no trial meets the conditions of --where".to_owned()
         } else if self.groups.is_empty() {
-            format!("all {} trials are unfit or partial; --include-unfit takes them in", self.trials)
+            format!("all {} trials are unfit or partial; --include-unfit includes them", self.trials)
         } else {
             format!("{data} is in none of the trials' tables")
         }

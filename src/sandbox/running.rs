@@ -31,7 +31,7 @@ pub struct RunningTrial {
 #[derive(Debug, thiserror::Error)]
 pub enum RunningError {
     /// No table of hosts.
-    #[error("cannot read {}: {source}; the trial's network is perhaps not up yet", path.display())]
+    #[error("cannot read {}: {source}; perhaps the trial's network is not up yet", path.display())]
     Hosts {
         /// The table's file.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum RunningError {
         source: io::Error,
     },
     /// It has ended since it was found.
-    #[error("cannot enter the running trial: {0}; it has perhaps just ended")]
+    #[error("cannot enter the running trial: {0}; perhaps it has just ended")]
     Gone(io::Error),
     /// The table does not name the host.
     #[error("the running trial has no host {name:?}; it has: {known}")]

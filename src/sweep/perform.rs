@@ -389,7 +389,7 @@ impl Stage<'_> {
                 (record, dir) = worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
                 owner.chown_tree(dir.path())?;
                 self.queue.ended(&trial.id, Ended::Unfit);
-                let text = "it is tried again, after all others (--retry-unfit)".to_owned();
+                let text = "it will be retried after all others (--retry-unfit)".to_owned();
                 tell(&context.updates, Update::Problem { trial: trial.id.clone(), text }).await;
             }
             TrialState::Done => {

@@ -79,7 +79,7 @@ pub fn broadcasts_text(rows: &[BroadcastRow]) -> Option<String> {
     }
     let widths: [usize; 9] =
         std::array::from_fn(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0));
-    let mut text = String::from("what the broadcasters' programs made of it:\n");
+    let mut text = String::from("the broadcasters' programs:\n");
     for line in lines {
         let mut padded = String::new();
         for (at, (cell, width)) in line.iter().zip(widths).enumerate() {

@@ -96,7 +96,7 @@ pub enum TableError {
         source: std::io::Error,
     },
     /// The file is cut off, damaged or no table at all.
-    #[error("cannot understand the table {}: {why}. It is cut off, damaged or something else", path.display())]
+    #[error("cannot understand the table {}: {why}. It is truncated, damaged or another file", path.display())]
     Damaged {
         /// The table.
         path: PathBuf,

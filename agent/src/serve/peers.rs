@@ -86,9 +86,9 @@ pub(super) enum Gone {
     Io(#[from] std::io::Error),
     #[error("no request within {} s", REQUEST_PATIENCE.as_secs())]
     Silent,
-    #[error("it closed the connection within its request")]
+    #[error("it closed the connection in the middle of its request")]
     NoRequest,
-    #[error("it closed the connection and has asked for nothing")]
+    #[error("it closed the connection without a request")]
     Unneeded,
     #[error("not a request: {0}")]
     Request(#[from] livectl_wire::peer::PeerError),
@@ -98,9 +98,9 @@ pub(super) enum Gone {
     Ended,
     #[error("it left before it was introduced")]
     Impatient,
-    #[error("nothing more of the stream is to be had here")]
+    #[error("the stream is no longer available here")]
     Abandoned,
-    #[error("the tag of which it had the beginning did not go on")]
+    #[error("the rest of a tag that it had begun to receive did not come")]
     BrokenOff,
     #[error("it closed the connection before it had everything")]
     Left,

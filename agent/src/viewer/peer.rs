@@ -84,9 +84,9 @@ pub(super) enum Lost {
     Unanswered,
     #[error("it refused: {0}")]
     Refused(String),
-    #[error("it speaks without being asked")]
+    #[error("it sent data without being asked")]
     Unasked,
-    #[error("its answer is none: {0}")]
+    #[error("its answer is invalid: {0}")]
     Answer(#[from] PeerError),
     #[error("its stream cannot be read: {0}")]
     Stream(#[from] FlvError),

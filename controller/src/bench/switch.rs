@@ -27,7 +27,7 @@ const DESC_LEN: usize = 1056;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// The stream is no OpenFlow.
-    #[error("the controller sends what is no OpenFlow: {0}")]
+    #[error("the controller sent something other than OpenFlow: {0}")]
     Unreadable(#[from] crate::openflow::ParseError),
     /// No version in common.
     #[error("the controller does not speak OpenFlow {0}")]

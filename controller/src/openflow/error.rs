@@ -12,7 +12,7 @@ pub enum ParseError {
     #[error("a message of wire version {0:#04x}, which was not agreed on")]
     Version(u8),
     /// A message type that the version does not have, or that a switch must not send.
-    #[error("message type {0} is none that can come here")]
+    #[error("message type {0} is not allowed here")]
     Type(u8),
     /// Too short, too long, or not made of whole parts.
     #[error("{what} of {length} bytes; {expected}")]
@@ -25,7 +25,7 @@ pub enum ParseError {
         expected: &'static str,
     },
     /// A field whose value has no meaning.
-    #[error("{what} has {field} {value:#x}, which means nothing there")]
+    #[error("{what} has {field} {value:#x}, which has no meaning there")]
     Value {
         /// Which message or part of it.
         what: &'static str,

@@ -56,6 +56,6 @@ impl Delivery for Relay {
     }
 
     fn without_peers(&self) -> Option<&'static str> {
-        Some("nobody who watches a stream shares a subnet with anyone else who has it")
+        Some("no viewer of a stream shares a subnet with another host that has it")
     }
 }

@@ -121,9 +121,9 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
     chart.legend = PARTS.iter().enumerate().filter(|(n, _)| drawn(*n)).map(|(_, part)| entry(part)).collect();
     chart.legend.push(Entry { swatch: Swatch::Level(BLACK), label: "floor".to_owned() });
     if without > 0 {
-        chart
-            .warnings
-            .push(format!("{without} viewers of trials are not in: not all of the way of their frames was captured"));
+        chart.warnings.push(format!(
+            "{without} viewers of trials are left out: the way of their frames was not captured completely"
+        ));
     }
     let keys: Vec<_> = rows.iter().map(|(bar, ..)| &bar.values[..]).collect();
     let mut table = key_columns(Figures::default(), &by, &keys)

@@ -73,7 +73,7 @@ pub(super) fn name_of(trial: &Trial, seen: &Seen<'_>) -> String {
 
 /// Why there is no picture of who served whom.
 pub(super) fn unknown(trial: &Trial) -> String {
-    format!("of no frame of {} is known who gave it to a viewer", trial.id)
+    format!("the source of no frame of {} is known", trial.id)
 }
 
 /// Title and words around a picture of one trial.

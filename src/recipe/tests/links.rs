@@ -124,7 +124,7 @@ fn links_that_come_to_carry_less_than_the_stream_are_warned_of() {
     let before = warnings(&with(BASE, "    - { at: 5 s, of: hb, bandwidth: 3 Mbit/s }\n"));
     let after = warned("    - { at: 5 s, of: hb, bandwidth: 700 kbit/s, direction: up }\n");
     assert_eq!(after.len(), before.len() + 1, "{after:?}");
-    let expected = "from 5 s on the link hb - s1 has 700 kbit/s, and is to carry 2.65 Mbit/s";
+    let expected = "from 5 s on the link hb - s1 has 700 kbit/s, and has to carry 2.65 Mbit/s";
     assert!(after.iter().any(|warning| warning.ends_with(expected)), "{after:?}");
     assert_eq!(warned("    - { at: 5 s, of: hb, bandwidth: 700 kbit/s, direction: down }\n"), before);
 }

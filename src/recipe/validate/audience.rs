@@ -94,7 +94,7 @@ fn validate_move<'a>(
     let mut said = words.iter().filter_map(|(key, goes, text)| Some((*key, *goes, text.get()?)));
     let (first, second) = (said.next(), said.next());
     let Some((key, goes, text)) = first else {
-        let finding = Finding::new(span, "audience: an entry says nobody", "who comes or goes?");
+        let finding = Finding::new(span, "audience: an entry names no viewer", "who comes or goes?");
         notes.error(finding.help("add `leave: hv1`, `crash: hv1` or `join: hv1`"));
         return None;
     };

@@ -237,7 +237,7 @@ pub(super) fn validate_streams(
     }
     for (stream, host) in streams.iter().zip(&broadcasters) {
         if stream.viewers.is_empty() {
-            let finding = Finding::new(&host.span, format!("nobody watches {}", stream.name), "no viewer");
+            let finding = Finding::new(&host.span, format!("no viewer watches {}", stream.name), "no viewer");
             notes.warn(finding.help(format!("give a viewer `watch: {}`, or make it `role: idle`", stream.name)));
         }
     }

@@ -99,9 +99,9 @@ fn too_slow(topology: &Topology, link: usize, bandwidth: Bandwidth, copies: u32,
         1 => "one copy of the stream".to_owned(),
         n => format!("{n} copies of the stream"),
     };
-    let message = format!("the link {} - {} of {bandwidth} is to carry {needed}: {what}", ends.a.node, ends.b.node);
+    let message = format!("the link {} - {} of {bandwidth} has to carry {needed}: {what}", ends.a.node, ends.b.node);
     Finding::new(&topology.places[link], message, format!("less than {needed}"))
-        .help("frames will queue there and come ever later; that may be what you want to show")
+        .help("frames will queue there and arrive later and later; this may be intended")
 }
 
 /// Those whom peers may serve a stream, and what they send it over.

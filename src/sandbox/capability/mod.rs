@@ -123,7 +123,7 @@ pub struct Choice<T> {
 
 /// What was asked for cannot be had on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{asked} cannot be used here: {why}. {remedy}")]
+#[error("{asked} is not available here: {why}. {remedy}")]
 pub struct Unavailable {
     asked: String,
     why: String,

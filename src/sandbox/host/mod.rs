@@ -228,7 +228,7 @@ pub fn settle(before: &HostState, footprint: &Footprint, within: Duration) -> Re
 
 /// The host's state cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}, so it cannot be shown that the host is as it was: {source}", path.display())]
+#[error("cannot read {}, so livectl cannot prove that the host is unchanged: {source}", path.display())]
 pub struct HostError {
     path: PathBuf,
     source: io::Error,

@@ -48,7 +48,7 @@ pub enum SlurmError {
     Sweep(#[from] SweepError),
     /// The order is not there: this machine sees another folder, or none.
     #[error(
-        "{} cannot be read here ({why}), though whoever submitted the sweep wrote it: is that folder shared with this node, under the same path?",
+        "{} cannot be read here ({why}), although the submitter of the sweep wrote it: is that folder shared with this node, under the same path?",
         path.display()
     )]
     NotShared {
@@ -59,12 +59,12 @@ pub enum SlurmError {
     },
     /// The sweep's trials are others than those that were ordered.
     #[error(
-        "the recipe has changed since these trials were ordered; `livectl sweep --engine slurm` orders what it asks for now"
+        "the recipe has changed since these trials were submitted; `livectl sweep --engine slurm` submits it again"
     )]
     Changed,
     /// It is with Slurm already.
     #[error(
-        "this sweep is with Slurm already, as job {jobs}; `livectl status {sweep}` says how it stands, `livectl stop {sweep}` ends it"
+        "this sweep is already submitted to Slurm, as job {jobs}; `livectl status {sweep}` shows its progress, `livectl stop {sweep}` ends it"
     )]
     Running {
         /// Its jobs.

@@ -69,16 +69,16 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Outcome::Done => f.write_str("done"),
-            Outcome::Unfit => f.write_str("unfit: it is tried again (--retry-unfit)"),
+            Outcome::Unfit => f.write_str("unfit: it will be retried (--retry-unfit)"),
             Outcome::DoneBefore => f.write_str("it is done already"),
-            Outcome::Superseded => f.write_str("superseded: somebody else had done it first"),
+            Outcome::Superseded => f.write_str("superseded: another session had done it first"),
             Outcome::Failed(why) => write!(f, "failed: {why}"),
             Outcome::NodeFailed(why, true) => write!(f, "this node failed: {why}; Slurm starts the task elsewhere"),
             Outcome::NodeFailed(why, false) => {
                 write!(f, "this node failed: {why}; the next round tries it elsewhere")
             }
             Outcome::Ending(why) => write!(f, "not begun: {why}"),
-            Outcome::Killed => f.write_str("ended by Slurm: cancelled, started anew or out of time"),
+            Outcome::Killed => f.write_str("ended by Slurm: cancelled, requeued or out of time"),
         }
     }
 }
@@ -219,7 +219,7 @@ async fn sent(livectl: &Path, errand: &Errand, log: &Log, term: &mut tokio::sign
         let user = user.map_or_else(|| "USER".to_owned(), |user| user.name);
         let livectl = livectl.display();
         Told::Unable(format!(
-            "root is needed to measure, and `sudo -n` did not give it ({what}); in /etc/sudoers.d/livectl there must be: \
+            "measuring needs root, and `sudo -n` failed ({what}); /etc/sudoers.d/livectl must contain: \
              {user} ALL=(root) NOPASSWD: {livectl} internal slurm-measure"
         ))
     };
@@ -229,7 +229,7 @@ async fn sent(livectl: &Path, errand: &Errand, log: &Log, term: &mut tokio::sign
         Err(error) => return no_root(format!("cannot start sudo: {error}")),
     };
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Told::Unable("the part that is root has no pipes".to_owned());
+        return Told::Unable("the part that runs as root has no pipes".to_owned());
     };
     let mut text = serde_json::to_vec(errand).unwrap_or_default();
     text.push(b'\n');

@@ -200,7 +200,7 @@ fn effect(rows: &[EffectRow], names: &Names) -> Sentence {
     let real = is_real(rows);
     let text = if real == Some(false) {
         let figures: Vec<String> = told().map(unsure).collect();
-        format!("{subject} changes nothing that could be told from chance: {}.", figures.join(", "))
+        format!("{subject} changes nothing beyond chance: {}.", figures.join(", "))
     } else {
         let mut moved: Vec<String> = Vec::new();
         let mut verb = None;

@@ -168,7 +168,7 @@ fn sentences_say_the_largest_first_and_what_is_chance_last() {
     );
     assert!(said[1].starts_with("At direct, loss 2 % instead of 0 % adds 29."), "{said:#?}");
     assert!(said[1].contains(" ms (29.5 to 30.3") && said[1].contains(") to the p95 and 29.9 ms ("), "{said:#?}");
-    let chance = "queue 90 instead of 10 changes nothing that could be told from chance: p95 ";
+    let chance = "queue 90 instead of 10 changes nothing beyond chance: p95 ";
     assert!(said.iter().rev().take(2).all(|text| text.contains(chance)), "{said:#?}");
     assert_eq!(said.len(), 7, "{said:#?}");
     let text = effects_text(&effects).unwrap();

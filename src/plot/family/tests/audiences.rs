@@ -292,7 +292,7 @@ fn each_trial_with_peers_has_its_pictures_and_what_has_none_says_so() {
     assert_eq!((shown.len(), left_out.len()), (0, 2));
     assert!(left_out[0].contains("tree-plot") && left_out[0].contains("peers"), "{left_out:?}");
     let nothing = |_: &mut Manifest, frames: &mut Vec<FrameRow>| frames.retain(|frame| frame.trial == "direct-1");
-    assert!(names(&[sized(2, nothing)]).1[1].contains("of no frame of bypass-1 is known who gave it"));
+    assert!(names(&[sized(2, nothing)]).1[1].contains("the source of no frame of bypass-1 is known"));
     // Of a run of many trials the first have theirs, and the others are told of.
     let many = |manifest: &mut Manifest, _: &mut Vec<FrameRow>| {
         for repetition in 2..20 {
