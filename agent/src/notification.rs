@@ -47,7 +47,7 @@ pub(crate) struct Interest {
 pub(crate) struct Named {
     /// What it is.
     pub(crate) role: PeerRole,
-    /// Where it is.
+    /// Address and port of the peer.
     pub(crate) peer: SocketAddrV4,
 }
 

@@ -24,7 +24,7 @@ impl Outbox {
         }
     }
 
-    /// Bytes that wait.
+    /// Number of bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.len
     }

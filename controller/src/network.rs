@@ -45,7 +45,7 @@ pub enum NetworkError {
     Read {
         /// Which.
         file: String,
-        /// Why.
+        /// The underlying I/O error.
         error: io::Error,
     },
     /// It is not JSON, or not of the form of a map.
@@ -88,7 +88,7 @@ pub enum ValueError {
     Link {
         /// Which, from 0.
         at: usize,
-        /// What is wrong.
+        /// The reason, in words.
         why: &'static str,
     },
 }

@@ -18,7 +18,7 @@ const MESSAGE_HEADERS: f64 = 38.0 + 52.0 + 15.0;
 pub struct Rate {
     /// Video and sound, without headers of any protocol, in bit/s.
     pub bit_per_s: f64,
-    /// Pictures a second.
+    /// Frame rate, in pictures per second.
     pub frames_per_s: f64,
 }
 

@@ -11,7 +11,7 @@ use super::process::{Actor, Command, Output, Readiness, Station, Stop};
 use super::screen;
 use crate::plan::{FILM_BITRATE, Trial};
 
-/// Pictures per second.
+/// Frame rate, in pictures per second.
 const RATE: &str = "15";
 /// Where in the stream's time the picture is taken.
 const SETTLED: f64 = 0.8;

@@ -42,9 +42,9 @@ pub enum ListenError {
         "cannot listen on {address}: {source}; is another service using the port, or does the address belong to another host?"
     )]
     Address {
-        /// Which.
+        /// Address and port.
         address: SocketAddrV4,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
     /// The program cannot be executed.
@@ -52,7 +52,7 @@ pub enum ListenError {
     Execute {
         /// What was to be run.
         program: String,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
 }

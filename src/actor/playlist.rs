@@ -29,7 +29,7 @@ const STATUS_LINE: usize = 12;
 /// Flags of `livectl internal await-playlist`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AwaitArgs {
-    /// The server
+    /// Address and port of the server.
     #[arg(long, value_name = "IP:PORT")]
     pub server: SocketAddrV4,
     /// Path of the playlist there
@@ -56,11 +56,11 @@ pub enum PlaylistError {
     /// It was not there in time.
     #[error("no playlist {path} at {server} within {patience} s: {last}")]
     NotThere {
-        /// The server.
+        /// Address and port of the server.
         server: SocketAddrV4,
         /// The playlist.
         path: String,
-        /// Seconds.
+        /// Seconds to wait.
         patience: u64,
         /// What came of the last question.
         last: String,
@@ -70,15 +70,15 @@ pub enum PlaylistError {
     Execute {
         /// What was to be run.
         program: String,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: io::Error,
     },
-    /// Its file.
+    /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File {
-        /// `read`, `write`.
+        /// The failed operation: `read`, `write`, ….
         doing: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

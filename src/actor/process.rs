@@ -39,27 +39,27 @@ pub enum ProcessError {
     /// A file or folder that it needs.
     #[error("{actor}: cannot make {}: {source}", path.display())]
     File {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
     /// The program could not be executed.
     #[error("{actor}: cannot run `{command}`: {source}; is the program installed? See `livectl doctor`")]
     Spawn {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
         /// The command line.
         command: String,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
     /// It ended before it was up.
     #[error("{actor} ended before it was ready ({condition}): {exit}{log}")]
     Ended {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
         /// What was waited for.
         condition: String,
@@ -71,11 +71,11 @@ pub enum ProcessError {
     /// It did not come up in time.
     #[error("{actor} was not ready within {} s ({condition}){log}", within.as_secs_f64())]
     NotReady {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
         /// What was waited for.
         condition: String,
-        /// How long.
+        /// The deadline.
         within: Duration,
         /// Its last log lines.
         log: LogTail,
@@ -222,7 +222,7 @@ impl Process {
         })
     }
 
-    /// `host/name`.
+    /// Host and name, as `host/name`.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label

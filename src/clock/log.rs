@@ -30,7 +30,7 @@ pub struct Showing {
 /// How a screen was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Looks {
-    /// How often.
+    /// Number of looks.
     pub looks: u64,
     /// At how many of them there was no whole clock: before the first picture, between two, after the last.
     pub without: u64,

@@ -42,9 +42,9 @@ pub enum ScreenError {
     /// Its file.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// `read`, `write`.
+        /// The failed operation: `read`, `write`, ….
         doing: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -52,9 +52,9 @@ pub enum ScreenError {
     /// It is no screen that could be read.
     #[error("{} is no screen that can be read: {why}", path.display())]
     Strange {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is strange.
+        /// The reason, in words.
         why: String,
     },
 }

@@ -37,9 +37,9 @@ pub enum StreamError {
     /// A file, or ffmpeg.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// `read`, `write`, `run`.
+        /// The failed operation: `read`, `write`, ….
         doing: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -50,7 +50,7 @@ pub enum StreamError {
     /// ffmpeg did not like the stream.
     #[error("ffmpeg cannot decode {}: {why}", path.display())]
     Undecoded {
-        /// The stream.
+        /// Path of the recorded stream.
         path: PathBuf,
         /// What it said, or how it ended.
         why: String,
@@ -58,7 +58,7 @@ pub enum StreamError {
     /// Which picture belongs to which frame is not known.
     #[error("{}: {frames} frames, of which ffmpeg decoded {pictures}", path.display())]
     Fewer {
-        /// The stream.
+        /// Path of the recorded stream.
         path: PathBuf,
         /// In the stream.
         frames: usize,

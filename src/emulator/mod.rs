@@ -126,31 +126,31 @@ pub enum EmulatorError {
     Tap {
         /// Its name.
         name: String,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// The report cannot be written.
     #[error("cannot write {}: {source}; is the disk full or the folder gone?", path.display())]
     Report {
-        /// The report's path.
+        /// Path of the report.
         path: PathBuf,
-        /// Why.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// Nobody can tell it when the timeline begins.
     #[error("cannot listen at {}: {source}", path.display())]
     Listen {
-        /// The socket's path.
+        /// Path of the socket.
         path: PathBuf,
-        /// Why.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// A system call that should not fail did.
     #[error("{what} failed: {errno}")]
     System {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
-        /// The kernel's answer.
+        /// The error of the kernel.
         errno: Errno,
     },
     /// The delivery thread panicked.

@@ -81,11 +81,11 @@ pub struct Direction {
 pub struct Lateness {
     /// Packets counted.
     pub packets: u64,
-    /// Median.
+    /// Median in nanoseconds.
     pub p50_ns: u64,
-    /// 99th percentile.
+    /// 99th percentile in nanoseconds.
     pub p99_ns: u64,
-    /// The latest.
+    /// Largest value in nanoseconds.
     pub max_ns: u64,
 }
 

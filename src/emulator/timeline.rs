@@ -24,7 +24,7 @@ pub enum TellError {
     /// The socket.
     #[error("cannot tell the emulated links at {} that the timeline begins: {source}", path.display())]
     Socket {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

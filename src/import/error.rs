@@ -22,13 +22,13 @@ pub enum ImportError {
     /// There is nothing in the file.
     #[error("{} is empty: ping never wrote to it", path.display())]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Ping began and did no more.
     #[error("{} contains no ping: it ends before the first answer", path.display())]
     NoPing {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Answers without times.
@@ -37,9 +37,9 @@ pub enum ImportError {
         path.display()
     )]
     NoTimes {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How many.
+        /// Number of answered pings.
         answered: u32,
     },
     /// The outputs of several pings in one file, as `>>` makes them.
@@ -48,13 +48,13 @@ pub enum ImportError {
         path.display()
     )]
     Several {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Numbers that cannot be true.
     #[error("{} is damaged: it contains {what}", path.display())]
     Implausible {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What cannot be true.
         what: String,
@@ -67,7 +67,7 @@ pub enum ImportError {
     /// One file in two places.
     #[error("{} is given twice: each file is one ping train", path.display())]
     Twice {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Broadcaster to CDN and CDN to viewer ping the same host.
@@ -112,7 +112,7 @@ pub enum ImportError {
         path.display(), (measured.as_secs_f64() * 1e3).round() / 1e3, asked.as_secs_f64()
     )]
     Interval {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// As given.
         asked: Duration,
@@ -122,13 +122,13 @@ pub enum ImportError {
     /// The run is livectl's own.
     #[error("{} is not an imported run: `livectl plot` draws it again", run.display())]
     NotImported {
-        /// Its folder.
+        /// Folder of the run.
         run: PathBuf,
     },
     /// A file of the run is not what was imported.
     #[error("{} has changed since it was imported: its XXH3-128 is not that of the manifest", path.display())]
     Changed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
 }

@@ -9,7 +9,7 @@ pub enum Complaint {
          there, sudo does not pass it on: sudo --preserve-env=DISPLAY,XAUTHORITY livectl …"
     )]
     NoDisplay {
-        /// Which program.
+        /// Name of the program.
         program: &'static str,
     },
     /// Nobody answers there.
@@ -18,7 +18,7 @@ pub enum Complaint {
          desktop or its ssh connection (tmux, screen) has an old DISPLAY"
     )]
     Unreachable {
-        /// Which program.
+        /// Name of the program.
         program: &'static str,
         /// As DISPLAY has it.
         display: String,

@@ -33,7 +33,7 @@ pub enum SpotError {
     /// A host on several links.
     #[error("{host} has several interfaces; say which: {interfaces}")]
     Several {
-        /// The host.
+        /// The host's name.
         host: String,
         /// Its interfaces.
         interfaces: String,

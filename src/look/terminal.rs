@@ -34,7 +34,7 @@ pub enum WindowError {
     /// xterm cannot be started, or there is no pseudo-terminal for it.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
         /// What the kernel said.
         source: io::Error,
@@ -42,7 +42,7 @@ pub enum WindowError {
     /// xterm has ended before its window was there.
     #[error("xterm ended before its window was there: {said}")]
     Ended {
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
 }

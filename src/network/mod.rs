@@ -80,7 +80,7 @@ pub enum NetworkError {
     Start {
         /// What was to be run.
         program: String,
-        /// Why not.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// The transcript cannot be written.
@@ -88,7 +88,7 @@ pub enum NetworkError {
     Transcript {
         /// Where it was to go.
         path: PathBuf,
-        /// Why not.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// Mininet said nothing more before the deadline.

@@ -53,7 +53,7 @@ pub struct Setting {
     /// bit/s; 0: nothing passes, and the queue holds what waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
-    /// One-way delay.
+    /// One-way delay of the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
     /// Each packet's delay is uniform in `delay ± jitter`.
@@ -86,7 +86,7 @@ pub struct LinkTrace {
 pub struct Piece {
     /// Milliseconds from the beginning of the trace.
     pub at_ms: u64,
-    /// bit/s.
+    /// Bandwidth in bit/s.
     pub bandwidth: u64,
     /// One-way delay, if the trace tells it.
     pub delay: Option<Duration>,

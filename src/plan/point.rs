@@ -14,7 +14,7 @@ use super::Scheme;
 pub struct Point {
     /// How video is delivered.
     pub scheme: Scheme,
-    /// From 1.
+    /// Number of the repetition, from 1.
     pub repetition: u32,
     /// What else tells it from the run's other trials; none where a recipe varies nothing but the scheme.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]

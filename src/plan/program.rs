@@ -26,11 +26,11 @@ pub enum Placeholder {
     Url,
     /// How many pictures.
     Frames,
-    /// Pictures per second.
+    /// Frame rate, in pictures per second.
     Fps,
     /// Width and height in pixels: `640x360`.
     Size,
-    /// In bit/s.
+    /// Bitrate in bit/s.
     Bitrate,
     /// Length of the stream: `20.000`.
     Seconds,

@@ -43,7 +43,7 @@ use crate::table::{self, TableError};
 /// What the bytes of a picture are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Pixels.
+    /// A bitmap.
     #[default]
     Png,
     /// Shapes and text; the text is set in the reader's DejaVu Sans, or what is nearest to it.
@@ -155,9 +155,9 @@ pub enum PlotError {
         canvas::SMALLEST.0, canvas::SMALLEST.1, canvas::LARGEST.0, canvas::LARGEST.1
     )]
     Size {
-        /// Pixels.
+        /// Width in pixels.
         width: u32,
-        /// Pixels.
+        /// Height in pixels.
         height: u32,
     },
     /// No trial has such a key.

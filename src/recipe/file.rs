@@ -15,7 +15,7 @@ use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Role, Scheme};
 pub type Repetitions = Whole<1, 1000>;
 /// Any seed.
 pub type Seed = Whole<0, { u64::MAX }>;
-/// Pictures per second.
+/// Frame rate, in pictures per second.
 pub type Fps = Whole<1, 120>;
 /// Pictures of a stream; a million are nine hours at 30 a second.
 pub type Frames = Whole<1, 1_000_000>;
@@ -25,7 +25,7 @@ pub type KeyframeInterval = Whole<1, 600>;
 pub type InitialWindow = Whole<1, 1000>;
 /// Hosts that are written as one.
 pub type HostCount = Whole<1, 512>;
-/// Packets.
+/// Length of a queue, in packets.
 pub type QueueLength = Whole<1, 1_000_000>;
 
 /// A livectl recipe: what is streamed over which network, when, and how often.

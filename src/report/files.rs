@@ -10,7 +10,7 @@ pub(super) struct File {
     /// Below the folder: `log/hs-nginx.log`.
     pub(super) name: String,
     pub(super) bytes: u64,
-    /// `1.5 MB`.
+    /// Size for people, such as `1.5 MB`.
     pub(super) size: String,
 }
 

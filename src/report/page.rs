@@ -27,7 +27,7 @@ const MOST_AUDIENCES: usize = 500;
 /// A page and what it could not show.
 #[derive(Debug)]
 pub struct Page {
-    /// The file.
+    /// The page, as HTML.
     pub html: String,
     /// What is missing or cannot be read, for people; the page says the same.
     pub problems: Vec<String>,

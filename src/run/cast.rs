@@ -50,7 +50,7 @@ pub struct Cast {
 /// A viewer in one of its spells.
 #[derive(Debug, Clone)]
 pub struct Attendance {
-    /// The viewer.
+    /// The viewer's host.
     pub host: String,
     /// Which of its spells, from 1.
     pub number: u32,

@@ -27,7 +27,7 @@ pub struct Spec {
     pub dir: TrialDir,
     /// What it is played with.
     pub programs: Programs,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub forwarding: Forwarding,
     /// For every program.
     pub environment: Environment,

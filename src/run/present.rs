@@ -30,7 +30,7 @@ pub enum Source {
     Cdn,
     /// Another host.
     Peer {
-        /// Which.
+        /// The host's name.
         host: String,
         /// How many hosts the stream passes from its broadcaster, or from the CDN, to the viewer, itself included.
         depth: u32,
@@ -44,7 +44,7 @@ pub enum Source {
 /// How a viewer stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
-    /// The viewer.
+    /// The viewer's host.
     pub viewer: String,
     /// Who gives it the stream.
     pub source: Source,

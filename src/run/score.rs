@@ -72,12 +72,12 @@ pub enum Act {
     Start(Box<Part>),
     /// Mininet makes the network of this topology file.
     Boot {
-        /// The file.
+        /// Path of the topology file.
         topology: PathBuf,
     },
     /// The program of a broadcaster that has just started is watched: it is to be on the air soon, and told to end when that has been long enough.
     KeepOnAir {
-        /// The broadcaster.
+        /// The broadcaster's host.
         host: String,
         /// How long.
         air: Air,
@@ -110,7 +110,7 @@ pub enum Act {
 /// A viewer's spell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Whose {
-    /// The viewer.
+    /// The viewer's host.
     pub host: String,
     /// Which of its spells, from 1.
     pub spell: u32,

@@ -46,9 +46,9 @@ pub enum EnterError {
     /// A path asked for cannot stay visible.
     #[error("cannot keep {} visible in the sandbox: {why}", path.display())]
     Keep {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// The reason, in words.
         why: &'static str,
     },
     /// A mount inside failed.
@@ -60,7 +60,7 @@ pub enum EnterError {
     /// Anything else the kernel refused.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
         /// What the kernel said.
         source: io::Error,

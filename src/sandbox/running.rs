@@ -33,9 +33,9 @@ pub enum RunningError {
     /// No table of hosts.
     #[error("cannot read {}: {source}; perhaps the trial's network is not up yet", path.display())]
     Hosts {
-        /// The table's file.
+        /// Path of the table.
         path: PathBuf,
-        /// What happened.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// It has ended since it was found.

@@ -16,7 +16,7 @@ const BUFFER: usize = 1 << 18;
 /// A file as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// XXH3-128 of its content as `xxhsum -H128` (xxHash 0.8) prints it: 32 hex digits. It tells chance from change, but not a forgery.
     pub xxh3_128: String,

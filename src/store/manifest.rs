@@ -76,7 +76,7 @@ pub struct AnalysisRecord {
 /// A program and its source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Software {
-    /// `0.1.0`.
+    /// Version, such as `0.1.0`.
     pub version: String,
     /// Git commit that it was built from, if known.
     #[serde(default)]
@@ -103,7 +103,7 @@ impl Software {
 pub struct RecipeRecord {
     /// Name of its folder under `results/`.
     pub name: String,
-    /// The file.
+    /// Path of the file.
     #[serde(default)]
     pub path: Option<PathBuf>,
     /// Its text.
@@ -116,7 +116,7 @@ pub struct RecipeRecord {
 pub struct Machine {
     /// Processors that livectl may use.
     pub cores: u32,
-    /// Memory in bytes.
+    /// Memory of the machine in bytes.
     pub memory_bytes: u64,
     /// `uname -sr`: `Linux 6.1.0-28-amd64`.
     pub kernel: String,

@@ -103,7 +103,7 @@ pub enum StoreError {
         path.display()
     )]
     NotARun {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
     /// The folder has no sweep.
@@ -112,7 +112,7 @@ pub enum StoreError {
         path.display()
     )]
     NotASweep {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
     /// The manifest is damaged.
@@ -121,7 +121,7 @@ pub enum StoreError {
         path.display()
     )]
     Manifest {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
         /// Line, column and what is wrong.
         source: serde_json::Error,
@@ -129,9 +129,9 @@ pub enum StoreError {
     /// The manifest names trials that cannot be.
     #[error("{} names the trial {id:?}, {why}. It was edited: restore it from a copy", path.display())]
     Trial {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
-        /// The trial.
+        /// The trial's id, such as `direct-1`.
         id: String,
         /// `and that twice`.
         why: &'static str,
@@ -143,7 +143,7 @@ pub enum StoreError {
         path.display(), env!("CARGO_PKG_VERSION")
     )]
     Newer {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
         /// Its format.
         found: u64,

@@ -18,9 +18,9 @@ pub enum Owner {
     Process,
     /// The user who started it through sudo.
     User {
-        /// User number.
+        /// Number of the user.
         uid: u32,
-        /// Group number.
+        /// Number of the group.
         gid: u32,
     },
 }

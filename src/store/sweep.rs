@@ -68,7 +68,7 @@ pub struct SweepFile {
     pub tools: BTreeMap<String, String>,
     /// What makes the links.
     pub link: Choice<LinkKind>,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub datapath: Choice<Datapath>,
     /// Until what is known trials are repeated. Those of later repetitions than the least are tried only as far as that needs them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,7 +16,7 @@ pub struct Ran {
     pub took_s: f64,
     /// Size of its files, by the nominal bitrate.
     pub planned_bytes: u64,
-    /// Their size.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 

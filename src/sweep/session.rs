@@ -64,14 +64,14 @@ pub enum Did {
     },
     /// A trial begins.
     TrialStarted {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// Its folder among the attempts.
         attempt: String,
     },
     /// A phase of it begins.
     Phase {
-        /// Of which trial.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// Which.
         phase: Phase,
@@ -80,12 +80,12 @@ pub enum Did {
     Said {
         /// Of which trial; empty: of the sweep.
         trial: String,
-        /// In words.
+        /// The message, for people.
         text: String,
     },
     /// A trial is over.
     TrialEnded {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// How it ended.
         state: TrialState,
@@ -122,13 +122,13 @@ pub enum Did {
     },
     /// A round of trials was handed to Slurm.
     Submitted {
-        /// Counts from 1.
+        /// Number of the round, from 1.
         round: u32,
         /// The job arrays, a trial a task.
         jobs: Vec<String>,
         /// The job that makes the next round when those are over.
         next: String,
-        /// Trials.
+        /// Number of trials.
         trials: usize,
         /// Nodes that are left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,9 +136,9 @@ pub enum Did {
     },
     /// A task of Slurm's begins. Such lines are in a log for each node.
     TaskStarted {
-        /// Of which round.
+        /// Number of the round, from 1.
         round: u32,
-        /// Its trial.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// `17_3`: array and task.
         task: String,
@@ -147,14 +147,14 @@ pub enum Did {
     },
     /// A node cannot run trials, or failed one for its own sake.
     NodeFailed {
-        /// Which.
+        /// The node's name.
         node: String,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// The session ends.
     SessionEnded {
-        /// Why, in words.
+        /// The reason, in words.
         why: String,
     },
 }

@@ -37,7 +37,7 @@ pub struct Known {
     pub value: f64,
     /// By which share of it it may be off: 0.05 is 5 %.
     pub precision: f64,
-    /// Trials.
+    /// Number of trials.
     pub trials: usize,
 }
 

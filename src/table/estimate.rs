@@ -50,7 +50,7 @@ pub struct Estimate {
     pub value: f64,
     /// The 95 % confidence interval; `None` for a single trial.
     pub interval: Option<(f64, f64)>,
-    /// How many trials.
+    /// Number of trials.
     pub trials: usize,
 }
 

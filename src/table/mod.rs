@@ -90,7 +90,7 @@ pub enum TableError {
     /// The file cannot be read.
     #[error("cannot read the table {}: {source}", path.display())]
     Read {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -98,7 +98,7 @@ pub enum TableError {
     /// The file is cut off, damaged or no table at all.
     #[error("cannot understand the table {}: {why}. It is truncated, damaged or another file", path.display())]
     Damaged {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// What polars said.
         why: String,
@@ -106,7 +106,7 @@ pub enum TableError {
     /// A column is missing, holds something else than it should, or nothing where something must be.
     #[error("the table {} is not one of livectl's: column {column}: {why}", path.display())]
     Column {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// The column.
         column: String,
@@ -116,7 +116,7 @@ pub enum TableError {
     /// The rows cannot be made into a table.
     #[error("cannot make the table {}: {why}", path.display())]
     Make {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// What polars said.
         why: String,

@@ -46,15 +46,15 @@ pub struct PingPhase {
     pub scheme: Scheme,
     /// Which part of the timeline.
     pub phase: Phase,
-    /// Delays known.
+    /// Number of known delays.
     pub delays: usize,
     /// Their mean; `None`, here and below: there are none.
     pub mean_ms: Option<f64>,
     /// Their median, as [`quantile`] defines it.
     pub p50_ms: Option<f64>,
-    /// Their 95th percentile.
+    /// 95th percentile of the delays in milliseconds.
     pub p95_ms: Option<f64>,
-    /// The largest.
+    /// Largest delay in milliseconds.
     pub max_ms: Option<f64>,
     /// Pings sent, by all trains of the trials.
     pub pings: usize,

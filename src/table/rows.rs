@@ -83,11 +83,11 @@ rows! {
         pub via: Option<Via>,
         /// How often the whole frame arrived.
         pub copies: u32,
-        /// arrival − birth.
+        /// arrival − birth, in milliseconds.
         pub delay_ms: Option<f64>,
         /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
         pub floor_ms: Option<f64>,
-        /// delay − floor.
+        /// delay − floor, in milliseconds.
         pub excess_ms: Option<f64>,
         /// Birth on the trial's timeline.
         pub time_s: f64,
@@ -116,7 +116,7 @@ rows! {
             /// The least delay that the network allows it if the path must also carry all that its stream has sent before it; `None` also in tables of
             /// an older livectl.
             pub stream_floor_ms: Option<f64>,
-            /// delay − stream_floor.
+            /// delay − stream floor, in milliseconds.
             pub stream_excess_ms: Option<f64>,
             /// In those that passed it on, if it came from a peer: from when all of it was there to leaving there.
             pub relay_ms: Option<f64>,
@@ -146,7 +146,7 @@ rows! {
         pub from: String,
         /// Host that was to answer.
         pub to: String,
-        /// From 1.
+        /// Number of the ping, from 1.
         pub seq: u32,
         /// When it was sent; `None` for pings without an answer and files without time stamps.
         pub sent_ns: Option<i64>,
@@ -179,21 +179,21 @@ rows! {
         pub late: Option<u32>,
         /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.
         pub startup_delay_ms: Option<f64>,
-        /// Median delay.
+        /// Median delay in milliseconds.
         pub delay_p50_ms: Option<f64>,
         /// 95th percentile of the delay.
         pub delay_p95_ms: Option<f64>,
         /// 99th percentile of the delay.
         pub delay_p99_ms: Option<f64>,
-        /// Largest delay.
+        /// Largest delay in milliseconds.
         pub delay_max_ms: Option<f64>,
         /// Median floor of the frames that arrived.
         pub floor_p50_ms: Option<f64>,
-        /// Median excess.
+        /// Median excess in milliseconds.
         pub excess_p50_ms: Option<f64>,
         /// 95th percentile of the excess.
         pub excess_p95_ms: Option<f64>,
-        /// Largest excess.
+        /// Largest excess in milliseconds.
         pub excess_max_ms: Option<f64>,
         /// Bytes that came from the CDN.
         pub cdn_bytes: Option<u64>,
@@ -216,7 +216,7 @@ rows! {
             pub server_egress_bytes: Option<u64>,
             /// Bytes of TCP payload sent to it again / all bytes sent to it, 0 to 1; `None`: not captured at every sender.
             pub retransmission_rate: Option<f64>,
-            /// Mean delay.
+            /// Mean delay in milliseconds.
             pub delay_mean_ms: Option<f64>,
             /// What it is made of: the means of the parts of [`FrameRow`], over all frames that arrived, where a part that is not on a frame's way
             /// counts as 0, so that they add up to the mean delay. `None`: not all of the way of all these frames was captured.
@@ -359,9 +359,9 @@ rows! {
         pub encode_ms: Option<f64>,
         /// arrival − birth: the delay of `frames.parquet`.
         pub network_ms: Option<f64>,
-        /// shown − arrival.
+        /// shown − arrival, in milliseconds.
         pub player_ms: Option<f64>,
-        /// shown − clock.
+        /// shown − clock, in milliseconds.
         pub shown_delay_ms: Option<f64>,
     }
 
@@ -377,7 +377,7 @@ rows! {
         pub stream: String,
         /// The viewer's name.
         pub viewer: String,
-        /// Who went.
+        /// Host that went away.
         pub from: String,
         /// Who gave it the next frame; `None`: nobody.
         pub to: Option<String>,
@@ -500,15 +500,15 @@ rows! {
         pub skipped: Option<u64>,
         /// Least of the viewers' median delays.
         pub delay_p50_best_ms: Option<f64>,
-        /// Median of them.
+        /// Median of the viewers' quantiles in milliseconds.
         pub delay_p50_median_ms: Option<f64>,
-        /// Largest of them.
+        /// Largest of the viewers' quantiles in milliseconds.
         pub delay_p50_worst_ms: Option<f64>,
         /// Least of the viewers' 95th percentiles of the delay.
         pub delay_p95_best_ms: Option<f64>,
-        /// Median of them.
+        /// Median of the viewers' quantiles in milliseconds.
         pub delay_p95_median_ms: Option<f64>,
-        /// Largest of them.
+        /// Largest of the viewers' quantiles in milliseconds.
         pub delay_p95_worst_ms: Option<f64>,
         /// Median of the viewers' median floors.
         pub floor_p50_ms: Option<f64>,
@@ -582,7 +582,7 @@ rows! {
         pub value: f64,
         /// Where its 95 % confidence interval begins; `None`: a single trial.
         pub low_95: Option<f64>,
-        /// Where it ends.
+        /// Upper end of the 95 % confidence interval.
         pub high_95: Option<f64>,
     }
 
@@ -619,13 +619,13 @@ rows! {
         pub difference_ms: f64,
         /// Where its 95 % confidence interval begins; `None`, here and below: too few repetitions.
         pub low_95: Option<f64>,
-        /// Where it ends.
+        /// Upper end of the 95 % confidence interval.
         pub high_95: Option<f64>,
         /// The geometric mean of the figure at `to` / the figure at `from`; `None`, here and below: an interaction, or one of the figures is not positive.
         pub ratio: Option<f64>,
         /// Where its 95 % confidence interval begins.
         pub ratio_low_95: Option<f64>,
-        /// Where it ends.
+        /// Upper end of the 95 % confidence interval.
         pub ratio_high_95: Option<f64>,
         /// The difference can be told from chance: effects if their interval leaves 0 out, interactions if one would that holds for all of them together.
         pub real: Option<bool>,

@@ -21,7 +21,7 @@ pub struct Stay {
 /// What became of a viewer when the one that it had the stream from went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reattachment {
-    /// Who went.
+    /// Host that went away.
     pub from: String,
     /// How.
     pub how: Departure,

@@ -58,7 +58,7 @@ impl Default for Limits {
 pub struct Amf0Error {
     /// Offset in the payload.
     pub offset: usize,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 

@@ -18,7 +18,7 @@ const EMPTY_LINE: &[u8] = b"\r\n\r\n";
 pub struct HttpError {
     /// Offset in the stream of what was being read.
     pub offset: u64,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 

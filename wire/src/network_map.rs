@@ -56,7 +56,7 @@ pub struct Link {
 pub struct Stream {
     /// Video and sound, without headers of any protocol, in bit/s.
     pub bit_per_s: u64,
-    /// Pictures a second.
+    /// Frame rate, in pictures per second.
     pub frames_per_s: f64,
 }
 

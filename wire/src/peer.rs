@@ -42,7 +42,7 @@ const FLV: &[u8] = b"FLV\x01";
 /// What someone who wants a stream asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Which stream.
+    /// The stream.
     pub stream: StreamKey,
     /// What of it.
     pub since: Since,
@@ -59,7 +59,7 @@ pub enum Since {
     After {
         /// Its timestamp in milliseconds.
         timestamp: u32,
-        /// Its identity.
+        /// XXH3-128 of the frame's payload.
         id: FrameId,
     },
     /// With the last keyframe before that many milliseconds ago, when a player began to wait for a picture.

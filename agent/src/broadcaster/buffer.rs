@@ -79,7 +79,7 @@ impl UploadBuffer {
         self.freed.notify_one();
     }
 
-    /// Bytes that wait.
+    /// Number of bytes that wait.
     pub(super) fn waiting(&self) -> usize {
         self.state().waiting
     }

@@ -103,9 +103,9 @@ pub enum BroadcasterError {
         "cannot listen on {address}: {source}; is another program using the port, or does the address belong to another host?"
     )]
     Listen {
-        /// Where.
+        /// Address and port.
         address: SocketAddrV4,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
 }

@@ -12,7 +12,7 @@ use super::cache::TagBytes;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<'a> {
     pub(crate) kind: TagKind,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub(crate) timestamp: u32,
     /// Bytes of the whole payload.
     pub(crate) size: usize,

@@ -19,10 +19,10 @@ const MAX_BYTES: usize = 64 << 20;
 pub(crate) struct Entry {
     pub(crate) kind: TagKind,
     pub(crate) content: Content,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub(crate) timestamp: u32,
     pub(crate) id: FrameId,
-    /// Nanoseconds of CLOCK_REALTIME.
+    /// Birth in nanoseconds of CLOCK_REALTIME.
     pub(crate) birth_ns: i64,
     pub(crate) bytes: TagBytes,
 }

@@ -24,7 +24,7 @@ const MAX_WAITING: usize = 32 << 20;
 /// A tag as a source gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
-    /// What it carries.
+    /// Kind of its content.
     pub kind: TagKind,
     /// What it is good for.
     pub content: Content,
@@ -32,7 +32,7 @@ pub struct Tag {
     pub timestamp: u32,
     /// Identity of its payload.
     pub id: FrameId,
-    /// What it carries.
+    /// Its payload.
     pub payload: Vec<u8>,
 }
 
@@ -92,7 +92,7 @@ pub enum Beginning {
 pub struct Last {
     /// Counts elements from 1.
     pub number: u64,
-    /// Its identity.
+    /// XXH3-128 of the frame's payload.
     pub id: FrameId,
     /// Its timestamp in the output.
     pub timestamp: u32,

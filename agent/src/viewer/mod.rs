@@ -111,9 +111,9 @@ pub enum ViewerError {
         "cannot listen on {address}: {source}; is another program using the port, or does the address belong to another host?"
     )]
     Listen {
-        /// Where.
+        /// Address and port.
         address: SocketAddrV4,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
 }

@@ -40,7 +40,7 @@ pub enum FleetError {
     Connect {
         /// Which switch, from 1.
         switch: usize,
-        /// Where to.
+        /// Address and port of the controller.
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
@@ -82,7 +82,7 @@ pub enum FleetError {
     DoesNotRead {
         /// Which switch, from 1.
         switch: usize,
-        /// Bytes that wait.
+        /// Number of bytes that wait.
         waiting: usize,
     },
     /// Waiting for sockets failed.
@@ -106,7 +106,7 @@ pub struct Sample {
     pub bytes_out: u64,
     /// Bytes from it.
     pub bytes_in: u64,
-    /// Nanoseconds.
+    /// Latencies in nanoseconds.
     pub latencies: Vec<u64>,
 }
 

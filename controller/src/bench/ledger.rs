@@ -14,7 +14,7 @@ enum State {
 struct Slot {
     number: u32,
     state: State,
-    /// Nanoseconds.
+    /// Time of sending in nanoseconds.
     sent: u64,
 }
 

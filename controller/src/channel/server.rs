@@ -66,7 +66,7 @@ pub enum ServerError {
     /// The address is taken, or not this machine's.
     #[error("cannot listen on {address}{}", if source.kind() == ErrorKind::AddrInUse { TAKEN } else { "" })]
     Listen {
-        /// The address.
+        /// Address and port.
         address: SocketAddr,
         /// What the system says.
         source: std::io::Error,

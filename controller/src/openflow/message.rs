@@ -244,11 +244,11 @@ pub enum Removal {
 pub struct FlowRemoved {
     /// Its match.
     pub matching: FlowMatch,
-    /// Its cookie.
+    /// Cookie of the flow.
     pub cookie: u64,
-    /// Its priority.
+    /// Priority of the flow.
     pub priority: u16,
-    /// Why.
+    /// The reason.
     pub reason: Removal,
     /// Its age in seconds.
     pub duration: u32,
@@ -256,7 +256,7 @@ pub struct FlowRemoved {
     pub idle_timeout: u16,
     /// Packets it was applied to.
     pub packets: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
@@ -274,7 +274,7 @@ pub enum PortStatusReason {
 /// A port came, went or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortStatus {
-    /// What happened.
+    /// The reason.
     pub reason: PortStatusReason,
     /// The port as it is now.
     pub port: Port,

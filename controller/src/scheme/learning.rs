@@ -51,7 +51,7 @@ pub enum Route {
 pub struct Life {
     /// Seconds without a packet.
     pub idle: u16,
-    /// Seconds.
+    /// Hard timeout in seconds.
     pub hard: u16,
     /// Comes back when the flow ends; `None`: nobody wants to know.
     pub cookie: Option<u64>,

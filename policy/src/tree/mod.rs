@@ -121,7 +121,7 @@ pub struct Move<K> {
     pub from: Option<K>,
     /// From whom now; `None` is the CDN.
     pub to: Option<K>,
-    /// Why.
+    /// The reason, in words.
     pub why: Why,
 }
 

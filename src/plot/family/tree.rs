@@ -16,7 +16,7 @@ struct Served<'r> {
     seen: &'r Seen<'r>,
     /// Each server with its frames, most first.
     by: Vec<(&'r str, usize)>,
-    /// Frames that arrived.
+    /// Number of frames that arrived.
     arrived: usize,
     delay_p50_ms: Option<f64>,
 }

@@ -69,7 +69,7 @@ pub struct Program {
 pub struct Capabilities {
     /// Effective user id.
     pub uid: u32,
-    /// Kernel release: `6.1.0-18-amd64`.
+    /// Kernel release, such as `6.1.0-18-amd64`.
     pub kernel: String,
     /// Processors this process may use.
     pub cores: usize,

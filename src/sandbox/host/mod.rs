@@ -70,9 +70,9 @@ pub enum Change {
     Vanished,
     /// It reads otherwise.
     Became {
-        /// Before.
+        /// Its value before.
         from: String,
-        /// After.
+        /// Its value after.
         to: String,
     },
 }

@@ -27,7 +27,7 @@ pub enum ControlError {
     /// The partition does not exist.
     #[error("Slurm does not know the partition ({said}); `sinfo -s` lists them, `--partition NAME` selects one")]
     Partition {
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
     /// The account does not exist, or is not the user's.
@@ -35,7 +35,7 @@ pub enum ControlError {
         "Slurm refuses the account ({said}); `--account NAME` selects another, `sacctmgr show associations user=$USER` may list yours"
     )]
     Account {
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
     /// The controller does not answer.
@@ -59,7 +59,7 @@ pub enum ControlError {
     Refused {
         /// The command.
         command: String,
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
 }

@@ -37,7 +37,7 @@ pub struct Errand {
     pub attempt: String,
     /// What makes the links.
     pub links: LinkKind,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub datapath: Datapath,
     /// Whose captures are kept.
     pub keep: Keep,

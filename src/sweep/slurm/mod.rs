@@ -52,9 +52,9 @@ pub enum SlurmError {
         path.display()
     )]
     NotShared {
-        /// The order.
+        /// Path of the order file.
         path: PathBuf,
-        /// What happened.
+        /// The reason, in words.
         why: String,
     },
     /// The sweep's trials are others than those that were ordered.
@@ -69,7 +69,7 @@ pub enum SlurmError {
     Running {
         /// Its jobs.
         jobs: String,
-        /// Its folder.
+        /// Folder of the sweep.
         sweep: String,
     },
 }

@@ -42,7 +42,7 @@ pub struct Order {
     pub given: Timestamp,
     /// What makes the links.
     pub links: LinkKind,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub datapath: Datapath,
     /// What is made of failures.
     pub policy: Policy,

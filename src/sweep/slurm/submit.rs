@@ -18,7 +18,7 @@ pub struct Submitted {
     pub arrays: Vec<String>,
     /// The job that makes the next round.
     pub next: String,
-    /// Trials.
+    /// Number of trials.
     pub trials: usize,
 }
 

@@ -28,11 +28,11 @@ const ENDING: Duration = Duration::from_secs(25);
 /// Which task this is: Slurm's own variables do not pass through sudo, so all is given by words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// Of which round.
+    /// Number of the round, from 1.
     pub round: u32,
     /// Which of its trials.
     pub place: usize,
-    /// `17_3`.
+    /// Job and task, such as `17_3`.
     pub task: String,
     /// How often Slurm has started it before.
     pub restart: u32,

@@ -15,7 +15,7 @@ pub enum Line {
     Reply {
         /// Its number.
         seq: u32,
-        /// In nanoseconds.
+        /// Round-trip time in nanoseconds.
         rtt_ns: u64,
         /// It says that it comes again.
         duplicate: bool,

@@ -104,7 +104,7 @@ pub enum PingError {
     /// The file cannot be read.
     #[error("cannot read the ping output {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -112,7 +112,7 @@ pub enum PingError {
     /// Nothing in the file looks like ping.
     #[error("{} is not the output of ping: its first line is {first_line:?}", path.display())]
     Foreign {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What it begins with.
         first_line: String,
@@ -120,7 +120,7 @@ pub enum PingError {
     /// It is another program's.
     #[error("{} is the output of {program}, not of ping", path.display())]
     Other {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Whose.
         program: &'static str,

@@ -61,7 +61,7 @@ pub struct Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} bytes are waiting behind a gap of {gap} bytes; no more are kept")]
 pub struct Full {
-    /// Bytes that wait.
+    /// Number of bytes that wait.
     pub waiting: usize,
     /// Bytes of the gap that they wait for.
     pub gap: u64,

@@ -10,7 +10,7 @@ use super::window::Window;
 
 /// A packet as it stands in the file.
 pub(super) struct Record<'a> {
-    /// Nanoseconds since 1970.
+    /// Time in nanoseconds since 1970.
     pub time: i64,
     /// What kind of link it was captured on.
     pub link: u32,

@@ -18,11 +18,11 @@ const MAX_HELD: usize = 32 << 20;
 pub struct Tag {
     /// Counts the publication's tags from 0.
     pub number: u32,
-    /// What it carries.
+    /// Kind of its content.
     pub kind: TagKind,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub timestamp: u32,
-    /// What it carries.
+    /// Its payload.
     pub payload: Vec<u8>,
     /// When the first of its datagrams came.
     pub first_ns: i64,

@@ -28,7 +28,7 @@ pub struct Reader {
 /// One tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag<'a> {
-    /// What it carries.
+    /// Kind of its content.
     pub kind: TagKind,
     /// Milliseconds, all 32 bits.
     pub timestamp: u32,
@@ -51,7 +51,7 @@ impl Tag<'_> {
 pub struct Damaged {
     /// What it carried.
     pub kind: TagKind,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub timestamp: u32,
     /// Bytes of its payload, the missing ones included.
     pub size: usize,
@@ -89,7 +89,7 @@ pub struct Tail {
 pub struct FlvError {
     /// Offset in the stream of what was being read.
     pub offset: u64,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 
@@ -110,7 +110,7 @@ pub enum Problem {
     TooLong {
         /// Its payload in bytes.
         size: usize,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
     /// `PreviousTagSize` differs from the tag before it.

@@ -47,7 +47,7 @@ pub struct Counts {
 pub struct RtmpError {
     /// Offset in the direction's bytes of the chunk, or of the handshake.
     pub offset: u64,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 

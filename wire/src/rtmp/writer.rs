@@ -21,7 +21,7 @@ pub struct Header {
     pub kind: u8,
     /// Message stream id.
     pub stream_id: u32,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub timestamp: u32,
 }
 

@@ -46,7 +46,7 @@ const ANNOUNCEMENTS: u32 = 5;
 /// A host as its switch sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// Its address.
+    /// IPv4 address of the host.
     pub host: Ipv4Addr,
     /// Its station.
     pub station: MacAddr,
@@ -73,7 +73,7 @@ impl Attached {
 pub struct Copied {
     /// Where it is sent.
     pub group: SocketAddrV4,
-    /// What.
+    /// The stream.
     pub stream: StreamKey,
     /// Who sends.
     pub from: Attached,

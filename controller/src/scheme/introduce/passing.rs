@@ -18,7 +18,7 @@ pub const VIDEO_IDLE: u16 = 75;
 pub struct Place {
     /// The switch.
     pub dpid: Dpid,
-    /// Its port.
+    /// Port of the switch.
     pub port: PortNo,
 }
 

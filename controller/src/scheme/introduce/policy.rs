@@ -128,9 +128,9 @@ impl Change {
 /// From whom a viewer has its stream now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
-    /// Which stream.
+    /// The stream.
     pub stream: StreamKey,
-    /// The viewer.
+    /// IPv4 address of the viewer.
     pub host: Ipv4Addr,
     /// From whom; `None` is the CDN.
     pub parent: Option<Ipv4Addr>,
