@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 /// A run of the first livectl, without its trials' folders: they were deleted to save space.
 const OLDEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/oldest/smoke/20261123T064313Z");
 
-/// A small run with captures, of a livectl whose viewers had two players; a reader that gives other figures for it is another reader.
+/// A small run with captures, of a livectl whose viewers had two players; a reader that gives other figures for it is
+/// another reader.
 const TWO_PLAYERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/two-players/islands/20261128T144835Z");
 
 fn livectl(words: &[&str], path: &Path) -> Command {

@@ -391,8 +391,9 @@ fn wrong_keys_metrics_and_too_many_groups_are_explained() {
     assert_ends(&plot(&[text(results.path()), "nowhere", "--plot", "cdf"]), 5, &["nowhere"]);
 }
 
-/// Not a test of speed, for it asserts none: `cargo test --release --test plot -- --ignored --nocapture thousand` says how long it takes to read
-/// the tables of 1,000 stored trials of 600 frames (ten runs, 50 repetitions of both schemes) and to draw all pictures that compare them.
+/// Not a test of speed, for it asserts none: `cargo test --release --test plot -- --ignored --nocapture thousand`
+/// says how long it takes to read the tables of 1,000 stored trials of 600 frames (ten runs, 50 repetitions of both
+/// schemes) and to draw all pictures that compare them.
 #[test]
 #[ignore = "a benchmark"]
 fn a_thousand_trials() {

@@ -1,5 +1,6 @@
-//! Sweeps through a real Slurm: three nodes on this machine, in namespaces of their own that end with the test, whatever ends it. Needs root, the packages of
-//! `install/packages.txt`, and those of its group `slurm`, which are installed if they are missing.
+//! Sweeps through a real Slurm: three nodes on this machine, in namespaces of their own that end with the test,
+//! whatever ends it. Needs root, the packages of `install/packages.txt`, and those of its group `slurm`, which are
+//! installed if they are missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "sweep/tiny.rs"]
@@ -41,7 +42,8 @@ fn wait<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Slurm's controller, munge and three nodes, in namespaces for their mounts, processes, network and host name. `n2` lacks the program mn if asked for.
+/// Slurm's controller, munge and three nodes, in namespaces for their mounts, processes, network and host name. `n2`
+/// lacks the program mn if asked for.
 struct Cluster {
     folder: tempfile::TempDir,
     unshare: Child,
@@ -349,7 +351,8 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
         .iter()
         .filter_map(|line| if let Did::Submitted { trials, .. } = &line.what { Some(*trials) } else { None })
         .collect();
-    // The killed task's trial makes a round of its own, unless Slurm, whose controller was killed in the same moment, has started the task again itself.
+    // The killed task's trial makes a round of its own, unless Slurm, whose controller was killed in the same moment,
+    // has started the task again itself.
     assert!(rounds == [4, 1] || rounds == [4], "{rounds:?}");
     cluster.assert_clean();
 
@@ -380,7 +383,8 @@ fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same
     assert_eq!(begun.status.code(), Some(0), "{}", text(&begun));
     let (dead, task, _) = wait("a trial is in its middle", 60, || in_the_middle(&cluster.logs()));
 
-    // The same task a second time, as Slurm does when it has lost sight of a node. Its own place is in the round's file.
+    // The same task a second time, as Slurm does when it has lost sight of a node. Its own place is in the round's
+    // file.
     let logs = cluster.logs();
     let order = cluster.dir().path().join("slurm").join(&logs.session).join("order.json");
     let place = task.split('_').nth(1).unwrap();

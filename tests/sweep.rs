@@ -1,5 +1,5 @@
-//! Sweeps for real: killed in mid-trial and resumed, stopped from elsewhere, with a point that fails. Needs root and the packages of
-//! `install/packages.txt`; without them these tests fail and say so.
+//! Sweeps for real: killed in mid-trial and resumed, stopped from elsewhere, with a point that fails. Needs root and
+//! the packages of `install/packages.txt`; without them these tests fail and say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "sweep/many.rs"]

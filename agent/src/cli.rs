@@ -66,7 +66,8 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Run beside a program that publishes: pass its stream to the CDN and to peers, and stamp the birth of each frame
+    /// Run beside a program that publishes: pass its stream to the CDN and to peers, and stamp the birth of each
+    /// frame
     #[command(after_help = BROADCASTER_EXAMPLE)]
     Broadcaster(BroadcasterArgs),
     /// Run beside a player: hand it the stream from the CDN or from a peer, in one session
@@ -83,11 +84,12 @@ pub struct ServiceArgs {
     /// Serve every peer that asks, introduced or not
     #[arg(long)]
     pub admit_all: bool,
-    /// Seconds of the stream to keep for peers that join late or have missed frames; whole groups of pictures, at most 64 MiB
+    /// Seconds of the stream to keep for peers that join late or have missed frames; whole groups of pictures, at
+    /// most 64 MiB
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub cache: u64,
-    /// Drop a peer when a frame has waited for it this long, in milliseconds [default: when 64 MiB wait]. A viewer's own peer counts as lost
-    /// when the way from it takes this much longer than at best
+    /// Drop a peer when a frame has waited for it this long, in milliseconds [default: when 64 MiB wait]. A viewer's
+    /// own peer counts as lost when the way from it takes this much longer than at best
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
     pub peer_lag: Option<u64>,
 }

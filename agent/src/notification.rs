@@ -1,5 +1,5 @@
-//! An agent's connection to the notification service: it hears of peers there, answers, asks to be told soon, and tells the network what has
-//! become of its parent and of itself.
+//! An agent's connection to the notification service: it hears of peers there, answers, asks to be told soon, and
+//! tells the network what has become of its parent and of itself.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -23,7 +23,8 @@ const BACK_OFF: Duration = Duration::from_millis(200);
 const MAX_BACK_OFF: Duration = Duration::from_secs(2);
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// A service that sends no heartbeat for so long is taken for gone. Seconds of queueing are normal on a congested path.
+/// A service that sends no heartbeat for so long is taken for gone. Seconds of queueing are normal on a congested
+/// path.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Between two requests to hasten.
 const HASTEN_INTERVAL: Duration = Duration::from_secs(1);
@@ -124,8 +125,8 @@ enum Lost {
     Heartbeat(#[from] HeartbeatError),
 }
 
-/// Keeps a connection to the service for ever. Each introduction of interest is acknowledged and handed on every time it is heard: the
-/// controller repeats it until it has seen the answer pass, and may introduce a peer again.
+/// Keeps a connection to the service for ever. Each introduction of interest is acknowledged and handed on every time
+/// it is heard: the controller repeats it until it has seen the answer pass, and may introduce a peer again.
 pub(crate) async fn listen(
     service: SocketAddrV4,
     interest: Interest,
@@ -192,7 +193,8 @@ impl Listener {
                     }
                 }
                 Some(report) = self.reports.recv() => self.report(&mut to, report).await?,
-                // The sender is `hasten`'s: it is not gone. One that has just come is not kept waiting for the next tick.
+                // The sender is `hasten`'s: it is not gone. One that has just come is not kept waiting for the next
+                // tick.
                 _ = expectations.changed() => {
                     let since = expectations.borrow_and_update().since;
                     if since != present && since.is_some() {

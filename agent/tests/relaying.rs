@@ -20,7 +20,8 @@ fn is_handover(event: &Event, path: Path) -> bool {
     matches!(event, Event::Handover { to, .. } if *to == path)
 }
 
-/// A broadcaster, a viewer that it serves, and one that may be told by a network of its own from whom it has the stream. Both players play.
+/// A broadcaster, a viewer that it serves, and one that may be told by a network of its own from whom it has the
+/// stream. Both players play.
 struct Family {
     broadcaster: Agent,
     first: Agent,

@@ -75,10 +75,10 @@ pub struct Options {
     /// TCP port on which peers serve peers, in schemes with introductions
     #[arg(long, value_name = "PORT", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
     peer_port: u16,
-    /// JSON file with uplinks, delays and stream rates, for schemes with introductions;
-    /// controller/README.md describes it. The uplink of a host that is not in it is taken to carry three copies of a stream
-    /// beside the one for the CDN, and all such hosts to be equally far from each other. Without a file that holds for every host, but
-    /// bypass then introduces all
+    /// JSON file with uplinks, delays and stream rates, for schemes with introductions; controller/README.md
+    /// describes it. The uplink of a host that is not in it is taken to carry three copies of a stream beside the one
+    /// for the CDN, and all such hosts to be equally far from each other. Without a file that holds for every host,
+    /// but bypass then introduces all
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
     /// Seconds without a packet after which a flow ends; 0: never

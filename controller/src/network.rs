@@ -1,4 +1,5 @@
-//! What is known of a network beforehand (`--network FILE`): uplinks, delays, rates of streams; and what counts for whom nothing is known of.
+//! What is known of a network beforehand (`--network FILE`): uplinks, delays, rates of streams; and what counts for
+//! whom nothing is known of.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -199,7 +200,8 @@ impl Network {
         }
     }
 
-    /// What a broadcaster's copy for the CDN takes. Where nothing is known of the uplink, the copies that it carries are those that are left.
+    /// What a broadcaster's copy for the CDN takes. Where nothing is known of the uplink, the copies that it carries
+    /// are those that are left.
     #[must_use]
     pub fn copy_for_cdn(&self, host: Ipv4Addr, stream: &StreamKey) -> f64 {
         if self.hosts.contains_key(&host) { self.copy(host, stream) } else { 0.0 }
@@ -216,7 +218,8 @@ impl Network {
         uplink::copies(self.copy(host, stream), usable, taken)
     }
 
-    /// A host as a member of a stream's tree: at this switch, if the map does not say another, with so much of its uplink taken.
+    /// A host as a member of a stream's tree: at this switch, if the map does not say another, with so much of its
+    /// uplink taken.
     #[must_use]
     pub fn member<K>(&self, key: K, host: Ipv4Addr, stream: &StreamKey, switch: usize, taken: f64) -> Member<K> {
         let known = self.hosts.get(&host);

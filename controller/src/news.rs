@@ -1,4 +1,5 @@
-//! What the controller tells the outside: one JSON object a line. The lines are a contract; `controller/README.md` lists them.
+//! What the controller tells the outside: one JSON object a line. The lines are a contract; `controller/README.md`
+//! lists them.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 

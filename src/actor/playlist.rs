@@ -1,4 +1,5 @@
-//! The playlist of a stream in segments (HLS): its beginning, for players that would not wait for it, and its end, which nginx-rtmp never writes.
+//! The playlist of a stream in segments (HLS): its beginning, for players that would not wait for it, and its end,
+//! which nginx-rtmp never writes.
 //!
 //! Found by trying (nginx-rtmp 1.2.2, ffmpeg 5.1, mpv 0.35):
 //! - A playlist is there as soon as the first segment is whole. A player that asks before gets a 404 and gives up. So livectl asks first, as the script of a

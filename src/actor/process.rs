@@ -1,8 +1,8 @@
 //! Supervision of a program that runs on a host.
 //!
-//! An [`Actor`] is a value: what to run, where its output goes, how one knows that it is up, how it is stopped. [`Process::spawn`] is
-//! the one place that performs it. Every process leads a process group of its own, so that stopping it reaches whatever it started,
-//! and is waited for by a task, so that its death is known at once.
+//! An [`Actor`] is a value: what to run, where its output goes, how one knows that it is up, how it is stopped.
+//! [`Process::spawn`] is the one place that performs it. Every process leads a process group of its own, so that
+//! stopping it reaches whatever it started, and is waited for by a task, so that its death is known at once.
 
 mod actor;
 mod readiness;
@@ -164,8 +164,8 @@ impl Process {
     /// Starts an actor. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When its files cannot be made or the program cannot be executed. With [`Place::Host`] a program that does not exist
-    /// shows as an exit of `mnexec` instead, which [`Process::ready`] reports.
+    /// When its files cannot be made or the program cannot be executed. With [`Place::Host`] a program that does not
+    /// exist shows as an exit of `mnexec` instead, which [`Process::ready`] reports.
     pub fn spawn(actor: &Actor, place: Place) -> Result<Self, ProcessError> {
         let label = actor.label();
         prepare(actor)?;
@@ -302,7 +302,8 @@ impl Process {
         }
     }
 
-    /// Stops it: SIGINT, and after a grace SIGTERM, and after another SIGKILL, to its whole group. Returns at once if it has ended.
+    /// Stops it: SIGINT, and after a grace SIGTERM, and after another SIGKILL, to its whole group. Returns at once if
+    /// it has ended.
     pub async fn stop(&self) -> Exit {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = self.exit().is_none();
         let steps = [(Signal::SIGINT, self.stop.interrupt), (Signal::SIGTERM, self.stop.terminate)];

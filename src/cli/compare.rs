@@ -43,8 +43,8 @@ const FACTS: [(&str, Fact); 5] = [
 /// Flags of `livectl compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// Folders of runs; each is compared with the first. The folder of a recipe stands for all its runs together. A single
-    /// folder: its schemes are compared with each other
+    /// Folders of runs; each is compared with the first. The folder of a recipe stands for all its runs together. A
+    /// single folder: its schemes are compared with each other
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// All figures of estimates.csv, not only the main ones

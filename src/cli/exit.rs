@@ -26,7 +26,8 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The code of several recipes or runs: interrupted before anything else, then what kept the most from being done.
+    /// The code of several recipes or runs: interrupted before anything else, then what kept the most from being
+    /// done.
     #[must_use]
     pub fn worst(exits: impl Iterator<Item = Exit>) -> Exit {
         let rank = |exit: &Exit| match exit {

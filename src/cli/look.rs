@@ -165,7 +165,8 @@ pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, F
                 }
                 Err(display.failure("ffplay", &format!("{status}"), &text_of(&mut complaints)))
             }
-            // With the trial, whose last pictures need not stay; or because nobody takes them, who then is about to say why.
+            // With the trial, whose last pictures need not stay; or because nobody takes them, who then is about to
+            // say why.
             ended = grabber.wait() => {
                 let status = ended?;
                 if let Ok(ended) = tokio::time::timeout(LAST_WORDS, mirror.wait()).await {

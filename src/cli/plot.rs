@@ -284,7 +284,8 @@ fn folder(out: Option<&Path>, runs: &[Loaded], shown: &Shown) -> PathBuf {
     }
 }
 
-/// The folder that holds all runs: a single run's own, `results/RECIPE` for runs of a recipe. As it was written, as far as that goes.
+/// The folder that holds all runs: a single run's own, `results/RECIPE` for runs of a recipe. As it was written, as
+/// far as that goes.
 fn shared(paths: Vec<PathBuf>) -> PathBuf {
     if let [only] = &paths[..] {
         return only.clone();

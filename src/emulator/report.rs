@@ -101,7 +101,8 @@ impl Lateness {
 }
 
 impl Direction {
-    /// Reads the counters; `changes` have come so far; `before` is the lateness at the last report and becomes the lateness now.
+    /// Reads the counters; `changes` have come so far; `before` is the lateness at the last report and becomes the
+    /// lateness now.
     pub(super) fn of(from: &str, to: &str, counters: &Counters, changes: u64, before: &mut Snapshot) -> Self {
         let lateness = counters.lateness.snapshot();
         let recent = lateness.since(before);

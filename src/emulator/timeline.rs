@@ -1,5 +1,6 @@
-//! How the emulator is told when a trial's timeline begins: a line at a Unix socket, `zero 123456789\n` with nanoseconds of CLOCK_MONOTONIC, and its answer,
-//! `ok\n`, once every packet that comes from then on meets the links as the timeline has them.
+//! How the emulator is told when a trial's timeline begins: a line at a Unix socket, `zero 123456789\n` with
+//! nanoseconds of CLOCK_MONOTONIC, and its answer, `ok\n`, once every packet that comes from then on meets the links
+//! as the timeline has them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};

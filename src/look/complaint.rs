@@ -45,7 +45,8 @@ const REFUSALS: [&str; 4] = [
     "Invalid MIT-MAGIC-COOKIE-1 key",
     "Invalid XDM-AUTHORIZATION-1 key",
 ];
-/// What programs print when they have no display, whatever the reason: xterm, Wireshark (Qt, before and after 6.5), ffplay (SDL).
+/// What programs print when they have no display, whatever the reason: xterm, Wireshark (Qt, before and after 6.5),
+/// ffplay (SDL).
 const FAILURES: [&str; 4] = [
     "Can't open display",
     "could not connect to display",
@@ -54,7 +55,8 @@ const FAILURES: [&str; 4] = [
 ];
 
 impl Complaint {
-    /// What `program`, which has ended as `user` with that on its standard error, complains of, if it is of its display.
+    /// What `program`, which has ended as `user` with that on its standard error, complains of, if it is of its
+    /// display.
     #[must_use]
     pub fn read(program: &'static str, user: &str, display: &str, stderr: &str) -> Option<Complaint> {
         if !FAILURES.iter().any(|failure| stderr.contains(failure)) {

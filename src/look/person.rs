@@ -49,7 +49,8 @@ impl Person {
         // SAFETY: between fork and exec the closure makes four system calls and neither allocates nor locks.
         unsafe {
             command.pre_exec(move || {
-                // Some programs on a display abort where there is none, and would leave a core file in the user's folder.
+                // Some programs on a display abort where there is none, and would leave a core file in the user's
+                // folder.
                 setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
                 setgroups(&groups)?;
                 setgid(gid)?;

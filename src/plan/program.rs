@@ -15,7 +15,8 @@ pub enum Program {
     Obs,
     /// OBS with its own settings of x264, but for the bitrate.
     ObsDefaults,
-    /// Whatever else publishes RTMP: a program and its arguments, in which [placeholders](Placeholder) stand for what is to be published.
+    /// Whatever else publishes RTMP: a program and its arguments, in which [placeholders](Placeholder) stand for what
+    /// is to be published.
     Command(Vec<String>),
 }
 
@@ -73,8 +74,9 @@ impl Program {
         matches!(self, Program::Obs | Program::ObsDefaults)
     }
 
-    /// How many of so many planned frames it promises to make. ffmpeg counts them. OBS goes by the clock and begins and ends when it has got round to it, and what
-    /// is in its encoder then is lost; of other programs nothing better is known.
+    /// How many of so many planned frames it promises to make. ffmpeg counts them. OBS goes by the clock and begins
+    /// and ends when it has got round to it, and what is in its encoder then is lost; of other programs nothing
+    /// better is known.
     #[must_use]
     pub fn promises(&self, planned: u32) -> u32 {
         match self {

@@ -70,12 +70,13 @@ pub struct LeftOut {
     pub why: PlotError,
 }
 
-/// Draws pictures of runs: families over time once for each run, those of single trials once for each trial with peers, the others once for all runs
-/// together. Those for which the runs have no data are
-/// left out, each with its reason. [`Loaded::read`] must have read what the families need.
+/// Draws pictures of runs: families over time once for each run, those of single trials once for each trial with
+/// peers, the others once for all runs together. Those for which the runs have no data are left out, each with its
+/// reason. [`Loaded::read`] must have read what the families need.
 ///
 /// # Errors
-/// [`PlotError::Key`] and [`PlotError::Metric`] for a view that asks for what there is not, [`PlotError::Size`], [`PlotError::Drawing`].
+/// [`PlotError::Key`] and [`PlotError::Metric`] for a view that asks for what there is not, [`PlotError::Size`],
+/// [`PlotError::Drawing`].
 pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Picture) -> Result<Gallery, PlotError> {
     for key in view.only.iter().map(Condition::key).chain(&view.by).chain(&view.x).chain(&view.y) {
         key.known(runs)?;

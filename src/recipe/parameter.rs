@@ -116,7 +116,8 @@ pub enum Keys {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Placed {
-    /// The key whose value it is, such as `network.hosts.hv.link.bandwidth`, or a list of keys that get the same value.
+    /// The key whose value it is, such as `network.hosts.hv.link.bandwidth`, or a list of keys that get the same
+    /// value.
     of: At<Keys>,
     /// The values that it takes.
     #[schemars(extend("minItems" = 1, "uniqueItems" = true))]

@@ -483,7 +483,8 @@ fn doubtful_recipes_get_warnings() {
         "the link hb - s1 of 4 Mbit/s carries the stream to 1 of 3 viewers at most beside the copy for the CDN",
     );
     let relayed = |text: &str| format!("schemes: [relay]{}", text.replace("3 Mbit/s", "10 Mbit/s"));
-    // 4 Mbit/s less the CDN's copy of 2.65 is less than the stream; of 6 each the broadcaster's is enough and all together are.
+    // 4 Mbit/s less the CDN's copy of 2.65 is less than the stream; of 6 each the broadcaster's is enough and all
+    // together are.
     has(
         &relayed(BASE),
         "the broadcaster's uplink carries 1.35 Mbit/s to each of 2 viewers at most; the stream has 2.65 Mbit/s",

@@ -37,7 +37,8 @@ pub struct Page {
     pub damaged: bool,
 }
 
-/// The page of these runs, from their manifests and tables alone. What is missing of a run is named on the page and in [`Page::problems`].
+/// The page of these runs, from their manifests and tables alone. What is missing of a run is named on the page and
+/// in [`Page::problems`].
 ///
 /// # Errors
 /// [`ReportError::Store`] if the only run cannot be read, [`ReportError::NothingReadable`] if none of several can.

@@ -1,4 +1,5 @@
-//! Who takes part in a trial: every program as a value, made from the plan alone, so that a dry run prints what a run executes.
+//! Who takes part in a trial: every program as a value, made from the plan alone, so that a dry run prints what a run
+//! executes.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;

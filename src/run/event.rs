@@ -1,5 +1,5 @@
-//! What happens during a run, as values. The rooms that do things send these; the rooms that show or store things read
-//! them. Inside the sandbox they travel as JSON lines on the trial's stdout and are kept in `events.jsonl`.
+//! What happens during a run, as values. The rooms that do things send these; the rooms that show or store things
+//! read them. Inside the sandbox they travel as JSON lines on the trial's stdout and are kept in `events.jsonl`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -159,7 +159,8 @@ pub enum Happening {
         /// Which of its spells begins, from 1.
         spell: u32,
     },
-    /// A viewer goes before the stream has ended: its player has been told to end, or nothing leaves its host any more.
+    /// A viewer goes before the stream has ended: its player has been told to end, or nothing leaves its host any
+    /// more.
     Departed {
         /// The viewer's host.
         host: String,
@@ -188,7 +189,8 @@ pub enum Happening {
         /// What the plan promises, in milliseconds.
         planned_ms: f64,
     },
-    /// A link of the network has changed, as the plan has it. Of a trace that it follows from now on its beginning is told alone.
+    /// A link of the network has changed, as the plan has it. Of a trace that it follows from now on its beginning is
+    /// told alone.
     LinkChanged {
         /// What a recipe calls the link.
         link: String,
@@ -196,7 +198,8 @@ pub enum Happening {
         directions: Directions,
         /// How, in words.
         change: String,
-        /// The planned moment, in nanoseconds from second zero of the timeline. Emulated links change at that very moment.
+        /// The planned moment, in nanoseconds from second zero of the timeline. Emulated links change at that very
+        /// moment.
         at_ns: u64,
     },
     /// Something a reader should know that is no failure.

@@ -1,6 +1,7 @@
 //! One trial, from within its sandbox: boot, measure, stream, stop.
 //!
-//! Whatever fails, everything that was started is stopped in the reverse order, politely; the outcome says what happened.
+//! Whatever fails, everything that was started is stopped in the reverse order, politely; the outcome says what
+//! happened.
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::watch;

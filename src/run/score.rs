@@ -1,7 +1,9 @@
-//! The score of a trial: who starts when, as values. The stage plays it and a dry run prints it, so that what is printed is what is run.
+//! The score of a trial: who starts when, as values. The stage plays it and a dry run prints it, so that what is
+//! printed is what is run.
 //!
-//! Before the timeline begins, all that is due at one step is started together and waited for; on the timeline each entry is
-//! due at its moment and nobody waits. Who joins later, leaves early or changes a link is an entry like any other.
+//! Before the timeline begins, all that is due at one step is started together and waited for; on the timeline each
+//! entry is due at its moment and nobody waits. Who joins later, leaves early or changes a link is an entry like any
+//! other.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -57,7 +59,8 @@ pub enum Due {
     Eyes,
     /// What serves others: the CDN.
     Servers,
-    /// What must be there before the programs that talk to it, so that the network can introduce peers from the first frame on.
+    /// What must be there before the programs that talk to it, so that the network can introduce peers from the first
+    /// frame on.
     Agents,
     /// On the trial's timeline.
     At(Duration),
@@ -75,7 +78,8 @@ pub enum Act {
         /// Path of the topology file.
         topology: PathBuf,
     },
-    /// The program of a broadcaster that has just started is watched: it is to be on the air soon, and told to end when that has been long enough.
+    /// The program of a broadcaster that has just started is watched: it is to be on the air soon, and told to end
+    /// when that has been long enough.
     KeepOnAir {
         /// The broadcaster's host.
         host: String,

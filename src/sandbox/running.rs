@@ -51,8 +51,8 @@ pub enum RunningError {
     },
 }
 
-/// The trials that run, oldest first, found by the mark in their processes' environment. Other users' processes are seen by
-/// root only.
+/// The trials that run, oldest first, found by the mark in their processes' environment. Other users' processes are
+/// seen by root only.
 ///
 /// # Errors
 /// `/proc` cannot be read.
@@ -88,8 +88,8 @@ impl RunningTrial {
         read.map_err(|source| RunningError::Hosts { path, source })
     }
 
-    /// The command that runs `program` on host `name`: into the sandbox by `nsenter`, into the host by Mininet's `mnexec`.
-    /// Input and output are the caller's.
+    /// The command that runs `program` on host `name`: into the sandbox by `nsenter`, into the host by Mininet's
+    /// `mnexec`. Input and output are the caller's.
     ///
     /// # Errors
     /// The trial has no such host, or its table of hosts cannot be read.

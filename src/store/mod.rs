@@ -1,7 +1,8 @@
 //! `results/<recipe>/<run>/`: what lies where, who owns it, and how it is written.
 //!
-//! This is the one room that knows file names. A run's folder is made whole and never shared:
-//! [`RunDir::create`] takes a name that nobody has. A sweep's folder is shared instead, without a lock ([`SweepDir`]). Everything that livectl itself writes there goes through
+//! This is the one room that knows file names. A run's folder is made whole and never shared: [`RunDir::create`]
+//! takes a name that nobody has. A sweep's folder is shared instead, without a lock ([`SweepDir`]). Everything that
+//! livectl itself writes there goes through
 //! [`write_atomic`]: a reader sees the old file or the new one, never half of one, whenever livectl or the machine dies.
 //! The layout is drawn in `docs/architecture.md`.
 

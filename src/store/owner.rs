@@ -70,12 +70,13 @@ impl Owner {
 
     /// Makes a folder and everything below it the owner's.
     ///
-    /// The folder may be the user's already, who could put a link to somebody else's files into it at any moment. So no
-    /// name is looked up twice and no link is followed: each folder is opened below its parent's descriptor, and files that have a
-    /// second name (hard links) stay whose they are.
+    /// The folder may be the user's already, who could put a link to somebody else's files into it at any moment. So
+    /// no name is looked up twice and no link is followed: each folder is opened below its parent's descriptor, and
+    /// files that have a second name (hard links) stay whose they are.
     ///
     /// # Errors
-    /// The first [`StoreError::Io`]; the rest of the tree is still gone through. A path that does not exist is no error.
+    /// The first [`StoreError::Io`]; the rest of the tree is still gone through. A path that does not exist is no
+    /// error.
     pub fn chown_tree(self, path: &Path) -> Result<(), StoreError> {
         let Owner::User { uid, gid } = self else { return Ok(()) };
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

@@ -1,4 +1,5 @@
-//! What a session of `livectl sweep` did: a log that it alone writes, a JSON object a line. Others read it while it is written.
+//! What a session of `livectl sweep` did: a log that it alone writes, a JSON object a line. Others read it while it
+//! is written.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,7 +12,8 @@ use crate::run::event::Phase;
 use crate::sandbox;
 use crate::store::{Cause, Owner, StoreError, SweepDir, TrialState, moment};
 
-/// A process, named so that it cannot be taken for another one: of another machine, or of the same machine before it was booted again.
+/// A process, named so that it cannot be taken for another one: of another machine, or of the same machine before it
+/// was booted again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// The machine's name.

@@ -4,9 +4,10 @@
 //! after each trial ([`gather`]). So a trial that fails later takes nothing away from those before it.
 //!
 //! # Columns
-//! A name ends in its unit: `_ns` nanoseconds (of CLOCK_REALTIME for moments), `_ms` milliseconds, `_s` seconds on the
-//! trial's timeline, `_bytes`. What does not exist is null, never 0 and never NaN: the delay of a frame that did not arrive,
-//! the round trip of a ping without an answer. The row types say what each column is; their field names are the columns'.
+//! A name ends in its unit: `_ns` nanoseconds (of CLOCK_REALTIME for moments), `_ms` milliseconds, `_s` seconds on
+//! the trial's timeline, `_bytes`. What does not exist is null, never 0 and never NaN: the delay of a frame that did
+//! not arrive, the round trip of a ping without an answer. The row types say what each column is; their field names
+//! are the columns'.
 //!
 //! # Quantiles
 //! p50, p95, p99 are [`quantile`]s of the frames that arrived.

@@ -8,8 +8,8 @@ use super::text::hundredths;
 use crate::file;
 use crate::store::{TrialRecord, TrunkTraffic};
 
-/// A row for each direction of each link between switches of which `ports` tells. Where there is no such file, as in older runs and on one switch, there
-/// is none.
+/// A row for each direction of each link between switches of which `ports` tells. Where there is no such file, as in
+/// older runs and on one switch, there is none.
 pub(super) fn trunk_rows(
     record: &TrialRecord,
     ports: &Path,

@@ -36,7 +36,8 @@ pub(super) fn next(what: &str, left: Duration, at_most: Option<Duration>) -> Str
     format!("{what}; {} in total", self::left(left, at_most))
 }
 
-/// How long a sweep takes still: `about 3 min 20 s more`, and where repetitions are open `3 min 20 s to 2 h 5 min more`.
+/// How long a sweep takes still: `about 3 min 20 s more`, and where repetitions are open
+/// `3 min 20 s to 2 h 5 min more`.
 pub(super) fn left(left: Duration, at_most: Option<Duration>) -> String {
     match at_most.filter(|at_most| *at_most > left) {
         Some(at_most) => format!("{} to {} more", super::span(left), super::span(at_most)),

@@ -1,8 +1,8 @@
 //! What agents say: one JSON object a line on standard output.
 //!
-//! Every line has `time_ns` (nanoseconds of CLOCK_REALTIME) and `event`; what else there is depends on the event and is listed with
-//! the variants of [`Event`]. Lines are written whole and at once. Fields named `ms` are milliseconds since the program, or the
-//! player, connected to its agent.
+//! Every line has `time_ns` (nanoseconds of CLOCK_REALTIME) and `event`; what else there is depends on the event and
+//! is listed with the variants of [`Event`]. Lines are written whole and at once. Fields named `ms` are milliseconds
+//! since the program, or the player, connected to its agent.
 
 use std::net::SocketAddrV4;
 
@@ -81,7 +81,8 @@ pub enum Event {
     Introduced {
         /// The peer's address: of a child where it comes from, of others where they serve.
         peer: SocketAddrV4,
-        /// What the peer is to it: `parent`, `child`, `standby`, `cdn` or `group`; of agents of former versions `broadcaster` or `viewer`.
+        /// What the peer is to it: `parent`, `child`, `standby`, `cdn` or `group`; of agents of former versions
+        /// `broadcaster` or `viewer`.
         role: String,
         /// Since the program or player connected, if one is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,7 +128,8 @@ pub enum Event {
         /// When it was born, nanoseconds of CLOCK_REALTIME.
         birth_ns: i64,
     },
-    /// Broadcaster: for the first time in this session the upload buffer is full; the program is not read until there is room.
+    /// Broadcaster: for the first time in this session the upload buffer is full; the program is not read until there
+    /// is room.
     UploadFull {
         /// Number of bytes that wait.
         bytes: u64,

@@ -159,8 +159,9 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// The object that comes next, with its properties as far as they can be read: those before one in AMF3, for example. Nothing can be read after it if
-    /// they were not all. What is no object is read as it is; at the end of the payload it is null.
+    /// The object that comes next, with its properties as far as they can be read: those before one in AMF3, for
+    /// example. Nothing can be read after it if they were not all. What is no object is read as it is; at the end of
+    /// the payload it is null.
     ///
     /// # Errors
     /// When the payload ends within it, or what comes next is neither an object nor another value.

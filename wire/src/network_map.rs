@@ -1,4 +1,5 @@
-//! What is known of a network before anything happens in it: livectl writes it as JSON, the controller reads it (`live-controller --network`).
+//! What is known of a network before anything happens in it: livectl writes it as JSON, the controller reads it
+//! (`live-controller --network`).
 //!
 //! ```json
 //! {

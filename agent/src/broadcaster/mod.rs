@@ -1,8 +1,9 @@
 //! The broadcaster's agent.
 //!
-//! A program publishes plain RTMP to it on loopback. Its bytes are passed on to the CDN, and the CDN's answers to it, so that it begins when
-//! the CDN has accepted the publish. On their way the frames are noted and given to the peers. Whatever the agent does (the log of
-//! births, peers, notifications, pacing) happens behind queues, so that nothing but the program decides when a frame is born.
+//! A program publishes plain RTMP to it on loopback. Its bytes are passed on to the CDN, and the CDN's answers to it,
+//! so that it begins when the CDN has accepted the publish. On their way the frames are noted and given to the peers.
+//! Whatever the agent does (the log of births, peers, notifications, pacing) happens behind queues, so that nothing
+//! but the program decides when a frame is born.
 
 mod birth_log;
 mod births;
@@ -40,7 +41,8 @@ use crate::serve::serve;
 use crate::socket;
 use crate::tell::tell;
 
-/// Receive buffer of a program's connection when the upload buffer is bounded: the kernel doubles it, and some more waits at the program.
+/// Receive buffer of a program's connection when the upload buffer is bounded: the kernel doubles it, and some more
+/// waits at the program.
 const SMALL_RECEIVE_BUFFER: u32 = 16 << 10;
 /// Programs at a time.
 const MAX_SESSIONS: usize = 16;
@@ -75,7 +77,8 @@ pub struct BroadcasterArgs {
     /// Stop reading the program when this much waits for the CDN: bytes (k, M, G: KiB, MiB, GiB), or unlimited
     #[arg(long, value_name = "BYTES", default_value = "256M")]
     pub upload_buffer: ByteCount,
-    /// Bandwidth of this host's uplink in bit/s, for pacing the upload to the CDN while peers are served [default: no pacing]
+    /// Bandwidth of this host's uplink in bit/s, for pacing the upload to the CDN while peers are served
+    /// [default: no pacing]
     #[arg(long, value_name = "BIT/S")]
     pub uplink: Option<u64>,
     /// Seconds that a program may wait for an unreachable CDN
@@ -110,8 +113,8 @@ pub enum BroadcasterError {
     },
 }
 
-/// Runs the agent until `stop` is ready, or with `--once` until the stream has ended and everybody has it. When it is stopped, peers are left
-/// without the end of the stream, and what was born is in the log.
+/// Runs the agent until `stop` is ready, or with `--once` until the stream has ended and everybody has it. When it is
+/// stopped, peers are left without the end of the stream, and what was born is in the log.
 ///
 /// # Errors
 /// See [`BroadcasterError`].
@@ -155,7 +158,8 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
             return std::future::pending().await;
         }
         studio.finished().await;
-        // Each connection has its own deadline after its last byte was written; a peer that takes nothing has this one.
+        // Each connection has its own deadline after its last byte was written; a peer that takes nothing has this
+        // one.
         let _ = timeout(drain, async { tokio::join!(studio.peers.all_left(), studio.group.all_sent()) }).await;
     };
     tokio::select! {

@@ -1,9 +1,10 @@
-//! Peers first: how much of the uplink the upload to the CDN may take while peers are served. A group counts as one peer, whatever its audience.
+//! Peers first: how much of the uplink the upload to the CDN may take while peers are served. A group counts as one
+//! peer, whatever its audience.
 //!
-//! The CDN's copy and the peers' copies leave through one uplink. When both together are more than it carries, TCP shares it evenly and
-//! a queue builds up in front of the link, and every frame for the peers waits in it. Therefore the upload is slowed down to what the
-//! peers leave, by the pacing rate of its socket, and what waits for it waits in the agent, not in the kernel, so that a change of pace takes
-//! effect at once.
+//! The CDN's copy and the peers' copies leave through one uplink. When both together are more than it carries, TCP
+//! shares it evenly and a queue builds up in front of the link, and every frame for the peers waits in it. Therefore
+//! the upload is slowed down to what the peers leave, by the pacing rate of its socket, and what waits for it waits
+//! in the agent, not in the kernel, so that a change of pace takes effect at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,10 +19,10 @@ use crate::tell::tell;
 
 /// The share of the uplink that peers and CDN together may take.
 ///
-/// Frames come in bursts, and each packet of the CDN's that is between their packets costs a packet's time on the link. Measured with
-/// 2.5 Mbit/s over 4 Mbit/s and 200 ms, CUBIC: 0.85 leaves the CDN 0.79 Mbit/s and a peer's frames an excess over the floor of
-/// 7.6 ms (median) and 28 ms (95th percentile); 0.75 leaves 0.36 Mbit/s, 2.4 ms and 19 ms; 0.66 leaves 0.16 Mbit/s, 2.1 ms
-/// and 11 ms.
+/// Frames come in bursts, and each packet of the CDN's that is between their packets costs a packet's time on the
+/// link. Measured with 2.5 Mbit/s over 4 Mbit/s and 200 ms, CUBIC: 0.85 leaves the CDN 0.79 Mbit/s and a peer's
+/// frames an excess over the floor of 7.6 ms (median) and 28 ms (95th percentile); 0.75 leaves 0.36 Mbit/s, 2.4 ms
+/// and 19 ms; 0.66 leaves 0.16 Mbit/s, 2.1 ms and 11 ms.
 const SHARE: f64 = 0.75;
 /// The share of the uplink that the CDN is left in any case.
 const LEAST: f64 = 0.05;
@@ -31,8 +32,8 @@ const TOLERATED_LAG: f64 = 0.15;
 const ALL: f64 = 0.9;
 /// How much faster than its stream the CDN's upload may be then.
 const AMPLE: f64 = 1.1;
-/// Seconds by which the CDN may be behind before it is given all that is left of that share: who has nobody else comes to it, and whoever it serves
-/// is as far behind.
+/// Seconds by which the CDN may be behind before it is given all that is left of that share: who has nobody else
+/// comes to it, and whoever it serves is as far behind.
 const CDN_LAG: f64 = 1.0;
 /// Bytes of an Ethernet frame for each byte of TCP payload in full segments: 1448 of payload, 66 of headers.
 const WIRE_PER_PAYLOAD: f64 = 1514.0 / 1448.0;
@@ -45,10 +46,11 @@ const SHORTEST: Duration = Duration::from_millis(900);
 /// Relative change of the allowance that is worth a system call and an event.
 const STEP: f64 = 0.1;
 
-/// What the upload to the CDN may take, in bit/s on the wire, of an uplink of `uplink` bit/s, while `peers` peers are each sent
-/// `stream` bit/s of payload: what they leave, or a whole stream if all have room. As long as one of them has to catch up, as after it joined, they are counted twice; and of a
-/// stream of which nobody knows the rate they leave nothing. So where the uplink is wide, viewers who stay with the CDN do not pay for the others. A CDN that
-/// is `behind`, because it was held back, gets what there is when all have room.
+/// What the upload to the CDN may take, in bit/s on the wire, of an uplink of `uplink` bit/s, while `peers` peers are
+/// each sent `stream` bit/s of payload: what they leave, or a whole stream if all have room. As long as one of them
+/// has to catch up, as after it joined, they are counted twice; and of a stream of which nobody knows the rate they
+/// leave nothing. So where the uplink is wide, viewers who stay with the CDN do not pay for the others. A CDN that is
+/// `behind`, because it was held back, gets what there is when all have room.
 fn allowance(uplink: u64, stream: Option<f64>, peers: usize, catching_up: bool, behind: bool) -> u64 {
     let uplink = uplink as f64;
     let copies = peers as f64 * if catching_up { 2.0 } else { 1.0 };

@@ -1,7 +1,7 @@
 //! The peers that an agent serves.
 //!
-//! Each peer has a task and a [queue](Queue) of its own, so that a slow one holds up nobody. A queue that grows too long ends its
-//! peer, and so does one that lags behind by more than is allowed ([`Limits`]).
+//! Each peer has a task and a [queue](Queue) of its own, so that a slow one holds up nobody. A queue that grows too
+//! long ends its peer, and so does one that lags behind by more than is allowed ([`Limits`]).
 //!
 //! A peer may connect long before it needs anything, and say nothing until then.
 
@@ -155,8 +155,8 @@ impl Peers {
         self.admission.send_modify(|admission| admission.ended = false);
     }
 
-    /// Hands a tag to every peer. Never waits. Who was given the beginning of a tag gets the rest, if this is that tag; if it is not, that
-    /// peer is let go.
+    /// Hands a tag to every peer. Never waits. Who was given the beginning of a tag gets the rest, if this is that
+    /// tag; if it is not, that peer is let go.
     pub(crate) fn send(&self, entry: Entry) {
         let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
         let rest = live.begun.take().and_then(|begun| begun.rest_of(&entry.bytes));
@@ -171,8 +171,8 @@ impl Peers {
         live.cache.note(entry);
     }
 
-    /// Hands what has come of the next tag to every peer that has all before it. `may_begin`: it is certain that what begins with this part will be the
-    /// next tag. It is none before all of it was [sent](Self::send).
+    /// Hands what has come of the next tag to every peer that has all before it. `may_begin`: it is certain that what
+    /// begins with this part will be the next tag. It is none before all of it was [sent](Self::send).
     pub(crate) fn send_part(&self, part: &Part<'_>, may_begin: bool) {
         let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
         let Live { begun, queues, .. } = &mut *live;
@@ -189,7 +189,8 @@ impl Peers {
         }
     }
 
-    /// The stream goes on, but nothing more of it comes here: peers get what waits for them, and are left without its end.
+    /// The stream goes on, but nothing more of it comes here: peers get what waits for them, and are left without its
+    /// end.
     pub(crate) fn abandon(&self) {
         let mut live = self.live();
         live.begun = None;
@@ -199,8 +200,8 @@ impl Peers {
         live.cache = Cache::new(self.limits.span);
     }
 
-    /// The stream has ended: peers get what waits for them, and the mark of the end. Who asks later gets of what is kept what was born
-    /// after that one came.
+    /// The stream has ended: peers get what waits for them, and the mark of the end. Who asks later gets of what is
+    /// kept what was born after that one came.
     pub(crate) fn end(&self, timestamp: u32) {
         let mut bytes = Vec::new();
         // The mark is far shorter than a tag may be.

@@ -1,8 +1,9 @@
 //! The viewer's agent.
 //!
-//! A player's RTMP session goes through to the CDN as it is, and nothing else ever happens as long as there is no peer. From a peer's first
-//! tag on the agent writes the frames into that same session itself ([`merge`] decides which comes next), and the CDN is paused. When the peer
-//! fails the CDN goes on, and the peer is tried again; the player never notices.
+//! A player's RTMP session goes through to the CDN as it is, and nothing else ever happens as long as there is no
+//! peer. From a peer's first tag on the agent writes the frames into that same session itself ([`merge`] decides
+//! which comes next), and the CDN is paused. When the peer fails the CDN goes on, and the peer is tried again; the
+//! player never notices.
 
 mod cdn;
 pub mod client;
@@ -32,8 +33,9 @@ use crate::serve::{self, Peers};
 use crate::socket;
 use crate::tell::tell;
 
-/// From so many bytes on pictures are passed on before they are whole: from where a tag takes more than one packet (of 1448 bytes, with header and trailer of
-/// 11 and 4). Nothing larger was better in any tree that was measured (README.md, "What cut-through gains").
+/// From so many bytes on pictures are passed on before they are whole: from where a tag takes more than one packet
+/// (of 1448 bytes, with header and trailer of 11 and 4). Nothing larger was better in any tree that was measured
+/// (README.md, "What cut-through gains").
 const CUT_THROUGH: usize = 1434;
 /// How long it may take to tell the network that the player is gone.
 const LEAVING: Duration = Duration::from_millis(300);
@@ -65,17 +67,19 @@ pub struct ViewerArgs {
     /// Seconds that a player may wait while neither the CDN nor a peer can be reached
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub patience: u64,
-    /// Bytes of a data message, which no player shows, to send before the end of the stream, for players that lose its
-    /// last bytes; mplayer -dumpstream loses up to 2047
+    /// Bytes of a data message, which no player shows, to send before the end of the stream, for players that lose
+    /// its last bytes; mplayer -dumpstream loses up to 2047
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub end_padding: u16,
-    /// Address to serve peers on, with what the player gets [default: serve none]. The controller says which peers may come
+    /// Address to serve peers on, with what the player gets [default: serve none]. The controller says which peers
+    /// may come
     #[arg(long, value_name = "IP:PORT")]
     pub serve: Option<SocketAddrV4>,
     /// How they are served
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// Pass pictures of at least this many bytes to peers as they arrive, smaller ones when they are complete; `off`: all when complete
+    /// Pass pictures of at least this many bytes to peers as they arrive, smaller ones when they are complete; `off`:
+    /// all when complete
     #[arg(long, value_name = "BYTES|off", default_value_t = CutThrough::From(CUT_THROUGH))]
     pub cut_through: CutThrough,
     /// Seconds after the stream's end for which a peer may accept no data before it is given up
@@ -118,7 +122,8 @@ pub enum ViewerError {
     },
 }
 
-/// Runs the agent until `stop` is ready, or with `--once` until a player has been told that the stream has ended and peers have all of it.
+/// Runs the agent until `stop` is ready, or with `--once` until a player has been told that the stream has ended and
+/// peers have all of it.
 ///
 /// # Errors
 /// See [`ViewerError`].
@@ -158,7 +163,8 @@ pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<()
     tokio::select! {
         () = attend(surroundings, &players, &mut introductions, &mut served) => {
             if let Some(children) = &children {
-                // Each has a deadline of its own after its last byte was written; one that takes nothing has this one.
+                // Each has a deadline of its own after its last byte was written; one that takes nothing has this
+                // one.
                 let _ = timeout(drain, children.all_left()).await;
             }
         }

@@ -50,8 +50,8 @@ pub enum ParseError {
 const BAD_REQUEST: u16 = 1;
 
 impl ParseError {
-    /// The error message that tells the switch; `data` is the offending message, of which the first 64 bytes are sent back (1.0
-    /// section 5.4.4, 1.3 section 7.5.4).
+    /// The error message that tells the switch; `data` is the offending message, of which the first 64 bytes are sent
+    /// back (1.0 section 5.4.4, 1.3 section 7.5.4).
     #[must_use]
     pub fn report<'a>(&self, data: &'a [u8]) -> ErrorReport<'a> {
         let code = match self {

@@ -235,7 +235,8 @@ pub enum Removal {
     Deleted,
     /// Its group went; 1.3 only.
     GroupDeleted,
-    /// Another reason, in the switch's own number: Open vSwitch makes room in a full table with 4 or 5, which are of later versions.
+    /// Another reason, in the switch's own number: Open vSwitch makes room in a full table with 4 or 5, which are of
+    /// later versions.
     Other(u8),
 }
 

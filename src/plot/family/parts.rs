@@ -81,7 +81,8 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
     let mut rows = Vec::new();
     let mut without = 0;
     for bar in &bars {
-        // Viewers of whom not all of the way was captured have no parts, and no place in a mean that the parts are to add up to.
+        // Viewers of whom not all of the way was captured have no parts, and no place in a mean that the parts are to
+        // add up to.
         let (known, unknown): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
             bar.members.iter().partition(|member| member.unit.summary.queue_mean_ms.is_some());
         without += unknown.len();

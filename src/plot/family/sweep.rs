@@ -32,8 +32,8 @@ pub(in crate::plot) fn metric(selection: &Selection<'_>, asked: Option<&str>) ->
         .find(|name| known.contains(name))
 }
 
-/// The first parameter whose values differ between the trials, numbers before words. The size of the audience comes before all: with it comes a link
-/// for each viewer more.
+/// The first parameter whose values differ between the trials, numbers before words. The size of the audience comes
+/// before all: with it comes a link for each viewer more.
 fn parameter(runs: &[Loaded]) -> Option<Key> {
     let named = varied(runs).into_iter().map(Key::from);
     let is_number = |key: &Key| !key.unit(runs).0.is_empty();

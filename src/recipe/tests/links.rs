@@ -101,7 +101,8 @@ fn traces_are_found_beside_the_recipe_and_are_in_the_plan() {
     };
     assert_eq!((mahimahi.file.as_str(), mahimahi.repeat, csv.repeat), ("walks/a.mahi", true, false));
     assert_eq!((mahimahi.length, csv.length), (Duration::from_millis(250), seconds(10)));
-    // From 5 s to the end and through the drain, 40 + 30 s, again and again: three pieces in each quarter of a second.
+    // From 5 s to the end and through the drain, 40 + 30 s, again and again: three pieces in each quarter of a
+    // second.
     assert_eq!(trial.course(2, false).len(), 65 * 4 * 3);
     assert_eq!(trial.course(2, true).len(), 0);
     assert_eq!(trial.course(0, true).len(), 2);

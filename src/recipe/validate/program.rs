@@ -131,7 +131,8 @@ fn unknown_placeholder(name: &str, known: &[Placeholder], text: &Text<Argument>)
     }
 }
 
-/// Programs that cannot make the recipe's video. `programs` are those of the streams, with the places where they are written.
+/// Programs that cannot make the recipe's video. `programs` are those of the streams, with the places where they are
+/// written.
 pub(super) fn check_video(
     streams: &[Stream],
     places: &[(&str, &Span)],

@@ -164,7 +164,8 @@ pub fn cancel(jobs: &[String], pending_alone: bool) -> Result<(), ControlError> 
     run("scancel", &options, None).map(drop)
 }
 
-/// Changes jobs: `scontrol update jobid=… KEY=VALUE`. That a part of an array does not wait any more is no error worth telling.
+/// Changes jobs: `scontrol update jobid=… KEY=VALUE`. That a part of an array does not wait any more is no error
+/// worth telling.
 ///
 /// # Errors
 /// [`ControlError`].

@@ -121,7 +121,8 @@ fn is_down(state: &str) -> bool {
     ["down", "drain", "fail", "unknown", "maint"].iter().any(|word| state.contains(word))
 }
 
-/// What there is to say of jobs that wait, and the commands that end their waiting. `next`: the job that makes the next round.
+/// What there is to say of jobs that wait, and the commands that end their waiting. `next`: the job that makes the
+/// next round.
 #[must_use]
 pub fn explain(jobs: &[Job], down: &[Down], next: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();

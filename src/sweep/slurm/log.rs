@@ -1,5 +1,6 @@
-//! The logs of a session with Slurm: its own, which submitter and next rounds write one after the other, and one for each node, `<session>.<node>.jsonl`,
-//! which the tasks on it append to. A node has one task of a sweep at a time, and appends of one machine do not mix.
+//! The logs of a session with Slurm: its own, which submitter and next rounds write one after the other, and one for
+//! each node, `<session>.<node>.jsonl`, which the tasks on it append to. A node has one task of a sweep at a time,
+//! and appends of one machine do not mix.
 
 use std::collections::BTreeMap;
 use std::fs::File;

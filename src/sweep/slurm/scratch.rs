@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::store::{self, StoreError, TrialDir, TrialRecord};
 
-/// A place on the node's own disk that goes with the task. Who comes later takes away what tasks left that were killed: nobody holds its lock any more.
+/// A place on the node's own disk that goes with the task. Who comes later takes away what tasks left that were
+/// killed: nobody holds its lock any more.
 #[derive(Debug)]
 pub(super) struct Scratch {
     base: PathBuf,

@@ -378,8 +378,8 @@ async fn node_failed(order: &Order, task: &Task, log: &Log, why: String) -> Resu
     Ok(elsewhere(order, task, why).await)
 }
 
-/// Has Slurm start the task on another node, and gives this node no further tasks of the array when it has failed too often. Slurm may refuse all of that; the
-/// next round then does it.
+/// Has Slurm start the task on another node, and gives this node no further tasks of the array when it has failed too
+/// often. Slurm may refuse all of that; the next round then does it.
 async fn elsewhere(order: &Order, task: &Task, why: String) -> Outcome {
     let mut bad: Vec<String> = Logs::of(&order.sweep(), &order.session)
         .map(|logs| node::left_out(&logs.nodes).into_keys().collect())
@@ -400,8 +400,8 @@ async fn elsewhere(order: &Order, task: &Task, why: String) -> Outcome {
     if task.restart >= RESTARTS || control::requeue(&task.task).is_err() {
         return Outcome::NodeFailed(why, false);
     }
-    // That has ended this task. Until Slurm kills what is left of it, where it is to start can still be said; the first try may be hit by the
-    // signal that ends this task.
+    // That has ended this task. Until Slurm kills what is left of it, where it is to start can still be said; the
+    // first try may be hit by the signal that ends this task.
     let deadline = Instant::now() + MOVING;
     let mut tries = tokio::time::interval(Duration::from_millis(100));
     while Instant::now() < deadline {

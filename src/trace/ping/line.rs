@@ -1,7 +1,8 @@
 //! One line of ping's, understood by its structure and not by its words, which iputils translates.
 //!
-//! An answer has at least three values of the form `word=number`: first its number, then, the last two, its time to live (or hop limit) and its time, which
-//! something follows. Other values may stand between (`ping -v`: `ident=23862`).
+//! An answer has at least three values of the form `word=number`: first its number, then, the last two, its time to
+//! live (or hop limit) and its time, which something follows. Other values may stand between (`ping -v`:
+//! `ident=23862`).
 
 /// ICMP sequence numbers are 16 bits wide (RFC 792, Echo): later ones start again at 0.
 pub const SEQUENCE_SPAN: u32 = 1 << 16;

@@ -10,8 +10,9 @@ const BUFFER: usize = 1 << 16;
 
 /// Reads an FLV file or live stream that is pushed to it in pieces of any size.
 ///
-/// It holds at most one incomplete tag. It is strict: the first byte that is not as the specification says ends the reading, since
-/// nothing after it could be trusted. A file that merely ends in the middle of a tag is not an error: see [`Reader::tail`].
+/// It holds at most one incomplete tag. It is strict: the first byte that is not as the specification says ends the
+/// reading, since nothing after it could be trusted. A file that merely ends in the middle of a tag is not an error:
+/// see [`Reader::tail`].
 #[derive(Debug, Clone)]
 pub struct Reader {
     max_payload: usize,
@@ -153,7 +154,8 @@ impl Reader {
         })
     }
 
-    /// Takes all that a source has and hands on each tag. What is wrong with the stream is the inner error: what was before it was handed on.
+    /// Takes all that a source has and hands on each tag. What is wrong with the stream is the inner error: what was
+    /// before it was handed on.
     ///
     /// # Errors
     /// When reading fails.
@@ -176,8 +178,8 @@ impl Reader {
         }
     }
 
-    /// Says that the next `bytes` bytes of the stream will not come. Within one tag this harms that tag alone: it is passed over, and
-    /// described the first time. A hole that reaches further ends the reading.
+    /// Says that the next `bytes` bytes of the stream will not come. Within one tag this harms that tag alone: it is
+    /// passed over, and described the first time. A hole that reaches further ends the reading.
     ///
     /// # Errors
     /// As [`Reader::push`].
@@ -310,8 +312,8 @@ impl Reader {
         FlvError { offset: self.offset, problem }
     }
 
-    /// What a stream that ends now ends in the middle of. `None`: it ends cleanly after a whole tag or the file header, or reading
-    /// had failed before.
+    /// What a stream that ends now ends in the middle of. `None`: it ends cleanly after a whole tag or the file
+    /// header, or reading had failed before.
     #[must_use]
     pub fn tail(&self) -> Option<Tail> {
         if self.partial.is_empty() {

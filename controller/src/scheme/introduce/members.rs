@@ -39,7 +39,8 @@ pub struct Member {
     pub part: Part,
     /// The stream.
     pub stream: StreamKey,
-    /// Its RTMP connection to the CDN, by which it is known; of a broadcaster that is only announced, its agent's to the notification service.
+    /// Its RTMP connection to the CDN, by which it is known; of a broadcaster that is only announced, its agent's to
+    /// the notification service.
     pub connection: Connection,
     /// The switch that it is at.
     pub dpid: Dpid,

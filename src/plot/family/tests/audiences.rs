@@ -6,7 +6,8 @@ use crate::plot::chart::Chart;
 use crate::plot::{PlotError, gallery};
 use crate::table::FrameRow;
 
-/// A run of two schemes and that many viewers, one stream, changed at will. Peers serve the first viewer in 100 ms, each further one 10 ms later.
+/// A run of two schemes and that many viewers, one stream, changed at will. Peers serve the first viewer in 100 ms,
+/// each further one 10 ms later.
 fn sized(viewers: u32, change: impl FnOnce(&mut Manifest, &mut Vec<FrameRow>)) -> Loaded {
     let names: Vec<String> = (1..=viewers).map(|n| format!("hv{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -170,7 +171,8 @@ fn who_carries_is_shares_at_the_left_and_copies_at_the_right() {
     assert!(matches!(told, PlotError::Empty { picture: "offload-plot", .. }), "{told}");
 }
 
-/// hv1 has the stream from the broadcaster, hv2 from hv1 after five frames of the CDN, hv3 from hv2 but for two frames, hv4 nothing.
+/// hv1 has the stream from the broadcaster, hv2 from hv1 after five frames of the CDN, hv3 from hv2 but for two
+/// frames, hv4 nothing.
 fn tree_run() -> Loaded {
     sized(4, |_, frames| {
         for frame in frames.iter_mut().filter(|frame| frame.trial == "bypass-1") {
