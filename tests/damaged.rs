@@ -154,7 +154,7 @@ fn an_interrupted_import_leaves_all_of_the_run_or_nothing() {
     assert!(interrupted > 0, "no signal came in time");
 }
 
-/// Every value of every table of the run, computed anew from its captures, against what an earlier livectl computed.
+/// Every value of every table of the run, computed again from its captures, against what an earlier livectl computed.
 #[test]
 fn the_captures_of_an_older_run_still_give_the_tables_that_were_stored_with_them() {
     let (code, out, err) = ends(&["verify"], Path::new(TWO_PLAYERS));

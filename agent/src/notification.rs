@@ -66,7 +66,7 @@ pub(crate) enum Report {
 /// Whether news is expected.
 #[derive(Debug, Clone, Copy, Default)]
 struct Expectation {
-    /// When the program or player connected; `None`: there is none.
+    /// When the program or player connected; `None` if there is none.
     since: Option<Instant>,
     /// Hasten until then; without it and with a program or player, until something happens.
     until: Option<Instant>,

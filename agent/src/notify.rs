@@ -43,7 +43,7 @@ pub struct ListenError {
 /// Listens on these addresses.
 ///
 /// # Errors
-/// When one of them cannot be had.
+/// When one of them cannot be used.
 pub async fn listen(addresses: &[SocketAddrV4]) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::new();
     for &address in addresses {

@@ -313,7 +313,7 @@ fn the_cdn_that_dies_while_a_peer_serves_is_not_noticed_and_asked_anew_when_the_
     playing(&mut viewer);
     let mut program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 210, ..H264 });
     viewer.until("the CDN left", |e| matches!(e, Event::CdnLeft { .. }));
-    // Before the first frame the agent would go to the CDN anew at once.
+    // Before the first frame the agent would go to the CDN again at once.
     viewer.until("the handover", |e| is_handover(e, Path::Peer));
     cdn.cut();
     viewer.until("the CDN lost", |e| matches!(e, Event::CdnLost { .. }));

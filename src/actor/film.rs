@@ -44,7 +44,7 @@ pub fn camera(trial: &Trial, folders: &Folders) -> Option<Actor> {
 }
 
 /// What takes a picture out of the film, when the stream has been on for most of its time and all have settled;
-/// `None`: there is none.
+/// `None` if there is none.
 #[must_use]
 pub fn photographer(trial: &Trial, folders: &Folders) -> Option<Actor> {
     let length = f64::from(trial.video.frames) / f64::from(trial.video.fps.max(1));

@@ -5,7 +5,7 @@
 //! - A window as large as the screen, without a window manager, lies at its upper left corner.
 //! - Its socket is a file in `/tmp/.X11-unix`, which all hosts of a trial share; so each screen has a number of its own. Of two that start together and both make
 //!   that folder one goes on **without a socket**: it must be there before.
-//! - Without `-noreset` it begins anew when its last window is gone, and the pixels with it.
+//! - Without `-noreset` it begins again when its last window is gone, and the pixels with it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -54,7 +54,7 @@ enum Analysed {
     Failed(String),
 }
 
-/// Computes the tables of runs anew.
+/// Computes the tables of runs again.
 pub(super) fn analyze(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     each_run(&args.runs, |run| analyze_run(run, args))
 }

@@ -53,7 +53,7 @@ impl Listener {
         let zero_ns = parse(&line(&stream)?)?;
         begin(zero_ns);
         let heard_after_ns = delivery::now().ok()?.saturating_sub(zero_ns);
-        // Who does not hear the answer fails by itself.
+        // A side that does not hear the answer fails by itself.
         let _ = stream.write_all(ANSWER);
         Some(TimelineHeard { zero_ns, heard_after_ns })
     }

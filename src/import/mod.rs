@@ -94,7 +94,7 @@ struct Source {
     ends: (&'static str, &'static str),
     bytes: Vec<u8>,
     log: PingLog,
-    /// From the time stamps; `None`: there are none.
+    /// From the time stamps; `None` if there are none.
     clock: Option<Clock>,
 }
 
@@ -307,7 +307,7 @@ impl Import {
                 return Err(ImportError::Implausible { path: source.path.clone(), what });
             }
         }
-        // Who pings with time stamps tells how those do who ping without, unless it is said.
+        // Files with time stamps tell the interval of those without, unless it is given.
         let told = || sources.iter().find_map(Source::interval);
         let interval =
             request.interval.or_else(|| clocks().find_map(|c| c.interval)).or_else(told).unwrap_or(USUAL_INTERVAL);

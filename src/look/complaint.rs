@@ -31,7 +31,7 @@ pub enum Complaint {
     Refused {
         /// As DISPLAY has it.
         display: String,
-        /// Who asked.
+        /// The user that asked.
         user: String,
         /// What the display said.
         said: String,

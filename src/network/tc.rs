@@ -102,7 +102,7 @@ pub fn course(interface: &str, shape: &Shape, steps: &[Step]) -> Vec<(Duration, 
     lines
 }
 
-/// From one condition to another. Whatever tc is not told anew of a qdisc or class is forgotten, so each line says
+/// From one condition to another. Whatever tc is not told again of a qdisc or class is forgotten, so each line says
 /// all.
 fn change(interface: &str, before: &Condition, after: &Condition) -> Vec<String> {
     let rate =

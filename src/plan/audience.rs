@@ -1,4 +1,4 @@
-//! Who is there when: viewers that come and go while the stream is on.
+//! When each viewer is there: viewers that come and go during the stream.
 //!
 //! A viewer's time in a trial is a list of *spells*, each with a program of its own. Most viewers have a single one,
 //! from their `view_at` to the end of the stream, of which nothing is stored.
@@ -106,7 +106,7 @@ impl Churn {
 
     /// The spells of a viewer who begins to watch at `view_at`: it stays for [`LEAST_SPELL`] and an exponentially
     /// distributed time beyond it, so that the mean is `stay`; goes; is away for a time of the same kind; comes
-    /// again; and so on. Who is away at the end stays away.
+    /// again; and so on. A viewer that is away at the end stays away.
     #[must_use]
     pub fn spells(&self, view_at: Duration, seed: u64) -> Vec<Spell> {
         let mut chance = Chance(seed);
@@ -171,7 +171,7 @@ impl Trial {
         })
     }
 
-    /// The same, with whoever moves by chance moved anew: as the trial's seed has it, which is the same for all
+    /// The same, with whoever moves by chance moved again: as the trial's seed has it, which is the same for all
     /// schemes of a repetition.
     #[must_use]
     pub fn with_audience_drawn(mut self) -> Trial {

@@ -47,7 +47,7 @@ pub enum Change {
     Follow(LinkTrace),
 }
 
-/// What is said anew of a link; `None` stays as it is.
+/// What is said again of a link; `None` stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Setting {
@@ -73,7 +73,7 @@ pub struct Setting {
 pub struct LinkTrace {
     /// The file as the recipe names it.
     pub file: String,
-    /// Whether it begins anew at its end; otherwise the link stays as the last piece has it.
+    /// Whether it begins again at its end; otherwise the link stays as the last piece has it.
     pub repeat: bool,
     /// Its length.
     pub length: Duration,

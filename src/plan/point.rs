@@ -82,7 +82,7 @@ impl Parameters {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Eight hex digits that stand for them; `None`: there are none.
+    /// Eight hex digits that stand for them; `None` if there are none.
     fn hash(&self) -> Option<String> {
         if self.is_empty() {
             return None;

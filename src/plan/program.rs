@@ -46,7 +46,7 @@ pub enum ArgumentPart<'a> {
     Plain(&'a str),
     /// What a placeholder stands for.
     Of(Placeholder),
-    /// Looks like a placeholder and is none.
+    /// Looks like a placeholder but is not one.
     Unknown(&'a str),
 }
 

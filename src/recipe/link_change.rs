@@ -39,7 +39,7 @@ pub struct LinkChangeFile {
     /// CSV.
     #[serde(default)]
     pub trace: Optional<Text<FilePath>>,
-    /// Whether the trace begins anew at its end. Default: true.
+    /// Whether the trace begins again at its end. Default: true.
     #[serde(default)]
     #[schemars(extend("default" = true))]
     pub repeat: Optional<Text<Flag>>,

@@ -45,7 +45,7 @@ fn shipped(name: &str) -> Loaded {
 }
 
 /// Each bad recipe in tests/recipes/bad has the report it must get beside it. `UPDATE_EXPECTED=1 cargo test` writes
-/// those reports anew; read what changed.
+/// those reports again; read what changed.
 #[test]
 fn bad_recipes_get_their_reports() {
     let folder = PathBuf::from("tests/recipes/bad");

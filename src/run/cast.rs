@@ -1,4 +1,4 @@
-//! Who takes part in a trial: every program as a value, made from the plan alone, so that a dry run prints what a run
+//! The programs of a trial as values, made from the plan alone, so that a dry run prints what a run
 //! executes.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -63,7 +63,7 @@ pub struct Attendance {
     pub viewer: Viewer,
 }
 
-/// The plan leaves someone out.
+/// The plan is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum CastError {
     /// No CDN.

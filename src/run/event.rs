@@ -173,7 +173,7 @@ pub enum Happening {
     Report {
         /// Host, or `-` for the controller.
         host: Station,
-        /// Who reports.
+        /// The actor that reports.
         actor: String,
         /// Its event line.
         what: serde_json::Value,

@@ -37,13 +37,13 @@ pub struct Spec {
 /// Why a trial could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
-    /// The network was not to be had.
+    /// The network could not be set up.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
-    /// Open vSwitch was not to be had.
+    /// Open vSwitch could not be started.
     #[error(transparent)]
     Ovs(#[from] crate::sandbox::OvsError),
-    /// A program was not to be had.
+    /// A program could not be started.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// The links do not know when to change.

@@ -25,7 +25,7 @@ const SILENT: Duration = Duration::from_secs(2);
 /// Between two looks at all viewers, at least. Less than a second, for agents speak once in one.
 const PACE: Duration = Duration::from_millis(900);
 
-/// Who gives a viewer its stream.
+/// The source of a viewer's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The CDN.
@@ -48,7 +48,7 @@ pub enum Source {
 pub struct Present {
     /// The viewer's host.
     pub viewer: String,
-    /// Who gives it the stream.
+    /// The source of its stream.
     pub source: Source,
     /// From the birth of the picture that it was handed last until then; `None`: not known, or the stream comes from
     /// nobody.

@@ -2,7 +2,7 @@
 //! printed is what is run.
 //!
 //! Before the timeline begins, all that is due at one step is started together and waited for; on the timeline each
-//! entry is due at its moment and nobody waits. Who joins later, leaves early or changes a link is an entry like any
+//! entry is due at its moment and nobody waits. A late join, an early leave or a link change is an entry like any
 //! other.
 
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::network::{self, Links};
 use crate::plan::{Departure, LinkChange, Parting, Trial, program_name};
 use crate::store::TrialDir;
 
-/// What a trial is played with.
+/// The programs that a trial is played with.
 #[derive(Debug, Clone)]
 pub struct Programs {
     /// livectl's own.
@@ -31,7 +31,7 @@ pub struct Programs {
     pub links: Links,
 }
 
-/// All that happens in a trial, in the order in which it is due.
+/// Everything that happens in a trial, in the order in which it is due.
 #[derive(Debug, Clone)]
 pub struct Score(pub Vec<Entry>);
 
@@ -55,9 +55,9 @@ pub enum Due {
     Captures,
     /// X servers, before the programs that show something there.
     Screens,
-    /// What reads those screens.
+    /// Programs that read those screens.
     Eyes,
-    /// What serves others: the CDN.
+    /// Programs that serve others: the CDN.
     Servers,
     /// What must be there before the programs that talk to it, so that the network can introduce peers from the first
     /// frame on.
@@ -159,7 +159,7 @@ impl Score {
         }
         let (mut moves, mut airs) = (Vec::new(), Vec::new());
         for Attendance { host, number, spell, is_usual, viewer: Viewer { agent, player, screen } } in viewers {
-            // Nobody waits for whoever goes before the end.
+            // Nothing waits for viewers that leave before the end.
             let duty = if spell.end.is_some() { Duty::Finite } else { Duty::Audience };
             let whose = Whose { host, spell: number };
             // It is there from the beginning, whenever the viewer comes, and again.

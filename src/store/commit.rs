@@ -200,7 +200,7 @@ mod tests {
             all[..cut].iter().for_each(|step| perform(step).unwrap());
             lose_power(&all[..cut], first.path(), &place, rename_is_lost);
 
-            // Who comes back sees a trial that is done and whole, or one that is to be done again and can be.
+            // Afterwards the trial is either done and complete, or not done and can be run again.
             let known = sweep.done().unwrap();
             if known.is_empty() {
                 let again = attempt(&sweep, "b");

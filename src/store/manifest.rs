@@ -58,12 +58,12 @@ pub struct Manifest {
     /// The recipe and the run's tables as they were stored, by name.
     #[serde(default)]
     pub files: BTreeMap<String, FileRecord>,
-    /// When the tables were last computed anew from captures; `None`: they are those of the run itself.
+    /// When the tables were last computed again from captures; `None`: they are those of the run itself.
     #[serde(default)]
     pub analysis: Option<AnalysisRecord>,
 }
 
-/// Who computed tables, and when.
+/// Which livectl computed tables, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnalysisRecord {
     /// With which livectl.
@@ -200,7 +200,7 @@ pub struct TrialRecord {
     pub point: Point,
     /// How it stands.
     pub state: TrialState,
-    /// Whose failure it is, if it failed and that is known.
+    /// Whether the failure is the machine's or the trial's, if it failed and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// The machine that it ran on; `None`: a record of an older livectl.
@@ -476,7 +476,7 @@ impl TrialRecord {
         write_atomic(&path, &text)
     }
 
-    /// Reads the record in a trial's folder; `None`: there is none.
+    /// Reads the record in a trial's folder; `None` if there is none.
     ///
     /// # Errors
     /// [`StoreError::Manifest`], [`StoreError::Io`].

@@ -11,7 +11,7 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::StoreError;
 
-/// Who gets the files that a run leaves.
+/// The owner of the files that a run leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     /// Whoever runs livectl; nothing is given away.

@@ -258,7 +258,7 @@ impl SweepFile {
         write_atomic(&path, &text)
     }
 
-    /// Reads it; `None`: there is none yet.
+    /// Reads it; `None` if there is none yet.
     ///
     /// # Errors
     /// [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Trial`], [`StoreError::Io`].

@@ -122,7 +122,7 @@ pub(super) async fn claim(sweep: &SweepDir, trial: &Trial, dir: &TrialDir, owner
 }
 
 fn begin(trial: &Trial, dir: &TrialDir, owner: Owner) -> Result<(), StoreError> {
-    // Who has just finished this trial may remove the folder above it in the same moment.
+    // A session that has just finished this trial may remove the folder above it at the same moment.
     let made = (0..3).map(|_| dir.create(owner)).find(Result::is_ok);
     made.unwrap_or_else(|| dir.create(owner))?;
     let started = Some(Timestamp::now());

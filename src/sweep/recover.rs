@@ -136,7 +136,7 @@ mod tests {
         assert_eq!((committing.exists(), forgotten.exists(), store.is_done(7)), (true, false, true));
         assert!(!store.sweep.trials().join(&store.trials[5].id).join("pcap").exists());
 
-        // Who finished second keeps what it has, and nothing is committed twice.
+        // The second to finish keeps its attempt, and nothing is committed twice.
         let second = store.attempt(0, &host, ended);
         assert!(!recover(&store.sweep, keep, 0).unwrap());
         assert!(second.exists() && store.is_done(0));

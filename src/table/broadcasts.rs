@@ -52,7 +52,7 @@ fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
     sorted.get(rank.checked_sub(1)?).map(|ms| (ms * 1e3).round() / 1e3)
 }
 
-/// A line for each stream of a run in which a program other than ffmpeg broadcasts; `None`: there is none.
+/// A line for each stream of a run in which a program other than ffmpeg broadcasts; `None` if there is none.
 #[must_use]
 pub fn broadcasts_text(rows: &[BroadcastRow]) -> Option<String> {
     if rows.is_empty() {

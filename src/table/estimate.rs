@@ -14,7 +14,7 @@ use super::digest::{Digests, FrameFigure, Frames};
 use super::rows::{EstimateRow, FrameRow, PlayoutRow, SummaryRow};
 use super::summary::{quantile, to_microseconds};
 
-/// How often trials are drawn anew.
+/// How often trials are drawn again.
 pub const RESAMPLES: usize = 1000;
 /// Any number will do.
 const SEED: u64 = 0x6c69_7665_6374_6c00;
@@ -338,7 +338,7 @@ impl Sample {
 /// How often each of so many trials is drawn, [`RESAMPLES`] times in a row. They are the same each time, and asked
 /// for once for each figure: so those of the last few are kept.
 fn draws(count: usize, seed: u64) -> Rc<[u32]> {
-    /// Numbers; more are drawn anew.
+    /// Numbers; more are drawn again.
     const KEPT: usize = 1 << 20;
     type Known = Vec<((usize, u64), Rc<[u32]>)>;
     thread_local! {

@@ -134,7 +134,7 @@ impl Tables {
 /// are left out; of those whose tables are gone, the rows that the run's tables had stay.
 ///
 /// # Errors
-/// Any [`TableError`]; a table that could not be made anew is as it was before.
+/// Any [`TableError`]; a table that could not be made again is as it was before.
 pub fn gather<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Result<Tables, TableError> {
     let tables = Tables::of_trials(run, trials)?;
     tables.write(run)?;

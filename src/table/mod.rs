@@ -1,6 +1,6 @@
 //! Frames and pings as tables: the only room that knows polars.
 //!
-//! A trial's rows are written beside its captures; the run's own tables are made from those of its trials, anew
+//! A trial's rows are written beside its captures; the run's own tables are made from those of its trials, again
 //! after each trial ([`gather`]). So a trial that fails later takes nothing away from those before it.
 //!
 //! # Columns

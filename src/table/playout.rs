@@ -83,7 +83,7 @@ pub fn play(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {
     Some(playout)
 }
 
-/// Plays each of a viewer's spells by itself, with a player that begins anew, and adds them up. `None` if no frame
+/// Plays each of a viewer's spells by itself, with a player that begins again, and adds them up. `None` if no frame
 /// arrived in any.
 #[must_use]
 pub fn play_spells(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {

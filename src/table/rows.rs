@@ -397,7 +397,7 @@ rows! {
         pub viewer: String,
         /// Host that went away.
         pub from: String,
-        /// Who gave it the next frame; `None`: nobody.
+        /// The source of the next frame; `None` if none came.
         pub to: Option<String>,
         /// How the other went: `leave` or `crash`.
         pub how: Departure,

@@ -63,7 +63,7 @@ pub(super) fn took(one: &Reattachment) -> Took {
     (one.how, one.to.as_ref().map(|(_, after_ns)| milliseconds(*after_ns)))
 }
 
-/// A line for each trial in which viewers were left by those that they had the stream from; `None`: there is none.
+/// A line for each trial in which viewers were left by those that they had the stream from; `None` if there is none.
 #[must_use]
 pub fn reattachments_text(rows: &[ReattachmentRow]) -> Option<String> {
     let line = |trial: &[ReattachmentRow]| {

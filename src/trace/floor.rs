@@ -74,7 +74,7 @@ impl Lane {
         self.legs.partition_point(|leg| leg.from <= time).saturating_sub(1)
     }
 
-    /// The first moment from `time` on that lies in a leg of which this is true; `None`: there is none.
+    /// The first moment from `time` on that lies in a leg of which this is true; `None` if there is none.
     fn first(&self, time: i64, wanted: impl Fn(&Leg) -> bool) -> Option<i64> {
         self.legs[self.leg_at(time)..].iter().find(|leg| wanted(leg)).map(|leg| leg.from.max(time))
     }

@@ -680,6 +680,6 @@ fn a_group_of_another_stream_is_none_of_this_ones() {
     emitter.tag(TagKind::Video, 0, &pictures()[0].1, send).unwrap();
     files.insert("pcap/hv1-eth0.pcap", pcap(&packets));
     let trace = read(&files);
-    // Who watches one stream alone is not taken to be meant.
+    // A viewer of only one stream is not assumed to be meant.
     assert_eq!((trace.viewers[0].missing(), trace.viewers[0].group_bytes), (6, Some(0)));
 }

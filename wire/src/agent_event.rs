@@ -264,7 +264,7 @@ pub enum Event {
     },
     /// Viewer: the peer is lost, so the CDN is asked to go on.
     CdnResumed {
-        /// What its session was: `Paused` ones are unpaused, `Closed` ones are begun anew.
+        /// What its session was: `Paused` ones are unpaused, `Closed` ones are begun again.
         from: Leaving,
     },
     /// Viewer: the connection to the CDN is gone, or cannot be had.

@@ -27,7 +27,7 @@ pub struct Picture {
     pub keyframe: bool,
 }
 
-/// The picture in an access unit with start codes; `None`: there is none.
+/// The picture in an access unit with start codes; `None` if there is none.
 #[must_use]
 pub fn picture_in_stream(bytes: &[u8]) -> Option<Picture> {
     picture(units(bytes))

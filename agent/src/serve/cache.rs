@@ -11,7 +11,7 @@ use livectl_wire::peer::{Gap, Since};
 /// A whole tag with its header and trailer, shared between peers.
 pub(crate) type TagBytes = Arc<[u8]>;
 
-/// Bytes that are kept at most. A single group of pictures that has more is let go, and joiners wait for the next
+/// Bytes that are kept at most. A single group of pictures that has more is dropped, and joiners wait for the next
 /// keyframe.
 const MAX_BYTES: usize = 64 << 20;
 

@@ -37,7 +37,7 @@ const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 const STANDS_BY_AFTER: Duration = Duration::from_secs(2);
 /// Bytes that the kernel may hold unsent for a peer that may not lag: what waits, waits where it is seen.
 const UNSENT: u32 = 16 << 10;
-/// Who is served, and how.
+/// Which peers are served, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     /// How much of the stream is kept for peers that join late.
@@ -72,7 +72,7 @@ struct Live {
     end: Option<TagBytes>,
 }
 
-/// Who may be served.
+/// Which peers may be served.
 #[derive(Debug, Default)]
 struct Admission {
     introduced: HashSet<Ipv4Addr>,
@@ -156,7 +156,7 @@ impl Peers {
     }
 
     /// Hands a tag to every peer. Never waits. Who was given the beginning of a tag gets the rest, if this is that
-    /// tag; if it is not, that peer is let go.
+    /// tag; if it is not, that peer is dropped.
     pub(crate) fn send(&self, entry: Entry) {
         let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
         let rest = live.begun.take().and_then(|begun| begun.rest_of(&entry.bytes));

@@ -57,7 +57,7 @@ impl Tag {
 /// Something to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Who gave it.
+    /// Its source.
     pub path: Path,
     /// It; its timestamp is now in the output's count.
     pub tag: Tag,
@@ -145,7 +145,7 @@ pub struct Merge {
     metadata: Option<FrameId>,
     video_config: Option<FrameId>,
     audio_config: Option<FrameId>,
-    /// Who gave the last element.
+    /// The source of the last element.
     leader: Option<Path>,
     out: VecDeque<Written>,
     impatient: bool,

@@ -308,7 +308,7 @@ enum Happening {
     /// The peer comes and was asked for what follows the last element; it has everything from that many elements
     /// before the newest.
     Ask(u32),
-    /// The CDN begins anew at the next keyframe.
+    /// The CDN begins again at the next keyframe.
     Join,
 }
 

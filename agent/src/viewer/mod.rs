@@ -216,7 +216,7 @@ async fn attend(
     loop {
         let (player, from) = socket::accept(players).await;
         tell(Event::PlayerConnected { player: from });
-        // What was told before is about players that are gone; who is there is introduced anew.
+        // What was told before is about players that are gone; who is there is introduced again.
         while introductions.try_recv().is_ok() {}
         hasten.begin();
         served.player = true;

@@ -101,7 +101,7 @@ impl Learning {
         Life { idle: self.settings.idle_timeout, hard: self.settings.hard_timeout, cookie: None }
     }
 
-    /// Begins a switch's table anew.
+    /// Begins a switch's table again.
     pub fn switch_up(&mut self, at: Dpid) {
         let table = MacTable::new(self.settings.mac_table, self.settings.seed);
         self.size += table.size();

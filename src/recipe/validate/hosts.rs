@@ -1,4 +1,4 @@
-//! Who there is, and who watches whom.
+//! The hosts, and which broadcaster each viewer watches.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -171,7 +171,7 @@ mod tests {
         node.write(task(1, "a")).unwrap();
         node.write(started("a")).unwrap();
         (0..100).for_each(|_| node.write(Did::Phase { trial: "a".into(), phase: Phase::Stream }).unwrap());
-        // A session of livectl sweep on one machine is none of Slurm's.
+        // A session of livectl sweep on one machine is not one of Slurm's.
         crate::sweep::session::Session::begin(&sweep, Owner::Process, 1, 1).unwrap();
 
         let last = Logs::last(&sweep).unwrap().unwrap();

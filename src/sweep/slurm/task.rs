@@ -235,7 +235,7 @@ async fn sent(livectl: &Path, errand: &Errand, log: &Log, term: &mut tokio::sign
     text.push(b'\n');
     let mut told: Option<Told> = None;
     let mut lines = BufReader::new(stdout).lines();
-    // Who does not read it tells why below.
+    // If it does not read that, it says why below.
     let _ = stdin.write_all(&text).await;
     let _ = stdin.flush().await;
     let mut heard = false;

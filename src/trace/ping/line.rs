@@ -34,7 +34,7 @@ pub enum Line {
     },
     /// The heading of the summary.
     SummaryAhead,
-    /// It begins as an answer does, and is none that can be read.
+    /// It begins like an answer but cannot be read.
     Unreadable,
 }
 
@@ -125,7 +125,7 @@ fn values(line: &str) -> Vec<Value<'_>> {
         let word_ends = rest.find(char::is_whitespace).unwrap_or(rest.len());
         // A unit may follow at once, further digits not.
         let is_whole = !rest[length..word_ends.max(length)].contains(|c: char| c.is_ascii_digit());
-        // A comma that ends a clause is none of the number's.
+        // A comma that ends a clause is not part of the number.
         let number = rest[..length].trim_end_matches([',', '.']);
         let is_value = from < at && is_whole && number.starts_with(|c: char| c.is_ascii_digit());
         is_value.then(|| Value { word: &line[from..at], number, from, to: begins + length })

@@ -63,9 +63,9 @@ pub struct PingLog {
     pub unreadable: Vec<String>,
     /// The address pinged, from the first line; `None` if that is missing or has none.
     pub target: Option<IpAddr>,
-    /// The file goes on with another ping's output, which was not read: its numbers begin anew.
+    /// The file goes on with another ping's output, which was not read: its numbers begin again.
     pub another_follows: bool,
-    /// Lines that are none of an answer.
+    /// Lines that are not answers.
     notices: usize,
     /// The first line is ping's.
     headed: bool,
@@ -189,7 +189,7 @@ pub fn parse(text: &str) -> PingLog {
             continue;
         }
         if in_summary {
-            // Half a number is none; behind a whole one of its last line there is the unit.
+            // Half a number does not count; a complete one in the last line is followed by its unit.
             if !is_cut || log.transmitted().is_some() && line.ends_with(char::is_alphabetic) {
                 log.summary.take(line);
             }

@@ -208,7 +208,7 @@ impl Session<'_> {
     }
 }
 
-/// How long a session that was resumed, or begun anew, may be silent.
+/// How long a session that was resumed, or begun again, may be silent.
 fn resume_patience(link: &Link) -> Duration {
     if link.is_own() && link.published { LIVE_PATIENCE } else { RESUME_PATIENCE }
 }

@@ -62,9 +62,9 @@ pub(super) struct Peer {
     fallback: Option<Instant>,
     /// The CDN is to give the stream in its place, as soon as it can.
     pub(super) leaving: bool,
-    /// Who is to take its place, and was asked for what follows that element.
+    /// Its successor, which was asked for what follows that element.
     next: Option<(SocketAddrV4, Fetch, Option<Last>)>,
-    /// Who is there for when it is lost.
+    /// The standby for when it is lost.
     standby: Option<(SocketAddrV4, Fetch)>,
     /// When it was introduced, or lost.
     pub(super) since: Instant,

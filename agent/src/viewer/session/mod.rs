@@ -47,7 +47,7 @@ const RESUME_PATIENCE: Duration = Duration::from_secs(5);
 /// The same when it has said in a new session that the stream is being published: its upload may have been slowed
 /// down so far that the next keyframe takes long.
 const LIVE_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts to reach the CDN anew.
+/// Between two attempts to reach the CDN again.
 const RECONNECT: Duration = Duration::from_millis(500);
 
 /// What came of a session.

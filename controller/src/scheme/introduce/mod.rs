@@ -115,7 +115,7 @@ pub struct Introduce {
     silent: Bounded<Connection, (Member, Presence)>,
     servers: Bounded<Ipv4Addr, Place>,
     introductions: Introductions,
-    /// Hosts that counted as gone and have connected to the notification service anew, with what of theirs has been
+    /// Hosts that counted as gone and have connected to the notification service again, with what of theirs has been
     /// asked whether it is still there.
     doubted: Bounded<Ipv4Addr, Vec<Connection>>,
     /// Where switches copy.

@@ -27,7 +27,7 @@ pub trait Policy: fmt::Debug {
         false
     }
 
-    /// A broadcaster that was announced has been accepted by the CDN, or is announced anew. It is known by another
+    /// A broadcaster that was announced has been accepted by the CDN, or is announced again. It is known by another
     /// connection from now on, and so are its pairs.
     fn succeed(&mut self, _before: &Member, _now: &Member) {}
 

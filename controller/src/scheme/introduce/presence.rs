@@ -30,9 +30,9 @@ const ASKED_EVERY: Duration = Duration::from_secs(1);
 pub const FIRST: u32 = 1;
 /// Bytes that one who is quiet may say without flows: commands and pings, but no video.
 const FEW_WORDS: usize = 4096;
-/// They are counted anew after so long without any.
+/// They are counted again after so long without any.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Why one is asked whose host has connected to the notification service anew.
+/// Why one is asked whose host has connected to the notification service again.
 const ANEW: &str = "anew";
 
 /// What is known of a member's being there.
@@ -49,7 +49,7 @@ enum State {
     /// Its flows are gone since then, for a reason that says nothing of it.
     Unsure { since: Duration },
     /// It is asked since then, because it was silent, because its flows were gone for long or because its host has
-    /// come anew.
+    /// come again.
     Asked { since: Duration, times: u32, why: &'static str },
     /// It answered, and has no flows.
     Quiet { last: Duration, said: usize },
@@ -98,7 +98,7 @@ impl Presence {
         Step::Ask(FIRST)
     }
 
-    /// Its host counted as gone, and has connected to the notification service anew: either the agent has lost its
+    /// Its host counted as gone, and has connected to the notification service again: either the agent has lost its
     /// connection, or the host has lost everything and there is another agent, which knows nothing of this member's
     /// connection.
     pub fn doubt(&mut self, now: Duration) -> Step {

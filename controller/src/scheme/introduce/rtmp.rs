@@ -250,7 +250,7 @@ impl Introduce {
         }
     }
 
-    /// A host that counted as gone has connected to the notification service anew. What it plays and publishes is
+    /// A host that counted as gone has connected to the notification service again. What it plays and publishes is
     /// asked whether it is there.
     pub fn doubt(&mut self, now: Duration, host: Ipv4Addr, out: &mut Outcome<'_>) {
         let mut doubted = Vec::new();
