@@ -7,7 +7,8 @@ use std::path::Path;
 
 use nix::libc::O_NONBLOCK;
 
-/// Opens a file to read it. A pipe in its place would be waited on for ever, and a device may have no end: whatever is no file is refused.
+/// Opens a file to read it. A pipe in its place would be waited on for ever, and a device may have no end: whatever
+/// is no file is refused.
 ///
 /// # Errors
 /// What the system says, or that it is no file.

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 pub enum Scheduling {
     /// SCHED_FIFO at the lowest real-time priority: before every ordinary process (sched(7)).
     Fifo,
-    /// An ordinary thread at nice −20. Kernels with CONFIG_RT_GROUP_SCHED refuse real-time scheduling to control groups
-    /// without a real-time budget.
+    /// An ordinary thread at nice −20. Kernels with CONFIG_RT_GROUP_SCHED refuse real-time scheduling to control
+    /// groups without a real-time budget.
     Nice,
     /// An ordinary thread; nothing better was granted.
     Normal,
@@ -33,8 +33,8 @@ pub fn prefer_this_thread() -> Scheduling {
     }
 }
 
-/// Keeps every page that the process has touched or will touch in memory. Pages never touched (most of the program) are
-/// left out (mlock(2), MCL_ONFAULT).
+/// Keeps every page that the process has touched or will touch in memory. Pages never touched (most of the program)
+/// are left out (mlock(2), MCL_ONFAULT).
 ///
 /// # Errors
 /// What the kernel answered, commonly EPERM or ENOMEM when RLIMIT_MEMLOCK is low.

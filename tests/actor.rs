@@ -1,5 +1,5 @@
-//! livectl's actors as real programs on a small real network: three hosts (network namespaces) around a bridge, links shaped by tbf.
-//! Needs root and the packages that livectl needs.
+//! livectl's actors as real programs on a small real network: three hosts (network namespaces) around a bridge, links
+//! shaped by tbf. Needs root and the packages that livectl needs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "actor/accepted.rs"]
@@ -18,8 +18,8 @@ fn network() -> Network {
     Network::new(&[("hb", 50 * MBIT), ("hs", 50 * MBIT), ("hv", 50 * MBIT)])
 }
 
-/// Encoder, agents, CDN and player as livectl runs them: nginx has taken over sockets that were made for it, what it accepts from them is as the recipe says,
-/// and the player's dump holds every frame that was born, once and in order.
+/// Encoder, agents, CDN and player as livectl runs them: nginx has taken over sockets that were made for it, what it
+/// accepts from them is as the recipe says, and the player's dump holds every frame that was born, once and in order.
 #[tokio::test]
 async fn a_stream_through_the_cdn_whose_connections_have_nodelay_unless_it_is_switched_off() {
     let network = network();

@@ -1,5 +1,5 @@
-//! Broadcasters other than livectl's own ffmpeg, for real: OBS, and commands. Needs root and the packages of `install/packages.txt`; OBS is in its group `obs`, and
-//! without that its test says loudly that it was left out.
+//! Broadcasters other than livectl's own ffmpeg, for real: OBS, and commands. Needs root and the packages of
+//! `install/packages.txt`; OBS is in its group `obs`, and without that its test says loudly that it was left out.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::io::Write as _;

@@ -1,4 +1,5 @@
-//! What livectl says on the command line, word by word: help, wrong usage, checks. `TRYCMD=overwrite` rewrites the snapshots.
+//! What livectl says on the command line, word by word: help, wrong usage, checks. `TRYCMD=overwrite` rewrites the
+//! snapshots.
 #![allow(missing_docs)]
 
 #[test]

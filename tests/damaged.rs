@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 /// A run of the first livectl, without its trials' folders: they were deleted to save space.
 const OLDEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/oldest/smoke/20261123T064313Z");
 
-/// A small run with captures, of a livectl whose viewers had two players; a reader that gives other figures for it is another reader.
+/// A small run with captures, of a livectl whose viewers had two players; a reader that gives other figures for it is
+/// another reader.
 const TWO_PLAYERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/two-players/islands/20261128T144835Z");
 
 fn livectl(words: &[&str], path: &Path) -> Command {
@@ -153,7 +154,7 @@ fn an_interrupted_import_leaves_all_of_the_run_or_nothing() {
     assert!(interrupted > 0, "no signal came in time");
 }
 
-/// Every value of every table of the run, computed anew from its captures, against what an earlier livectl computed.
+/// Every value of every table of the run, computed again from its captures, against what an earlier livectl computed.
 #[test]
 fn the_captures_of_an_older_run_still_give_the_tables_that_were_stored_with_them() {
     let (code, out, err) = ends(&["verify"], Path::new(TWO_PLAYERS));

@@ -259,10 +259,10 @@ fn what_cannot_be_imported_is_one_message_and_leaves_nothing() {
         ("--bypass poem", ["poem is not the output of ping", "summer's day"]),
         ("--bypass binary", ["binary is not the output of ping", "ELF"]),
         ("--bypass .", ["cannot read the ping output .", "directory"]),
-        ("--bypass both", ["both holds the output of several pings", "Divide it"]),
+        ("--bypass both", ["both contains the output of several pings", "Split it"]),
         ("--bypass lost", ["no", "answered all the way"]),
         ("--direct b2s poem --bypass b2v", ["poem is not the output of ping", "summer's day"]),
-        ("--again .", ["manifest.json", "not the folder of a run"]),
+        ("--again .", ["manifest.json", "neither the folder of a run"]),
     ] {
         place.refused(words, 5, &says);
     }
@@ -276,7 +276,7 @@ fn what_cannot_be_imported_is_one_message_and_leaves_nothing() {
         ("--bypass b2v --name ../out", ["../out", "cannot be a folder's name"]),
         ("--bypass b2v --streaming 45-15", ["--streaming", "the end comes after the begin"]),
         ("--bypass b2v --interval 1", ["--interval", "write `1 s`"]),
-        ("--direct b2s s2v --interval 5s", ["pings of b2s are 1 s apart", "leave --interval out"]),
+        ("--direct b2s s2v --interval 5s", ["pings of b2s are 1 s apart", "leave out --interval"]),
         ("--again . --bypass b2v", ["cannot be used with", "--bypass"]),
     ] {
         place.refused(words, 2, &says);

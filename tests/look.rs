@@ -1,5 +1,6 @@
-//! Tools on a running trial for real: tcpdump, and Wireshark and xterm on a display of Xvfb. Needs root and the packages of
-//! `install/packages.txt`. Those of its group `tools` are nobody's duty: where they are not installed, the tests of windows say that they were skipped.
+//! Tools on a running trial for real: tcpdump, and Wireshark and xterm on a display of Xvfb. Needs root and the
+//! packages of `install/packages.txt`. Those of its group `tools` are nobody's duty: where they are not installed,
+//! the tests of windows say that they were skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::fs;
@@ -125,7 +126,8 @@ fn heard(child: &mut Child, word: &str) -> BufReader<std::process::ChildStderr> 
     stderr
 }
 
-/// The process of the program that is the first of these words, with all of them in its command line, as it is seen from here.
+/// The process of the program that is the first of these words, with all of them in its command line, as it is seen
+/// from here.
 fn process(words: &[&str]) -> Option<i32> {
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
     let has = |pid: &i32| {
@@ -253,7 +255,8 @@ impl Display {
         let folder = tempfile::tempdir().unwrap();
         let keys = [folder.path().join("server"), folder.path().join("key")];
         for file in &keys {
-            // The server looks for the key only; to clients it must be that of their display, whose number is not known before.
+            // The server looks for the key only; to clients it must be that of their display, whose number is not
+            // known before.
             let added = Command::new("xauth")
                 .args(["-q", "-f"])
                 .arg(file)

@@ -1,6 +1,6 @@
-//! A real network: Mininet, Open vSwitch's user datapath and emulated links, in namespaces of their own; and, where this kernel has
-//! netem, a second one with netem links and, where it has Open vSwitch's module, the kernel datapath. Needs root, Mininet, Open
-//! vSwitch, iperf and /dev/net/tun.
+//! A real network: Mininet, Open vSwitch's user datapath and emulated links, in namespaces of their own; and, where
+//! this kernel has netem, a second one with netem links and, where it has Open vSwitch's module, the kernel datapath.
+//! Needs root, Mininet, Open vSwitch, iperf and /dev/net/tun.
 //!
 //! The test starts itself three times: outside, as process 1 of the namespaces, and there as the emulator.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
@@ -29,7 +29,8 @@ const FOLDER: &str = "LIVECTL_TEST_FOLDER";
 const BOOT: Duration = Duration::from_secs(60);
 const PROMPTLY: Duration = Duration::from_secs(10);
 
-/// hb, hs, hv1 and hx on s1; hs is on s2 too, with hz. hb and hv1 have 4 Mbit/s and 100 ms; the other links are not shaped.
+/// hb, hs, hv1 and hx on s1; hs is on s2 too, with hz. hb and hv1 have 4 Mbit/s and 100 ms; the other links are not
+/// shaped.
 fn trial() -> Trial {
     let limited = Shape {
         bandwidth: Some(4_000_000),
@@ -199,7 +200,8 @@ fn sh(script: &str) -> Output {
     output
 }
 
-/// Open vSwitch of our own, below a /run and a /tmp of our own. What was built stays in sight, also in a checkout below /tmp.
+/// Open vSwitch of our own, below a /run and a /tmp of our own. What was built stays in sight, also in a checkout
+/// below /tmp.
 fn start_open_vswitch(folder: &Path) -> [Child; 2] {
     let built = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().display();
     sh(&format!(
@@ -273,11 +275,13 @@ async fn mistakes_are_reported(folder: &Path) {
     let error = Mininet::boot(absent, |_| {}).await.unwrap_err().to_string();
     assert!(error.contains("Unable to contact the remote controller at 127.0.0.1:1"), "{error}");
 
-    // Mininets that were ended with a signal leave their hosts' shells, as they would in a trial; the sandbox takes those with it.
+    // Mininets that were ended with a signal leave their hosts' shells, as they would in a trial; the sandbox takes
+    // those with it.
     sh("ovs-vsctl --timeout=5 --if-exists del-br s1");
 }
 
-/// The least round-trip time, of as many pings as it takes on a busy machine to be that of the path: it can be too long by chance, never too short.
+/// The least round-trip time, of as many pings as it takes on a busy machine to be that of the path: it can be too
+/// long by chance, never too short.
 async fn settled_rtt(pid: i32, to: Ipv4Addr, expected: Expected) -> Duration {
     let mut least = Duration::MAX;
     for _ in 0..6 {
@@ -393,7 +397,8 @@ async fn the_command_line_works(mininet: &mut Mininet, pids: &BTreeMap<String, i
     assert_eq!(state().await, up);
 }
 
-/// It once took a whole processor of every trial. Of the time of processors, not of clocks: on a busy machine it is less.
+/// It once took a whole processor of every trial. Of the time of processors, not of clocks: on a busy machine it is
+/// less.
 async fn to_wait_for_its_end_costs_nothing(mininet: &mut Mininet) {
     let used = || {
         let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();

@@ -1,5 +1,5 @@
-//! The emulated link itself, in a network namespace of its own: frames are put in at one end and stamped by the kernel at the
-//! other. Needs root and /dev/net/tun.
+//! The emulated link itself, in a network namespace of its own: frames are put in at one end and stamped by the
+//! kernel at the other. Needs root and /dev/net/tun.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::PipeWriter;
@@ -138,7 +138,8 @@ impl Port {
         let mut frame = [0u8; 2048];
         let mut control = [0u64; 16];
         let mut slice = libc::iovec { iov_base: frame.as_mut_ptr().cast(), iov_len: frame.len() };
-        // SAFETY: all pointers are to live buffers of the stated sizes; the control message is read as the kernel wrote it.
+        // SAFETY: all pointers are to live buffers of the stated sizes; the control message is read as the kernel
+        // wrote it.
         unsafe {
             let mut header: libc::msghdr = std::mem::zeroed();
             header.msg_iov = &raw mut slice;
@@ -169,8 +170,8 @@ fn quantile(sorted: &[f64], q: f64) -> f64 {
     sorted[((sorted.len() as f64 * q) as usize).min(sorted.len() - 1)]
 }
 
-/// Sends `count` frames from `left` to `right`, one every `gap`, and returns by how much each one's delay was off, in ms, in the
-/// order of sending.
+/// Sends `count` frames from `left` to `right`, one every `gap`, and returns by how much each one's delay was off, in
+/// ms, in the order of sending.
 fn errors_of(shape: Shape, count: u32, gap: Duration, length: usize) -> Vec<f64> {
     let (left, right) = (Port::open("left"), Port::open("right"));
     let sender = thread::spawn(move || {
@@ -188,8 +189,8 @@ fn errors_of(shape: Shape, count: u32, gap: Duration, length: usize) -> Vec<f64>
     arrivals.iter().map(|(number, time)| (time - sent[*number as usize]) as f64 / 1e6 - ideal).collect()
 }
 
-/// Sends full frames from `left` to `right` at once, about half a second of them, and returns by how much the rate at which they
-/// arrive is off, as a fraction.
+/// Sends full frames from `left` to `right` at once, about half a second of them, and returns by how much the rate at
+/// which they arrive is off, as a fraction.
 fn rate_error(rate: u64) -> f64 {
     let (left, right) = (Port::open("left"), Port::open("right"));
     // The queue takes 1000.
@@ -214,8 +215,8 @@ fn delay_errors(shape: Shape, count: u32, gap: Duration, length: usize) -> (Vec<
     })
 }
 
-/// A pair of interfaces `left` and `right` that the kernel's netem shapes, told by the commands that experiments use. `false`: this
-/// kernel has no netem.
+/// A pair of interfaces `left` and `right` that the kernel's netem shapes, told by the commands that experiments use.
+/// `false`: this kernel has no netem.
 fn netem_link(shape: &Shape, constancy: tc::Constancy) -> bool {
     ip(&["link", "add", "left", "type", "veth", "peer", "name", "right"]);
     for end in ["left", "right"] {
@@ -234,7 +235,8 @@ fn netem_link(shape: &Shape, constancy: tc::Constancy) -> bool {
     true
 }
 
-/// What a netem link and an emulated one do to the same packets. Where the kernel has no netem, only the latter is seen.
+/// What a netem link and an emulated one do to the same packets. Where the kernel has no netem, only the latter is
+/// seen.
 #[test]
 #[ignore = "a measurement: cargo test --release --test network_emulator -- --ignored --nocapture side_by_side"]
 fn both_kinds_of_links_side_by_side() {
@@ -267,7 +269,8 @@ fn both_kinds_of_links_side_by_side() {
                 println!("{:>10}  {kind:9}  this kernel has no netem", rate / 1_000_000);
                 continue;
             };
-            // How much later or earlier one frame is than the one before, as in RFC 3550's jitter, but the plain mean.
+            // How much later or earlier one frame is than the one before, as in RFC 3550's jitter, but the plain
+            // mean.
             let jitter =
                 errors.windows(2).map(|pair| (pair[1] - pair[0]).abs()).sum::<f64>() / (errors.len() - 1) as f64;
             errors.sort_by(f64::total_cmp);
@@ -325,8 +328,8 @@ fn change(ms: u64, setting: Setting) -> LinkChange {
     LinkChange { at: Duration::from_millis(ms), link: 0, directions: Directions::Up, change: Change::Set(setting) }
 }
 
-/// A queue that is never empty while the link changes from 4 to 1 Mbit/s: how many bytes arrive within two times, the bandwidths of which are known.
-/// `begin` says when the timeline begins.
+/// A queue that is never empty while the link changes from 4 to 1 Mbit/s: how many bytes arrive within two times, the
+/// bandwidths of which are known. `begin` says when the timeline begins.
 fn bits_around_a_change(begin: impl FnOnce() -> i64) -> [f64; 2] {
     let (left, right) = (Port::open("left"), Port::open("right"));
     let zero = begin();

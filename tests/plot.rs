@@ -316,7 +316,7 @@ fn unfit_trials_are_left_out_unless_asked_for_and_both_is_said() {
     assert_ends(
         &output,
         0,
-        &["1 of 6 trials are unfit or partial and not in the comparisons (direct-2); --include-unfit"],
+        &["1 of 6 trials are unfit or partial and left out of comparisons (direct-2); --include-unfit"],
     );
     assert!(std::fs::read_to_string(&svg).unwrap().contains("5 of 6 trials: 1 unfit or partial left out"));
     assert_eq!(number(&csv(&run.path().join("box-plot.csv"))[0], "trials"), 2.0);
@@ -326,7 +326,7 @@ fn unfit_trials_are_left_out_unless_asked_for_and_both_is_said() {
     assert!(text.contains("direct-2 UNFIT: CPU pressure 31 %") && text.contains("direct (1 unfit or partial)"));
     assert_eq!(number(&csv(&run.path().join("box-plot.csv"))[0], "trials"), 3.0);
     unfit(&run, &["direct-1", "direct-3", "bypass-1", "bypass-2", "bypass-3"]);
-    assert_ends(&plot(&words), 5, &["all 6 trials are unfit or partial; --include-unfit takes them in"]);
+    assert_ends(&plot(&words), 5, &["all 6 trials are unfit or partial; --include-unfit includes them"]);
 }
 
 #[test]
@@ -391,8 +391,9 @@ fn wrong_keys_metrics_and_too_many_groups_are_explained() {
     assert_ends(&plot(&[text(results.path()), "nowhere", "--plot", "cdf"]), 5, &["nowhere"]);
 }
 
-/// Not a test of speed, for it asserts none: `cargo test --release --test plot -- --ignored --nocapture thousand` says how long it takes to read
-/// the tables of 1,000 stored trials of 600 frames (ten runs, 50 repetitions of both schemes) and to draw all pictures that compare them.
+/// Not a test of speed, for it asserts none: `cargo test --release --test plot -- --ignored --nocapture thousand`
+/// says how long it takes to read the tables of 1,000 stored trials of 600 frames (ten runs, 50 repetitions of both
+/// schemes) and to draw all pictures that compare them.
 #[test]
 #[ignore = "a benchmark"]
 fn a_thousand_trials() {

@@ -1,5 +1,5 @@
-//! The main job for real: livectl boots Mininet, streams through the CDN and from peer to peer, and leaves tables and plots. Needs
-//! root and the packages of `install/packages.txt`; without them these tests fail and say so.
+//! The main job for real: livectl boots Mininet, streams through the CDN and from peer to peer, and leaves tables and
+//! plots. Needs root and the packages of `install/packages.txt`; without them these tests fail and say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::collections::HashMap;
@@ -272,7 +272,8 @@ fn viewers_pass_the_stream_on_to_each_other() {
     payloads_are_the_encoders(&run, "relay-1");
 }
 
-/// Of four viewers the broadcaster serves the first two, who serve the others. One of these leaves, the other one crashes and comes again.
+/// Of four viewers the broadcaster serves the first two, who serve the others. One of these leaves, the other one
+/// crashes and comes again.
 const CHURN: &str = "
 schemes: [relay]
 video: { size: 160x90, fps: 30, frames: 480, bitrate: 500 kbit/s, keyframe_every: 30 }
@@ -362,7 +363,8 @@ timeline:
     assert_eq!(summary.len(), 2);
     for row in &summary {
         assert_eq!((row.frames, row.missing), (150, Some(0)), "{}: {said}", row.viewer);
-        // The first frame of a segment waits for all of it; the mean over whole segments is half of that, and a poll comes on top.
+        // The first frame of a segment waits for all of it; the mean over whole segments is half of that, and a poll
+        // comes on top.
         let (chunking, polling) = (row.chunking_mean_ms.unwrap(), row.polling_mean_ms.unwrap());
         assert!((900.0..2500.0).contains(&chunking) && polling > 0.0, "{chunking} {polling}");
         assert!(row.delay_mean_ms.unwrap() > chunking + polling);
@@ -379,7 +381,8 @@ timeline:
         assert!((parts - frame.delay_ms.unwrap()).abs() < 0.001);
         assert!(frame.excess_ms.unwrap() > 0.0);
     }
-    // What was written is what was born, though in another container: nothing there is foreign, repeated or out of order.
+    // What was written is what was born, though in another container: nothing there is foreign, repeated or out of
+    // order.
     assert!(!said.contains("never born") && !said.contains("more than once"), "{said}");
 }
 

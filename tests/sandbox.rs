@@ -1,7 +1,7 @@
 //! The sandbox on a real kernel, with a real Open vSwitch. Needs root and openvswitch-switch, and fails without.
 //!
-//! The programs inside and their starters are this test binary itself, started again with [`ROLE`] set: they branch off
-//! before the test harness starts threads, because a sandbox must be entered by a process that has one.
+//! The programs inside and their starters are this test binary itself, started again with [`ROLE`] set: they branch
+//! off before the test harness starts threads, because a sandbox must be entered by a process that has one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -38,7 +38,8 @@ extern "C" fn play_a_role() {
     std::process::exit(0);
 }
 
-// ---- inside ------------------------------------------------------------------------------------------------------------
+// ---- inside
+// ------------------------------------------------------------------------------------------------------------
 
 /// Obeys lines on standard input: `sh SCRIPT`, `ovs DIR`, `stop`, `exit CODE`. Answers each with a line of JSON.
 fn inside() {
@@ -93,8 +94,8 @@ fn answer(code: i32, said: &str) {
     println!("{}", serde_json::json!({ "code": code, "said": said }));
 }
 
-/// What a small network looks like to the kernel: a bridge in user space, a host, a link between them, and an orphan with an
-/// empty environment in a session of its own.
+/// What a small network looks like to the kernel: a bridge in user space, a host, a link between them, and an orphan
+/// with an empty environment in a session of its own.
 const NETWORK: &str = "set -e; \
     ovs-vsctl --timeout=5 add-br s1 -- set bridge s1 datapath_type=netdev; \
     unshare --net --mount -- sleep 600 >/dev/null 2>&1 & h1=$!; \
@@ -105,7 +106,8 @@ const NETWORK: &str = "set -e; \
     (setsid env -i sleep 600 >/dev/null 2>&1 &); \
     mount -t tmpfs none /mnt; echo $h1";
 
-// ---- outside -----------------------------------------------------------------------------------------------------------
+// ---- outside
+// -----------------------------------------------------------------------------------------------------------
 
 /// A sandbox as its starter sees it.
 struct Trial {
@@ -226,8 +228,8 @@ fn a_process_that_stayed_would_be_noticed() {
     let before = HostState::snapshot().unwrap();
     let trial = Trial::with_network();
     let footprint = trial.footprint();
-    // Keeper, init, program, two of Open vSwitch, host, orphan; of namespaces PID, and network and mounts of sandbox and host.
-    // A process that a loaded machine has only just forked may not have its own yet.
+    // Keeper, init, program, two of Open vSwitch, host, orphan; of namespaces PID, and network and mounts of sandbox
+    // and host. A process that a loaded machine has only just forked may not have its own yet.
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         let left = settle(&before, &footprint, Duration::ZERO).unwrap();
@@ -508,8 +510,8 @@ fn open_vswitch_that_dies_is_told_with_its_log() {
     assert_eq!(trial.stop(), 0);
 }
 
-/// A host that has an Open vSwitch, a network, files in /tmp and a process called `controller`; itself in a sandbox, so that this
-/// machine needs none of it. Starts a trial on it, which does its worst.
+/// A host that has an Open vSwitch, a network, files in /tmp and a process called `controller`; itself in a sandbox,
+/// so that this machine needs none of it. Starts a trial on it, which does its worst.
 fn host_with_its_own_ovs() {
     let keep = [PathBuf::from(std::env::var_os("SANDBOX_TEST_DIR").unwrap()), std::env::current_exe().unwrap()];
     let environment = sandbox::enter(&keep).unwrap().environment;

@@ -1,5 +1,6 @@
-//! Players with screens, for real: the clock in the picture, from the source to what a viewer sees. Needs root and the packages of `install/packages.txt`; mpv is in
-//! its group `screens`, and without it its test says loudly that it was left out.
+//! Players with screens, for real: the clock in the picture, from the source to what a viewer sees. Needs root and
+//! the packages of `install/packages.txt`; mpv is in its group `screens`, and without it its test says loudly that it
+//! was left out.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -101,7 +102,8 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     quantile(&values, 0.5).unwrap()
 }
 
-/// A known delay between source and eye comes out again: one of two equal viewers is 200 ms farther away. By the screens alone, without births and captures.
+/// A known delay between source and eye comes out again: one of two equal viewers is 200 ms farther away. By the
+/// screens alone, without births and captures.
 #[test]
 fn a_known_delay_is_seen_on_the_screens() {
     let _alone = alone();
@@ -116,7 +118,8 @@ fn a_known_delay_is_seen_on_the_screens() {
         median(rows[rows.len() / 2..].iter().filter_map(|row| row.shown_delay_ms))
     };
     let (near, far) = (delay("near"), delay("far"));
-    // Within what a busy machine does to decoders, a tenth of a second here and there; see docs for what a quiet one gives.
+    // Within what a busy machine does to decoders, a tenth of a second here and there; see docs for what a quiet one
+    // gives.
     assert!((far - near - 200.0).abs() < 100.0, "{near} and {far}: {said}");
     assert!(said.contains("on the screens:"), "{said}");
     for name in ["near", "far"] {
@@ -203,7 +206,8 @@ fn mpv_watches() {
     assert!(seen > FRAMES as usize / 3, "{seen}: {said}");
 }
 
-/// Without a clock screens show the stream and nothing is read of them; players that do not do their work fail the trial, or are told.
+/// Without a clock screens show the stream and nothing is read of them; players that do not do their work fail the
+/// trial, or are told.
 #[test]
 fn what_goes_wrong_is_told() {
     let _alone = alone();

@@ -1,5 +1,6 @@
-//! Sweeps through a real Slurm: three nodes on this machine, in namespaces of their own that end with the test, whatever ends it. Needs root, the packages of
-//! `install/packages.txt`, and those of its group `slurm`, which are installed if they are missing.
+//! Sweeps through a real Slurm: three nodes on this machine, in namespaces of their own that end with the test,
+//! whatever ends it. Needs root, the packages of `install/packages.txt`, and those of its group `slurm`, which are
+//! installed if they are missing.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "sweep/tiny.rs"]
@@ -41,7 +42,8 @@ fn wait<T>(what: &str, seconds: u64, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Slurm's controller, munge and three nodes, in namespaces for their mounts, processes, network and host name. `n2` lacks the program mn if asked for.
+/// Slurm's controller, munge and three nodes, in namespaces for their mounts, processes, network and host name. `n2`
+/// lacks the program mn if asked for.
 struct Cluster {
     folder: tempfile::TempDir,
     unshare: Child,
@@ -324,10 +326,10 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
 
     let begun = cluster.sweep(&user, &path, &[]);
     assert_eq!(begun.status.code(), Some(0), "{}", text(&begun));
-    assert!(text(&begun).contains("4 trials are with Slurm as job 1; job 2 makes"), "{}", text(&begun));
+    assert!(text(&begun).contains("4 trials submitted to Slurm as job 1; job 2 continues"), "{}", text(&begun));
     let again = cluster.sweep(&user, &path, &[]);
     assert_eq!(again.status.code(), Some(2), "{}", text(&again));
-    assert!(text(&again).contains("with Slurm already, as job 1, 2"), "{}", text(&again));
+    assert!(text(&again).contains("already submitted to Slurm, as job 1, 2"), "{}", text(&again));
 
     let (node, task, lost) = wait("a trial is in its middle", 60, || in_the_middle(&cluster.logs()));
     let told = text(&cluster.livectl(&user, &["status", "tiny"]));
@@ -349,7 +351,8 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
         .iter()
         .filter_map(|line| if let Did::Submitted { trials, .. } = &line.what { Some(*trials) } else { None })
         .collect();
-    // The killed task's trial makes a round of its own, unless Slurm, whose controller was killed in the same moment, has started the task again itself.
+    // The killed task's trial makes a round of its own, unless Slurm, whose controller was killed in the same moment,
+    // has started the task again itself.
     assert!(rounds == [4, 1] || rounds == [4], "{rounds:?}");
     cluster.assert_clean();
 
@@ -380,7 +383,8 @@ fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same
     assert_eq!(begun.status.code(), Some(0), "{}", text(&begun));
     let (dead, task, _) = wait("a trial is in its middle", 60, || in_the_middle(&cluster.logs()));
 
-    // The same task a second time, as Slurm does when it has lost sight of a node. Its own place is in the round's file.
+    // The same task a second time, as Slurm does when it has lost sight of a node. Its own place is in the round's
+    // file.
     let logs = cluster.logs();
     let order = cluster.dir().path().join("slurm").join(&logs.session).join("order.json");
     let place = task.split('_').nth(1).unwrap();
@@ -389,7 +393,7 @@ fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same
     let words = ["--round", "1", "--place", place, "--task", "99_0", "--restart", "0", "--node", "n9"];
     let mut twice = cluster.run(&[livectl.to_str().unwrap(), "internal", "slurm-task", "--order", &order]);
     let twice = twice.args(words).args(["--scratch", scratch.to_str().unwrap()]).output().unwrap();
-    let superseded = |text: &str| text.contains("superseded: somebody else had done it first");
+    let superseded = |text: &str| text.contains("superseded: another session had done it first");
     wait("both have ended", 60, || {
         let logs = cluster.logs();
         let told = logs.all().iter().any(|line| matches!(&line.what, Did::Said { text, .. } if superseded(text)));
@@ -442,7 +446,7 @@ fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same
     assert!(failed.count() >= 2, "{bad:?}");
     assert!(!bad.iter().any(|line| matches!(line.what, Did::TrialStarted { .. })), "{bad:?}");
     let told = text(&cluster.livectl(&[], &["status", "tiny"]));
-    assert!(told.contains("node n2 is left out: it cannot run trials") && told.contains("4 of 4"), "{told}");
+    assert!(told.contains("node n2 is excluded: it cannot run trials") && told.contains("4 of 4"), "{told}");
 }
 
 #[test]
@@ -455,18 +459,18 @@ fn what_keeps_a_sweep_from_slurm_is_told_and_so_is_what_keeps_it_waiting() {
         assert!(text(output).contains(words), "{words}: {}", text(output));
     };
     let nowhere = cluster.sweep(&["env", "PATH=/nonexistent"], &path, &[]);
-    told(&nowhere, 4, "there is no scontrol on this machine");
+    told(&nowhere, 4, "scontrol not found");
     let partition = cluster.sweep(&[], &path, &["--partition", "nope"]);
-    told(&partition, 4, "Slurm has no partition like that");
+    told(&partition, 4, "Slurm does not know the partition");
     told(&cluster.livectl(&[], &["sweep", path.to_str().unwrap(), "--at-once", "2"]), 2, "add `--engine slurm`");
 
     // Jobs that are held, and an end to them.
-    told(&cluster.sweep(&[], &path, &["--sbatch=--hold"]), 0, "2 trials are with Slurm");
+    told(&cluster.sweep(&[], &path, &["--sbatch=--hold"]), 0, "2 trials submitted to Slurm");
     let status = cluster.livectl(&[], &["status", "tiny"]);
-    told(&status, 0, "2 are held (JobHeldUser): nothing comes after them until `scontrol release ");
-    told(&cluster.livectl(&[], &["stop", "tiny"]), 0, "tasks that wait were cancelled");
+    told(&status, 0, "2 are held (JobHeldUser) and block the sweep until `scontrol release ");
+    told(&cluster.livectl(&[], &["stop", "tiny"]), 0, "waiting tasks were cancelled");
     assert_eq!(cluster.ended(60), "stopped, as `livectl stop` asked");
-    told(&cluster.livectl(&[], &["status", "tiny"]), 0, "the same command goes on: livectl sweep --engine slurm");
+    told(&cluster.livectl(&[], &["status", "tiny"]), 0, "to resume: livectl sweep --engine slurm");
     told(&cluster.livectl(&[], &["stop", "tiny"]), 2, "no sweep is running");
 
     // A folder that only the submitting machine has.
@@ -478,7 +482,7 @@ fn what_keeps_a_sweep_from_slurm_is_told_and_so_is_what_keeps_it_waiting() {
         path.display()
     );
     let apart = cluster.run(&["unshare", "--mount", "sh", "-c", &script]).output().unwrap();
-    told(&apart, 0, "none has left a word in this folder: is it shared with the nodes");
+    told(&apart, 0, "none has written to this folder: is it shared with the nodes");
     told(&apart, 0, "order.json, which the submitter wrote: is that folder shared with it");
 
     // Without Slurm's programs the folder tells what it can.

@@ -1,5 +1,5 @@
-//! Sweeps for real: killed in mid-trial and resumed, stopped from elsewhere, with a point that fails. Needs root and the packages of
-//! `install/packages.txt`; without them these tests fail and say so.
+//! Sweeps for real: killed in mid-trial and resumed, stopped from elsewhere, with a point that fails. Needs root and
+//! the packages of `install/packages.txt`; without them these tests fail and say so.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 #[path = "sweep/many.rs"]
@@ -124,7 +124,7 @@ fn killed_in_mid_trial_it_goes_on_and_every_trial_is_done_once() {
     assert_eq!((done.len(), dir.tried().unwrap().len()), (1, 1));
     let kept = content(&dir.trials());
     let told = livectl(&["status", "tiny"], &results).output().unwrap();
-    assert!(text(&told).contains("ended without a word") && text(&told).contains("1 of 3"), "{}", text(&told));
+    assert!(text(&told).contains("ended without a message") && text(&told).contains("1 of 3"), "{}", text(&told));
 
     let output = sweep(&path, &results, &[]).output().unwrap();
     // 6: everything was done on a machine that was too busy for its delays to be trusted.

@@ -26,7 +26,7 @@ Examples (hosts h1 with the program, h2 with the player, h9 with the CDN at 10.0
   h2  mplayer rtmp://127.0.0.1/live/hb
   h3  live-agent viewer --stream live/hb --cdn 10.0.0.9 --peer 10.0.0.2:2000    # if h2 has --serve 10.0.0.2:2000 --admit-all
 
-Each line on stdout is a JSON object that tells one thing that has happened.
+Each line on stdout is a JSON object: one event.
 
 Exit codes:
   0  ended by SIGTERM or SIGINT, or with --once because all is done
@@ -56,7 +56,7 @@ const NOTIFY_EXAMPLE: &str = "\
 Example:
   live-agent notify --listen 10.0.0.9:42857";
 
-/// RTMP proxy between a livestreaming program and the network: passes streams on to peers, and takes them from peers
+/// RTMP proxy between a livestreaming program and the network; serves peers, and receives streams from peers
 #[derive(Debug, Parser)]
 #[command(name = "live-agent", version, after_help = EXAMPLES, styles = Styles::plain(), max_term_width = 100)]
 pub struct Options {
@@ -66,13 +66,14 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Beside a program that publishes: passes its stream on to the CDN and to peers, and notes when each frame was born
+    /// Run beside a program that publishes: pass its stream to the CDN and to peers, and stamp the birth of each
+    /// frame
     #[command(after_help = BROADCASTER_EXAMPLE)]
     Broadcaster(BroadcasterArgs),
-    /// Beside a player: hands it the stream from the CDN, or from a peer when there is one, in one session
+    /// Run beside a player: hand it the stream from the CDN or from a peer, in one session
     #[command(after_help = VIEWER_EXAMPLE)]
     Viewer(ViewerArgs),
-    /// On the CDN: sends each agent heartbeats, into which the network puts news of peers
+    /// Run on the CDN: send heartbeats to each agent, in which the controller announces peers
     #[command(after_help = NOTIFY_EXAMPLE)]
     Notify(NotifyArgs),
 }
@@ -83,11 +84,12 @@ pub struct ServiceArgs {
     /// Serve every peer that asks, introduced or not
     #[arg(long)]
     pub admit_all: bool,
-    /// How much of the stream is kept for peers that join late or have missed some, in seconds; whole groups of pictures, at most 64 MiB
+    /// Seconds of the stream to keep for peers that join late or have missed frames; whole groups of pictures, at
+    /// most 64 MiB
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub cache: u64,
-    /// How long a frame may wait for a peer before that peer is dropped, in milliseconds; without it, until 64 MiB wait. A viewer's own peer counts as lost
-    /// when the way from it takes so much longer than it has to
+    /// Drop a peer when a frame has waited for it this long, in milliseconds [default: when 64 MiB wait]. A viewer's
+    /// own peer counts as lost when the way from it takes this much longer than at best
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
     pub peer_lag: Option<u64>,
 }
@@ -115,9 +117,9 @@ impl FromStr for CdnAddress {
 /// A number of bytes, or no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ByteCount {
-    /// So many.
+    /// At most this many bytes.
     Bytes(usize),
-    /// As many as there are.
+    /// No limit.
     Unlimited,
 }
 
@@ -132,9 +134,9 @@ impl ByteCount {
     }
 }
 
-/// Text that is no number of bytes.
+/// The text is not a number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a number of bytes from 1 on, perhaps with k, M or G behind it, or `unlimited`")]
+#[error("a number of bytes, at least 1, optionally with k, M or G, or `unlimited`")]
 pub struct ByteCountError;
 
 impl FromStr for ByteCount {
@@ -164,18 +166,18 @@ impl fmt::Display for ByteCount {
     }
 }
 
-/// Which tags are passed on before they are whole.
+/// Which tags are passed on before they are complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CutThrough {
-    /// Pictures with so many bytes or more.
+    /// Pictures of at least this many bytes.
     From(usize),
-    /// None.
+    /// No tag.
     Off,
 }
 
-/// Text that says neither.
+/// The text is neither a number of bytes nor `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a number of bytes from 1 on, perhaps with k, M or G behind it, or `off`")]
+#[error("a number of bytes, at least 1, optionally with k, M or G, or `off`")]
 pub struct CutThroughError;
 
 impl CutThrough {

@@ -15,8 +15,8 @@
 //! | [`conversation`] | what client and server say to each other while an agent passes it on |
 //! | [`passing`] | bytes that are passed on message by message |
 //!
-//! Each agent is one thread over sockets, beside a thread that reads the program and one that writes the log of births. Nothing here needs
-//! livectl: everything is usable by hand.
+//! Each agent is one thread over sockets, beside a thread that reads the program and one that writes the log of
+//! births. Nothing here needs livectl: everything is usable by hand.
 
 pub mod broadcaster;
 pub mod cli;

@@ -4,11 +4,12 @@ use livectl_wire::amf0::{Decoder, Limits, Value};
 use livectl_wire::flv::{Content, TagKind};
 use livectl_wire::rtmp::{Message, kind};
 
-/// What a client puts in front of `onMetaData` when it publishes: the AMF0 string `@setDataFrame`. A server takes it away.
+/// What a client puts in front of `onMetaData` when it publishes: the AMF0 string `@setDataFrame`. A server takes it
+/// away.
 const SET_DATA_FRAME: &[u8] = b"\x02\x00\x0d@setDataFrame";
 
-/// The rate of a stream in bit/s, as its `onMetaData` states it: the sum of `videodatarate` and `audiodatarate`, in kbit/s (ffmpeg divides by
-/// 1024). `None`: it states none.
+/// The rate of a stream in bit/s, as its `onMetaData` states it: the sum of `videodatarate` and `audiodatarate`, in
+/// kbit/s (ffmpeg divides by 1024). `None`: it states none.
 pub(crate) fn stated_rate(metadata: &[u8]) -> Option<f64> {
     let mut values = Decoder::new(metadata, Limits::default());
     let _name = values.value().ok()?;

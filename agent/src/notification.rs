@@ -1,5 +1,5 @@
-//! An agent's connection to the notification service: it hears of peers there, answers, asks to be told soon, and tells the network what has
-//! become of its parent and of itself.
+//! An agent's connection to the notification service: it hears of peers there, answers, asks to be told soon, and
+//! tells the network what has become of its parent and of itself.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -23,7 +23,8 @@ const BACK_OFF: Duration = Duration::from_millis(200);
 const MAX_BACK_OFF: Duration = Duration::from_secs(2);
 /// How long a connection may take to come about.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
-/// A service that sends no heartbeat for so long is taken for gone. Seconds of queueing are normal on a congested path.
+/// A service that sends no heartbeat for so long is taken for gone. Seconds of queueing are normal on a congested
+/// path.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Between two requests to hasten.
 const HASTEN_INTERVAL: Duration = Duration::from_secs(1);
@@ -47,7 +48,7 @@ pub(crate) struct Interest {
 pub(crate) struct Named {
     /// What it is.
     pub(crate) role: PeerRole,
-    /// Where it is.
+    /// Address and port of the peer.
     pub(crate) peer: SocketAddrV4,
 }
 
@@ -65,7 +66,7 @@ pub(crate) enum Report {
 /// Whether news is expected.
 #[derive(Debug, Clone, Copy, Default)]
 struct Expectation {
-    /// When the program or player connected; `None`: there is none.
+    /// When the program or player connected; `None` if there is none.
     since: Option<Instant>,
     /// Hasten until then; without it and with a program or player, until something happens.
     until: Option<Instant>,
@@ -120,12 +121,12 @@ enum Lost {
     Closed,
     #[error("no heartbeat for {} s", SILENCE.as_secs())]
     Silent,
-    #[error("bytes that are no heartbeat: {0}")]
+    #[error("it sent bytes that are not a heartbeat: {0}")]
     Heartbeat(#[from] HeartbeatError),
 }
 
-/// Keeps a connection to the service for ever. Each introduction of interest is acknowledged and handed on every time it is heard: the
-/// controller repeats it until it has seen the answer pass, and may introduce a peer again.
+/// Keeps a connection to the service for ever. Each introduction of interest is acknowledged and handed on every time
+/// it is heard: the controller repeats it until it has seen the answer pass, and may introduce a peer again.
 pub(crate) async fn listen(
     service: SocketAddrV4,
     interest: Interest,
@@ -192,7 +193,8 @@ impl Listener {
                     }
                 }
                 Some(report) = self.reports.recv() => self.report(&mut to, report).await?,
-                // The sender is `hasten`'s: it is not gone. One that has just come is not kept waiting for the next tick.
+                // The sender is `hasten`'s: it is not gone. One that has just come is not kept waiting for the next
+                // tick.
                 _ = expectations.changed() => {
                     let since = expectations.borrow_and_update().since;
                     if since != present && since.is_some() {

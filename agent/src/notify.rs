@@ -1,7 +1,8 @@
 //! The notification service: a heartbeat a second to every agent that is connected, more often to those that hasten.
 //!
-//! It runs on the CDN and knows nothing of peers: the controller puts those into passing heartbeats. Of what agents send, their
-//! answers to introductions are meant for the controller and are thrown away here; only `hasten` is heard.
+//! It runs on the CDN and knows nothing of peers: the controller puts those into passing heartbeats. Of what agents
+//! send, their answers to introductions are meant for the controller and are thrown away here; only `hasten` is
+//! heard.
 
 use std::future::Future;
 use std::net::SocketAddrV4;
@@ -31,7 +32,9 @@ pub struct NotifyArgs {
 
 /// The service cannot listen.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}; is another service using the port, and is the address this host's?")]
+#[error(
+    "cannot listen on {address}: {source}; is another service using the port, or does the address belong to another host?"
+)]
 pub struct ListenError {
     address: SocketAddrV4,
     source: std::io::Error,
@@ -40,7 +43,7 @@ pub struct ListenError {
 /// Listens on these addresses.
 ///
 /// # Errors
-/// When one of them cannot be had.
+/// When one of them cannot be used.
 pub async fn listen(addresses: &[SocketAddrV4]) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners = Vec::new();
     for &address in addresses {

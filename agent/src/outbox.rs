@@ -24,7 +24,7 @@ impl Outbox {
         }
     }
 
-    /// Bytes that wait.
+    /// Number of bytes that wait.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -53,7 +53,8 @@ impl Outbox {
         }
     }
 
-    /// Writes as much as the connection takes now, and waits until it takes something. Nothing is lost when the future is dropped.
+    /// Writes as much as the connection takes now, and waits until it takes something. Nothing is lost when the
+    /// future is dropped.
     pub(crate) async fn write(&mut self, to: &mut OwnedWriteHalf) -> io::Result<usize> {
         let count = to.write(self.first()).await?;
         if count == 0 && !self.is_empty() {

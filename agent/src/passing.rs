@@ -2,8 +2,8 @@
 
 use livectl_wire::rtmp::{Limits, Media, Message, Reader, RtmpError};
 
-/// Bytes that may be held back for messages that are not whole: more than four of the longest. A sender that begins a message, goes on with
-/// others and never ends it is not read any more, only passed on.
+/// Bytes that may be held back for messages that are not whole: more than four of the longest. A sender that begins a
+/// message, goes on with others and never ends it is not read any more, only passed on.
 const MAX_HELD: usize = 4 << 24;
 
 /// Holds bytes back until the messages they belong to are whole.
@@ -41,8 +41,8 @@ impl Passing {
         Self { reader, held: Vec::new(), passed: 0, failed: None }
     }
 
-    /// Takes the next bytes, hands on each message that they complete, and returns the bytes that may be passed on now: all up to the first
-    /// message that is not whole. What cannot be read is passed on whole and at once.
+    /// Takes the next bytes, hands on each message that they complete, and returns the bytes that may be passed on
+    /// now: all up to the first message that is not whole. What cannot be read is passed on whole and at once.
     pub fn push(&mut self, bytes: &[u8], deliver: impl FnMut(Message<'_>)) -> Vec<u8> {
         if self.failed.is_none() {
             if let Err(error) = self.reader.push(bytes, deliver) {

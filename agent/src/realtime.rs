@@ -9,8 +9,8 @@ pub(crate) enum Priority {
     Births = 2,
 }
 
-/// Gives the calling thread the best scheduling that the kernel grants: before every ordinary process (SCHED_FIFO at one of the lowest
-/// real-time priorities, sched(7)), or nice −20, and timers without slack.
+/// Gives the calling thread the best scheduling that the kernel grants: before every ordinary process (SCHED_FIFO at
+/// one of the lowest real-time priorities, sched(7)), or nice −20, and timers without slack.
 pub(crate) fn prefer_this_thread(priority: Priority) {
     // SAFETY: plain system calls on the calling thread with valid arguments.
     unsafe {

@@ -26,19 +26,22 @@ fn set(socket: &impl AsFd, level: libc::c_int, name: libc::c_int, value: u32) ->
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How much the socket may send, in bytes of payload a second; `None`: as much as it can (SO_MAX_PACING_RATE, socket(7); all ones means no
-/// limit). TCP spaces its segments itself then, whatever the queueing discipline and the congestion control (Linux 4.13).
+/// How much the socket may send, in bytes of payload a second; `None`: as much as it can (SO_MAX_PACING_RATE,
+/// socket(7); all ones means no limit). TCP spaces its segments itself then, whatever the queueing discipline and the
+/// congestion control (Linux 4.13).
 pub(crate) fn pace(socket: &impl AsFd, bytes_per_s: Option<u32>) -> io::Result<()> {
     let rate = bytes_per_s.map_or(u32::MAX, |rate| rate.clamp(1, u32::MAX - 1));
     set(socket, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, rate)
 }
 
-/// The socket takes more bytes only while fewer than these have not been sent: what waits, waits here (TCP_NOTSENT_LOWAT, tcp(7)).
+/// The socket takes more bytes only while fewer than these have not been sent: what waits, waits here
+/// (TCP_NOTSENT_LOWAT, tcp(7)).
 pub(crate) fn keep_unsent_below(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
     set(socket, libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, bytes)
 }
 
-/// Room in the kernel for so many bytes that were received and not read, beyond the system's limit, which only root may.
+/// Room in the kernel for so many bytes that were received and not read, beyond the system's limit, which only root
+/// may.
 pub(crate) fn room_for_received(socket: &impl AsFd, bytes: u32) -> io::Result<()> {
     set(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, bytes)
 }
@@ -62,8 +65,8 @@ fn own_address(towards: SocketAddrV4) -> io::Result<Ipv4Addr> {
     }
 }
 
-/// Sends to a group over the link that leads towards that address; what the link's queue drops is told (IP_RECVERR, ip(7)). Nobody on this host hears it,
-/// and no router passes it on.
+/// Sends to a group over the link that leads towards that address; what the link's queue drops is told (IP_RECVERR,
+/// ip(7)). Nobody on this host hears it, and no router passes it on.
 pub(crate) fn to_group(group: SocketAddrV4, towards: SocketAddrV4) -> io::Result<UdpSocket> {
     let own = own_address(towards)?;
     let socket = std::net::UdpSocket::bind((own, 0))?;
@@ -76,8 +79,8 @@ pub(crate) fn to_group(group: SocketAddrV4, towards: SocketAddrV4) -> io::Result
     UdpSocket::from_std(socket)
 }
 
-/// Joins a group over the link that leads towards that address, with room for so many bytes that were not read. Only what is sent to the group
-/// comes there.
+/// Joins a group over the link that leads towards that address, with room for so many bytes that were not read. Only
+/// what is sent to the group comes there.
 pub(crate) fn member_of(group: SocketAddrV4, towards: SocketAddrV4, room: u32) -> io::Result<UdpSocket> {
     let own = own_address(towards)?;
     // Others on this host may be members, too, which is to be said before it is bound.
@@ -127,9 +130,10 @@ pub(crate) fn address_of(listener: &TcpListener) -> Option<SocketAddrV4> {
     }
 }
 
-/// Listens there. What is accepted has a receive buffer of so many bytes, if that is asked for, so that a sender feels early that nobody
-/// reads: its segments are then as on Ethernet. On loopback they would be 64 KiB large, of which a sender takes some twenty into its own buffer at once, and
-/// which the small buffer here drops again and again, until the sender gives up (ETIMEDOUT, tried with OBS).
+/// Listens there. What is accepted has a receive buffer of so many bytes, if that is asked for, so that a sender
+/// feels early that nobody reads: its segments are then as on Ethernet. On loopback they would be 64 KiB large, of
+/// which a sender takes some twenty into its own buffer at once, and which the small buffer here drops again and
+/// again, until the sender gives up (ETIMEDOUT, tried with OBS).
 pub(crate) fn listen(address: SocketAddrV4, receive_buffer: Option<u32>) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;

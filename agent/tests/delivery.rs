@@ -1,4 +1,5 @@
-//! Frames from the encoder to the player, with real programs on loopback. Needs ffmpeg, mplayer, rtmpdump, nginx and its RTMP module.
+//! Frames from the encoder to the player, with real programs on loopback. Needs ffmpeg, mplayer, rtmpdump, nginx and
+//! its RTMP module.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod stage;
@@ -106,8 +107,8 @@ fn frames_are_born_when_their_time_has_come() {
     assert!(p50 < 5_000 && p95 < 40_000, "p50 {p50} us, p95 {p95} us");
 }
 
-/// The CDN is three seconds behind, and the viewer is introduced in the middle: it has what the CDN gave, then what the peer kept, then what it
-/// gives.
+/// The CDN is three seconds behind, and the viewer is introduced in the middle: it has what the CDN gave, then what
+/// the peer kept, then what it gives.
 #[test]
 fn introduced_in_the_middle_nothing_is_missing_and_nobody_waits_for_the_cdn() {
     for clip in [FLV1, H264] {
@@ -194,7 +195,8 @@ fn who_came_in_time_and_was_introduced_after_the_end_still_has_what_the_peer_kee
     assert!(first.keyframe && (1000..3000).contains(&first.timestamp_ms), "{first:?}");
 }
 
-/// It was asked for what the player waited for, and is so far away that the CDN has given three seconds of the stream when that comes.
+/// It was asked for what the player waited for, and is so far away that the CDN has given three seconds of the stream
+/// when that comes.
 #[test]
 fn a_peer_that_comes_with_what_is_long_past_is_asked_for_what_follows() {
     let stage = Stage::new();
@@ -263,7 +265,8 @@ fn a_peer_that_is_gone_for_good_is_followed_by_the_cdn() {
     broadcaster.ends();
     player.exit();
     viewer.ends();
-    // What was born between the pause and the CDN's next keyframe nobody has: up to a group of pictures, and a jump tells it.
+    // What was born between the pause and the CDN's next keyframe nobody has: up to a group of pictures, and a jump
+    // tells it.
     let missing = stage.dump("player").missing_of(&stage.births());
     let jumps = viewer.count(|e| matches!(e, Event::Jump { path: Path::Cdn, .. }));
     println!("{missing} elements missing, {jumps} jumps");
@@ -310,7 +313,7 @@ fn the_cdn_that_dies_while_a_peer_serves_is_not_noticed_and_asked_anew_when_the_
     playing(&mut viewer);
     let mut program = stage.program("program", broadcaster.listen, "hb", Clip { frames: 210, ..H264 });
     viewer.until("the CDN left", |e| matches!(e, Event::CdnLeft { .. }));
-    // Before the first frame the agent would go to the CDN anew at once.
+    // Before the first frame the agent would go to the CDN again at once.
     viewer.until("the handover", |e| is_handover(e, Path::Peer));
     cdn.cut();
     viewer.until("the CDN lost", |e| matches!(e, Event::CdnLost { .. }));

@@ -1,6 +1,7 @@
 //! What the agents cost a frame, beside the same programs without them.
 //!
-//! `cargo test --release -p live-agent --test latency -- --ignored --nocapture` (root, tcpdump; RTMP's port on loopback must be free).
+//! `cargo test --release -p live-agent --test latency -- --ignored --nocapture` (root, tcpdump; RTMP's port on
+//! loopback must be free).
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod stage;
@@ -33,7 +34,8 @@ fn program(stage: &Stage, to: &str) -> Running {
     Running::start("program", &mut command, stage.path("program.log"))
 }
 
-/// From the last byte that leaves the program to the last byte that reaches the player, in microseconds, of every frame.
+/// From the last byte that leaves the program to the last byte that reaches the player, in microseconds, of every
+/// frame.
 fn delays(stage: &Stage, name: &str, from: &str, to: &str) -> Vec<f64> {
     let (flows, _) = flows::read(File::open(stage.path(name)).unwrap()).unwrap();
     let sent = flows

@@ -78,7 +78,8 @@ impl Cast {
     }
 }
 
-/// Passes on what is sent to a group, to another group, as long as it is told to; `fate` says how often each datagram is.
+/// Passes on what is sent to a group, to another group, as long as it is told to; `fate` says how often each datagram
+/// is.
 struct Passing {
     passes: Arc<AtomicBool>,
     ends: Arc<AtomicBool>,

@@ -20,7 +20,8 @@ fn is_handover(event: &Event, path: Path) -> bool {
     matches!(event, Event::Handover { to, .. } if *to == path)
 }
 
-/// A broadcaster, a viewer that it serves, and one that may be told by a network of its own from whom it has the stream. Both players play.
+/// A broadcaster, a viewer that it serves, and one that may be told by a network of its own from whom it has the
+/// stream. Both players play.
 struct Family {
     broadcaster: Agent,
     first: Agent,
@@ -248,7 +249,7 @@ fn when_a_parents_player_leaves_its_children_go_elsewhere_and_the_network_is_tol
         _ => None,
     };
     let why = family.first.find("that it is gone", left);
-    assert_eq!(why, "nothing more of the stream is to be had here");
+    assert_eq!(why, "the stream is no longer available here");
     family.falls_back();
     family.second_player.kill();
     let left = News::Left("live/hb".parse().unwrap());

@@ -49,7 +49,7 @@ fn peers_that_send_garbage_half_a_frame_or_nothing_cost_the_player_nothing() {
         let _ = (&connection).read(&mut [0; 1 << 16]);
     };
     let cases: Vec<(&str, Answer)> = vec![
-        ("its answer is none", Box::new(move |mut c| drop(c.write_all(&[0xa5; 100_000])))),
+        ("its answer is invalid", Box::new(move |mut c| drop(c.write_all(&[0xa5; 100_000])))),
         (
             "its stream cannot be read",
             Box::new(|mut c| {
@@ -84,7 +84,8 @@ fn peers_that_send_garbage_half_a_frame_or_nothing_cost_the_player_nothing() {
                 };
                 let peer = serve(read_and_answer).to_string();
                 let broadcaster = stage.broadcaster(&[]);
-                // A peer that has answered before the stream silences the CDN, and then it is the agent that ends the stream.
+                // A peer that has answered before the stream silences the CDN, and then it is the agent that ends the
+                // stream.
                 let end = ["--end-padding", "2048"];
                 let mut viewer =
                     stage.viewer(&[&["--once", "--peer", &peer, "--peer-silence", "0.3"][..], &end].concat());
@@ -135,7 +136,8 @@ fn peers_of_the_broadcaster_that_misbehave_are_refused_or_dropped() {
     stage.program("program", broadcaster.listen, "hb", SHORT).succeeds();
     let refused = |e: &Event| matches!(e, Event::PeerRefused { why, .. } if why.starts_with("not a request"));
     broadcaster.until("the garbage", refused);
-    let left = |e: &Event| matches!(e, Event::PeerRefused { why, .. } if why.contains("within its request"));
+    let left =
+        |e: &Event| matches!(e, Event::PeerRefused { why, .. } if why.contains("in the middle of its request"));
     broadcaster.until("the half", left);
     broadcaster.until("the stream's end", |e| matches!(e, Event::StreamEnded { frames: 60 }));
 }

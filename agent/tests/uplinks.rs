@@ -1,5 +1,5 @@
-//! What it gains to pass pictures on before they are whole, where uplinks are slow: a tree of real agents, three deep, on links of 2 Mbit/s, from which number
-//! of bytes on and not at all, side by side.
+//! What it gains to pass pictures on before they are whole, where uplinks are slow: a tree of real agents, three
+//! deep, on links of 2 Mbit/s, from which number of bytes on and not at all, side by side.
 //!
 //! `cargo test --release -p live-agent --test uplinks -- --ignored --nocapture` (root, iproute2, ethtool).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
@@ -36,7 +36,8 @@ fn run(command: &str) {
     assert!(status.success(), "{command}");
 }
 
-/// A network of this thread's own, and of all that it starts, where each host's packets wait for its own uplink. It is gone with them.
+/// A network of this thread's own, and of all that it starts, where each host's packets wait for its own uplink. It
+/// is gone with them.
 fn network() {
     // SAFETY: a system call.
     assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "{}", std::io::Error::last_os_error());
@@ -98,7 +99,8 @@ fn leaf(parent: SocketAddrV4) -> JoinHandle<BTreeMap<u32, Instant>> {
     })
 }
 
-/// What the largest pictures have, in bytes: of two seconds one is a keyframe, and two more are larger than the others, which are of one to three packets.
+/// What the largest pictures have, in bytes: of two seconds one is a keyframe, and two more are larger than the
+/// others, which are of one to three packets.
 #[derive(Clone, Copy)]
 struct Sizes {
     keyframe: usize,
@@ -126,7 +128,8 @@ impl Sizes {
     }
 }
 
-/// How long each picture takes until it is whole at each depth, in milliseconds, by its size; and what part of a processor each viewer's agent takes.
+/// How long each picture takes until it is whole at each depth, in milliseconds, by its size; and what part of a
+/// processor each viewer's agent takes.
 fn delays(sizes: Sizes, setting: &str) -> ([Vec<(usize, f64)>; 3], f64) {
     // A program that another thread starts at the wrong moment would keep a port that is to be free.
     let setting_up = SETTING_UP.lock().unwrap();

@@ -32,20 +32,20 @@ Examples:
       A learning switch on 127.0.0.1:6653 for
       mn --topo tree,2,3 --controller remote,ip=127.0.0.1,port=6653
   live-controller --scheme bypass --listen 127.0.0.1:0
-      Introduces viewers to broadcasters; takes any free port and says which in its first line
+      Introduces viewers to broadcasters; takes any free port and names it in its first line
   live-controller --scheme relay --network network.json
-      Has viewers pass streams on to each other, as far as the uplinks in that file carry them
+      Lets viewers pass streams on to each other, as far as the uplinks in that file permit
   live-controller --listen 0.0.0.0:6653 --allow-remote
       For switches on other machines
   live-controller bench 127.0.0.1:6653
       Measures how fast a controller answers; see live-controller bench --help
 
-Each line on stdout is a JSON object that tells one thing; controller/README.md lists them.
+Each line on stdout is a JSON object, one event; controller/README.md lists them.
 
 Exit codes:
   0  ended by SIGTERM or SIGINT
   1  cannot listen, or cannot start
-  2  wrong usage, or a file that is no map of a network";
+  2  wrong usage, or an invalid network map";
 
 /// OpenFlow controller: a learning switch that can introduce livestream peers to each other
 #[derive(Debug, Parser)]
@@ -54,47 +54,47 @@ Exit codes:
 pub struct Options {
     #[command(subcommand)]
     task: Option<Task>,
-    /// Where to listen for switches; port 0 takes a free one
+    /// Address to listen on for switches; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6653")]
     listen: SocketAddr,
-    /// Allow an address to listen on that other machines can reach; OpenFlow has no passwords
+    /// Allow an address that other machines can reach; OpenFlow has no passwords
     #[arg(long)]
     allow_remote: bool,
-    /// What the network does with packets
+    /// How to forward packets and introduce peers
     #[arg(long, value_name = "SCHEME", default_value = "direct", value_parser = schemes())]
     scheme: Entry,
     /// Versions of OpenFlow to offer
     #[arg(long, value_enum, value_delimiter = ',', value_name = "VERSIONS", default_value = "1.0,1.3")]
     openflow: Vec<VersionName>,
-    /// TCP port of RTMP servers, for schemes that introduce
+    /// TCP port of RTMP servers, in schemes with introductions
     #[arg(long, value_name = "PORT", default_value_t = 1935, value_parser = clap::value_parser!(u16).range(1..))]
     rtmp_port: u16,
-    /// TCP port of notification services, for schemes that introduce
+    /// TCP port of notification services, in schemes with introductions
     #[arg(long, value_name = "PORT", default_value_t = 42857, value_parser = clap::value_parser!(u16).range(1..))]
     notify_port: u16,
-    /// TCP port on which peers serve peers, for schemes that introduce
+    /// TCP port on which peers serve peers, in schemes with introductions
     #[arg(long, value_name = "PORT", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
     peer_port: u16,
-    /// JSON file that says what hosts' uplinks carry, how long links take and what rate streams have, for schemes that introduce;
-    /// controller/README.md describes it. Of a host that is not in it nothing is known: its uplink carries three copies of a stream
-    /// beside what it sends to the CDN, and all such hosts are equally far from each other. Without a file that is true of every host, except that
-    /// bypass then introduces all
+    /// JSON file with uplinks, delays and stream rates, for schemes with introductions; controller/README.md
+    /// describes it. The uplink of a host that is not in it is taken to carry three copies of a stream beside the one
+    /// for the CDN, and all such hosts to be equally far from each other. Without a file that holds for every host,
+    /// but bypass then introduces all
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
-    /// End a flow after so many seconds without a packet; 0: never
+    /// Seconds without a packet after which a flow ends; 0: never
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     idle_timeout: u16,
-    /// End a flow after so many seconds; 0: never
+    /// Seconds after which a flow ends; 0: never
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     hard_timeout: u16,
-    /// Stations to remember, at each switch
+    /// Size of each switch's address table, in stations
     #[arg(long, value_name = "STATIONS", default_value_t = 65_536,
           value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(16..=1 << 24))]
     mac_table: usize,
     /// Write a line for each station that is learned
     #[arg(long)]
     report_learned: bool,
-    /// What to log on stderr
+    /// Log level on stderr
     #[arg(long, value_name = "LEVEL", default_value = "warn",
           value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>()))]
     log: LevelFilter,
@@ -114,7 +114,7 @@ enum Task {
 /// Takes the name of a scheme.
 fn schemes() -> impl TypedValueParser<Value = Entry> {
     let names = SCHEMES.iter().map(|scheme| PossibleValue::new(scheme.name).help(scheme.about));
-    let named = |name: String| SCHEMES.iter().find(|scheme| scheme.name == name).copied().ok_or("no such scheme");
+    let named = |name: String| SCHEMES.iter().find(|scheme| scheme.name == name).copied().ok_or("unknown scheme");
     PossibleValuesParser::new(names).try_map(named)
 }
 
@@ -169,8 +169,8 @@ impl Options {
     fn contradiction(&self) -> Option<String> {
         if !is_loopback(self.listen) && !self.allow_remote {
             return Some(format!(
-                "--listen {} can be reached from other machines, and whoever connects is a switch; \
-                 add --allow-remote if that is meant",
+                "--listen {} can be reached from other machines, and anyone who connects is a switch; \
+                 add --allow-remote if that is intended",
                 self.listen
             ));
         }
@@ -243,7 +243,7 @@ fn run(options: Options, network: Network) -> anyhow::Result<()> {
     let server = Server::listen(options.listen, &versions, Patience::default())?;
     let log = unbuffered(&io::stdout()).and_then(EventLog::start);
     let mut log = log.context("cannot start a thread for the event lines")?;
-    let address = server.address().context("cannot learn the address that is listened on")?;
+    let address = server.address().context("cannot get the listening address")?;
     log.tell(News::Listening { address, scheme: name });
     server.serve(scheme, log, &mut end)?;
     written.finish(None, Instant::now() + LAST_LINES);

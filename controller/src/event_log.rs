@@ -34,7 +34,8 @@ impl EventLog {
         }
     }
 
-    /// Waits until all lines are written, and how many were not, but not beyond `deadline`. Nothing is written after that.
+    /// Waits until all lines are written, and how many were not, but not beyond `deadline`. Nothing is written after
+    /// that.
     pub fn finish(&mut self, deadline: Instant) {
         let last = (self.dropped > 0).then(|| line(News::Dropped { count: self.dropped }));
         self.writer.finish(last, deadline);

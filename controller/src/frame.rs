@@ -17,7 +17,8 @@ pub const TCP: u8 = 6;
 
 const ICMP: u8 = 1;
 const UDP: u8 = 17;
-/// Customers' and services' VLAN tags (IEEE 802.1Q-2018, table 9-1). Flows do not tell them apart, and see the outermost.
+/// Customers' and services' VLAN tags (IEEE 802.1Q-2018, table 9-1). Flows do not tell them apart, and see the
+/// outermost.
 const VLAN_TAGS: [u16; 2] = [0x8100, 0x88a8];
 /// Type fields below this are lengths of IEEE 802.3 frames.
 const LEAST_TYPE: u16 = 0x0600;
@@ -26,8 +27,8 @@ const NO_TYPE: u16 = 0x05ff;
 /// LLC and SNAP headers in front of a type (IEEE 802.2; OUI 00-00-00).
 const SNAP: [u8; 6] = [0xaa, 0xaa, 0x03, 0, 0, 0];
 
-/// A frame taken apart. Whatever is cut off or malformed counts as absent: a switch forwards frames, it does not judge
-/// them.
+/// A frame taken apart. Whatever is cut off or malformed counts as absent: a switch forwards frames, it does not
+/// judge them.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
     /// The whole frame.
@@ -78,7 +79,8 @@ pub enum Network {
 pub enum Transport {
     /// A protocol whose ports flows do not look at.
     Other,
-    /// A part of a packet that was cut into several, or one cut short. Flows see no ports there, as switches by default do not.
+    /// A part of a packet that was cut into several, or one cut short. Flows see no ports there, as switches by
+    /// default do not.
     Fragment,
     /// TCP or UDP ports, or ICMP's type and code.
     Ports {
@@ -171,7 +173,8 @@ impl<'a> Frame<'a> {
         self.dst.is_bridge_filtered() || self.eth_type == LLDP
     }
 
-    /// The match of exactly such frames that come in at `in_port`. Fields that this kind of frame does not have stay open.
+    /// The match of exactly such frames that come in at `in_port`. Fields that this kind of frame does not have stay
+    /// open.
     #[must_use]
     pub fn exact_match(&self, in_port: PortNo) -> FlowMatch {
         let mut matching = FlowMatch {
@@ -184,8 +187,8 @@ impl<'a> Frame<'a> {
             ..FlowMatch::ANY
         };
         match self.network {
-            // What claims to be IPv4 or ARP and is not, or was cut off, has zeros there, as Open vSwitch sees it. Were these fields open, the flow
-            // would be one for all that the two hosts ever say.
+            // What claims to be IPv4 or ARP and is not, or was cut off, has zeros there, as Open vSwitch sees it.
+            // Were these fields open, the flow would be one for all that the two hosts ever say.
             Network::Other if matches!(self.eth_type, IPV4 | ARP) => {
                 matching.ip_proto = Some(0);
                 matching.ip_src = Some(Ipv4Prefix::host(Ipv4Addr::UNSPECIFIED));

@@ -1,5 +1,5 @@
-//! Lines for whoever reads stdout or stderr, written by a thread of their own: a reader that does not read, a full disk or a pipe without a
-//! reader costs lines, and never holds up a packet or ends the controller.
+//! Lines for whoever reads stdout or stderr, written by a thread of their own: a reader that does not read, a full
+//! disk or a pipe without a reader costs lines, and never holds up a packet or ends the controller.
 
 use std::io::{self, ErrorKind, Write};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 /// Lines that may wait.
 pub const WAITING: usize = 4096;
-/// What cannot be written, because a disk is full or a pipe that does not wait is, is tried again after so long. Nothing tells when a disk has
-/// room again.
+/// What cannot be written, because a disk is full or a pipe that does not wait is, is tried again after so long.
+/// Nothing tells when a disk has room again.
 const RETRY: Duration = Duration::from_millis(100);
 
 /// Where lines are handed in.
@@ -17,7 +17,8 @@ const RETRY: Duration = Duration::from_millis(100);
 pub struct Lines<T>(SyncSender<Option<T>>);
 
 impl<T> Lines<T> {
-    /// Has a line written, without waiting; says whether it will be. When nothing can be written any more, it is as good as written.
+    /// Has a line written, without waiting; says whether it will be. When nothing can be written any more, it is as
+    /// good as written.
     pub fn offer(&self, line: T) -> bool {
         !matches!(self.0.try_send(Some(line)), Err(TrySendError::Full(_)))
     }
@@ -33,8 +34,8 @@ pub struct LineWriter<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> LineWriter<T> {
-    /// Writes to `out`, which must not keep anything back, from now on: line by line, each as `form` makes it. `trouble` hears when a line
-    /// cannot be written, once until lines can be written again.
+    /// Writes to `out`, which must not keep anything back, from now on: line by line, each as `form` makes it.
+    /// `trouble` hears when a line cannot be written, once until lines can be written again.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -62,11 +63,13 @@ impl<T: Clone + Send + Sync + 'static> LineWriter<T> {
         self.lines.as_ref()
     }
 
-    /// Waits until all lines are written, and `last` behind them, but not beyond `deadline`. Nothing is taken after that.
+    /// Waits until all lines are written, and `last` behind them, but not beyond `deadline`. Nothing is taken after
+    /// that.
     pub fn finish(&mut self, last: Option<T>, deadline: Instant) {
         let Some(Lines(lines)) = self.lines.take() else { return };
         let _ = self.last.set(last);
-        // Wakes the thread, should it wait for a line. When there is no room for this, it does not wait, and sees the end by itself.
+        // Wakes the thread, should it wait for a line. When there is no room for this, it does not wait, and sees the
+        // end by itself.
         let _ = lines.try_send(None);
         let _ = self.done.recv_timeout(deadline.saturating_duration_since(Instant::now()));
     }

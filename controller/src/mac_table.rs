@@ -1,9 +1,10 @@
 //! Where stations are: the address table of one switch.
 //!
-//! Laid out as switches lay it out in hardware: sets of six places, each address with two sets to choose from (Azar, Broder, Karlin
-//! and Upfal, "Balanced Allocations", 1999), a set in one cache line; the cost of finding and of learning does not depend on how many
-//! there are. A table is no larger than its stations need, so that the tables of many switches stay in the processor's caches: when both
-//! sets of a new station are full it is doubled, up to its limit. There the longest silent station makes way.
+//! Laid out as switches lay it out in hardware: sets of six places, each address with two sets to choose from (Azar,
+//! Broder, Karlin and Upfal, "Balanced Allocations", 1999), a set in one cache line; the cost of finding and of
+//! learning does not depend on how many there are. A table is no larger than its stations need, so that the tables of
+//! many switches stay in the processor's caches: when both sets of a new station are full it is doubled, up to its
+//! limit. There the longest silent station makes way.
 
 use prefetch_index::prefetch_index;
 
@@ -95,8 +96,8 @@ impl Set {
 }
 
 impl MacTable {
-    /// A table for about `capacity` stations: rounded up to a multiple of six, at least twelve. `seed` decides which addresses compete for
-    /// a place.
+    /// A table for about `capacity` stations: rounded up to a multiple of six, at least twelve. `seed` decides which
+    /// addresses compete for a place.
     #[must_use]
     pub fn new(capacity: usize, seed: u64) -> Self {
         let limit = capacity.clamp(2 * WAYS, 1 << 24).div_ceil(WAYS);
@@ -195,7 +196,8 @@ impl MacTable {
         self.sets.len() * size_of::<Set>()
     }
 
-    /// Asks memory for what learning and finding these stations will read. Unlike a read, that holds up nothing that comes after it.
+    /// Asks memory for what learning and finding these stations will read. Unlike a read, that holds up nothing that
+    /// comes after it.
     pub fn prefetch(&self, macs: impl IntoIterator<Item = MacAddr>) {
         for set in macs.into_iter().flat_map(|mac| self.sets_of(mac)) {
             prefetch_index(&self.sets, set);

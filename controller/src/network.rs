@@ -1,4 +1,5 @@
-//! What is known of a network beforehand (`--network FILE`): uplinks, delays, rates of streams; and what counts for whom nothing is known of.
+//! What is known of a network beforehand (`--network FILE`): uplinks, delays, rates of streams; and what counts for
+//! whom nothing is known of.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -45,11 +46,11 @@ pub enum NetworkError {
     Read {
         /// Which.
         file: String,
-        /// Why.
+        /// The underlying I/O error.
         error: io::Error,
     },
     /// It is not JSON, or not of the form of a map.
-    #[error("{file} is no map of a network: {error}")]
+    #[error("{file} is not a network map: {error}")]
     Form {
         /// Which.
         file: String,
@@ -57,7 +58,7 @@ pub enum NetworkError {
         error: serde_json::Error,
     },
     /// A value that means nothing.
-    #[error("{file} is no map of a network: {what}")]
+    #[error("{file} is not a network map: {what}")]
     Value {
         /// Which.
         file: String,
@@ -81,14 +82,14 @@ pub enum ValueError {
     #[error("streams.{0:?}: bit_per_s and frames_per_s must be more than 0")]
     Rate(String),
     /// More switches than ways between them can be found in reasonable time.
-    #[error("it names {0} switches; at most {MAX_SWITCHES} can be")]
+    #[error("it names {0} switches; at most {MAX_SWITCHES} are supported")]
     Switches(usize),
     /// A link that is none.
     #[error("links[{at}]: {why}")]
     Link {
         /// Which, from 0.
         at: usize,
-        /// What is wrong.
+        /// The reason, in words.
         why: &'static str,
     },
 }
@@ -199,7 +200,8 @@ impl Network {
         }
     }
 
-    /// What a broadcaster's copy for the CDN takes. Where nothing is known of the uplink, the copies that it carries are those that are left.
+    /// What a broadcaster's copy for the CDN takes. Where nothing is known of the uplink, the copies that it carries
+    /// are those that are left.
     #[must_use]
     pub fn copy_for_cdn(&self, host: Ipv4Addr, stream: &StreamKey) -> f64 {
         if self.hosts.contains_key(&host) { self.copy(host, stream) } else { 0.0 }
@@ -216,7 +218,8 @@ impl Network {
         uplink::copies(self.copy(host, stream), usable, taken)
     }
 
-    /// A host as a member of a stream's tree: at this switch, if the map does not say another, with so much of its uplink taken.
+    /// A host as a member of a stream's tree: at this switch, if the map does not say another, with so much of its
+    /// uplink taken.
     #[must_use]
     pub fn member<K>(&self, key: K, host: Ipv4Addr, stream: &StreamKey, switch: usize, taken: f64) -> Member<K> {
         let known = self.hosts.get(&host);

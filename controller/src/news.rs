@@ -1,4 +1,5 @@
-//! What the controller tells the outside: one JSON object a line. The lines are a contract; `controller/README.md` lists them.
+//! What the controller tells the outside: one JSON object a line. The lines are a contract; `controller/README.md`
+//! lists them.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -13,14 +14,14 @@ use crate::openflow::PortNo;
 pub enum News {
     /// The controller accepts switches.
     Listening {
-        /// Where.
+        /// Address and port.
         address: SocketAddr,
         /// One of [`SCHEMES`](crate::scheme::SCHEMES).
         scheme: &'static str,
     },
     /// A switch is ready.
     SwitchConnected {
-        /// Datapath id.
+        /// Datapath id of the switch.
         dpid: u64,
         /// `1.0` or `1.3`.
         version: &'static str,
@@ -29,32 +30,32 @@ pub enum News {
     },
     /// A switch that was ready is gone.
     SwitchLost {
-        /// Datapath id.
+        /// Datapath id of the switch.
         dpid: u64,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// A connection was closed before it was a switch, or because of what it sent.
     ConnectionRefused {
         /// Where it came from.
         peer: SocketAddr,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// A station was heard for the first time, or at another port than before; with `--report-learned` only.
     Learned {
-        /// Datapath id.
+        /// Datapath id of the switch.
         dpid: u64,
         /// The station.
         #[serde(serialize_with = "as_text")]
         mac: MacAddr,
-        /// Where it is.
+        /// Port of the switch that leads to it.
         #[serde(serialize_with = "as_number")]
         port: PortNo,
     },
     /// A server answered on the RTMP port.
     Cdn {
-        /// Its address.
+        /// IPv4 address of the host.
         host: Ipv4Addr,
         /// The switch that it was first heard at.
         dpid: u64,
@@ -68,11 +69,11 @@ pub enum News {
     Broadcaster(Member),
     /// A broadcaster's agent is there, and its program publishes nothing yet; in schemes that have use for it.
     Announced {
-        /// Its host.
+        /// IPv4 address of the host.
         host: Ipv4Addr,
-        /// The stream.
+        /// The stream, as `app/name`.
         stream: String,
-        /// Datapath id.
+        /// Datapath id of the switch.
         dpid: u64,
         /// The port of that switch.
         #[serde(serialize_with = "as_number")]
@@ -80,53 +81,53 @@ pub enum News {
     },
     /// A heartbeat was rewritten.
     Introduced {
-        /// Who is told.
+        /// IPv4 address of the host that is told.
         to: Ipv4Addr,
         /// What the other is to it: `parent`, `child`, `standby`, `cdn` or `group`.
         role: &'static str,
-        /// The other.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// The stream.
+        /// The stream, as `app/name`.
         stream: String,
         /// The heartbeat's sequence number.
         sequence: u64,
     },
     /// An agent acts on an introduction.
     Acknowledged {
-        /// Who does.
+        /// IPv4 address of the acknowledging host.
         by: Ipv4Addr,
         /// What the other is.
         role: &'static str,
-        /// The other.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// The stream.
+        /// The stream, as `app/name`.
         stream: String,
     },
     /// A host plays or publishes, and nobody was introduced to it.
     NotIntroduced {
-        /// The host.
+        /// IPv4 address of the host.
         host: Ipv4Addr,
-        /// `viewer` or `broadcaster`.
+        /// Its role: `viewer` or `broadcaster`.
         role: &'static str,
-        /// The stream.
+        /// The stream, as `app/name`.
         stream: String,
         /// `no_heartbeat`, or what its scheme says.
         why: &'static str,
     },
     /// A connection to an RTMP server is not followed: its client stays with the CDN, whatever the scheme.
     NotFollowed {
-        /// The client.
+        /// IPv4 address of the client.
         host: Ipv4Addr,
-        /// The server.
+        /// IPv4 address of the server.
         server: Ipv4Addr,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// A viewer has its stream from somebody else now.
     Tree {
-        /// The stream.
+        /// The stream, as `app/name`.
         stream: String,
-        /// The viewer.
+        /// IPv4 address of the viewer.
         host: Ipv4Addr,
         /// From whom it has the stream; `None` is the CDN.
         parent: Option<Ipv4Addr>,
@@ -139,9 +140,9 @@ pub enum News {
     Copies {
         /// The stream that is sent there.
         stream: String,
-        /// The group.
+        /// Address and port of the group.
         group: SocketAddrV4,
-        /// Datapath id.
+        /// Datapath id of the switch.
         dpid: u64,
         /// The port at which it comes in.
         #[serde(serialize_with = "as_number")]
@@ -152,11 +153,11 @@ pub enum News {
     },
     /// A host plays or publishes no longer.
     Left {
-        /// The host.
+        /// IPv4 address of the host.
         host: Ipv4Addr,
-        /// `viewer` or `broadcaster`.
+        /// Its role: `viewer` or `broadcaster`.
         role: &'static str,
-        /// The stream.
+        /// The stream, as `app/name`.
         stream: String,
         /// `closed`, `told`, `idle`, `replaced` or `lost`.
         why: &'static str,
@@ -168,7 +169,7 @@ pub enum News {
     },
     /// So many lines could not be written since the last that could.
     Dropped {
-        /// How many.
+        /// Number of lines.
         count: u64,
     },
 }
@@ -176,7 +177,7 @@ pub enum News {
 /// A viewer or broadcaster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Member {
-    /// Its address.
+    /// IPv4 address of the host.
     pub host: Ipv4Addr,
     /// What it plays or publishes.
     pub stream: String,

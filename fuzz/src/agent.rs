@@ -8,8 +8,8 @@ use livectl_wire::peer::{Answer, MAX_REASON, MAX_REQUEST, Request};
 
 use crate::cut;
 
-/// A request, an answer and a heartbeat are known by their bytes alone: no part of one is taken for the whole, what follows changes nothing, and what was
-/// read is written as the same bytes.
+/// A request, an answer and a heartbeat are known by their bytes alone: no part of one is taken for the whole, what
+/// follows changes nothing, and what was read is written as the same bytes.
 pub fn peer(data: &[u8]) {
     settled(data, |bytes| Request::parse(bytes).map(|found| found.map(|(request, used)| (request.emit(), used))));
     if let Ok(Some((request, used))) = Request::parse(data) {
@@ -43,8 +43,8 @@ fn settled<T: PartialEq + std::fmt::Debug, E: PartialEq + std::fmt::Debug>(
     }
 }
 
-/// RTMP that is passed on leaves as it came, each message after it is whole, however the bytes are cut; and a client of the agent's own takes the same from a
-/// server's bytes however they are cut, and does not answer with ever more.
+/// RTMP that is passed on leaves as it came, each message after it is whole, however the bytes are cut; and a client
+/// of the agent's own takes the same from a server's bytes however they are cut, and does not answer with ever more.
 pub fn agent(data: &[u8]) {
     let Some((&[how, size], stream)) = data.split_first_chunk() else { return };
     let pass = |pieces: &[&[u8]]| {
@@ -83,7 +83,8 @@ pub fn agent(data: &[u8]) {
         if how & 1 == 1 {
             client.pause(true, &mut out);
         }
-        // Each answer is shorter than what asks for it, but for the ones of the handshake and the commands of a session.
+        // Each answer is shorter than what asks for it, but for the ones of the handshake and the commands of a
+        // session.
         assert!(out.len() <= 8192 + 64 * stream.len());
         (tags, failed.is_some())
     };

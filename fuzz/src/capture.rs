@@ -6,8 +6,9 @@ use std::io::{Error, Read};
 use livectl_wire::capture::Packet;
 use livectl_wire::{capture, flows, http, peer, rtmp};
 
-/// The bytes after the first two are a capture file. What was counted adds up, whatever was in it; no frame has a time that no packet has;
-/// and the same comes out when the bytes come in small pieces, or when all that follows cannot be read.
+/// The bytes after the first two are a capture file. What was counted adds up, whatever was in it; no frame has a
+/// time that no packet has; and the same comes out when the bytes come in small pieces, or when all that follows
+/// cannot be read.
 ///
 /// Memory is bounded: `run.sh` ends the target at 256 MiB, whatever lengths the file speaks of.
 pub fn capture(data: &[u8]) {

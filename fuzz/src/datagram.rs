@@ -8,10 +8,12 @@ const LIMIT: usize = (32 << 20) + MAX_PAYLOAD;
 /// Bytes of a step.
 const STEP: usize = 8;
 
-/// What is read as a datagram would be written as the same bytes. And each eight bytes are a step: a datagram of a tag whose kind, time, size and bytes
-/// follow from its number, of this or another publication or stream, sometimes cut short or contradicting; and how much later it comes.
+/// What is read as a datagram would be written as the same bytes. And each eight bytes are a step: a datagram of a
+/// tag whose kind, time, size and bytes follow from its number, of this or another publication or stream, sometimes
+/// cut short or contradicting; and how much later it comes.
 ///
-/// What comes out is what was sent, in order and once; what is missing is said, and memory is bounded; what was counted adds up.
+/// What comes out is what was sent, in order and once; what is missing is said, and memory is bounded; what was
+/// counted adds up.
 pub fn datagram(data: &[u8]) {
     if let Ok(parsed) = Datagram::parse(data) {
         assert_eq!(emit(&parsed), data);

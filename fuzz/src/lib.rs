@@ -1,7 +1,7 @@
 //! What must hold for any bytes at all, one function a reader. Each panics when it does not hold.
 //!
-//! `cargo fuzz` looks for bytes for which it does not (see `README.md`); `tests/corpus.rs` plays all bytes that were ever
-//! found interesting, on every test run and with a stable compiler.
+//! `cargo fuzz` looks for bytes for which it does not (see `README.md`); `tests/corpus.rs` plays all bytes that were
+//! ever found interesting, on every test run and with a stable compiler.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod agent;
@@ -73,7 +73,8 @@ fn encode(values: &[Value]) -> Vec<u8> {
     bytes
 }
 
-/// The same messages and the same end, however the bytes are cut; within the limits; and holes do no worse than end the reading.
+/// The same messages and the same end, however the bytes are cut; within the limits; and holes do no worse than end
+/// the reading.
 pub fn rtmp(data: &[u8]) {
     let Some((&[how, size], stream)) = data.split_first_chunk() else { return };
     let media = if how & 1 == 0 { Media::Whole } else { Media::Head(usize::from(how >> 4)) };

@@ -5,7 +5,8 @@ use std::time::Duration;
 use live_controller::channel::{Patience, Session};
 use live_controller::openflow::{Message, Version, Versions, header};
 
-/// What was read can be written and read again, and an error can be told; a session says and sees the same however its bytes are cut.
+/// What was read can be written and read again, and an error can be told; a session says and sees the same however
+/// its bytes are cut.
 pub fn openflow(data: &[u8]) {
     for version in [Version::V10, Version::V13] {
         let mut stream = data;
@@ -39,8 +40,8 @@ fn round_trip(version: Version, message: &[u8]) {
     }
 }
 
-/// What a session answers, what it takes its messages for, and how it ends. Of the answers the beginnings: how much of a refused message
-/// an error repeats depends on how much of it had come.
+/// What a session answers, what it takes its messages for, and how it ends. Of the answers the beginnings: how much
+/// of a refused message an error repeats depends on how much of it had come.
 fn converse(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Vec<String>) {
     let mut session = Session::begin(Duration::ZERO, &[Version::V10, Version::V13], Patience::default());
     let (mut said, mut steps, mut rest) = (Vec::new(), Vec::new(), Vec::new());

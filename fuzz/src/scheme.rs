@@ -9,8 +9,9 @@ use live_controller::scheme::{Bypass, Dpid, Event, Introduce, Multicast, Outcome
 /// Comes back with the flows of members.
 const MEMBER_COOKIE: u64 = 2;
 
-/// The bytes are packets that come up, each after four bytes of its own: switch and port, how long after the one before, its length; or a member's
-/// flow for such packets ends. Whatever they are, each answer can be written in both versions, goes to a switch that is there, and none grows with what came before.
+/// The bytes are packets that come up, each after four bytes of its own: switch and port, how long after the one
+/// before, its length; or a member's flow for such packets ends. Whatever they are, each answer can be written in
+/// both versions, goes to a switch that is there, and none grows with what came before.
 pub fn scheme(data: &[u8]) {
     let settings = Settings { mac_table: 16, ..Settings::default() };
     play(data, Introduce::new(settings, Ports::default(), Box::<Bypass>::default()));

@@ -7,7 +7,8 @@ use livectl_wire::ts::{Reader, SYNC, Video};
 /// Status, body, and whether it ended; what is missing stands as its length.
 type Answer = (u16, Vec<u8>, Vec<u64>, bool);
 
-/// The same answers, and the same video in them, however the bytes are cut; pictures of any bytes; holes at worst end the reading.
+/// The same answers, and the same video in them, however the bytes are cut; pictures of any bytes; holes at worst end
+/// the reading.
 pub fn segments(data: &[u8]) {
     let Some((&[size, hole, at], stream)) = data.split_first_chunk() else { return };
     let size = usize::from(size).max(1);

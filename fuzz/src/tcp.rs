@@ -5,11 +5,11 @@ use livectl_wire::assembler::{Arrivals, Assembler, Chunk, Segment};
 /// What the assembler may keep.
 const LIMIT: usize = 2000;
 
-/// Each four bytes are a segment: where it begins, 16 bits; its length in units of 4; its flags and whether a gap is given up. The byte at
-/// any place of the stream is the same in all segments, as it is in a connection.
+/// Each four bytes are a segment: where it begins, 16 bits; its length in units of 4; its flags and whether a gap is
+/// given up. The byte at any place of the stream is the same in all segments, as it is in a connection.
 ///
-/// What is handed on is the connection's bytes, in order, without repetition; nothing that was seen is missing unless the
-/// assembler said so; each byte was first there when the first segment with it came.
+/// What is handed on is the connection's bytes, in order, without repetition; nothing that was seen is missing unless
+/// the assembler said so; each byte was first there when the first segment with it came.
 pub fn assembler(data: &[u8]) {
     let Some((&isn, steps)) = data.split_first_chunk::<4>() else { return };
     let isn = u32::from_be_bytes(isn);

@@ -2,8 +2,8 @@
 //!
 //!     cargo bench -p livectl-policy --bench tree [-- VIEWERS]
 //!
-//! Steps during which the system gave the processor to somebody else are counted, and left out of the times: on a machine that has other work, each
-//! of them takes some milliseconds, whatever it does.
+//! Steps during which the system gave the processor to somebody else are counted, and left out of the times: on a
+//! machine that has other work, each of them takes some milliseconds, whatever it does.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 

@@ -1,15 +1,16 @@
 //! The least that peers can reach on given uplinks, to be printed beside what is measured.
 //!
-//! Symbols: *u* uplink (bit/s), *r* the stream's rate on the wire, λ one-way delay between peers, τ the time that one copy of a frame takes on an
-//! uplink, *N* viewers, *k* whole copies that an uplink carries, the index *s* for the broadcaster's, after its copy for the CDN.
+//! Symbols: *u* uplink (bit/s), *r* the stream's rate on the wire, λ one-way delay between peers, τ the time that one
+//! copy of a frame takes on an uplink, *N* viewers, *k* whole copies that an uplink carries, the index *s* for the
+//! broadcaster's, after its copy for the CDN.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-/// The greatest rate at which all viewers can have a stream from the broadcaster and from each other:
-/// r_max = min(u_s, (u_s + Σuᵢ)/N) (Kumar, Liu and Ross: Stochastic fluid theory for P2P streaming systems, INFOCOM 2007). In the unit of the uplinks.
-/// Without viewers it is the broadcaster's uplink.
+/// The greatest rate at which all viewers can have a stream from the broadcaster and from each other: r_max =
+/// min(u_s, (u_s + Σuᵢ)/N) (Kumar, Liu and Ross: Stochastic fluid theory for P2P streaming systems, INFOCOM 2007). In
+/// the unit of the uplinks. Without viewers it is the broadcaster's uplink.
 #[must_use]
 pub fn rate(broadcaster: f64, viewers: &[f64]) -> f64 {
     let all = broadcaster + viewers.iter().sum::<f64>();
@@ -26,7 +27,8 @@ pub fn is_feasible(broadcaster: u32, viewers: &[u32]) -> bool {
     viewers.is_empty() || (broadcaster > 0 && all >= viewers.len() as u64)
 }
 
-/// The least number of hops to the farthest of N viewers: D = ⌈log_k(1 + N(k−1)/k_s)⌉, for k = 1 the chain's ⌈N/k_s⌉. `None` if the copies do not suffice.
+/// The least number of hops to the farthest of N viewers: D = ⌈log_k(1 + N(k−1)/k_s)⌉, for k = 1 the chain's ⌈N/k_s⌉.
+/// `None` if the copies do not suffice.
 #[must_use]
 pub fn depth(viewers: u32, broadcaster: u32, k: u32) -> Option<u32> {
     // Counted instead of by logarithms, which are not exact: a level holds k times what the one above it does.
@@ -42,9 +44,10 @@ pub fn depth(viewers: u32, broadcaster: u32, k: u32) -> Option<u32> {
     Some(depth)
 }
 
-/// The least time, in units of τ, in which N viewers can have a frame by whole copies, if all uplinks carry k and there is no other delay (Bianchi and
-/// others: Streaming from the network edge, the k-step Fibonacci numbers): R(0) = 1 is the broadcaster, R(t) = Σ R(t−j) over 1 ≤ j ≤ min(k, t) are those who
-/// have it after t, and the smallest t counts for which R(1) + … + R(t) ≥ N. `None` if k is 0 and there are viewers.
+/// The least time, in units of τ, in which N viewers can have a frame by whole copies, if all uplinks carry k and
+/// there is no other delay (Bianchi and others: Streaming from the network edge, the k-step Fibonacci numbers): R(0)
+/// = 1 is the broadcaster, R(t) = Σ R(t−j) over 1 ≤ j ≤ min(k, t) are those who have it after t, and the smallest t
+/// counts for which R(1) + … + R(t) ≥ N. `None` if k is 0 and there are viewers.
 #[must_use]
 pub fn steps(viewers: u32, k: u32) -> Option<u32> {
     let mut new: Vec<u64> = vec![1];
@@ -89,11 +92,13 @@ pub struct Arrival {
     pub at: Duration,
 }
 
-/// Earliest arrival, greedily: whoever can deliver soonest sends next (the postal model of Bar-Noy and Kipnis, with each host's own τ and limited copies).
-/// `hosts` begins with the broadcaster; `delay` is λ from one of them to another. Returns a line for each viewer, in their order; `None` for those
-/// whom no copy is left for. Of equally near ones the one that carries most gets it first.
+/// Earliest arrival, greedily: whoever can deliver soonest sends next (the postal model of Bar-Noy and Kipnis, with
+/// each host's own τ and limited copies). `hosts` begins with the broadcaster; `delay` is λ from one of them to
+/// another. Returns a line for each viewer, in their order; `None` for those whom no copy is left for. Of equally
+/// near ones the one that carries most gets it first.
 ///
-/// With equal uplinks and delays nothing is quicker; with others it is what a good tree reaches, and an optimal one may be a little quicker.
+/// With equal uplinks and delays nothing is quicker; with others it is what a good tree reaches, and an optimal one
+/// may be a little quicker.
 #[must_use]
 pub fn greedy(hosts: &[Uplink], delay: impl Fn(usize, usize) -> Duration) -> Vec<Option<Arrival>> {
     let mut arrivals: Vec<Option<Arrival>> = vec![None; hosts.len()];

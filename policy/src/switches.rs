@@ -11,7 +11,8 @@ pub struct Switches {
 }
 
 impl Switches {
-    /// So many switches, joined by links: both ends, and the delay from one to the other. Links of other switches are passed over.
+    /// So many switches, joined by links: both ends, and the delay from one to the other. Links of other switches are
+    /// passed over.
     #[must_use]
     pub fn joined(count: usize, links: &[(usize, usize, Duration)]) -> Self {
         let mut delays = vec![None; count * count];

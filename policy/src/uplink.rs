@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// On the wire there is more than video and sound: headers of Ethernet (with preamble and gap 38 bytes a packet), IP and TCP (52 with time stamps),
-/// and FLV (15 a message). With full segments of 1448 bytes that is 6 %.
+/// On the wire there is more than video and sound: headers of Ethernet (with preamble and gap 38 bytes a packet), IP
+/// and TCP (52 with time stamps), and FLV (15 a message). With full segments of 1448 bytes that is 6 %.
 pub const HEADERS: f64 = 1.06;
 
 /// Of an uplink this part is left free. Frames are not of one size, and a parent that is always full never catches up
@@ -18,7 +18,7 @@ const MESSAGE_HEADERS: f64 = 38.0 + 52.0 + 15.0;
 pub struct Rate {
     /// Video and sound, without headers of any protocol, in bit/s.
     pub bit_per_s: f64,
-    /// Pictures a second.
+    /// Frame rate, in pictures per second.
     pub frames_per_s: f64,
 }
 
@@ -29,13 +29,15 @@ impl Rate {
         self.bit_per_s * HEADERS
     }
 
-    /// How many whole copies an uplink carries beside other bits that are to pass there in each second. `None` carries more than matters.
+    /// How many whole copies an uplink carries beside other bits that are to pass there in each second. `None`
+    /// carries more than matters.
     #[must_use]
     pub fn copies(self, up_bit_per_s: Option<f64>, other_bit_per_s: f64) -> u32 {
         up_bit_per_s.map_or(u32::MAX, |up| copies(self.copy(), usable(up), other_bit_per_s))
     }
 
-    /// How long a copy of a frame takes on an uplink: one as long as the mean, or so many times that. `None` takes no time.
+    /// How long a copy of a frame takes on an uplink: one as long as the mean, or so many times that. `None` takes no
+    /// time.
     #[must_use]
     pub fn copy_time(self, up_bit_per_s: Option<f64>, times_the_mean: f64) -> Duration {
         let Some(up) = up_bit_per_s else { return Duration::ZERO };
@@ -55,7 +57,8 @@ pub fn usable(up_bit_per_s: f64) -> f64 {
 /// How many copies of one size fit into what is usable, beside others. In any unit.
 #[must_use]
 pub fn copies(copy: f64, usable: f64, others: f64) -> u32 {
-    // A hair more, so that exactly so many fit in spite of rounding. From float to integer, too much is cut and what is no number is 0.
+    // A hair more, so that exactly so many fit in spite of rounding. From float to integer, too much is cut and what
+    // is no number is 0.
     ((usable - others) / copy + 1e-9) as u32
 }
 

@@ -10,7 +10,8 @@ use super::Folders;
 use super::process::{Actor, Command, Output, Readiness, Stop};
 use crate::plan::{HTTP_PORT, NOTIFY_PORT, Network, RTMP_APP, RTMP_PORT, SEGMENTS_PATH, Trial};
 
-/// nginx's configuration, found by trying (nginx 1.22 with nginx-rtmp 1.2.2), so that every frame reaches every viewer:
+/// nginx's configuration, found by trying (nginx 1.22 with nginx-rtmp 1.2.2), so that every frame reaches every
+/// viewer:
 ///
 /// - One worker, or streams would be spread over several that do not know of each other. Its master is there for the sake of the
 ///   sockets that it inherits: without a master nginx ends with a segmentation fault as soon as it has taken them over (it looks for the
@@ -35,9 +36,10 @@ use crate::plan::{HTTP_PORT, NOTIFY_PORT, Network, RTMP_APP, RTMP_PORT, SEGMENTS
 ///   in a trial: a worker that is nobody could not run what lies in a user's folder.
 /// - A playlist is not to be kept by caches; there are none here, but players look at it.
 ///
-/// nginx-rtmp writes with Nagle's algorithm and has no setting for it: the last, partial segment of a frame goes out with the
-/// next frame while earlier data are unacknowledged. Whether that belongs to the delay through this CDN is for the recipe to say: the
-/// sockets come from [`listen`](super::listen), with TCP_NODELAY unless it is switched off.
+/// nginx-rtmp writes with Nagle's algorithm and has no setting for it: the last, partial segment of a frame goes out
+/// with the next frame while earlier data are unacknowledged. Whether that belongs to the delay through this CDN is
+/// for the recipe to say: the sockets come from [`listen`](super::listen), with TCP_NODELAY unless it is switched
+/// off.
 const CONFIGURATION: &str = "\
 daemon off;
 master_process on;
@@ -137,7 +139,8 @@ pub struct Segments<'a> {
     pub livectl: &'a Path,
 }
 
-/// nginx's configuration for a server that listens on these addresses. Its paths are relative to nginx's prefix (`-p`).
+/// nginx's configuration for a server that listens on these addresses. Its paths are relative to nginx's prefix
+/// (`-p`).
 ///
 /// # Errors
 /// When the template cannot be rendered.

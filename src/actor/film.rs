@@ -1,7 +1,7 @@
 //! A film of viewers' screens, side by side, and a picture of it.
 //!
-//! Found by trying (ffmpeg 5.1): taking two screens of 640x360 15 times a second and encoding them side by side as VP8 in its real-time
-//! mode takes a quarter of a processor. The film is for people; nothing is measured in it.
+//! Found by trying (ffmpeg 5.1): taking two screens of 640x360 15 times a second and encoding them side by side as
+//! VP8 in its real-time mode takes a quarter of a processor. The film is for people; nothing is measured in it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::process::{Actor, Command, Output, Readiness, Station, Stop};
 use super::screen;
 use crate::plan::{FILM_BITRATE, Trial};
 
-/// Pictures per second.
+/// Frame rate, in pictures per second.
 const RATE: &str = "15";
 /// Where in the stream's time the picture is taken.
 const SETTLED: f64 = 0.8;
@@ -43,7 +43,8 @@ pub fn camera(trial: &Trial, folders: &Folders) -> Option<Actor> {
     (!trial.film.is_empty()).then(|| actor("camera", args, folders))
 }
 
-/// What takes a picture out of the film, when the stream has been on for most of its time and all have settled; `None`: there is none.
+/// What takes a picture out of the film, when the stream has been on for most of its time and all have settled;
+/// `None` if there is none.
 #[must_use]
 pub fn photographer(trial: &Trial, folders: &Folders) -> Option<Actor> {
     let length = f64::from(trial.video.frames) / f64::from(trial.video.fps.max(1));

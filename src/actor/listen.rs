@@ -1,9 +1,10 @@
 //! Listening sockets made in front of a program that has no setting for what they should be.
 //!
-//! nginx-rtmp never sets TCP_NODELAY and cannot be told to. But Linux hands the option on from a listening socket to every connection
-//! that is accepted from it, and nginx takes listening sockets over from whoever executes it: the variable `NGINX` holds their
-//! descriptors, and those whose addresses its configuration has are used in place of new ones (that is how nginx is replaced by a
-//! newer one without refusing a connection; nginx 1.22, `ngx_add_inherited_sockets`).
+//! nginx-rtmp never sets TCP_NODELAY and cannot be told to. But Linux hands the option on from a listening socket to
+//! every connection that is accepted from it, and nginx takes listening sockets over from whoever executes it: the
+//! variable `NGINX` holds their descriptors, and those whose addresses its configuration has are used in place of new
+//! ones (that is how nginx is replaced by a newer one without refusing a connection; nginx 1.22,
+//! `ngx_add_inherited_sockets`).
 
 use std::net::SocketAddrV4;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -16,14 +17,15 @@ use nix::sys::socket::{
 
 /// The variable from which nginx learns the descriptors it inherits, each followed by a semicolon.
 const VARIABLE: &str = "NGINX";
-/// Connections that wait to be accepted at most: what nginx itself asks for on Linux (`NGX_LISTEN_BACKLOG`). With another number nginx
-/// would listen once more.
+/// Connections that wait to be accepted at most: what nginx itself asks for on Linux (`NGX_LISTEN_BACKLOG`). With
+/// another number nginx would listen once more.
 const BACKLOG: i32 = 511;
 
 /// Flags of `livectl internal listen`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ListenArgs {
-    /// Accepted connections send short segments at once (TCP_NODELAY), not when all before is acknowledged (Nagle's algorithm)
+    /// Accepted connections send short segments at once (TCP_NODELAY), not when all before is acknowledged (Nagle's
+    /// algorithm)
     #[arg(long)]
     pub nodelay: bool,
     /// Addresses and ports to listen on
@@ -39,20 +41,20 @@ pub struct ListenArgs {
 pub enum ListenError {
     /// An address cannot be listened on.
     #[error(
-        "cannot listen on {address}: {source}; is another service using the port, and is the address this host's?"
+        "cannot listen on {address}: {source}; is another service using the port, or does the address belong to another host?"
     )]
     Address {
-        /// Which.
+        /// Address and port.
         address: SocketAddrV4,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
     /// The program cannot be executed.
-    #[error("cannot run `{program}`: {source}; is it installed? (`livectl doctor` tells)")]
+    #[error("cannot run `{program}`: {source}; is it installed? See `livectl doctor`")]
     Execute {
         /// What was to be run.
         program: String,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
 }
@@ -77,7 +79,8 @@ pub fn execute(args: &ListenArgs) -> ListenError {
 
 /// A listening socket that stays open when another program is executed.
 fn listening(address: SocketAddrV4, nodelay: bool) -> Result<OwnedFd, Errno> {
-    // nginx takes for granted that what it inherits does not block. If a client is gone before it is accepted, accept would.
+    // nginx takes for granted that what it inherits does not block. If a client is gone before it is accepted, accept
+    // would.
     let socket = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_NONBLOCK, None)?;
     // As nginx does: connections of a server before it, in TIME-WAIT, are no obstacle.
     setsockopt(&socket, sockopt::ReuseAddr, &true)?;
@@ -131,7 +134,7 @@ mod tests {
         assert_eq!(
             execute(&args(&address, "true")).to_string(),
             format!(
-                "cannot listen on {address}: Address already in use (os error 98); is another service using the port, and is the address this host's?"
+                "cannot listen on {address}: Address already in use (os error 98); is another service using the port, or does the address belong to another host?"
             )
         );
         let error = execute(&args(ANY, "/no/such/nginx")).to_string();

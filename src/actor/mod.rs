@@ -11,7 +11,8 @@
 //! | [`ping`] | ping trains |
 //! | [`process`] | supervision: start, readiness, death, stop |
 //!
-//! What is run is a value ([`process::Actor`]) that pure functions make from the plan, so that a dry run prints what a run executes.
+//! What is run is a value ([`process::Actor`]) that pure functions make from the plan, so that a dry run prints what
+//! a run executes.
 
 pub mod broadcaster;
 pub mod cdn;

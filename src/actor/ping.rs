@@ -8,8 +8,9 @@ use crate::plan::PingTrain;
 
 /// The train as an actor; its output goes to `ping/<from>-<to>.txt`.
 ///
-/// `-D` puts CLOCK_REALTIME before each line, which so has the time at which the answer arrived. A train ends one round trip after its
-/// last ping; when answers are missing, ping waits for twice the longest round trip (and 10 s if there was none).
+/// `-D` puts CLOCK_REALTIME before each line, which so has the time at which the answer arrived. A train ends one
+/// round trip after its last ping; when answers are missing, ping waits for twice the longest round trip (and 10 s if
+/// there was none).
 #[must_use]
 pub fn ping(train: &PingTrain, folders: &Folders) -> Actor {
     let seconds = train.interval.as_secs_f64();

@@ -1,4 +1,5 @@
-//! The playlist of a stream in segments (HLS): its beginning, for players that would not wait for it, and its end, which nginx-rtmp never writes.
+//! The playlist of a stream in segments (HLS): its beginning, for players that would not wait for it, and its end,
+//! which nginx-rtmp never writes.
 //!
 //! Found by trying (nginx-rtmp 1.2.2, ffmpeg 5.1, mpv 0.35):
 //! - A playlist is there as soon as the first segment is whole. A player that asks before gets a 404 and gives up. So livectl asks first, as the script of a
@@ -29,7 +30,7 @@ const STATUS_LINE: usize = 12;
 /// Flags of `livectl internal await-playlist`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct AwaitArgs {
-    /// The server
+    /// Address and port of the server.
     #[arg(long, value_name = "IP:PORT")]
     pub server: SocketAddrV4,
     /// Path of the playlist there
@@ -54,31 +55,31 @@ pub struct EndArgs {
 #[derive(Debug, thiserror::Error)]
 pub enum PlaylistError {
     /// It was not there in time.
-    #[error("there was no playlist {path} at {server} within {patience} s: {last}")]
+    #[error("no playlist {path} at {server} within {patience} s: {last}")]
     NotThere {
-        /// The server.
+        /// Address and port of the server.
         server: SocketAddrV4,
         /// The playlist.
         path: String,
-        /// Seconds.
+        /// Seconds to wait.
         patience: u64,
         /// What came of the last question.
         last: String,
     },
     /// The player cannot be executed.
-    #[error("cannot run `{program}`: {source}; is it installed? (`livectl doctor` tells)")]
+    #[error("cannot run `{program}`: {source}; is it installed? See `livectl doctor`")]
     Execute {
         /// What was to be run.
         program: String,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: io::Error,
     },
-    /// Its file.
+    /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     File {
-        /// `read`, `write`.
+        /// The failed operation: `read`, `write`, ….
         doing: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,

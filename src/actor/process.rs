@@ -1,8 +1,8 @@
 //! Supervision of a program that runs on a host.
 //!
-//! An [`Actor`] is a value: what to run, where its output goes, how one knows that it is up, how it is stopped. [`Process::spawn`] is
-//! the one place that performs it. Every process leads a process group of its own, so that stopping it reaches whatever it started,
-//! and is waited for by a task, so that its death is known at once.
+//! An [`Actor`] is a value: what to run, where its output goes, how one knows that it is up, how it is stopped.
+//! [`Process::spawn`] is the one place that performs it. Every process leads a process group of its own, so that
+//! stopping it reaches whatever it started, and is waited for by a task, so that its death is known at once.
 
 mod actor;
 mod readiness;
@@ -39,27 +39,27 @@ pub enum ProcessError {
     /// A file or folder that it needs.
     #[error("{actor}: cannot make {}: {source}", path.display())]
     File {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
-        /// Which file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
     /// The program could not be executed.
-    #[error("{actor}: cannot run `{command}`: {source}; is the program installed? (`livectl doctor` tells)")]
+    #[error("{actor}: cannot run `{command}`: {source}; is the program installed? See `livectl doctor`")]
     Spawn {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
         /// The command line.
         command: String,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
     /// It ended before it was up.
     #[error("{actor} ended before it was ready ({condition}): {exit}{log}")]
     Ended {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
         /// What was waited for.
         condition: String,
@@ -71,11 +71,11 @@ pub enum ProcessError {
     /// It did not come up in time.
     #[error("{actor} was not ready within {} s ({condition}){log}", within.as_secs_f64())]
     NotReady {
-        /// `host/name`.
+        /// Host and name, as `host/name`.
         actor: String,
         /// What was waited for.
         condition: String,
-        /// How long.
+        /// The deadline.
         within: Duration,
         /// Its last log lines.
         log: LogTail,
@@ -164,8 +164,8 @@ impl Process {
     /// Starts an actor. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// When its files cannot be made or the program cannot be executed. With [`Place::Host`] a program that does not exist
-    /// shows as an exit of `mnexec` instead, which [`Process::ready`] reports.
+    /// When its files cannot be made or the program cannot be executed. With [`Place::Host`] a program that does not
+    /// exist shows as an exit of `mnexec` instead, which [`Process::ready`] reports.
     pub fn spawn(actor: &Actor, place: Place) -> Result<Self, ProcessError> {
         let label = actor.label();
         prepare(actor)?;
@@ -222,7 +222,7 @@ impl Process {
         })
     }
 
-    /// `host/name`.
+    /// Host and name, as `host/name`.
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label
@@ -302,7 +302,8 @@ impl Process {
         }
     }
 
-    /// Stops it: SIGINT, and after a grace SIGTERM, and after another SIGKILL, to its whole group. Returns at once if it has ended.
+    /// Stops it: SIGINT, and after a grace SIGTERM, and after another SIGKILL, to its whole group. Returns at once if
+    /// it has ended.
     pub async fn stop(&self) -> Exit {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = self.exit().is_none();
         let steps = [(Signal::SIGINT, self.stop.interrupt), (Signal::SIGTERM, self.stop.terminate)];

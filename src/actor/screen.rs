@@ -5,7 +5,7 @@
 //! - A window as large as the screen, without a window manager, lies at its upper left corner.
 //! - Its socket is a file in `/tmp/.X11-unix`, which all hosts of a trial share; so each screen has a number of its own. Of two that start together and both make
 //!   that folder one goes on **without a socket**: it must be there before.
-//! - Without `-noreset` it begins anew when its last window is gone, and the pixels with it.
+//! - Without `-noreset` it begins again when its last window is gone, and the pixels with it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +22,8 @@ const DEPTH: u32 = 24;
 /// For Xvfb, and for the eye after it.
 const READY: Duration = Duration::from_secs(15);
 
-/// The screen of a host and what is needed to look at it, in the order in which they start. The eye is there only where there is a clock to be read.
+/// The screen of a host and what is needed to look at it, in the order in which they start. The eye is there only
+/// where there is a clock to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Screen {
     /// Xvfb.
@@ -37,7 +38,8 @@ pub fn display(trial: &Trial, host: &str) -> String {
     format!(":{}", number(trial, host))
 }
 
-/// The screens of a trial that somebody could want to see, with their hosts: those of players that show the stream, and those with OBS's own window.
+/// The screens of a trial that somebody could want to see, with their hosts: those of players that show the stream,
+/// and those with OBS's own window.
 #[must_use]
 pub fn displays(trial: &Trial) -> Vec<(&str, String)> {
     let viewers = trial.streams.iter().flat_map(|stream| &stream.viewers).filter(|viewer| {

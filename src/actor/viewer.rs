@@ -10,8 +10,8 @@ use super::{AGENT, Folders};
 use crate::plan::delivery::Givers;
 use crate::plan::{HTTP_PORT, NOTIFY_PORT, PEER_PORT, Player, RTMP_APP, SEGMENTS_PATH, Stream, Trial, program_name};
 
-/// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that has no frame says so ten
-/// times a second.
+/// How long a parent may say nothing at all before its children leave it, where viewers pass the stream on: one that
+/// has no frame says so ten times a second.
 const RELAY_SILENCE: Duration = Duration::from_millis(300);
 /// How long a frame may wait for a child there before the child is dropped, so that it goes where there is more room.
 pub(super) const RELAY_LAG: Duration = Duration::from_secs(1);
@@ -30,16 +30,19 @@ pub struct Viewer {
     pub screen: Option<Screen>,
 }
 
-/// How often a viewer's agent says how its player stands: once a second, and of many viewers so seldom that 32 say so in a second, all together.
+/// How often a viewer's agent says how its player stands: once a second, and of many viewers so seldom that 32 say so
+/// in a second, all together.
 #[must_use]
 pub fn tells_every(trial: &Trial) -> Duration {
     let viewers = trial.viewers().count() as u64;
     Duration::from_secs(viewers.div_ceil(TOLD_A_SECOND).max(1))
 }
 
-/// The actors of a viewer of that stream in one of its spells, from 1. `None` when the plan gives it no way to the CDN.
+/// The actors of a viewer of that stream in one of its spells, from 1. `None` when the plan gives it no way to the
+/// CDN.
 ///
-/// The player's dump is `dump/<viewer>.flv`, in later spells `dump/<viewer>-2.flv` and so on; what the agent does is told by the [events](livectl_wire::agent_event) on its standard output.
+/// The player's dump is `dump/<viewer>.flv`, in later spells `dump/<viewer>-2.flv` and so on; what the agent does is
+/// told by the [events](livectl_wire::agent_event) on its standard output.
 #[must_use]
 pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &Folders) -> Option<Viewer> {
     let (agent_name, player_name) = (program_name("agent", spell), program_name("player", spell));
@@ -54,7 +57,8 @@ pub fn viewer(trial: &Trial, stream: &Stream, host: &str, spell: u32, folders: &
         args.extend(["--handover".into(), trial.agents.handover.name().into()]);
     }
     if trial.point.scheme.delivery().givers() == Givers::Everyone {
-        // The controller knows it by the address under which it plays from the CDN, so that is the one that its peers are told.
+        // The controller knows it by the address under which it plays from the CDN, so that is the one that its peers
+        // are told.
         let own = trial.network.own_address(host, cdn_host)?;
         // Who comes was sent by the controller; to wait until it has told this host as well takes up to a second.
         args.extend(["--serve".into(), SocketAddrV4::new(own, PEER_PORT).to_string(), "--admit-all".into()]);

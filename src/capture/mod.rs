@@ -1,7 +1,7 @@
 //! tcpdump on an interface.
 //!
-//! The values here are for whoever runs it: what to execute on the host, how one knows that it captures, how it is stopped (SIGINT,
-//! and then waited for: it writes what it has, and its counts), and what its counts say.
+//! The values here are for whoever runs it: what to execute on the host, how one knows that it captures, how it is
+//! stopped (SIGINT, and then waited for: it writes what it has, and its counts), and what its counts say.
 
 use std::path::Path;
 
@@ -14,9 +14,10 @@ pub const READY: &str = "listening on ";
 /// Kernel buffer in KiB: half a second at 1 Gbit/s.
 const BUFFER_KIB: u32 = 65_536;
 
-/// Its arguments, capturing at that point into `file`: classic pcap with nanoseconds, whole packets in both directions, each written as it
-/// comes (`-U`, and `--immediate-mode`: without it, what the kernel has not yet handed over when tcpdump is interrupted, up to a second
-/// of packets, is lost), as root (it would give up its privileges, and with them the folder), without looking up names.
+/// Its arguments, capturing at that point into `file`: classic pcap with nanoseconds, whole packets in both
+/// directions, each written as it comes (`-U`, and `--immediate-mode`: without it, what the kernel has not yet handed
+/// over when tcpdump is interrupted, up to a second of packets, is lost), as root (it would give up its privileges,
+/// and with them the folder), without looking up names.
 #[must_use]
 pub fn args(point: &CapturePoint, file: &Path) -> Vec<String> {
     let file = file.to_string_lossy();
@@ -86,7 +87,8 @@ impl Counts {
         })
     }
 
-    /// Packets that are missing from the file: dropped ones, and those that the kernel had still in its buffer at the end.
+    /// Packets that are missing from the file: dropped ones, and those that the kernel had still in its buffer at the
+    /// end.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.dropped.saturating_add(self.dropped_by_interface).max(self.received.saturating_sub(self.captured))

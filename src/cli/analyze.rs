@@ -16,13 +16,13 @@ use crate::ui::{self, Progress};
 /// Flags of `livectl analyze`.
 #[derive(Debug, Args)]
 pub(super) struct AnalyzeArgs {
-    /// Folders of runs (results/RECIPE/RUN), or of recipes: all their runs
+    /// Folders of runs (results/RECIPE/RUN), or of recipes, for all their runs
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Only these trials, as in direct-1
+    /// Only these trials, such as direct-1
     #[arg(long = "trial", value_name = "TRIAL")]
     trials: Vec<String>,
-    /// Write tables even if less is known now than is stored, because captures are gone
+    /// Replace stored tables even if captures are gone and the new tables hold less
     #[arg(long)]
     force: bool,
 }
@@ -30,7 +30,7 @@ pub(super) struct AnalyzeArgs {
 /// Flags of `livectl verify`.
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
-    /// Folders of runs (results/RECIPE/RUN), or of recipes: all their runs
+    /// Folders of runs (results/RECIPE/RUN), or of recipes, for all their runs
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
 }
@@ -54,7 +54,7 @@ enum Analysed {
     Failed(String),
 }
 
-/// Computes the tables of runs anew.
+/// Computes the tables of runs again.
 pub(super) fn analyze(args: &AnalyzeArgs) -> Result<Exit, Failure> {
     each_run(&args.runs, |run| analyze_run(run, args))
 }
@@ -64,7 +64,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     if manifest.imported.is_some() {
         let path = run.path().display();
         let why =
-            format!("{path} was imported and has no captures; `livectl import ping --again {path}` imports it anew");
+            format!("{path} was imported and has no captures; `livectl import ping --again {path}` imports it again");
         return Err(Failure::new(Exit::Results, anyhow!(why)));
     }
     if let Some(unknown) = args.trials.iter().find(|id| manifest.trial(id).is_none()) {
@@ -78,10 +78,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let _settled = owner.settle_when_done(run.path());
     if manifest.trials.is_empty() {
         let path = run.manifest();
-        return Err(Failure::new(
-            Exit::Results,
-            anyhow!("{} names no trial: there is nothing to compute", path.display()),
-        ));
+        return Err(Failure::new(Exit::Results, anyhow!("{} has no trials: nothing to compute", path.display())));
     }
     let links = manifest.link.as_ref().map(|link| link.used);
     let wanted = |record: &TrialRecord| args.trials.is_empty() || args.trials.contains(&record.id);
@@ -116,7 +113,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                 if !comparison.no_longer_known.is_empty() && !args.force {
                     let gone = comparison.no_longer_known.join(", ");
                     told(&format!(
-                        "its tables stay as they are, for they hold what cannot be computed any more ({gone}). \
+                        "its tables stay as they are, because they hold figures that can no longer be computed ({gone}). \
                          --force writes what can"
                     ));
                     exit = Exit::Results;
@@ -202,7 +199,7 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
         match analysed {
             Analysed::Skipped => notes.push(format!("{id}: it was not run")),
             Analysed::Dropped { changes } => {
-                notes.push(format!("{id}: its captures were dropped after its tables had been verified"));
+                notes.push(format!("{id}: its captures were deleted after its tables had been verified"));
                 recorded += record.files.len();
                 lines.extend(changes.into_iter().map(|change| format!("{id}/{change}")));
             }
@@ -224,7 +221,7 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
                 lines.extend(comparison.differences.into_iter().map(|difference| format!("{id}/{difference}")));
                 if !comparison.not_stored.is_empty() && manifest.imported.is_none() {
                     let count = comparison.not_stored.len();
-                    notes.push(format!("{id}: {count} columns or tables were not stored, by an older livectl"));
+                    notes.push(format!("{id}: {count} columns or tables were not stored by an older livectl"));
                 }
             }
         }
@@ -243,7 +240,7 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
         }
     }
     let verdict = if lines.is_empty() {
-        format!("as stored: {recorded} files by their checksums, the tables of {recomputed} trials recomputed")
+        format!("as stored: {recorded} files verified by checksum, the tables of {recomputed} trials recomputed")
     } else {
         let count = lines.len();
         format!("NOT as stored: {count} {}", if count == 1 { "difference" } else { "differences" })

@@ -43,14 +43,14 @@ const FACTS: [(&str, Fact); 5] = [
 /// Flags of `livectl compare`.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// Folders of runs; each further one is compared with the first. A folder of a recipe stands for all its runs together. One
-    /// alone: its schemes are compared with each other
+    /// Folders of runs; each is compared with the first. The folder of a recipe stands for all its runs together. A
+    /// single folder: its schemes are compared with each other
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// All figures of estimates.csv, not only the main ones
     #[arg(long, conflicts_with = "metrics")]
     all: bool,
-    /// Only these figures, as named in estimates.csv
+    /// Only these figures, by their names in estimates.csv
     #[arg(long = "metric", value_name = "NAME")]
     metrics: Vec<String>,
     /// Write the table as CSV too
@@ -78,7 +78,7 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
     if others.is_empty() {
         let differences = table::compare_schemes(&base.units());
         if differences.rows.is_empty() {
-            let why = "it has sound trials of one scheme alone. Name a second run to compare it with";
+            let why = "it has fit trials of only one scheme. Name a second run to compare it with";
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", base.name)));
         }
         text += &format!("{}: schemes\n", base.name);
@@ -99,7 +99,7 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
             let told = differences.unmatched.join("; ");
             return Err(Failure::new(
                 Exit::Results,
-                anyhow!("the runs have no sound trials of the same viewer: {told}"),
+                anyhow!("the runs have no fit trials of the same viewer: {told}"),
             ));
         }
         text += &args.text(&differences, "first", "second")?;
@@ -144,12 +144,12 @@ impl CompareArgs {
             text += &format!("left out: {} viewers of trials that are partial or unfit\n", differences.left_out);
         }
         if rows.iter().any(|row| row.verdict == table::Verdict::Unknown) {
-            text += "unknown: a single trial does not show how much trials differ by chance; use `repetitions`\n";
+            text += "unknown: a single trial does not show how much trials vary by chance; use `repetitions`\n";
         }
         let tested = rows.iter().filter(|row| row.low_95.is_some()).count();
         if tested > 0 {
             text += &format!(
-                "real: the 95 % interval (bootstrap over trials) leaves 0 out. Of {tested} figures without any difference \
+                "real: the 95 % interval (bootstrap over trials) excludes 0. Of {tested} figures without any difference \
                  about {:.1} would look real\n",
                 tested as f64 * 0.05
             );
@@ -172,7 +172,8 @@ impl Side {
             let run = &RunDir::open(folder).exit(Exit::Results)?;
             let manifest = Manifest::load_brief(run).exit(Exit::Results)?;
             if !run.is_sweep() && !run.summary().exists() {
-                let why = "has no summary.csv: it was imported, or cut short (`livectl analyze` makes its tables)";
+                let why =
+                    "has no summary.csv: it was imported, or interrupted (`livectl analyze` computes its tables)";
                 let why = anyhow!("{} {why}", run.path().display());
                 // Of many runs, the others can still be compared.
                 if runs.len() == 1 {

@@ -31,7 +31,7 @@ pub(super) fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
             ui::warn(&format!("{}: warning: {warning}", path.display()));
         }
         for lack in capability::lacking(&loaded.plan.trials, &here) {
-            ui::warn(&format!("{}: warning: it cannot be run here: {lack}", path.display()));
+            ui::warn(&format!("{}: warning: cannot run here: {lack}", path.display()));
         }
         let plan = loaded.plan;
         let estimate = plan.estimate();
@@ -79,7 +79,7 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
     let controller = here.controller.clone().unwrap_or_else(|| PathBuf::from("live-controller"));
     let agent = here.agent.clone().unwrap_or_else(|| PathBuf::from("live-agent"));
     let score = Score::of(trial, &dir, &Programs { livectl, controller, agent, links })?;
-    let _ = writeln!(text, "\ncommands, by the moment at which they start:");
+    let _ = writeln!(text, "\ncommands, in the order in which they start:");
     for Entry { due, act } in &score.0 {
         let _ = writeln!(text, "  {due:>8}  {act}");
     }

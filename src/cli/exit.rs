@@ -26,7 +26,8 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The code of several recipes or runs: interrupted before anything else, then what kept the most from being done.
+    /// The code of several recipes or runs: interrupted before anything else, then what kept the most from being
+    /// done.
     #[must_use]
     pub fn worst(exits: impl Iterator<Item = Exit>) -> Exit {
         let rank = |exit: &Exit| match exit {
@@ -58,8 +59,8 @@ pub const HELP: &str = "Exit codes:
   3    a recipe is invalid
   4    this machine lacks something; see `livectl doctor`
   5    results cannot be read or written, or not all of them
-  6    done, but a trial is unfit: the machine disturbed it, or may have: that is not known
-  7    a sweep ended before everything was tried: its deadline, or `livectl stop`; the same command goes on
+  6    done, but a trial is unfit: the machine disturbed it, or whether it did is not known
+  7    a sweep ended before all trials were done (deadline or `livectl stop`); the same command resumes it
   130  interrupted
 Of several runs or recipes the first of 130, 2, 4, 5, 3, 1, 7, 6 that one of them ends with.";
 

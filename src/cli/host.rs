@@ -15,7 +15,7 @@ use crate::ui;
 pub(super) fn ps() -> Result<Exit, Failure> {
     let trials = running().context("cannot look for running trials in /proc")?;
     if trials.is_empty() {
-        ui::print("no trial is running (other users' trials are seen by root only)")?;
+        ui::print("no trial is running (only root sees other users' trials)")?;
         return Ok(Exit::Done);
     }
     let uptime = uptime();

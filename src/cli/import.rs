@@ -21,12 +21,12 @@ const LATEST: Duration = Duration::from_secs(366 * 86_400);
 /// What can be imported.
 #[derive(Debug, Subcommand)]
 pub(super) enum What {
-    /// What `ping` printed, drawn as the classic delay plot
+    /// Import `ping` output and draw the classic delay plot
     #[command(after_help = "\
-The delay through the CDN is half of B2S plus half of S2V, from peer to peer half of B2V.
-Times count from a trial's first ping. Without time stamps (ping -D) pings are one interval
-apart, and both trains of --direct began together. Give --direct and --bypass once for each
-repetition. Read are iputils' ping in any language, BusyBox's and the BSDs'.
+The delay through the CDN is half of B2S plus half of S2V; from peer to peer it is half of B2V.
+Times count from a trial's first ping. Without time stamps (ping -D), pings are taken to be one
+interval apart, and both trains of --direct to begin together. Give --direct and --bypass once
+for each repetition. livectl reads iputils' ping in any language, BusyBox's and the BSDs'.
 
 Examples:
   livectl import ping --direct b2s.ping s2v.ping --bypass b2v.ping --streaming 15-45 --name classic
@@ -44,7 +44,7 @@ pub(super) struct PingArgs {
     /// A file from peer to peer: broadcaster pings viewer
     #[arg(long, num_args = 1, value_name = "B2V")]
     bypass: Vec<PathBuf>,
-    /// Folder of an imported run: import its files again, as then but for the options given now
+    /// Folder of an imported run: import its files again; options given now replace the old ones
     #[arg(long, value_name = "RUN", conflicts_with_all = ["direct", "bypass"])]
     again: Option<PathBuf>,
     /// When the stream began and ended, in seconds from the first ping: 15-45
@@ -53,7 +53,7 @@ pub(super) struct PingArgs {
     /// Time between pings, for files without time stamps: 200ms [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = interval)]
     interval: Option<Duration>,
-    /// Name of its folder in the results, where a run has its recipe's [default: imported]
+    /// Name of its folder in the results, in place of a recipe's name [default: imported]
     #[arg(long)]
     name: Option<String>,
     /// Folder for results

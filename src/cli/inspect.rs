@@ -27,7 +27,7 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
                     ui::bytes(estimate.disk_bytes),
                 ))?;
                 for lack in lacks(&loaded.plan) {
-                    ui::warn(&format!("{}: warning: it cannot be run here: {lack}", path.display()));
+                    ui::warn(&format!("{}: warning: cannot run here: {lack}", path.display()));
                 }
                 for warning in loaded.warnings {
                     eprintln!("{:?}", miette::Report::new(warning));

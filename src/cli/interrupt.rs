@@ -6,8 +6,8 @@ use nix::sys::signal::{SigSet, Signal, raise};
 use super::exit::Exit;
 use crate::store;
 
-/// Has the signals that end a process wait until what is being written is whole. A second one does not wait. To be called before there are
-/// other threads, which would take the signals.
+/// Has the signals that end a process wait until what is being written is whole. A second one does not wait. To be
+/// called before there are other threads, which would take the signals.
 pub(super) fn after_writing() {
     let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().filter(|s| !is_ignored(*s));
     let signals: SigSet = signals.collect();
@@ -25,7 +25,8 @@ pub(super) fn after_writing() {
     });
 }
 
-/// Whether this process was started with the signal ignored, as `nohup` does (proc(5), `SigIgn`: the lowest bit is signal 1).
+/// Whether this process was started with the signal ignored, as `nohup` does (proc(5), `SigIgn`: the lowest bit is
+/// signal 1).
 pub(super) fn is_ignored(signal: Signal) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());

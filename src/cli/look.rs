@@ -30,18 +30,17 @@ use crate::ui;
 pub(super) const TCPDUMP_EXAMPLES: &str = "Examples:
   sudo livectl tcpdump hv1                                # the link of a host
   sudo livectl tcpdump hv1 -- -c 20 -v tcp port 1935      # what follows -- is tcpdump's
-  sudo livectl tcpdump hs -- -w - | tshark -r - -Y rtmpt  # packets to a pipe
+  sudo livectl tcpdump hs -- -w - | tshark -r - -Y rtmpt  # into a pipe
   sudo livectl tcpdump hb -- -i lo                        # between a program and its agent
   sudo livectl tcpdump s1-eth1                            # a switch's end of a link
   sudo livectl tcpdump controller                         # OpenFlow between switches and controller
-Addresses are not asked names of. A trial and its captures are not changed by this, but on a small machine every tool takes time from them.";
+Addresses are not resolved to names. The trial and its captures are not changed, but every tool takes processor time, which disturbs a trial on a small machine.";
 
 pub(super) const WIRESHARK_EXAMPLES: &str = "Examples:
   sudo livectl wireshark hv1
-  sudo livectl wireshark --filter 'tcp.port == 2000' hv1  # what peers give to each other
+  sudo livectl wireshark --filter 'tcp.port == 2000' hv1  # between peers
   sudo livectl wireshark controller                       # OpenFlow
-Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Wireshark knows RTMP and OpenFlow; peers (FLV on port 2000) and notifications (port 42857) it shows as TCP
-with plain content. It runs as the user who called sudo and stays when the trial ends.";
+Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Wireshark decodes RTMP and OpenFlow. It shows peers (FLV on port 2000) and notifications (port 42857) as plain TCP. It runs as the user who called sudo and stays open when the trial ends.";
 
 pub(super) const XTERM_EXAMPLES: &str = "Examples:
   sudo livectl xterm hb hv1
@@ -49,11 +48,10 @@ pub(super) const XTERM_EXAMPLES: &str = "Examples:
 Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Windows run as the user who called sudo, the shells in them as root. Without a display: livectl shell.";
 
 pub(super) const SCREEN_EXAMPLES: &str = "Examples:
-  sudo livectl screen                # all there are, side by side
+  sudo livectl screen                # all of them, side by side
   sudo livectl screen far near
   sudo livectl screen hb             # OBS's own window, of a broadcaster with `program: obs`
-Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Screens have viewers whose player shows the stream, such as mplayer-window. What you see is some tenths of a second
-old, and taking the pictures takes time from the trial: for looking, not for measuring.";
+Over ssh: `ssh -Y`, or `vagrant ssh -- -Y`. Viewers have a screen if their player shows the stream, such as mplayer-window. What you see is some tenths of a second old, and showing it takes processor time from the trial: it is for looking, not for measuring.";
 
 /// For what shows something to say why it does not.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -65,7 +63,7 @@ struct SpotArgs {
     /// A host, an interface (hv1-eth0, s1-eth1), or `controller`
     #[arg(value_name = "HOST|INTERFACE")]
     spot: String,
-    /// Which trial, if several run: the path `livectl ps` shows, or its end
+    /// Which trial, if several are running: its path from `livectl ps`, or the end of it
     #[arg(long)]
     trial: Option<String>,
 }
@@ -75,7 +73,7 @@ struct SpotArgs {
 pub(super) struct TcpdumpArgs {
     #[command(flatten)]
     at: SpotArgs,
-    /// Arguments of tcpdump
+    /// Arguments for tcpdump
     #[arg(last = true)]
     args: Vec<String>,
 }
@@ -85,10 +83,10 @@ pub(super) struct TcpdumpArgs {
 pub(super) struct WiresharkArgs {
     #[command(flatten)]
     at: SpotArgs,
-    /// Wireshark's display filter; it can be changed there
+    /// Wireshark's display filter; you can change it in Wireshark
     #[arg(long, value_name = "FILTER", default_value = look::FILTER)]
     filter: String,
-    /// Further arguments of Wireshark
+    /// Further arguments for Wireshark
     #[arg(last = true)]
     args: Vec<String>,
 }
@@ -96,10 +94,10 @@ pub(super) struct WiresharkArgs {
 /// `livectl xterm`.
 #[derive(Debug, Args)]
 pub(super) struct XtermArgs {
-    /// Hosts, a window for each
+    /// Hosts; each gets a window
     #[arg(required = true, value_name = "HOST")]
     hosts: Vec<String>,
-    /// Which trial, if several run: the path `livectl ps` shows, or its end
+    /// Which trial, if several are running: its path from `livectl ps`, or the end of it
     #[arg(long)]
     trial: Option<String>,
 }
@@ -107,10 +105,10 @@ pub(super) struct XtermArgs {
 /// `livectl screen`.
 #[derive(Debug, Args)]
 pub(super) struct ScreenArgs {
-    /// Hosts with a screen; none: all that have one
+    /// Hosts with a screen [default: all that have one]
     #[arg(value_name = "HOST")]
     hosts: Vec<String>,
-    /// Which trial, if several run: the path `livectl ps` shows, or its end
+    /// Which trial, if several are running: its path from `livectl ps`, or the end of it
     #[arg(long)]
     trial: Option<String>,
 }
@@ -133,7 +131,7 @@ pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, F
         }
     }
     if let Some(unknown) = hosts.iter().find(|host| !there.iter().any(|(known, _)| known == host)) {
-        return Err(Failure::new(Exit::Usage, anyhow!("{unknown} has no screen; there are those of {}", known())));
+        return Err(Failure::new(Exit::Usage, anyhow!("{unknown} has no screen; hosts with one: {}", known())));
     }
     // In the order in which they were asked for.
     wanted.sort_by_key(|(host, _)| hosts.iter().position(|asked| asked == host));
@@ -167,7 +165,8 @@ pub(super) fn screen(ScreenArgs { hosts, trial }: &ScreenArgs) -> Result<Exit, F
                 }
                 Err(display.failure("ffplay", &format!("{status}"), &text_of(&mut complaints)))
             }
-            // With the trial, whose last pictures need not stay; or because nobody takes them, who then is about to say why.
+            // With the trial, whose last pictures need not stay; or because nobody takes them, who then is about to
+            // say why.
             ended = grabber.wait() => {
                 let status = ended?;
                 if let Ok(ended) = tokio::time::timeout(LAST_WORDS, mirror.wait()).await {
@@ -222,7 +221,7 @@ pub(super) fn wireshark(WiresharkArgs { at, filter, args }: &WiresharkArgs) -> R
     {
         let user = &person.name;
         let error = anyhow!(
-            "Wireshark reads packets by its program dumpcap, which {user} may not run: sudo adduser {user} wireshark, and log in anew"
+            "Wireshark captures with dumpcap, which {user} may not run: sudo adduser {user} wireshark, and log in again"
         );
         return Err(Failure::new(Exit::Machine, error));
     }
@@ -309,7 +308,7 @@ impl Sight {
         let spot = Spot::find(&plan.network, spot).exit(Exit::Usage)?;
         if !trial.interfaces(spot.host.as_deref()).contains(&spot.interface) {
             return Err(anyhow!(
-                "there is no {} now; the trial's network is not up yet, or not any more",
+                "there is no {} now; the trial's network is not up yet, or no longer",
                 spot.interface
             )
             .into());

@@ -46,10 +46,10 @@ enum Command {
   sudo livectl run --link emulated --repetitions 5 recipes/p2p.yaml recipes/multi.yaml
   livectl run --dry-run recipes/p2p.yaml")]
     Run(RunArgs),
-    /// Try every point of a recipe's matrix; the same command again goes on where it was
+    /// Run every point of a recipe's matrix; the same command resumes it
     #[command(after_help = sweep::EXAMPLES)]
     Sweep(sweep::SweepArgs),
-    /// Say how sweeps stand, while they run or after
+    /// Show the progress of sweeps, while they run or after
     #[command(after_help = "Examples:
   livectl status                                 # every sweep in results/
   livectl status overnight
@@ -58,13 +58,13 @@ enum Command {
     /// Print what a sweep did, or follow it
     #[command(after_help = "Examples:\n  livectl logs overnight\n  livectl logs -f overnight")]
     Logs(status::LogsArgs),
-    /// Ask a running sweep to stop: after the trial that runs, or now
+    /// Stop a running sweep, after the current trial or now
     #[command(after_help = "Examples:
-  livectl stop overnight                         # after the trial that runs
-  livectl stop --now overnight                   # that trial is stopped, and run again later
-The same `livectl sweep` goes on where it was.")]
+  livectl stop overnight                         # after the current trial
+  livectl stop --now overnight                   # the current trial too; it is run again later
+The same `livectl sweep` command resumes it.")]
     Stop(status::StopArgs),
-    /// Check recipes without running anything
+    /// Validate recipes without running anything
     #[command(after_help = "Example:\n  livectl check recipes/*.yaml")]
     Check {
         /// Recipe files
@@ -75,7 +75,7 @@ The same `livectl sweep` goes on where it was.")]
     #[command(after_help = "Example:\n  livectl schema > recipe.schema.json
   # then, first line of a recipe: # yaml-language-server: $schema=recipe.schema.json")]
     Schema,
-    /// Say what this machine lacks and the command that mends it
+    /// Check this machine, and print the command that installs what is missing
     Doctor {
         /// Print JSON
         #[arg(long)]
@@ -100,31 +100,31 @@ The same `livectl sweep` goes on where it was.")]
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
-    /// Watch packets of a running trial with tcpdump, until it ends or Ctrl-C
+    /// Print packets of a running trial with tcpdump, until it ends or Ctrl-C
     #[command(after_help = look::TCPDUMP_EXAMPLES)]
     Tcpdump(look::TcpdumpArgs),
-    /// Watch packets of a running trial in Wireshark, on your own display
+    /// Show packets of a running trial in Wireshark, on your own display
     #[command(after_help = look::WIRESHARK_EXAMPLES)]
     Wireshark(look::WiresharkArgs),
-    /// Show what is on the screens of viewers of a running trial, on your own display
+    /// Show the screens of viewers of a running trial, on your own display
     #[command(after_help = look::SCREEN_EXAMPLES)]
     Screen(look::ScreenArgs),
-    /// Open windows with shells on hosts of a running trial, on your own display
+    /// Open terminal windows on hosts of a running trial, on your own display
     #[command(after_help = look::XTERM_EXAMPLES)]
     Xterm(look::XtermArgs),
-    /// Draw pictures of stored runs from their tables, and compare runs; needs no root
+    /// Draw pictures of stored runs, alone or compared; needs no root
     #[command(after_help = plot::EXAMPLES)]
     Plot(plot::PlotArgs),
-    /// Compute the tables of runs anew from their captures; needs no root
+    /// Re-analyse runs: compute their tables again from the captures; needs no root
     #[command(after_help = "Examples:
   livectl analyze results/p2p/20261122T231700Z
-  livectl analyze results                        # every run there is
-Captures may be deleted to save space; the tables of such trials stay as they are.")]
+  livectl analyze results                        # every run
+You may delete captures to save space; the tables of such trials stay as they are.")]
     Analyze(analyze::AnalyzeArgs),
-    /// Say whether stored runs are as they were stored, and their tables what their captures give
+    /// Verify that stored files are unchanged and that the tables follow from the captures
     #[command(after_help = "Example:
   livectl verify results/p2p/20261122T231700Z
-Exit code 1 if anything differs. Changes nothing.")]
+Exit code 1 if anything differs. Nothing is changed.")]
     Verify(analyze::VerifyArgs),
     /// Tell whether runs, or the schemes of one run, differ by more than chance
     #[command(after_help = "Examples:
@@ -132,12 +132,12 @@ Exit code 1 if anything differs. Changes nothing.")]
   livectl compare results/p2p                    # the schemes, over all runs of the recipe
   livectl compare --metric delay_p95_ms --csv p95.csv results/p2p results/multi")]
     Compare(compare::CompareArgs),
-    /// Make a run of what was measured elsewhere: old and foreign data
+    /// Import measurements from elsewhere as a run
     Import {
         #[command(subcommand)]
         what: import::What,
     },
-    /// Write an HTML page of stored runs; needs no root
+    /// Write stored runs as one HTML page; needs no root
     #[command(after_help = "Examples:
   livectl report results/p2p/20261122T231700Z
   livectl report results/p2p    # all runs of a recipe on one page
@@ -179,22 +179,22 @@ struct RunArgs {
     /// Folder for results
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
-    /// Trials of one run at the same time; more than one disturbs the measurement on a small machine
+    /// Trials to run at the same time; more than one disturbs the measurement on a small machine
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
-    /// What makes the links, whatever the recipe says (auto, netem, emulated)
+    /// Kind of links, overriding the recipe (auto, netem, emulated)
     #[arg(long, value_name = "KIND", value_parser = link_kind)]
     link: Option<LinkKind>,
-    /// What forwards packets, whatever the recipe says (auto, kernel, user)
+    /// Datapath of Open vSwitch, overriding the recipe (auto, kernel, user)
     #[arg(long, value_name = "DATAPATH", value_parser = datapath)]
     datapath: Option<Datapath>,
-    /// Only these schemes of the recipe (direct, bypass, relay, multicast, hls)
+    /// Run only these schemes of the recipe (direct, bypass, relay, multicast, hls)
     #[arg(long = "scheme", value_name = "SCHEME", value_parser = scheme)]
     schemes: Vec<Scheme>,
-    /// How often each scheme is run, whatever the recipe says
+    /// How often to run each scheme, overriding the recipe
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
-    /// Seed of jitter and loss, whatever the recipe says
+    /// Seed of jitter and loss, overriding the recipe
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
     /// Points of a matrix are wanted.
@@ -206,17 +206,17 @@ struct RunArgs {
 struct Target {
     /// Host name, as in the recipe (viewers are numbered: hv1)
     host: String,
-    /// Which trial, if several run: the path `livectl ps` shows, or its end
+    /// Which trial, if several are running: its path from `livectl ps`, or the end of it
     #[arg(long)]
     trial: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct ReportArgs {
-    /// Folders of runs, results/RECIPE/RUN, or folders that hold them
+    /// Folders of runs (results/RECIPE/RUN), or folders that contain them
     #[arg(required = true, value_name = "RUN|FOLDER")]
     runs: Vec<PathBuf>,
-    /// The page's file, or the folder for it [default: report.html in the folder given, for several in the one that holds them all]
+    /// File or folder of the page [default: report.html in the folder given; for several, in the folder that contains them all]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -343,7 +343,7 @@ fn size(text: &str) -> Result<(u32, u32), String> {
 fn warn_if_unoptimised() {
     if Software::of_this_livectl().is_unoptimised() {
         ui::warn(
-            "this livectl was built without optimisation, as for tests: its emulated links are later than they need be. `./run.sh build` makes the other",
+            "this livectl was built without optimisation, for tests: its emulated links are later than necessary. `./run.sh build` builds the optimised one",
         );
     }
 }

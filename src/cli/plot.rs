@@ -35,7 +35,7 @@ pub(super) const EXAMPLES: &str = "Pictures:
 
 Keys of --where, --by, --x and --y:
   run, recipe, trial, scheme, repetition, stream, viewer, viewers (how many), link, datapath, and
-  any path into trial.json: video.bitrate, network.links.hb.shape.delay. Durations are in seconds.
+  any path into trial.json, such as video.bitrate, network.links.hb.shape.delay. Durations are in seconds.
 
 Examples:
   livectl plot results/p2p/20261122T231700Z
@@ -46,37 +46,37 @@ Examples:
 
 #[derive(Debug, Args)]
 pub(super) struct PlotArgs {
-    /// Folders of runs (results/RECIPE/RUN), or folders with runs in them (results/RECIPE, results)
+    /// Folders of runs (results/RECIPE/RUN), or folders that contain runs (results/RECIPE, results)
     #[arg(required = true)]
     runs: Vec<PathBuf>,
-    /// Which pictures, by name, or all [default: delay,frame-delay]
+    /// Pictures to draw, by name, or all [default: delay,frame-delay]
     #[arg(long = "plot", value_name = "NAME,…", value_delimiter = ',', value_parser = choice)]
     choices: Vec<Choice>,
-    /// Only trials and viewers with this value (or one of several: KEY=A,B), or without it: KEY!=VALUE
+    /// Only trials and viewers with this value (KEY=VALUE), one of several (KEY=A,B), or without it (KEY!=VALUE)
     #[arg(long = "where", value_name = "KEY=VALUE")]
     only: Vec<Condition>,
-    /// What gets a colour or a bar of its own [default: scheme, and recipe where there are several]
+    /// Keys whose values get their own colour or bar [default: scheme, and recipe if there are several]
     #[arg(long, value_name = "KEY,…", value_delimiter = ',', value_parser = key)]
     by: Vec<Key>,
-    /// What a sweep is drawn over, and a heat map from left to right [default: the first parameter that differs]
+    /// Horizontal axis of a sweep or heat map [default: the first parameter that differs]
     #[arg(long, value_name = "KEY", value_parser = key)]
     x: Option<Key>,
-    /// What a heat map is drawn over upwards [default: the next parameter that differs]
+    /// Vertical axis of a heat map [default: the next parameter that differs]
     #[arg(long, value_name = "KEY", value_parser = key)]
     y: Option<Key>,
-    /// What is shown, where a picture leaves the choice
+    /// Figure to show, in pictures that offer a choice
     #[arg(long, value_name = "NAME")]
     metric: Option<String>,
-    /// Take trials in that are unfit or partial, marked as such; else comparisons leave them out
+    /// Include unfit and partial trials, marked as such; comparisons leave them out otherwise
     #[arg(long)]
     include_unfit: bool,
     /// Print what each picture shows as a table
     #[arg(long)]
     text: bool,
-    /// Write what each picture shows beside it, as csv or parquet
+    /// Write the data of each picture beside it, as csv or parquet
     #[arg(long, value_name = "FORMAT", value_parser = ["csv", "parquet"])]
     data: Option<String>,
-    /// Folder for the pictures [default: the run's own; for several runs in one picture the folder they share]
+    /// Folder for the pictures [default: the run's own; for a picture of several runs, the folder they share]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// png or svg
@@ -88,7 +88,7 @@ pub(super) struct PlotArgs {
     /// Title above the picture
     #[arg(long)]
     title: Option<String>,
-    /// Logarithmic axis of delays or whatever is shown; parts, sources and offload stay linear, for lengths in them add up
+    /// Logarithmic axis; parts, sources and offload stay linear, because their lengths add up
     #[arg(long)]
     log: bool,
 }
@@ -144,9 +144,9 @@ impl PlotArgs {
 pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     let families = args.families();
     let unasked = if args.x.is_some() && !families.contains(&Family::Sweep) && !families.contains(&Family::Heat) {
-        Some("--x is what a sweep is drawn over: add --plot sweep, or --plot heat")
+        Some("--x is the axis of a sweep: add --plot sweep, or --plot heat")
     } else if args.y.is_some() && !families.contains(&Family::Heat) {
-        Some("--y is what a heat map is drawn over: add --plot heat")
+        Some("--y is an axis of a heat map: add --plot heat")
     } else {
         None
     };
@@ -156,7 +156,7 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
     let compares = families.iter().any(|family| family.compares());
     if !compares && (!args.by.is_empty() || args.metric.is_some()) {
         let names = "cdf, box, parts, stalls, sources, audience, offload, sweep, heat";
-        let why = anyhow::anyhow!("--by and --metric are for pictures that compare: add --plot with some of {names}");
+        let why = anyhow::anyhow!("--by and --metric are for comparisons: add --plot with one of {names}");
         return Err(Failure::new(Exit::Usage, why));
     }
     let mut exit = Exit::Done;
@@ -205,7 +205,7 @@ fn tell(runs: &[Loaded], drawn: Gallery) -> Result<(), Failure> {
             names += &format!(" and {} more", count - NAMED);
         }
         ui::warn(&format!(
-            "{count} of {all} trials are unfit or partial and not in the comparisons ({names}); --include-unfit takes them in"
+            "{count} of {all} trials are unfit or partial and left out of comparisons ({names}); --include-unfit includes them"
         ));
     }
     let mut left_out = drawn.left_out;
@@ -284,7 +284,8 @@ fn folder(out: Option<&Path>, runs: &[Loaded], shown: &Shown) -> PathBuf {
     }
 }
 
-/// The folder that holds all runs: a single run's own, `results/RECIPE` for runs of a recipe. As it was written, as far as that goes.
+/// The folder that holds all runs: a single run's own, `results/RECIPE` for runs of a recipe. As it was written, as
+/// far as that goes.
 fn shared(paths: Vec<PathBuf>) -> PathBuf {
     if let [only] = &paths[..] {
         return only.clone();

@@ -103,7 +103,7 @@ fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
     if !args.schemes.is_empty() {
         plan.trials.retain(|trial| args.schemes.contains(&trial.point.scheme));
         if plan.trials.is_empty() {
-            return Err(Failure::new(Exit::Usage, anyhow!("{} has none of the schemes asked for", plan.recipe)));
+            return Err(Failure::new(Exit::Usage, anyhow!("{} has none of the requested schemes", plan.recipe)));
         }
     }
     for trial in &mut plan.trials {

@@ -307,7 +307,7 @@ pub(super) async fn heed_signals(urgency: watch::Sender<Urgency>) {
     };
     let levels = [
         (Urgency::Stop, "stopping; once more: hurry"),
-        (Urgency::Hurry, "hurrying; once more: kill everything now"),
+        (Urgency::Hurry, "hurrying; press again to kill everything now"),
         (Urgency::Now, "killing everything"),
     ];
     for (level, text) in levels {

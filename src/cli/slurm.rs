@@ -47,22 +47,22 @@ fn engine(text: &str) -> Result<Engine, String> {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Slurm")]
 pub(super) struct SlurmArgs {
-    /// What plays the trials: local, this machine; slurm, as many nodes as there are, a trial a task
+    /// Where trials run: local (this machine) or slurm (a job array, one task for each trial)
     #[arg(long, value_name = "ENGINE", default_value = "local", value_parser = engine)]
     engine: Engine,
-    /// The partition
+    /// Slurm partition
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
-    /// The account
+    /// Slurm account
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
-    /// At most so many trials at a time
+    /// Run at most N trials at a time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     at_once: Option<u32>,
-    /// A further option for sbatch, as --sbatch=--qos=night; may be given again
+    /// Further option for sbatch, such as --sbatch=--qos=night; may be repeated
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]
     sbatch: Vec<String>,
-    /// Folder on the nodes' own disks to measure in [default: the job's $TMPDIR, or /var/tmp]
+    /// Folder for measuring, on each node's own disk [default: the job's $TMPDIR, or /var/tmp]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 }
@@ -129,7 +129,7 @@ pub(super) fn job(args: &SweepArgs, loaded: Loaded, here: &Capabilities) -> Resu
         Failure::new(
             Exit::Machine,
             anyhow!(
-                "{error}. What counts is what the nodes have: `--link` and `--datapath` say it, whatever this machine has"
+                "{error}. The nodes' kernels matter, not this one's: `--link` and `--datapath` select what they have"
             ),
         )
     };
@@ -210,7 +210,7 @@ pub(super) fn submit(args: &SweepArgs) -> Result<Exit, Failure> {
     let at =
         if results == Path::new("results") { String::new() } else { format!(" --results {}", results.display()) };
     ui::print(&format!(
-        "{count} trials are with Slurm as job {arrays}; job {next} makes what comes after them. Nothing has to stay here.
+        "{count} trials submitted to Slurm as job {arrays}; job {next} continues after them. Nothing has to stay here.
 How it stands, from any machine with this folder:
   livectl status{at} {name}; livectl logs -f{at} {name}; livectl stop{at} {name}
 {}",
@@ -228,7 +228,7 @@ pub(super) fn planned(args: &SweepArgs, job: &Job, outlook: &Outlook) -> Result<
     };
     let queue = outlook.queue(args.policy());
     let submissions = submit::planned(&order, &job.plan.trials, &outlook.to_try(&queue), limits);
-    let mut text = format!("{note}handed to Slurm as {} jobs:\n", submissions.len());
+    let mut text = format!("{note}submitted to Slurm as {} jobs:\n", submissions.len());
     for submission in &submissions {
         let _ = writeln!(text, "  sbatch {}", submission.options.join(" "));
     }
@@ -289,7 +289,7 @@ pub(super) fn next(order: &Path, round: u32) -> Result<Exit, Failure> {
     Ok(match next::after(&order, round).map_err(failure)? {
         After::Round(number, Submitted { arrays, next, .. }) => {
             ui::print(&format!(
-                "round {number} is with Slurm as job {}; job {next} comes after it",
+                "round {number} submitted to Slurm as job {}; job {next} follows",
                 arrays.join(", ")
             ))?;
             Exit::Done
@@ -328,7 +328,7 @@ pub(super) fn status(progress: &Progress) -> String {
         && let Some((round, arrays, next)) = &progress.submitted
     {
         let arrays = arrays.join(", ");
-        let _ = writeln!(text, "  with Slurm as job {arrays} (round {round}); job {next} makes what comes after it");
+        let _ = writeln!(text, "  submitted to Slurm as job {arrays} (round {round}); job {next} continues after it");
     }
     for progress::Running { node, task, trial, phase, since, is_known } in
         progress.running.iter().filter(|_| progress.ended.is_none())
@@ -338,7 +338,7 @@ pub(super) fn status(progress: &Progress) -> String {
         let _ = match is_known {
             Some(false) => writeln!(
                 text,
-                "  NOT running: task {task} on {node} ended without a word ({point}, last heard of at {since}); the next round tries it again"
+                "  NOT running: task {task} on {node} ended without a message ({point}, last seen at {since}); the next round retries it"
             ),
             _ => writeln!(text, "  {node}: task {task}, {point}: {phase} since {since}"),
         };
@@ -369,21 +369,18 @@ pub(super) fn stop(sweep: &SweepDir, now: bool) -> Result<bool, Failure> {
     });
     match cancelled {
         Ok(true) => {
-            let what = if now {
-                "all tasks were cancelled"
-            } else {
-                "tasks that wait were cancelled; those that run come to their end"
-            };
-            ui::print(&format!("{path}: {what}. The job after them makes the tables"))?;
+            let what =
+                if now { "all tasks were cancelled" } else { "waiting tasks were cancelled; running ones finish" };
+            ui::print(&format!("{path}: {what}. The job after them computes the tables"))?;
         }
         Ok(false) => {
             let why = "stopped, as `livectl stop` asked; its jobs were over".to_owned();
             Log::of_session(sweep, &logs.session).write(Did::SessionEnded { why }).exit(Exit::Results)?;
-            ui::print(&format!("{path}: its jobs with Slurm were over; the session is closed"))?;
+            ui::print(&format!("{path}: its Slurm jobs were over; the session is closed"))?;
         }
         Err(error) => {
             ui::warn(&error.to_string());
-            ui::print(&format!("{path}: asked to stop: tasks that begin will end at once"))?;
+            ui::print(&format!("{path}: asked to stop: new tasks will end at once"))?;
         }
     }
     Ok(true)

@@ -37,7 +37,7 @@ pub(super) struct LogsArgs {
     /// The recipe's name, or the sweep's folder [default: the only one]
     #[arg(value_name = "SWEEP")]
     sweep: Option<PathBuf>,
-    /// Go on until the sweep's session ends
+    /// Follow the log until the sweep's session ends
     #[arg(short, long)]
     follow: bool,
     /// Folder of results
@@ -48,10 +48,10 @@ pub(super) struct LogsArgs {
 /// Flags of `livectl stop`.
 #[derive(Debug, Args)]
 pub(super) struct StopArgs {
-    /// The recipe's name, or the sweep's folder [default: the only one that runs]
+    /// The recipe's name, or the sweep's folder [default: the only one that is running]
     #[arg(value_name = "SWEEP")]
     sweep: Option<PathBuf>,
-    /// Stop the trial that runs too; it is run again later
+    /// Stop the current trial too; it is run again later
     #[arg(long)]
     now: bool,
     /// Folder of results
@@ -66,7 +66,7 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         None => SweepDir::all(&args.results).exit(Exit::Results)?,
     };
     if sweeps.is_empty() {
-        let why = anyhow!("there is no sweep in {}; `livectl sweep RECIPE` begins one", args.results.display());
+        let why = anyhow!("there is no sweep in {}; `livectl sweep RECIPE` starts one", args.results.display());
         return Err(Failure::new(Exit::Results, why));
     }
     let mut exit = Exit::Done;
@@ -95,7 +95,7 @@ fn text(sweep: &SweepDir, status: &Status, slurm: Option<&Progress>) -> String {
     let mut text = format!("{}: {} of {all} done", status.file.recipe.name, status.done);
     for (count, what) in [
         (status.failed.len(), "failed"),
-        (status.doubtful, "of the done unfit or damaged"),
+        (status.doubtful, "of those done unfit or damaged"),
         (status.to_come, "to come"),
     ] {
         if count > 0 {
@@ -125,13 +125,13 @@ fn text(sweep: &SweepDir, status: &Status, slurm: Option<&Progress>) -> String {
     if let Some(until) = status.file.until.filter(|_| status.beyond > 0) {
         let (figure, precision) = (until.figure, until.precision * 100.0);
         let beyond = status.beyond;
-        let _ = writeln!(text, "  and up to {beyond} beyond these, until {figure} is known within {precision} %");
+        let _ = writeln!(text, "  and up to {beyond} more, until {figure} is known within {precision} %");
     }
     let is_idle = status.sessions.iter().all(|at| matches!(at.life, Life::Gone | Life::Rebooted));
     if is_idle && !is_with_slurm && status.to_come > 0 {
         let recipe = status.file.recipe.path.as_deref().unwrap_or(Path::new("RECIPE")).display();
         let command = if slurm.is_some() { "livectl sweep --engine slurm" } else { "sudo livectl sweep" };
-        let _ = writeln!(text, "  the same command goes on: {command} {recipe}");
+        let _ = writeln!(text, "  to resume: {command} {recipe}");
     }
     text + &failures(&status.failed)
 }
@@ -148,10 +148,10 @@ fn session(at: &At) -> String {
     let seen = clock(at.seen);
     match at.life {
         Life::Alive => format!("running as {whose}: {trial}"),
-        Life::Elsewhere => format!("running as {whose}, as its log says, last at {seen}: {trial}"),
-        Life::Gone => format!("NOT running: {whose} ended without a word, last heard of at {seen} ({trial})"),
+        Life::Elsewhere => format!("running as {whose}, according to its log, last at {seen}: {trial}"),
+        Life::Gone => format!("NOT running: {whose} ended without a message, last seen at {seen} ({trial})"),
         Life::Rebooted => {
-            format!("NOT running: {whose} ended when the machine was booted again, last heard of at {seen} ({trial})")
+            format!("NOT running: {whose} ended when the machine was rebooted, last seen at {seen} ({trial})")
         }
     }
 }
@@ -266,7 +266,7 @@ fn sentence(node: &str, line: &Line) -> String {
         Did::SessionEnded { why } => why.clone(),
         Did::SlurmStarted { process, left, trials } => {
             format!(
-                "handed to Slurm by process {} on {}: {left} of {trials} trials to try",
+                "submitted to Slurm by process {} on {}: {left} of {trials} trials to try",
                 process.pid, process.host
             )
         }
@@ -315,11 +315,11 @@ pub(super) fn stop(args: &StopArgs) -> Result<Exit, Failure> {
         super::slurm::stop(sweep, args.now)?;
     }
     if running.is_empty() && with_slurm.is_empty() {
-        return Err(Failure::new(Exit::Usage, anyhow!("no sweep is running that could be stopped")));
+        return Err(Failure::new(Exit::Usage, anyhow!("no sweep is running")));
     }
     for (sweep, session) in running {
         session.ask_to_stop(args.now).exit(Exit::Results)?;
-        let when = if args.now { "now; the trial that runs will be run again" } else { "after the trial that runs" };
+        let when = if args.now { "now; the current trial will be run again" } else { "after the current trial" };
         ui::print(&format!("{}: asked to stop {when}", sweep.path().display()))?;
     }
     Ok(Exit::Done)

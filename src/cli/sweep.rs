@@ -40,14 +40,14 @@ pub(super) const EXAMPLES: &str = "Examples:
   sudo livectl sweep recipes/overnight.yaml
   sudo livectl sweep --keep failed --retry 1 --deadline 8h recipes/overnight.yaml
   sudo livectl sweep --retry-failed recipes/overnight.yaml
-  livectl sweep --engine slurm --partition lab recipes/overnight.yaml     # a trial a task
+  livectl sweep --engine slurm --partition lab recipes/overnight.yaml     # one task for each trial
   livectl sweep --engine slurm --dry-run recipes/overnight.yaml           # what sbatch would get
   nohup sudo livectl sweep recipes/overnight.yaml > sweep.log &
 Meanwhile, and from elsewhere:
   livectl status overnight; livectl logs -f overnight; livectl stop overnight
   livectl plot results/overnight --plot sweep --x bandwidth
-A trial is done when its folder is in results/RECIPE/sweep/trials. The same command again goes on
-with the others, whatever ended the last one; a changed recipe runs what it changes.";
+A trial is done when its folder is in results/RECIPE/sweep/trials. The same command runs the others,
+however the last one ended. After a change to the recipe it runs only what the change affects.";
 
 /// Flags of `livectl sweep`.
 #[derive(Debug, Args)]
@@ -61,37 +61,37 @@ pub(super) struct SweepArgs {
     /// Folder for results
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub(super) results: PathBuf,
-    /// Whose captures are kept (all; failed: of trials that failed, are unfit or damaged; none); others are dropped once the tables have been verified
+    /// Trials whose captures to keep: all; failed (those that failed, are unfit or damaged); none. The others' are deleted once the tables have been verified
     #[arg(long, value_name = "WHOSE", default_value = "all", value_parser = keep)]
     pub(super) keep: Keep,
-    /// Try a trial that fails again, so often, after all others
+    /// Retry a failed trial up to N times, after all others
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry: u32,
-    /// Try a trial on which the machine did not keep up again, so often, after all others
+    /// Retry an unfit trial (the machine did not keep up) up to N times, after all others
     #[arg(long, value_name = "N", default_value_t = 0)]
     retry_unfit: u32,
-    /// Try those again that earlier sessions gave up
+    /// Retry trials that earlier sessions gave up
     #[arg(long)]
     retry_failed: bool,
     /// Stop when a trial has failed for good
     #[arg(long)]
     fail_fast: bool,
-    /// Stop when so many trials have failed for good
+    /// Stop when N trials have failed for good
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_failures: Option<u32>,
-    /// Begin no trial that would not end within this time: 90s, 45min, 8h
+    /// Start no trial that would end later than this: 90s, 45min, 8h
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(super) deadline: Option<Duration>,
-    /// Kill a trial that takes longer than this in all
+    /// Kill a trial that takes longer than this in total
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(super) trial_deadline: Option<Duration>,
-    /// What makes the links, whatever the recipe says (auto, netem, emulated)
+    /// Kind of links, overriding the recipe (auto, netem, emulated)
     #[arg(long, value_name = "KIND", value_parser = super::link_kind)]
     link: Option<LinkKind>,
-    /// What forwards packets, whatever the recipe says (auto, kernel, user)
+    /// Datapath of Open vSwitch, overriding the recipe (auto, kernel, user)
     #[arg(long, value_name = "DATAPATH", value_parser = super::datapath)]
     datapath: Option<Datapath>,
-    /// How often each point is tried, whatever the recipe says
+    /// How often to run each point, overriding the recipe
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
     #[command(flatten)]
@@ -227,7 +227,7 @@ pub(super) fn warn_of_changes(outlook: &Outlook) {
     }
     if let Some(livectl) = &outlook.begun_with {
         let commit = livectl.commit.as_deref().map(|commit| format!(" ({commit})")).unwrap_or_default();
-        ui::warn(&format!("this sweep was begun with livectl {}{commit}, which is another one", livectl.version));
+        ui::warn(&format!("this sweep was started with another livectl, {}{commit}", livectl.version));
     }
 }
 
@@ -290,7 +290,7 @@ pub(super) fn text(report: &Report) -> String {
     let Report { done, trials, done_now, .. } = report;
     let _ = writeln!(text, "{}: {done} of {trials} trials are done ({done_now} now){parts}", report.end);
     let path = report.sweep.path().display();
-    let _ = write!(text, "{path}; `livectl report {path}` makes a page of it");
+    let _ = write!(text, "{path}; `livectl report {path}` writes its report");
     text
 }
 
@@ -366,7 +366,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     }
     let span = outlook.pace.span(to_try.iter().copied());
     let from = match outlook.pace.from {
-        0 => "by what is usual; no trial has run here yet".to_owned(),
+        0 => "typical values; no trial has run here yet".to_owned(),
         count => format!("learned from {count} trials"),
     };
     let _ = writeln!(text, "{}, {from}", about(&span));
@@ -375,8 +375,7 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
         let more = about(&outlook.pace.span(beyond.iter().copied()));
         let (figure, precision) = (until.figure, until.precision * 100.0);
         let count = beyond.len();
-        let _ =
-            writeln!(text, "and up to {count} beyond these ({more}), until {figure} is known within {precision} %");
+        let _ = writeln!(text, "and up to {count} more ({more}), until {figure} is known within {precision} %");
     }
     let need = outlook.disk(&to_try, args.keep);
     let free = store::free_space(&job.results).exit(Exit::Results)?;

@@ -16,7 +16,8 @@ const STREAM_HEADER: &str = "index,clock_ns";
 /// How the last line begins.
 const END: &str = "end,";
 
-/// A picture on a screen, from when it was seen first to when it was seen last. All times are nanoseconds of CLOCK_REALTIME.
+/// A picture on a screen, from when it was seen first to when it was seen last. All times are nanoseconds of
+/// CLOCK_REALTIME.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Showing {
     /// When the picture was taken, as the clock in it says.
@@ -32,7 +33,7 @@ pub struct Showing {
 /// How a screen was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Looks {
-    /// How often.
+    /// Number of looks.
     pub looks: u64,
     /// At how many of them there was no whole clock: before the first picture, between two, after the last.
     pub without: u64,
@@ -168,7 +169,8 @@ impl<R: BufRead> Rows<R> {
         })
     }
 
-    /// Hands the numbers of each line on, up to the end, whose numbers are returned. A field at the end of a line may be empty.
+    /// Hands the numbers of each line on, up to the end, whose numbers are returned. A field at the end of a line may
+    /// be empty.
     fn each(&mut self, mut take: impl FnMut(&[i64]) -> Option<()>) -> io::Result<Option<Vec<i64>>> {
         if self.problem.is_some() {
             return Ok(None);

@@ -1,8 +1,10 @@
-//! The clock in the picture: what is burnt into each picture at its source, and how it is read again where a picture is decoded or shown.
+//! The clock in the picture: what is burnt into each picture at its source, and how it is read again where a picture
+//! is decoded or shown.
 //!
-//! A picture carries the time at which it was taken as a row of [`CELLS`] square cells along its upper edge, black for 0 and white for 1, the
-//! least bit first: [`TIME_BITS`] bits of tenths of a millisecond since midnight UTC, and [`CHECK_BITS`] bits that tell a wrong reading from a right one.
-//! Cells of 8 pixels and more survive any bitrate at which anything can be seen; below the picture's middle people read the same time in digits.
+//! A picture carries the time at which it was taken as a row of [`CELLS`] square cells along its upper edge, black
+//! for 0 and white for 1, the least bit first: [`TIME_BITS`] bits of tenths of a millisecond since midnight UTC, and
+//! [`CHECK_BITS`] bits that tell a wrong reading from a right one. Cells of 8 pixels and more survive any bitrate at
+//! which anything can be seen; below the picture's middle people read the same time in digits.
 //!
 //! | module | what it does |
 //! |---|---|
@@ -62,8 +64,8 @@ impl Layout {
         self.cell * CELLS
     }
 
-    /// Reads the clock from a row of pixels across its middle: `luma` is the brightness at a column, 0 to 255. `None`: there is none, or a part of it
-    /// belongs to another picture.
+    /// Reads the clock from a row of pixels across its middle: `luma` is the brightness at a column, 0 to 255.
+    /// `None`: there is none, or a part of it belongs to another picture.
     #[must_use]
     pub fn read(self, luma: impl Fn(u32) -> u8) -> Option<Tick> {
         let mut bits = 0u64;
@@ -164,7 +166,8 @@ mod tests {
         assert_eq!(Layout::of(400).unwrap().cell, 10);
     }
 
-    /// Mixtures of the cells of two pictures that follow each other at 30 a second pass for a third one less often than once in 500 times.
+    /// Mixtures of the cells of two pictures that follow each other at 30 a second pass for a third one less often
+    /// than once in 500 times.
     #[test]
     fn two_pictures_at_once_are_no_third() {
         let (mut mixed, mut taken) = (0u32, 0u32);

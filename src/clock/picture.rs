@@ -1,8 +1,9 @@
 //! Draws the clock, with ffmpeg's own filters: no program stands between source and encoder.
 //!
-//! The time is taken once for each picture, as the picture's own time stamp (`setpts=RTCTIME`, microseconds of CLOCK_REALTIME); each cell is a box that
-//! is drawn where the time stamp has its bit (`enable`), and the digits are the time stamp too. So all of them show the same moment. After that pictures are
-//! numbered again as before. Tried with ffmpeg 5.1: 0.5 ms of processor time a picture of 640x360.
+//! The time is taken once for each picture, as the picture's own time stamp (`setpts=RTCTIME`, microseconds of
+//! CLOCK_REALTIME); each cell is a box that is drawn where the time stamp has its bit (`enable`), and the digits are
+//! the time stamp too. So all of them show the same moment. After that pictures are numbered again as before. Tried
+//! with ffmpeg 5.1: 0.5 ms of processor time a picture of 640x360.
 
 use super::{CHECK_BITS, DIVISOR, Layout, TIME_BITS};
 
@@ -11,8 +12,8 @@ const TICKS: &str = "floor(t*10000)";
 /// Pictures lower than this have no digits, which nobody could read.
 const LEAST_HEIGHT_OF_DIGITS: u32 = 120;
 
-/// The filters that draw the clock into pictures of that size, `fps` of them a second. They belong behind whatever sets the pictures' pace. `None` if the
-/// pictures are too narrow.
+/// The filters that draw the clock into pictures of that size, `fps` of them a second. They belong behind whatever
+/// sets the pictures' pace. `None` if the pictures are too narrow.
 #[must_use]
 pub fn filters(width: u32, height: u32, fps: u32) -> Option<String> {
     let layout = Layout::of(width)?;
@@ -52,7 +53,8 @@ mod tests {
         i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap()
     }
 
-    /// Through the real ffmpeg, at a bitrate at which little else can be seen: each picture's clock can be read, and shows when it was taken.
+    /// Through the real ffmpeg, at a bitrate at which little else can be seen: each picture's clock can be read, and
+    /// shows when it was taken.
     #[test]
     fn ffmpeg_draws_what_is_read_again() {
         for (width, height, codec) in [(640, 360, "flv1"), (320, 180, "libx264"), (1280, 720, "libx264")] {

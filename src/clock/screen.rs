@@ -1,5 +1,6 @@
-//! Reads the clock where it is shown. A virtual screen (Xvfb) keeps its pixels in a file (`-fbdir`), as an X window dump (X11/XWDFile.h): a header of 32-bit
-//! numbers, most significant byte first, a name, a table of colours, then the pixels, row after row. Reading a row of it asks nobody, least of all the player.
+//! Reads the clock where it is shown. A virtual screen (Xvfb) keeps its pixels in a file (`-fbdir`), as an X window
+//! dump (X11/XWDFile.h): a header of 32-bit numbers, most significant byte first, a name, a table of colours, then
+//! the pixels, row after row. Reading a row of it asks nobody, least of all the player.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -42,9 +43,9 @@ pub enum ScreenError {
     /// Its file.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// `read`, `write`.
+        /// The failed operation: `read`, `write`, ….
         doing: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -52,9 +53,9 @@ pub enum ScreenError {
     /// It is no screen that could be read.
     #[error("{} is no screen that can be read: {why}", path.display())]
     Strange {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is strange.
+        /// The reason, in words.
         why: String,
     },
 }
@@ -106,8 +107,8 @@ struct Eye {
 }
 
 impl Eye {
-    /// Takes what was seen by a look that began and ended then; a picture that has just gone is returned. What was not seen was not there at the look's
-    /// beginning, and what was seen was there at its end.
+    /// Takes what was seen by a look that began and ended then; a picture that has just gone is returned. What was
+    /// not seen was not there at the look's beginning, and what was seen was there at its end.
     fn see(&mut self, tick: Option<Tick>, began_ns: i64, now_ns: i64) -> Option<Showing> {
         self.looks.looks += 1;
         let looked_ns = self.looked_ns.replace(began_ns);

@@ -1,4 +1,5 @@
-//! Reads the clock in what was encoded: the frames of a stream, decoded by ffmpeg, in the order in which they are shown.
+//! Reads the clock in what was encoded: the frames of a stream, decoded by ffmpeg, in the order in which they are
+//! shown.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -37,9 +38,9 @@ pub enum StreamError {
     /// A file, or ffmpeg.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// `read`, `write`, `run`.
+        /// The failed operation: `read`, `write`, ….
         doing: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
@@ -50,7 +51,7 @@ pub enum StreamError {
     /// ffmpeg did not like the stream.
     #[error("ffmpeg cannot decode {}: {why}", path.display())]
     Undecoded {
-        /// The stream.
+        /// Path of the recorded stream.
         path: PathBuf,
         /// What it said, or how it ended.
         why: String,
@@ -58,7 +59,7 @@ pub enum StreamError {
     /// Which picture belongs to which frame is not known.
     #[error("{}: {frames} frames, of which ffmpeg decoded {pictures}", path.display())]
     Fewer {
-        /// The stream.
+        /// Path of the recorded stream.
         path: PathBuf,
         /// In the stream.
         frames: usize,
@@ -96,14 +97,16 @@ pub fn read(args: &ClockArgs) -> Result<(), StreamError> {
     written.map_err(failed("write", &args.log))
 }
 
-/// When each frame was born, by index. A line that is none says nothing of a frame; who reads the log for its sake complains of it.
+/// When each frame was born, by index. A line that is none says nothing of a frame; who reads the log for its sake
+/// complains of it.
 fn births(log: File) -> io::Result<Vec<i64>> {
     let frame = |line: String| line.parse::<Birth>().ok().filter(|birth| birth.kind == BirthKind::Video);
     let lines = BufReader::new(log).lines();
     lines.filter_map(|line| line.map(|line| frame(line).map(|birth| birth.birth_ns)).transpose()).collect()
 }
 
-/// When each frame of an FLV stream is to be shown, in milliseconds; in the order in which they stand there, which is that of their births.
+/// When each frame of an FLV stream is to be shown, in milliseconds; in the order in which they stand there, which is
+/// that of their births.
 fn presentation_times(source: impl Read) -> io::Result<Vec<i64>> {
     let mut times = Vec::new();
     let read = Reader::new(MAX_PAYLOAD).read_all(source, |tag| {
@@ -115,8 +118,8 @@ fn presentation_times(source: impl Read) -> io::Result<Vec<i64>> {
     Ok(times)
 }
 
-/// How long after it is decoded a picture is shown, in milliseconds: of codecs with B-frames FLV has it, as a signed number of 24 bits behind the packet
-/// type (Adobe Flash Video File Format Specification 10.1, E.4.3.1).
+/// How long after it is decoded a picture is shown, in milliseconds: of codecs with B-frames FLV has it, as a signed
+/// number of 24 bits behind the packet type (Adobe Flash Video File Format Specification 10.1, E.4.3.1).
 fn composition_time(payload: &[u8]) -> i64 {
     let with_packet_type = VideoHeader::parse(payload).is_some_and(|header| header.codec_id == AVC);
     match payload {

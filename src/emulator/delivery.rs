@@ -1,8 +1,8 @@
 //! The delivery thread: reads frames from TAP devices, asks the model, writes each frame when it is due.
 //!
-//! One thread serves all links. On two cores, TCP over two unshaped links and Open vSwitch's user datapath reached 2.0 to 2.3
-//! Gbit/s with one thread and 1.5 to 1.7 Gbit/s with a thread per link, at the same lateness: more threads only compete with the
-//! switch and the hosts for the cores.
+//! One thread serves all links. On two cores, TCP over two unshaped links and Open vSwitch's user datapath reached
+//! 2.0 to 2.3 Gbit/s with one thread and 1.5 to 1.7 Gbit/s with a thread per link, at the same lateness: more threads
+//! only compete with the switch and the hosts for the cores.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -76,8 +76,8 @@ struct Flight {
     frame: Box<[u8; FRAME]>,
 }
 
-/// Both ends of every link: end `2·i` is link `i`'s first, `2·i + 1` its second. What is read from an end belongs to the
-/// direction of the same index and is written to the end beside it.
+/// Both ends of every link: end `2·i` is link `i`'s first, `2·i + 1` its second. What is read from an end belongs to
+/// the direction of the same index and is written to the end beside it.
 pub struct Delivery<'a> {
     ends: &'a [OwnedFd],
     shapers: Vec<Shaper>,
@@ -93,7 +93,8 @@ pub struct Delivery<'a> {
 }
 
 impl<'a> Delivery<'a> {
-    /// Ends, shapers and counters have one entry per end. `zero` becomes the moment, in nanoseconds of CLOCK_MONOTONIC, from which the links' changes count.
+    /// Ends, shapers and counters have one entry per end. `zero` becomes the moment, in nanoseconds of
+    /// CLOCK_MONOTONIC, from which the links' changes count.
     pub fn new(ends: &'a [OwnedFd], shapers: Vec<Shaper>, counters: &'a [Counters], zero: &'a AtomicU64) -> Self {
         debug_assert!(ends.len() == shapers.len() && ends.len() == counters.len());
         Delivery {
@@ -212,7 +213,8 @@ impl<'a> Delivery<'a> {
     fn deliver_due(&mut self) -> Result<(), Errno> {
         for _ in 0..BATCH {
             let Some(next) = self.flights.peek_mut() else { return Ok(()) };
-            // Before the write: the receiver's capture stamps the packet inside it, and then handles it inside it too.
+            // Before the write: the receiver's capture stamps the packet inside it, and then handles it inside it
+            // too.
             let time = now()?;
             if next.0.due > time {
                 return Ok(());

@@ -9,7 +9,8 @@ const STEP_BITS: u32 = STEPS.trailing_zeros();
 /// Values from 2^40 ns, 18 minutes, on share the last bucket.
 const BUCKETS: usize = (40 - STEP_BITS as usize + 1) * STEPS;
 
-/// Counts nanoseconds in buckets of 6 % width. Updated by one thread without locks; other threads may take a [`Snapshot`].
+/// Counts nanoseconds in buckets of 6 % width. Updated by one thread without locks; other threads may take a
+/// [`Snapshot`].
 #[derive(Debug)]
 pub struct Histogram {
     buckets: Box<[AtomicU64]>,

@@ -1,5 +1,5 @@
-//! The user-space link, for kernels without netem: TAP pairs joined by a process that keeps each frame back as long as
-//! the plan's link would.
+//! The user-space link, for kernels without netem: TAP pairs joined by a process that keeps each frame back as long
+//! as the plan's link would.
 //!
 //! [`run`] creates every TAP device in the current network namespace under the name that Mininet will use, keeps the
 //! descriptors, and says when it is ready. Mininet then moves the devices into its hosts; the descriptors stay valid.
@@ -80,7 +80,8 @@ pub struct LinkSpec {
 }
 
 impl Spec {
-    /// The links of a trial. Each gets a seed of its own from the trial's. If links change, the emulator hears at `socket` from when on.
+    /// The links of a trial. Each gets a seed of its own from the trial's. If links change, the emulator hears at
+    /// `socket` from when on.
     #[must_use]
     pub fn of(trial: &plan::Trial, report: &Path, socket: &Path) -> Spec {
         let mut seeds = fastrand::Rng::with_seed(trial.seed);
@@ -126,31 +127,31 @@ pub enum EmulatorError {
     Tap {
         /// Its name.
         name: String,
-        /// The kernel's answer.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// The report cannot be written.
     #[error("cannot write {}: {source}; is the disk full or the folder gone?", path.display())]
     Report {
-        /// The report's path.
+        /// Path of the report.
         path: PathBuf,
-        /// Why.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// Nobody can tell it when the timeline begins.
     #[error("cannot listen at {}: {source}", path.display())]
     Listen {
-        /// The socket's path.
+        /// Path of the socket.
         path: PathBuf,
-        /// Why.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// A system call that should not fail did.
     #[error("{what} failed: {errno}")]
     System {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
-        /// The kernel's answer.
+        /// The error of the kernel.
         errno: Errno,
     },
     /// The delivery thread panicked.
@@ -171,8 +172,8 @@ fn tap_hint(source: &io::Error) -> &'static str {
     }
 }
 
-/// Blocks SIGTERM and SIGINT for this thread and those it starts from now on, and returns a descriptor that becomes readable
-/// when one of them comes: the `stop` of [`run`].
+/// Blocks SIGTERM and SIGINT for this thread and those it starts from now on, and returns a descriptor that becomes
+/// readable when one of them comes: the `stop` of [`run`].
 ///
 /// # Errors
 /// When the kernel has no descriptor left.
@@ -189,7 +190,8 @@ pub fn stop_signals() -> Result<SignalFd, EmulatorError> {
 /// `ready`, each second and at the end. The devices vanish with the return.
 ///
 /// # Errors
-/// When a device cannot be created, the report cannot be written at the start or at the end, or the delivery thread fails.
+/// When a device cannot be created, the report cannot be written at the start or at the end, or the delivery thread
+/// fails.
 pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report, EmulatorError> {
     let names: Vec<&str> = spec.links.iter().flat_map(|link| [link.a.as_str(), link.b.as_str()]).collect();
     let ends = names
@@ -254,7 +256,8 @@ pub fn run(spec: &Spec, stop: impl AsFd, ready: impl FnOnce()) -> Result<Report,
         while !thread.is_finished() {
             match wait(&stop, listener.as_ref(), REPORT_INTERVAL)? {
                 Woken::Stop => break,
-                // The delivery thread finds it with the next packet, which is the first that could feel a change. The answer goes when it is there.
+                // The delivery thread finds it with the next packet, which is the first that could feel a change. The
+                // answer goes when it is there.
                 Woken::Told => {
                     if let Some(told) =
                         listener.as_ref().and_then(|listener| listener.hear(|at| zero.store(at, Release)))

@@ -81,11 +81,11 @@ pub struct Direction {
 pub struct Lateness {
     /// Packets counted.
     pub packets: u64,
-    /// Median.
+    /// Median in nanoseconds.
     pub p50_ns: u64,
-    /// 99th percentile.
+    /// 99th percentile in nanoseconds.
     pub p99_ns: u64,
-    /// The latest.
+    /// Largest value in nanoseconds.
     pub max_ns: u64,
 }
 
@@ -101,7 +101,8 @@ impl Lateness {
 }
 
 impl Direction {
-    /// Reads the counters; `changes` have come so far; `before` is the lateness at the last report and becomes the lateness now.
+    /// Reads the counters; `changes` have come so far; `before` is the lateness at the last report and becomes the
+    /// lateness now.
     pub(super) fn of(from: &str, to: &str, counters: &Counters, changes: u64, before: &mut Snapshot) -> Self {
         let lateness = counters.lateness.snapshot();
         let recent = lateness.since(before);

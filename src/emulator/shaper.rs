@@ -11,11 +11,12 @@
 //!    travel time, uniform in `delay ± jitter` and never below zero; then packets may overtake each other, as they do
 //!    with netem's jitter (tc-netem(8), "DELAY").
 //!
-//! **Changes.** The link knows beforehand how it will change ([`plan::Step`]), so it still tells a packet's time when the packet comes: the packet has been
-//! sent when the integral of the rate since its turn came is its bits. Thus packets that wait, and the rest of the one that is being sent, go
-//! at the new rate from the very moment of the change, however late anyone looks at a clock. While the rate is 0 nothing is sent, and the queue holds what
-//! waits. Delay and jitter are those of the moment at which the packet has been sent; without jitter none overtakes another when the delay falls. What the
-//! link has accepted before it goes down is sent and arrives all the same.
+//! **Changes.** The link knows beforehand how it will change ([`plan::Step`]), so it still tells a packet's time when
+//! the packet comes: the packet has been sent when the integral of the rate since its turn came is its bits. Thus
+//! packets that wait, and the rest of the one that is being sent, go at the new rate from the very moment of the
+//! change, however late anyone looks at a clock. While the rate is 0 nothing is sent, and the queue holds what waits.
+//! Delay and jitter are those of the moment at which the packet has been sent; without jitter none overtakes another
+//! when the delay falls. What the link has accepted before it goes down is sent and arrives all the same.
 
 use std::collections::VecDeque;
 
@@ -86,7 +87,8 @@ pub struct Shaper {
 }
 
 impl Shaper {
-    /// A direction that nothing has passed yet. The same seed and the same packets at the same times give the same verdicts.
+    /// A direction that nothing has passed yet. The same seed and the same packets at the same times give the same
+    /// verdicts.
     #[must_use]
     pub fn new(shape: &plan::Shape, seed: u64) -> Self {
         Shaper::changing(shape, Vec::new(), seed)
@@ -154,7 +156,8 @@ impl Shaper {
         leg
     }
 
-    /// When a packet has been sent whose turn comes at `start`, rounded up to the nanosecond. Turns come in the order of time.
+    /// When a packet has been sent whose turn comes at `start`, rounded up to the nanosecond. Turns come in the order
+    /// of time.
     fn sent(&mut self, start: Nanos, bytes: usize) -> Nanos {
         let mut at = start;
         let mut bits_in_nanos = bytes as u128 * 8 * 1_000_000_000;

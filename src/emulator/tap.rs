@@ -6,8 +6,8 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tun_rs::{DeviceBuilder, Layer};
 
-/// Packets that the kernel keeps for us between two reads. A sender that has 200 Mbit/s for the half second in which we
-/// might not be scheduled fills fewer than these; what does not fit the kernel drops silently.
+/// Packets that the kernel keeps for us between two reads. A sender that has 200 Mbit/s for the half second in which
+/// we might not be scheduled fills fewer than these; what does not fit the kernel drops silently.
 const KERNEL_QUEUE: u32 = 10_000;
 
 /// Creates a TAP device of that name in the current network namespace: down, without packet information or virtio
@@ -15,8 +15,8 @@ const KERNEL_QUEUE: u32 = 10_000;
 /// valid when the device is moved to another namespace.
 ///
 /// # Errors
-/// What the kernel answered: `NotFound` without `/dev/net/tun`, `PermissionDenied` without CAP_NET_ADMIN, busy when the
-/// name is taken.
+/// What the kernel answered: `NotFound` without `/dev/net/tun`, `PermissionDenied` without CAP_NET_ADMIN, busy when
+/// the name is taken.
 pub fn create(name: &str) -> io::Result<OwnedFd> {
     let device =
         DeviceBuilder::new().name(name).layer(Layer::L2).tx_queue_len(KERNEL_QUEUE).enable(false).build_sync()?;

@@ -1,5 +1,6 @@
-//! How the emulator is told when a trial's timeline begins: a line at a Unix socket, `zero 123456789\n` with nanoseconds of CLOCK_MONOTONIC, and its answer,
-//! `ok\n`, once every packet that comes from then on meets the links as the timeline has them.
+//! How the emulator is told when a trial's timeline begins: a line at a Unix socket, `zero 123456789\n` with
+//! nanoseconds of CLOCK_MONOTONIC, and its answer, `ok\n`, once every packet that comes from then on meets the links
+//! as the timeline has them.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -22,15 +23,15 @@ const ANSWER: &[u8] = b"ok\n";
 #[derive(Debug, thiserror::Error)]
 pub enum TellError {
     /// The socket.
-    #[error("the emulated links cannot be told at {} when the timeline begins: {source}", path.display())]
+    #[error("cannot tell the emulated links at {} that the timeline begins: {source}", path.display())]
     Socket {
-        /// Its path.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
     /// They did not answer, or something else.
-    #[error("the emulated links did not say within {PATIENCE:?} that they know when the timeline begins")]
+    #[error("the emulated links did not confirm the beginning of the timeline within {PATIENCE:?}")]
     Unheard,
 }
 
@@ -52,7 +53,7 @@ impl Listener {
         let zero_ns = parse(&line(&stream)?)?;
         begin(zero_ns);
         let heard_after_ns = delivery::now().ok()?.saturating_sub(zero_ns);
-        // Who does not hear the answer fails by itself.
+        // A side that does not hear the answer fails by itself.
         let _ = stream.write_all(ANSWER);
         Some(TimelineHeard { zero_ns, heard_after_ns })
     }
@@ -108,7 +109,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("socket");
         let error = tell(&path, 5).await.unwrap_err().to_string();
-        assert!(error.contains("cannot be told at"), "{error}");
+        assert!(error.contains("cannot tell the emulated links at"), "{error}");
         let listener = Listener::bind(&path).unwrap();
         assert_eq!(listener.hear(|_| panic!("nobody is there")), None);
         let hearing = std::thread::spawn(move || {

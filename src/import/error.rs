@@ -22,39 +22,39 @@ pub enum ImportError {
     /// There is nothing in the file.
     #[error("{} is empty: ping never wrote to it", path.display())]
     Empty {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Ping began and did no more.
-    #[error("{} tells of no ping: it ends before the first answer", path.display())]
+    #[error("{} contains no ping: it ends before the first answer", path.display())]
     NoPing {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Answers without times.
     #[error(
-        "{} says that {answered} pings were answered, and has no time of any: was ping called with -q or -f, or with -s below 16?",
+        "{} reports {answered} answered pings, but no times: was ping called with -q or -f, or with -s below 16?",
         path.display()
     )]
     NoTimes {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// How many.
+        /// Number of answered pings.
         answered: u32,
     },
     /// The outputs of several pings in one file, as `>>` makes them.
     #[error(
-        "{} holds the output of several pings, one after the other. Divide it at the lines that begin with PING",
+        "{} contains the output of several pings, one after the other. Split it at the lines that begin with PING",
         path.display()
     )]
     Several {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Numbers that cannot be true.
-    #[error("{} is damaged: it tells of {what}", path.display())]
+    #[error("{} is damaged: it contains {what}", path.display())]
     Implausible {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What cannot be true.
         what: String,
@@ -67,7 +67,7 @@ pub enum ImportError {
     /// One file in two places.
     #[error("{} is given twice: each file is one ping train", path.display())]
     Twice {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
     /// Broadcaster to CDN and CDN to viewer ping the same host.
@@ -108,11 +108,11 @@ pub enum ImportError {
     },
     /// The interval given is not that of the time stamps, or of the summary.
     #[error(
-        "the pings of {} are {} s apart, not {} s: leave --interval out, the file tells it itself",
+        "the pings of {} are {} s apart, not {} s: leave out --interval; the file contains it",
         path.display(), (measured.as_secs_f64() * 1e3).round() / 1e3, asked.as_secs_f64()
     )]
     Interval {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// As given.
         asked: Duration,
@@ -120,15 +120,15 @@ pub enum ImportError {
         measured: Duration,
     },
     /// The run is livectl's own.
-    #[error("{} was not imported but run: `livectl plot` draws it again", run.display())]
+    #[error("{} is not an imported run: `livectl plot` draws it again", run.display())]
     NotImported {
-        /// Its folder.
+        /// Folder of the run.
         run: PathBuf,
     },
     /// A file of the run is not what was imported.
     #[error("{} has changed since it was imported: its XXH3-128 is not that of the manifest", path.display())]
     Changed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
     },
 }

@@ -1,11 +1,12 @@
 //! Measurements made elsewhere, as trials: what `ping` printed in an experiment of the original kind.
 //!
-//! Such an experiment has a broadcaster `b`, a CDN `s` and a viewer `v`. Its trial of `direct` has the pings b→s and s→v, its
-//! trial of `bypass` the pings b→v. [`read`] makes of the files what a run of livectl's own would have of its ping trains; nothing is
-//! written.
+//! Such an experiment has a broadcaster `b`, a CDN `s` and a viewer `v`. Its trial of `direct` has the pings b→s and
+//! s→v, its trial of `bypass` the pings b→v. [`read`] makes of the files what a run of livectl's own would have of
+//! its ping trains; nothing is written.
 //!
-//! Moment 0 of a trial's timeline is that of its first ping. Pings without time stamps (`ping -D`, or `ts` before each line) are where their numbers
-//! have them, one interval apart, both trains of `direct` having begun together. The interval is what the summary of ping tells, or 1 s.
+//! Moment 0 of a trial's timeline is that of its first ping. Pings without time stamps (`ping -D`, or `ts` before
+//! each line) are where their numbers have them, one interval apart, both trains of `direct` having begun together.
+//! The interval is what the summary of ping tells, or 1 s.
 
 mod error;
 mod outline;
@@ -93,7 +94,7 @@ struct Source {
     ends: (&'static str, &'static str),
     bytes: Vec<u8>,
     log: PingLog,
-    /// From the time stamps; `None`: there are none.
+    /// From the time stamps; `None` if there are none.
     clock: Option<Clock>,
 }
 
@@ -140,7 +141,8 @@ pub fn read(request: &Request) -> Result<Import, ImportError> {
     Ok(import)
 }
 
-/// Reads the files that an imported run holds once more, with the run's own name, streaming interval and interval of pings where `request` has none.
+/// Reads the files that an imported run holds once more, with the run's own name, streaming interval and interval of
+/// pings where `request` has none.
 ///
 /// # Errors
 /// [`ImportError::NotImported`], [`ImportError::Changed`], [`ImportError::Store`], and as [`read`].
@@ -305,7 +307,7 @@ impl Import {
                 return Err(ImportError::Implausible { path: source.path.clone(), what });
             }
         }
-        // Who pings with time stamps tells how those do who ping without, unless it is said.
+        // Files with time stamps tell the interval of those without, unless it is given.
         let told = || sources.iter().find_map(Source::interval);
         let interval =
             request.interval.or_else(|| clocks().find_map(|c| c.interval)).or_else(told).unwrap_or(USUAL_INTERVAL);
@@ -385,7 +387,8 @@ fn check_given_once<'a>(sources: impl Iterator<Item = &'a Source>) -> Result<(),
     Ok(())
 }
 
-/// Whom the trains ping tells swapped files, where the first lines are there: the CDN has another address than the viewer.
+/// Whom the trains ping tells swapped files, where the first lines are there: the CDN has another address than the
+/// viewer.
 fn check_targets<'a>(trials: impl Iterator<Item = (Scheme, &'a [Source])> + Clone) -> Result<(), ImportError> {
     let peers = trials.clone().filter(|(scheme, _)| *scheme == Scheme::Bypass).flat_map(|(_, sources)| sources);
     for (_, sources) in trials.filter(|(scheme, _)| *scheme == Scheme::Direct) {

@@ -9,8 +9,8 @@ use crate::plan::{
     Video, VideoSource,
 };
 
-/// A trial with a broadcaster, a CDN and a viewer. Switches, links, addresses and captures are not known and there are none; of the
-/// video all sizes are 0.
+/// A trial with a broadcaster, a CDN and a viewer. Switches, links, addresses and captures are not known and there
+/// are none; of the video all sizes are 0.
 pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Duration, Duration)>) -> Trial {
     let host =
         |name: &str, role| Host { name: name.to_owned(), role, interfaces: Vec::new(), player: Player::default() };

@@ -5,11 +5,11 @@
 pub enum Complaint {
     /// No display is named.
     #[error(
-        "DISPLAY is not set, so {program} has no display. Call it from a terminal on the desktop, or come by `ssh -Y` (`vagrant ssh -- -Y`); if DISPLAY is set \
+        "DISPLAY is not set, so {program} has no display. Call it from a terminal on the desktop, or log in by `ssh -Y` (`vagrant ssh -- -Y`); if DISPLAY is set \
          there, sudo does not pass it on: sudo --preserve-env=DISPLAY,XAUTHORITY livectl …"
     )]
     NoDisplay {
-        /// Which program.
+        /// Name of the program.
         program: &'static str,
     },
     /// Nobody answers there.
@@ -18,7 +18,7 @@ pub enum Complaint {
          desktop or its ssh connection (tmux, screen) has an old DISPLAY"
     )]
     Unreachable {
-        /// Which program.
+        /// Name of the program.
         program: &'static str,
         /// As DISPLAY has it.
         display: String,
@@ -31,7 +31,7 @@ pub enum Complaint {
     Refused {
         /// As DISPLAY has it.
         display: String,
-        /// Who asked.
+        /// The user that asked.
         user: String,
         /// What the display said.
         said: String,
@@ -45,7 +45,8 @@ const REFUSALS: [&str; 4] = [
     "Invalid MIT-MAGIC-COOKIE-1 key",
     "Invalid XDM-AUTHORIZATION-1 key",
 ];
-/// What programs print when they have no display, whatever the reason: xterm, Wireshark (Qt, before and after 6.5), ffplay (SDL).
+/// What programs print when they have no display, whatever the reason: xterm, Wireshark (Qt, before and after 6.5),
+/// ffplay (SDL).
 const FAILURES: [&str; 4] = [
     "Can't open display",
     "could not connect to display",
@@ -54,7 +55,8 @@ const FAILURES: [&str; 4] = [
 ];
 
 impl Complaint {
-    /// What `program`, which has ended as `user` with that on its standard error, complains of, if it is of its display.
+    /// What `program`, which has ended as `user` with that on its standard error, complains of, if it is of its
+    /// display.
     #[must_use]
     pub fn read(program: &'static str, user: &str, display: &str, stderr: &str) -> Option<Complaint> {
         if !FAILURES.iter().any(|failure| stderr.contains(failure)) {

@@ -1,7 +1,8 @@
 //! Looking at a running trial with everybody's tools: tcpdump, Wireshark, terminals.
 //!
-//! Of each tool only that part is in the trial that must be there: what captures, and the shell. What draws on a display runs outside, as the user who called
-//! sudo, for the display is that user's: a socket in `/tmp`, which is another folder in a sandbox, or a port of `ssh -Y`, which is another network there.
+//! Of each tool only that part is in the trial that must be there: what captures, and the shell. What draws on a
+//! display runs outside, as the user who called sudo, for the display is that user's: a socket in `/tmp`, which is
+//! another folder in a sandbox, or a port of `ssh -Y`, which is another network there.
 
 pub mod complaint;
 pub mod person;
@@ -13,15 +14,16 @@ use std::process::Command;
 
 use self::spot::Spot;
 
-/// What Wireshark shows unless something else is asked for: the stream, and what controller and switches say to each other (OpenFlow 1.0 or 1.3).
+/// What Wireshark shows unless something else is asked for: the stream, and what controller and switches say to each
+/// other (OpenFlow 1.0 or 1.3).
 pub const FILTER: &str = "rtmpt || openflow_v1 || openflow_v4";
 /// The controller's port. Wireshark knows it as OpenFlow's, but may have been set otherwise.
 const OPENFLOW_PORT: u16 = 6653;
 /// The interface on which controller and switches talk.
 const LOOPBACK: &str = "lo";
 
-/// tcpdump on a spot. Packets come out as they pass, and addresses are not asked names of: there is nobody to ask, and a question would pass
-/// through the very network that is measured. Files are `user`'s.
+/// tcpdump on a spot. Packets come out as they pass, and addresses are not asked names of: there is nobody to ask,
+/// and a question would pass through the very network that is measured. Files are `user`'s.
 #[must_use]
 pub fn tcpdump(spot: &Spot, user: &str, more: &[String]) -> Command {
     let mut command = Command::new("tcpdump");
@@ -45,7 +47,8 @@ const SCREEN_RATE: &str = "25";
 /// Their height in pixels, where there are several.
 const SCREEN_HEIGHT: u32 = 360;
 
-/// What takes the pictures of screens, side by side, inside a trial, and hands them on as they are: nothing is encoded for it.
+/// What takes the pictures of screens, side by side, inside a trial, and hands them on as they are: nothing is
+/// encoded for it.
 #[must_use]
 pub fn grabber(displays: &[&str]) -> Vec<String> {
     let mut words: Vec<String> = ["ffmpeg", "-v", "error", "-nostdin"].map(String::from).into();
@@ -73,7 +76,8 @@ pub fn mirror(title: &str) -> Command {
     command
 }
 
-/// The programs of a shell on a host, for [`RunningTrial::command_on`](crate::sandbox::running::RunningTrial::command_on).
+/// The programs of a shell on a host, for
+/// [`RunningTrial::command_on`](crate::sandbox::running::RunningTrial::command_on).
 #[must_use]
 pub fn shell(host: &str) -> [OsString; 5] {
     let prompt = format!("PS1=[{host}] \\w \\$ ");
@@ -92,7 +96,8 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Of a process with that exit code or ended by that signal, which was `told` to end, or whose interface may not be `there` any more.
+    /// Of a process with that exit code or ended by that signal, which was `told` to end, or whose interface may not
+    /// be `there` any more.
     #[must_use]
     pub fn of(code: Option<i32>, signal: Option<i32>, told: bool, there: bool) -> Ending {
         let unread = signal == Some(nix::sys::signal::Signal::SIGPIPE as i32);

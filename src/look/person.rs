@@ -34,7 +34,7 @@ impl Person {
     /// # Errors
     /// The machine does not know it.
     pub fn of(uid: u32) -> io::Result<Person> {
-        let unknown = || io::Error::other(format!("this machine knows no user {uid}"));
+        let unknown = || io::Error::other(format!("there is no user {uid} on this machine"));
         let User { name, uid, gid, dir, .. } = User::from_uid(Uid::from_raw(uid))?.ok_or_else(unknown)?;
         let groups = getgrouplist(&CString::new(name.as_str())?, gid)?;
         Ok(Person { name, uid, gid, groups, home: dir })
@@ -49,7 +49,8 @@ impl Person {
         // SAFETY: between fork and exec the closure makes four system calls and neither allocates nor locks.
         unsafe {
             command.pre_exec(move || {
-                // Some programs on a display abort where there is none, and would leave a core file in the user's folder.
+                // Some programs on a display abort where there is none, and would leave a core file in the user's
+                // folder.
                 setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
                 setgroups(&groups)?;
                 setgid(gid)?;
@@ -150,6 +151,6 @@ mod tests {
     #[test]
     fn a_number_that_is_nobodys() {
         assert_eq!(Person::of(0).unwrap().name, "root");
-        assert_eq!(Person::of(3_999_999_999).unwrap_err().to_string(), "this machine knows no user 3999999999");
+        assert_eq!(Person::of(3_999_999_999).unwrap_err().to_string(), "there is no user 3999999999 on this machine");
     }
 }

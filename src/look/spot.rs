@@ -20,7 +20,7 @@ pub struct Spot {
 pub enum SpotError {
     /// Neither host nor interface.
     #[error(
-        "the running trial has no host and no interface {name:?}; it has the hosts {hosts}, the interfaces {interfaces}, and `{CONTROLLER}`"
+        "the running trial has no host or interface {name:?}; it has the hosts {hosts}, the interfaces {interfaces}, and `{CONTROLLER}`"
     )]
     Unknown {
         /// What was asked for.
@@ -33,7 +33,7 @@ pub enum SpotError {
     /// A host on several links.
     #[error("{host} has several interfaces; say which: {interfaces}")]
     Several {
-        /// The host.
+        /// The host's name.
         host: String,
         /// Its interfaces.
         interfaces: String,

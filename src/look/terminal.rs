@@ -1,7 +1,7 @@
 //! A terminal window of one user with a shell of another.
 //!
-//! xterm is handed the master of a pseudo-terminal (`-S`, xterm(1)) and draws it; the shell has the slave and is started by whoever may. So the window needs
-//! nothing of the trial, and the shell nothing of the display.
+//! xterm is handed the master of a pseudo-terminal (`-S`, xterm(1)) and draws it; the shell has the slave and is
+//! started by whoever may. So the window needs nothing of the trial, and the shell nothing of the display.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -34,7 +34,7 @@ pub enum WindowError {
     /// xterm cannot be started, or there is no pseudo-terminal for it.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
         /// What the kernel said.
         source: io::Error,
@@ -42,7 +42,7 @@ pub enum WindowError {
     /// xterm has ended before its window was there.
     #[error("xterm ended before its window was there: {said}")]
     Ended {
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
 }
@@ -72,8 +72,8 @@ impl Window {
         let stderr = complaints.try_clone().map_err(failed("share a file with xterm"))?;
         xterm.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         dress(&mut xterm);
-        // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks. The descriptor is open in the child, which has
-        // a copy of all.
+        // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks. The
+        // descriptor is open in the child, which has a copy of all.
         unsafe {
             xterm.pre_exec(move || {
                 Errno::result(libc::fcntl(number, libc::F_SETFD, 0))?;
@@ -140,7 +140,8 @@ fn greeted(slave: &OwnedFd) -> Result<bool, WindowError> {
 fn on_terminal(command: &mut Command, terminal: OwnedFd) -> io::Result<()> {
     command.stdin(terminal.try_clone()?).stdout(terminal.try_clone()?).stderr(terminal);
     command.env("TERM", "xterm");
-    // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks; descriptor 0 is the terminal.
+    // SAFETY: between fork and exec the closure makes two system calls and neither allocates nor locks; descriptor 0
+    // is the terminal.
     unsafe {
         command.pre_exec(|| {
             setsid()?;

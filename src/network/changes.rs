@@ -1,4 +1,5 @@
-//! Changes of netem links: `tc -batch -` stays open in the namespace of each end that changes, and is given its lines ([`tc::course`]) at their moments.
+//! Changes of netem links: `tc -batch -` stays open in the namespace of each end that changes, and is given its lines
+//! ([`tc::course`]) at their moments.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -20,7 +21,8 @@ const LONGEST_COMPLAINT: u64 = 4096;
 pub struct Changes(JoinSet<Result<(), NetworkError>>);
 
 impl Changes {
-    /// Begins to change the trial's netem links, whose timeline began at `zero`. `pids` are those of [`super::Mininet::pids`].
+    /// Begins to change the trial's netem links, whose timeline began at `zero`. `pids` are those of
+    /// [`super::Mininet::pids`].
     ///
     /// # Errors
     /// A node is not known, or `tc` cannot be started there.

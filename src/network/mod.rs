@@ -1,4 +1,5 @@
-//! The network of a trial: the topology file, the Mininet session that boots it, and the proof that it is what was planned.
+//! The network of a trial: the topology file, the Mininet session that boots it, and the proof that it is what was
+//! planned.
 //!
 //! - [`topology`]: the plan as Python for `mn --custom`.
 //! - [`tc`]: how the kernel shapes a link, and what it must show afterwards.
@@ -80,7 +81,7 @@ pub enum NetworkError {
     Start {
         /// What was to be run.
         program: String,
-        /// Why not.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// The transcript cannot be written.
@@ -88,7 +89,7 @@ pub enum NetworkError {
     Transcript {
         /// Where it was to go.
         path: PathBuf,
-        /// Why not.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// Mininet said nothing more before the deadline.
@@ -104,7 +105,7 @@ pub enum NetworkError {
         transcript: PathBuf,
     },
     /// Mininet ended by itself.
-    #[error("Mininet ended while it was to {doing}. Its last lines:\n{}\nThe whole transcript is {}", indent(last), transcript.display())]
+    #[error("Mininet ended before it could {doing}. Its last lines:\n{}\nThe whole transcript is {}", indent(last), transcript.display())]
     Ended {
         /// What it was doing.
         doing: String,
@@ -114,7 +115,7 @@ pub enum NetworkError {
         transcript: PathBuf,
     },
     /// Mininet reported errors, and may have gone on regardless.
-    #[error("Mininet reported errors while it was to {doing}:\n{}\n{}The whole transcript is {}", indent(&lines.join("\n")), hint(lines), transcript.display())]
+    #[error("Mininet reported errors when told to {doing}:\n{}\n{}The whole transcript is {}", indent(&lines.join("\n")), hint(lines), transcript.display())]
     Reported {
         /// What it was doing.
         doing: String,
@@ -146,7 +147,7 @@ pub enum NetworkError {
         problem: String,
     },
     /// What was built is not what was planned.
-    #[error("the network is not the one that was planned:\n{}", indent(&differences.join("\n")))]
+    #[error("the network differs from the plan:\n{}", indent(&differences.join("\n")))]
     Differs {
         /// One line each.
         differences: Vec<String>,
@@ -163,7 +164,7 @@ fn hint(lines: &[String]) -> &'static str {
     if said("qdisc kind is unknown") {
         "This kernel has no netem: use `link: emulated`, or `modprobe sch_netem` if it is a module that is not loaded.\n"
     } else if said("Unable to contact the remote controller") {
-        "The OpenFlow controller does not answer: its log tells why.\n"
+        "The OpenFlow controller does not answer: see its log.\n"
     } else if said("no TCP congestion control") {
         "Set `congestion_control` to one of those, or load the module: `modprobe tcp_bbr`.\n"
     } else {

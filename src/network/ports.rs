@@ -58,7 +58,8 @@ pub async fn read(network: &plan::Network) -> Result<BTreeMap<String, Counters>,
     Ok(all)
 }
 
-/// Reads what `ovs-ofctl --names dump-ports` prints. A counter that the switch does not have is a `?`, and counts as nothing.
+/// Reads what `ovs-ofctl --names dump-ports` prints. A counter that the switch does not have is a `?`, and counts as
+/// nothing.
 fn parse(text: &str) -> Option<BTreeMap<String, Counters>> {
     let mut ports: BTreeMap<String, Counters> = BTreeMap::new();
     let mut name: Option<String> = None;

@@ -28,7 +28,8 @@ const SLACK: Duration = Duration::from_secs(10);
 pub struct Expected {
     /// Twice the sum of the links' delays and of their transmission times for a ping's frame of 98 bytes.
     pub rtt: Duration,
-    /// How far a measured minimum may be off: 1 % of it, 3 ms or 1.5 ms for each link, whichever is most, plus twice the sum of the links' jitters.
+    /// How far a measured minimum may be off: 1 % of it, 3 ms or 1.5 ms for each link, whichever is most, plus twice
+    /// the sum of the links' jitters.
     pub tolerance: Duration,
 }
 

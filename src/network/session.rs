@@ -1,8 +1,8 @@
 //! Mininet's command line, driven through a pseudo-terminal.
 //!
-//! Mininet boots the network, answers a few commands and ends it. Its CLI has no time-outs and no exit status, and it goes on after
-//! errors; so every wait here has a deadline, everything it says is kept in a transcript, and what it says is searched for
-//! errors. Programs on hosts do not run through it: they are started with `mnexec -a PID`.
+//! Mininet boots the network, answers a few commands and ends it. Its CLI has no time-outs and no exit status, and it
+//! goes on after errors; so every wait here has a deadline, everything it says is kept in a transcript, and what it
+//! says is searched for errors. Programs on hosts do not run through it: they are started with `mnexec -a PID`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -24,7 +24,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::NetworkError;
 use super::topology::TOPOLOGY_NAME;
 
-/// Debian's Mininet is a script that imports modules of Debian's Python; another `python3` earlier on PATH would not find them.
+/// Debian's Mininet is a script that imports modules of Debian's Python; another `python3` earlier on PATH would not
+/// find them.
 const PYTHON: &str = "/usr/bin/python3";
 const MN: &str = "/usr/bin/mn";
 /// A line, or the prompt.
@@ -199,20 +200,23 @@ impl Mininet {
         })
     }
 
-    /// Waits until Mininet has ended by itself, for `select!` beside other work. Nothing is lost when it is cancelled.
+    /// Waits until Mininet has ended by itself, for `select!` beside other work. Nothing is lost when it is
+    /// cancelled.
     pub async fn ended(&mut self) -> NetworkError {
-        // Not for the end of its terminal: to await that takes a whole processor, for expectrl's stream is read again and again as long as there is nothing to
-        // read. Between commands Mininet says nothing that could fill its terminal.
+        // Not for the end of its terminal: to await that takes a whole processor, for expectrl's stream is read again
+        // and again as long as there is nothing to read. Between commands Mininet says nothing that could fill its
+        // terminal.
         while !self.reap(Duration::ZERO).await {
             sleep(ENDED_INTERVAL).await;
         }
         if let Ok(Ok(found)) = tokio::time::timeout(LAST_WORDS, self.session.expect(Eof)).await {
             self.note(&String::from_utf8_lossy(found.as_bytes()));
         }
-        self.end_error("go on")
+        self.end_error("continue")
     }
 
-    /// Leaves the CLI, so that Mininet takes its network down, and waits for its end; kills it when the deadline has passed.
+    /// Leaves the CLI, so that Mininet takes its network down, and waits for its end; kills it when the deadline has
+    /// passed.
     ///
     /// # Errors
     /// When it had to be killed or reported errors while stopping. It has ended in any case.
@@ -368,8 +372,9 @@ pub fn alarms(said: &str) -> Vec<String> {
         .collect()
 }
 
-/// Names and process ids in the output of Mininet's `dump`: `<Peer hb: hb-eth0:10.0.0.1 pid=4242>`. Between the kind of a
-/// node and its name there may be parameters: `<RemoteController{'ip': '127.0.0.1', 'port': 6653} c0: 127.0.0.1:6653 pid=4235>`.
+/// Names and process ids in the output of Mininet's `dump`: `<Peer hb: hb-eth0:10.0.0.1 pid=4242>`. Between the kind
+/// of a node and its name there may be parameters:
+/// `<RemoteController{'ip': '127.0.0.1', 'port': 6653} c0: 127.0.0.1:6653 pid=4235>`.
 #[must_use]
 pub fn parse_dump(said: &str) -> BTreeMap<String, i32> {
     said.lines()

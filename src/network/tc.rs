@@ -1,28 +1,30 @@
-//! The kernel's traffic control for one end of a link: which `tc` commands shape it, and what `tc` must show afterwards.
+//! The kernel's traffic control for one end of a link: which `tc` commands shape it, and what `tc` must show
+//! afterwards.
 //!
 //! Each end of a link shapes what leaves through it, so each direction is shaped once.
 //!
 //! Without jitter one netem qdisc does everything: `rate` sends one packet at a time, counting whole Ethernet frames,
-//! and `delay` adds the travel time (tc-netem(8), "RATE": "delay packets based on packet size"). That is exactly the link
-//! that a plan describes. Mininet's own TCLink puts netem under an htb class with a burst of 15 kB instead; such a class passes up
-//! to ten packets in no time at all after every pause, so that a video frame would arrive before the least time that the
-//! network allows.
+//! and `delay` adds the travel time (tc-netem(8), "RATE": "delay packets based on packet size"). That is exactly the
+//! link that a plan describes. Mininet's own TCLink puts netem under an htb class with a burst of 15 kB instead; such
+//! a class passes up to ten packets in no time at all after every pause, so that a video frame would arrive before
+//! the least time that the network allows.
 //!
 //! With jitter netem's `rate` must not be used: it lets no packet start before the one ahead of it has *arrived*, so
-//! jitter would turn into queueing. There htb paces, with a burst of a single frame, and netem delays, as in Mininet. A
-//! packet can then be early by the time that a frame of 1514 bytes takes.
+//! jitter would turn into queueing. There htb paces, with a burst of a single frame, and netem delays, as in Mininet.
+//! A packet can then be early by the time that a frame of 1514 bytes takes.
 //!
-//! A direction that changes during the trial has htb above netem from the beginning, too: packets that wait in netem's `rate` have their times already, those
-//! that wait for htb feel the new rate. [`course`] says how it changes. Three things are not as on an emulated link:
+//! A direction that changes during the trial has htb above netem from the beginning, too: packets that wait in
+//! netem's `rate` have their times already, those that wait for htb feel the new rate. [`course`] says how it
+//! changes. Three things are not as on an emulated link:
 //! - A rate of 0, or less than 10 kbit/s, is [`LEAST_RATE`] there. htb lets a packet go on credit and makes it up at the rate of that moment: at a lower rate still, a packet that
 //!   left at the beginning of an outage would keep the link busy for long after its end.
 //! - A delay counts for packets that come after it has changed, and those overtake the ones before them when it falls.
 //! - A packet's loss is that of the moment at which it comes, as there; so a link that is down loses all that comes and still delivers what it holds.
 //!
 //! netem's `limit` counts every packet inside it: those that wait for the link **and** those that are under way
-//! (tc-netem(8), "LIMIT"). It is therefore the plan's queue plus the full-size frames that fit in the delay line, rate ×
-//! (delay + jitter) / 1514 bytes, rounded up. Small packets fill the line sooner; a stream of nothing but small packets finds a shorter
-//! queue there than on an emulated link.
+//! (tc-netem(8), "LIMIT"). It is therefore the plan's queue plus the full-size frames that fit in the delay line,
+//! rate × (delay + jitter) / 1514 bytes, rounded up. Small packets fill the line sooner; a stream of nothing but
+//! small packets finds a shorter queue there than on an emulated link.
 
 use std::time::Duration;
 
@@ -33,7 +35,8 @@ const FULL_FRAME: u64 = 1514;
 /// Packets in the delay line of a link without a rate: 1 Gbit/s of full-size frames for the link's delay.
 const UNSHAPED_RATE: u64 = 1_000_000_000;
 
-/// What htb paces at where nothing is to pass, in bit/s. In an outage a full frame goes every 0.3 s, and the link may lie idle for as long after it.
+/// What htb paces at where nothing is to pass, in bit/s. In an outage a full frame goes every 0.3 s, and the link may
+/// lie idle for as long after it.
 pub const LEAST_RATE: u64 = 40_000;
 /// A lower rate counts as nothing, in bit/s: the least that a recipe can give a link.
 const NOTHING: u64 = 10_000;
@@ -55,7 +58,8 @@ impl Constancy {
     }
 }
 
-/// What `tc` is to be told for one interface: its arguments after `tc`, in order. Empty: the interface stays as it is.
+/// What `tc` is to be told for one interface: its arguments after `tc`, in order. Empty: the interface stays as it
+/// is.
 #[must_use]
 pub fn commands(interface: &str, shape: &Shape, constancy: Constancy) -> Vec<String> {
     let netem = netem_arguments(shape);
@@ -85,7 +89,8 @@ fn class(interface: &str, rate: u64) -> String {
     )
 }
 
-/// What `tc` is to be told when, for a direction that changes, once [`commands`] have been given: one line each, without `tc`.
+/// What `tc` is to be told when, for a direction that changes, once [`commands`] have been given: one line each,
+/// without `tc`.
 #[must_use]
 pub fn course(interface: &str, shape: &Shape, steps: &[Step]) -> Vec<(Duration, String)> {
     let mut before = Condition::of(*shape);
@@ -97,7 +102,8 @@ pub fn course(interface: &str, shape: &Shape, steps: &[Step]) -> Vec<(Duration, 
     lines
 }
 
-/// From one condition to another. Whatever tc is not told anew of a qdisc or class is forgotten, so each line says all.
+/// From one condition to another. Whatever tc is not told again of a qdisc or class is forgotten, so each line says
+/// all.
 fn change(interface: &str, before: &Condition, after: &Condition) -> Vec<String> {
     let rate =
         |condition: &Condition| condition.shape.bandwidth.map(|rate| if rate < NOTHING { LEAST_RATE } else { rate });
@@ -221,8 +227,8 @@ fn parse_percent(word: &str) -> Option<f64> {
     (unit == "%").then_some(value / 100.0)
 }
 
-/// How what `tc` shows differs from the plan; empty when it does not. tc prints times with three significant digits and
-/// rates in whole thousands, so values count as equal within 0.5 %.
+/// How what `tc` shows differs from the plan; empty when it does not. tc prints times with three significant digits
+/// and rates in whole thousands, so values count as equal within 0.5 %.
 #[must_use]
 pub fn differences(interface: &str, shape: &Shape, constancy: Constancy, shown: &Shown) -> Vec<String> {
     if commands(interface, shape, constancy).is_empty() {

@@ -1,7 +1,7 @@
 //! The topology file: Python for `mn --custom`, made from the plan by a template.
 //!
-//! Every value goes into the file as a JSON string, number, list or object, which Python reads as the same value; so no name
-//! or address can become code.
+//! Every value goes into the file as a JSON string, number, list or object, which Python reads as the same value; so
+//! no name or address can become code.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
@@ -110,7 +110,8 @@ fn python(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// The OpenFlow port of a switch's interface, and Mininet's port of a host's: the number at the end of its name (`s1-eth3`: 3).
+/// The OpenFlow port of a switch's interface, and Mininet's port of a host's: the number at the end of its name
+/// (`s1-eth3`: 3).
 #[must_use]
 pub fn port(interface: &str) -> u32 {
     let digits = interface.bytes().rev().take_while(u8::is_ascii_digit).count();

@@ -26,8 +26,8 @@ const OFFLOADS: [&str; 6] = [
     "large-receive-offload",
 ];
 
-/// Compares a booted network with its plan: addresses, offloads, TCP congestion control by route, the switches' ports and, with
-/// netem, the shape of every link's end. `pids` are those of [`super::Mininet::pids`].
+/// Compares a booted network with its plan: addresses, offloads, TCP congestion control by route, the switches' ports
+/// and, with netem, the shape of every link's end. `pids` are those of [`super::Mininet::pids`].
 ///
 /// # Errors
 /// [`NetworkError::Differs`] with every difference, or [`NetworkError::Inspect`] when it cannot be found out.
@@ -163,8 +163,8 @@ pub fn offload_differences(interface: &str, shown: &str) -> Vec<String> {
         .collect()
 }
 
-/// How the switches' ports, as `ovs-vsctl --format=json --columns=name,ofport,error list Interface` lists them, differ
-/// from the plan. (Format: ovs-vsctl(8), "Output Formatting"; sets as in RFC 7047, section 5.1.)
+/// How the switches' ports, as `ovs-vsctl --format=json --columns=name,ofport,error list Interface` lists them,
+/// differ from the plan. (Format: ovs-vsctl(8), "Output Formatting"; sets as in RFC 7047, section 5.1.)
 #[must_use]
 pub fn port_differences(network: &plan::Network, shown: &str) -> Vec<String> {
     let table: serde_json::Value = serde_json::from_str(shown).unwrap_or_default();

@@ -25,8 +25,8 @@ impl Subnet {
     }
 }
 
-/// Subnets for islands of so many hosts each. One island alone has 10.0.0.0/24; several have 10.0.1.0/24,
-/// 10.0.2.0/24 and so on. An island of more than 250 hosts has a larger one. Islands and hosts must fit into 10.0.0.0/8.
+/// Subnets for islands of so many hosts each. One island alone has 10.0.0.0/24; several have 10.0.1.0/24, 10.0.2.0/24
+/// and so on. An island of more than 250 hosts has a larger one. Islands and hosts must fit into 10.0.0.0/8.
 #[must_use]
 pub fn subnets(hosts: &[usize]) -> Vec<Subnet> {
     let mut next = if hosts.len() == 1 { 0 } else { 1 };

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Agents {
-    /// Bytes that may wait at the broadcaster for the CDN before the program is not read any more; `None`: as many as there are.
+    /// Bytes that may wait at the broadcaster for the CDN before the program is not read any more; `None`: as many as
+    /// there are.
     pub upload_buffer: Option<u64>,
     /// How much of the stream an agent that serves peers keeps for those that have missed some.
     pub cache: Duration,

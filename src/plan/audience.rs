@@ -1,7 +1,7 @@
-//! Who is there when: viewers that come and go while the stream is on.
+//! When each viewer is there: viewers that come and go during the stream.
 //!
-//! A viewer's time in a trial is a list of *spells*, each with a program of its own. Most viewers have a single one, from their `view_at` to the end
-//! of the stream, of which nothing is stored.
+//! A viewer's time in a trial is a list of *spells*, each with a program of its own. Most viewers have a single one,
+//! from their `view_at` to the end of the stream, of which nothing is stored.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -66,7 +66,8 @@ pub struct Audience {
     /// What moves all others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
-    /// What it came to in this trial, by viewer. Stored, so that tables of stored trials never depend on how chance is made.
+    /// What it came to in this trial, by viewer. Stored, so that tables of stored trials never depend on how chance
+    /// is made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub drawn: BTreeMap<String, Vec<Spell>>,
 }
@@ -103,8 +104,9 @@ impl Churn {
         viewers as f64 * self.until.saturating_sub(self.from).as_secs_f64() / (self.stay + self.away).as_secs_f64()
     }
 
-    /// The spells of a viewer who begins to watch at `view_at`: it stays for [`LEAST_SPELL`] and an exponentially distributed time beyond it, so that
-    /// the mean is `stay`; goes; is away for a time of the same kind; comes again; and so on. Who is away at the end stays away.
+    /// The spells of a viewer who begins to watch at `view_at`: it stays for [`LEAST_SPELL`] and an exponentially
+    /// distributed time beyond it, so that the mean is `stay`; goes; is away for a time of the same kind; comes
+    /// again; and so on. A viewer that is away at the end stays away.
     #[must_use]
     pub fn spells(&self, view_at: Duration, seed: u64) -> Vec<Spell> {
         let mut chance = Chance(seed);
@@ -143,7 +145,8 @@ impl Chance {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// At least [`LEAST_SPELL`], and of that mean; in whole milliseconds, so that the last digits of a logarithm matter nowhere.
+    /// At least [`LEAST_SPELL`], and of that mean; in whole milliseconds, so that the last digits of a logarithm
+    /// matter nowhere.
     fn time(&mut self, mean: Duration) -> Duration {
         let beyond = mean.saturating_sub(LEAST_SPELL).mul_f64(-(1.0 - self.share()).ln());
         LEAST_SPELL + Duration::from_millis(u64::try_from(beyond.as_millis()).unwrap_or(u64::MAX))
@@ -151,7 +154,8 @@ impl Chance {
 }
 
 impl Trial {
-    /// All viewers, in the order of streams and of their viewers, and when each starts to watch if nothing else is said of it.
+    /// All viewers, in the order of streams and of their viewers, and when each starts to watch if nothing else is
+    /// said of it.
     pub fn viewers(&self) -> impl Iterator<Item = (&str, Duration)> {
         let viewers = self.streams.iter().flat_map(|stream| &stream.viewers).enumerate();
         viewers.map(|(before, viewer)| (viewer.as_str(), self.timeline.view_at(before)))
@@ -167,7 +171,8 @@ impl Trial {
         })
     }
 
-    /// The same, with whoever moves by chance moved anew: as the trial's seed has it, which is the same for all schemes of a repetition.
+    /// The same, with whoever moves by chance moved again: as the trial's seed has it, which is the same for all
+    /// schemes of a repetition.
     #[must_use]
     pub fn with_audience_drawn(mut self) -> Trial {
         let Some(churn) = self.audience.churn else { return self };

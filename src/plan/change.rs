@@ -1,4 +1,5 @@
-//! Links that change during a trial: what the plan says of it ([`LinkChange`]), and what it comes to for one direction of a link ([`course`]).
+//! Links that change during a trial: what the plan says of it ([`LinkChange`]), and what it comes to for one
+//! direction of a link ([`course`]).
 
 use std::fmt;
 use std::time::Duration;
@@ -46,14 +47,14 @@ pub enum Change {
     Follow(LinkTrace),
 }
 
-/// What is said anew of a link; `None` stays as it is.
+/// What is said again of a link; `None` stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Setting {
     /// bit/s; 0: nothing passes, and the queue holds what waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
-    /// One-way delay.
+    /// One-way delay of the link.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
     /// Each packet's delay is uniform in `delay ± jitter`.
@@ -72,7 +73,7 @@ pub struct Setting {
 pub struct LinkTrace {
     /// The file as the recipe names it.
     pub file: String,
-    /// Whether it begins anew at its end; otherwise the link stays as the last piece has it.
+    /// Whether it begins again at its end; otherwise the link stays as the last piece has it.
     pub repeat: bool,
     /// Its length.
     pub length: Duration,
@@ -86,7 +87,7 @@ pub struct LinkTrace {
 pub struct Piece {
     /// Milliseconds from the beginning of the trace.
     pub at_ms: u64,
-    /// bit/s.
+    /// Bandwidth in bit/s.
     pub bandwidth: u64,
     /// One-way delay, if the trace tells it.
     pub delay: Option<Duration>,
@@ -198,7 +199,8 @@ impl Condition {
     }
 }
 
-/// How a direction of a link of that shape changes, in the order of time, with all traces written out until `until`. `changes` are those of the link.
+/// How a direction of a link of that shape changes, in the order of time, with all traces written out until `until`.
+/// `changes` are those of the link.
 #[must_use]
 pub fn course<'c>(
     shape: Shape,
@@ -250,7 +252,8 @@ impl Trial {
 }
 
 impl Network {
-    /// What a recipe calls a link: by its host, where that has no other one, by its interface, or by the switches that it joins.
+    /// What a recipe calls a link: by its host, where that has no other one, by its interface, or by the switches
+    /// that it joins.
     #[must_use]
     pub fn link_name(&self, link: usize) -> String {
         let Some(ends) = self.links.get(link) else { return String::from("?") };
@@ -314,8 +317,8 @@ impl fmt::Display for Setting {
     }
 }
 
-/// Pieces as one text, `0=1203200 100=0`: thousands of them in a plan would otherwise be tens of thousands of lines. Where the trace tells delay
-/// (microseconds) and loss: `100=1203200,20000,0.01`, each empty where it does not.
+/// Pieces as one text, `0=1203200 100=0`: thousands of them in a plan would otherwise be tens of thousands of lines.
+/// Where the trace tells delay (microseconds) and loss: `100=1203200,20000,0.01`, each empty where it does not.
 mod pieces_as_text {
     use std::fmt::Write as _;
     use std::str::FromStr;

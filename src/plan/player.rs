@@ -21,7 +21,8 @@ pub enum Player {
     Mpv,
     /// Whatever else plays RTMP.
     Command {
-        /// A program and its arguments, in which [placeholders](Placeholder::WATCHING) stand for what is to be played.
+        /// A program and its arguments, in which [placeholders](Placeholder::WATCHING) stand for what is to be
+        /// played.
         command: Vec<String>,
         /// It shows the stream in a window.
         window: bool,

@@ -9,20 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::Scheme;
 
-/// Which trial it is: how video is delivered, with which parameters, for which time. Tables have its parts as columns.
+/// Which trial it is: how video is delivered, with which parameters, for which time. Tables have its parts as
+/// columns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Point {
     /// How video is delivered.
     pub scheme: Scheme,
-    /// From 1.
+    /// Number of the repetition, from 1.
     pub repetition: u32,
     /// What else tells it from the run's other trials; none where a recipe varies nothing but the scheme.
     #[serde(default, skip_serializing_if = "Parameters::is_empty")]
     pub parameters: Parameters,
 }
 
-/// A sweep's coordinates: the values of its parameters by their names, as the recipe's matrix writes them. Shared by all who hold them: every row of a trial's tables
-/// does.
+/// A sweep's coordinates: the values of its parameters by their names, as the recipe's matrix writes them. Shared by
+/// all who hold them: every row of a trial's tables does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Parameters(Arc<BTreeMap<String, String>>);
@@ -34,7 +35,8 @@ impl Point {
         Point { scheme, repetition, parameters: Parameters::default() }
     }
 
-    /// The trial's name: unique within the run and safe as a file name. `direct-1`; with parameters their hash stands in between.
+    /// The trial's name: unique within the run and safe as a file name. `direct-1`; with parameters their hash stands
+    /// in between.
     #[must_use]
     pub fn id(&self) -> String {
         let Point { scheme, repetition, parameters } = self;
@@ -44,8 +46,9 @@ impl Point {
         }
     }
 
-    /// The trial's seed, from that of the run. It is the same for all points of a repetition, so that they meet the same luck (common random
-    /// numbers), and unrelated to the next repetition's. SplitMix64: Steele, Lea, Flood, OOPSLA 2014, figure 17.
+    /// The trial's seed, from that of the run. It is the same for all points of a repetition, so that they meet the
+    /// same luck (common random numbers), and unrelated to the next repetition's. SplitMix64: Steele, Lea, Flood,
+    /// OOPSLA 2014, figure 17.
     #[must_use]
     pub fn seed(&self, run: u64) -> u64 {
         let z = run.wrapping_add(u64::from(self.repetition).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -79,7 +82,7 @@ impl Parameters {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
-    /// Eight hex digits that stand for them; `None`: there are none.
+    /// Eight hex digits that stand for them; `None` if there are none.
     fn hash(&self) -> Option<String> {
         if self.is_empty() {
             return None;

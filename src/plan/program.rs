@@ -15,7 +15,8 @@ pub enum Program {
     Obs,
     /// OBS with its own settings of x264, but for the bitrate.
     ObsDefaults,
-    /// Whatever else publishes RTMP: a program and its arguments, in which [placeholders](Placeholder) stand for what is to be published.
+    /// Whatever else publishes RTMP: a program and its arguments, in which [placeholders](Placeholder) stand for what
+    /// is to be published.
     Command(Vec<String>),
 }
 
@@ -26,11 +27,11 @@ pub enum Placeholder {
     Url,
     /// How many pictures.
     Frames,
-    /// Pictures per second.
+    /// Frame rate, in pictures per second.
     Fps,
     /// Width and height in pixels: `640x360`.
     Size,
-    /// In bit/s.
+    /// Bitrate in bit/s.
     Bitrate,
     /// Length of the stream: `20.000`.
     Seconds,
@@ -45,7 +46,7 @@ pub enum ArgumentPart<'a> {
     Plain(&'a str),
     /// What a placeholder stands for.
     Of(Placeholder),
-    /// Looks like a placeholder and is none.
+    /// Looks like a placeholder but is not one.
     Unknown(&'a str),
 }
 
@@ -73,8 +74,9 @@ impl Program {
         matches!(self, Program::Obs | Program::ObsDefaults)
     }
 
-    /// How many of so many planned frames it promises to make. ffmpeg counts them. OBS goes by the clock and begins and ends when it has got round to it, and what
-    /// is in its encoder then is lost; of other programs nothing better is known.
+    /// How many of so many planned frames it promises to make. ffmpeg counts them. OBS goes by the clock and begins
+    /// and ends when it has got round to it, and what is in its encoder then is lost; of other programs nothing
+    /// better is known.
     #[must_use]
     pub fn promises(&self, planned: u32) -> u32 {
         match self {

@@ -44,7 +44,7 @@ impl Until {
 }
 
 impl Figure {
-    /// All of them.
+    /// All variants.
     pub const ALL: [Figure; 5] =
         [Figure::DelayP50, Figure::DelayP95, Figure::ExcessP50, Figure::ExcessP95, Figure::StartupDelay];
 

@@ -18,8 +18,8 @@ pub(super) struct Tick {
 }
 
 impl Axis {
-    /// An axis over the values given, with a little air at its ends. Linear: from 0, if `from_zero`. Logarithmic: values that are
-    /// not positive have no place on it. `None`: there is no value with a place on it.
+    /// An axis over the values given, with a little air at its ends. Linear: from 0, if `from_zero`. Logarithmic:
+    /// values that are not positive have no place on it. `None`: there is no value with a place on it.
     pub(super) fn over(values: impl Iterator<Item = f64>, scale: Scale, from_zero: bool) -> Option<Axis> {
         let fits = |v: &f64| v.is_finite() && (scale == Scale::Linear || *v > 0.0);
         let (low, high) =
@@ -70,8 +70,9 @@ impl Axis {
         value >= self.from && value <= self.to
     }
 
-    /// At most `most` ticks (but at least two), at 1, 2 or 5 times a power of ten apart; on a logarithmic axis at 1, 2 and 5 times each power of
-    /// ten, or at the powers alone where that is too many, or at 1 to 9 times them where it is too few.
+    /// At most `most` ticks (but at least two), at 1, 2 or 5 times a power of ten apart; on a logarithmic axis at 1,
+    /// 2 and 5 times each power of ten, or at the powers alone where that is too many, or at 1 to 9 times them where
+    /// it is too few.
     pub(super) fn ticks(&self, most: usize) -> Vec<Tick> {
         match self.scale {
             Scale::Linear => self.even_ticks(most),

@@ -1,4 +1,5 @@
-//! A tree as it is drawn: layer below layer, each node under the one that it hangs from, its colour a value on a scale.
+//! A tree as it is drawn: layer below layer, each node under the one that it hangs from, its colour a value on a
+//! scale.
 
 use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
@@ -13,8 +14,8 @@ const TWIG: RGBColor = RGBColor(150, 150, 150);
 const WHITE: RGBColor = RGBColor(255, 255, 255);
 /// Of a node without a value.
 const PALE: RGBColor = RGBColor(205, 205, 205);
-/// From the least value to the greatest: viridis (van der Walt and Smith, 2015) from its light end on. Its lightness falls evenly, so that it is read in
-/// grey and with any kind of colour vision.
+/// From the least value to the greatest: viridis (van der Walt and Smith, 2015) from its light end on. Its lightness
+/// falls evenly, so that it is read in grey and with any kind of colour vision.
 const SCALE: [RGBColor; 5] = [
     RGBColor(253, 231, 37),
     RGBColor(94, 201, 98),
@@ -22,7 +23,8 @@ const SCALE: [RGBColor; 5] = [
     RGBColor(59, 82, 139),
     RGBColor(68, 1, 84),
 ];
-/// From so many times the least value on the scale is logarithmic, or one node would take all colours from the others.
+/// From so many times the least value on the scale is logarithmic, or one node would take all colours from the
+/// others.
 const WIDE: f64 = 10.0;
 
 /// A node of the tree.
@@ -57,8 +59,8 @@ pub(super) struct Spot {
 }
 
 impl Branches {
-    /// A spot for each node, and how many leaves there are. Each leaf has a width of its own, and whoever has children is in the middle of them. Nodes that
-    /// hang from each other in a circle have none.
+    /// A spot for each node, and how many leaves there are. Each leaf has a width of its own, and whoever has
+    /// children is in the middle of them. Nodes that hang from each other in a circle have none.
     pub(super) fn layout(&self) -> (Vec<Option<Spot>>, usize) {
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); self.nodes.len()];
         for (place, node) in self.nodes.iter().enumerate() {
@@ -116,7 +118,8 @@ impl Branches {
         };
         let largest = Type { size: (0.17 * layer_height).min(19.0 * unit), bold: false, colour: BLACK };
         let size = largest.size * (0.94 * slot / longest(largest)).min(1.0);
-        // Names that do not fit beside each other are written upwards, one line of them; where that is too small, too, there are none.
+        // Names that do not fit beside each other are written upwards, one line of them; where that is too small,
+        // too, there are none.
         let upwards = size < SMALLEST_TYPE * unit;
         let size = if upwards { (0.8 * slot).min(12.0 * unit) } else { size };
         let face = Type { size, ..largest };

@@ -1,7 +1,7 @@
 //! A sheet to draw on, in lengths of the finished picture, and its bytes.
 //!
-//! plotters places everything on whole pixels. So a sheet is drawn larger than the picture and made smaller at the end, which smooths the edges of a PNG
-//! and gives the SVG fractions of a pixel.
+//! plotters places everything on whole pixels. So a sheet is drawn larger than the picture and made smaller at the
+//! end, which smooths the edges of a PNG and gives the SVG fractions of a pixel.
 
 use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
@@ -205,8 +205,8 @@ impl<B: DrawingBackend> Sheet<'_, B> {
         self.put(&Polygon::new(corners, colour.mix(opacity).filled()))
     }
 
-    /// A line through points, broken into strokes: `pattern` is the length of a stroke, of the gap after it, and so on; an
-    /// empty one is a whole line.
+    /// A line through points, broken into strokes: `pattern` is the length of a stroke, of the gap after it, and so
+    /// on; an empty one is a whole line.
     pub(super) fn broken_line(
         &self,
         points: &[(f64, f64)],

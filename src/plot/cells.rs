@@ -1,4 +1,5 @@
-//! A figure over two parameters as it is drawn: a cell for each pair of values, coloured and with its number in it, panels side by side, one scale for all.
+//! A figure over two parameters as it is drawn: a cell for each pair of values, coloured and with its number in it,
+//! panels side by side, one scale for all.
 
 use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
@@ -96,7 +97,8 @@ impl Cells {
 
     fn colour(&self, value: f64) -> Option<RGBColor> {
         let (low, _) = self.range()?;
-        // Who asks for a logarithmic scale knows that there is no place on it for what is not positive; it is told with its number.
+        // Who asks for a logarithmic scale knows that there is no place on it for what is not positive; it is told
+        // with its number.
         (self.scale == Scale::Linear || value > 0.0 || low == value)
             .then(|| colour_of(self.axis().map_or(0.5, |axis| axis.place_within(value))))
     }
@@ -327,7 +329,8 @@ impl Cells {
     }
 }
 
-/// Black or white, whichever has the better contrast to that colour (its relative luminance, as WCAG 2 has it; the two are equal at 0.18).
+/// Black or white, whichever has the better contrast to that colour (its relative luminance, as WCAG 2 has it; the
+/// two are equal at 0.18).
 fn ink_on(RGBColor(red, green, blue): RGBColor) -> RGBColor {
     let linear = |part: u8| {
         let part = f64::from(part) / 255.0;

@@ -1,4 +1,5 @@
-//! A chart as a value, and how it is laid out: title, subtitle, warnings, legend, then the data with its axes. Nothing is drawn over the data.
+//! A chart as a value, and how it is laid out: title, subtitle, warnings, legend, then the data with its axes.
+//! Nothing is drawn over the data.
 
 use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
@@ -37,9 +38,11 @@ pub(super) struct Chart {
     pub(super) y_label: String,
     pub(super) x_scale: Scale,
     pub(super) y_scale: Scale,
-    /// Names in place of numbers under the horizontal axis: the first is at 0, the next at 1. A name can have several lines.
+    /// Names in place of numbers under the horizontal axis: the first is at 0, the next at 1. A name can have several
+    /// lines.
     pub(super) categories: Vec<String>,
-    /// Names in place of numbers beside the vertical axis: the first is at the top. The data is then [spans](Piece::Span).
+    /// Names in place of numbers beside the vertical axis: the first is at the top. The data is then
+    /// [spans](Piece::Span).
     pub(super) rows: Vec<String>,
     /// Where the horizontal axis has its ticks, where that is not for the axis to choose.
     pub(super) x_ticks: Vec<f64>,

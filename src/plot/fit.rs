@@ -1,4 +1,5 @@
-//! Lines through points by least squares, to tell growth with the logarithm of a size from growth with the size itself.
+//! Lines through points by least squares, to tell growth with the logarithm of a size from growth with the size
+//! itself.
 
 /// Fewer sizes than this fit any curve.
 pub(super) const FEWEST_SIZES: usize = 4;

@@ -70,12 +70,13 @@ pub struct LeftOut {
     pub why: PlotError,
 }
 
-/// Draws pictures of runs: families over time once for each run, those of single trials once for each trial with peers, the others once for all runs
-/// together. Those for which the runs have no data are
-/// left out, each with its reason. [`Loaded::read`] must have read what the families need.
+/// Draws pictures of runs: families over time once for each run, those of single trials once for each trial with
+/// peers, the others once for all runs together. Those for which the runs have no data are left out, each with its
+/// reason. [`Loaded::read`] must have read what the families need.
 ///
 /// # Errors
-/// [`PlotError::Key`] and [`PlotError::Metric`] for a view that asks for what there is not, [`PlotError::Size`], [`PlotError::Drawing`].
+/// [`PlotError::Key`] and [`PlotError::Metric`] for a view that asks for what there is not, [`PlotError::Size`],
+/// [`PlotError::Drawing`].
 pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Picture) -> Result<Gallery, PlotError> {
     for key in view.only.iter().map(Condition::key).chain(&view.by).chain(&view.x).chain(&view.y) {
         key.known(runs)?;
@@ -96,9 +97,7 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
             (Family::FrameDelay, Some(run), ..) => timeline::frame_delay(run, view, picture),
             (Family::Tree, Some(run), Some(trial), _) => tree::plate(run, trial, view),
             (Family::Servers, Some(run), Some(trial), _) => servers::plate(run, trial, view),
-            (Family::Tree | Family::Servers, Some(_), None, _) => {
-                Err(nothing("no trial that was run and is meant has peers"))
-            }
+            (Family::Tree | Family::Servers, Some(_), None, _) => Err(nothing("no selected trial has peers")),
             (family, None, _, Some(selection)) if family.compares() => {
                 plate(family, selection, runs, view, &around, picture)
             }
@@ -166,14 +165,14 @@ fn crowded_out(family: Family, runs: &[Loaded], view: &View) -> Vec<LeftOut> {
         if matches!(family, Family::Delay | Family::FrameDelay) {
             let more = run.not_over_time(view);
             let why = format!(
-                "of the sweep the first {MOST_OVER_TIME} trials that are meant are in it, and not {more} more; --where KEY=VALUE chooses others"
+                "it shows the first {MOST_OVER_TIME} selected trials of the sweep, not the other {more}; --where KEY=VALUE selects others"
             );
             return (more > 0)
                 .then(|| LeftOut { run: Some(place), why: PlotError::Empty { picture: family.stem(), why } });
         }
         let meant = run.manifest.plan.trials.iter().filter(|trial| family.of_trials() && is_meant(run, trial, view));
         let more = meant.count().saturating_sub(MOST_TRIALS);
-        let why = format!("{more} more trials with peers have none; --where trial=NAME,NAME draws theirs");
+        let why = format!("{more} more trials with peers are not drawn; --where trial=NAME,NAME draws them");
         (more > 0).then(|| LeftOut { run: Some(place), why: PlotError::Empty { picture: family.stem(), why } })
     };
     runs.iter().enumerate().filter_map(of_run).collect()
@@ -235,7 +234,7 @@ fn plate(
     };
     if plate.chart.is_empty() {
         let why = match picture.scale {
-            crate::plot::Scale::Logarithmic => "no value is above 0, as a logarithmic axis needs it; leave --log out",
+            crate::plot::Scale::Logarithmic => "no value is above 0, which a logarithmic axis needs; leave out --log",
             crate::plot::Scale::Linear => "none of its figures is known",
         };
         let why = why.to_owned();
@@ -266,7 +265,7 @@ fn known_metric(families: &[Family], selection: Option<&Selection<'_>>, view: &V
         known.extend(if sweep { metrics(&units) } else { trial_metrics(&units) });
     }
     if known.is_empty() {
-        known.push("nothing: these pictures show what they show".to_owned());
+        known.push("nothing: these pictures offer no choice".to_owned());
     }
     Err(PlotError::Metric { metric: asked.to_owned(), known: known.join(", ") })
 }
@@ -294,7 +293,7 @@ fn around(runs: &[Loaded]) -> Around {
     if links.len() > 1 {
         let (netem, emulated) = (LinkKind::Netem, LinkKind::Emulated);
         warnings.push(format!(
-            "Runs with {netem} links and with {emulated} ones are together here; --by link tells them apart."
+            "This picture combines runs with {netem} links and {emulated} links; --by link separates them."
         ));
     }
     Around { subject, origin, warnings }

@@ -1,4 +1,5 @@
-//! What happened to the network and the audience while a stream was on, as marks on pictures over time: by the plan, which says when.
+//! What happened to the network and the audience while a stream was on, as marks on pictures over time: by the plan,
+//! which says when.
 
 use plotters::style::RGBColor;
 

@@ -1,4 +1,5 @@
-//! What trials are chosen and grouped by: `scheme`, `viewer`, `video.bitrate`, and any other path into a trial's plan.
+//! What trials are chosen and grouped by: `scheme`, `viewer`, `video.bitrate`, and any other path into a trial's
+//! plan.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -19,8 +20,8 @@ const UNLISTED: [&str; 9] = ["hosts", "pings", "captures", "switches", "streams"
 /// More would not be read.
 const MOST_LISTED: usize = 40;
 
-/// What a trial's viewer can be asked for: `scheme`, `video.bitrate`, `network.links.0.shape.bandwidth` or, by the name of a host,
-/// `network.links.hb.shape.bandwidth`.
+/// What a trial's viewer can be asked for: `scheme`, `video.bitrate`, `network.links.0.shape.bandwidth` or, by the
+/// name of a host, `network.links.hb.shape.bandwidth`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key(String);
 
@@ -118,7 +119,8 @@ impl Key {
         }
     }
 
-    /// Its unit on a picture, and what its values are multiplied by to be in it. A parameter's is the one that its values are written in.
+    /// Its unit on a picture, and what its values are multiplied by to be in it. A parameter's is the one that its
+    /// values are written in.
     pub(super) fn unit(&self, runs: &[Loaded]) -> (&'static str, f64) {
         let trials = runs.iter().flat_map(|run| &run.manifest.plan.trials);
         let written = trials.filter(|_| self.is_path()).find_map(|trial| trial.point.parameters.get(&self.0));
@@ -227,7 +229,8 @@ impl fmt::Display for Value {
     }
 }
 
-/// The value at a path. An element of a list is named by its place, or by its name: a link's is that of its first end, the host's.
+/// The value at a path. An element of a list is named by its place, or by its name: a link's is that of its first
+/// end, the host's.
 fn lookup<'j>(json: &'j Json, path: &str) -> Option<&'j Json> {
     if path.is_empty() {
         return Some(json);

@@ -34,7 +34,8 @@ pub struct Loaded {
     pub summary: Vec<SummaryRow>,
     /// `playout.csv`; made from the frames where an older livectl wrote none.
     pub playouts: Vec<PlayoutRow>,
-    /// `audience.csv`; made from summary and frames where an older livectl wrote none, but for what only captures tell.
+    /// `audience.csv`; made from summary and frames where an older livectl wrote none, but for what only captures
+    /// tell.
     pub audience: Vec<AudienceRow>,
     /// In place of the frames, of a sweep.
     pub digests: Option<Digests>,
@@ -50,8 +51,9 @@ pub struct Loaded {
 type Places = (Option<usize>, Option<usize>);
 
 impl Loaded {
-    /// Reads what the families given need of a run for that view. A sweep may have many trials. Of its frames no more is kept than the figures that are drawn; pictures
-    /// over time, which have every frame in them, are of its first trials that the view means.
+    /// Reads what the families given need of a run for that view. A sweep may have many trials. Of its frames no more
+    /// is kept than the figures that are drawn; pictures over time, which have every frame in them, are of its first
+    /// trials that the view means.
     ///
     /// # Errors
     /// [`PlotError::Store`] if it is no run, [`PlotError::Table`] if a table is damaged.
@@ -102,12 +104,14 @@ impl Loaded {
         StoredTables::of_trials(run, self.few(families, view))
     }
 
-    /// A sweep whose tables were read one by one: frames and pings of [few](Self::over_time) trials, and of the others digests.
+    /// A sweep whose tables were read one by one: frames and pings of [few](Self::over_time) trials, and of the
+    /// others digests.
     pub(crate) fn of_sweep(path: &Path, manifest: Manifest) -> Loaded {
         Loaded::without_tables(path, manifest)
     }
 
-    /// The trials whose every frame is drawn. Of a sweep those are the first ones that the view means, or a picture would be one blot.
+    /// The trials whose every frame is drawn. Of a sweep those are the first ones that the view means, or a picture
+    /// would be one blot.
     fn few(&self, families: &[Family], view: &View) -> Vec<&str> {
         let meant = |trial: &&Trial| self.means(trial, view);
         let trials = || self.manifest.plan.trials.iter().filter(meant);
@@ -154,8 +158,8 @@ impl Loaded {
         }
     }
 
-    /// A run whose tables were read one by one. An empty summary or playout table is made from the frames, and the audience's lines of trials that have
-    /// none are made from both.
+    /// A run whose tables were read one by one. An empty summary or playout table is made from the frames, and the
+    /// audience's lines of trials that have none are made from both.
     #[must_use]
     pub fn of_tables(
         path: &Path,
@@ -183,7 +187,8 @@ impl Loaded {
         Loaded::of_tables(nowhere, manifest, frames, Vec::new(), Vec::new(), Vec::new(), Vec::new())
     }
 
-    /// As much of it as pictures of [audiences](Family::Audience) need: without frames, pings and what the fitness watch saw.
+    /// As much of it as pictures of [audiences](Family::Audience) need: without frames, pings and what the fitness
+    /// watch saw.
     #[must_use]
     pub fn of_audience(self) -> Loaded {
         let Loaded { path, mut manifest, summary, audience, .. } = self;

@@ -1,13 +1,15 @@
 //! Tables as pictures: the only room that knows plotters.
 //!
-//! [`delay_picture`] and [`frame_delay_picture`] turn rows into the bytes of a PNG or SVG; [`draw_run`] does both for a stored run and is what
-//! the end of a run calls. [`gallery`] draws any [`Family`] of pictures of any number of [`Loaded`] runs, as a [`View`] chooses and
-//! groups their trials, and gives each with the figures behind it: what `livectl plot` writes and reports show.
-//! Nothing here needs root, system fonts or the programs of the experiment.
+//! [`delay_picture`] and [`frame_delay_picture`] turn rows into the bytes of a PNG or SVG; [`draw_run`] does both for
+//! a stored run and is what the end of a run calls. [`gallery`] draws any [`Family`] of pictures of any number of
+//! [`Loaded`] runs, as a [`View`] chooses and groups their trials, and gives each with the figures behind it: what
+//! `livectl plot` writes and reports show. Nothing here needs root, system fonts or the programs of the experiment.
 //!
-//! A picture is made in three steps: a [`Selection`](selection) of trials in groups, a chart as a value ([`family`]), its bytes ([`canvas`]).
+//! A picture is made in three steps: a [`Selection`](selection) of trials in groups, a chart as a value ([`family`]),
+//! its bytes ([`canvas`]).
 //!
-//! Colours are from the palette of Okabe and Ito (*Color Universal Design*, 2008), which people with any kind of colour vision can tell apart.
+//! Colours are from the palette of Okabe and Ito (*Color Universal Design*, 2008), which people with any kind of
+//! colour vision can tell apart.
 
 mod axis;
 mod branches;
@@ -43,7 +45,7 @@ use crate::table::{self, TableError};
 /// What the bytes of a picture are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// Pixels.
+    /// A bitmap.
     #[default]
     Png,
     /// Shapes and text; the text is set in the reader's DejaVu Sans, or what is nearest to it.
@@ -97,7 +99,8 @@ pub struct View {
     pub only: Vec<Condition>,
     /// What shares a colour or a bar; empty: the scheme, and the recipe where there are several.
     pub by: Vec<Key>,
-    /// What is shown, where a family leaves the choice: `excess` (cdf, box), `stalls` (stalls), `delay_p95_ms` (sweep, heat).
+    /// What is shown, where a family leaves the choice: `excess` (cdf, box), `stalls` (stalls), `delay_p95_ms`
+    /// (sweep, heat).
     pub metric: Option<String>,
     /// What a sweep is drawn over, and a heat map from left to right; `None`: the first parameter that differs.
     pub x: Option<Key>,
@@ -155,9 +158,9 @@ pub enum PlotError {
         canvas::SMALLEST.0, canvas::SMALLEST.1, canvas::LARGEST.0, canvas::LARGEST.1
     )]
     Size {
-        /// Pixels.
+        /// Width in pixels.
         width: u32,
-        /// Pixels.
+        /// Height in pixels.
         height: u32,
     },
     /// No trial has such a key.
@@ -178,7 +181,7 @@ pub enum PlotError {
     },
     /// They could not be told apart.
     #[error(
-        "{count} groups cannot be told apart in one picture, {most} at most: choose with --where, or group --by less"
+        "{count} groups are too many for one picture (at most {most}): select with --where, or group --by fewer keys"
     )]
     Groups {
         /// How many there are.
@@ -199,7 +202,8 @@ pub enum PlotError {
 
 /// Draws `delay-plot` and `frame-delay-plot` of a stored run, from its manifest and tables alone.
 ///
-/// A picture for which the run has no data (a recipe without pings, a run cut short) is left out and said to be, as long as the other can be drawn.
+/// A picture for which the run has no data (a recipe without pings, a run cut short) is left out and said to be, as
+/// long as the other can be drawn.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if neither can be drawn, and whatever goes wrong with reading, drawing or writing.

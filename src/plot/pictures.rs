@@ -65,8 +65,8 @@ impl Subject {
     }
 }
 
-/// The classic picture: the delay that pings see, through the CDN and from peer to peer, over time, as PNG or SVG. `streaming` is when the stream began
-/// and ended on the trials' timeline, in s.
+/// The classic picture: the delay that pings see, through the CDN and from peer to peer, over time, as PNG or SVG.
+/// `streaming` is when the stream began and ended on the trials' timeline, in s.
 ///
 /// # Errors
 /// [`PlotError::Empty`] if no ping was answered, [`PlotError::Size`], [`PlotError::Drawing`].
@@ -154,8 +154,8 @@ pub(super) fn frame_delay_chart(
     finished(chart, "frame-delay-plot", "no frame arrived at any viewer", picture)
 }
 
-/// When the encoders worked, on the trials' timeline: from the first birth to the last, or by the plan where no birth is known. Of
-/// imported runs, whose plan knows no video, it is what was said when they were imported.
+/// When the encoders worked, on the trials' timeline: from the first birth to the last, or by the plan where no birth
+/// is known. Of imported runs, whose plan knows no video, it is what was said when they were imported.
 pub(super) fn streaming_interval(manifest: &Manifest, frames: &[FrameRow]) -> Option<(f64, f64)> {
     if let Some(imported) = &manifest.imported {
         return imported.streaming_s();
@@ -170,8 +170,8 @@ pub(super) fn streaming_interval(manifest: &Manifest, frames: &[FrameRow]) -> Op
     Some((begin, begin + f64::from(trial.video.frames) / f64::from(trial.video.fps.max(1))))
 }
 
-/// What shares a colour: a scheme's way of its own, or what its viewers get from the CDN although peers could serve them: before the
-/// handover, or because they have none.
+/// What shares a colour: a scheme's way of its own, or what its viewers get from the CDN although peers could serve
+/// them: before the handover, or because they have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Kind {
     scheme: Scheme,

@@ -25,7 +25,8 @@ pub(super) enum Piece {
     Interval { x: f64, low: f64, high: f64, colour: RGBColor },
     /// A level, such as the floor.
     Level { x: f64, width: f64, y: f64, colour: RGBColor },
-    /// A stretch of a row, with a name where it has room for one. `row` is a place in [`Chart::rows`](super::chart::Chart::rows).
+    /// A stretch of a row, with a name where it has room for one. `row` is a place in
+    /// [`Chart::rows`](super::chart::Chart::rows).
     Span { row: usize, from: f64, to: f64, colour: RGBColor, label: String },
 }
 

@@ -16,7 +16,8 @@ use crate::table::Unit;
 /// More colours and markers than these cannot be told apart.
 pub const MOST_GROUPS: usize = 24;
 
-/// Okabe and Ito's palette, those that stand out most on white first. Warm and cold take turns, as the schemes' own colours do.
+/// Okabe and Ito's palette, those that stand out most on white first. Warm and cold take turns, as the schemes' own
+/// colours do.
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
 pub(super) const VERMILLION: RGBColor = RGBColor(213, 94, 0);
 pub(super) const GREEN: RGBColor = RGBColor(0, 158, 115);
@@ -194,8 +195,8 @@ fn without_data<'a>(run: &'a Loaded, view: &View) -> Vec<&'a str> {
     run.manifest.plan.trials.iter().filter(broke).filter(meant).map(|trial| trial.id.as_str()).collect()
 }
 
-/// By scheme, where several recipes come together by recipe too, and in sweeps by the parameters, as far as the groups can be told apart; unless something
-/// else was asked for.
+/// By scheme, where several recipes come together by recipe too, and in sweeps by the parameters, as far as the
+/// groups can be told apart; unless something else was asked for.
 fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
     if !view.by.is_empty() {
         return view.by.clone();
@@ -239,7 +240,7 @@ impl<'a> Selection<'a> {
         } else if self.trials == 0 {
             "no trial meets the conditions of --where".to_owned()
         } else if self.groups.is_empty() {
-            format!("all {} trials are unfit or partial; --include-unfit takes them in", self.trials)
+            format!("all {} trials are unfit or partial; --include-unfit includes them", self.trials)
         } else {
             format!("{data} is in none of the trials' tables")
         }

@@ -15,7 +15,7 @@ use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Role, Scheme};
 pub type Repetitions = Whole<1, 1000>;
 /// Any seed.
 pub type Seed = Whole<0, { u64::MAX }>;
-/// Pictures per second.
+/// Frame rate, in pictures per second.
 pub type Fps = Whole<1, 120>;
 /// Pictures of a stream; a million are nine hours at 30 a second.
 pub type Frames = Whole<1, 1_000_000>;
@@ -25,7 +25,7 @@ pub type KeyframeInterval = Whole<1, 600>;
 pub type InitialWindow = Whole<1, 1000>;
 /// Hosts that are written as one.
 pub type HostCount = Whole<1, 512>;
-/// Packets.
+/// Length of a queue, in packets.
 pub type QueueLength = Whole<1, 1_000_000>;
 
 /// A livectl recipe: what is streamed over which network, when, and how often.
@@ -66,22 +66,24 @@ pub struct RecipeFile {
     /// interface of broadcasters, CDN and viewers.
     #[serde(default)]
     pub captures: Optional<At<Vec<Text<CaptureName>>>>,
-    /// Viewers whose screens are filmed side by side into `film.webm` and `film.png` of each trial: one to four of those whose player shows the stream.
-    /// Default: none.
+    /// Viewers whose screens are filmed side by side into `film.webm` and `film.png` of each trial: one to four of
+    /// those whose player shows the stream. Default: none.
     #[serde(default)]
     #[schemars(extend("minItems" = 1, "maxItems" = 4, "uniqueItems" = true))]
     pub film: Optional<At<Vec<Text<NodeName>>>>,
-    /// A sweep: parameters by name, and the values that each takes. Every combination is a point, and each scheme is tried at each point. Default: no
-    /// parameters.
+    /// A sweep: parameters by name, and the values that each takes. Every combination is a point, and each scheme is
+    /// tried at each point. Default: no parameters.
     #[serde(default)]
     pub matrix: Optional<At<Entries<ParameterName, At<ParameterFile>>>>,
-    /// A sweep goes on with a point until a figure of it is known, instead of a fixed number of `repetitions`, which is then the least. Default: it does not.
+    /// A sweep goes on with a point until a figure of it is known, instead of a fixed number of `repetitions`, which
+    /// is then the least. Default: it does not.
     #[serde(default)]
     pub until: Optional<At<UntilFile>>,
     /// Further points of the sweep, each with a value for every parameter. Default: none.
     #[serde(default)]
     pub include: Optional<Vec<Combination>>,
-    /// Combinations that are left out: points with these values of some parameters, and `scheme` if only that is left out there. Default: none.
+    /// Combinations that are left out: points with these values of some parameters, and `scheme` if only that is left
+    /// out there. Default: none.
     #[serde(default)]
     pub exclude: Optional<Vec<Combination>>,
 }
@@ -140,8 +142,9 @@ pub struct VideoFile {
     #[serde(default)]
     #[schemars(extend("default" = false))]
     pub audio: Optional<Text<Flag>>,
-    /// Burns the time into each picture, for machines and for people, and reads it again on the screens of viewers whose player shows the stream: from that
-    /// come the delays from the source to the eye. Only for test patterns. Default: false.
+    /// Burns the time into each picture, for machines and for people, and reads it again on the screens of viewers
+    /// whose player shows the stream: from that come the delays from the source to the eye. Only for test patterns.
+    /// Default: false.
     #[serde(default)]
     #[schemars(extend("default" = false))]
     pub clock: Optional<Text<Flag>>,
@@ -151,7 +154,8 @@ pub struct VideoFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentsFile {
-    /// How much may wait at a broadcaster for the CDN before its program has to wait, or `unlimited`. Default: unlimited.
+    /// How much may wait at a broadcaster for the CDN before its program has to wait, or `unlimited`. Default:
+    /// unlimited.
     #[serde(default)]
     #[schemars(extend("default" = "unlimited"))]
     pub upload_buffer: Optional<Text<UploadBuffer>>,
@@ -159,7 +163,8 @@ pub struct AgentsFile {
     #[serde(default)]
     #[schemars(extend("default" = "30 s"))]
     pub cache: Optional<Text<Moment>>,
-    /// What a viewer that is handed over gets of what it lacks: all of it, or what follows the latest keyframe. Default: complete.
+    /// What a viewer that is handed over gets of what it lacks: all of it, or what follows the latest keyframe.
+    /// Default: complete.
     #[serde(default)]
     #[schemars(extend("default" = "complete"))]
     pub handover: Optional<Text<Handover>>,
@@ -181,7 +186,8 @@ pub struct NetworkFile {
     #[serde(default)]
     #[schemars(extend("default" = "cubic"))]
     pub congestion_control: Optional<Text<CongestionControl>>,
-    /// Segments that TCP sends before the first acknowledgement, 1 to 1000. Default: 10, as RFC 6928 and Linux have it.
+    /// Segments that TCP sends before the first acknowledgement, 1 to 1000. Default: 10, as RFC 6928 and Linux have
+    /// it.
     #[serde(default)]
     #[schemars(extend("default" = 10))]
     pub initial_window: Optional<Text<InitialWindow>>,
@@ -207,8 +213,8 @@ pub struct HostFile {
     /// The broadcaster that a viewer watches. Needed if there are several.
     #[serde(default)]
     pub watch: Optional<Text<NodeName>>,
-    /// What a viewer watches with: `mplayer` and `rtmpdump` write the stream to a file, `mplayer-window`, `ffplay` and `mpv` decode it and show it on a
-    /// screen of the host's own. Default: mplayer.
+    /// What a viewer watches with: `mplayer` and `rtmpdump` write the stream to a file, `mplayer-window`, `ffplay`
+    /// and `mpv` decode it and show it on a screen of the host's own. Default: mplayer.
     #[serde(default)]
     #[schemars(extend("default" = "mplayer"))]
     pub player: Optional<PlayerFile>,
@@ -284,12 +290,13 @@ pub struct TrunkFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CdnFile {
-    /// Its connections send a frame's last, short segment at once (TCP_NODELAY). nginx-rtmp by itself lets it wait for the
-    /// acknowledgement of those before it or for the next frame. Default: true.
+    /// Its connections send a frame's last, short segment at once (TCP_NODELAY). nginx-rtmp by itself lets it wait
+    /// for the acknowledgement of those before it or for the next frame. Default: true.
     #[serde(default)]
     #[schemars(extend("default" = true))]
     pub nodelay: Optional<Text<Flag>>,
-    /// In scheme `hls`, how long a segment is at least, 1 s to 30 s; it ends with the next keyframe. A playlist has the latest six. Default: 5 s.
+    /// In scheme `hls`, how long a segment is at least, 1 s to 30 s; it ends with the next keyframe. A playlist has
+    /// the latest six. Default: 5 s.
     #[serde(default)]
     #[schemars(extend("default" = "5 s"))]
     pub segment: Optional<Text<Moment>>,

@@ -35,10 +35,11 @@ pub struct LinkChangeFile {
     /// Whether the link is down: then all that comes to it is lost.
     #[serde(default)]
     pub down: Optional<Text<Flag>>,
-    /// A file that the link's bandwidth follows from now on, relative to the recipe's folder: Mahimahi's format or CSV.
+    /// A file that the link's bandwidth follows from now on, relative to the recipe's folder: Mahimahi's format or
+    /// CSV.
     #[serde(default)]
     pub trace: Optional<Text<FilePath>>,
-    /// Whether the trace begins anew at its end. Default: true.
+    /// Whether the trace begins again at its end. Default: true.
     #[serde(default)]
     #[schemars(extend("default" = true))]
     pub repeat: Optional<Text<Flag>>,

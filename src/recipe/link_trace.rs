@@ -1,14 +1,16 @@
-//! Trace files: how fast a link was, measured somewhere or made, as pieces of constant rate. Pure: text in, pieces out.
+//! Trace files: how fast a link was, measured somewhere or made, as pieces of constant rate. Pure: text in, pieces
+//! out.
 //!
 //! Two formats, told apart by the first line that is not empty: with a comma it is CSV.
 //!
-//! **Mahimahi** (Netravali et al., *Mahimahi: Accurate Record-and-Replay for HTTP*, USENIX ATC 2015, section 4; `mm-link(1)`): a whole number a line,
-//! the millisecond at which one packet of 1504 bytes can be delivered. Numbers may repeat and never fall; the last one is the trace's length. The
-//! opportunities of each [`BIN_MS`] become a rate, so a link here is as fast over each tenth of a second as Mahimahi's, and has no use for what it could
-//! not use before. A bin without any is an outage.
+//! **Mahimahi** (Netravali et al., *Mahimahi: Accurate Record-and-Replay for HTTP*, USENIX ATC 2015, section 4;
+//! `mm-link(1)`): a whole number a line, the millisecond at which one packet of 1504 bytes can be delivered. Numbers
+//! may repeat and never fall; the last one is the trace's length. The opportunities of each [`BIN_MS`] become a rate,
+//! so a link here is as fast over each tenth of a second as Mahimahi's, and has no use for what it could not use
+//! before. A bin without any is an outage.
 //!
-//! **CSV**: `seconds,kbit/s` and, if wanted, `,delay_ms` and `,loss_percent`, with or without a line that says so. A line holds until the next one's
-//! second; the first is at 0, and the last one's second is the trace's length.
+//! **CSV**: `seconds,kbit/s` and, if wanted, `,delay_ms` and `,loss_percent`, with or without a line that says so. A
+//! line holds until the next one's second; the first is at 0, and the last one's second is the trace's length.
 
 use std::time::Duration;
 
@@ -207,7 +209,8 @@ mod tests {
 
     #[test]
     fn opportunities_become_rates_and_none_an_outage() {
-        // Three packets in the first tenth of a second, none in the second and third, one at the end of the fourth, which is half as long.
+        // Three packets in the first tenth of a second, none in the second and third, one at the end of the fourth,
+        // which is half as long.
         let traced = read("1\n1\r\n100\n\n350\n").unwrap();
         assert_eq!(traced.length, Duration::from_millis(350));
         assert_eq!(rates(&traced), [(0, 360_960), (100, 0), (300, 240_640)]);

@@ -57,7 +57,9 @@ impl<'f> Matrix<'f> {
         if count.is_none_or(|count| count > MOST_POINTS) {
             let shown = count.map_or_else(|| "more points than can be counted".to_owned(), |n| format!("{n} points"));
             let finding = Finding::new(&written.span, format!("matrix: these are {shown}"), "too many");
-            notes.errors.push(finding.help(format!("a matrix has {MOST_POINTS} points at most; vary less at once")));
+            notes.errors.push(
+                finding.help(format!("a matrix has at most {MOST_POINTS} points; vary fewer parameters at once")),
+            );
             return None;
         }
         let mut matrix = Matrix { points: combinations(&parameters, schemes), parameters };
@@ -117,7 +119,7 @@ impl<'f> Matrix<'f> {
                 if name.text == "scheme" {
                     let scheme = notes.read("scheme", &Text::<Scheme>::written(&value.text, &value.span));
                     if let Some(scheme) = scheme.filter(|scheme| !schemes.contains(scheme)) {
-                        let message = format!("exclude: {scheme} is not tried at all");
+                        let message = format!("exclude: {scheme} is not among the recipe's schemes");
                         notes.errors.push(Finding::new(&value.span, message, "not under `schemes`"));
                     }
                     only = scheme;
@@ -126,7 +128,7 @@ impl<'f> Matrix<'f> {
                 let Some(place) = self.place(name, "exclude", true, notes) else { continue };
                 let parameter = &self.parameters[place];
                 if !parameter.values.iter().any(|known| alike(&known.text, &value.text)) {
-                    let message = format!("exclude: {} never is {}", parameter.name, shown(&value.text));
+                    let message = format!("exclude: {} is never {}", parameter.name, shown(&value.text));
                     let values: Vec<&str> = parameter.values.iter().map(|value| value.text.as_str()).collect();
                     let help = format!("its values are {}", values.join(", "));
                     notes.errors.push(Finding::new(&value.span, message, "not among its values").help(help));
@@ -172,7 +174,7 @@ impl<'f> Matrix<'f> {
             let point = Draft { chosen: chosen.into_iter().flatten().collect(), schemes: schemes.to_vec() };
             let same = |known: &&Draft<'_>| self.difference(&point, known).is_none();
             if self.points.iter().any(|known| same(&known)) {
-                let message = format!("include: there is this point already: {}", self.label(&point));
+                let message = format!("include: this point exists already: {}", self.label(&point));
                 let finding = Finding::new(&entry.span, message, "a second time");
                 notes.errors.push(finding.help("leave it out"));
                 continue;
@@ -206,7 +208,7 @@ impl<'f> Matrix<'f> {
             let help = match nearest(&name.text, &names) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None if name.text == "scheme" => {
-                    "an included point is tried with every scheme; `exclude` can name a scheme".to_owned()
+                    "an included point runs with every scheme; `exclude` can name a scheme".to_owned()
                 }
                 None => format!("write {}", listed(&names)),
             };
@@ -254,7 +256,7 @@ fn read_parameters<'f>(
         };
         if values.is_empty() {
             let finding = Finding::new(list, format!("{}: the list is empty", name.text), "no value");
-            notes.errors.push(finding.help("write the values that it takes, one at least"));
+            notes.errors.push(finding.help("write its values, at least one"));
         }
         for (number, value) in values.iter().enumerate() {
             if let Some(first) = values[..number].iter().find(|first| alike(&first.text, &value.text)) {
@@ -272,7 +274,7 @@ fn read_parameters<'f>(
             && let Some(of) = &parameter.value.of
         {
             let finding = Finding::new(&of.span, format!("{}: `of` names no key", name.text), "empty");
-            notes.errors.push(finding.help("write the key whose values these are"));
+            notes.errors.push(finding.help("write the key that gets these values"));
         }
         let mut keys = Vec::new();
         for (path, span) in own {
@@ -307,7 +309,7 @@ fn lead<'f>(
     let whose = if before.is_empty() { "the recipe".to_owned() } else { shown(&before.join(".")) };
     let key = here.first().copied().unwrap_or_default();
     let finding = |message: String, label: &str| Finding::new(span, format!("matrix: {message}"), label);
-    let short = "; `NAME: { of: KEY, values: [ … ] }` gives a key a name of its own";
+    let short = "; `NAME: { of: KEY, values: [ … ] }` gives a key its own name";
     let finding = match why {
         Why::Unknown(known) => {
             let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -326,9 +328,9 @@ fn lead<'f>(
             let help = if is_short && before.is_empty() { help + short } else { help };
             finding(format!("{whose} has no {}", shown(key)), "leads nowhere").help(help)
         }
-        Why::Absent => finding(format!("the recipe does not write {whose}"), "leads nowhere")
+        Why::Absent => finding(format!("the recipe does not contain {whose}"), "leads nowhere")
             .help(format!("write {whose} in the recipe, with a value that the matrix replaces")),
-        Why::OfTheRecipe if key == "schemes" => finding("schemes are tried at every point".into(), "not a parameter")
+        Why::OfTheRecipe if key == "schemes" => finding("every point runs all schemes".into(), "not a parameter")
             .help("list them under `schemes`; `exclude` can leave one out at some points"),
         Why::OfTheRecipe => finding(format!("{} is the same for all points", shown(key)), "not a parameter")
             .help("vary what trials differ in"),

@@ -147,15 +147,15 @@ fn read(path: &Path) -> Result<String, RecipeError> {
     let unreadable = |error: io::Error| {
         let help = match error.kind() {
             io::ErrorKind::NotFound => similar_file(path).map_or_else(
-                || "recipes end in .yaml; look into recipes/".to_owned(),
+                || "recipes end in .yaml; see the folder recipes/".to_owned(),
                 |near| format!("did you mean `{near}`?"),
             ),
-            io::ErrorKind::PermissionDenied => "make the file readable for you".to_owned(),
-            _ => "see whether the disk is well".to_owned(),
+            io::ErrorKind::PermissionDenied => "make the file readable for your user".to_owned(),
+            _ => "check the disk".to_owned(),
         };
         let why = match error.kind() {
-            io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            io::ErrorKind::PermissionDenied => "you may not read this file".to_owned(),
+            io::ErrorKind::NotFound => "file not found".to_owned(),
+            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
             _ => format!("the file cannot be read: {error}"),
         };
         RecipeError::whole(path, why, help)
@@ -179,7 +179,7 @@ fn read(path: &Path) -> Result<String, RecipeError> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let column = before.iter().rev().take_while(|byte| **byte != b'\n').count() + 1;
         let message = format!("this is not UTF-8 text: byte {column} of line {line} belongs to no character");
-        RecipeError::whole(path, message, "save the file as UTF-8; is it a recipe at all?")
+        RecipeError::whole(path, message, "save the file as UTF-8; is it a recipe?")
     })
 }
 
@@ -210,7 +210,7 @@ fn compile(
     if let Some((at, c)) = source.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         let message = format!("there is a control character, U+{:04X}", c as u32);
         let finding = Finding::new(&(at..at + c.len_utf8()), message, "here");
-        return Err(failed(vec![finding.help("leave it out; is this a recipe at all?")]));
+        return Err(failed(vec![finding.help("remove it; is this a recipe?")]));
     }
     let misspelt = spelling::look_through(source);
     if !misspelt.is_empty() {

@@ -31,13 +31,13 @@ impl Value for ParameterName {
         let begins = text.starts_with(|c: char| c.is_ascii_lowercase());
         if !begins || text.len() > LONGEST_NAME || !text.chars().all(plain) {
             let message = format!("{} cannot be a parameter's name", shown(text));
-            let help = "write a small letter, then small letters, digits, `_`, `-` and `.`, 80 at most";
+            let help = "write a small letter, then small letters, digits, `_`, `-` and `.`, at most 80";
             return Err(Misread::new(message, "not a name", help));
         }
         if TAKEN.contains(&text) {
-            let message = format!("{} is what tables call something else", shown(text));
+            let message = format!("{} is the name of another column", shown(text));
             let help = match text {
-                "scheme" => "list schemes under `schemes`: each is tried at every point".to_owned(),
+                "scheme" => "list schemes under `schemes`: every point runs all of them".to_owned(),
                 "repetition" => "say how often under `repetitions`".to_owned(),
                 _ => format!("choose another name, such as `{text}_kind`"),
             };
@@ -116,7 +116,8 @@ pub enum Keys {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Placed {
-    /// The key whose value it is, such as `network.hosts.hv.link.bandwidth`, or a list of keys that get the same value.
+    /// The key whose value it is, such as `network.hosts.hv.link.bandwidth`, or a list of keys that get the same
+    /// value.
     of: At<Keys>,
     /// The values that it takes.
     #[schemars(extend("minItems" = 1, "uniqueItems" = true))]

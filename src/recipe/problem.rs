@@ -88,7 +88,7 @@ pub struct RecipeError {
     name: String,
     /// At least one, at most [`MOST_SHOWN`].
     remarks: Vec<Remark>,
-    /// All there are.
+    /// Number of all problems.
     count: usize,
 }
 

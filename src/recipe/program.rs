@@ -84,7 +84,7 @@ impl Value for Argument {
     fn parse(text: &str) -> Result<Self, Misread> {
         if text.contains('\0') || text.len() > LONGEST_ARGUMENT {
             let message = format!("{} cannot be a word of a command", shown(text));
-            let help = format!("write {LONGEST_ARGUMENT} bytes at most, and no character U+0000");
+            let help = format!("write at most {LONGEST_ARGUMENT} bytes, and no character U+0000");
             return Err(Misread::new(message, "not a word", help));
         }
         Ok(Argument(text.to_owned()))

@@ -87,7 +87,7 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
             }
             let key = key_before(source, &span).map_or_else(|| "the key".to_owned(), |key| format!("`{key}`"));
             Finding::new(&span, format!("{key} has no value"), "nothing is written here")
-                .help("write a value, or leave the key out to take its default")
+                .help("write a value, or remove the key to use its default")
         }
         Error::Eof { .. } => Finding::new(&span, "the recipe is empty", "nothing is written here")
             .help("begin with `network:`; docs/recipes.md has a complete example"),
@@ -98,14 +98,13 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
                 .help("put `&name` before the value that is meant, or quote text that begins with `*`")
         }
         Error::RecursiveReferencesRequireWeakTypes { .. } => {
-            Finding::new(&span, "this alias (`*…`) stands inside of what it stands for", "here")
-                .help("write out what is meant")
+            Finding::new(&span, "this alias (`*…`) is inside its own anchor", "here").help("write out what is meant")
         }
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasExpansionLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. }
         | Error::Budget { .. } => {
-            Finding::new(&span, "the recipe grows beyond all measure when its aliases are filled in", "here")
+            Finding::new(&span, "the recipe becomes too large when its aliases are expanded", "here")
                 .help("write out what the aliases (`*…`) stand for")
         }
         Error::UnsupportedTag { tag, .. } => {
@@ -114,7 +113,7 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
         }
         Error::TaggedScalarCannotDeserializeIntoString { .. } => {
             Finding::new(&span, "this value has a YAML tag that does not fit it", "here")
-                .help("leave the tag (`!!…`) out")
+                .help("remove the tag (`!!…`)")
         }
         Error::ExternalMessage { msg, .. } => not_yaml(msg, source, &span),
         other => {
@@ -138,7 +137,7 @@ fn unknown_key(field: &str, expected: &[&'static str], source: &str, span: &Span
         }
     }
     if field == "until" && expected == ["at", "every"] {
-        return finding.help("viewers stop when the stream is over; `end` of the timeline ends the trial before");
+        return finding.help("viewers stop when the stream ends; `end` of the timeline ends the trial earlier");
     }
     if let Some((key, rest)) = field.split_once([' ', ':', '='])
         && expected.contains(&key)
@@ -193,7 +192,7 @@ fn missing_key_help(field: &str) -> &'static str {
         "role" => "add `role: broadcaster`, `cdn`, `viewer` or `idle`",
         "to" => "say which switch the link goes to: `to: s1`",
         "at" => "say when it happens: `at: 12 s`",
-        "figure" => "say which figure is to be known: `figure: delay_p95_ms`",
+        "figure" => "name the figure: `figure: delay_p95_ms`",
         "stay" => "say how long viewers stay on average: `stay: 40 s`",
         "away" => "say how long viewers are away on average: `away: 20 s`",
         "between" => "name the two switches: `between: [s1, s2]`",
@@ -224,7 +223,7 @@ fn wrong_shape(expected: &str, source: &str, span: &Span) -> Finding {
     };
     let key = key_before(source, span);
     let message = match &key {
-        Some(key) => format!("`{key}` wants {wanted}, not {found}"),
+        Some(key) => format!("`{key}` takes {wanted}, not {found}"),
         None => format!("{wanted} belongs here, not {found}").replacen(
             "keys with values belongs",
             "keys with values belong",
@@ -256,9 +255,9 @@ fn not_yaml(why: &str, source: &str, span: &Span) -> Finding {
     let help = if why.contains("tabs") || line.contains('\t') {
         "indent with spaces; YAML forbids tabs there"
     } else if why.contains("mapping values are not allowed") {
-        "bring the keys of one level to the same indentation, and quote text that holds a colon and a space"
+        "indent the keys of one level equally, and quote text that contains a colon and a space"
     } else if why.contains("did not find expected key") || why.contains("simple key") {
-        "bring the keys of one level to the same indentation, each followed by a colon"
+        "indent the keys of one level equally, each followed by a colon"
     } else if why.contains("unclosed quote") || why.contains("quoted scalar") {
         "close the quote"
     } else if why.contains("unclosed bracket") || why.contains("flow") {
@@ -266,7 +265,7 @@ fn not_yaml(why: &str, source: &str, span: &Span) -> Finding {
     } else if why.contains("bracket") {
         "open and close brackets in pairs"
     } else if rest.starts_with('%') && line.is_empty() {
-        "leave out lines that begin with %"
+        "remove lines that begin with %"
     } else if rest.starts_with(['@', '`', '%', '&', '*', '!', '|', '>']) {
         "quote text that begins with a special character"
     } else {

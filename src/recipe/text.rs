@@ -28,7 +28,7 @@ pub(super) fn span_of(location: &Location) -> Span {
 pub struct At<T> {
     /// What is written.
     pub value: T,
-    /// Where.
+    /// Its place in the file.
     pub span: Span,
 }
 
@@ -60,7 +60,7 @@ impl<T: JsonSchema> JsonSchema for At<T> {
 pub struct Text<T> {
     /// As written, without quotes.
     pub text: String,
-    /// Where.
+    /// Its place in the file.
     pub span: Span,
     means: PhantomData<T>,
 }

@@ -45,8 +45,8 @@ impl Figure {
     }
 }
 
-/// The answers, schemes and viewers in the order of the summary. Drawing trials takes its time with hundreds of them; so where estimates are known already,
-/// they are taken.
+/// The answers, schemes and viewers in the order of the summary. Drawing trials takes its time with hundreds of them;
+/// so where estimates are known already, they are taken.
 pub(super) fn answers(units: &[Unit<'_>], known: &[EstimateRow]) -> Vec<Answer> {
     let mut of_group: HashMap<_, Vec<&EstimateRow>> = HashMap::new();
     for row in known {
@@ -84,7 +84,8 @@ fn answer(group: &[Unit<'_>], known: &[&EstimateRow]) -> Answer {
     };
     let sound = some(|row| row.fit && !row.partial);
     let doubtful = sound.is_empty();
-    // What an unfit machine measured is better than nothing, as long as it is called that. A partial trial says nothing of its missing frames.
+    // What an unfit machine measured is better than nothing, as long as it is called that. A partial trial says
+    // nothing of its missing frames.
     let counted = if doubtful { some(|row| !row.partial) } else { sound };
     // Those are of sound trials only.
     let known = if doubtful { &[] } else { known };

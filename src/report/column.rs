@@ -225,7 +225,7 @@ pub(super) const ANSWERS: &[Column<Answer>] = &[
     words(
         "",
         "95 % interval",
-        "95 % confidence interval of the median excess, by drawing whole trials again and again (bootstrap); a single trial has none.",
+        "95 % confidence interval of the median excess, from resampling whole trials (bootstrap); a single trial has none.",
         |a| a.excess_p50.interval(),
     ),
     figure("", "excess p95", "ms", "95th percentile of the excess.", |a| Cell::milliseconds(a.excess_p95.value())),
@@ -236,7 +236,7 @@ pub(super) const ANSWERS: &[Column<Answer>] = &[
         "",
         "missing",
         "frames",
-        "Frames that never arrived, in all trials that count; a dash: nothing was captured at the viewer.",
+        "Frames that never arrived, in all trials that count; a dash: the viewer has no capture.",
         |a| Cell::count(a.missing),
     ),
     figure("", "emitted", "frames", "Frames that the encoder emitted in all trials that count.", |a| {
@@ -247,7 +247,7 @@ pub(super) const ANSWERS: &[Column<Answer>] = &[
         "",
         "left out",
         "trials",
-        "Trials that are partial or unfit. If no other trial is there, the figures are of the unfit ones and marked so.",
+        "Partial or unfit trials. If there are no others, the figures are those of the unfit ones and marked.",
         |a| Cell::count(a.left_out),
     ),
 ];
@@ -330,7 +330,7 @@ pub(super) const AUDIENCE: &[Column<AudienceRow>] = &[
         Cell::count(r.depth_max.map(u64::from))
     }),
     figure("depth_bound", "at least", "", LEAST_DEPTH, |r| Cell::count(r.depth_bound.map(u64::from))),
-    figure("copy_bit_per_s", "a copy", "kbit/s", "What one copy of the stream takes of an uplink.", |r| {
+    figure("copy_bit_per_s", "a copy", "kbit/s", "The rate that one copy of the stream takes on an uplink.", |r| {
         Cell::number(r.copy_bit_per_s.map(|bits| bits / 1e3), 0)
     }),
     figure("greatest_bit_per_s", "at most", "kbit/s", GREATEST_RATE, |r| {
@@ -346,7 +346,7 @@ pub(super) const AUDIENCE: &[Column<AudienceRow>] = &[
     figure("cpu_max", "CPU most", "%", "The busiest second of them.", |r| Cell::percent(r.cpu_max)),
 ];
 
-const MOST_BY_VIEWERS: &str = "What viewers carry if the broadcaster gives all the whole copies that its uplink has room for; where it gives fewer, they carry more.";
+const MOST_BY_VIEWERS: &str = "What viewers carry if the broadcaster sends all whole copies that its uplink has room for; if it sends fewer, they carry more.";
 const OWN_COPIES: &str = "What the broadcaster sent, to the CDN and to viewers, in copies of the video.";
 const SENT: &str = "What everyone sent for one viewer's copy of the video: bytes of TCP payload over bytes of the video and viewers.";
 const LEAST_DEPTH: &str = "The least that the depth can be if uplinks carry whole copies.";
@@ -417,7 +417,7 @@ const LATE: &str =
 const STARTUP: &str = "From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.";
 const UNCOVERED: &str = "Frames that came later than 2 s after their birth or never, from the first that arrived on: a playout buffer of 2 s could not have covered them.";
 const HANDOVER: &str =
-    "Longest pause between two arrivals at which the source changed from CDN to peer; a dash: it never did.";
+    "Longest pause between two arrivals at a change of source from CDN to peer; a dash: there was none.";
 /// [`LATE`] says it in words.
 const _: () = assert!(LATE_BUFFER_MS == 1000.0);
 
@@ -435,13 +435,9 @@ pub(super) const BEGINNING: &[Column<SummaryRow>] = &[
         "From the player's start at its agent to the connection to the CDN.",
         |r| Cell::milliseconds(r.connect_ms),
     ),
-    figure(
-        "play_ms",
-        "play",
-        "ms",
-        "From there on to the CDN's consent to the play, counted from the player's start.",
-        |r| Cell::milliseconds(r.play_ms),
-    ),
+    figure("play_ms", "play", "ms", "From the player's start to the CDN's acceptance of the play.", |r| {
+        Cell::milliseconds(r.play_ms)
+    }),
     figure("first_picture_ms", "first picture", "ms", "From the player's start to its first keyframe.", |r| {
         Cell::milliseconds(r.first_picture_ms)
     }),
@@ -460,8 +456,8 @@ pub(super) const BEGINNING: &[Column<SummaryRow>] = &[
         |r| Cell::count(r.skipped.map(u64::from)),
     ),
 ];
-const PUBLISH: &str = "From the encoder's start at its agent to the CDN's consent to its publish.";
-const INTRODUCED: &str = "From the CDN's consent to both publish and play to the introduction of the peer.";
+const PUBLISH: &str = "From the encoder's start at its agent to the CDN's acceptance of its publish.";
+const INTRODUCED: &str = "From the CDN's acceptance of both publish and play to the introduction of the peer.";
 
 /// The second half of the summary.
 pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
@@ -486,11 +482,11 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
         "On the links from the broadcaster to the viewer, if it came from a peer.",
         |r| Cell::milliseconds(r.transfer_mean_ms),
     ),
-    figure("relay_mean_ms", "relay", "ms", "In those that passed it on, if it came from a peer.", |r| {
+    figure("relay_mean_ms", "relay", "ms", "In the hosts that passed it on, if it came from a peer.", |r| {
         Cell::milliseconds(r.relay_mean_ms)
     }),
     figure("delay_mean_ms", "delay mean", "ms", PART, |r| Cell::milliseconds(r.delay_mean_ms)),
-    where_any(words("player", "player", "What the viewer watched with.", |r| {
+    where_any(words("player", "player", "The viewer's player.", |r| {
         Cell::words(r.player.as_deref().filter(|player| *player != "mplayer").unwrap_or_default())
     })),
     where_any(figure("shown_delay_p50_ms", "shown p50", "ms", SHOWN, |r| Cell::milliseconds(r.shown_delay_p50_ms))),
@@ -516,9 +512,8 @@ pub(super) const TRAFFIC: &[Column<SummaryRow>] = &[
 
 const SHOWN: &str = "From taking a picture to seeing it on the viewer's screen: glass to glass.";
 const NEVER_SHOWN: &str = "Frames that were never on the screen, after the first that was.";
-const TWICE: &str = "Frames that were on the screen for one and a half frame intervals or more, or came again.";
-const SHOWN_LATE: &str =
-    "Frames shown more than a frame interval later after their picture was taken than the median.";
+const TWICE: &str = "Frames that stayed on the screen for one and a half frame intervals or more, or appeared again.";
+const SHOWN_LATE: &str = "Frames whose shown delay exceeds the median by more than a frame interval.";
 const OFFLOAD: &str = "Peer offload: bytes from peers out of all bytes that came.";
 const BY_VIEWERS: &str = "Bytes from viewers out of all bytes that came.";
 const BOUND: &str =
@@ -552,7 +547,7 @@ pub(super) const PLAYOUT: &[Column<PlayoutRow>] = &[
         "How often the picture stood still because a frame was not there at its time.",
         |r| Cell::count(r.stalls.map(u64::from)),
     ),
-    figure("stalled_ms", "stalled", "ms", "For how long the picture stood still in all.", |r| {
+    figure("stalled_ms", "stalled", "ms", "For how long the picture stood still in total.", |r| {
         Cell::milliseconds(r.stalled_ms)
     }),
     figure("longest_stall_ms", "longest stall", "ms", "The longest time that the picture stood still.", |r| {
@@ -595,9 +590,7 @@ pub(super) const ESTIMATES: &[Column<EstimateRow>] = &[
         "Trials that have the figure; those that are partial or unfit are not among them.",
         |r| Cell::count(u64::from(r.trials)),
     ),
-    figure("left_out", "left out", "trials", "Trials that are partial or unfit.", |r| {
-        Cell::count(u64::from(r.left_out))
-    }),
+    figure("left_out", "left out", "trials", "Partial or unfit trials.", |r| Cell::count(u64::from(r.left_out))),
 ];
 
 const METRIC: &str = "A quantile of the delay or excess: of the frames of all trials together. Anything else: the mean over the trials of the column \

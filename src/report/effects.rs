@@ -17,7 +17,7 @@ const MEANING: &str = "Each line is the change of one parameter alone: trials th
     hold for these values of the parameters and this machine, not for values in between or beyond, and of twenty effects that are none, one looks like one.";
 
 /// How dependences are chosen.
-const DEPENDENCES: &str = "These can be told from chance although so many were looked at: if nothing depended on anything, one sweep in twenty would have a line here.";
+const DEPENDENCES: &str = "These differ from chance even though many were tested: without any interaction, one sweep in twenty would have a line here.";
 
 /// What the page says first.
 #[derive(Debug, Serialize)]
@@ -81,7 +81,7 @@ pub(super) const EFFECTS: &[Column<EffectRow>] = &[
     where_any(words(
         "given",
         "depending on",
-        "Of an interaction: the parameter on whose value the effect may depend.",
+        "For an interaction: the parameter on whose value the effect may depend.",
         |r| Cell::words(r.given.clone().unwrap_or_default()),
     )),
     where_any(words(
@@ -116,7 +116,7 @@ pub(super) const EFFECTS: &[Column<EffectRow>] = &[
     ),
     figure("high_95", "at most", "ms", "Where its 95 % confidence interval ends.", |r| Cell::milliseconds(r.high_95)),
     figure("ratio", "ratio", "", "The geometric mean of after / before.", |r| Cell::number(r.ratio, 2)),
-    words("real", "real", "Whether it can be told from chance; a dash: too few repetitions to tell.", |r| {
+    words("real", "real", "Whether it differs from chance; a dash: too few repetitions to say.", |r| {
         Cell::words(r.real.map_or("", |real| if real { "yes" } else { "no" }))
     }),
     figure("points", "points", "", "Sets of the other parameters' values that it is the mean of.", |r| {

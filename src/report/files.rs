@@ -10,12 +10,12 @@ pub(super) struct File {
     /// Below the folder: `log/hs-nginx.log`.
     pub(super) name: String,
     pub(super) bytes: u64,
-    /// `1.5 MB`.
+    /// Size for people, such as `1.5 MB`.
     pub(super) size: String,
 }
 
-/// The files of a folder and of those in it, sorted by name; links are not followed, what cannot be read is not there. Folders named in `but`, and earlier
-/// pages, are left out.
+/// The files of a folder and of those in it, sorted by name; links are not followed, what cannot be read is not
+/// there. Folders named in `but`, and earlier pages, are left out.
 pub(super) fn files(folder: &Path, but: &[&str]) -> Vec<File> {
     let mut found = Vec::new();
     collect(folder, "", but, &mut found);

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use super::ReportError;
 use crate::store::RunDir;
 
-/// The runs that are meant by these paths, as [`RunDir::find`] has it, but the newest of a recipe first. Each is there once.
+/// The runs that are meant by these paths, as [`RunDir::find`] has it, but the newest of a recipe first. Each is
+/// there once.
 ///
 /// # Errors
 /// [`ReportError::Store`] for a path that means no run, or cannot be read.
@@ -21,8 +22,8 @@ pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ReportError> {
     Ok(runs)
 }
 
-/// Where the page goes if nobody says otherwise: `report.html` in the run's or folder's own folder, and for several in the innermost folder that
-/// holds them all.
+/// Where the page goes if nobody says otherwise: `report.html` in the run's or folder's own folder, and for several
+/// in the innermost folder that holds them all.
 #[must_use]
 pub fn default_place(paths: &[PathBuf]) -> PathBuf {
     if let [one] = paths {

@@ -1,11 +1,11 @@
 //! Stored runs as one HTML page that needs nothing but a browser: what `livectl report` writes.
 //!
-//! The page holds its style, its script and its pictures and loads nothing; its content security policy allows the one script and the one style
-//! by their hashes. Everything that comes from files is escaped by the template engine; only the pictures, which plotters has
-//! escaped, go in as they are.
+//! The page holds its style, its script and its pictures and loads nothing; its content security policy allows the
+//! one script and the one style by their hashes. Everything that comes from files is escaped by the template engine;
+//! only the pictures, which plotters has escaped, go in as they are.
 //!
-//! A page of thousands of trials must still open. So tables, trials and pictures have a limit ([`Room`]), and where something is left out the page says
-//! where the whole is.
+//! A page of thousands of trials must still open. So tables, trials and pictures have a limit ([`Room`]), and where
+//! something is left out the page says where the whole is.
 
 mod answer;
 mod audience;

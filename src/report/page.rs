@@ -27,7 +27,7 @@ const MOST_AUDIENCES: usize = 500;
 /// A page and what it could not show.
 #[derive(Debug)]
 pub struct Page {
-    /// The file.
+    /// The page, as HTML.
     pub html: String,
     /// What is missing or cannot be read, for people; the page says the same.
     pub problems: Vec<String>,
@@ -37,7 +37,8 @@ pub struct Page {
     pub damaged: bool,
 }
 
-/// The page of these runs, from their manifests and tables alone. What is missing of a run is named on the page and in [`Page::problems`].
+/// The page of these runs, from their manifests and tables alone. What is missing of a run is named on the page and
+/// in [`Page::problems`].
 ///
 /// # Errors
 /// [`ReportError::Store`] if the only run cannot be read, [`ReportError::NothingReadable`] if none of several can.

@@ -45,7 +45,8 @@ pub(super) struct Figure {
     table: String,
 }
 
-/// The pictures of a run, and why others are not there. `room` is what is left of the page; what is used is taken off.
+/// The pictures of a run, and why others are not there. `room` is what is left of the page; what is used is taken
+/// off.
 pub(super) fn figures(run: &Stored, id: &str, effects: &Effects, room: &mut usize) -> (Vec<Figure>, Vec<String>) {
     let points = run.loaded.frames.len() + run.loaded.pings.len();
     let over_time = if points > MOST_POINTS { Format::Png } else { Format::Svg };
@@ -170,7 +171,8 @@ fn figure(runs: &[Loaded], id: &str, shown: Shown, room: &mut usize) -> Option<F
     Some(Figure { id, title: shown.title, caption: shown.caption, svg, png, width, height, table })
 }
 
-/// Pictures of runs, and why others are not there. Pictures of trials are of the first repetition: each would else have many of the same kind.
+/// Pictures of runs, and why others are not there. Pictures of trials are of the first repetition: each would else
+/// have many of the same kind.
 fn drawn(runs: &[Loaded], families: &[Family], format: Format) -> (Vec<Shown>, Vec<String>) {
     let first = families.iter().all(|family| family.of_trials()).then(|| "repetition=1".parse().ok()).flatten();
     let view = View { only: first.into_iter().collect(), ..View::default() };
@@ -185,7 +187,8 @@ fn viewed(runs: &[Loaded], families: &[Family], view: &View, format: Format) -> 
     }
 }
 
-/// An SVG file as an element of an HTML page: without a size of its own and without what says nothing. `None` if it has no view box.
+/// An SVG file as an element of an HTML page: without a size of its own and without what says nothing. `None` if it
+/// has no view box.
 fn inline(svg: &[u8], labelled_by: &str) -> Option<String> {
     let svg = std::str::from_utf8(svg).ok()?;
     let (head, shapes) = svg.get(svg.find("<svg")?..)?.split_once('>')?;

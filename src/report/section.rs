@@ -37,7 +37,7 @@ pub(super) struct Section {
     effects: Option<effects::Part>,
     answers: Vec<AnswerLine>,
     more_answers: usize,
-    /// Of trials with several viewers; empty: there are none.
+    /// Of trials with several viewers; empty if there are none.
     audience: Vec<audience::Line>,
     more_audience: usize,
     /// What the bound is, and what the figures do not say.
@@ -169,7 +169,7 @@ pub(super) struct Brief {
 }
 
 impl Brief {
-    /// What its parameters do, for a terminal; `None`: there are none.
+    /// What its parameters do, for a terminal; `None` if there are none.
     pub(super) fn said(&self) -> Option<String> {
         Some(format!("{}, {}", self.line.recipe, table::effects_text(&self.effects)?))
     }

@@ -34,7 +34,8 @@ impl Stored {
         let dir = RunDir::open(path)?;
         let manifest = Manifest::load_brief(&dir)?;
         let mut lacks = Vec::new();
-        // A run that was ended before its first trial was analysed rightly has no tables, and older runs have no playout table and no audience's.
+        // A run that was ended before its first trial was analysed rightly has no tables, and older runs have no
+        // playout table and no audience's.
         let analysed = manifest.trials.iter().any(|t| t.phases.iter().any(|phase| phase.name.starts_with("analys")));
         let tables = StoredTables::of(&dir, &manifest);
         let summary = taken(tables.summary(), &dir.summary(), analysed, &mut lacks);

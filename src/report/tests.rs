@@ -493,7 +493,8 @@ fn in_a_browser_tables_sort_by_a_click() {
     );
 }
 
-/// A run of two trials with that many viewers: through the CDN in 900 ms, from peers in 100 ms and 10 ms more for each viewer.
+/// A run of two trials with that many viewers: through the CDN in 900 ms, from peers in 100 ms and 10 ms more for
+/// each viewer.
 fn crowd(folder: &Path, viewers: u32) -> RunDir {
     let names: Vec<String> = (1..=viewers).map(|n| format!("hv{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

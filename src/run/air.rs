@@ -1,4 +1,5 @@
-//! A program that does not end by itself, or need not: watched until it is on the air, and told to end when it has been long enough.
+//! A program that does not end by itself, or need not: watched until it is on the air, and told to end when it has
+//! been long enough.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,8 @@ const FIRST_PICTURE: &str = "birth_first";
 /// For an agent's line to be heard.
 const NEWS: Duration = Duration::from_secs(1);
 
-/// Follows a program to its end. Returns early if that comes by itself; whether it ended well then is for others to say.
+/// Follows a program to its end. Returns early if that comes by itself; whether it ended well then is for others to
+/// say.
 ///
 /// # Errors
 /// It never was on the air, in words.

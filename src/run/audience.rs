@@ -1,5 +1,5 @@
-//! Viewers that come and go while the stream is on. What takes its time, starting an agent or ending a player, is done beside the timeline, so
-//! that nobody else waits for it.
+//! Viewers that come and go while the stream is on. What takes its time, starting an agent or ending a player, is
+//! done beside the timeline, so that nobody else waits for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! Who takes part in a trial: every program as a value, made from the plan alone, so that a dry run prints what a run executes.
+//! The programs of a trial as values, made from the plan alone, so that a dry run prints what a run
+//! executes.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -50,7 +51,7 @@ pub struct Cast {
 /// A viewer in one of its spells.
 #[derive(Debug, Clone)]
 pub struct Attendance {
-    /// The viewer.
+    /// The viewer's host.
     pub host: String,
     /// Which of its spells, from 1.
     pub number: u32,
@@ -62,7 +63,7 @@ pub struct Attendance {
     pub viewer: Viewer,
 }
 
-/// The plan leaves someone out.
+/// The plan is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum CastError {
     /// No CDN.

@@ -1,5 +1,5 @@
-//! What happens during a run, as values. The rooms that do things send these; the rooms that show or store things read
-//! them. Inside the sandbox they travel as JSON lines on the trial's stdout and are kept in `events.jsonl`.
+//! What happens during a run, as values. The rooms that do things send these; the rooms that show or store things
+//! read them. Inside the sandbox they travel as JSON lines on the trial's stdout and are kept in `events.jsonl`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -33,12 +33,12 @@ pub enum Update {
         what: &'static str,
         /// What it is.
         used: String,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// A trial of a sweep is about to begin.
     Next {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// Which one it is, in words.
         what: String,
@@ -49,35 +49,35 @@ pub enum Update {
     },
     /// A trial begins.
     TrialStarted {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
     },
     /// Something happened in a trial.
     Trial {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// What and when.
         what: Stamped,
     },
     /// How a trial's viewers stand: for the screen alone, and stored nowhere.
     Present {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
-        /// Nanoseconds of CLOCK_REALTIME.
+        /// Time in nanoseconds of CLOCK_REALTIME.
         time_ns: i64,
         /// Those that are there.
         viewers: Vec<Present>,
     },
     /// Something is wrong with what a trial left.
     Problem {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
-        /// In words.
+        /// The message, for people.
         text: String,
     },
     /// A trial is over.
     TrialEnded {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// How it ended.
         ending: Ending,
@@ -154,14 +154,15 @@ pub enum Happening {
     },
     /// A viewer has come, again or later than the others: its agent was started.
     Joined {
-        /// The viewer.
+        /// The viewer's host.
         host: String,
         /// Which of its spells begins, from 1.
         spell: u32,
     },
-    /// A viewer goes before the stream has ended: its player has been told to end, or nothing leaves its host any more.
+    /// A viewer goes before the stream has ended: its player has been told to end, or nothing leaves its host any
+    /// more.
     Departed {
-        /// The viewer.
+        /// The viewer's host.
         host: String,
         /// Which of its spells ends, from 1.
         spell: u32,
@@ -172,23 +173,24 @@ pub enum Happening {
     Report {
         /// Host, or `-` for the controller.
         host: Station,
-        /// Who reports.
+        /// The actor that reports.
         actor: String,
         /// Its event line.
         what: serde_json::Value,
     },
     /// A path was measured before streaming.
     Path {
-        /// Pinging host.
+        /// Host that pings.
         from: String,
-        /// Answering host.
+        /// Host that answers.
         to: String,
         /// Least round-trip time of the pings, in milliseconds.
         rtt_ms: f64,
         /// What the plan promises, in milliseconds.
         planned_ms: f64,
     },
-    /// A link of the network has changed, as the plan has it. Of a trace that it follows from now on its beginning is told alone.
+    /// A link of the network has changed, as the plan has it. Of a trace that it follows from now on its beginning is
+    /// told alone.
     LinkChanged {
         /// What a recipe calls the link.
         link: String,
@@ -196,17 +198,18 @@ pub enum Happening {
         directions: Directions,
         /// How, in words.
         change: String,
-        /// The planned moment, in nanoseconds from second zero of the timeline. Emulated links change at that very moment.
+        /// The planned moment, in nanoseconds from second zero of the timeline. Emulated links change at that very
+        /// moment.
         at_ns: u64,
     },
     /// Something a reader should know that is no failure.
     Note {
-        /// In words.
+        /// The message, for people.
         text: String,
     },
     /// Something that casts doubt on the trial or deserves attention.
     Warning {
-        /// In words.
+        /// The message, for people.
         text: String,
     },
     /// The last line of a trial: how it ended.
@@ -230,9 +233,9 @@ pub struct Outcome {
 /// A happening and when it happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stamped {
-    /// Nanoseconds of CLOCK_REALTIME.
+    /// Time in nanoseconds of CLOCK_REALTIME.
     pub time_ns: i64,
-    /// What happened.
+    /// The happening.
     #[serde(flatten)]
     pub happening: Happening,
 }
@@ -245,7 +248,7 @@ impl Stamped {
     }
 }
 
-/// Nanoseconds of CLOCK_REALTIME.
+/// The present time in nanoseconds of CLOCK_REALTIME.
 #[must_use]
 pub fn unix_ns() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)

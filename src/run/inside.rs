@@ -1,6 +1,7 @@
 //! One trial, from within its sandbox: boot, measure, stream, stop.
 //!
-//! Whatever fails, everything that was started is stopped in the reverse order, politely; the outcome says what happened.
+//! Whatever fails, everything that was started is stopped in the reverse order, politely; the outcome says what
+//! happened.
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::sync::watch;
@@ -27,7 +28,7 @@ pub struct Spec {
     pub dir: TrialDir,
     /// What it is played with.
     pub programs: Programs,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub forwarding: Forwarding,
     /// For every program.
     pub environment: Environment,
@@ -36,13 +37,13 @@ pub struct Spec {
 /// Why a trial could not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum TrialError {
-    /// The network was not to be had.
+    /// The network could not be set up.
     #[error(transparent)]
     Network(#[from] network::NetworkError),
-    /// Open vSwitch was not to be had.
+    /// Open vSwitch could not be started.
     #[error(transparent)]
     Ovs(#[from] crate::sandbox::OvsError),
-    /// A program was not to be had.
+    /// A program could not be started.
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// The links do not know when to change.

@@ -28,7 +28,8 @@ impl Newborn {
         Newborn { path, reader: None, begun: Vec::new() }
     }
 
-    /// What has been written since the last time. A log that cannot be read has nothing to tell: this is for the screen.
+    /// What has been written since the last time. A log that cannot be read has nothing to tell: this is for the
+    /// screen.
     pub(super) fn read(&mut self) -> Vec<Birth> {
         let Newborn { path, reader, begun } = self;
         if reader.is_none() {

@@ -1,7 +1,9 @@
-//! What viewers have right now, for whoever watches a trial: where a viewer's stream comes from, how deep in the tree, and how late.
+//! What viewers have right now, for whoever watches a trial: where a viewer's stream comes from, how deep in the
+//! tree, and how late.
 //!
-//! Viewers' agents say which picture they handed on last, and when; the log of births says when it was born. All hosts share a clock, so the difference is
-//! that picture's delay up to the player's connection. These are programs' moments, not the captures', for the screen alone: nothing of it is stored.
+//! Viewers' agents say which picture they handed on last, and when; the log of births says when it was born. All
+//! hosts share a clock, so the difference is that picture's delay up to the player's connection. These are programs'
+//! moments, not the captures', for the screen alone: nothing of it is stored.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -17,20 +19,20 @@ use crate::plan::{Trial, program_of};
 
 /// Births that are remembered: of one stream at 30 frames a second, four and a half minutes.
 const MOST_BIRTHS: usize = 1 << 13;
-/// A viewer that has been handed no picture for so long, and for as long as agents are silent, has its stream from nobody. Recipes have a picture a second or
-/// more.
+/// A viewer that has been handed no picture for so long, and for as long as agents are silent, has its stream from
+/// nobody. Recipes have a picture a second or more.
 const SILENT: Duration = Duration::from_secs(2);
 /// Between two looks at all viewers, at least. Less than a second, for agents speak once in one.
 const PACE: Duration = Duration::from_millis(900);
 
-/// Who gives a viewer its stream.
+/// The source of a viewer's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// The CDN.
     Cdn,
     /// Another host.
     Peer {
-        /// Which.
+        /// The host's name.
         host: String,
         /// How many hosts the stream passes from its broadcaster, or from the CDN, to the viewer, itself included.
         depth: u32,
@@ -44,11 +46,12 @@ pub enum Source {
 /// How a viewer stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Present {
-    /// The viewer.
+    /// The viewer's host.
     pub viewer: String,
-    /// Who gives it the stream.
+    /// The source of its stream.
     pub source: Source,
-    /// From the birth of the picture that it was handed last until then; `None`: not known, or the stream comes from nobody.
+    /// From the birth of the picture that it was handed last until then; `None`: not known, or the stream comes from
+    /// nobody.
     pub delay: Option<Duration>,
 }
 
@@ -200,7 +203,8 @@ impl Watch {
     /// How many hosts the stream has passed when a host has it: none at a broadcaster.
     fn depth(&self, host: &str) -> u32 {
         let mut at = host;
-        // Each is passed once. Agents speak at different times, so that what they say may for a moment lead round in a circle.
+        // Each is passed once. Agents speak at different times, so that what they say may for a moment lead round in
+        // a circle.
         for depth in 0..=u32::try_from(self.viewers.len()).unwrap_or(u32::MAX) {
             if self.broadcasters.iter().any(|broadcaster| broadcaster == at) {
                 return depth;

@@ -1,7 +1,9 @@
-//! The score of a trial: who starts when, as values. The stage plays it and a dry run prints it, so that what is printed is what is run.
+//! The score of a trial: who starts when, as values. The stage plays it and a dry run prints it, so that what is
+//! printed is what is run.
 //!
-//! Before the timeline begins, all that is due at one step is started together and waited for; on the timeline each entry is
-//! due at its moment and nobody waits. Who joins later, leaves early or changes a link is an entry like any other.
+//! Before the timeline begins, all that is due at one step is started together and waited for; on the timeline each
+//! entry is due at its moment and nobody waits. A late join, an early leave or a link change is an entry like any
+//! other.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +18,7 @@ use crate::network::{self, Links};
 use crate::plan::{Departure, LinkChange, Parting, Trial, program_name};
 use crate::store::TrialDir;
 
-/// What a trial is played with.
+/// The programs that a trial is played with.
 #[derive(Debug, Clone)]
 pub struct Programs {
     /// livectl's own.
@@ -29,7 +31,7 @@ pub struct Programs {
     pub links: Links,
 }
 
-/// All that happens in a trial, in the order in which it is due.
+/// Everything that happens in a trial, in the order in which it is due.
 #[derive(Debug, Clone)]
 pub struct Score(pub Vec<Entry>);
 
@@ -53,11 +55,12 @@ pub enum Due {
     Captures,
     /// X servers, before the programs that show something there.
     Screens,
-    /// What reads those screens.
+    /// Programs that read those screens.
     Eyes,
-    /// What serves others: the CDN.
+    /// Programs that serve others: the CDN.
     Servers,
-    /// What must be there before the programs that talk to it, so that the network can introduce peers from the first frame on.
+    /// What must be there before the programs that talk to it, so that the network can introduce peers from the first
+    /// frame on.
     Agents,
     /// On the trial's timeline.
     At(Duration),
@@ -72,12 +75,13 @@ pub enum Act {
     Start(Box<Part>),
     /// Mininet makes the network of this topology file.
     Boot {
-        /// The file.
+        /// Path of the topology file.
         topology: PathBuf,
     },
-    /// The program of a broadcaster that has just started is watched: it is to be on the air soon, and told to end when that has been long enough.
+    /// The program of a broadcaster that has just started is watched: it is to be on the air soon, and told to end
+    /// when that has been long enough.
     KeepOnAir {
-        /// The broadcaster.
+        /// The broadcaster's host.
         host: String,
         /// How long.
         air: Air,
@@ -110,7 +114,7 @@ pub enum Act {
 /// A viewer's spell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Whose {
-    /// The viewer.
+    /// The viewer's host.
     pub host: String,
     /// Which of its spells, from 1.
     pub spell: u32,
@@ -155,7 +159,7 @@ impl Score {
         }
         let (mut moves, mut airs) = (Vec::new(), Vec::new());
         for Attendance { host, number, spell, is_usual, viewer: Viewer { agent, player, screen } } in viewers {
-            // Nobody waits for whoever goes before the end.
+            // Nothing waits for viewers that leave before the end.
             let duty = if spell.end.is_some() { Duty::Finite } else { Duty::Audience };
             let whose = Whose { host, spell: number };
             // It is there from the beginning, whenever the viewer comes, and again.

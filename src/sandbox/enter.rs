@@ -46,9 +46,9 @@ pub enum EnterError {
     /// A path asked for cannot stay visible.
     #[error("cannot keep {} visible in the sandbox: {why}", path.display())]
     Keep {
-        /// The path.
+        /// Path of the file.
         path: PathBuf,
-        /// The reason.
+        /// The reason, in words.
         why: &'static str,
     },
     /// A mount inside failed.
@@ -60,7 +60,7 @@ pub enum EnterError {
     /// Anything else the kernel refused.
     #[error("cannot {what}: {source}")]
     System {
-        /// What was tried.
+        /// The attempted operation.
         what: &'static str,
         /// What the kernel said.
         source: io::Error,
@@ -74,12 +74,12 @@ pub struct Inside {
     pub environment: Environment,
 }
 
-/// Enters a sandbox: returns in a new process, PID 2 in new PID, network, mount and IPC namespaces, whose `/tmp`, `/run` and
-/// `/dev/shm` are empty but for `keep`, whose `lo` is up and whose `/run/openvswitch` is its own.
+/// Enters a sandbox: returns in a new process, PID 2 in new PID, network, mount and IPC namespaces, whose `/tmp`,
+/// `/run` and `/dev/shm` are empty but for `keep`, whose `lo` is up and whose `/run/openvswitch` is its own.
 ///
 /// To be called before any thread is started, so before a tokio runtime. `keep` are absolute paths of files or
-/// folders that stay visible and as writable as they were; those outside the [`COVERED`](super::COVERED) folders are so anyway.
-/// The working folder stays where it was if it is visible inside, else it is `/`.
+/// folders that stay visible and as writable as they were; those outside the [`COVERED`](super::COVERED) folders are
+/// so anyway. The working folder stays where it was if it is visible inside, else it is `/`.
 ///
 /// The calling process does not return: it waits for the sandbox and exits with the exit code of PID 2 (128 + n when
 /// signal n ended it). Process 1 inside reaps orphans. Both pass on TERM, INT and HUP. When PID 2 ends, everything in
@@ -146,8 +146,8 @@ fn arrange(keep: &[PathBuf]) -> Result<Inside, EnterError> {
     Ok(Inside { environment: Environment::new(std::env::vars_os()) })
 }
 
-/// Waits for `child`, reaping whoever else ends and passing on signals. When all writers of one of the `lifelines` are gone,
-/// returns at once. The value is an exit code.
+/// Waits for `child`, reaping whoever else ends and passing on signals. When all writers of one of the `lifelines`
+/// are gone, returns at once. The value is an exit code.
 fn watch(child: Pid, signals: &SigSet, lifelines: &[BorrowedFd<'_>]) -> i32 {
     let Ok(queue) = SignalFd::with_flags(signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK) else {
         return wait_only(child);
@@ -212,7 +212,8 @@ fn bring_up_loopback() -> io::Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
     use std::os::fd::AsRawFd;
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
-    // SAFETY: an all-zero `ifreq` is a valid value of it, and both requests read and write nothing but that structure.
+    // SAFETY: an all-zero `ifreq` is a valid value of it, and both requests read and write nothing but that
+    // structure.
     unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
         for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {

@@ -1,5 +1,6 @@
-//! Programs that neither end nor go on because a signal stopped them (state T of proc(5)): SIGSTOP, or a terminal. Whoever waits for such a program would
-//! wait for ever, and what it should have done meanwhile is missing from a measurement without a trace.
+//! Programs that neither end nor go on because a signal stopped them (state T of proc(5)): SIGSTOP, or a terminal.
+//! Whoever waits for such a program would wait for ever, and what it should have done meanwhile is missing from a
+//! measurement without a trace.
 
 use std::fs;
 use std::time::Duration;
@@ -23,8 +24,8 @@ pub struct Halted {
     started: u64,
 }
 
-/// All processes that can be seen and are stopped; those that end while one looks are not, nor is what somebody runs here from outside:
-/// who presses Ctrl-Z in a host's shell stops nothing of the trial.
+/// All processes that can be seen and are stopped; those that end while one looks are not, nor is what somebody runs
+/// here from outside: who presses Ctrl-Z in a host's shell stops nothing of the trial.
 #[must_use]
 pub fn halted() -> Vec<Halted> {
     let pids = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -46,7 +47,8 @@ fn parse(pid: i32, text: &str) -> Option<Halted> {
     (state == 'T').then_some(Halted { pid, group, name, started })
 }
 
-/// The first that is stopped at two looks that follow each other, of those that `look` finds. Waits for ever if there is none.
+/// The first that is stopped at two looks that follow each other, of those that `look` finds. Waits for ever if there
+/// is none.
 pub async fn first(look: impl Fn() -> Vec<Halted>) -> Halted {
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

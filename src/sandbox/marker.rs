@@ -9,8 +9,8 @@ const ID: &str = "LIVECTL_TRIAL";
 /// Environment variable with the trial's folder.
 const DIR: &str = "LIVECTL_TRIAL_DIR";
 
-/// Environment variable of programs that somebody runs in a trial from outside, as `livectl shell` does: the trial neither needs them nor
-/// minds when one is stopped or dies.
+/// Environment variable of programs that somebody runs in a trial from outside, as `livectl shell` does: the trial
+/// neither needs them nor minds when one is stopped or dies.
 pub(super) const VISITOR: &str = "LIVECTL_VISITOR";
 
 /// Whether an environment block, as `/proc/PID/environ` shows it, is that of such a program.

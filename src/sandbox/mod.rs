@@ -1,7 +1,7 @@
 //! The sandbox: namespaces of its own for every trial, so that a trial can leave nothing behind.
 //!
-//! A trial's program runs in network, mount, PID and IPC namespaces of its own, with its own Open vSwitch, a
-//! private `/run`, `/tmp` and `/dev/shm`, and with the global part of `/proc/sys` read-only. Whatever ends it, the kernel
+//! A trial's program runs in network, mount, PID and IPC namespaces of its own, with its own Open vSwitch, a private
+//! `/run`, `/tmp` and `/dev/shm`, and with the global part of `/proc/sys` read-only. Whatever ends it, the kernel
 //! kills every process in the PID namespace and takes the interfaces away; there is no clean-up code to get wrong.
 //!
 //! Four processes take part:
@@ -17,9 +17,9 @@
 //! Two threads tie them to the starter, each enough by itself: the parent-death signal (keeper to starter, PID 1 to
 //! keeper, PID 2 to PID 1), and PID 1 watching its standard input and the keeper for a hang-up.
 //!
-//! The other parts: [`Ovs`] is the trial's own Open vSwitch; [`capability`] says what this machine can;
-//! [`halted`] finds programs that stand still; [`host`] proves that the host is as it was; [`running`] finds trials that run and enters their hosts;
-//! [`visit`] has programs look at them.
+//! The other parts: [`Ovs`] is the trial's own Open vSwitch; [`capability`] says what this machine can; [`halted`]
+//! finds programs that stand still; [`host`] proves that the host is as it was; [`running`] finds trials that run and
+//! enters their hosts; [`visit`] has programs look at them.
 
 pub mod capability;
 pub mod halted;
@@ -43,7 +43,8 @@ pub use mounts::COVERED;
 pub use ovs::{Ovs, OvsError};
 pub use start::{command, spawn, spawn_blocking};
 
-/// When a process of this machine started, in clock ticks since boot; with its id it names it for good. `None`: there is none, or it has ended.
+/// When a process of this machine started, in clock ticks since boot; with its id it names it for good. `None`: there
+/// is none, or it has ended.
 #[must_use]
 pub fn process_start(pid: i32) -> Option<u64> {
     procfs::process(pid).map(|process| process.started)

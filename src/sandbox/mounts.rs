@@ -83,7 +83,7 @@ pub(super) fn arrange(keep: &[PathBuf]) -> Result<(), MountError> {
 fn hold(keep: &[PathBuf]) -> Result<Vec<Kept>, MountError> {
     let mut paths = Vec::new();
     for path in keep {
-        let real = fs::canonicalize(path).step(|| format!("find {}, which is to stay visible", path.display()))?;
+        let real = fs::canonicalize(path).step(|| format!("find {}, which must stay visible", path.display()))?;
         // As it was named and where it is: a symbolic link in /tmp must lead on, and so must one that leads there.
         paths.extend([path.clone(), real].into_iter().filter(|p| lies_under_covered(p)));
     }
@@ -91,7 +91,7 @@ fn hold(keep: &[PathBuf]) -> Result<Vec<Kept>, MountError> {
     paths.dedup();
     let open = |path: PathBuf| {
         let held = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(&path);
-        Ok(Kept { held: held.step(|| format!("open {}, which is to stay visible", path.display()))?, path })
+        Ok(Kept { held: held.step(|| format!("open {}, which must stay visible", path.display()))?, path })
     };
     paths.into_iter().map(open).collect()
 }

@@ -30,9 +30,9 @@ pub enum OvsError {
     /// A program could not be run at all.
     #[error("cannot start {program}: {source}; install it with: sudo apt-get install -y openvswitch-switch")]
     Start {
-        /// The program.
+        /// Name of the program.
         program: &'static str,
-        /// What happened.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// A one-shot command failed.
@@ -48,7 +48,7 @@ pub enum OvsError {
     /// A daemon ended although nobody asked it to.
     #[error("{program} ended early ({status}); the last lines of {}:\n{tail}", log.display())]
     Died {
-        /// The daemon.
+        /// Name of the daemon.
         program: &'static str,
         /// How it ended.
         status: ExitStatus,
@@ -60,7 +60,7 @@ pub enum OvsError {
     /// A daemon was not ready in time.
     #[error("{program} was not ready after {within:?}; the last lines of {}:\n{tail}", log.display())]
     NotReady {
-        /// The daemon.
+        /// Name of the daemon.
         program: &'static str,
         /// The deadline.
         within: Duration,
@@ -74,7 +74,7 @@ pub enum OvsError {
     Folder {
         /// The folder or file.
         path: PathBuf,
-        /// What happened.
+        /// The underlying I/O error.
         source: io::Error,
     },
 }

@@ -32,8 +32,8 @@ pub(super) struct Namespaces {
     pub pid: u64,
 }
 
-/// All processes that can be seen, but for those that end while one looks or have ended and wait to be reaped: these run
-/// nothing and hold nothing, and how soon the host's init reaps them is its affair.
+/// All processes that can be seen, but for those that end while one looks or have ended and wait to be reaped: these
+/// run nothing and hold nothing, and how soon the host's init reaps them is its affair.
 pub(super) fn processes() -> io::Result<Vec<Process>> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
@@ -72,7 +72,8 @@ pub(super) struct Stat {
     pub started: u64,
 }
 
-/// Reads `/proc/PID/stat`; `None`: it is a zombie. The name is between the first `(` and the last `)`; it may hold both.
+/// Reads `/proc/PID/stat`; `None`: it is a zombie. The name is between the first `(` and the last `)`; it may hold
+/// both.
 pub(super) fn stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.split_once('(')?;
     let (name, fields) = rest.rsplit_once(')')?;

@@ -31,15 +31,15 @@ pub struct RunningTrial {
 #[derive(Debug, thiserror::Error)]
 pub enum RunningError {
     /// No table of hosts.
-    #[error("cannot read {}: {source}; the trial's network is perhaps not up yet", path.display())]
+    #[error("cannot read {}: {source}; perhaps the trial's network is not up yet", path.display())]
     Hosts {
-        /// The table's file.
+        /// Path of the table.
         path: PathBuf,
-        /// What happened.
+        /// The underlying I/O error.
         source: io::Error,
     },
     /// It has ended since it was found.
-    #[error("cannot enter the running trial: {0}; it has perhaps just ended")]
+    #[error("cannot enter the running trial: {0}; perhaps it has just ended")]
     Gone(io::Error),
     /// The table does not name the host.
     #[error("the running trial has no host {name:?}; it has: {known}")]
@@ -51,8 +51,8 @@ pub enum RunningError {
     },
 }
 
-/// The trials that run, oldest first, found by the mark in their processes' environment. Other users' processes are seen by
-/// root only.
+/// The trials that run, oldest first, found by the mark in their processes' environment. Other users' processes are
+/// seen by root only.
 ///
 /// # Errors
 /// `/proc` cannot be read.
@@ -88,8 +88,8 @@ impl RunningTrial {
         read.map_err(|source| RunningError::Hosts { path, source })
     }
 
-    /// The command that runs `program` on host `name`: into the sandbox by `nsenter`, into the host by Mininet's `mnexec`.
-    /// Input and output are the caller's.
+    /// The command that runs `program` on host `name`: into the sandbox by `nsenter`, into the host by Mininet's
+    /// `mnexec`. Input and output are the caller's.
     ///
     /// # Errors
     /// The trial has no such host, or its table of hosts cannot be read.

@@ -20,8 +20,8 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The command that starts `program`, which must call [`enter`](super::enter) first thing.
 ///
 /// It is a session of its own (a Ctrl-C at the terminal reaches the starter alone, which then asks it to stop), it
-/// carries `marker`, its standard input and output are pipes, and it is killed when the starter dies. Keep its standard input
-/// open: when the last writer is gone, the sandbox ends at once.
+/// carries `marker`, its standard input and output are pipes, and it is killed when the starter dies. Keep its
+/// standard input open: when the last writer is gone, the sandbox ends at once.
 ///
 /// Start it with [`spawn`] or [`spawn_blocking`] and not by itself: the kernel sends the parent-death signal when
 /// the *thread* that started the child ends, and threads of a pool may end at any time.
@@ -65,7 +65,8 @@ pub async fn spawn(command: Command) -> io::Result<tokio::process::Child> {
     child.await.map_err(|_| thread_is_gone())?
 }
 
-/// The same as [`spawn`] without a runtime. Dropping the handle does not kill the child, but closing its standard input does.
+/// The same as [`spawn`] without a runtime. Dropping the handle does not kill the child, but closing its standard
+/// input does.
 ///
 /// # Errors
 /// The program cannot be started.

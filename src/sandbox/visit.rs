@@ -1,7 +1,8 @@
 //! Programs that look at a running trial from outside, as tcpdump does.
 //!
-//! They are in a network namespace of the trial, and in its PID namespace, so that the kernel ends them with the trial and nothing keeps
-//! its network alive. Their files are those of this machine: what they write stays, in the folder where they were started. Their input and output are the caller's.
+//! They are in a network namespace of the trial, and in its PID namespace, so that the kernel ends them with the
+//! trial and nothing keeps its network alive. Their files are those of this machine: what they write stays, in the
+//! folder where they were started. Their input and output are the caller's.
 
 use std::fs::File;
 use std::io;
@@ -45,8 +46,8 @@ impl RunningTrial {
         interfaces_in(&std::fs::read_to_string(format!("{proc}/net/dev")).unwrap_or_default())
     }
 
-    /// The folder in `/proc` of a host's shell, or of the sandbox's first process. The table of hosts has process ids of inside, which the
-    /// `/proc` of inside knows.
+    /// The folder in `/proc` of a host's shell, or of the sandbox's first process. The table of hosts has process ids
+    /// of inside, which the `/proc` of inside knows.
     fn proc_of(&self, host: Option<&str>) -> Result<String, RunningError> {
         let init = format!("/proc/{}", self.init);
         Ok(match host {

@@ -49,8 +49,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     write_atomic_with(path, |file| file.write_all(bytes))
 }
 
-/// Writes a file, whole or not at all: into a temporary file in the same folder, synced to the disk, then renamed over
-/// `path`. If anything fails, what was at `path` before is still there and the temporary file is not.
+/// Writes a file, whole or not at all: into a temporary file in the same folder, synced to the disk, then renamed
+/// over `path`. If anything fails, what was at `path` before is still there and the temporary file is not.
 ///
 /// The file gets the mode that the umask leaves of 0666. Written by root into a folder that is another user's, it
 /// becomes that user's: a run under sudo leaves nothing that its user cannot delete, even if it is killed.

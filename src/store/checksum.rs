@@ -16,9 +16,10 @@ const BUFFER: usize = 1 << 18;
 /// A file as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// XXH3-128 of its content as `xxhsum -H128` (xxHash 0.8) prints it: 32 hex digits. It tells chance from change, but not a forgery.
+    /// XXH3-128 of its content as `xxhsum -H128` (xxHash 0.8) prints it: 32 hex digits. It tells chance from change,
+    /// but not a forgery.
     pub xxh3_128: String,
 }
 
@@ -45,7 +46,8 @@ impl FileRecord {
         Ok(FileRecord { bytes, xxh3_128: hasher.finish().to_string() })
     }
 
-    /// All files in a folder and the folders in it, by their paths within it. Symbolic links and what is no file are not followed.
+    /// All files in a folder and the folders in it, by their paths within it. Symbolic links and what is no file are
+    /// not followed.
     ///
     /// # Errors
     /// [`StoreError::Io`].
@@ -71,7 +73,8 @@ fn collect(folder: &Path, prefix: &str, records: &mut BTreeMap<String, FileRecor
     Ok(())
 }
 
-/// What has become of files since they were recorded, for people; empty: nothing. Files that were not recorded do not matter.
+/// What has become of files since they were recorded, for people; empty: nothing. Files that were not recorded do not
+/// matter.
 #[must_use]
 pub fn changes(folder: &Path, recorded: &BTreeMap<String, FileRecord>) -> Vec<String> {
     let mut changes = Vec::new();

@@ -1,7 +1,8 @@
 //! How a trial becomes done: its folder is renamed from `attempts/` into `trials/` when all in it is on the disk.
 //!
-//! A rename is one step for everybody who looks, and for a machine whose power fails: the folder is there whole or not at all. Of two who try the same
-//! trial the first is done; the other is told so and keeps what it has as superseded.
+//! A rename is one step for everybody who looks, and for a machine whose power fails: the folder is there whole or
+//! not at all. Of two who try the same trial the first is done; the other is told so and keeps what it has as
+//! superseded.
 
 use std::fs::{self, File};
 use std::io;
@@ -32,7 +33,8 @@ enum Step {
 /// Puts an attempt in its place, `trials/<id>`, which must not have been made.
 ///
 /// # Errors
-/// [`StoreError::Io`], [`StoreError::NotWritable`], [`StoreError::Full`]; the attempt is then where it was, or in its place.
+/// [`StoreError::Io`], [`StoreError::NotWritable`], [`StoreError::Full`]; the attempt is then where it was, or in its
+/// place.
 pub fn commit(attempt: &TrialDir, place: &Path) -> Result<Committed, StoreError> {
     for step in steps(attempt.path(), place)? {
         match perform(&step) {
@@ -40,7 +42,8 @@ pub fn commit(attempt: &TrialDir, place: &Path) -> Result<Committed, StoreError>
             Err(error) if matches!(step, Step::Rename { .. }) && is_taken(&error) => {
                 return Ok(Committed::Superseded);
             }
-            // Over NFS a rename that is asked for again may say that there is nothing to rename, for it has been done.
+            // Over NFS a rename that is asked for again may say that there is nothing to rename, for it has been
+            // done.
             Err(error)
                 if matches!(step, Step::Rename { .. })
                     && error.kind() == io::ErrorKind::NotFound
@@ -71,7 +74,8 @@ fn steps(attempt: &Path, place: &Path) -> Result<Vec<Step>, StoreError> {
     let mut steps = Vec::new();
     sync(attempt, &mut steps)?;
     steps.push(Step::Rename { from: attempt.to_owned(), to: place.to_owned() });
-    // Both names are on the disk when both folders are: first the new one, for a power cut between the two may leave the old name as well, never none.
+    // Both names are on the disk when both folders are: first the new one, for a power cut between the two may leave
+    // the old name as well, never none.
     steps.extend([place, attempt].into_iter().filter_map(Path::parent).map(|folder| Step::SyncFolder(folder.into())));
     Ok(steps)
 }
@@ -164,8 +168,8 @@ mod tests {
         assert_eq!(content(&place), whole());
     }
 
-    /// A disk that has lost its power keeps of a file that was not synced perhaps its name and nothing of its content, and of a rename whose folders
-    /// were not synced perhaps nothing.
+    /// A disk that has lost its power keeps of a file that was not synced perhaps its name and nothing of its
+    /// content, and of a rename whose folders were not synced perhaps nothing.
     fn lose_power(performed: &[Step], from: &Path, to: &Path, rename_is_lost: bool) {
         let synced: BTreeSet<&Path> = performed.iter().map(Step::path).collect();
         let renamed = performed.iter().any(|step| matches!(step, Step::Rename { .. }));
@@ -196,7 +200,7 @@ mod tests {
             all[..cut].iter().for_each(|step| perform(step).unwrap());
             lose_power(&all[..cut], first.path(), &place, rename_is_lost);
 
-            // Who comes back sees a trial that is done and whole, or one that is to be done again and can be.
+            // Afterwards the trial is either done and complete, or not done and can be run again.
             let known = sweep.done().unwrap();
             if known.is_empty() {
                 let again = attempt(&sweep, "b");

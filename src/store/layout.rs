@@ -37,8 +37,9 @@ pub struct TrialDir {
 }
 
 impl RunDir {
-    /// Makes the folder of a new run, named after the moment in UTC: `20261122T231700Z`, and `-2`, `-3`, … after it while
-    /// that name is taken. Two runs that start at once get different folders. Folders that are made, `results` too, become `owner`'s.
+    /// Makes the folder of a new run, named after the moment in UTC: `20261122T231700Z`, and `-2`, `-3`, … after it
+    /// while that name is taken. Two runs that start at once get different folders. Folders that are made, `results`
+    /// too, become `owner`'s.
     ///
     /// # Errors
     /// [`StoreError::Name`] for a recipe that cannot be a folder, [`StoreError::NotWritable`], [`StoreError::Full`],
@@ -85,8 +86,9 @@ impl RunDir {
         self.trials != self.path
     }
 
-    /// The runs that a path means: a run's folder itself, any other folder (`results/RECIPE`, `results`) all runs in it, up to
-    /// two levels down, in the order of their names. A run that a symbolic link leads to as well is one run.
+    /// The runs that a path means: a run's folder itself, any other folder (`results/RECIPE`, `results`) all runs in
+    /// it, up to two levels down, in the order of their names. A run that a symbolic link leads to as well is one
+    /// run.
     ///
     /// # Errors
     /// [`StoreError::NotARun`] if there is none, [`StoreError::Io`].
@@ -259,7 +261,8 @@ impl TrialDir {
         self.path.join("topology.py")
     }
 
-    /// What the controller knows of the network beforehand, a [map](livectl_wire::network_map::NetworkMap) as JSON; in schemes with peers.
+    /// What the controller knows of the network beforehand, a [map](livectl_wire::network_map::NetworkMap) as JSON;
+    /// in schemes with peers.
     #[must_use]
     pub fn network_map(&self) -> PathBuf {
         self.path.join("network.json")

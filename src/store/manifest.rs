@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::{FileRecord, Imported, RunDir, StoreError, TrialDir, write_atomic};
 use crate::plan::{Datapath, LinkKind, Plan, Point, Trial};
 
-/// The format that this livectl writes, and the latest that it reads. It goes up when a field changes its meaning or goes
-/// away; a field that is added gets a default instead, and readers ignore fields that they do not know.
+/// The format that this livectl writes, and the latest that it reads. It goes up when a field changes its meaning or
+/// goes away; a field that is added gets a default instead, and readers ignore fields that they do not know.
 pub const FORMAT: u64 = 1;
 
-/// The record of a run, written when it begins and when it ends ([`Manifest::save`]); meanwhile each trial has a record in its own folder, which
-/// [`Manifest::load`] takes in. Times are RFC 3339 in UTC.
+/// The record of a run, written when it begins and when it ends ([`Manifest::save`]); meanwhile each trial has a
+/// record in its own folder, which [`Manifest::load`] takes in. Times are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT`] of the livectl that wrote it.
@@ -58,12 +58,12 @@ pub struct Manifest {
     /// The recipe and the run's tables as they were stored, by name.
     #[serde(default)]
     pub files: BTreeMap<String, FileRecord>,
-    /// When the tables were last computed anew from captures; `None`: they are those of the run itself.
+    /// When the tables were last computed again from captures; `None`: they are those of the run itself.
     #[serde(default)]
     pub analysis: Option<AnalysisRecord>,
 }
 
-/// Who computed tables, and when.
+/// Which livectl computed tables, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnalysisRecord {
     /// With which livectl.
@@ -76,7 +76,7 @@ pub struct AnalysisRecord {
 /// A program and its source.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Software {
-    /// `0.1.0`.
+    /// Version, such as `0.1.0`.
     pub version: String,
     /// Git commit that it was built from, if known.
     #[serde(default)]
@@ -103,7 +103,7 @@ impl Software {
 pub struct RecipeRecord {
     /// Name of its folder under `results/`.
     pub name: String,
-    /// The file.
+    /// Path of the file.
     #[serde(default)]
     pub path: Option<PathBuf>,
     /// Its text.
@@ -116,7 +116,7 @@ pub struct RecipeRecord {
 pub struct Machine {
     /// Processors that livectl may use.
     pub cores: u32,
-    /// Memory in bytes.
+    /// Memory of the machine in bytes.
     pub memory_bytes: u64,
     /// `uname -sr`: `Linux 6.1.0-28-amd64`.
     pub kernel: String,
@@ -200,7 +200,7 @@ pub struct TrialRecord {
     pub point: Point,
     /// How it stands.
     pub state: TrialState,
-    /// Whose failure it is, if it failed and that is known.
+    /// Whether the failure is the machine's or the trial's, if it failed and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cause: Option<Cause>,
     /// The machine that it ran on; `None`: a record of an older livectl.
@@ -209,10 +209,12 @@ pub struct TrialRecord {
     /// Why its delays cannot be taken for the network's: `CPU pressure 31 % (limit 10 %)`. Empty: they can.
     #[serde(default)]
     pub unfit: Vec<String>,
-    /// Those of [`TrialRecord::unfit`] that its own frames gave away when they were analysed, not the watch while it ran.
+    /// Those of [`TrialRecord::unfit`] that its own frames gave away when they were analysed, not the watch while it
+    /// ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-    /// Births and captures that were gone, cut off or damaged when its tables were computed, and how; they are of the rest. Empty: all were whole.
+    /// Births and captures that were gone, cut off or damaged when its tables were computed, and how; they are of the
+    /// rest. Empty: all were whole.
     #[serde(default)]
     pub damage: Vec<String>,
     /// When its sandbox was started.
@@ -346,7 +348,8 @@ impl Manifest {
     /// Reads the manifest of a run, of this format or an older one; of a sweep, what stands in its place.
     ///
     /// # Errors
-    /// [`StoreError::NotARun`] if there is none, [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Trial`], [`StoreError::Io`].
+    /// [`StoreError::NotARun`] if there is none, [`StoreError::Newer`], [`StoreError::Manifest`],
+    /// [`StoreError::Trial`], [`StoreError::Io`].
     pub fn load(run: &RunDir) -> Result<Manifest, StoreError> {
         if run.is_sweep() {
             return super::sweep::manifest(run, |_| {});
@@ -367,8 +370,8 @@ impl Manifest {
         }
     }
 
-    /// The same for those who look at many trials' tables: a sweep's records are without what the fitness watch saw and which commands were run, which is most of them.
-    /// They are in each trial's own record.
+    /// The same for those who look at many trials' tables: a sweep's records are without what the fitness watch saw
+    /// and which commands were run, which is most of them. They are in each trial's own record.
     ///
     /// # Errors
     /// As [`Manifest::load`].
@@ -382,7 +385,8 @@ impl Manifest {
         })
     }
 
-    /// Takes in the records in the folders of trials that it knows no more of than that they were planned. Those that cannot be read say nothing.
+    /// Takes in the records in the folders of trials that it knows no more of than that they were planned. Those that
+    /// cannot be read say nothing.
     pub(crate) fn take_records(&mut self, run: &RunDir) {
         for planned in self.trials.iter_mut().filter(|trial| trial.state == TrialState::Planned) {
             if let Ok(Some(record)) = TrialRecord::load(&run.trial(&planned.id))
@@ -409,7 +413,8 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Trials are folders in the run's own: a name that leads elsewhere, or two of one name, would have tables of others overwritten.
+    /// Trials are folders in the run's own: a name that leads elsewhere, or two of one name, would have tables of
+    /// others overwritten.
     fn check_trials(&self, path: &Path) -> Result<(), StoreError> {
         let mut seen = BTreeSet::new();
         for TrialRecord { id, .. } in &self.trials {
@@ -471,7 +476,7 @@ impl TrialRecord {
         write_atomic(&path, &text)
     }
 
-    /// Reads the record in a trial's folder; `None`: there is none.
+    /// Reads the record in a trial's folder; `None` if there is none.
     ///
     /// # Errors
     /// [`StoreError::Manifest`], [`StoreError::Io`].

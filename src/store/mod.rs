@@ -1,7 +1,8 @@
 //! `results/<recipe>/<run>/`: what lies where, who owns it, and how it is written.
 //!
-//! This is the one room that knows file names. A run's folder is made whole and never shared:
-//! [`RunDir::create`] takes a name that nobody has. A sweep's folder is shared instead, without a lock ([`SweepDir`]). Everything that livectl itself writes there goes through
+//! This is the one room that knows file names. A run's folder is made whole and never shared: [`RunDir::create`]
+//! takes a name that nobody has. A sweep's folder is shared instead, without a lock ([`SweepDir`]). Everything that
+//! livectl itself writes there goes through
 //! [`write_atomic`]: a reader sees the old file or the new one, never half of one, whenever livectl or the machine dies.
 //! The layout is drawn in `docs/architecture.md`.
 
@@ -62,7 +63,7 @@ pub enum StoreError {
     },
     /// There would not be enough space.
     #[error(
-        "{} has {} MiB free and this needs about {} MiB. Free some space, or choose a results folder on another disk",
+        "{} has {} MiB free, but this needs about {} MiB. Free some space, or choose a results folder on another disk",
         path.display(), free >> 20, (need >> 20) + 1
     )]
     TooLittleSpace {
@@ -85,43 +86,43 @@ pub enum StoreError {
     },
     /// The name cannot be a folder of its own under `results/`.
     #[error(
-        "{name:?} cannot be a folder's name: use letters, digits, `-`, `_` and `.`, beginning with none of the latter"
+        "{name:?} cannot be a folder's name: use letters, digits, `-`, `_` and `.`, beginning with a letter or digit"
     )]
     Name {
         /// The recipe's or trial's name.
         name: String,
     },
     /// A thousand runs in one second.
-    #[error("{} and a thousand names after it are taken. Is a clock standing still?", path.display())]
+    #[error("{} and a thousand names after it are taken. Has the clock stopped?", path.display())]
     NoNameFree {
         /// The first name tried.
         path: PathBuf,
     },
     /// The folder has no manifest.
     #[error(
-        "{} is not the folder of a run, which has a manifest.json, nor one of runs: name results/RECIPE/RUN, or results/RECIPE for all",
+        "{} is neither the folder of a run (with a manifest.json) nor one that contains runs: name results/RECIPE/RUN, or results/RECIPE for all",
         path.display()
     )]
     NotARun {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
     /// The folder has no sweep.
     #[error(
-        "{} is not the folder of a sweep, which has a sweep.json: name results/RECIPE, or start one with `livectl sweep RECIPE.yaml`",
+        "{} is not the folder of a sweep (with a sweep.json): name results/RECIPE, or start one with `livectl sweep RECIPE.yaml`",
         path.display()
     )]
     NotASweep {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
     /// The manifest is damaged.
     #[error(
-        "cannot understand {}: {source}. It is cut off, damaged or edited; without it nothing of the run can be read: restore it from a copy",
+        "cannot understand {}: {source}. It is truncated, damaged or edited, and the run cannot be read without it: restore it from a copy",
         path.display()
     )]
     Manifest {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
         /// Line, column and what is wrong.
         source: serde_json::Error,
@@ -129,9 +130,9 @@ pub enum StoreError {
     /// The manifest names trials that cannot be.
     #[error("{} names the trial {id:?}, {why}. It was edited: restore it from a copy", path.display())]
     Trial {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
-        /// The trial.
+        /// The trial's id, such as `direct-1`.
         id: String,
         /// `and that twice`.
         why: &'static str,
@@ -143,14 +144,14 @@ pub enum StoreError {
         path.display(), env!("CARGO_PKG_VERSION")
     )]
     Newer {
-        /// The manifest.
+        /// Path of the manifest.
         path: PathBuf,
         /// Its format.
         found: u64,
     },
     /// sudo's variables make no sense.
     #[error(
-        "{variable}={value:?} is not a user or group number; it tells whose files results are under sudo. \
+        "{variable}={value:?} is not a user or group number; under sudo it determines the owner of the results. \
          Start livectl through sudo, or unset SUDO_UID and SUDO_GID"
     )]
     Owner {

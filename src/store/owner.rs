@@ -11,16 +11,16 @@ use nix::unistd::{Gid, Uid, fchown, fchownat};
 
 use super::StoreError;
 
-/// Who gets the files that a run leaves.
+/// The owner of the files that a run leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
     /// Whoever runs livectl; nothing is given away.
     Process,
     /// The user who started it through sudo.
     User {
-        /// User number.
+        /// Number of the user.
         uid: u32,
-        /// Group number.
+        /// Number of the group.
         gid: u32,
     },
 }
@@ -70,12 +70,13 @@ impl Owner {
 
     /// Makes a folder and everything below it the owner's.
     ///
-    /// The folder may be the user's already, who could put a link to somebody else's files into it at any moment. So no
-    /// name is looked up twice and no link is followed: each folder is opened below its parent's descriptor, and files that have a
-    /// second name (hard links) stay whose they are.
+    /// The folder may be the user's already, who could put a link to somebody else's files into it at any moment. So
+    /// no name is looked up twice and no link is followed: each folder is opened below its parent's descriptor, and
+    /// files that have a second name (hard links) stay whose they are.
     ///
     /// # Errors
-    /// The first [`StoreError::Io`]; the rest of the tree is still gone through. A path that does not exist is no error.
+    /// The first [`StoreError::Io`]; the rest of the tree is still gone through. A path that does not exist is no
+    /// error.
     pub fn chown_tree(self, path: &Path) -> Result<(), StoreError> {
         let Owner::User { uid, gid } = self else { return Ok(()) };
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;

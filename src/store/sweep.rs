@@ -8,9 +8,10 @@
 //! log/<session>.stop       asks that session to stop
 //! ```
 //!
-//! A trial is done when, and only when, its folder is in `trials/`: it is renamed into it, complete and synced ([`commit`](super::commit)). Nothing here
-//! is rewritten that grows, and nothing that is done is ever written again but by `livectl analyze`. An id stands for all that decides the
-//! outcome of a trial, so a changed recipe asks for other ids and finds those that it still shares.
+//! A trial is done when, and only when, its folder is in `trials/`: it is renamed into it, complete and synced
+//! ([`commit`](super::commit)). Nothing here is rewritten that grows, and nothing that is done is ever written again
+//! but by `livectl analyze`. An id stands for all that decides the outcome of a trial, so a changed recipe asks for
+//! other ids and finds those that it still shares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -29,7 +30,8 @@ use super::{
 use crate::parallel;
 use crate::plan::{Datapath, LinkKind, Plan, Point, Trial, Until};
 
-/// The format of `sweep.json` that this livectl writes, and the latest that it reads; as [`FORMAT`](super::FORMAT) of manifests.
+/// The format of `sweep.json` that this livectl writes, and the latest that it reads; as [`FORMAT`](super::FORMAT) of
+/// manifests.
 pub const SWEEP_FORMAT: u64 = 1;
 /// What the folder of a sweep is called.
 const NAME: &str = "sweep";
@@ -68,9 +70,10 @@ pub struct SweepFile {
     pub tools: BTreeMap<String, String>,
     /// What makes the links.
     pub link: Choice<LinkKind>,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub datapath: Choice<Datapath>,
-    /// Until what is known trials are repeated. Those of later repetitions than the least are tried only as far as that needs them.
+    /// Until what is known trials are repeated. Those of later repetitions than the least are tried only as far as
+    /// that needs them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
     /// The trials in the order in which they are tried.
@@ -255,7 +258,7 @@ impl SweepFile {
         write_atomic(&path, &text)
     }
 
-    /// Reads it; `None`: there is none yet.
+    /// Reads it; `None` if there is none yet.
     ///
     /// # Errors
     /// [`StoreError::Newer`], [`StoreError::Manifest`], [`StoreError::Trial`], [`StoreError::Io`].
@@ -297,8 +300,9 @@ impl SweepFile {
     }
 }
 
-/// What a sweep has in the place of a manifest: the trials that are done, and the last attempts of those that failed, in the sweep's order.
-/// While it runs, the trials that are yet to come are left out. `cut` takes from a record what nobody needs, as soon as it is read.
+/// What a sweep has in the place of a manifest: the trials that are done, and the last attempts of those that failed,
+/// in the sweep's order. While it runs, the trials that are yet to come are left out. `cut` takes from a record what
+/// nobody needs, as soon as it is read.
 pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> Result<Manifest, StoreError> {
     let sweep = SweepDir::at(run.path());
     let file = SweepFile::load(&sweep)?.ok_or_else(|| StoreError::NotARun { path: run.path().to_owned() })?;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{StoreError, write_atomic};
 
-/// What passed in one direction between two switches from the timeline's beginning to its end, as their ports counted it.
+/// What passed in one direction between two switches from the timeline's beginning to its end, as their ports counted
+/// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrunkTraffic {
     /// The switch that sent it.

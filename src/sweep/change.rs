@@ -22,11 +22,13 @@ pub struct Change {
     pub fresh: usize,
     /// Trials that are done and asked for no more. They stay where they are.
     pub dropped: usize,
-    /// Keys of the trials' plans that differ: the value before, the value now, and of how many of the trials looked at.
+    /// Keys of the trials' plans that differ: the value before, the value now, and of how many of the trials looked
+    /// at.
     pub keys: BTreeMap<String, (String, String, usize)>,
 }
 
-/// Compares what was asked for before with what is now. `earlier` reads the plan of a trial that is done; a few are looked at.
+/// Compares what was asked for before with what is now. `earlier` reads the plan of a trial that is done; a few are
+/// looked at.
 #[must_use]
 pub fn change(
     before: &[Planned],

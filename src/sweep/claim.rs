@@ -1,6 +1,7 @@
-//! Several machines at one sweep, in a folder that they share, without a lock: who begins a trial leaves the record of an attempt that runs, and others take
-//! the next one. It is a courtesy that saves time. Two that begin the same trial in the same moment, or a clock that is off, cost a trial that is
-//! superseded; a machine that has died blocks its trial until the attempt is older than any attempt takes.
+//! Several machines at one sweep, in a folder that they share, without a lock: who begins a trial leaves the record
+//! of an attempt that runs, and others take the next one. It is a courtesy that saves time. Two that begin the same
+//! trial in the same moment, or a clock that is off, cost a trial that is superseded; a machine that has died blocks
+//! its trial until the attempt is older than any attempt takes.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -10,7 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::plan::Trial;
 use crate::store::{Attempt, Cause, Owner, StoreError, SweepDir, TrialDir, TrialRecord, TrialState};
 
-/// What an attempt may take beyond its timeline: boot, measurement, teardown, and as much for what a trial is killed after.
+/// What an attempt may take beyond its timeline: boot, measurement, teardown, and as much for what a trial is killed
+/// after.
 const ROOM: Duration = Duration::from_secs(360);
 
 /// A trial that has come to its end has its place by then.
@@ -85,8 +87,8 @@ fn runs(attempt: &Attempt, now: Timestamp, allowance: Duration) -> bool {
 
 /// Begins an attempt where others see it. `false`: somebody else has it, and the attempt is taken back.
 ///
-/// Everybody makes a folder first and looks then, so of two at least one sees the other, and takes its own back. If both have, the one whose name comes first tries
-/// again when the other's is gone.
+/// Everybody makes a folder first and looks then, so of two at least one sees the other, and takes its own back. If
+/// both have, the one whose name comes first tries again when the other's is gone.
 pub(super) async fn claim(sweep: &SweepDir, trial: &Trial, dir: &TrialDir, owner: Owner) -> Result<bool, StoreError> {
     let mine = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let session = mine.rsplit_once('-').map_or(mine.as_str(), |(session, _)| session);
@@ -120,7 +122,7 @@ pub(super) async fn claim(sweep: &SweepDir, trial: &Trial, dir: &TrialDir, owner
 }
 
 fn begin(trial: &Trial, dir: &TrialDir, owner: Owner) -> Result<(), StoreError> {
-    // Who has just finished this trial may remove the folder above it in the same moment.
+    // A session that has just finished this trial may remove the folder above it at the same moment.
     let made = (0..3).map(|_| dir.create(owner)).find(Result::is_ok);
     made.unwrap_or_else(|| dir.create(owner))?;
     let started = Some(Timestamp::now());

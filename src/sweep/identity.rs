@@ -1,7 +1,8 @@
 //! What a trial of a sweep is called, and when its turn is.
 //!
-//! An id stands for all that decides a trial's outcome: its resolved plan with its parameters, what makes the links and forwards packets, the seed, the
-//! content of a video file, and the generation of livectl itself. What is done under an id need never be done again.
+//! An id stands for all that decides a trial's outcome: its resolved plan with its parameters, what makes the links
+//! and forwards packets, the seed, the content of a video file, and the generation of livectl itself. What is done
+//! under an id need never be done again.
 
 use std::collections::HashMap;
 
@@ -26,8 +27,9 @@ struct Deciding<'a> {
     video: Option<&'a FileRecord>,
 }
 
-/// Settles what trials leave open, names each after what decides its outcome, and brings them into the order in which they are tried: all points of the
-/// first repetition, shuffled, then those of the second. The schemes of a point follow each other, so that they meet the machine in one mood.
+/// Settles what trials leave open, names each after what decides its outcome, and brings them into the order in which
+/// they are tried: all points of the first repetition, shuffled, then those of the second. The schemes of a point
+/// follow each other, so that they meet the machine in one mood.
 ///
 /// # Errors
 /// [`StoreError::Io`] for a video file that cannot be read.

@@ -43,7 +43,7 @@ pub(super) fn drop_captures(
             .and_then(|again| again.compare(dir))
             .is_ok_and(|found| found.differences.is_empty() && found.no_longer_known.is_empty());
         if !same {
-            tracing::warn!("{}: its tables do not come out of its captures again, which are kept", record.id);
+            tracing::warn!("{}: its tables do not follow from its captures, so these are kept", record.id);
             return Ok(());
         }
         record.captures = Captures::Dropped;

@@ -76,7 +76,8 @@ impl Outlook {
         Ok(Outlook { trials, until, change, begun_with, done, failed, unfit, pace: Pace::learned(&ran), sweep })
     }
 
-    /// The same of a sweep as it was written down, without its recipe. Trials take what they took in this sweep, on whatever machine.
+    /// The same of a sweep as it was written down, without its recipe. Trials take what they took in this sweep, on
+    /// whatever machine.
     ///
     /// # Errors
     /// [`SweepError::Store`].

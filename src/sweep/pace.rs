@@ -1,6 +1,7 @@
 //! How long trials take and how much they leave, learned from those that ran on this machine.
 //!
-//! A timeline is known beforehand; what is learned is what a trial takes beyond it, and how its files compare with what the nominal bitrate gives.
+//! A timeline is known beforehand; what is learned is what a trial takes beyond it, and how its files compare with
+//! what the nominal bitrate gives.
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ pub struct Ran {
     pub took_s: f64,
     /// Size of its files, by the nominal bitrate.
     pub planned_bytes: u64,
-    /// Their size.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 

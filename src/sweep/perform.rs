@@ -1,4 +1,5 @@
-//! The shell of a sweep: a trial after the other, each through the supervisor of `livectl run`, each committed before the next begins.
+//! The shell of a sweep: a trial after the other, each through the supervisor of `livectl run`, each committed before
+//! the next begins.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -144,7 +145,8 @@ pub async fn perform(
     report(&sweep, &outlook, done_now, end)
 }
 
-/// Begins a session, unless another one is at work on this machine: of two that begin at once, the one with the earlier name goes on.
+/// Begins a session, unless another one is at work on this machine: of two that begin at once, the one with the
+/// earlier name goes on.
 fn begin(sweep: &SweepDir, owner: Owner, left: usize, trials: usize) -> Result<Session, SweepError> {
     let alive = |known: &Known| known.is_alive();
     let running =
@@ -389,7 +391,7 @@ impl Stage<'_> {
                 (record, dir) = worked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
                 owner.chown_tree(dir.path())?;
                 self.queue.ended(&trial.id, Ended::Unfit);
-                let text = "it is tried again, after all others (--retry-unfit)".to_owned();
+                let text = "it will be retried after all others (--retry-unfit)".to_owned();
                 tell(&context.updates, Update::Problem { trial: trial.id.clone(), text }).await;
             }
             TrialState::Done => {

@@ -8,7 +8,8 @@ use crate::store::Cause;
 
 /// The machine may fail so often in a row before there is no sense in going on.
 const MACHINE_IN_A_ROW: u32 = 3;
-/// The machine may fail so often at one trial, though others come to their end meanwhile, before it is the trial that is too much for it.
+/// The machine may fail so often at one trial, though others come to their end meanwhile, before it is the trial that
+/// is too much for it.
 const MACHINE_AT_A_TRIAL: u32 = 3;
 
 /// What is made of failures.
@@ -16,7 +17,8 @@ const MACHINE_AT_A_TRIAL: u32 = 3;
 pub struct Policy {
     /// How often a trial that failed is tried again, after all others.
     pub retry: u32,
-    /// How often a trial on which the machine did not keep up is tried again, after all others; then the last one counts, unfit as it is.
+    /// How often a trial on which the machine did not keep up is tried again, after all others; then the last one
+    /// counts, unfit as it is.
     #[serde(default)]
     pub retry_unfit: u32,
     /// Try those again that earlier sessions have given up.
@@ -308,7 +310,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, and wherever the session is cut and resumed, each trial is done once or given up, and never tried more often than it may.
+        /// Whatever happens, and wherever the session is cut and resumed, each trial is done once or given up, and
+        /// never tried more often than it may.
         #[test]
         fn every_trial_is_done_once_or_given_up(
             count in 1_usize..8,

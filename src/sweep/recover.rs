@@ -14,8 +14,8 @@ use crate::store::{self, Attempt, Committed, StoreError, SweepDir, TrialRecord, 
 /// A machine takes no longer from a trial's end to its commit.
 const COMMITTING: SignedDuration = SignedDuration::from_mins(10);
 
-/// Commits what earlier sessions had finished and not committed, and takes away what they had not finished. Whether anything was committed. Unfit attempts
-/// stay where they are while their trial is to be tried again.
+/// Commits what earlier sessions had finished and not committed, and takes away what they had not finished. Whether
+/// anything was committed. Unfit attempts stay where they are while their trial is to be tried again.
 pub(super) fn recover(sweep: &SweepDir, keep: (Keep, LinkKind), retry_unfit: u32) -> Result<bool, SweepError> {
     let host = Process::this().host;
     let done = sweep.done()?;
@@ -136,7 +136,7 @@ mod tests {
         assert_eq!((committing.exists(), forgotten.exists(), store.is_done(7)), (true, false, true));
         assert!(!store.sweep.trials().join(&store.trials[5].id).join("pcap").exists());
 
-        // Who finished second keeps what it has, and nothing is committed twice.
+        // The second to finish keeps its attempt, and nothing is committed twice.
         let second = store.attempt(0, &host, ended);
         assert!(!recover(&store.sweep, keep, 0).unwrap());
         assert!(second.exists() && store.is_done(0));

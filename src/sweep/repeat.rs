@@ -1,4 +1,5 @@
-//! Which trials come next when all that had to be tried was: further repetitions of those points whose figures are not known as precisely as wanted.
+//! Which trials come next when all that had to be tried was: further repetitions of those points whose figures are
+//! not known as precisely as wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,8 +9,8 @@ use super::until::is_enough;
 use crate::plan::{Parameters, Until};
 use crate::store::{Planned, RunDir};
 
-/// Goes from the repetition `round` on to the next one in which something is to be tried, and tells what; nothing: all is known that can be. `looked_at` keeps the
-/// figures of trials from one call to the next.
+/// Goes from the repetition `round` on to the next one in which something is to be tried, and tells what; nothing:
+/// all is known that can be. `looked_at` keeps the figures of trials from one call to the next.
 pub(super) fn further(
     run: &RunDir,
     trials: &[Planned],

@@ -83,7 +83,7 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
     let points: BTreeMap<&str, &Point> =
         outlook.trials.iter().map(|trial| (trial.id.as_str(), &trial.point)).collect();
     let mine_with_points = mine.iter().filter_map(|id| Some((*id, *points.get(id)?)));
-    // Who interrupts does not want to wait for all tables to be read.
+    // Someone who interrupts does not want to wait for all tables to be read.
     let tables = match end {
         End::Interrupted => None,
         _ => Some(table::SweepTables::of(&run, mine_with_points)?),

@@ -1,4 +1,5 @@
-//! What a session of `livectl sweep` did: a log that it alone writes, a JSON object a line. Others read it while it is written.
+//! What a session of `livectl sweep` did: a log that it alone writes, a JSON object a line. Others read it while it
+//! is written.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -11,7 +12,8 @@ use crate::run::event::Phase;
 use crate::sandbox;
 use crate::store::{Cause, Owner, StoreError, SweepDir, TrialState, moment};
 
-/// A process, named so that it cannot be taken for another one: of another machine, or of the same machine before it was booted again.
+/// A process, named so that it cannot be taken for another one: of another machine, or of the same machine before it
+/// was booted again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// The machine's name.
@@ -64,14 +66,14 @@ pub enum Did {
     },
     /// A trial begins.
     TrialStarted {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// Its folder among the attempts.
         attempt: String,
     },
     /// A phase of it begins.
     Phase {
-        /// Of which trial.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// Which.
         phase: Phase,
@@ -80,12 +82,12 @@ pub enum Did {
     Said {
         /// Of which trial; empty: of the sweep.
         trial: String,
-        /// In words.
+        /// The message, for people.
         text: String,
     },
     /// A trial is over.
     TrialEnded {
-        /// Its id.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// How it ended.
         state: TrialState,
@@ -122,13 +124,13 @@ pub enum Did {
     },
     /// A round of trials was handed to Slurm.
     Submitted {
-        /// Counts from 1.
+        /// Number of the round, from 1.
         round: u32,
         /// The job arrays, a trial a task.
         jobs: Vec<String>,
         /// The job that makes the next round when those are over.
         next: String,
-        /// Trials.
+        /// Number of trials.
         trials: usize,
         /// Nodes that are left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -136,9 +138,9 @@ pub enum Did {
     },
     /// A task of Slurm's begins. Such lines are in a log for each node.
     TaskStarted {
-        /// Of which round.
+        /// Number of the round, from 1.
         round: u32,
-        /// Its trial.
+        /// The trial's id, such as `direct-1`.
         trial: String,
         /// `17_3`: array and task.
         task: String,
@@ -147,14 +149,14 @@ pub enum Did {
     },
     /// A node cannot run trials, or failed one for its own sake.
     NodeFailed {
-        /// Which.
+        /// The node's name.
         node: String,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// The session ends.
     SessionEnded {
-        /// Why, in words.
+        /// The reason, in words.
         why: String,
     },
 }

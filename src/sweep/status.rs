@@ -38,7 +38,7 @@ pub struct Status {
 pub struct Failure {
     /// The trial.
     pub trial: Planned,
-    /// How often.
+    /// Number of failures.
     pub times: u32,
     /// Why, the last time.
     pub why: String,

@@ -1,14 +1,16 @@
 //! When a point has been tried often enough.
 //!
-//! Who looks at an interval after every trial and stops when it is narrow stops too early: intervals that are made for one look cover much less than they
-//! say. So the rule is an asymptotic confidence *sequence*, which holds at all numbers of trials at once (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas,
-//! *Time-uniform central limit theory and asymptotic confidence sequences*, Annals of Statistics 52(6), 2024, theorem 2.2). Its half-width after `n` trials
+//! Who looks at an interval after every trial and stops when it is narrow stops too early: intervals that are made
+//! for one look cover much less than they say. So the rule is an asymptotic confidence *sequence*, which holds at all
+//! numbers of trials at once (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central limit theory and
+//! asymptotic confidence sequences*, Annals of Statistics 52(6), 2024, theorem 2.2). Its half-width after `n` trials
 //! with the standard deviation `s` is
 //!
 //! `s · √( 2(nρ²+1)/(n²ρ²) · ln( √(nρ²+1) / α ) )`
 //!
-//! What is estimated is the mean over trials of a figure's logarithm, so that the precision is relative. How often the interval holds it when a point ends, at 60 trials
-//! at most (20,000 simulated points each; the test `coverage` prints more):
+//! What is estimated is the mean over trials of a figure's logarithm, so that the precision is relative. How often
+//! the interval holds it when a point ends, at 60 trials at most (20,000 simulated points each; the test `coverage`
+//! prints more):
 //!
 //! | logarithms | deviation | wanted | covered | trials, mean |
 //! |---|---|---|---|---|
@@ -37,11 +39,12 @@ pub struct Known {
     pub value: f64,
     /// By which share of it it may be off: 0.05 is 5 %.
     pub precision: f64,
-    /// Trials.
+    /// Number of trials.
     pub trials: usize,
 }
 
-/// What some trials tell of a figure, a number for each. `None`: they are too few, or one of them is not positive and has no logarithm.
+/// What some trials tell of a figure, a number for each. `None`: they are too few, or one of them is not positive and
+/// has no logarithm.
 #[must_use]
 pub fn known(figures: &[f64]) -> Option<Known> {
     let trials = figures.len();
@@ -98,8 +101,8 @@ mod tests {
         (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()
     }
 
-    /// Tries until the figure is known within `precision`, 60 times at most; the logarithms have the deviation given. Whether the interval then holds what is
-    /// estimated, and how many trials it took.
+    /// Tries until the figure is known within `precision`, 60 times at most; the logarithms have the deviation given.
+    /// Whether the interval then holds what is estimated, and how many trials it took.
     fn played(rng: &mut Rng, deviation: f64, precision: f64, draw: impl Fn(&mut Rng) -> f64) -> (bool, usize) {
         let mut figures = Vec::new();
         loop {

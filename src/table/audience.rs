@@ -9,7 +9,8 @@ use crate::plan::Trial;
 use crate::store::TrialRecord;
 use crate::trace::Carriage;
 
-/// What is known of a stream besides what its viewers got. Where a table is made from stored tables, without captures, that is nothing.
+/// What is known of a stream besides what its viewers got. Where a table is made from stored tables, without
+/// captures, that is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamFacts {
     /// Its broadcaster's name.

@@ -52,7 +52,7 @@ fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
     sorted.get(rank.checked_sub(1)?).map(|ms| (ms * 1e3).round() / 1e3)
 }
 
-/// A line for each stream of a run in which a program other than ffmpeg broadcasts; `None`: there is none.
+/// A line for each stream of a run in which a program other than ffmpeg broadcasts; `None` if there is none.
 #[must_use]
 pub fn broadcasts_text(rows: &[BroadcastRow]) -> Option<String> {
     if rows.is_empty() {
@@ -79,7 +79,7 @@ pub fn broadcasts_text(rows: &[BroadcastRow]) -> Option<String> {
     }
     let widths: [usize; 9] =
         std::array::from_fn(|at| lines.iter().map(|line| line[at].chars().count()).max().unwrap_or(0));
-    let mut text = String::from("what the broadcasters' programs made of it:\n");
+    let mut text = String::from("the broadcasters' programs:\n");
     for line in lines {
         let mut padded = String::new();
         for (at, (cell, width)) in line.iter().zip(widths).enumerate() {

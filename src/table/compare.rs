@@ -68,7 +68,7 @@ pub struct DifferenceRow {
     pub difference: f64,
     /// Where the 95 % interval of the difference begins; `None`: a side has a single trial.
     pub low_95: Option<f64>,
-    /// Where it ends.
+    /// Upper end of the 95 % confidence interval.
     pub high_95: Option<f64>,
     /// Trials of the first side.
     pub base_trials: u32,

@@ -1,4 +1,4 @@
-//! What is stored against what is computed anew: `livectl verify`.
+//! What is stored against what is computed again: `livectl verify`.
 
 use std::path::{Path, PathBuf};
 
@@ -10,10 +10,10 @@ use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, Summa
 use super::{Analysis, TableError};
 use crate::store::{RunDir, TrialDir};
 
-/// How a stored table differs from the same table computed anew.
+/// How a stored table differs from the same table computed again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Comparison {
-    /// Differences, for people; empty: there are none.
+    /// Differences, for people; empty if there are none.
     pub differences: Vec<String>,
     /// Columns that the stored table does not have, since an older livectl wrote it.
     pub not_stored: Vec<String>,

@@ -1,4 +1,5 @@
-//! What estimates and pictures of many trials need of a viewer's frames, without the frames: 8 bytes for each figure of a frame in place of some hundreds.
+//! What estimates and pictures of many trials need of a viewer's frames, without the frames: 8 bytes for each figure
+//! of a frame in place of some hundreds.
 
 use std::collections::HashMap;
 use std::path::Path;

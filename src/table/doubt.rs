@@ -1,4 +1,5 @@
-//! What a trial's own traces show to be impossible. Then a clock was read late somewhere, and the delays are not what they seem.
+//! What a trial's own traces show to be impossible. Then a clock was read late somewhere, and the delays are not what
+//! they seem.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ const P99_MS: f64 = 1.0;
 /// By how much any may be off, ms.
 const MAX_MS: f64 = 10.0;
 
-/// Why the delays of a trial cannot be taken for the network's, as its frames show it; empty: nothing speaks against them.
+/// Why the delays of a trial cannot be taken for the network's, as its frames show it; empty: nothing speaks against
+/// them.
 ///
 /// - A frame whose first packet left the broadcaster before its birth was stamped: its birth is late, its delay too small.
 /// - A frame that took less time than its floor. Not looked at if a link has jitter: netem then lets a packet out early by the time that a full

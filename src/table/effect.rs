@@ -1,8 +1,9 @@
 //! Which parameter moves the excess how much: the answer of a sweep.
 //!
-//! An effect is that of another value of one parameter, everything else being the same: trials are paired that have the same scheme, the same values of all other
-//! parameters, the same repetition and so the same seed. A trial's figure is the mean over its viewers. The scheme is a parameter too. An
-//! effect of one parameter may be another one at another value of a second: the difference of the two is an *interaction*, and is paired in the same way.
+//! An effect is that of another value of one parameter, everything else being the same: trials are paired that have
+//! the same scheme, the same values of all other parameters, the same repetition and so the same seed. A trial's
+//! figure is the mean over its viewers. The scheme is a parameter too. An effect of one parameter may be another one
+//! at another value of a second: the difference of the two is an *interaction*, and is paired in the same way.
 
 mod jackknife;
 mod sentence;
@@ -131,7 +132,8 @@ fn effects(trials: &[&[SummaryRow]]) -> Vec<EffectRow> {
             }
         }
     }
-    // Many are looked at, and those that are none are not to look like some: all of them together are wrong once in twenty sweeps (Bonferroni).
+    // Many are looked at, and those that are none are not to look like some: all of them together are wrong once in
+    // twenty sweeps (Bonferroni).
     #[allow(clippy::cast_precision_loss)]
     let confidence = 1.0 - (1.0 - CONFIDENCE) / (interactions.len() * METRICS.len()).max(1) as f64;
     rows.extend(interactions.iter().flat_map(|(named, pairs)| named.rows_at(pairs, confidence)));

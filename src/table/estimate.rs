@@ -1,10 +1,11 @@
 //! Figures over several repetitions, with confidence intervals.
 //!
-//! What repeats is the trial: the frames of one trial depend on each other, so that intervals from single frames would be far too narrow.
-//! The bootstrap here therefore draws whole trials, with replacement, [`RESAMPLES`] times (the cluster bootstrap of Davison and Hinkley,
-//! *Bootstrap Methods and their Application*, 1997, section 3.8), and takes the 2.5 % and 97.5 % points of what the figure comes to (the percentile
-//! interval of Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13). One trial has no interval, and with
-//! fewer than about five the intervals are too narrow. The draws are seeded: the same tables give the same intervals.
+//! What repeats is the trial: the frames of one trial depend on each other, so that intervals from single frames
+//! would be far too narrow. The bootstrap here therefore draws whole trials, with replacement, [`RESAMPLES`] times
+//! (the cluster bootstrap of Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8), and
+//! takes the 2.5 % and 97.5 % points of what the figure comes to (the percentile interval of Efron and Tibshirani,
+//! *An Introduction to the Bootstrap*, 1993, chapter 13). One trial has no interval, and with fewer than about five
+//! the intervals are too narrow. The draws are seeded: the same tables give the same intervals.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,7 +14,7 @@ use super::digest::{Digests, FrameFigure, Frames};
 use super::rows::{EstimateRow, FrameRow, PlayoutRow, SummaryRow};
 use super::summary::{quantile, to_microseconds};
 
-/// How often trials are drawn anew.
+/// How often trials are drawn again.
 pub const RESAMPLES: usize = 1000;
 /// Any number will do.
 const SEED: u64 = 0x6c69_7665_6374_6c00;
@@ -50,7 +51,7 @@ pub struct Estimate {
     pub value: f64,
     /// The 95 % confidence interval; `None` for a single trial.
     pub interval: Option<(f64, f64)>,
-    /// How many trials.
+    /// Number of trials.
     pub trials: usize,
 }
 
@@ -164,7 +165,8 @@ const TRIAL_QUANTILES: [MetricOf<SummaryRow>; 7] = [
     ("stream_excess_p50_ms", |r| r.stream_excess_p50_ms),
     ("stream_excess_p95_ms", |r| r.stream_excess_p95_ms),
 ];
-/// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the column.
+/// The same of the playout table, for each buffer: what comes before it in the name, what comes after, and the
+/// column.
 type PlayoutMetric = (&'static str, &'static str, fn(&PlayoutRow) -> Option<f64>);
 const PLAYOUT_METRICS: [PlayoutMetric; 4] = [
     ("stalls", "", |r| r.stalls.map(f64::from)),
@@ -173,8 +175,8 @@ const PLAYOUT_METRICS: [PlayoutMetric; 4] = [
     ("continuity", "", |r| r.continuity),
 ];
 
-/// The figures of several units, taken as repetitions of one and the same thing. Those that none of them has are left out.
-/// Units that are partial or unfit should not be among them.
+/// The figures of several units, taken as repetitions of one and the same thing. Those that none of them has are left
+/// out. Units that are partial or unfit should not be among them.
 #[must_use]
 pub fn samples(units: &[Unit<'_>]) -> Vec<(Metric, Sample)> {
     let trials: Vec<Vec<Unit<'_>>> = units.iter().map(|unit| vec![*unit]).collect();
@@ -189,7 +191,8 @@ pub fn metrics(units: &[Unit<'_>]) -> Vec<Metric> {
     quantiles.chain(means(units)).collect()
 }
 
-/// The names of the figures that one trial has by itself: those of which there are means over trials, and quantiles of its own frames.
+/// The names of the figures that one trial has by itself: those of which there are means over trials, and quantiles
+/// of its own frames.
 #[must_use]
 pub fn trial_metrics(units: &[Unit<'_>]) -> Vec<Metric> {
     TRIAL_QUANTILES.iter().map(|(name, _)| (*name).to_owned()).chain(means(units)).collect()
@@ -217,7 +220,8 @@ fn quantile_of_frames(metric: &str) -> Option<(FrameFigure, f64)> {
     })
 }
 
-/// What of the frames is needed for the figure, or for the one that the beginning of its name means; `None`: it is none of frames.
+/// What of the frames is needed for the figure, or for the one that the beginning of its name means; `None`: it is
+/// none of frames.
 #[must_use]
 pub fn frames_behind(metric: &str) -> Option<FrameFigure> {
     let plain = metric.strip_suffix("_ms").unwrap_or(metric);
@@ -225,8 +229,9 @@ pub fn frames_behind(metric: &str) -> Option<FrameFigure> {
     quantile_of_frames(metric).or_else(|| quantile_of_frames(&median)).map(|(figure, _)| figure)
 }
 
-/// One figure of several trials, each of one or more viewers' units. A quantile is of all frames of all its viewers together; a mean
-/// is of each trial's mean over those of its viewers that have the column. `None`: there is no such figure, or nobody has it.
+/// One figure of several trials, each of one or more viewers' units. A quantile is of all frames of all its viewers
+/// together; a mean is of each trial's mean over those of its viewers that have the column. `None`: there is no such
+/// figure, or nobody has it.
 #[must_use]
 pub fn sample(trials: &[Vec<Unit<'_>>], metric: &str) -> Option<Sample> {
     if let Some((figure, p)) = quantile_of_frames(metric) {
@@ -243,8 +248,8 @@ pub fn sample(trials: &[Vec<Unit<'_>>], metric: &str) -> Option<Sample> {
     (!values.is_empty()).then_some(Sample::Mean(values))
 }
 
-/// A figure of one trial by itself, of one or more viewers' units: the mean over those of its viewers that have it. Quantiles are of each viewer's own frames. `None`: there is
-/// no such figure, or nobody has it.
+/// A figure of one trial by itself, of one or more viewers' units: the mean over those of its viewers that have it.
+/// Quantiles are of each viewer's own frames. `None`: there is no such figure, or nobody has it.
 #[must_use]
 pub fn figure_of_trial(units: &[Unit<'_>], metric: &str) -> Option<f64> {
     match TRIAL_QUANTILES.iter().find(|(name, _)| *name == metric) {
@@ -330,10 +335,10 @@ impl Sample {
     }
 }
 
-/// How often each of so many trials is drawn, [`RESAMPLES`] times in a row. They are the same each time, and asked for once for each figure: so those of the last
-/// few are kept.
+/// How often each of so many trials is drawn, [`RESAMPLES`] times in a row. They are the same each time, and asked
+/// for once for each figure: so those of the last few are kept.
 fn draws(count: usize, seed: u64) -> Rc<[u32]> {
-    /// Numbers; more are drawn anew.
+    /// Numbers; more are drawn again.
     const KEPT: usize = 1 << 20;
     type Known = Vec<((usize, u64), Rc<[u32]>)>;
     thread_local! {
@@ -362,8 +367,8 @@ fn mean_of(values: impl Iterator<Item = f64>, count: usize) -> Option<f64> {
     (count > 0).then(|| values.sum::<f64>() / count as f64)
 }
 
-/// All values of several trials in ascending order, made for quantiles of many draws of the trials: how many values each trial has below every
-/// so-many-th of them is counted once, so that a draw looks at few values.
+/// All values of several trials in ascending order, made for quantiles of many draws of the trials: how many values
+/// each trial has below every so-many-th of them is counted once, so that a draw looks at few values.
 struct Merged {
     /// Each value with its trial.
     ascending: Vec<(f64, usize)>,
@@ -414,7 +419,8 @@ impl Merged {
     }
 }
 
-/// The rows of `estimates.csv`: the figures of each scheme, set of parameters, stream and viewer over the repetitions that are whole and fit.
+/// The rows of `estimates.csv`: the figures of each scheme, set of parameters, stream and viewer over the repetitions
+/// that are whole and fit.
 #[must_use]
 pub fn estimates(units: &[Unit<'_>]) -> Vec<EstimateRow> {
     let mut groups: Vec<(&SummaryRow, Vec<Unit<'_>>)> = Vec::new();

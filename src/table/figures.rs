@@ -153,7 +153,8 @@ impl Figures {
     }
 }
 
-/// Three for small numbers, one where there are some from 100 on, none where there are some from 10,000 on or all are whole.
+/// Three for small numbers, one where there are some from 100 on, none where there are some from 10,000 on or all are
+/// whole.
 fn decimals(values: &[Option<f64>]) -> usize {
     let size = values.iter().flatten().fold(0.0, |size: f64, value| size.max(value.abs()));
     let whole = values.iter().flatten().all(|value| value.fract() == 0.0);

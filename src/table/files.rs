@@ -65,7 +65,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// What people are told at the end of a run: a text for each table that has something to tell, with a blank line between.
+    /// What people are told at the end of a run: a text for each table that has something to tell, with a blank line
+    /// between.
     #[must_use]
     pub fn text(&self, width: usize) -> String {
         let first = Some(summary_text(&self.summary, width));
@@ -129,19 +130,19 @@ impl Tables {
     }
 }
 
-/// Makes the run's tables from those of its trials, in the order given, and writes them. Trials without tables yet are left out; of those
-/// whose tables are gone, the rows that the run's tables had stay.
+/// Makes the run's tables from those of its trials, in the order given, and writes them. Trials without tables yet
+/// are left out; of those whose tables are gone, the rows that the run's tables had stay.
 ///
 /// # Errors
-/// Any [`TableError`]; a table that could not be made anew is as it was before.
+/// Any [`TableError`]; a table that could not be made again is as it was before.
 pub fn gather<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> Result<Tables, TableError> {
     let tables = Tables::of_trials(run, trials)?;
     tables.write(run)?;
     Ok(tables)
 }
 
-/// The rows of all trials. Those of a trial without the table are taken from `whole`, the run's own: a trial's folder may have been deleted
-/// to save space.
+/// The rows of all trials. Those of a trial without the table are taken from `whole`, the run's own: a trial's folder
+/// may have been deleted to save space.
 fn concatenated<T: Clone>(
     trials: &[(&str, TrialDir)],
     of: impl Fn(&TrialDir) -> PathBuf,
@@ -287,7 +288,8 @@ pub fn read_shown(path: &Path) -> Result<Vec<ShownRow>, TableError> {
     ShownRow::read(&Table::parquet(path)?)
 }
 
-/// Writes `trunks.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were: most networks have one switch.
+/// Writes `trunks.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were:
+/// most networks have one switch.
 ///
 /// # Errors
 /// [`TableError::Store`].
@@ -306,7 +308,8 @@ pub fn read_trunks(path: &Path) -> Result<Vec<TrunkRow>, TableError> {
     TrunkRow::read(&Table::csv(path, &TrunkRow::texts())?)
 }
 
-/// Writes `broadcasts.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were: mostly ffmpeg broadcasts.
+/// Writes `broadcasts.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were:
+/// mostly ffmpeg broadcasts.
 ///
 /// # Errors
 /// [`TableError::Store`].

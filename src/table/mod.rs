@@ -1,12 +1,13 @@
 //! Frames and pings as tables: the only room that knows polars.
 //!
-//! A trial's rows are written beside its captures; the run's own tables are made from those of its trials, anew
+//! A trial's rows are written beside its captures; the run's own tables are made from those of its trials, again
 //! after each trial ([`gather`]). So a trial that fails later takes nothing away from those before it.
 //!
 //! # Columns
-//! A name ends in its unit: `_ns` nanoseconds (of CLOCK_REALTIME for moments), `_ms` milliseconds, `_s` seconds on the
-//! trial's timeline, `_bytes`. What does not exist is null, never 0 and never NaN: the delay of a frame that did not arrive,
-//! the round trip of a ping without an answer. The row types say what each column is; their field names are the columns'.
+//! A name ends in its unit: `_ns` nanoseconds (of CLOCK_REALTIME for moments), `_ms` milliseconds, `_s` seconds on
+//! the trial's timeline, `_bytes`. What does not exist is null, never 0 and never NaN: the delay of a frame that did
+//! not arrive, the round trip of a ping without an answer. The row types say what each column is; their field names
+//! are the columns'.
 //!
 //! # Quantiles
 //! p50, p95, p99 are [`quantile`]s of the frames that arrived.
@@ -90,15 +91,15 @@ pub enum TableError {
     /// The file cannot be read.
     #[error("cannot read the table {}: {source}", path.display())]
     Read {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
     /// The file is cut off, damaged or no table at all.
-    #[error("cannot understand the table {}: {why}. It is cut off, damaged or something else", path.display())]
+    #[error("cannot understand the table {}: {why}. It is truncated, damaged or another file", path.display())]
     Damaged {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// What polars said.
         why: String,
@@ -106,7 +107,7 @@ pub enum TableError {
     /// A column is missing, holds something else than it should, or nothing where something must be.
     #[error("the table {} is not one of livectl's: column {column}: {why}", path.display())]
     Column {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// The column.
         column: String,
@@ -116,7 +117,7 @@ pub enum TableError {
     /// The rows cannot be made into a table.
     #[error("cannot make the table {}: {why}", path.display())]
     Make {
-        /// The table.
+        /// Path of the table.
         path: PathBuf,
         /// What polars said.
         why: String,

@@ -1,10 +1,12 @@
 //! Whether it matters on which machine a trial ran.
 //!
-//! Trials of a sweep that is spread over several machines are compared within what they share: scheme, parameters, stream and viewer. If the machines are
-//! alike, any of these trials might have run on any of them; so their names are shuffled among the trials that share all that, [`SHUFFLES`] times, and
-//! it is counted how often the machines then differ as much as they really do (a permutation test in blocks: Good, *Permutation, Parametric, and Bootstrap
-//! Tests of Hypotheses*, 3rd edition 2005, section 3.1). How much they differ is the sum over machines of n·m², with m the mean over a machine's n figures of
-//! the logarithm's distance from the mean of its block. Viewers of one trial share its machine, so a trial has one figure: the mean over its viewers.
+//! Trials of a sweep that is spread over several machines are compared within what they share: scheme, parameters,
+//! stream and viewer. If the machines are alike, any of these trials might have run on any of them; so their names
+//! are shuffled among the trials that share all that, [`SHUFFLES`] times, and it is counted how often the machines
+//! then differ as much as they really do (a permutation test in blocks: Good, *Permutation, Parametric, and Bootstrap
+//! Tests of Hypotheses*, 3rd edition 2005, section 3.1). How much they differ is the sum over machines of n·m², with
+//! m the mean over a machine's n figures of the logarithm's distance from the mean of its block. Viewers of one trial
+//! share its machine, so a trial has one figure: the mean over its viewers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -61,7 +63,8 @@ struct Figure<'a> {
     off: f64,
 }
 
-/// Compares the machines by the 95th percentile of the delay. `None`: there is one machine, or too little of what several of them did.
+/// Compares the machines by the 95th percentile of the delay. `None`: there is one machine, or too little of what
+/// several of them did.
 #[must_use]
 pub fn node_effect(summary: &[SummaryRow]) -> Option<NodeEffect> {
     let mut blocks = blocks(summary);

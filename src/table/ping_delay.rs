@@ -1,7 +1,7 @@
 //! The delay that ping trains see: the series of the classic delay plot.
 //!
-//! A ping measures there and back; the way there is taken as half of it. Through the CDN a packet goes broadcaster → CDN → viewer, so the
-//! delay is half of b→s plus half of s→v; from peer to peer it is half of b→v.
+//! A ping measures there and back; the way there is taken as half of it. Through the CDN a packet goes broadcaster →
+//! CDN → viewer, so the delay is half of b→s plus half of s→v; from peer to peer it is half of b→v.
 
 use std::time::Duration;
 
@@ -10,7 +10,8 @@ use crate::plan::delivery::Via;
 use crate::plan::{PingTrain, Point, Trial};
 use crate::trace::ping::PingLog;
 
-/// Two pings see the same moment if they were sent within half a second of each other: the original trains ping once a second.
+/// Two pings see the same moment if they were sent within half a second of each other: the original trains ping once
+/// a second.
 pub const PAIRING_TOLERANCE_S: f64 = 0.5;
 
 /// The delay from a broadcaster to a viewer at one moment.
@@ -32,8 +33,9 @@ pub struct PingDelay {
     pub delay_ms: Option<f64>,
 }
 
-/// The rows of one ping train. `zero_ns` is the moment 0 of the trial's timeline; without it, or without time stamps in the log, the pings are
-/// where the plan has them. Pings without an answer get a row each, as many as are known to have been sent.
+/// The rows of one ping train. `zero_ns` is the moment 0 of the trial's timeline; without it, or without time stamps
+/// in the log, the pings are where the plan has them. Pings without an answer get a row each, as many as are known to
+/// have been sent.
 #[must_use]
 pub fn ping_rows(trial: &Trial, train: &PingTrain, zero_ns: Option<i64>, log: &PingLog) -> Vec<PingRow> {
     let planned_s = |seq: u32| (train.start + train.interval * seq.saturating_sub(1)).as_secs_f64();
@@ -59,8 +61,9 @@ pub fn ping_rows(trial: &Trial, train: &PingTrain, zero_ns: Option<i64>, log: &P
     rows
 }
 
-/// The delay series of a trial, one for each viewer of each stream: for schemes without peers, and where viewer and broadcaster do not ping
-/// each other, by way of the CDN; else from peer to peer. Streams whose hosts were not pinged have none.
+/// The delay series of a trial, one for each viewer of each stream: for schemes without peers, and where viewer and
+/// broadcaster do not ping each other, by way of the CDN; else from peer to peer. Streams whose hosts were not pinged
+/// have none.
 #[must_use]
 pub fn ping_delays(trial: &Trial, pings: &[PingRow]) -> Vec<PingDelay> {
     let train = |from: &str, to: &str| -> Vec<PingRow> {
@@ -98,8 +101,9 @@ pub fn half(train: &[PingRow]) -> Vec<(f64, Option<f64>)> {
     train.iter().filter(|r| !r.duplicate).map(|r| (r.time_s, r.rtt_ms.map(|rtt| rtt / 2.0))).collect()
 }
 
-/// Time in s of each ping of `first`, and half its round trip plus half that of the ping of `second` sent nearest to it, in ms. Pings of
-/// `first` without one in `second` within [`PAIRING_TOLERANCE_S`] are left out: there the second train did not ping.
+/// Time in s of each ping of `first`, and half its round trip plus half that of the ping of `second` sent nearest to
+/// it, in ms. Pings of `first` without one in `second` within [`PAIRING_TOLERANCE_S`] are left out: there the second
+/// train did not ping.
 #[must_use]
 pub fn half_sum(first: &[PingRow], second: &[PingRow]) -> Vec<(f64, Option<f64>)> {
     let mut second = half(second);

@@ -39,22 +39,23 @@ impl Phase {
     }
 }
 
-/// The delays that the pings of a scheme's trials saw in one phase. Delays are [`ping_delays`], those of all trials together.
+/// The delays that the pings of a scheme's trials saw in one phase. Delays are [`ping_delays`], those of all trials
+/// together.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PingPhase {
     /// How video was delivered.
     pub scheme: Scheme,
     /// Which part of the timeline.
     pub phase: Phase,
-    /// Delays known.
+    /// Number of known delays.
     pub delays: usize,
     /// Their mean; `None`, here and below: there are none.
     pub mean_ms: Option<f64>,
     /// Their median, as [`quantile`] defines it.
     pub p50_ms: Option<f64>,
-    /// Their 95th percentile.
+    /// 95th percentile of the delays in milliseconds.
     pub p95_ms: Option<f64>,
-    /// The largest.
+    /// Largest delay in milliseconds.
     pub max_ms: Option<f64>,
     /// Pings sent, by all trains of the trials.
     pub pings: usize,
@@ -62,7 +63,8 @@ pub struct PingPhase {
     pub lost: usize,
 }
 
-/// Each scheme of the trials in each phase; without a streaming interval (begin and end in s on the trials' timeline), overall alone.
+/// Each scheme of the trials in each phase; without a streaming interval (begin and end in s on the trials'
+/// timeline), overall alone.
 #[must_use]
 pub fn ping_phases(trials: &[Trial], pings: &[PingRow], streaming: Option<(f64, f64)>) -> Vec<PingPhase> {
     let mut schemes: Vec<Scheme> = Vec::new();
@@ -110,7 +112,8 @@ impl PingPhase {
     }
 }
 
-/// The phases as an aligned table, a line each, for a terminal of 80 characters. Delays below 10 ms are told to the microsecond.
+/// The phases as an aligned table, a line each, for a terminal of 80 characters. Delays below 10 ms are told to the
+/// microsecond.
 #[must_use]
 pub fn ping_phases_text(phases: &[PingPhase]) -> String {
     let ms = |value: Option<f64>| match value {

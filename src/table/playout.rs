@@ -1,13 +1,15 @@
 //! How a stream would have played: stalls and continuity under a playout buffer.
 //!
-//! The player imagined here shows the first keyframe that arrives as soon as the frames of the next `buffer` seconds of the stream have arrived
-//! (or all that come at all), and then each frame at its own time. When a frame is not there at its time, the picture stands still: a **stall**,
-//! which ends when the buffer is as full again as at the start. Frames that never arrive are passed over without a stall. That is how the
-//! streaming literature models rebuffering (for instance Mok, Chan and Chang, *Measuring the Quality of Experience of HTTP Video Streaming*, IM 2011, whose
-//! rebuffering frequency and mean rebuffering duration follow from the number and the sum here).
+//! The player imagined here shows the first keyframe that arrives as soon as the frames of the next `buffer` seconds
+//! of the stream have arrived (or all that come at all), and then each frame at its own time. When a frame is not
+//! there at its time, the picture stands still: a **stall**, which ends when the buffer is as full again as at the
+//! start. Frames that never arrive are passed over without a stall. That is how the streaming literature models
+//! rebuffering (for instance Mok, Chan and Chang, *Measuring the Quality of Experience of HTTP Video Streaming*, IM
+//! 2011, whose rebuffering frequency and mean rebuffering duration follow from the number and the sum here).
 //!
-//! **Continuity** is the index of CoolStreaming (Zhang, Liu, Li and Yum, INFOCOM 2005): the share of what should be shown that arrives by the
-//! time to show it, at a player that began like the one above and never waits again. What never arrives counts as not in time.
+//! **Continuity** is the index of CoolStreaming (Zhang, Liu, Li and Yum, INFOCOM 2005): the share of what should be
+//! shown that arrives by the time to show it, at a player that began like the one above and never waits again. What
+//! never arrives counts as not in time.
 
 use super::rows::{FrameRow, PlayoutRow};
 use super::spells::by_spell;
@@ -34,7 +36,8 @@ pub struct Playout {
     pub due: usize,
 }
 
-/// Plays a viewer's frames of one stream, those that never arrived among them, with a buffer of so many seconds. `None` if none arrived.
+/// Plays a viewer's frames of one stream, those that never arrived among them, with a buffer of so many seconds.
+/// `None` if none arrived.
 #[must_use]
 pub fn play(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {
     let first = first_keyframe(frames.iter().copied())?;
@@ -80,7 +83,8 @@ pub fn play(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {
     Some(playout)
 }
 
-/// Plays each of a viewer's spells by itself, with a player that begins anew, and adds them up. `None` if no frame arrived in any.
+/// Plays each of a viewer's spells by itself, with a player that begins again, and adds them up. `None` if no frame
+/// arrived in any.
 #[must_use]
 pub fn play_spells(frames: &[&FrameRow], buffer_s: f64) -> Option<Playout> {
     let played = by_spell(frames).into_iter().filter_map(|spell| play(&spell, buffer_s));
@@ -178,7 +182,8 @@ mod tests {
         // From frame 20 on all come a second later.
         let delays: Vec<_> = (0..100).map(|n| Some(if n < 20 { 100.0 } else { 1100.0 })).collect();
         let playout = played(&delays, 0.5);
-        // 520 ms after the first frame is there it is shown. Frame 20 is wanted 800 ms later; it and 520 ms more are there at 800 + 1100 + 520.
+        // 520 ms after the first frame is there it is shown. Frame 20 is wanted 800 ms later; it and 520 ms more are
+        // there at 800 + 1100 + 520.
         assert_eq!(playout.stalls, 1);
         assert_eq!(playout.stalled_ns / MS, (800 + 1100 + 520) - (100 + 520 + 800));
         assert_eq!(playout.continuity, 20.0 / 100.0);

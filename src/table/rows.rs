@@ -1,13 +1,13 @@
-//! What the tables hold, a row at a time. Each row type is also the one definition of its table's columns: their names, their order, what older tables
-//! lack ([`Row`]).
+//! What the tables hold, a row at a time. Each row type is also the one definition of its table's columns: their
+//! names, their order, what older tables lack ([`Row`]).
 
 use super::field::{Field, Row, Table};
 use super::{Note, TableError};
 use crate::plan::delivery::Via;
 use crate::plan::{Departure, Parameters, Point, Scheme};
 
-/// Makes a row type of which every field is a column of that name, in the order given. After `added` come those that tables of older livectls
-/// do not have.
+/// Makes a row type of which every field is a column of that name, in the order given. After `added` come those that
+/// tables of older livectls do not have.
 macro_rules! rows {
     ($(
         $(#[$meta:meta])*
@@ -83,21 +83,22 @@ rows! {
         pub via: Option<Via>,
         /// How often the whole frame arrived.
         pub copies: u32,
-        /// arrival − birth.
+        /// arrival − birth, in milliseconds.
         pub delay_ms: Option<f64>,
         /// The least delay that the network allows it; `None` if broadcaster and viewer are not connected.
         pub floor_ms: Option<f64>,
-        /// delay − floor.
+        /// delay − floor, in milliseconds.
         pub excess_ms: Option<f64>,
         /// Birth on the trial's timeline.
         pub time_s: f64,
         /// It arrived after the moment to show it ([`mark_late`](super::mark_late)).
         pub late: bool,
         added {
-            /// The host that it came from: the CDN's name or the peer's; `None`: it did not arrive, or a table of an older livectl.
+            /// The host that it came from: the CDN's name or the peer's; `None`: it did not arrive, or a table of an
+            /// older livectl.
             pub server: Option<String>,
-            /// When its first byte left the broadcaster, for the CDN or for the viewer; `None`, here and below: it did not arrive, or that was not
-            /// captured ([`trace::Way`](crate::trace::Way)).
+            /// When its first byte left the broadcaster, for the CDN or for the viewer; `None`, here and below: it
+            /// did not arrive, or that was not captured ([`trace::Way`](crate::trace::Way)).
             pub sent_ns: Option<i64>,
             /// When its last missing byte reached the CDN; `None` too if it came from a peer.
             pub cdn_arrival_ns: Option<i64>,
@@ -113,10 +114,10 @@ rows! {
             pub downlink_ms: Option<f64>,
             /// On the links from the broadcaster to the viewer, if it came from a peer.
             pub transfer_ms: Option<f64>,
-            /// The least delay that the network allows it if the path must also carry all that its stream has sent before it; `None` also in tables of
-            /// an older livectl.
+            /// The least delay that the network allows it if the path must also carry all that its stream has sent
+            /// before it; `None` also in tables of an older livectl.
             pub stream_floor_ms: Option<f64>,
-            /// delay − stream_floor.
+            /// delay − stream floor, in milliseconds.
             pub stream_excess_ms: Option<f64>,
             /// In those that passed it on, if it came from a peer: from when all of it was there to leaving there.
             pub relay_ms: Option<f64>,
@@ -126,11 +127,13 @@ rows! {
             pub relays: Option<String>,
             /// In which of the viewer's spells it was born, from 1; `None`: a table of an older livectl.
             pub spell: Option<u32>,
-            /// The frame that its segment begins with, by index; `None`, here and below: it came in none, or a table of an older livectl.
+            /// The frame that its segment begins with, by index; `None`, here and below: it came in none, or a table
+            /// of an older livectl.
             pub segment: Option<u64>,
             /// From when it was at the CDN until its segment was whole there; a part of `dwell_ms`.
             pub chunking_ms: Option<f64>,
-            /// From then until the segment began to leave the CDN: until the viewer's player had asked for it; a part of `dwell_ms`.
+            /// From then until the segment began to leave the CDN: until the viewer's player had asked for it; a part
+            /// of `dwell_ms`.
             pub polling_ms: Option<f64>,
         }
     }
@@ -146,7 +149,7 @@ rows! {
         pub from: String,
         /// Host that was to answer.
         pub to: String,
-        /// From 1.
+        /// Number of the ping, from 1.
         pub seq: u32,
         /// When it was sent; `None` for pings without an answer and files without time stamps.
         pub sent_ns: Option<i64>,
@@ -169,7 +172,8 @@ rows! {
         pub stream: String,
         /// The viewer's name.
         pub viewer: String,
-        /// Frames that the encoder emitted while the viewer was there ([`trace::Stay::owes`](crate::trace::Stay::owes)).
+        /// Frames that the encoder emitted while the viewer was there
+        /// ([`trace::Stay::owes`](crate::trace::Stay::owes)).
         pub frames: u32,
         /// Of those, frames that never arrived; `None`, here and below: nothing was captured at the viewer.
         pub missing: Option<u32>,
@@ -177,23 +181,24 @@ rows! {
         pub duplicate: Option<u32>,
         /// Frames that arrived after the moment to show them ([`mark_late`](super::mark_late)).
         pub late: Option<u32>,
-        /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.
+        /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first
+        /// keyframe.
         pub startup_delay_ms: Option<f64>,
-        /// Median delay.
+        /// Median delay in milliseconds.
         pub delay_p50_ms: Option<f64>,
         /// 95th percentile of the delay.
         pub delay_p95_ms: Option<f64>,
         /// 99th percentile of the delay.
         pub delay_p99_ms: Option<f64>,
-        /// Largest delay.
+        /// Largest delay in milliseconds.
         pub delay_max_ms: Option<f64>,
         /// Median floor of the frames that arrived.
         pub floor_p50_ms: Option<f64>,
-        /// Median excess.
+        /// Median excess in milliseconds.
         pub excess_p50_ms: Option<f64>,
         /// 95th percentile of the excess.
         pub excess_p95_ms: Option<f64>,
-        /// Largest excess.
+        /// Largest excess in milliseconds.
         pub excess_max_ms: Option<f64>,
         /// Bytes that came from the CDN.
         pub cdn_bytes: Option<u64>,
@@ -210,16 +215,20 @@ rows! {
         /// Why it is partial or unfit; empty if it is neither.
         pub note: Note,
         added {
-            /// Interarrival jitter, the mean over the frames of RFC 3550's running estimate ([`jitter_ms`](super::jitter_ms)).
+            /// Interarrival jitter, the mean over the frames of RFC 3550's running estimate
+            /// ([`jitter_ms`](super::jitter_ms)).
             pub jitter_ms: Option<f64>,
-            /// Bytes of TCP payload that the CDN sent it, those sent again too; `None`: nothing was captured at the CDN.
+            /// Bytes of TCP payload that the CDN sent it, those sent again too; `None`: nothing was captured at the
+            /// CDN.
             pub server_egress_bytes: Option<u64>,
-            /// Bytes of TCP payload sent to it again / all bytes sent to it, 0 to 1; `None`: not captured at every sender.
+            /// Bytes of TCP payload sent to it again / all bytes sent to it, 0 to 1; `None`: not captured at every
+            /// sender.
             pub retransmission_rate: Option<f64>,
-            /// Mean delay.
+            /// Mean delay in milliseconds.
             pub delay_mean_ms: Option<f64>,
-            /// What it is made of: the means of the parts of [`FrameRow`], over all frames that arrived, where a part that is not on a frame's way
-            /// counts as 0, so that they add up to the mean delay. `None`: not all of the way of all these frames was captured.
+            /// What it is made of: the means of the parts of [`FrameRow`], over all frames that arrived, where a part
+            /// that is not on a frame's way counts as 0, so that they add up to the mean delay. `None`: not all of
+            /// the way of all these frames was captured.
             pub queue_mean_ms: Option<f64>,
             /// See `queue_mean_ms`.
             pub uplink_mean_ms: Option<f64>,
@@ -229,8 +238,8 @@ rows! {
             pub downlink_mean_ms: Option<f64>,
             /// See `queue_mean_ms`.
             pub transfer_mean_ms: Option<f64>,
-            /// Frames that were left out on purpose when the viewer was handed over ([`Handover::Live`](crate::plan::Handover::Live)); they are not
-            /// among the missing ones.
+            /// Frames that were left out on purpose when the viewer was handed over
+            /// ([`Handover::Live`](crate::plan::Handover::Live)); they are not among the missing ones.
             pub skipped: Option<u32>,
             /// Median of the stream's floor, of the frames that arrived.
             pub stream_floor_p50_ms: Option<f64>,
@@ -238,7 +247,8 @@ rows! {
             pub stream_excess_p50_ms: Option<f64>,
             /// 95th percentile of that.
             pub stream_excess_p95_ms: Option<f64>,
-            /// From the broadcaster's program connecting to the CDN's consent to its publish; `None`, here and below: it did not happen, or was not told.
+            /// From the broadcaster's program connecting to the CDN's consent to its publish; `None`, here and below:
+            /// it did not happen, or was not told.
             pub publish_ms: Option<f64>,
             /// From the player connecting to its agent to the agent's connection to the CDN.
             pub connect_ms: Option<f64>,
@@ -254,31 +264,36 @@ rows! {
             pub handover_ms: Option<f64>,
             /// See `queue_mean_ms`.
             pub relay_mean_ms: Option<f64>,
-            /// Median of the hosts that passed a frame on, of the frames that arrived and whose way is known; `None`: there are none.
+            /// Median of the hosts that passed a frame on, of the frames that arrived and whose way is known; `None`:
+            /// there are none.
             pub depth_p50: Option<f64>,
             /// The most of them.
             pub depth_max: Option<u32>,
             /// Bytes from viewers / all bytes, 0 to 1.
             pub viewer_offload: Option<f64>,
-            /// When the last viewer of the stream could have a frame of mean size, if viewers pass it on in whole copies
-            /// ([`trace::Bound`](crate::trace::Bound)); `None`: the uplinks carry less than a copy for each.
+            /// When the last viewer of the stream could have a frame of mean size, if viewers pass it on in whole
+            /// copies ([`trace::Bound`](crate::trace::Bound)); `None`: the uplinks carry less than a copy for each.
             pub relay_bound_ms: Option<f64>,
             /// The same for a frame larger than 95 % of them.
             pub relay_bound_p95_ms: Option<f64>,
-            /// How often the viewer came; `None`, here and below: a table of an older livectl, or nothing was captured at the viewer.
+            /// How often the viewer came; `None`, here and below: a table of an older livectl, or nothing was
+            /// captured at the viewer.
             pub spells: Option<u32>,
             /// Of the missing frames, those before the first of their spell that arrived.
             pub missing_start: Option<u32>,
-            /// Frames that came later than 2 s after their birth, or never: what a playout buffer of 2 s could not have covered. Those before the
-            /// first that arrived in a spell are not among them, nor is that what the viewer was not there for.
+            /// Frames that came later than 2 s after their birth, or never: what a playout buffer of 2 s could not
+            /// have covered. Those before the first that arrived in a spell are not among them, nor is that what the
+            /// viewer was not there for.
             pub uncovered: Option<u32>,
-            /// Median over the viewer's later spells: from the start of its player to the arrival of the first keyframe.
+            /// Median over the viewer's later spells: from the start of its player to the arrival of the first
+            /// keyframe.
             pub rejoin_p50_ms: Option<f64>,
             /// How often one went that it had the stream from.
             pub reattachments: Option<u32>,
             /// How often it never had a frame from anyone else.
             pub reattach_never: Option<u32>,
-            /// Median time to the first frame from somebody else; `None`, here and below: there was none, or too many never had one.
+            /// Median time to the first frame from somebody else; `None`, here and below: there was none, or too many
+            /// never had one.
             pub reattach_p50_ms: Option<f64>,
             /// 95th percentile of that.
             pub reattach_p95_ms: Option<f64>,
@@ -292,8 +307,8 @@ rows! {
             pub node: Option<String>,
             /// What the viewer watched with, as recipes write it; `None`: a table of an older livectl.
             pub player: Option<String>,
-            /// Frames that were on its screen; `None`, here and below: it has none, the pictures carry no clock, or it cannot be read
-            /// ([`shown`](super::shown)).
+            /// Frames that were on its screen; `None`, here and below: it has none, the pictures carry no clock, or
+            /// it cannot be read ([`shown`](super::shown)).
             pub shown: Option<u32>,
             /// Frames that never were, after the first that was.
             pub never_shown: Option<u32>,
@@ -307,7 +322,8 @@ rows! {
             pub shown_delay_p50_ms: Option<f64>,
             /// 95th percentile of that.
             pub shown_delay_p95_ms: Option<f64>,
-            /// Mean shown delay of the frames that were shown; it is the sum of the mean of their delays and of the next two.
+            /// Mean shown delay of the frames that were shown; it is the sum of the mean of their delays and of the
+            /// next two.
             pub shown_delay_mean_ms: Option<f64>,
             /// Mean of its first part: from taking a picture to the birth of its frame.
             pub encode_mean_ms: Option<f64>,
@@ -321,14 +337,16 @@ rows! {
             pub player_p95_ms: Option<f64>,
             /// By how much a frame may have been there before it was seen, 95th percentile.
             pub shown_unsure_p95_ms: Option<f64>,
-            /// Mean of [`FrameRow::chunking_ms`]; `None`, here and below: no frame came in a segment, or a table of an older livectl.
+            /// Mean of [`FrameRow::chunking_ms`]; `None`, here and below: no frame came in a segment, or a table of
+            /// an older livectl.
             pub chunking_mean_ms: Option<f64>,
             /// Mean of [`FrameRow::polling_ms`].
             pub polling_mean_ms: Option<f64>,
         }
     }
 
-    /// One frame and the screen of one viewer: `shown.parquet`, of viewers whose player shows a stream with a clock in its pictures.
+    /// One frame and the screen of one viewer: `shown.parquet`, of viewers whose player shows a stream with a clock
+    /// in its pictures.
     #[derive(Debug, Clone, PartialEq)]
     pub struct ShownRow {
         /// [`plan::Trial::id`](crate::plan::Trial::id).
@@ -359,9 +377,9 @@ rows! {
         pub encode_ms: Option<f64>,
         /// arrival − birth: the delay of `frames.parquet`.
         pub network_ms: Option<f64>,
-        /// shown − arrival.
+        /// shown − arrival, in milliseconds.
         pub player_ms: Option<f64>,
-        /// shown − clock.
+        /// shown − clock, in milliseconds.
         pub shown_delay_ms: Option<f64>,
     }
 
@@ -377,9 +395,9 @@ rows! {
         pub stream: String,
         /// The viewer's name.
         pub viewer: String,
-        /// Who went.
+        /// Host that went away.
         pub from: String,
-        /// Who gave it the next frame; `None`: nobody.
+        /// The source of the next frame; `None` if none came.
         pub to: Option<String>,
         /// How the other went: `leave` or `crash`.
         pub how: Departure,
@@ -400,7 +418,8 @@ rows! {
         pub from: String,
         /// The switch that got it.
         pub to: String,
-        /// Bytes that came out of the link from the timeline's beginning to its end, Ethernet headers included, as the port there counted them.
+        /// Bytes that came out of the link from the timeline's beginning to its end, Ethernet headers included, as
+        /// the port there counted them.
         pub bytes: u64,
         /// The same in packets.
         pub packets: u64,
@@ -410,7 +429,8 @@ rows! {
         pub streams: u32,
         /// Bytes of all frames of all streams that were emitted; `None`: not known of all.
         pub video_bytes: Option<u64>,
-        /// bytes / video_bytes: with one stream, how often its video passed here, headers and all else that passed included.
+        /// bytes / video_bytes: with one stream, how often its video passed here, headers and all else that passed
+        /// included.
         pub copies: Option<f64>,
         /// The trial was stopped or broke before its end.
         pub partial: bool,
@@ -439,8 +459,8 @@ rows! {
         pub interval_p95_ms: Option<f64>,
         /// The longest.
         pub interval_max_ms: Option<f64>,
-        /// Frames that OBS dropped because its connection took no more ([`ObsTotals`](crate::trace::ObsTotals)); they were not born. `None`, here and below: it
-        /// is not OBS, or its log does not tell.
+        /// Frames that OBS dropped because its connection took no more ([`ObsTotals`](crate::trace::ObsTotals)); they
+        /// were not born. `None`, here and below: it is not OBS, or its log does not tell.
         pub dropped: Option<u32>,
         /// Frames that it composed too late, and encoded the one before once more.
         pub lagged: Option<u32>,
@@ -456,7 +476,8 @@ rows! {
         pub fit: bool,
     }
 
-    /// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See [`play`](super::play).
+    /// How a stream would have played at a viewer in one trial with a given buffer: `playout.csv`. See
+    /// [`play`](super::play).
     #[derive(Debug, Clone, PartialEq)]
     pub struct PlayoutRow {
         /// [`plan::Trial::id`](crate::plan::Trial::id).
@@ -469,7 +490,8 @@ rows! {
         pub viewer: String,
         /// How much of the stream the player has before it shows anything.
         pub buffer_s: f64,
-        /// From the start of the viewer's player, or of the stream if that came later, to the first picture; `None`, here and below: no frame arrived.
+        /// From the start of the viewer's player, or of the stream if that came later, to the first picture; `None`,
+        /// here and below: no frame arrived.
         pub startup_delay_ms: Option<f64>,
         /// How often the picture stood still.
         pub stalls: Option<u32>,
@@ -481,7 +503,8 @@ rows! {
         pub continuity: Option<f64>,
     }
 
-    /// One stream in one trial, over all its viewers: `audience.csv`. Best, median and worst are over the viewers, for each figure by itself.
+    /// One stream in one trial, over all its viewers: `audience.csv`. Best, median and worst are over the viewers,
+    /// for each figure by itself.
     #[derive(Debug, Clone, PartialEq)]
     pub struct AudienceRow {
         /// [`plan::Trial::id`](crate::plan::Trial::id).
@@ -500,15 +523,15 @@ rows! {
         pub skipped: Option<u64>,
         /// Least of the viewers' median delays.
         pub delay_p50_best_ms: Option<f64>,
-        /// Median of them.
+        /// Median of the viewers' quantiles in milliseconds.
         pub delay_p50_median_ms: Option<f64>,
-        /// Largest of them.
+        /// Largest of the viewers' quantiles in milliseconds.
         pub delay_p50_worst_ms: Option<f64>,
         /// Least of the viewers' 95th percentiles of the delay.
         pub delay_p95_best_ms: Option<f64>,
-        /// Median of them.
+        /// Median of the viewers' quantiles in milliseconds.
         pub delay_p95_median_ms: Option<f64>,
-        /// Largest of them.
+        /// Largest of the viewers' quantiles in milliseconds.
         pub delay_p95_worst_ms: Option<f64>,
         /// Median of the viewers' median floors.
         pub floor_p50_ms: Option<f64>,
@@ -516,26 +539,31 @@ rows! {
         pub relay_bound_ms: Option<f64>,
         /// [`SummaryRow::relay_bound_p95_ms`].
         pub relay_bound_p95_ms: Option<f64>,
-        /// What one copy of the stream takes of an uplink, in bit/s ([`trace::Carriage`](crate::trace::Carriage)); `None`, here and in the other bounds:
-        /// not all viewers can reach each other.
+        /// What one copy of the stream takes of an uplink, in bit/s ([`trace::Carriage`](crate::trace::Carriage));
+        /// `None`, here and in the other bounds: not all viewers can reach each other.
         pub copy_bit_per_s: Option<f64>,
-        /// The greatest rate at which all viewers can have a stream from the broadcaster and from each other; `None` too: nothing limits it.
+        /// The greatest rate at which all viewers can have a stream from the broadcaster and from each other; `None`
+        /// too: nothing limits it.
         pub greatest_bit_per_s: Option<f64>,
         /// The most hosts that passed a frame on.
         pub depth_max: Option<u32>,
-        /// The least that this can be for the farthest viewer of a tree of whole copies; `None` too: there is no such tree.
+        /// The least that this can be for the farthest viewer of a tree of whole copies; `None` too: there is no such
+        /// tree.
         pub depth_bound: Option<u32>,
         /// Bytes from viewers / all bytes that came, 0 to 1.
         pub viewer_offload: Option<f64>,
-        /// What that is if the broadcaster gives all the whole copies that its uplink has room for; where it gives fewer, viewers carry more.
+        /// What that is if the broadcaster gives all the whole copies that its uplink has room for; where it gives
+        /// fewer, viewers carry more.
         pub viewer_offload_bound: Option<f64>,
         /// Bytes from anyone but the CDN / all bytes that came, 0 to 1.
         pub peer_offload: Option<f64>,
         /// Bytes of all frames emitted; `None`: nothing was captured at any viewer.
         pub video_bytes: Option<u64>,
-        /// Bytes of TCP payload that the CDN sent viewers, here and below those sent again too; `None`: nothing was captured at the CDN.
+        /// Bytes of TCP payload that the CDN sent viewers, here and below those sent again too; `None`: nothing was
+        /// captured at the CDN.
         pub server_egress_bytes: Option<u64>,
-        /// Bytes that the broadcaster sent, to CDN and viewers; `None`: nothing was captured there, or a table was made without captures.
+        /// Bytes that the broadcaster sent, to CDN and viewers; `None`: nothing was captured there, or a table was
+        /// made without captures.
         pub broadcaster_bytes: Option<u64>,
         /// Bytes that everyone sent: broadcaster, CDN and viewers; `None`: not all of that was captured.
         pub sent_bytes: Option<u64>,
@@ -545,7 +573,8 @@ rows! {
         pub broadcaster_copies: Option<f64>,
         /// sent_bytes / (video_bytes · viewers): what a byte of video at a viewer costs.
         pub sent_per_video: Option<f64>,
-        /// Share of the processors' time that was not idle, 0 to 1, over the trial's seconds: the mean; `None`: nobody watched.
+        /// Share of the processors' time that was not idle, 0 to 1, over the trial's seconds: the mean; `None`:
+        /// nobody watched.
         pub cpu_mean: Option<f64>,
         /// The busiest second.
         pub cpu_max: Option<f64>,
@@ -572,7 +601,8 @@ rows! {
         pub stream: String,
         /// The viewer's name.
         pub viewer: String,
-        /// `delay_p50_ms`: a quantile of all frames; a column of the summary or of the playout table: its mean over the trials.
+        /// `delay_p50_ms`: a quantile of all frames; a column of the summary or of the playout table: its mean over
+        /// the trials.
         pub metric: String,
         /// Trials that have it; those that are partial or unfit are not among them.
         pub trials: u32,
@@ -582,11 +612,12 @@ rows! {
         pub value: f64,
         /// Where its 95 % confidence interval begins; `None`: a single trial.
         pub low_95: Option<f64>,
-        /// Where it ends.
+        /// Upper end of the 95 % confidence interval.
         pub high_95: Option<f64>,
     }
 
-    /// What another value of one parameter does to a figure, everything else being the same: `effects.csv`. See [`Effects`](super::Effects).
+    /// What another value of one parameter does to a figure, everything else being the same: `effects.csv`. See
+    /// [`Effects`](super::Effects).
     #[derive(Debug, Clone, PartialEq)]
     pub struct EffectRow {
         /// In which scheme; `None`: it is the scheme that differs.
@@ -597,7 +628,8 @@ rows! {
         pub from: String,
         /// The other value.
         pub to: String,
-        /// Of an interaction, here and below: the parameter on whose value the effect may depend; `None`: the row is an effect.
+        /// Of an interaction, here and below: the parameter on whose value the effect may depend; `None`: the row is
+        /// an effect.
         pub given: Option<String>,
         /// The value of that one that others are compared with.
         pub given_from: Option<String>,
@@ -619,15 +651,17 @@ rows! {
         pub difference_ms: f64,
         /// Where its 95 % confidence interval begins; `None`, here and below: too few repetitions.
         pub low_95: Option<f64>,
-        /// Where it ends.
+        /// Upper end of the 95 % confidence interval.
         pub high_95: Option<f64>,
-        /// The geometric mean of the figure at `to` / the figure at `from`; `None`, here and below: an interaction, or one of the figures is not positive.
+        /// The geometric mean of the figure at `to` / the figure at `from`; `None`, here and below: an interaction,
+        /// or one of the figures is not positive.
         pub ratio: Option<f64>,
         /// Where its 95 % confidence interval begins.
         pub ratio_low_95: Option<f64>,
-        /// Where it ends.
+        /// Upper end of the 95 % confidence interval.
         pub ratio_high_95: Option<f64>,
-        /// The difference can be told from chance: effects if their interval leaves 0 out, interactions if one would that holds for all of them together.
+        /// The difference can be told from chance: effects if their interval leaves 0 out, interactions if one would
+        /// that holds for all of them together.
         pub real: Option<bool>,
         /// It stands on unfit trials, for want of others.
         pub unfit: bool,

@@ -1,10 +1,12 @@
-//! Frames on viewers' screens: from the moment at which a picture was taken to that at which it was seen (glass to glass), and what that is made of.
+//! Frames on viewers' screens: from the moment at which a picture was taken to that at which it was seen (glass to
+//! glass), and what that is made of.
 
 use super::rows::{FrameRow, ShownRow};
 use super::summary::{ascending, milliseconds, quantile, to_microseconds};
 use crate::trace::{Screen, StreamScreens};
 
-/// A frame that is on the screen for as many intervals, or that comes again, was there twice: it stood in for the next.
+/// A frame that is on the screen for as many intervals, or that comes again, was there twice: it stood in for the
+/// next.
 const TWICE: f64 = 1.5;
 
 /// What a viewer's screen showed of the frames that it was owed.
@@ -22,7 +24,8 @@ pub struct ScreenFacts {
     pub late: u32,
     /// Median and 95th percentile of the time from taking a picture to showing it, in ms.
     pub delay_ms: Option<(f64, f64)>,
-    /// Means of that, of the part before the birth and of the part after the arrival, over the frames of which all three are known, in ms.
+    /// Means of that, of the part before the birth and of the part after the arrival, over the frames of which all
+    /// three are known, in ms.
     pub delay_mean_ms: Option<f64>,
     /// See `delay_mean_ms`.
     pub encode_mean_ms: Option<f64>,
@@ -30,7 +33,8 @@ pub struct ScreenFacts {
     pub player_mean_ms: Option<f64>,
     /// Median of the part before the birth: source and encoder, in ms.
     pub encode_p50_ms: Option<f64>,
-    /// Median and 95th percentile of the part after the arrival: what the player holds back, decodes and draws, in ms.
+    /// Median and 95th percentile of the part after the arrival: what the player holds back, decodes and draws, in
+    /// ms.
     pub player_ms: Option<(f64, f64)>,
     /// By how much a frame may have been there before it was seen, 95th percentile in ms.
     pub unsure_p95_ms: Option<f64>,
@@ -71,7 +75,8 @@ fn shown_row(frame: &FrameRow, clock_ns: Option<i64>, screen: &Screen) -> ShownR
     }
 }
 
-/// What that comes to for one viewer, at so many pictures a second. `None`: it has no rows, since it has no screen that was read.
+/// What that comes to for one viewer, at so many pictures a second. `None`: it has no rows, since it has no screen
+/// that was read.
 pub(super) fn screen_facts(rows: &[&ShownRow], fps: u32) -> Option<ScreenFacts> {
     let first = rows.iter().position(|row| row.shown_ns.is_some()).unwrap_or(rows.len());
     (!rows.is_empty()).then_some(())?;
@@ -151,7 +156,8 @@ mod tests {
 
     #[test]
     fn what_was_on_a_screen_is_counted_and_its_parts_add_up() {
-        // The first two come before the player has begun; 5 is dropped, and 4 stands in for it; 7 comes again; 9 is late.
+        // The first two come before the player has begun; 5 is dropped, and 4 stands in for it; 7 comes again; 9 is
+        // late.
         let seen = [
             (2, 10, 40, 1),
             (3, 10, 40, 1),

@@ -1,4 +1,5 @@
-//! A viewer's frames spell by spell: what a buffer could not have covered, and how long those were without the stream who had it from one that went.
+//! A viewer's frames spell by spell: what a buffer could not have covered, and how long those were without the stream
+//! who had it from one that went.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ pub const COVER_MS: f64 = 2000.0;
 pub(super) struct Coverage {
     /// Frames that never arrived, before the first of their spell that did.
     pub(super) missing_start: u32,
-    /// Frames from that one on which came later than [`COVER_MS`] after their birth, or never. Where none arrived in a spell, all of it.
+    /// Frames from that one on which came later than [`COVER_MS`] after their birth, or never. Where none arrived in
+    /// a spell, all of it.
     pub(super) uncovered: u32,
 }
 
@@ -61,7 +63,7 @@ pub(super) fn took(one: &Reattachment) -> Took {
     (one.how, one.to.as_ref().map(|(_, after_ns)| milliseconds(*after_ns)))
 }
 
-/// A line for each trial in which viewers were left by those that they had the stream from; `None`: there is none.
+/// A line for each trial in which viewers were left by those that they had the stream from; `None` if there is none.
 #[must_use]
 pub fn reattachments_text(rows: &[ReattachmentRow]) -> Option<String> {
     let line = |trial: &[ReattachmentRow]| {

@@ -15,7 +15,8 @@ use crate::parallel;
 use crate::plan::Point;
 use crate::store::{Manifest, RunDir, TrialDir};
 
-/// The small tables of a whole sweep. Frames are looked at a group of repetitions at a time, so that memory does not grow with the number of points.
+/// The small tables of a whole sweep. Frames are looked at a group of repetitions at a time, so that memory does not
+/// grow with the number of points.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SweepTables {
     /// A line for each trial and viewer.
@@ -67,8 +68,8 @@ impl SweepTables {
     }
 }
 
-/// Where the tables of a run are. A run has tables of all its trials; of a sweep, which may still run and has many trials, they are put together from
-/// those of its trials each time, in its order.
+/// Where the tables of a run are. A run has tables of all its trials; of a sweep, which may still run and has many
+/// trials, they are put together from those of its trials each time, in its order.
 #[derive(Debug)]
 pub struct StoredTables {
     run: RunDir,

@@ -1,9 +1,11 @@
 //! Student's t distribution: how far off a mean of few values may be.
 
-/// The point that `t` with so many degrees of freedom, which need not be a whole number, is within (on both sides of 0) with the probability given.
+/// The point that `t` with so many degrees of freedom, which need not be a whole number, is within (on both sides of
+/// 0) with the probability given.
 pub(super) fn two_sided(probability: f64, freedom: f64) -> f64 {
     let outside = 1.0 - probability.clamp(0.0, 1.0 - 1e-12);
-    // P(|t| > x) is the regularised incomplete beta function at freedom / (freedom + x²) (Abramowitz and Stegun, 26.7.1); it falls with x.
+    // P(|t| > x) is the regularised incomplete beta function at freedom / (freedom + x²) (Abramowitz and Stegun,
+    // 26.7.1); it falls with x.
     let beyond = |x: f64| incomplete_beta(freedom / 2.0, 0.5, freedom / (freedom + x * x));
     let (mut low, mut high) = (0.0, 1.0);
     while beyond(high) > outside && high < 1e12 {
@@ -21,7 +23,8 @@ pub(super) fn two_sided(probability: f64, freedom: f64) -> f64 {
     f64::midpoint(low, high)
 }
 
-/// The regularised incomplete beta function, by its continued fraction (Abramowitz and Stegun, 26.5.8) in the way of Lentz.
+/// The regularised incomplete beta function, by its continued fraction (Abramowitz and Stegun, 26.5.8) in the way of
+/// Lentz.
 fn incomplete_beta(a: f64, b: f64, x: f64) -> f64 {
     if x <= 0.0 || x >= 1.0 {
         return x.clamp(0.0, 1.0);

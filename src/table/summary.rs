@@ -22,7 +22,8 @@ pub struct ViewerFacts {
     pub viewer: String,
     /// Frames that the encoder emitted while it was there.
     pub born: u32,
-    /// Its packets were captured and births recorded, so that frames without an arrival are known not to have arrived.
+    /// Its packets were captured and births recorded, so that frames without an arrival are known not to have
+    /// arrived.
     pub captured: bool,
     /// What was told at the viewer.
     pub told: Told,
@@ -59,8 +60,9 @@ pub struct ViewerFacts {
 }
 
 /// The `p`-quantile, 0 ≤ p ≤ 1, with linear interpolation between order statistics: Hyndman and Fan's definition 7
-/// (*Sample Quantiles in Statistical Packages*, The American Statistician 50(4), 1996), which is the default of numpy, pandas and R.
-/// With n values in ascending order x(0) … x(n−1) and h = (n − 1)·p it is x(⌊h⌋) + (h − ⌊h⌋)·(x(⌈h⌉) − x(⌊h⌋)). `None` for no values.
+/// (*Sample Quantiles in Statistical Packages*, The American Statistician 50(4), 1996), which is the default of
+/// numpy, pandas and R. With n values in ascending order x(0) … x(n−1) and h = (n − 1)·p it is x(⌊h⌋) + (h −
+/// ⌊h⌋)·(x(⌈h⌉) − x(⌊h⌋)). `None` for no values.
 #[must_use]
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
 pub fn quantile(ascending: &[f64], p: f64) -> Option<f64> {
@@ -72,8 +74,9 @@ pub fn quantile(ascending: &[f64], p: f64) -> Option<f64> {
 }
 
 /// Marks the late frames: those that arrive after the moment at which a player shows them that began to play
-/// [`LATE_BUFFER_MS`] after the arrival of its first keyframe, in each of the viewer's spells, and never stops. With the first keyframe's arrival a and time stamp s, a frame of time
-/// stamp t is shown at a + (t − s) + buffer. Missing frames are not late; neither are those before the first keyframe.
+/// [`LATE_BUFFER_MS`] after the arrival of its first keyframe, in each of the viewer's spells, and never stops. With
+/// the first keyframe's arrival a and time stamp s, a frame of time stamp t is shown at a + (t − s) + buffer. Missing
+/// frames are not late; neither are those before the first keyframe.
 pub fn mark_late(rows: &mut [FrameRow]) {
     let firsts: Vec<_> = viewers(rows)
         .into_iter()
@@ -93,8 +96,8 @@ pub fn mark_late(rows: &mut [FrameRow]) {
     }
 }
 
-/// One row for each viewer of a trial. `viewers` names them all, so that one who saw nothing has a row too. `frames` are the
-/// trial's, already marked by [`mark_late`].
+/// One row for each viewer of a trial. `viewers` names them all, so that one who saw nothing has a row too. `frames`
+/// are the trial's, already marked by [`mark_late`].
 #[must_use]
 pub fn summarise(record: &TrialRecord, viewers: &[ViewerFacts], frames: &[FrameRow]) -> Vec<SummaryRow> {
     let mine = |facts: &ViewerFacts| -> Vec<&FrameRow> {
@@ -208,8 +211,8 @@ fn summary_row(record: &TrialRecord, facts: &ViewerFacts, frames: &[&FrameRow]) 
     }
 }
 
-/// From when on the viewer wants pictures and there could be any: one that waits for a broadcaster who is not there yet does not wait for
-/// the network.
+/// From when on the viewer wants pictures and there could be any: one that waits for a broadcaster who is not there
+/// yet does not wait for the network.
 pub(super) fn wanted_ns(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<i64> {
     let stream_began = facts.stream_began_ns.or_else(|| frames.iter().map(|r| r.birth_ns).min())?;
     Some(facts.told.player_started_ns?.max(stream_began))
@@ -238,9 +241,10 @@ fn handover_gap_ms(frames: &[&FrameRow]) -> Option<f64> {
     gaps.max_by(f64::total_cmp)
 }
 
-/// Interarrival jitter in milliseconds as RFC 3550, section 6.4.1, defines it, with frames in the place of packets and their own time stamps
-/// as the times of sending: for each frame but the first to arrive, J += (|D| − J) / 16, where D is by how much more the arrivals than the time stamps of
-/// it and the frame before it are apart. What is returned is the mean of J over these frames; `None` for fewer than two.
+/// Interarrival jitter in milliseconds as RFC 3550, section 6.4.1, defines it, with frames in the place of packets
+/// and their own time stamps as the times of sending: for each frame but the first to arrive, J += (|D| − J) / 16,
+/// where D is by how much more the arrivals than the time stamps of it and the frame before it are apart. What is
+/// returned is the mean of J over these frames; `None` for fewer than two.
 #[must_use]
 pub fn jitter_ms<'a>(frames: impl Iterator<Item = &'a FrameRow>) -> Option<f64> {
     let mut arrivals: Vec<(i64, u32)> = frames.filter_map(|r| Some((r.arrival_ns?, r.timestamp_ms))).collect();

@@ -104,10 +104,11 @@ const CARRIAGE_COLUMNS: [Column<AudienceRow>; 14] = [
 /// With more viewers in a trial there is a line for the trial, and none for each of them.
 const MOST_VIEWERS: usize = 8;
 
-/// The summary as an aligned table with units in its header, and below it a line for each trial that is partial or unfit. Where a trial has more
-/// viewers than [a few](MOST_VIEWERS), the table has a line for each trial. Columns
+/// The summary as an aligned table with units in its header, and below it a line for each trial that is partial or
+/// unfit. Where a trial has more viewers than [a few](MOST_VIEWERS), the table has a line for each trial. Columns
 /// that `width` characters have no room for are left out, the least telling first; `summary.csv` has them all. 80 is
-/// wide enough for those that stay, with names of up to twelve characters. Milliseconds lose their decimals from 10,000 on.
+/// wide enough for those that stay, with names of up to twelve characters. Milliseconds lose their decimals from
+/// 10,000 on.
 #[must_use]
 pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
     let audiences = audiences(rows);
@@ -133,7 +134,8 @@ pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
     laid.join("\n") + "\n"
 }
 
-/// Who carried the stream, a line for each trial; `None` where no trial has more viewers than [a few](MOST_VIEWERS). `audience.csv` has it all.
+/// Who carried the stream, a line for each trial; `None` where no trial has more viewers than [a few](MOST_VIEWERS).
+/// `audience.csv` has it all.
 #[must_use]
 pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
     if !rows.iter().any(|row| row.viewers as usize > MOST_VIEWERS) {
@@ -149,7 +151,8 @@ pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
     Some(laid.join("\n") + "\n")
 }
 
-/// What was on the screens, a line for each viewer that has one; `None` where there are none. `shown.parquet` has each frame.
+/// What was on the screens, a line for each viewer that has one; `None` where there are none. `shown.parquet` has
+/// each frame.
 #[must_use]
 pub fn screens_text(rows: &[SummaryRow], width: usize) -> Option<String> {
     let rows: Vec<SummaryRow> = rows.iter().filter(|row| row.shown.is_some()).cloned().collect();
@@ -315,7 +318,8 @@ const SHOWN: [(&str, &str); 5] = [
     ("missing", "missing"),
 ];
 
-/// The main figures over repetitions with their 95 % confidence intervals; `None` if no scheme was repeated. `estimates.csv` has them all.
+/// The main figures over repetitions with their 95 % confidence intervals; `None` if no scheme was repeated.
+/// `estimates.csv` has them all.
 #[must_use]
 pub fn estimates_text(rows: &[EstimateRow]) -> Option<String> {
     if rows.iter().all(|row| row.low_95.is_none()) {

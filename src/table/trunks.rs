@@ -8,8 +8,8 @@ use super::text::hundredths;
 use crate::file;
 use crate::store::{TrialRecord, TrunkTraffic};
 
-/// A row for each direction of each link between switches of which `ports` tells. Where there is no such file, as in older runs and on one switch, there
-/// is none.
+/// A row for each direction of each link between switches of which `ports` tells. Where there is no such file, as in
+/// older runs and on one switch, there is none.
 pub(super) fn trunk_rows(
     record: &TrialRecord,
     ports: &Path,
@@ -48,7 +48,7 @@ fn read(path: &Path) -> io::Result<Vec<TrunkTraffic>> {
     Ok(serde_json::from_reader(io::BufReader::new(file::open(path)?))?)
 }
 
-/// A line for each direction of each link between switches; `None`: there is none.
+/// A line for each direction of each link between switches; `None` if there is none.
 #[must_use]
 pub fn trunks_text(rows: &[TrunkRow]) -> Option<String> {
     if rows.is_empty() {

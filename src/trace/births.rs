@@ -18,8 +18,8 @@ pub struct Births {
 }
 
 impl Births {
-    /// Reads a log. A line that cannot be read is passed over and named; a last one without its newline was cut off when the trial
-    /// ended, and is named too.
+    /// Reads a log. A line that cannot be read is passed over and named; a last one without its newline was cut off
+    /// when the trial ended, and is named too.
     ///
     /// # Errors
     /// When reading fails.

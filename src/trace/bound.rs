@@ -1,7 +1,9 @@
-//! When the last of a stream's viewers could have a frame at the earliest, if viewers pass it on to each other in whole copies: the greedy order of
-//! earliest arrival ([`livectl_policy::bound::greedy`]) on the plan's links, where no host sends more copies than its uplink carries of the stream.
+//! When the last of a stream's viewers could have a frame at the earliest, if viewers pass it on to each other in
+//! whole copies: the greedy order of earliest arrival ([`livectl_policy::bound::greedy`]) on the plan's links, where
+//! no host sends more copies than its uplink carries of the stream.
 //!
-//! A copy takes its time on the sender's uplink, one after the other; from there to the receiver it takes what the floor takes beside that.
+//! A copy takes its time on the sender's uplink, one after the other; from there to the receiver it takes what the
+//! floor takes beside that.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -26,13 +28,14 @@ pub struct Bound {
 pub struct Carriage {
     /// What one copy takes of an uplink, in bit/s.
     pub copy: f64,
-    /// The greatest rate at which all viewers can have it from the broadcaster, who also sends the CDN its copy, and from each other, in bit/s
-    /// ([`livectl_policy::bound::rate`]); `None`: there is no limit.
+    /// The greatest rate at which all viewers can have it from the broadcaster, who also sends the CDN its copy, and
+    /// from each other, in bit/s ([`livectl_policy::bound::rate`]); `None`: there is no limit.
     pub greatest_rate: Option<f64>,
-    /// How many viewers it has to pass on its way to the farthest one, at least ([`livectl_policy::bound::depth`] less one); `None`: whole copies do not
-    /// suffice for all.
+    /// How many viewers it has to pass on its way to the farthest one, at least ([`livectl_policy::bound::depth`]
+    /// less one); `None`: whole copies do not suffice for all.
     pub depth: Option<u32>,
-    /// The part of the bytes that viewers carry if the broadcaster gives all the whole copies that its uplink has room for, 0 to 1.
+    /// The part of the bytes that viewers carry if the broadcaster gives all the whole copies that its uplink has
+    /// room for, 0 to 1.
     pub by_viewers: f64,
 }
 
@@ -69,8 +72,8 @@ struct Place<'a> {
 }
 
 impl Bound {
-    /// Of a stream whose frames had these sizes in bytes. `None`: there are none, some viewers are out of each other's reach, or all uplinks together carry
-    /// less than a copy for each viewer.
+    /// Of a stream whose frames had these sizes in bytes. `None`: there are none, some viewers are out of each
+    /// other's reach, or all uplinks together carry less than a copy for each viewer.
     #[must_use]
     pub fn of(trial: &Trial, stream: &Stream, sizes: &[u32]) -> Option<Bound> {
         let mut sizes = sizes.to_vec();
@@ -203,7 +206,8 @@ network:
         let last = |viewers| bound(viewers, "bandwidth: 2 Mbit/s", &[985]).unwrap().mean;
         assert_eq!(last(1), hop);
         assert_eq!(last(2), hop + tau, "as the broadcaster's second copy");
-        // The broadcaster has copies for two beside the CDN; the third is the first one's, which begins when it has the frame.
+        // The broadcaster has copies for two beside the CDN; the third is the first one's, which begins when it has
+        // the frame.
         assert_eq!(last(3), hop * 2);
         assert_eq!(last(4), hop * 2 + tau);
     }

@@ -43,8 +43,8 @@ impl DumpCheck {
         Self::read_frames(source, &births.frames, Some(&codec), FrameId::of)
     }
 
-    /// The same for a file that was made of another container: its frames are known by their pictures, whose identities these births have, and its codec headers
-    /// are its own.
+    /// The same for a file that was made of another container: its frames are known by their pictures, whose
+    /// identities these births have, and its codec headers are its own.
     ///
     /// # Errors
     /// As [`DumpCheck::read`].

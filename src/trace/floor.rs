@@ -1,10 +1,11 @@
-//! The least delay that the network allows a frame (`docs/architecture.md`, "The floor"): alone on its path ([`floor`]), and behind all that its
-//! stream has sent before it ([`stream_floors`]).
+//! The least delay that the network allows a frame (`docs/architecture.md`, "The floor"): alone on its path
+//! ([`floor`]), and behind all that its stream has sent before it ([`stream_floors`]).
 //!
-//! What is assumed of the packets that carry it is what Linux sends over an Ethernet with an MTU of 1500 bytes, and the least
-//! it can send: Ethernet header 14 bytes (no VLAN tag, no FCS, as the links count), IPv4 header 20, TCP header 32 (with time stamps), so 1448
-//! bytes of payload in a full segment. With the frame travel the 11 bytes of its FLV tag header and the 4 of the tag size after it, as peers send it.
-//! TCP fills its segments; one that a program cuts into smaller ones on purpose is not considered.
+//! What is assumed of the packets that carry it is what Linux sends over an Ethernet with an MTU of 1500 bytes, and
+//! the least it can send: Ethernet header 14 bytes (no VLAN tag, no FCS, as the links count), IPv4 header 20, TCP
+//! header 32 (with time stamps), so 1448 bytes of payload in a full segment. With the frame travel the 11 bytes of
+//! its FLV tag header and the 4 of the tag size after it, as peers send it. TCP fills its segments; one that a
+//! program cuts into smaller ones on purpose is not considered.
 
 use std::time::Duration;
 
@@ -19,7 +20,8 @@ pub const SEGMENT: u32 = 1448;
 /// What an FLV tag adds to the frame in bytes.
 pub const TAG_OVERHEAD: u32 = (TAG_HEADER_LEN + TAG_TRAILER_LEN) as u32;
 
-/// A direction of a link over time, at its best. Moments are nanoseconds on the trial's timeline; for a link that never changes, since any moment.
+/// A direction of a link over time, at its best. Moments are nanoseconds on the trial's timeline; for a link that
+/// never changes, since any moment.
 #[derive(Debug, Clone)]
 pub struct Lane {
     /// In the order of time; the first one is from the beginning of all time.
@@ -35,7 +37,8 @@ struct Leg {
     up: bool,
     /// The least that a packet travels.
     delay: i64,
-    /// The least of what later legs begin at plus their delays: when a packet can be there that waits for one of them.
+    /// The least of what later legs begin at plus their delays: when a packet can be there that waits for one of
+    /// them.
     by_waiting: i64,
 }
 
@@ -71,7 +74,7 @@ impl Lane {
         self.legs.partition_point(|leg| leg.from <= time).saturating_sub(1)
     }
 
-    /// The first moment from `time` on that lies in a leg of which this is true; `None`: there is none.
+    /// The first moment from `time` on that lies in a leg of which this is true; `None` if there is none.
     fn first(&self, time: i64, wanted: impl Fn(&Leg) -> bool) -> Option<i64> {
         self.legs[self.leg_at(time)..].iter().find(|leg| wanted(leg)).map(|leg| leg.from.max(time))
     }
@@ -81,7 +84,8 @@ impl Lane {
         self.first(time, |leg| leg.up)
     }
 
-    /// When it has sent so many bytes that it begins with at `start`, rounded down to the nanosecond. It does so also while it is down, with what it has.
+    /// When it has sent so many bytes that it begins with at `start`, rounded down to the nanosecond. It does so also
+    /// while it is down, with what it has.
     fn sent(&self, start: i64, bytes: u32) -> Option<i64> {
         let mut at = start;
         let mut bits_ns = u128::from(bytes) * 8 * 1_000_000_000;
@@ -117,8 +121,8 @@ fn between(from: i64, to: i64) -> Duration {
     Duration::from_nanos(u64::try_from(to.saturating_sub(from)).unwrap_or(0))
 }
 
-/// A packet of so many bytes of payload on its way along `path`, there to be sent at `start`: when it has arrived. `sent`: when each link has sent all
-/// before it.
+/// A packet of so many bytes of payload on its way along `path`, there to be sent at `start`: when it has arrived.
+/// `sent`: when each link has sent all before it.
 fn pass(path: &[Lane], sent: &mut [i64], start: i64, payload: u32) -> Option<i64> {
     let mut arrived = start;
     for (lane, sent) in path.iter().zip(sent) {
@@ -128,11 +132,12 @@ fn pass(path: &[Lane], sent: &mut [i64], start: i64, payload: u32) -> Option<i64
     Some(arrived)
 }
 
-/// The least time from a frame's birth until a viewer at the end of `path` has all of it, if no link changes. `payload` is the frame's size in bytes.
+/// The least time from a frame's birth until a viewer at the end of `path` has all of it, if no link changes.
+/// `payload` is the frame's size in bytes.
 ///
-/// Links store and forward: packet *j* leaves link *i* at
-/// `t(i,j) = max(t(i,j−1), t(i−1,j) + d(i−1)) + 8·s(j)/r(i)`, and the floor is `t(n,last) + d(n)`. A link with jitter delays
-/// a packet by at least `delay − jitter`; one without a bandwidth takes no time to send. An empty path takes none at all.
+/// Links store and forward: packet *j* leaves link *i* at `t(i,j) = max(t(i,j−1), t(i−1,j) + d(i−1)) + 8·s(j)/r(i)`,
+/// and the floor is `t(n,last) + d(n)`. A link with jitter delays a packet by at least `delay − jitter`; one without
+/// a bandwidth takes no time to send. An empty path takes none at all.
 #[must_use]
 pub fn floor(path: &[Shape], payload: u32) -> Duration {
     let lanes: Vec<Lane> = path.iter().map(Lane::steady).collect();
@@ -141,8 +146,8 @@ pub fn floor(path: &[Shape], payload: u32) -> Duration {
 
 /// The same of a frame that is born at `born`, where links change; `None`: they never let it through.
 ///
-/// A packet has been sent when the integral of the link's rate since its turn came is its bits. It waits where that makes it earlier: while a link is
-/// down, and for a shorter delay.
+/// A packet has been sent when the integral of the link's rate since its turn came is its bits. It waits where that
+/// makes it earlier: while a link is down, and for a shorter delay.
 #[must_use]
 pub fn floor_at(path: &[Lane], born: i64, payload: u32) -> Option<Duration> {
     let mut left = payload.saturating_add(TAG_OVERHEAD);
@@ -166,12 +171,13 @@ pub struct Portion {
     pub payload: u32,
 }
 
-/// The least time from each portion's birth until a viewer at the end of `path` has all of it, if the path must carry the whole stream, in its
-/// order; `None`: it never lets it through. `stream` is in the order of births.
+/// The least time from each portion's birth until a viewer at the end of `path` has all of it, if the path must carry
+/// the whole stream, in its order; `None`: it never lets it through. `stream` is in the order of births.
 ///
-/// The recursion is [`floor_at`]'s with links that stay busy: the first link takes up the next packet when it is free and a byte is there, with all that has
-/// been born until then, up to a full segment. So bytes that have to wait share segments with what comes after them. A sender that waits for
-/// more fills them better, which a slower link further on rewards by up to [`HEADERS`] for each packet (`docs/analysis.md`, "The two floors").
+/// The recursion is [`floor_at`]'s with links that stay busy: the first link takes up the next packet when it is free
+/// and a byte is there, with all that has been born until then, up to a full segment. So bytes that have to wait
+/// share segments with what comes after them. A sender that waits for more fills them better, which a slower link
+/// further on rewards by up to [`HEADERS`] for each packet (`docs/analysis.md`, "The two floors").
 #[must_use]
 pub fn stream_floors(path: &[Lane], stream: &[Portion]) -> Vec<Option<Duration>> {
     // Births that were stamped out of order are as early as the latest before them.

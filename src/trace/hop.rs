@@ -1,13 +1,14 @@
-//! A frame's way, hop by hop: over which edge, when it left the one end and when it was whole at the other. From what was captured at the hosts
-//! that passed it on.
+//! A frame's way, hop by hop: over which edge, when it left the one end and when it was whole at the other. From what
+//! was captured at the hosts that passed it on.
 //!
-//! A frame *leaves* a host when the first of its bytes enters the link there, and is *whole* at the next when the last of its missing bytes has
-//! arrived. Between birth and leaving it waits in the sender: in the encoder's queue, in TCP's, for the window and for the pace that is set. From leaving to
-//! arrival it is on the link, whose queue counts as part of it.
+//! A frame *leaves* a host when the first of its bytes enters the link there, and is *whole* at the next when the
+//! last of its missing bytes has arrived. Between birth and leaving it waits in the sender: in the encoder's queue,
+//! in TCP's, for the window and for the pace that is set. From leaving to arrival it is on the link, whose queue
+//! counts as part of it.
 //!
-//! What an emulated link takes is captured as it enters. With netem the link's delay sits before the interface, where the
-//! capture is: there a packet is seen a link's delay after it entered, and that delay is taken off again. The queue of a netem link is then on
-//! the sender's side. If such a link has jitter, the moment of leaving is not known.
+//! What an emulated link takes is captured as it enters. With netem the link's delay sits before the interface, where
+//! the capture is: there a packet is seen a link's delay after it entered, and that delay is taken off again. The
+//! queue of a netem link is then on the sender's side. If such a link has jitter, the moment of leaving is not known.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -41,8 +42,9 @@ pub struct Way {
     pub is_whole: bool,
 }
 
-/// What a frame's delay is made of, in nanoseconds. The parts add up to it. One is negative if a packet was captured before the moment that
-/// it is measured against: by microseconds, since a birth is stamped by a program and a packet by the kernel.
+/// What a frame's delay is made of, in nanoseconds. The parts add up to it. One is negative if a packet was captured
+/// before the moment that it is measured against: by microseconds, since a birth is stamped by a program and a packet
+/// by the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parts {
     /// Through the CDN.
@@ -62,7 +64,8 @@ pub enum Parts {
         queue: i64,
         /// On the links from there to the viewer.
         transfer: i64,
-        /// In those that passed it on: from when all of it was there to leaving there. Nothing where it left before it was whole.
+        /// In those that passed it on: from when all of it was there to leaving there. Nothing where it left before
+        /// it was whole.
         relay: i64,
     },
 }
@@ -79,8 +82,8 @@ impl Way {
         self.hops.get(1..).filter(|_| self.is_whole).map(|hops| hops.iter().filter_map(|hop| hop.from))
     }
 
-    /// How long it was with them; `None`: not all of the way is known, or not when it left them. Where a frame began to leave before it was whole
-    /// (cut-through) it was on both links at once, and waited for nobody.
+    /// How long it was with them; `None`: not all of the way is known, or not when it left them. Where a frame began
+    /// to leave before it was whole (cut-through) it was on both links at once, and waited for nobody.
     #[must_use]
     pub fn relayed_ns(&self) -> Option<i64> {
         let stays = self.hops.windows(2).map(|pair| Some(pair[1].left_ns?.checked_sub(pair[0].whole_ns)?.max(0)));

@@ -1,7 +1,8 @@
-//! Stored files → facts: what was born, what arrived when, and what the network allows. Needs no root and nothing but the files.
+//! Stored files → facts: what was born, what arrived when, and what the network allows. Needs no root and nothing but
+//! the files.
 //!
-//! [`read_trial`] joins all that a trial left; the modules below read one kind of file each, captures those of [`livectl_wire`]. What
-//! cannot be read is counted and named, and the rest is computed without it.
+//! [`read_trial`] joins all that a trial left; the modules below read one kind of file each, captures those of
+//! [`livectl_wire`]. What cannot be read is counted and named, and the rest is computed without it.
 //!
 //! A **frame** is a coded picture: a video message (FLV tag type 9, RTMP message type 9) whose payload
 //! [`Content::of`](livectl_wire::flv::Content::of) calls a picture. What only prepares the decoder (an AVC sequence

@@ -1,9 +1,9 @@
 //! Which birth a frame that arrived belongs to.
 //!
-//! A frame is known by the identity of its payload. An encoder may emit the same payload more than once (a picture that does not change), and
-//! a copy of a frame must not be taken for such a repeat; so among equal payloads the timestamp decides. A server may shift
-//! all timestamps of a connection by the same amount, which the frames with a payload of their own reveal. Where even that
-//! says nothing, repeats are taken in their order, and counted.
+//! A frame is known by the identity of its payload. An encoder may emit the same payload more than once (a picture
+//! that does not change), and a copy of a frame must not be taken for such a repeat; so among equal payloads the
+//! timestamp decides. A server may shift all timestamps of a connection by the same amount, which the frames with a
+//! payload of their own reveal. Where even that says nothing, repeats are taken in their order, and counted.
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,5 @@
-//! Frames that came in another container than they were born in: known by their pictures, for which the recording of the stream is looked at.
+//! Frames that came in another container than they were born in: known by their pictures, for which the recording of
+//! the stream is looked at.
 //!
 //! A birth has the hash of what FLV and RTMP carry. A segment has the same picture with other bytes around it
 //! ([`avc`]); so each birth is given the identity of its picture, and what arrived is paired by that.
@@ -59,7 +60,8 @@ impl Pictures {
         Ok(pictures)
     }
 
-    /// Gives the frames of a flow the identity and time of the births that they are; others keep theirs, which no birth has.
+    /// Gives the frames of a flow the identity and time of the births that they are; others keep theirs, which no
+    /// birth has.
     pub fn recognise(&self, flow: &mut Flow) {
         let seen: Vec<(FrameId, u32)> = flow.frames.iter().map(|frame| (frame.id, frame.timestamp_ms)).collect();
         let paired = Pairing::new(&self.births).pair(&seen);
@@ -84,7 +86,8 @@ mod tests {
     use super::super::dump::DumpCheck;
     use super::*;
 
-    /// A stream as it was born, of pictures with four slices and B-frames, and the same as ffmpeg writes it into a transport stream and into another FLV file.
+    /// A stream as it was born, of pictures with four slices and B-frames, and the same as ffmpeg writes it into a
+    /// transport stream and into another FLV file.
     fn remuxed() -> (Vec<u8>, Births, Vec<u8>, Vec<u8>) {
         let folder = tempfile::tempdir().unwrap();
         let file = |name: &str| folder.path().join(name).to_string_lossy().into_owned();

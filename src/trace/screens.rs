@@ -15,7 +15,8 @@ use crate::store::TrialDir;
 pub struct Shown {
     /// When it was seen first, and the look before: nanoseconds of CLOCK_REALTIME.
     pub first: Showing,
-    /// For how long it was there, in nanoseconds, from when it was seen first to when something else was; the last one to when it was seen last.
+    /// For how long it was there, in nanoseconds, from when it was seen first to when something else was; the last
+    /// one to when it was seen last.
     pub for_ns: i64,
     /// How often it came.
     pub times: u32,
@@ -35,14 +36,15 @@ pub struct Screen {
 /// The clock of a stream, and the screens on which it was shown.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamScreens {
-    /// When each frame's picture was taken, by index: nanoseconds of CLOCK_REALTIME. `None`: it cannot be read, or a frame before has the same picture.
+    /// When each frame's picture was taken, by index: nanoseconds of CLOCK_REALTIME. `None`: it cannot be read, or a
+    /// frame before has the same picture.
     pub clock_ns: Vec<Option<i64>>,
     /// By viewer: those that can be read.
     pub screens: BTreeMap<String, Screen>,
 }
 
-/// Reads a stream's; `None`: its pictures carry no clock, or which frame carries which is not known. What is missing or cannot be read is named in
-/// `problems`.
+/// Reads a stream's; `None`: its pictures carry no clock, or which frame carries which is not known. What is missing
+/// or cannot be read is named in `problems`.
 pub(super) fn read_screens(
     dir: &Path,
     trial: &Trial,
@@ -101,8 +103,9 @@ pub(super) fn read_screens(
     Some(StreamScreens { clock_ns: log, screens })
 }
 
-/// The frame of each clock, and the clocks without those that stand in a frame before: a program that takes its pictures off a screen, as OBS does, takes some
-/// twice. Which of the two is seen cannot be told; the one that was born first had come by then.
+/// The frame of each clock, and the clocks without those that stand in a frame before: a program that takes its
+/// pictures off a screen, as OBS does, takes some twice. Which of the two is seen cannot be told; the one that was
+/// born first had come by then.
 fn each_once(log: Vec<Option<i64>>) -> (Vec<Option<i64>>, HashMap<i64, u64>) {
     let mut index = HashMap::new();
     let mut first = |(frame, clock_ns): (u64, Option<i64>)| {

@@ -1,7 +1,7 @@
 //! Segments of a stream: what a frame that came in one has waited for.
 //!
-//! A segment is whole at the CDN when the first frame of the next is there, for that ends it. Until then its frames wait for each other; from then on they wait for
-//! the viewer's player to learn of it and to ask.
+//! A segment is whole at the CDN when the first frame of the next is there, for that ends it. Until then its frames
+//! wait for each other; from then on they wait for the viewer's player to learn of it and to ask.
 
 use super::trial::FrameDelay;
 
@@ -73,7 +73,8 @@ mod tests {
 
     const MS: i64 = 1_000_000;
 
-    /// A frame that was at the CDN after so many milliseconds, left it and arrived; in the segment that begins with that one.
+    /// A frame that was at the CDN after so many milliseconds, left it and arrived; in the segment that begins with
+    /// that one.
     fn frame(index: u64, at_cdn: i64, left: i64, segment: Option<usize>) -> FrameDelay {
         let hop = |carrier, left, whole| Hop { from: None, carrier, left_ns: Some(left * MS), whole_ns: whole * MS };
         let address = "10.0.0.2:80".parse().unwrap();

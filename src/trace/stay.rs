@@ -1,4 +1,4 @@
-//! When viewers were there: what they are owed, and who had to find the stream anew because another one went.
+//! When viewers were there: what they are owed, and who had to find the stream again because another one went.
 
 use crate::plan::{Departure, Spell, Trial};
 
@@ -21,18 +21,19 @@ pub struct Stay {
 /// What became of a viewer when the one that it had the stream from went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reattachment {
-    /// Who went.
+    /// Host that went away.
     pub from: String,
     /// How.
     pub how: Departure,
     /// When: nanoseconds of CLOCK_REALTIME.
     pub at_ns: i64,
-    /// Who gave it the next frame that did not come from the one that went, and how many nanoseconds later that arrived; `None`: nobody did.
+    /// Who gave it the next frame that did not come from the one that went, and how many nanoseconds later that
+    /// arrived; `None`: nobody did.
     pub to: Option<(String, i64)>,
 }
 
-/// The spells of a viewer: what happened where it was told, else what was planned, counted from `zero_ns`. Where not even that is known it is taken
-/// to have been there all the time.
+/// The spells of a viewer: what happened where it was told, else what was planned, counted from `zero_ns`. Where not
+/// even that is known it is taken to have been there all the time.
 #[must_use]
 pub fn stays(trial: &Trial, viewer: &str, told: &Told, zero_ns: Option<i64>) -> Vec<Stay> {
     let planned = |at: std::time::Duration| zero_ns?.checked_add(i64::try_from(at.as_nanos()).ok()?);
@@ -62,8 +63,8 @@ impl Stay {
         (self.from_ns..self.until_ns()).contains(&time_ns)
     }
 
-    /// Whether a frame that was born and arrived then is one that the viewer should have in this spell: it was born while the viewer was there, and
-    /// either arrived before the viewer went or had two seconds for it.
+    /// Whether a frame that was born and arrived then is one that the viewer should have in this spell: it was born
+    /// while the viewer was there, and either arrived before the viewer went or had two seconds for it.
     #[must_use]
     pub fn owes(&self, birth_ns: i64, arrival_ns: Option<i64>) -> bool {
         let had_time = birth_ns.saturating_add(ON_ITS_WAY_NS) <= self.until_ns();
@@ -71,8 +72,9 @@ impl Stay {
     }
 }
 
-/// Whom the departures of others left without the stream. `arrivals` are the viewer's first copies of all frames, in the order of time, with who gave
-/// them; `departures` are the others': who, when, how. Who was not there for two more seconds, or whose stream ended in that time, had no need of another.
+/// Whom the departures of others left without the stream. `arrivals` are the viewer's first copies of all frames, in
+/// the order of time, with who gave them; `departures` are the others': who, when, how. Who was not there for two
+/// more seconds, or whose stream ended in that time, had no need of another.
 #[must_use]
 pub fn reattachments(
     stays: &[Stay],

@@ -197,7 +197,8 @@ fn floors_follow_links_that_change() {
     let of = |floor: fn(&FrameDelay) -> Option<Duration>| {
         trace.viewers[0].frames.iter().map(|frame| floor(frame).unwrap().as_micros()).collect::<Vec<_>>()
     };
-    // 781 bytes take 1.562 ms at 4 Mbit/s, 6.248 ms at 1 Mbit/s. The third frame, born at 66 ms, is at the second link 101.562 ms later.
+    // 781 bytes take 1.562 ms at 4 Mbit/s, 6.248 ms at 1 Mbit/s. The third frame, born at 66 ms, is at the second
+    // link 101.562 ms later.
     assert_eq!(of(|frame| frame.floor), [203_124, 203_124, 207_810, 207_810, 207_810, 207_810]);
     assert_eq!(of(|frame| frame.stream_floor)[2..], [207_810; 4]);
 
@@ -323,7 +324,8 @@ fn a_trial_cut_short() {
 fn what_a_capture_began_too_late_for_is_not_called_missing_in_silence() {
     let mut files = files();
     let capture = files.get_mut("pcap/hv1-eth0.pcap").unwrap();
-    // Without the first half of its packets, or all of them: it begins in the middle of connections, or holds nothing.
+    // Without the first half of its packets, or all of them: it begins in the middle of connections, or holds
+    // nothing.
     let header = capture[..24].to_vec();
     let mut at = 24;
     while at < capture.len() / 2 {
@@ -362,7 +364,8 @@ fn without_frame_1(more: u32) -> TrialTrace {
 fn what_was_lost_on_the_way_is_no_damage_and_what_the_capture_missed_is() {
     let lost = without_frame_1(0);
     let viewer = &lost.viewers[0];
-    // Frame 3 came behind it, so that of the CDN's connection the player never got it: what counts is the peer's copy.
+    // Frame 3 came behind it, so that of the CDN's connection the player never got it: what counts is the peer's
+    // copy.
     assert_eq!((viewer.missing(), viewer.frames[3].copies), (2, 1));
     assert_eq!(lost.damage, Vec::<String>::new());
     let expected = "bytes were lost on the way and had not been sent again when it ended";
@@ -413,8 +416,8 @@ fn two_streams_with_equal_pictures_are_told_apart() {
     assert!(trace.viewers[1].frames.iter().all(|frame| frame.floor.is_none()), "no path from hc");
 }
 
-/// The same trial, captured at the broadcaster and the CDN too. Frames leave the broadcaster 20 ms after their birth, are at the CDN
-/// 300 ms later, and leave it after another 5 ms.
+/// The same trial, captured at the broadcaster and the CDN too. Frames leave the broadcaster 20 ms after their birth,
+/// are at the CDN 300 ms later, and leave it after another 5 ms.
 fn files_with_senders(links: LinkKind, jitter: Duration) -> BTreeMap<&'static str, Vec<u8>> {
     let mut files = files();
     let mut plan = trial();
@@ -551,8 +554,8 @@ fn what_cannot_be_known_of_the_way_is_not_guessed() {
     assert!(viewer.frames[3].parts().is_some(), "the way from the peer does not need it");
 }
 
-/// What hb gives to hv1 and that to hv2 leaves, captured at all three. A frame leaves hb 4 ms after its birth, is whole at hv1 after 110 ms, leaves
-/// there after 115 and is at hv2 after 220.
+/// What hb gives to hv1 and that to hv2 leaves, captured at all three. A frame leaves hb 4 ms after its birth, is
+/// whole at hv1 after 110 ms, leaves there after 115 and is at hv2 after 220.
 fn files_of_a_relay() -> BTreeMap<&'static str, Vec<u8>> {
     files_of_a_relay_that_sends_after(115)
 }
@@ -634,8 +637,8 @@ fn who_passed_a_frame_on_and_how_long_it_stayed_there() {
     assert!(second.frames.iter().all(|frame| frame.parts().is_none() && frame.way.relays().is_none()));
 }
 
-/// What hb sends to a group: each frame leaves it 4 ms after its birth, and is at hv1 after 110 ms and at hv2 after 120. Of the third frame, which is of two datagrams, hv2
-/// lacks the second.
+/// What hb sends to a group: each frame leaves it 4 ms after its birth, and is at hv1 after 110 ms and at hv2 after
+/// 120. Of the third frame, which is of two datagrams, hv2 lacks the second.
 fn files_of_a_group() -> BTreeMap<&'static str, Vec<u8>> {
     let plan = with_two_viewers(Scheme::Multicast);
     let sent = |late: i64, lost: Option<usize>| {
@@ -701,6 +704,6 @@ fn a_group_of_another_stream_is_none_of_this_ones() {
     emitter.tag(TagKind::Video, 0, &pictures()[0].1, send).unwrap();
     files.insert("pcap/hv1-eth0.pcap", pcap(&packets));
     let trace = read(&files);
-    // Who watches one stream alone is not taken to be meant.
+    // A viewer of only one stream is not assumed to be meant.
     assert_eq!((trace.viewers[0].missing(), trace.viewers[0].group_bytes), (6, Some(0)));
 }

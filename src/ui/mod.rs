@@ -1,9 +1,10 @@
 //! What a person sees while something runs. The only room that prints then: the others send
 //! [`Update`]s.
 //!
-//! On a terminal there are bars: one for the run, one for each trial with its phase and clock, and a line for each host; viewers' lines say how they
-//! stand, and where there are several, one line of them all.
-//! Elsewhere (a pipe, a log file, CI) the same updates become plain lines with the time of day; how viewers stand is said every ten seconds.
+//! On a terminal there are bars: one for the run, one for each trial with its phase and clock, and a line for each
+//! host; viewers' lines say how they stand, and where there are several, one line of them all. Elsewhere (a pipe, a
+//! log file, CI) the same updates become plain lines with the time of day; how viewers stand is said every ten
+//! seconds.
 
 mod bars;
 mod lines;
@@ -35,7 +36,8 @@ pub fn reporter() -> Box<dyn Reporter> {
     if io::stdout().is_terminal() && !dumb { Box::new(bars::Bars::new()) } else { Box::new(lines::Lines::default()) }
 }
 
-/// A reporter of its own task in this thread's [`LocalSet`](tokio::task::LocalSet): what is sent there is shown, until nobody sends any more.
+/// A reporter of its own task in this thread's [`LocalSet`](tokio::task::LocalSet): what is sent there is shown,
+/// until nobody sends any more.
 #[must_use]
 pub fn screen() -> (mpsc::Sender<Update>, JoinHandle<()>) {
     let (updates, mut shown) = mpsc::channel::<Update>(256);
@@ -58,8 +60,8 @@ pub fn print(text: &str) -> io::Result<()> {
     print_to(&mut out, text).map_err(|error| io::Error::new(error.kind(), format!("cannot print: {error}")))
 }
 
-/// Tells on standard error what is wrong. Where that cannot be written, there is nobody to tell: no reason to fail, let alone to panic as
-/// `eprintln!` does.
+/// Tells on standard error what is wrong. Where that cannot be written, there is nobody to tell: no reason to fail,
+/// let alone to panic as `eprintln!` does.
 pub fn warn(text: &str) {
     let _ = writeln!(io::stderr(), "livectl: {text}");
 }

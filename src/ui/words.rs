@@ -33,10 +33,11 @@ pub(super) fn beginning(recipe: &str, folder: &Path, trials: usize, expected: Du
 
 /// What comes next in a sweep.
 pub(super) fn next(what: &str, left: Duration, at_most: Option<Duration>) -> String {
-    format!("{what}; {} in all", self::left(left, at_most))
+    format!("{what}; {} in total", self::left(left, at_most))
 }
 
-/// How long a sweep takes still: `about 3 min 20 s more`, and where repetitions are open `3 min 20 s to 2 h 5 min more`.
+/// How long a sweep takes still: `about 3 min 20 s more`, and where repetitions are open
+/// `3 min 20 s to 2 h 5 min more`.
 pub(super) fn left(left: Duration, at_most: Option<Duration>) -> String {
     match at_most.filter(|at_most| *at_most > left) {
         Some(at_most) => format!("{} to {} more", super::span(left), super::span(at_most)),
@@ -180,10 +181,10 @@ fn report(actor: &str, what: &Value) -> Option<String> {
         "switch_lost" => format!("switch {} lost: {}", text("dpid"), text("why")),
         "viewer" => format!("{} views {}", text("host"), text("stream")),
         "broadcaster" => format!("{} broadcasts {}", text("host"), text("stream")),
-        "announced" => format!("{} is going to broadcast {}", text("host"), text("stream")),
+        "announced" => format!("{} will broadcast {}", text("host"), text("stream")),
         // Whom it introduces says so itself, when it acts on it.
         "not_followed" => {
-            format!("{} stays with the CDN, for the controller cannot follow it: {}", text("host"), text("why"))
+            format!("{} stays with the CDN, because the controller cannot follow it: {}", text("host"), text("why"))
         }
         "not_introduced" => format!("{} has no peer: {}", text("host"), text("why")),
         "tree" => {
@@ -211,14 +212,14 @@ fn agent(event: &Event) -> Option<String> {
         Event::PublishAccepted { publish_ms } => format!("may publish, after {publish_ms:.0} ms"),
         Event::PublishRefused { code, why } => format!("may not publish: {code} {why}"),
         Event::BirthFirst { .. } => "encoding".to_owned(),
-        Event::UploadFull { bytes } => format!("encoder waits: {bytes} bytes are left for the CDN"),
-        Event::UploadDrained { .. } => "encoder waits no longer".to_owned(),
+        Event::UploadFull { bytes } => format!("encoder waits: {bytes} bytes are queued for the CDN"),
+        Event::UploadDrained { .. } => "encoder no longer waits".to_owned(),
         Event::UploadLost { why } => format!("upload lost: {why}"),
         Event::UploadEnded { .. } => "everything is at the CDN".to_owned(),
         // Who comes as a child is told of when it has come; who stands by gives nothing yet.
         Event::Introduced { peer, role, .. } => match role.as_str() {
             "child" | "standby" => return None,
-            "cdn" => "is to go back to the CDN".to_owned(),
+            "cdn" => "is sent back to the CDN".to_owned(),
             "group" => format!("knows its group {peer}"),
             _ => format!("knows its peer {peer}"),
         },
@@ -232,9 +233,9 @@ fn agent(event: &Event) -> Option<String> {
         Event::Handover { to, took_ms, .. } => format!("handed over to {} in {took_ms:.0} ms", from(to)),
         Event::Jump { skipped, lost, .. } => {
             let count = |count: &Option<u64>| count.map_or_else(|| "?".to_owned(), |count| count.to_string());
-            format!("goes on after a gap: {} pictures skipped, {} lost", count(skipped), count(lost))
+            format!("continues after a gap: {} pictures skipped, {} lost", count(skipped), count(lost))
         }
-        Event::CdnResumed { .. } => "goes back to the CDN".to_owned(),
+        Event::CdnResumed { .. } => "returns to the CDN".to_owned(),
         Event::CdnLost { why } => format!("CDN lost: {why}"),
         Event::PeerLost { peer, why } => format!("peer {peer} lost: {why}"),
         Event::GroupFailed { group, why } => format!("cannot send to the group {group}: {why}"),
@@ -272,7 +273,7 @@ mod tests {
         assert_eq!(left(minutes(3), None), "about 3 min 0 s more");
         assert_eq!(left(minutes(3), Some(minutes(125))), "3 min 0 s to 2 h 5 min more");
         assert_eq!(left(minutes(3), Some(minutes(3))), "about 3 min 0 s more", "all that may come is queued");
-        assert_eq!(next("a", minutes(3), None), "a; about 3 min 0 s more in all");
+        assert_eq!(next("a", minutes(3), None), "a; about 3 min 0 s more in total");
     }
 
     #[test]

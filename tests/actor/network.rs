@@ -1,5 +1,5 @@
-//! Hosts around a bridge. A host is a process that sleeps in a network namespace of its own, just as Mininet's are shells; when
-//! it dies, the kernel takes its interfaces away.
+//! Hosts around a bridge. A host is a process that sleeps in a network namespace of its own, just as Mininet's are
+//! shells; when it dies, the kernel takes its interfaces away.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;

@@ -1,4 +1,5 @@
-//! A sweep of thousands of trials that nobody ran: its folder with all the tables that trials leave, and what it costs those who look at it.
+//! A sweep of thousands of trials that nobody ran: its folder with all the tables that trials leave, and what it
+//! costs those who look at it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -22,7 +23,8 @@ const DATAPATH: Datapath = Datapath::User;
 /// Of each trial's stream.
 const FRAMES: u32 = 90;
 
-/// A sweep in `folder` with ten repetitions of `delays` times `bandwidths` points, of which the first trial alone is still to come.
+/// A sweep in `folder` with ten repetitions of `delays` times `bandwidths` points, of which the first trial alone is
+/// still to come.
 pub fn fabricated(folder: &Path, delays: u32, bandwidths: u32) -> (PathBuf, SweepDir) {
     let results = folder.join("results");
     let numbers = |n: u32, unit: &str| (1..=n).map(|n| format!("{n} {unit}")).collect::<Vec<_>>().join(", ");
@@ -177,8 +179,9 @@ fn frames(trial: &Trial) -> Vec<FrameRow> {
         .collect()
 }
 
-/// `cargo test --release --test sweep -- --ignored --nocapture` tells what a thousand and ten thousand trials cost those who look at them: seconds, and the most memory
-/// (`/usr/bin/time`). With `LIVECTL_MANY=FOLDER` the sweeps are left there, and taken from there.
+/// `cargo test --release --test sweep -- --ignored --nocapture` tells what a thousand and ten thousand trials cost
+/// those who look at them: seconds, and the most memory (`/usr/bin/time`). With `LIVECTL_MANY=FOLDER` the sweeps are
+/// left there, and taken from there.
 #[test]
 #[ignore = "it makes eleven thousand folders, and its times mean something on a quiet machine alone"]
 fn ten_thousand_trials() {

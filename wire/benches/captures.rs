@@ -36,9 +36,9 @@ const VIEWERS: usize = 4;
 const GAP: i64 = 121_120;
 const BEGIN: i64 = 1_764_000_000_000_000_000;
 
-/// What four viewers on one interface get from the CDN: video of 30 frames/s with a keyframe every two seconds, about 3 Mbit/s, and 43
-/// audio messages a second, in chunks of 4096 bytes. One segment of 997 was lost on the way and comes again 40 packets later, one of
-/// 1009 comes twice, one of 499 changes places with the next.
+/// What four viewers on one interface get from the CDN: video of 30 frames/s with a keyframe every two seconds, about
+/// 3 Mbit/s, and 43 audio messages a second, in chunks of 4096 bytes. One segment of 997 was lost on the way and
+/// comes again 40 packets later, one of 1009 comes twice, one of 499 changes places with the next.
 fn write(path: &str, bytes: u64, shape: &str) {
     let mut out = Container::create(path, shape == "pcapng");
     if shape == "acks" {
@@ -146,8 +146,8 @@ impl Viewer {
         self.writer.write(header, payload, &mut self.rest).unwrap();
     }
 
-    /// At least `base`, and not that of the message before: then its header would leave out type and length, and tshark's filter would
-    /// miss it.
+    /// At least `base`, and not that of the message before: then its header would leave out type and length, and
+    /// tshark's filter would miss it.
     fn size(&mut self, of: usize, base: usize, spread: u64) -> usize {
         let size = base + (self.random() % spread) as usize;
         let size = if size == self.last[of] { size + 1 } else { size };

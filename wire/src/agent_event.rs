@@ -1,8 +1,8 @@
 //! What agents say: one JSON object a line on standard output.
 //!
-//! Every line has `time_ns` (nanoseconds of CLOCK_REALTIME) and `event`; what else there is depends on the event and is listed with
-//! the variants of [`Event`]. Lines are written whole and at once. Fields named `ms` are milliseconds since the program, or the
-//! player, connected to its agent.
+//! Every line has `time_ns` (nanoseconds of CLOCK_REALTIME) and `event`; what else there is depends on the event and
+//! is listed with the variants of [`Event`]. Lines are written whole and at once. Fields named `ms` are milliseconds
+//! since the program, or the player, connected to its agent.
 
 use std::net::SocketAddrV4;
 
@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 /// An event with its time: one line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Nanoseconds of CLOCK_REALTIME.
+    /// Time in nanoseconds of CLOCK_REALTIME.
     pub time_ns: i64,
-    /// What happened.
+    /// The event.
     #[serde(flatten)]
     pub event: Event,
 }
@@ -46,7 +46,7 @@ pub struct Latest {
     /// The peer or the group that gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddrV4>,
-    /// Its identity.
+    /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
     pub id: String,
     /// When it was handed to the player, nanoseconds of CLOCK_REALTIME.
     pub handed_ns: i64,
@@ -67,21 +67,22 @@ pub enum Event {
     },
     /// The notification service has been reached.
     Connected {
-        /// Where it is.
+        /// Address and port of the notification service.
         service: SocketAddrV4,
     },
     /// The connection to the notification service is gone; it will be tried again.
     Disconnected {
-        /// Where it was.
+        /// Address and port of the notification service.
         service: SocketAddrV4,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// The network has introduced a peer, and the agent acts on it.
     Introduced {
         /// The peer's address: of a child where it comes from, of others where they serve.
         peer: SocketAddrV4,
-        /// What the peer is to it: `parent`, `child`, `standby`, `cdn` or `group`; of agents of former versions `broadcaster` or `viewer`.
+        /// What the peer is to it: `parent`, `child`, `standby`, `cdn` or `group`; of agents of former versions
+        /// `broadcaster` or `viewer`.
         role: String,
         /// Since the program or player connected, if one is there.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -89,14 +90,14 @@ pub enum Event {
     },
     /// The CDN has accepted the agent's connection.
     CdnConnected {
-        /// Where it is.
+        /// Address and port of the CDN.
         cdn: SocketAddrV4,
         /// Since the program or player connected.
         ms: f64,
     },
     /// What passes cannot be read as RTMP; it is passed on all the same, and nothing is known of it.
     Unreadable {
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// A session is about another stream than the agent's; it is passed on untouched.
@@ -107,7 +108,7 @@ pub enum Event {
 
     /// Broadcaster: a program has connected.
     ProgramConnected {
-        /// From where.
+        /// Address and port of the program.
         program: SocketAddrV4,
     },
     /// Broadcaster: the CDN's consent to the publish has been passed on to the program.
@@ -127,9 +128,10 @@ pub enum Event {
         /// When it was born, nanoseconds of CLOCK_REALTIME.
         birth_ns: i64,
     },
-    /// Broadcaster: for the first time in this session the upload buffer is full; the program is not read until there is room.
+    /// Broadcaster: for the first time in this session the upload buffer is full; the program is not read until there
+    /// is room.
     UploadFull {
-        /// Bytes that wait.
+        /// Number of bytes that wait.
         bytes: u64,
     },
     /// Broadcaster: the upload buffer, which had been full, is empty.
@@ -139,7 +141,7 @@ pub enum Event {
     },
     /// Broadcaster: the CDN's connection broke; what waited for it is lost.
     UploadLost {
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// Broadcaster: the CDN has been sent everything and has closed.
@@ -151,7 +153,7 @@ pub enum Event {
     },
     /// Broadcaster: a peer is being served.
     PeerJoined {
-        /// Who.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
         /// Bytes that it gets at once.
         backlog: u64,
@@ -164,14 +166,14 @@ pub enum Event {
     },
     /// Broadcaster: a peer was turned away.
     PeerRefused {
-        /// Who.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// Broadcaster: a peer is no longer served.
     PeerLeft {
-        /// Who.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
         /// Bytes that its connection took.
         bytes: u64,
@@ -188,13 +190,13 @@ pub enum Event {
     },
     /// Broadcaster: the upload cannot be paced.
     PacingFailed {
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
 
     /// Viewer: a player has connected.
     PlayerConnected {
-        /// From where.
+        /// Address and port of the player.
         player: SocketAddrV4,
     },
     /// Viewer: the CDN has accepted the play.
@@ -208,14 +210,14 @@ pub enum Event {
         path: Path,
         /// Its timestamp in milliseconds.
         timestamp_ms: u32,
-        /// Its identity.
+        /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
         id: String,
         /// Since the player connected.
         ms: f64,
     },
     /// Viewer: a peer was reached.
     PeerConnected {
-        /// Where it is.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
         /// Since the player connected.
         ms: f64,
@@ -224,7 +226,7 @@ pub enum Event {
     FirstFromPeer {
         /// Its timestamp in milliseconds.
         timestamp_ms: u32,
-        /// Its identity.
+        /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
         id: String,
         /// Since the player connected.
         ms: f64,
@@ -235,7 +237,7 @@ pub enum Event {
         to: Path,
         /// The first frame's timestamp in milliseconds.
         timestamp_ms: u32,
-        /// Its identity.
+        /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
         id: String,
         /// To the peer: since it was introduced. To the CDN: since the peer was lost. Milliseconds.
         took_ms: f64,
@@ -246,7 +248,7 @@ pub enum Event {
         path: Path,
         /// Its timestamp in milliseconds.
         timestamp_ms: u32,
-        /// Its identity.
+        /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
         id: String,
         /// Pictures that the policy `live` has skipped, if the peer said so.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -262,43 +264,43 @@ pub enum Event {
     },
     /// Viewer: the peer is lost, so the CDN is asked to go on.
     CdnResumed {
-        /// What its session was: `Paused` ones are unpaused, `Closed` ones are begun anew.
+        /// What its session was: `Paused` ones are unpaused, `Closed` ones are begun again.
         from: Leaving,
     },
     /// Viewer: the connection to the CDN is gone, or cannot be had.
     CdnLost {
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// Viewer: a peer does not serve, or no longer, before the end of the stream; it will be tried again.
     PeerLost {
-        /// Where it was.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// The peer that stood by is gone, or does not serve.
     StandbyLost {
-        /// Which.
+        /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// Broadcaster: the stream is sent to a group from now on. Viewer: it has joined one.
     GroupJoined {
-        /// Which.
+        /// Address and port of the group.
         group: SocketAddrV4,
     },
     /// Broadcaster: nothing can be sent to a group.
     GroupFailed {
-        /// Which.
+        /// Address and port of the group.
         group: SocketAddrV4,
-        /// Why.
+        /// The reason, in words.
         why: String,
     },
     /// Nothing more is sent there, or taken from there.
     GroupLeft {
-        /// Which.
+        /// Address and port of the group.
         group: SocketAddrV4,
         /// Broadcaster: tags sent, headers that were repeated included. Viewer: tags that were complete.
         tags: u64,
@@ -312,7 +314,7 @@ pub enum Event {
     },
     /// Viewer: tags from the group were lost; those after them are handed to the player all the same.
     TagsLost {
-        /// How many.
+        /// Number of tags.
         tags: u32,
     },
     /// Broadcaster: the program's stream has ended. Viewer: the player has been told that the stream has.

@@ -58,7 +58,7 @@ impl Default for Limits {
 pub struct Amf0Error {
     /// Offset in the payload.
     pub offset: usize,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 
@@ -159,8 +159,9 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// The object that comes next, with its properties as far as they can be read: those before one in AMF3, for example. Nothing can be read after it if
-    /// they were not all. What is no object is read as it is; at the end of the payload it is null.
+    /// The object that comes next, with its properties as far as they can be read: those before one in AMF3, for
+    /// example. Nothing can be read after it if they were not all. What is no object is read as it is; at the end of
+    /// the payload it is null.
     ///
     /// # Errors
     /// When the payload ends within it, or what comes next is neither an object nor another value.

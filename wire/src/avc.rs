@@ -1,14 +1,16 @@
 //! H.264, as far as it takes to know a picture again in another container (ITU-T H.264).
 //!
-//! The same picture lies in FLV with lengths before its NAL units (ISO/IEC 14496-15, 5.3.4.2) and in MPEG-2 TS with start codes (H.264, Annex B), there among
-//! parameter sets and delimiters that are added on the way. What stays are the NAL units of its slices, to the byte.
+//! The same picture lies in FLV with lengths before its NAL units (ISO/IEC 14496-15, 5.3.4.2) and in MPEG-2 TS with
+//! start codes (H.264, Annex B), there among parameter sets and delimiters that are added on the way. What stays are
+//! the NAL units of its slices, to the byte.
 
 use crate::flv::{Content, TagKind, VideoHeader};
 use crate::frame::{FrameId, Hasher};
 
 /// `CodecID` of AVC in FLV.
 const AVC: u8 = 7;
-/// Frame type and codec, packet type, composition time: before the NAL units in FLV (Adobe FLV 10.1, E.4.3.1 and E.4.3.2).
+/// Frame type and codec, packet type, composition time: before the NAL units in FLV (Adobe FLV 10.1, E.4.3.1 and
+/// E.4.3.2).
 const FLV_HEADER: usize = 5;
 /// Types of NAL units that hold slices of the picture (H.264, table 7-1).
 const SLICES: std::ops::RangeInclusive<u8> = 1..=5;
@@ -18,20 +20,21 @@ const IDR: u8 = 5;
 /// A coded picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picture {
-    /// XXH3-128 of its slices' NAL units, each with its length (32 bits, big-endian) before it: the same in every container.
+    /// XXH3-128 of its slices' NAL units, each with its length (32 bits, big-endian) before it: the same in every
+    /// container.
     pub id: FrameId,
     /// It can be decoded without any before it.
     pub keyframe: bool,
 }
 
-/// The picture in an access unit with start codes; `None`: there is none.
+/// The picture in an access unit with start codes; `None` if there is none.
 #[must_use]
 pub fn picture_in_stream(bytes: &[u8]) -> Option<Picture> {
     picture(units(bytes))
 }
 
-/// The picture in the payload of an FLV video tag, whose NAL units have lengths of so many bytes ([`length_size`]); `None`: it is no picture of AVC, or
-/// is cut off.
+/// The picture in the payload of an FLV video tag, whose NAL units have lengths of so many bytes ([`length_size`]);
+/// `None`: it is no picture of AVC, or is cut off.
 #[must_use]
 pub fn picture_in_tag(payload: &[u8], length_size: usize) -> Option<Picture> {
     if !is_avc(payload) || !matches!(Content::of(TagKind::Video, payload), Content::Picture { .. }) {
@@ -48,7 +51,8 @@ pub fn picture_in_tag(payload: &[u8], length_size: usize) -> Option<Picture> {
     picture(found.into_iter())
 }
 
-/// How many bytes the lengths before NAL units have, by the payload of an AVC sequence header (ISO/IEC 14496-15, 5.3.3.1.2); `None`: it is none.
+/// How many bytes the lengths before NAL units have, by the payload of an AVC sequence header (ISO/IEC 14496-15,
+/// 5.3.3.1.2); `None`: it is none.
 #[must_use]
 pub fn length_size(payload: &[u8]) -> Option<usize> {
     if !is_avc(payload) || Content::of(TagKind::Video, payload) != Content::VideoConfig {

@@ -6,9 +6,9 @@
 //! 0,video,0,21417,1,99aa…,1764000000012345678
 //! ```
 //!
-//! A tag of kind `video` is a frame, a coded picture; `audio` is coded sound; `script` is AMF0. What only configures a decoder
-//! or ends a sequence is `codec`, whichever of audio and video it belongs to, so that the frames of H.264 are counted as those of
-//! any other codec. The analysis divides what arrives in the same way.
+//! A tag of kind `video` is a frame, a coded picture; `audio` is coded sound; `script` is AMF0. What only configures
+//! a decoder or ends a sequence is `codec`, whichever of audio and video it belongs to, so that the frames of H.264
+//! are counted as those of any other codec. The analysis divides what arrives in the same way.
 
 use std::fmt;
 use std::str::FromStr;

@@ -114,14 +114,16 @@ pub enum CommandError {
 }
 
 impl Command {
-    /// Reads the payload of a message of type `message_kind`. Only what the command is known for is looked at; more may follow.
+    /// Reads the payload of a message of type `message_kind`. Only what the command is known for is looked at; more
+    /// may follow.
     ///
     /// # Errors
     /// When it is not a command, or lacks what makes it that command.
     pub fn parse(message_kind: u8, payload: &[u8], limits: Limits) -> Result<Self, CommandError> {
         let payload = match (message_kind, payload) {
             (kind::COMMAND_AMF0, payload) => payload,
-            // The byte says which format the first value has; all that was seen in the wild say AMF0. Some leave it out, and begin with a string.
+            // The byte says which format the first value has; all that was seen in the wild say AMF0. Some leave it
+            // out, and begin with a string.
             (kind::COMMAND_AMF3, [0, payload @ ..] | payload @ [2, ..]) => payload,
             (kind::COMMAND_AMF3, _) => return Err(CommandError::Amf3),
             (other, _) => return Err(CommandError::Kind(other)),

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// XXH3-128 of a message's payload, in the big-endian byte order that its text shows (the "canonical representation" of
-/// xxHash). Two payloads that differ have different ids but for a chance of about 2⁻¹²⁸; equal payloads have equal ids, so a
-/// repeated picture is told apart by its timestamp.
+/// XXH3-128 of a message's payload, in the big-endian byte order that its text shows (the "canonical representation"
+/// of xxHash). Two payloads that differ have different ids but for a chance of about 2⁻¹²⁸; equal payloads have equal
+/// ids, so a repeated picture is told apart by its timestamp.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameId(pub [u8; 16]);
 

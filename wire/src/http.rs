@@ -1,6 +1,7 @@
 //! HTTP/1.1 as far as it takes to find files in it (RFC 9112): the targets of requests, and the bodies of responses.
 //!
-//! A response is read without its request. What only the request would tell is not there in livectl's conversations: nobody sends HEAD or CONNECT.
+//! A response is read without its request. What only the request would tell is not there in livectl's conversations:
+//! nobody sends HEAD or CONNECT.
 
 /// The port of servers.
 pub const PORT: u16 = 80;
@@ -18,7 +19,7 @@ const EMPTY_LINE: &[u8] = b"\r\n\r\n";
 pub struct HttpError {
     /// Offset in the stream of what was being read.
     pub offset: u64,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 
@@ -55,7 +56,8 @@ pub enum Piece<'a> {
     End,
 }
 
-/// Reads the responses of a connection, pushed to it in pieces of any size. It holds at most one incomplete header section.
+/// Reads the responses of a connection, pushed to it in pieces of any size. It holds at most one incomplete header
+/// section.
 #[derive(Debug, Clone, Default)]
 pub struct Responses {
     expected: Expected,
@@ -293,8 +295,8 @@ impl Requests {
     }
 }
 
-/// Which file of a stream a target names: the folder, the stream and, of a segment, its number. `/hls/hb.m3u8` and `/hls/hb-17.ts`, as nginx-rtmp
-/// calls them.
+/// Which file of a stream a target names: the folder, the stream and, of a segment, its number. `/hls/hb.m3u8` and
+/// `/hls/hb-17.ts`, as nginx-rtmp calls them.
 #[must_use]
 pub fn file_of_stream(target: &str) -> Option<(&str, &str, Option<u64>)> {
     let path = target.split('?').next()?.strip_prefix('/')?;

@@ -1,4 +1,5 @@
-//! What is known of a network before anything happens in it: livectl writes it as JSON, the controller reads it (`live-controller --network`).
+//! What is known of a network before anything happens in it: livectl writes it as JSON, the controller reads it
+//! (`live-controller --network`).
 //!
 //! ```json
 //! {
@@ -56,7 +57,7 @@ pub struct Link {
 pub struct Stream {
     /// Video and sound, without headers of any protocol, in bit/s.
     pub bit_per_s: u64,
-    /// Pictures a second.
+    /// Frame rate, in pictures per second.
     pub frames_per_s: f64,
 }
 

@@ -1,7 +1,7 @@
 //! What agents say to each other on the peer port before the video flows.
 //!
-//! Who wants a stream connects and sends one request line; who has it answers with a line that says what of it is missing and
-//! an FLV file that does not end, or with one line of refusal:
+//! Who wants a stream connects and sends one request line; who has it answers with a line that says what of it is
+//! missing and an FLV file that does not end, or with one line of refusal:
 //!
 //! ```text
 //! livectl/1 play live/hb
@@ -13,7 +13,8 @@
 //! livectl/1 error WHY
 //! ```
 //!
-//! Agents of former versions ask only for `play live/hb`, and answer with the FLV file at once. Both are still understood.
+//! Agents of former versions ask only for `play live/hb`, and answer with the FLV file at once. Both are still
+//! understood.
 
 use crate::frame::{FrameId, FrameIdError};
 use crate::heartbeat::MAGIC;
@@ -42,7 +43,7 @@ const FLV: &[u8] = b"FLV\x01";
 /// What someone who wants a stream asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Which stream.
+    /// The stream.
     pub stream: StreamKey,
     /// What of it.
     pub since: Since,
@@ -59,7 +60,7 @@ pub enum Since {
     After {
         /// Its timestamp in milliseconds.
         timestamp: u32,
-        /// Its identity.
+        /// XXH3-128 of the frame's payload.
         id: FrameId,
     },
     /// With the last keyframe before that many milliseconds ago, when a player began to wait for a picture.
@@ -73,7 +74,8 @@ pub struct Gap {
     pub skipped: Option<u64>,
     /// Pictures that are not there any more; `None`: unknown.
     pub lost: Option<u64>,
-    /// Timestamp here of the frame that was asked for, in milliseconds; `None`: it is not known here, or none was asked for.
+    /// Timestamp here of the frame that was asked for, in milliseconds; `None`: it is not known here, or none was
+    /// asked for.
     pub at: Option<u32>,
 }
 
@@ -139,8 +141,9 @@ impl Request {
         format!("{PLAY}{}{since}{live}\n", self.stream)
     }
 
-    /// Reads a request from the bytes received so far: the request and how many bytes it took, or `None` as long as more
-    /// are needed. Call it again with the longer buffer; it never needs more than [`MAX_REQUEST`] bytes. There is one way to write each.
+    /// Reads a request from the bytes received so far: the request and how many bytes it took, or `None` as long as
+    /// more are needed. Call it again with the longer buffer; it never needs more than [`MAX_REQUEST`] bytes. There
+    /// is one way to write each.
     ///
     /// # Errors
     /// As soon as no continuation could make the bytes a request.

@@ -80,7 +80,8 @@ impl Sender {
         (time, self.packet(self.seq, b"", ""))
     }
 
-    /// A packet that carries nothing but the news that all was received up to the sequence number of `other`'s next byte, less `short` bytes.
+    /// A packet that carries nothing but the news that all was received up to the sequence number of `other`'s next
+    /// byte, less `short` bytes.
     pub fn has_all_but(&self, other: &Sender, short: u32, time: i64) -> Packet {
         (time, self.answer(self.seq, b"", "", Some(other.seq.wrapping_sub(short))))
     }
@@ -144,7 +145,8 @@ pub fn picture(n: u32, keyframe: bool, size: usize) -> Vec<u8> {
     payload
 }
 
-/// A packet of a transport stream with at most 184 bytes of payload, stuffed before it where it is shorter (H.222.0, 2.4.3.2 to 2.4.3.5).
+/// A packet of a transport stream with at most 184 bytes of payload, stuffed before it where it is shorter (H.222.0,
+/// 2.4.3.2 to 2.4.3.5).
 #[must_use]
 pub fn ts_packet(pid: u16, begins: bool, payload: &[u8]) -> Vec<u8> {
     let room = crate::ts::PACKET - 4;
@@ -163,7 +165,8 @@ pub fn ts_packet(pid: u16, begins: bool, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// A picture as nginx-rtmp writes it: a PES packet with times of showing and decoding, in as many packets as it needs.
+/// A picture as nginx-rtmp writes it: a PES packet with times of showing and decoding, in as many packets as it
+/// needs.
 #[must_use]
 pub fn ts_video(pid: u16, timestamp_ms: u32, picture: &[u8]) -> Vec<u8> {
     let time = |mark: u8, ms: u32| {

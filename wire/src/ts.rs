@@ -1,8 +1,9 @@
-//! MPEG-2 transport streams, as far as it takes to find the pictures in them (ITU-T H.222.0): packets of 188 bytes, and the PES packets that the
-//! video's make.
+//! MPEG-2 transport streams, as far as it takes to find the pictures in them (ITU-T H.222.0): packets of 188 bytes,
+//! and the PES packets that the video's make.
 //!
-//! A PES packet of video is one access unit here, as nginx-rtmp and ffmpeg write it. It is over when it is as long as it says; where it does not say so (0, allowed for video),
-//! when the next one of the same PID begins, or the stream ends. Its last byte is the last of its last packet, for stuffing stands before the payload.
+//! A PES packet of video is one access unit here, as nginx-rtmp and ffmpeg write it. It is over when it is as long as
+//! it says; where it does not say so (0, allowed for video), when the next one of the same PID begins, or the stream
+//! ends. Its last byte is the last of its last packet, for stuffing stands before the payload.
 
 use std::ops::Range;
 
@@ -47,7 +48,8 @@ pub enum Video<'a> {
     Damaged,
 }
 
-/// Reads a stream that is pushed to it in pieces of any size. It holds one PES packet at most. The video is that of the first PID that has any.
+/// Reads a stream that is pushed to it in pieces of any size. It holds one PES packet at most. The video is that of
+/// the first PID that has any.
 #[derive(Debug, Clone, Default)]
 pub struct Reader {
     packet: Vec<u8>,
@@ -118,7 +120,8 @@ impl Reader {
     /// Says that the next `bytes` bytes of the stream will not come: what they were of is damaged.
     pub fn hole(&mut self, bytes: u64) {
         let known = self.packet.len() as u64;
-        // Up to where the next packet begins. If some of one are passed over already, those missing may reach further.
+        // Up to where the next packet begins. If some of one are passed over already, those missing may reach
+        // further.
         let from = if self.passing > 0 { PACKET as u64 - self.passing as u64 } else { known };
         let within = (from + bytes % PACKET as u64) % PACKET as u64;
         self.passing = if within == 0 { 0 } else { PACKET - within as usize };
@@ -153,7 +156,8 @@ impl Reader {
         let payload = payload.unwrap_or_default();
         let is_video = match self.pid {
             Some(video) => video == pid,
-            // A PES packet may begin in so few bytes that it does not say what it is of; none does that is written here.
+            // A PES packet may begin in so few bytes that it does not say what it is of; none does that is written
+            // here.
             None => begins && matches!(payload, [0, 0, 1, id, ..] if id & 0xf0 == VIDEO),
         };
         if !is_video {

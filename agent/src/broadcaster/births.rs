@@ -1,8 +1,8 @@
 //! A program's bytes, read and stamped by a thread that does nothing else.
 //!
-//! A birth is the moment at which the program has handed over a frame's last byte. A thread that must wait for its turn stamps it too late,
-//! and every delay of that frame comes out too small. This one therefore runs before all ordinary threads, if the kernel
-//! grants it, and only reads, looks at the clock and passes on.
+//! A birth is the moment at which the program has handed over a frame's last byte. A thread that must wait for its
+//! turn stamps it too late, and every delay of that frame comes out too small. This one therefore runs before all
+//! ordinary threads, if the kernel grants it, and only reads, looks at the clock and passes on.
 
 use std::io::{self, ErrorKind, Read as _};
 use std::net::TcpStream;
@@ -31,8 +31,8 @@ pub(super) struct Piece {
 /// What comes from the program: pieces, perhaps an error, then the end. The queue is bounded by the upload buffer.
 pub(super) type Pieces = mpsc::UnboundedReceiver<io::Result<Piece>>;
 
-/// Begins to read `program`, which may be set not to block. The thread ends with the program's bytes, when the buffer is closed, or when
-/// nobody takes from the queue any more.
+/// Begins to read `program`, which may be set not to block. The thread ends with the program's bytes, when the buffer
+/// is closed, or when nobody takes from the queue any more.
 ///
 /// # Errors
 /// The thread cannot be started. What goes wrong while reading comes out of the queue.

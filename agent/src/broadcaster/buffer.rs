@@ -15,7 +15,8 @@ pub(super) struct UploadBuffer {
 #[derive(Debug, Default)]
 struct State {
     waiting: usize,
-    /// Of those, bytes of messages that are not whole: they cannot go yet, so they must not keep the rest of their message out.
+    /// Of those, bytes of messages that are not whole: they cannot go yet, so they must not keep the rest of their
+    /// message out.
     held: usize,
     waited: Duration,
     was_full: bool,
@@ -79,7 +80,7 @@ impl UploadBuffer {
         self.freed.notify_one();
     }
 
-    /// Bytes that wait.
+    /// Number of bytes that wait.
     pub(super) fn waiting(&self) -> usize {
         self.state().waiting
     }

@@ -1,8 +1,8 @@
 //! The stream as datagrams to a group, which the switches copy to whoever plays it: sent once, whatever the audience.
 //!
-//! A tag's datagrams leave at once, in a burst: the host's link sends them one after the other, and nothing would come earlier if they were
-//! paced. What the kernel does not take waits here, and a task of its own sends it; nobody else waits for that. What it refuses is lost, and counted: nothing is
-//! sent again.
+//! A tag's datagrams leave at once, in a burst: the host's link sends them one after the other, and nothing would
+//! come earlier if they were paced. What the kernel does not take waits here, and a task of its own sends it; nobody
+//! else waits for that. What it refuses is lost, and counted: nothing is sent again.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -73,7 +73,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Group {
-    /// Sends to that group from now on, first what it is given: whole tags. `towards` is where the link to the group's members leads.
+    /// Sends to that group from now on, first what it is given: whole tags. `towards` is where the link to the
+    /// group's members leads.
     ///
     /// # Errors
     /// When the system has no such socket.

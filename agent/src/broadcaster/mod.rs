@@ -1,8 +1,9 @@
 //! The broadcaster's agent.
 //!
-//! A program publishes plain RTMP to it on loopback. Its bytes are passed on to the CDN, and the CDN's answers to it, so that it begins when
-//! the CDN has accepted the publish. On their way the frames are noted and given to the peers. Whatever the agent does (the log of
-//! births, peers, notifications, pacing) happens behind queues, so that nothing but the program decides when a frame is born.
+//! A program publishes plain RTMP to it on loopback. Its bytes are passed on to the CDN, and the CDN's answers to it,
+//! so that it begins when the CDN has accepted the publish. On their way the frames are noted and given to the peers.
+//! Whatever the agent does (the log of births, peers, notifications, pacing) happens behind queues, so that nothing
+//! but the program decides when a frame is born.
 
 mod birth_log;
 mod births;
@@ -40,7 +41,8 @@ use crate::serve::serve;
 use crate::socket;
 use crate::tell::tell;
 
-/// Receive buffer of a program's connection when the upload buffer is bounded: the kernel doubles it, and some more waits at the program.
+/// Receive buffer of a program's connection when the upload buffer is bounded: the kernel doubles it, and some more
+/// waits at the program.
 const SMALL_RECEIVE_BUFFER: u32 = 16 << 10;
 /// Programs at a time.
 const MAX_SESSIONS: usize = 16;
@@ -48,43 +50,44 @@ const MAX_SESSIONS: usize = 16;
 /// Flags of `live-agent broadcaster`.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub struct BroadcasterArgs {
-    /// RTMP application and stream name, as in live/hb; other streams are passed on untouched
+    /// RTMP application and stream name, such as live/hb; other streams pass unchanged
     #[arg(long, value_name = "APP/NAME")]
     pub stream: StreamKey,
     /// The CDN's RTMP server
     #[arg(long, value_name = "IP[:PORT]")]
     pub cdn: CdnAddress,
-    /// Where the program is awaited
+    /// Address to listen on for the program
     #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1935))]
     pub listen: SocketAddrV4,
-    /// Where births are logged (CSV); without it they are not
+    /// File for the log of births (CSV) [default: no log]
     #[arg(long, value_name = "FILE")]
     pub births: Option<PathBuf>,
-    /// Where the stream itself is recorded (FLV); without it it is not
+    /// File for a recording of the stream (FLV) [default: no recording]
     #[arg(long, value_name = "FILE")]
     pub recording: Option<PathBuf>,
-    /// Where peers are served
+    /// Address to serve peers on
     #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, peer::PORT))]
     pub peers: SocketAddrV4,
-    /// The notification service, by which the network introduces peers; without it there are none but with --admit-all
+    /// Notification service, through which the controller introduces peers; without it, only --admit-all allows peers
     #[arg(long, value_name = "IP:PORT")]
     pub notify: Option<SocketAddrV4>,
     /// How peers are served
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// How much may wait for the CDN before the program is not read any more: bytes (k, M, G: KiB, MiB, GiB), or unlimited
+    /// Stop reading the program when this much waits for the CDN: bytes (k, M, G: KiB, MiB, GiB), or unlimited
     #[arg(long, value_name = "BYTES", default_value = "256M")]
     pub upload_buffer: ByteCount,
-    /// Bandwidth of the link out of this host in bit/s; without it the upload to the CDN is not paced while peers are served
+    /// Bandwidth of this host's uplink in bit/s, for pacing the upload to the CDN while peers are served
+    /// [default: no pacing]
     #[arg(long, value_name = "BIT/S")]
     pub uplink: Option<u64>,
-    /// How long a program may wait for a CDN that cannot be reached, in seconds
+    /// Seconds that a program may wait for an unreachable CDN
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub patience: u64,
-    /// When the stream has ended, how long CDN and peers may take nothing of what is left for them, in seconds
+    /// Seconds after the stream's end for which the CDN or a peer may accept no data before it is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain: u64,
-    /// End when the stream has been published, has ended, and CDN and peers have everything
+    /// Exit when the stream has ended, and the CDN and all peers have everything
     #[arg(long)]
     pub once: bool,
 }
@@ -100,18 +103,18 @@ pub enum BroadcasterError {
     Recording(#[from] RecordingError),
     /// The program's port, or the peers'.
     #[error(
-        "cannot listen on {address}: {source}; is another program using the port, and is the address this host's?"
+        "cannot listen on {address}: {source}; is another program using the port, or does the address belong to another host?"
     )]
     Listen {
-        /// Where.
+        /// Address and port.
         address: SocketAddrV4,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
 }
 
-/// Runs the agent until `stop` is ready, or with `--once` until the stream has ended and everybody has it. When it is stopped, peers are left
-/// without the end of the stream, and what was born is in the log.
+/// Runs the agent until `stop` is ready, or with `--once` until the stream has ended and everybody has it. When it is
+/// stopped, peers are left without the end of the stream, and what was born is in the log.
 ///
 /// # Errors
 /// See [`BroadcasterError`].
@@ -155,7 +158,8 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
             return std::future::pending().await;
         }
         studio.finished().await;
-        // Each connection has its own deadline after its last byte was written; a peer that takes nothing has this one.
+        // Each connection has its own deadline after its last byte was written; a peer that takes nothing has this
+        // one.
         let _ = timeout(drain, async { tokio::join!(studio.peers.all_left(), studio.group.all_sent()) }).await;
     };
     tokio::select! {

@@ -1,9 +1,10 @@
-//! Peers first: how much of the uplink the upload to the CDN may take while peers are served. A group counts as one peer, whatever its audience.
+//! Peers first: how much of the uplink the upload to the CDN may take while peers are served. A group counts as one
+//! peer, whatever its audience.
 //!
-//! The CDN's copy and the peers' copies leave through one uplink. When both together are more than it carries, TCP shares it evenly and
-//! a queue builds up in front of the link, and every frame for the peers waits in it. Therefore the upload is slowed down to what the
-//! peers leave, by the pacing rate of its socket, and what waits for it waits in the agent, not in the kernel, so that a change of pace takes
-//! effect at once.
+//! The CDN's copy and the peers' copies leave through one uplink. When both together are more than it carries, TCP
+//! shares it evenly and a queue builds up in front of the link, and every frame for the peers waits in it. Therefore
+//! the upload is slowed down to what the peers leave, by the pacing rate of its socket, and what waits for it waits
+//! in the agent, not in the kernel, so that a change of pace takes effect at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -9,7 +9,8 @@ use std::thread::{Builder, JoinHandle};
 
 use livectl_wire::flv;
 
-/// Tags that may wait for the disk: some ten seconds' worth. A disk that is slower than that is slower than the stream.
+/// Tags that may wait for the disk: some ten seconds' worth. A disk that is slower than that is slower than the
+/// stream.
 const WAITING: usize = 1024;
 
 /// An FLV file that grows with the stream.
@@ -45,8 +46,9 @@ impl Recording {
         Ok(Self { path: path.to_owned(), queue, writer })
     }
 
-    /// Hands a tag to the writer, and never waits for it. False when the writer has given up, whose error [`Recording::close`] tells, or is too far behind:
-    /// then the recording is over, since one with a hole would be worse than a short one.
+    /// Hands a tag to the writer, and never waits for it. False when the writer has given up, whose error
+    /// [`Recording::close`] tells, or is too far behind: then the recording is over, since one with a hole would be
+    /// worse than a short one.
     pub(super) fn write(&self, tag: &Arc<[u8]>) -> bool {
         match self.queue.try_send(Arc::clone(tag)) {
             Ok(()) => true,

@@ -19,8 +19,8 @@ use crate::media::{Media, stated_rate};
 use crate::serve::{Entry, Limits, Peers};
 use crate::tell::{now_ns, tell};
 
-/// A stream that began less than so many milliseconds ago is sent to a group from its beginning on: what has piled up until its members were told. It
-/// takes the uplink for a moment.
+/// A stream that began less than so many milliseconds ago is sent to a group from its beginning on: what has piled up
+/// until its members were told. It takes the uplink for a moment.
 const YOUNG_MS: u32 = 1500;
 
 /// What all sessions of the agent have in common.
@@ -93,8 +93,8 @@ impl Studio {
         self.air.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The session publishes the stream. Before the CDN has `accepted` it this counts only as long as no other does; then whoever gave it is
-    /// taken off: the CDN knows who is the one.
+    /// The session publishes the stream. Before the CDN has `accepted` it this counts only as long as no other does;
+    /// then whoever gave it is taken off: the CDN knows who is the one.
     pub(super) fn claim(&self, session: u64, accepted: bool) {
         let mut air = self.air();
         if air.holder == Some(session) || (air.holder.is_some() && !accepted) {
@@ -112,8 +112,9 @@ impl Studio {
         }
     }
 
-    /// The network has named a group: it gets the stream from the last keyframe on, so that nobody who joins with it waits for the next one; or all of
-    /// it while it is [young](YOUNG_MS), since those who were there before it may have left the CDN in the hope of that.
+    /// The network has named a group: it gets the stream from the last keyframe on, so that nobody who joins with it
+    /// waits for the next one; or all of it while it is [young](YOUNG_MS), since those who were there before it may
+    /// have left the CDN in the hope of that.
     pub(super) fn send_to_group(&self, group: SocketAddrV4) {
         // No tag is sent meanwhile: the next is the one after what the group gets first.
         let mut air = self.air();

@@ -29,8 +29,8 @@ impl Probe {
         connection.as_fd().try_clone_to_owned().map(Self)
     }
 
-    /// By how many seconds the peer lags behind a stream of `bytes_per_s`, with `waiting` bytes not yet written to the
-    /// connection: what is outstanding beyond what a round trip explains. 0 when it cannot be told.
+    /// By how many seconds the peer lags behind a stream of `bytes_per_s`, with `waiting` bytes not yet written to
+    /// the connection: what is outstanding beyond what a round trip explains. 0 when it cannot be told.
     pub(crate) fn lag(&self, waiting: u64, bytes_per_s: f64) -> f64 {
         match self.info().map(|info| State::of(&info)) {
             Ok(state) if bytes_per_s > 0.0 => {

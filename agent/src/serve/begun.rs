@@ -1,8 +1,9 @@
 //! A tag that peers are given before it is whole (cut-through).
 //!
-//! What is known of it until then is its header and its first bytes. Who gives it may be lost meanwhile, and somebody else begin it anew; and nobody
-//! knows before its end that it is the next tag of the stream. So what came first counts: of what comes again only what goes beyond that is
-//! new, and the rest is given only if the tag that is sent in the end begins with all that was given.
+//! What is known of it until then is its header and its first bytes. Who gives it may be lost meanwhile, and somebody
+//! else begin it again; and nobody knows before its end that it is the next tag of the stream. So what came first
+//! counts: of what comes again only what goes beyond that is new, and the rest is given only if the tag that is sent
+//! in the end begins with all that was given.
 
 use livectl_wire::flv::{self, TAG_HEADER_LEN, TagKind};
 
@@ -12,7 +13,7 @@ use super::cache::TagBytes;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<'a> {
     pub(crate) kind: TagKind,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub(crate) timestamp: u32,
     /// Bytes of the whole payload.
     pub(crate) size: usize,
@@ -46,7 +47,8 @@ impl Begun {
     /// What is new in that part, if it goes on from here.
     pub(super) fn take(&mut self, part: &Part<'_>) -> Option<TagBytes> {
         let header = part.header()?;
-        // Parts come in order: one that begins later than this ends is another tag's, or that of somebody who gives it differently.
+        // Parts come in order: one that begins later than this ends is another tag's, or that of somebody who gives
+        // it differently.
         let known = self.bytes.strip_prefix(&header)?.get(part.at..)?;
         let (again, new) = part.bytes.split_at_checked(known.len()).unwrap_or((part.bytes, &[]));
         if !known.starts_with(again) || new.is_empty() {

@@ -11,7 +11,8 @@ use livectl_wire::peer::{Gap, Since};
 /// A whole tag with its header and trailer, shared between peers.
 pub(crate) type TagBytes = Arc<[u8]>;
 
-/// Bytes that are kept at most. A single group of pictures that has more is let go, and joiners wait for the next keyframe.
+/// Bytes that are kept at most. A single group of pictures that has more is dropped, and joiners wait for the next
+/// keyframe.
 const MAX_BYTES: usize = 64 << 20;
 
 /// A tag of the stream.
@@ -19,10 +20,10 @@ const MAX_BYTES: usize = 64 << 20;
 pub(crate) struct Entry {
     pub(crate) kind: TagKind,
     pub(crate) content: Content,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub(crate) timestamp: u32,
     pub(crate) id: FrameId,
-    /// Nanoseconds of CLOCK_REALTIME.
+    /// Birth in nanoseconds of CLOCK_REALTIME.
     pub(crate) birth_ns: i64,
     pub(crate) bytes: TagBytes,
 }
@@ -177,8 +178,9 @@ impl Cache {
         }
     }
 
-    /// The entry that is that frame. The same payload may be there several times (a picture that stands still, silence): then the one with that
-    /// timestamp, or else the nearest to it, for who asks may have its timestamps from someone who shifts them.
+    /// The entry that is that frame. The same payload may be there several times (a picture that stands still,
+    /// silence): then the one with that timestamp, or else the nearest to it, for who asks may have its timestamps
+    /// from someone who shifts them.
     fn after(&self, timestamp: u32, id: FrameId) -> Option<u64> {
         let alike = (self.first..).zip(&self.entries).filter(|(_, entry)| entry.id == id);
         let nearest = alike.min_by_key(|(_, entry)| entry.timestamp.abs_diff(timestamp));

@@ -1,4 +1,5 @@
-//! Serving peers: what an agent that has a stream, from its program or from somebody else, gives to others that want it.
+//! Serving peers: what an agent that has a stream, from its program or from somebody else, gives to others that want
+//! it.
 
 mod backlog;
 mod begun;

@@ -1,7 +1,7 @@
 //! The peers that an agent serves.
 //!
-//! Each peer has a task and a [queue](Queue) of its own, so that a slow one holds up nobody. A queue that grows too long ends its
-//! peer, and so does one that lags behind by more than is allowed ([`Limits`]).
+//! Each peer has a task and a [queue](Queue) of its own, so that a slow one holds up nobody. A queue that grows too
+//! long ends its peer, and so does one that lags behind by more than is allowed ([`Limits`]).
 //!
 //! A peer may connect long before it needs anything, and say nothing until then.
 
@@ -37,7 +37,7 @@ const EXPECTED_WITHIN: Duration = Duration::from_secs(10);
 const STANDS_BY_AFTER: Duration = Duration::from_secs(2);
 /// Bytes that the kernel may hold unsent for a peer that may not lag: what waits, waits where it is seen.
 const UNSENT: u32 = 16 << 10;
-/// Who is served, and how.
+/// Which peers are served, and how.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     /// How much of the stream is kept for peers that join late.
@@ -72,7 +72,7 @@ struct Live {
     end: Option<TagBytes>,
 }
 
-/// Who may be served.
+/// Which peers may be served.
 #[derive(Debug, Default)]
 struct Admission {
     introduced: HashSet<Ipv4Addr>,
@@ -86,9 +86,9 @@ pub(super) enum Gone {
     Io(#[from] std::io::Error),
     #[error("no request within {} s", REQUEST_PATIENCE.as_secs())]
     Silent,
-    #[error("it closed the connection within its request")]
+    #[error("it closed the connection in the middle of its request")]
     NoRequest,
-    #[error("it closed the connection and has asked for nothing")]
+    #[error("it closed the connection without a request")]
     Unneeded,
     #[error("not a request: {0}")]
     Request(#[from] livectl_wire::peer::PeerError),
@@ -98,9 +98,9 @@ pub(super) enum Gone {
     Ended,
     #[error("it left before it was introduced")]
     Impatient,
-    #[error("nothing more of the stream is to be had here")]
+    #[error("the stream is no longer available here")]
     Abandoned,
-    #[error("the tag of which it had the beginning did not go on")]
+    #[error("the rest of a tag that it had begun to receive did not come")]
     BrokenOff,
     #[error("it closed the connection before it had everything")]
     Left,
@@ -155,8 +155,8 @@ impl Peers {
         self.admission.send_modify(|admission| admission.ended = false);
     }
 
-    /// Hands a tag to every peer. Never waits. Who was given the beginning of a tag gets the rest, if this is that tag; if it is not, that
-    /// peer is let go.
+    /// Hands a tag to every peer. Never waits. Who was given the beginning of a tag gets the rest, if this is that
+    /// tag; if it is not, that peer is dropped.
     pub(crate) fn send(&self, entry: Entry) {
         let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
         let rest = live.begun.take().and_then(|begun| begun.rest_of(&entry.bytes));
@@ -171,8 +171,8 @@ impl Peers {
         live.cache.note(entry);
     }
 
-    /// Hands what has come of the next tag to every peer that has all before it. `may_begin`: it is certain that what begins with this part will be the
-    /// next tag. It is none before all of it was [sent](Self::send).
+    /// Hands what has come of the next tag to every peer that has all before it. `may_begin`: it is certain that what
+    /// begins with this part will be the next tag. It is none before all of it was [sent](Self::send).
     pub(crate) fn send_part(&self, part: &Part<'_>, may_begin: bool) {
         let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
         let Live { begun, queues, .. } = &mut *live;
@@ -189,7 +189,8 @@ impl Peers {
         }
     }
 
-    /// The stream goes on, but nothing more of it comes here: peers get what waits for them, and are left without its end.
+    /// The stream goes on, but nothing more of it comes here: peers get what waits for them, and are left without its
+    /// end.
     pub(crate) fn abandon(&self) {
         let mut live = self.live();
         live.begun = None;
@@ -199,8 +200,8 @@ impl Peers {
         live.cache = Cache::new(self.limits.span);
     }
 
-    /// The stream has ended: peers get what waits for them, and the mark of the end. Who asks later gets of what is kept what was born
-    /// after that one came.
+    /// The stream has ended: peers get what waits for them, and the mark of the end. Who asks later gets of what is
+    /// kept what was born after that one came.
     pub(crate) fn end(&self, timestamp: u32) {
         let mut bytes = Vec::new();
         // The mark is far shorter than a tag may be.

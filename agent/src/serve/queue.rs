@@ -18,16 +18,18 @@ use super::cache::TagBytes;
 use super::peers::Gone;
 use crate::socket;
 
-/// What is sent to a peer after the last tag: a script tag with the AMF0 string `onStreamEnd` and null. TCP alone cannot tell the end of the
-/// stream from the end of the agent.
+/// What is sent to a peer after the last tag: a script tag with the AMF0 string `onStreamEnd` and null. TCP alone
+/// cannot tell the end of the stream from the end of the agent.
 pub(crate) const END_OF_STREAM: &[u8] = b"\x02\x00\x0bonStreamEnd\x05";
 
-/// What is sent to a peer for which there has been nothing for [`IDLE_AFTER`], and again and again: a script tag with the AMF0 string
-/// `onStreamIdle` and null. So who gets nothing knows whether this agent is gone or has nothing itself. It is not part of the stream.
+/// What is sent to a peer for which there has been nothing for [`IDLE_AFTER`], and again and again: a script tag with
+/// the AMF0 string `onStreamIdle` and null. So who gets nothing knows whether this agent is gone or has nothing
+/// itself. It is not part of the stream.
 pub(crate) const IDLE: &[u8] = b"\x02\x00\x0conStreamIdle\x05";
-/// What is sent to a peer now and then, where peers may not lag: a script tag with the AMF0 string `onStreamSince` and a number, when this agent had the
-/// tag before it, in milliseconds since some moment of its own. By how much later than ever before that tag comes, by so much the way between the
-/// two is slower than it can be. Like [`IDLE`] it is not part of the stream.
+/// What is sent to a peer now and then, where peers may not lag: a script tag with the AMF0 string `onStreamSince`
+/// and a number, when this agent had the tag before it, in milliseconds since some moment of its own. By how much
+/// later than ever before that tag comes, by so much the way between the two is slower than it can be. Like [`IDLE`]
+/// it is not part of the stream.
 const SINCE: &[u8] = b"\x02\x00\x0donStreamSince\x00";
 /// Between two of them.
 const SINCE_EVERY: Duration = Duration::from_millis(250);
@@ -38,9 +40,9 @@ pub(crate) const IDLE_AFTER: Duration = Duration::from_millis(100);
 const MAX_QUEUE: u64 = 64 << 20;
 /// How much longer than others a peer may lag behind that has not caught up yet since it joined.
 const CATCHING_UP: Duration = Duration::from_secs(10);
-/// Bytes of a tag that is not whole that are held back from a peer. While nothing more of the tag comes they go to it one by one, every
-/// [`IDLE_AFTER`], since [`IDLE`] cannot be said within a tag: for 6 s, which is longer than it takes to find out that who gives the tag is
-/// gone and to have the rest from another.
+/// Bytes of a tag that is not whole that are held back from a peer. While nothing more of the tag comes they go to it
+/// one by one, every [`IDLE_AFTER`], since [`IDLE`] cannot be said within a tag: for 6 s, which is longer than it
+/// takes to find out that who gives the tag is gone and to have the rest from another.
 const HELD_BACK: usize = 64;
 /// Nothing is being written.
 const NOTHING: u64 = u64::MAX;
@@ -52,7 +54,8 @@ fn since(ms: u64) -> Vec<u8> {
     [SINCE, &number.to_be_bytes()].concat()
 }
 
-/// When a peer had what it sent before this tag, in milliseconds since some moment of its own; `None`: the tag tells something else.
+/// When a peer had what it sent before this tag, in milliseconds since some moment of its own; `None`: the tag tells
+/// something else.
 pub(crate) fn told_since(payload: &[u8]) -> Option<f64> {
     let number = payload.strip_prefix(SINCE)?.try_into().ok()?;
     Some(f64::from_be_bytes(number)).filter(|ms| ms.is_finite())
@@ -174,8 +177,8 @@ impl Queue {
         self.put_piece(Piece { bytes: Arc::clone(whole), from, ends: true, since: now }, most)
     }
 
-    /// The tag of which the peer was given the beginning will not go on. It is told by the end of its connection, and asks for what follows
-    /// its last whole frame.
+    /// The tag of which the peer was given the beginning will not go on. It is told by the end of its connection, and
+    /// asks for what follows its last whole frame.
     pub(super) fn break_off(&self) {
         self.progress.broken_off.store(true, Ordering::Relaxed);
     }
@@ -224,8 +227,8 @@ impl Unfinished {
 }
 
 impl Feed {
-    /// Writes everything to the peer; then closes politely and waits until the peer has closed too, which it does when it has
-    /// everything. Returns how many bytes the connection took. `now` is in the queue's count.
+    /// Writes everything to the peer; then closes politely and waits until the peer has closed too, which it does
+    /// when it has everything. Returns how many bytes the connection took. `now` is in the queue's count.
     pub(super) async fn deliver(
         self,
         connection: TcpStream,
@@ -282,7 +285,8 @@ impl Feed {
             tokio::time::sleep(drain).await;
             Ok(())
         };
-        // A peer says nothing after its request. Its end is noticed at once, although nothing may be there to be written.
+        // A peer says nothing after its request. Its end is noticed at once, although nothing may be there to be
+        // written.
         let mut rest = [0; 64];
         let closed = async {
             loop {

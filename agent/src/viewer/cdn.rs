@@ -99,7 +99,8 @@ impl Cdn {
         Cdn::Connecting { connecting: Box::pin(socket::connect(server, deadline)), original }
     }
 
-    /// Waits for what happens next. Of what waits in `up` some is written as soon as it can be; nothing is read without `room`.
+    /// Waits for what happens next. Of what waits in `up` some is written as soon as it can be; nothing is read
+    /// without `room`.
     pub(super) async fn next(&mut self, up: &mut Outbox, buffer: &mut [u8], room: bool) -> Happened {
         match self {
             Cdn::Connecting { connecting, .. } => Happened::Connected(connecting.await),
@@ -173,7 +174,8 @@ impl Link {
         matches!(self.speech, Speech::Own(_))
     }
 
-    /// From now on the agent writes the player's side. What of a message has come so far is not lost: its reader knows it.
+    /// From now on the agent writes the player's side. What of a message has come so far is not lost: its reader
+    /// knows it.
     pub(super) fn merge(self) -> Self {
         match self.speech {
             Speech::Through(passing) => Self { speech: Speech::Merged(passing.into_reader()), ..self },
@@ -212,7 +214,8 @@ impl Link {
         let _ = up.try_write(&self.to);
     }
 
-    /// Takes what has come; appends to `up` what is to be answered. What the player has asked for `conversation` knows.
+    /// Takes what has come; appends to `up` what is to be answered. What the player has asked for `conversation`
+    /// knows.
     pub(super) fn hear(
         &mut self,
         bytes: &[u8],

@@ -1,4 +1,5 @@
-//! A player of the agent's own: what asks the CDN for the stream when the session that the real player began there is gone.
+//! A player of the agent's own: what asks the CDN for the stream when the session that the real player began there is
+//! gone.
 
 use livectl_wire::amf0::Value;
 use livectl_wire::command::{Command, Status};
@@ -22,7 +23,8 @@ const BUFFER: u32 = 0;
 const SET_BUFFER: u16 = 3;
 const PING_REQUEST: u16 = 6;
 const PING_RESPONSE: u16 = 7;
-/// Chunk stream of commands that are put between those of a player; nginx-rtmp allows ids below 32, and programs use 2 to 8.
+/// Chunk stream of commands that are put between those of a player; nginx-rtmp allows ids below 32, and programs use
+/// 2 to 8.
 const OWN_CHUNK_STREAM: u32 = 29;
 
 /// What the server has said.
@@ -188,8 +190,8 @@ pub fn ping_response(message: &Message<'_>) -> Option<[u8; 6]> {
     Some([c, d, t0, t1, t2, t3])
 }
 
-/// Messages that are put between those of a player whose chunks have `chunk_size` bytes: on a chunk stream of their own, so that they do not
-/// touch what its headers leave out.
+/// Messages that are put between those of a player whose chunks have `chunk_size` bytes: on a chunk stream of their
+/// own, so that they do not touch what its headers leave out.
 #[must_use]
 pub fn between(chunk_size: u32, stream_id: u32, message: &Between) -> Vec<u8> {
     let (kind, payload, stream_id) = match message {

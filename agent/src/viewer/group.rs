@@ -1,8 +1,8 @@
 //! The stream from a group: datagrams that the switches copied.
 //!
-//! Nothing can be asked for: the stream is there from now on, and a decoder's headers come again with each keyframe. What is lost is not sent again. The
-//! frames after it are handed on all the same, as a player of datagrams gets them: it shows what it can of them until the next keyframe, and
-//! no frame that came waits for one that did not.
+//! Nothing can be asked for: the stream is there from now on, and a decoder's headers come again with each keyframe.
+//! What is lost is not sent again. The frames after it are handed on all the same, as a player of datagrams gets
+//! them: it shows what it can of them until the next keyframe, and no frame that came waits for one that did not.
 
 use std::io::ErrorKind;
 use std::net::SocketAddrV4;

@@ -1,14 +1,15 @@
 //! Which source gives the next frame.
 //!
-//! All sources of a session, the CDN and a peer, give the same sequence of *elements*: pictures and sounds. They begin anywhere in it, one is
-//! ahead of the other, and any may end at any time. Out comes that sequence, each element once and in order, each as soon as the first source
-//! has it.
+//! All sources of a session, the CDN and a peer, give the same sequence of *elements*: pictures and sounds. They
+//! begin anywhere in it, one is ahead of the other, and any may end at any time. Out comes that sequence, each
+//! element once and in order, each as soon as the first source has it.
 //!
-//! An element is known by its payload's identity and its timestamp. A source is *in step* when it has given the last element that was written, or
-//! one that was asked for what follows it: then what it gives next is the successor and is written, whoever gives it first. What was
-//! written is dropped when it comes again. A source that is not in step and gives an element that nobody has written is ahead of the others, and
-//! waits, as long as another source may still give what lies between. When none can, it *jumps*: its next keyframe is written, or with a
-//! stream without pictures its next sound.
+//! An element is known by its payload's identity and its timestamp. A source is *in step* when it has given the last
+//! element that was written, or one that was asked for what follows it: then what it gives next is the successor and
+//! is written, whoever gives it first. What was written is dropped when it comes again. A source that is not in step
+//! and gives an element that nobody has written is ahead of the others, and waits, as long as another source may
+//! still give what lies between. When none can, it *jumps*: its next keyframe is written, or with a stream without
+//! pictures its next sound.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -24,7 +25,7 @@ const MAX_WAITING: usize = 32 << 20;
 /// A tag as a source gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
-    /// What it carries.
+    /// Kind of its content.
     pub kind: TagKind,
     /// What it is good for.
     pub content: Content,
@@ -32,7 +33,7 @@ pub struct Tag {
     pub timestamp: u32,
     /// Identity of its payload.
     pub id: FrameId,
-    /// What it carries.
+    /// Its payload.
     pub payload: Vec<u8>,
 }
 
@@ -56,7 +57,7 @@ impl Tag {
 /// Something to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Who gave it.
+    /// Its source.
     pub path: Path,
     /// It; its timestamp is now in the output's count.
     pub tag: Tag,
@@ -92,7 +93,7 @@ pub enum Beginning {
 pub struct Last {
     /// Counts elements from 1.
     pub number: u64,
-    /// Its identity.
+    /// XXH3-128 of the frame's payload.
     pub id: FrameId,
     /// Its timestamp in the output.
     pub timestamp: u32,
@@ -108,8 +109,8 @@ struct Source {
     shift: Option<u32>,
     /// It has skipped on purpose what lies before what it gives first.
     skips: bool,
-    /// It has given a picture, or what follows one. A CDN that goes on gives sounds at once and pictures from the next keyframe on: before
-    /// that, what comes after a sound is not what follows it.
+    /// It has given a picture, or what follows one. A CDN that goes on gives sounds at once and pictures from the
+    /// next keyframe on: before that, what comes after a sound is not what follows it.
     gives_pictures: bool,
     /// It will give nothing more.
     ended: bool,
@@ -144,7 +145,7 @@ pub struct Merge {
     metadata: Option<FrameId>,
     video_config: Option<FrameId>,
     audio_config: Option<FrameId>,
-    /// Who gave the last element.
+    /// The source of the last element.
     leader: Option<Path>,
     out: VecDeque<Written>,
     impatient: bool,
@@ -226,7 +227,8 @@ impl Merge {
         self.last_picture.is_some() || (self.last.is_some() && !self.has_pictures)
     }
 
-    /// Whether an element that a source has given was one that had been written: from there on it gives all that follows.
+    /// Whether an element that a source has given was one that had been written: from there on it gives all that
+    /// follows.
     #[must_use]
     pub fn is_known(&self, path: Path) -> bool {
         self.source(path).is_some_and(|source| source.position > 0)
@@ -244,9 +246,10 @@ impl Merge {
         self.source(path).map(|source| timestamp.wrapping_sub(source.shift()))
     }
 
-    /// Whether a picture that a source begins to give, with that timestamp in the output, will be the next that is written unless another one gives
-    /// something else meanwhile. Its identity is not known before it is whole. But the source is in step and nothing waits, so it is the
-    /// successor of what was written last; and it is later than every picture so far, so it was not written already.
+    /// Whether a picture that a source begins to give, with that timestamp in the output, will be the next that is
+    /// written unless another one gives something else meanwhile. Its identity is not known before it is whole. But
+    /// the source is in step and nothing waits, so it is the successor of what was written last; and it is later than
+    /// every picture so far, so it was not written already.
     #[must_use]
     pub fn comes_next(&self, path: Path, timestamp: u32) -> bool {
         let Some(source) = self.source(path).filter(|source| self.is_in_step(source)) else { return false };
@@ -368,8 +371,8 @@ impl Merge {
         alike.map(|(_, written)| tag.timestamp.wrapping_sub(*written))
     }
 
-    /// Configurations are kept until the source's next element is written. The rest is written where it comes, if it is known to be at its
-    /// place.
+    /// Configurations are kept until the source's next element is written. The rest is written where it comes, if it
+    /// is known to be at its place.
     fn aside(&mut self, path: Path, tag: Tag, in_step: bool) {
         let leads = self.leader == Some(path) || self.leader.is_none();
         let new_metadata = leads && self.metadata != Some(tag.id);

@@ -3,7 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The `n`th element of a stream: each fifth picture is a keyframe, each third element a sound. Every payload is different.
+/// The `n`th element of a stream: each fifth picture is a keyframe, each third element a sound. Every payload is
+/// different.
 fn element(n: u32, sounds: bool) -> Tag {
     let [a, b, c, d] = n.to_be_bytes();
     if sounds && n % 3 == 2 {
@@ -304,9 +305,10 @@ fn memory_is_bounded() {
 enum Happening {
     Give(Path, u32),
     Close(Path),
-    /// The peer comes and was asked for what follows the last element; it has everything from that many elements before the newest.
+    /// The peer comes and was asked for what follows the last element; it has everything from that many elements
+    /// before the newest.
     Ask(u32),
-    /// The CDN begins anew at the next keyframe.
+    /// The CDN begins again at the next keyframe.
     Join,
 }
 
@@ -323,8 +325,9 @@ fn happening() -> impl Strategy<Value = Happening> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
-    /// Sources come and go with any lateness. The output is the sequence, in order, nothing twice; and it has a gap only where a jump was told, to a
-    /// keyframe. When every source that ever comes joins while the one before still gives, there is none.
+    /// Sources come and go with any lateness. The output is the sequence, in order, nothing twice; and it has a gap
+    /// only where a jump was told, to a keyframe. When every source that ever comes joins while the one before still
+    /// gives, there is none.
     #[test]
     fn in_order_once_and_without_a_gap_that_is_not_told(happenings in proptest::collection::vec(happening(), 1..80), sounds: bool) {
         let mut merge = Merge::default();
@@ -375,7 +378,8 @@ proptest! {
         }
     }
 
-    /// Two sources of which one is always in step: whatever the other does, the output has no gap and is never behind that one.
+    /// Two sources of which one is always in step: whatever the other does, the output has no gap and is never behind
+    /// that one.
     #[test]
     fn nobody_waits_for_the_slower_source(turns in proptest::collection::vec((any::<bool>(), 1u32..6), 1..100), joins_at in 0u32..40) {
         let mut merge = Merge::default();

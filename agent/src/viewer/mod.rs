@@ -1,8 +1,9 @@
 //! The viewer's agent.
 //!
-//! A player's RTMP session goes through to the CDN as it is, and nothing else ever happens as long as there is no peer. From a peer's first
-//! tag on the agent writes the frames into that same session itself ([`merge`] decides which comes next), and the CDN is paused. When the peer
-//! fails the CDN goes on, and the peer is tried again; the player never notices.
+//! A player's RTMP session goes through to the CDN as it is, and nothing else ever happens as long as there is no
+//! peer. From a peer's first tag on the agent writes the frames into that same session itself ([`merge`] decides
+//! which comes next), and the CDN is paused. When the peer fails the CDN goes on, and the peer is tried again; the
+//! player never notices.
 
 mod cdn;
 pub mod client;
@@ -32,8 +33,9 @@ use crate::serve::{self, Peers};
 use crate::socket;
 use crate::tell::tell;
 
-/// From so many bytes on pictures are passed on before they are whole: from where a tag takes more than one packet (of 1448 bytes, with header and trailer of
-/// 11 and 4). Nothing larger was better in any tree that was measured (README.md, "What cut-through gains").
+/// From so many bytes on pictures are passed on before they are whole: from where a tag takes more than one packet
+/// (of 1448 bytes, with header and trailer of 11 and 4). Nothing larger was better in any tree that was measured
+/// (README.md, "What cut-through gains").
 const CUT_THROUGH: usize = 1434;
 /// How long it may take to tell the network that the player is gone.
 const LEAVING: Duration = Duration::from_millis(300);
@@ -41,60 +43,62 @@ const LEAVING: Duration = Duration::from_millis(300);
 /// Flags of `live-agent viewer`.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 pub struct ViewerArgs {
-    /// RTMP application and stream name, as in live/hb; other streams are passed on untouched
+    /// RTMP application and stream name, such as live/hb; other streams pass unchanged
     #[arg(long, value_name = "APP/NAME")]
     pub stream: StreamKey,
     /// The CDN's RTMP server
     #[arg(long, value_name = "IP[:PORT]")]
     pub cdn: CdnAddress,
-    /// Where the player is awaited
+    /// Address to listen on for the player
     #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1935))]
     pub listen: SocketAddrV4,
-    /// The notification service, by which the network introduces peers
+    /// Notification service, through which the controller introduces peers
     #[arg(long, value_name = "IP:PORT")]
     pub notify: Option<SocketAddrV4>,
-    /// A peer that is known without being introduced; of several the first that serves
+    /// Peer to use without an introduction; of several, the first that serves
     #[arg(long, value_name = "IP:PORT")]
     pub peer: Vec<SocketAddrV4>,
-    /// What becomes of frames that the player still lacks when a peer takes over
+    /// What to do with frames that the player still lacks when a peer takes over
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = HandoverPolicy::Complete)]
     pub handover: HandoverPolicy,
-    /// How long a peer that should give something may be silent before the CDN takes over, in seconds
+    /// Seconds of silence after which the CDN replaces a peer
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = positive)]
     pub peer_silence: f64,
-    /// How long a player may wait while neither the CDN nor a peer can be reached, in seconds
+    /// Seconds that a player may wait while neither the CDN nor a peer can be reached
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub patience: u64,
-    /// A data message of so many bytes, which no player shows, before a player is told that the stream has ended: for players that lose the
-    /// last bytes of a stream; mplayer -dumpstream loses up to 2047
+    /// Bytes of a data message, which no player shows, to send before the end of the stream, for players that lose
+    /// its last bytes; mplayer -dumpstream loses up to 2047
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     pub end_padding: u16,
-    /// Where peers are served with what the player gets; without it none are. Who may come is told by the network
+    /// Address to serve peers on, with what the player gets [default: serve none]. The controller says which peers
+    /// may come
     #[arg(long, value_name = "IP:PORT")]
     pub serve: Option<SocketAddrV4>,
     /// How they are served
     #[command(flatten)]
     pub service: ServiceArgs,
-    /// Pictures of so many bytes or more are passed on to peers while they come, shorter ones when they are whole; `off`: all when they are whole
+    /// Pass pictures of at least this many bytes to peers as they arrive, smaller ones when they are complete; `off`:
+    /// all when complete
     #[arg(long, value_name = "BYTES|off", default_value_t = CutThrough::From(CUT_THROUGH))]
     pub cut_through: CutThrough,
-    /// When the stream has ended, how long peers may take nothing of what is left for them, in seconds
+    /// Seconds after the stream's end for which a peer may accept no data before it is given up
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub drain: u64,
-    /// Say every so many seconds how the player stands (event `now`); without it never
+    /// Print the state of the player at this interval in seconds (event `now`) [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
     pub now: Option<f64>,
-    /// End when a player has been told that the stream has ended, and peers have everything; or when nobody gives the stream any more
+    /// Exit when the player has been told of the stream's end and peers have everything, or when no source is left
     #[arg(long)]
     pub once: bool,
 }
 
-/// What becomes of frames that the player still lacks when a peer takes over.
+/// What to do with frames that the player still lacks when a peer takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum HandoverPolicy {
-    /// They are fetched from the peer, as far as it still has them
+    /// Fetch them from the peer, as far as it still has them
     Complete,
-    /// Those before the last keyframe are skipped
+    /// Skip those before the last keyframe
     Live,
 }
 
@@ -108,17 +112,18 @@ fn positive(text: &str) -> Result<f64, String> {
 pub enum ViewerError {
     /// The player's port, or the peers'.
     #[error(
-        "cannot listen on {address}: {source}; is another program using the port, and is the address this host's?"
+        "cannot listen on {address}: {source}; is another program using the port, or does the address belong to another host?"
     )]
     Listen {
-        /// Where.
+        /// Address and port.
         address: SocketAddrV4,
-        /// Why not.
+        /// The underlying I/O error.
         source: std::io::Error,
     },
 }
 
-/// Runs the agent until `stop` is ready, or with `--once` until a player has been told that the stream has ended and peers have all of it.
+/// Runs the agent until `stop` is ready, or with `--once` until a player has been told that the stream has ended and
+/// peers have all of it.
 ///
 /// # Errors
 /// See [`ViewerError`].
@@ -158,7 +163,8 @@ pub async fn run(args: &ViewerArgs, stop: impl Future<Output = ()>) -> Result<()
     tokio::select! {
         () = attend(surroundings, &players, &mut introductions, &mut served) => {
             if let Some(children) = &children {
-                // Each has a deadline of its own after its last byte was written; one that takes nothing has this one.
+                // Each has a deadline of its own after its last byte was written; one that takes nothing has this
+                // one.
                 let _ = timeout(drain, children.all_left()).await;
             }
         }
@@ -210,7 +216,7 @@ async fn attend(
     loop {
         let (player, from) = socket::accept(players).await;
         tell(Event::PlayerConnected { player: from });
-        // What was told before is about players that are gone; who is there is introduced anew.
+        // What was told before is about players that are gone; who is there is introduced again.
         while introductions.try_recv().is_ok() {}
         hasten.begin();
         served.player = true;

@@ -27,9 +27,9 @@ const LEAST_FIRST: usize = 64;
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long an answer may take: a peer holds it back until it was told of who asks.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes that the kernel may keep of what came from the peer, of which it offers half as a window. Sized by itself, the window begins at
-/// some 40 to 64 kB and grows by a third or so each round trip, so that a viewer that joins 0.4 s away needs 2.3 s until it has caught
-/// up with a stream of 2.5 Mbit/s.
+/// Bytes that the kernel may keep of what came from the peer, of which it offers half as a window. Sized by itself,
+/// the window begins at some 40 to 64 kB and grows by a third or so each round trip, so that a viewer that joins 0.4
+/// s away needs 2.3 s until it has caught up with a stream of 2.5 Mbit/s.
 const RECEIVE_BUFFER: u32 = 4 << 20;
 
 /// What comes from a peer.
@@ -84,9 +84,9 @@ pub(super) enum Lost {
     Unanswered,
     #[error("it refused: {0}")]
     Refused(String),
-    #[error("it speaks without being asked")]
+    #[error("it sent data without being asked")]
     Unasked,
-    #[error("its answer is none: {0}")]
+    #[error("its answer is invalid: {0}")]
     Answer(#[from] PeerError),
     #[error("its stream cannot be read: {0}")]
     Stream(#[from] FlvError),

@@ -9,7 +9,8 @@ use super::merge::Tag;
 
 /// Chunk size that the agent writes with: most frames are one chunk.
 const CHUNK_SIZE: u32 = 1 << 16;
-/// Chunk streams, one for each kind of message, as nginx-rtmp has them: a message's header leaves out what the one before it has said.
+/// Chunk streams, one for each kind of message, as nginx-rtmp has them: a message's header leaves out what the one
+/// before it has said.
 const CONTROL: u32 = 2;
 const COMMANDS: u32 = 5;
 const AUDIO: u32 = 6;
@@ -25,8 +26,8 @@ pub struct Player {
 }
 
 impl Player {
-    /// Of the play on that message stream, and what is written first. All headers that follow are whole, for a new writer leaves out nothing
-    /// that it has not said itself.
+    /// Of the play on that message stream, and what is written first. All headers that follow are whole, for a new
+    /// writer leaves out nothing that it has not said itself.
     #[must_use]
     pub fn new(stream_id: u32) -> (Self, Vec<u8>) {
         let (mut writer, mut out) = (Writer::new(), Vec::new());
@@ -45,8 +46,8 @@ impl Player {
         self.message(chunk_stream, tag.kind.id(), self.stream_id, tag.timestamp, &tag.payload)
     }
 
-    /// A message of the CDN's that is not of the stream: an answer to something that the player has asked. `None`: it is about the connection
-    /// to the CDN, or about how the CDN gives the stream, and not for the player.
+    /// A message of the CDN's that is not of the stream: an answer to something that the player has asked. `None`: it
+    /// is about the connection to the CDN, or about how the CDN gives the stream, and not for the player.
     pub fn answer(&mut self, message: &Message<'_>) -> Option<Vec<u8>> {
         let limits = livectl_wire::amf0::Limits::default();
         match Command::parse(message.kind, message.payload, limits).ok()? {
@@ -83,8 +84,8 @@ impl Player {
     }
 }
 
-/// The payload of a data message that says nothing: the AMF0 string `onPadding` and another one of so many bytes. Players that lose the end of a
-/// stream, as mplayer does when it dumps one, lose this.
+/// The payload of a data message that says nothing: the AMF0 string `onPadding` and another one of so many bytes.
+/// Players that lose the end of a stream, as mplayer does when it dumps one, lose this.
 #[must_use]
 pub fn padding(bytes: u16) -> Vec<u8> {
     let mut payload = Vec::new();

@@ -23,7 +23,8 @@ pub mod relay;
 /// No single step of these tests takes as long.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// nginx-rtmp as livectl configures it (src/actor/cdn.rs), with the socket that livectl hands it (src/actor/listen.rs).
+/// nginx-rtmp as livectl configures it (src/actor/cdn.rs), with the socket that livectl hands it
+/// (src/actor/listen.rs).
 const NGINX: &str = "
 daemon off; master_process on; worker_processes 1;
 load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
@@ -387,7 +388,8 @@ impl Agent {
 pub struct Dump {
     /// Pictures and sounds with their timestamps, in order.
     pub elements: Vec<(TagKind, u32, FrameId)>,
-    /// The file ends within a tag, as mplayer's do when fewer than 2048 bytes are left after the last whole block of so many.
+    /// The file ends within a tag, as mplayer's do when fewer than 2048 bytes are left after the last whole block of
+    /// so many.
     pub cut: bool,
 }
 
@@ -404,7 +406,8 @@ impl Dump {
         Self { elements, cut: reader.tail().is_some() }
     }
 
-    /// All that was born from there on, once, in order and with the timestamps that it was born with; a player may have cut the last.
+    /// All that was born from there on, once, in order and with the timestamps that it was born with; a player may
+    /// have cut the last.
     pub fn is_all_of(&self, births: &[Birth]) {
         let born: Vec<_> = births.iter().filter_map(born).collect();
         let start = born.iter().position(|element| Some(element) == self.elements.first());

@@ -17,7 +17,8 @@ use crate::openflow::TooLong;
 const READ: usize = 256 << 10;
 /// How long a connection may take to come about.
 const CONNECT: Duration = Duration::from_secs(5);
-/// How long the controller may take to ask all switches who they are, and how long to answer a first packet-in of each.
+/// How long the controller may take to ask all switches who they are, and how long to answer a first packet-in of
+/// each.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 /// A packet-in is given up when its switch has got no answer for so long.
 const LOST: Duration = Duration::from_secs(1);
@@ -40,7 +41,7 @@ pub enum FleetError {
     Connect {
         /// Which switch, from 1.
         switch: usize,
-        /// Where to.
+        /// Address and port of the controller.
         address: SocketAddr,
         /// What the system says.
         source: io::Error,
@@ -82,7 +83,7 @@ pub enum FleetError {
     DoesNotRead {
         /// Which switch, from 1.
         switch: usize,
-        /// Bytes that wait.
+        /// Number of bytes that wait.
         waiting: usize,
     },
     /// Waiting for sockets failed.
@@ -95,8 +96,8 @@ pub enum FleetError {
 pub struct Sample {
     /// How long it took.
     pub elapsed: Duration,
-    /// What was counted in that time. Packet-ins that were still under way at its end are counted as sent and, if no answer came after it,
-    /// as unanswered.
+    /// What was counted in that time. Packet-ins that were still under way at its end are counted as sent and, if no
+    /// answer came after it, as unanswered.
     pub counts: Counts,
     /// OpenFlow errors from the controller.
     pub errors: u64,
@@ -106,7 +107,7 @@ pub struct Sample {
     pub bytes_out: u64,
     /// Bytes from it.
     pub bytes_in: u64,
-    /// Nanoseconds.
+    /// Latencies in nanoseconds.
     pub latencies: Vec<u64>,
 }
 
@@ -241,7 +242,8 @@ impl Fleet {
         Ok(sample)
     }
 
-    /// Waits for what is under way, and adds to `sample` what of that was not answered. What was answered came too late to count.
+    /// Waits for what is under way, and adds to `sample` what of that was not answered. What was answered came too
+    /// late to count.
     ///
     /// # Errors
     /// When a connection ended.
@@ -300,7 +302,8 @@ impl Fleet {
         }
     }
 
-    /// Gives up what is lost, and sends what there is room for. Reads what was left unread when the time was over the last time.
+    /// Gives up what is lost, and sends what there is room for. Reads what was left unread when the time was over the
+    /// last time.
     fn tick(&mut self, send: Send, patience: Duration, end: Instant) -> Result<(), FleetError> {
         let now = self.now();
         let since = now.checked_sub(patience.as_nanos() as u64);

@@ -14,7 +14,7 @@ enum State {
 struct Slot {
     number: u32,
     state: State,
-    /// Nanoseconds.
+    /// Time of sending in nanoseconds.
     sent: u64,
 }
 
@@ -27,12 +27,13 @@ pub struct Counts {
     pub answered: u64,
     /// Those of them that a flow-mod disposed of first.
     pub by_flow_mod: u64,
-    /// Further messages about packets that had been disposed of: the packet-out that follows a flow-mod, or the other way round.
+    /// Further messages about packets that had been disposed of: the packet-out that follows a flow-mod, or the other
+    /// way round.
     pub repeated: u64,
     /// Flow-mods that move no packet.
     pub lone_flow_mods: u64,
-    /// Packet-ins without an answer that were given up: when their switch got none for a second, or when several windows had been sent after
-    /// them.
+    /// Packet-ins without an answer that were given up: when their switch got none for a second, or when several
+    /// windows had been sent after them.
     pub unanswered: u64,
     /// Messages about packets that had been given up.
     pub late: u64,

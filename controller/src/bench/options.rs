@@ -32,17 +32,17 @@ Exit codes:
   1  a controller could not be measured under some of the conditions; the rest was
   2  wrong usage";
 
-/// Measure how fast OpenFlow controllers answer: plays switches to them and counts
+/// Measure how fast OpenFlow controllers answer, by playing switches to them
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
     /// Controllers to measure: [NAME=]HOST:PORT[@PID]
     #[arg(value_name = "CONTROLLER", value_parser = target)]
     targets: Vec<Target>,
-    /// Measure the generator, too: against a responder that does no work, in a thread of this process
+    /// Also measure the generator itself, against a responder without work in a thread of this process
     #[arg(long)]
     against_itself: bool,
-    /// Only be that responder, at this address, until killed; for a core of its own
+    /// Run only that responder, at this address, until killed; to give it its own core
     #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["targets", "against_itself"])]
     respond: Option<SocketAddr>,
     /// How packet-ins are sent
@@ -51,32 +51,32 @@ pub struct Options {
     /// Versions of OpenFlow that the switches speak
     #[arg(long, value_enum, value_delimiter = ',', value_name = "VERSIONS", default_value = "1.0")]
     openflow: Vec<VersionName>,
-    /// How many switches connect
+    /// Number of switches
     #[arg(long, value_delimiter = ',', value_name = "COUNTS", default_value = "1,16",
           value_parser = clap::value_parser!(u16).range(1..=4096))]
     switches: Vec<u16>,
-    /// How many addresses each switch has
+    /// Addresses of each switch
     #[arg(long, value_delimiter = ',', value_name = "COUNTS", default_value = "1000",
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_STATIONS)))]
     macs: Vec<u32>,
-    /// Open loop: packet-ins under way at each switch. The default is enough for whole reads and writes at both ends,
-    /// and little enough that no socket fills up: ovs-testcontroller drops answers when that happens
+    /// Open loop: packet-ins in flight at each switch. The default is enough for full reads and writes at both ends,
+    /// and little enough that no socket fills up, because ovs-testcontroller then drops answers
     #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     window: u32,
     /// Where the switches keep the packets
     #[arg(long, value_enum, default_value_t = Buffering::Buffered)]
     packets: Buffering,
-    /// Bytes of each frame, of which at most 128 are sent up when it is buffered
+    /// Bytes of each frame; of a buffered frame at most 128 are sent to the controller
     #[arg(long, value_name = "BYTES", default_value_t = LEAST_FRAME as u16,
           value_parser = clap::value_parser!(u16).range(LEAST_FRAME as i64..=9000))]
     frame_size: u16,
-    /// Seconds before each measurement
+    /// Warm-up before each measurement, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
     warm_up: Duration,
-    /// Seconds of each measurement
+    /// Length of each measurement, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     duration: Duration,
-    /// Measurements of each controller; controllers take turns
+    /// Number of measurements of each controller; controllers take turns
     #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     repetitions: u32,
     /// Seconds between two connections
@@ -85,10 +85,10 @@ pub struct Options {
     /// Name of the controller that the others are compared with [default: the first]
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
-    /// Write everything that was measured to this file, as JSON
+    /// Write all measurements to this file, as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a line for each measurement to this file
+    /// Write one line for each measurement to this file, as CSV
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }
@@ -142,7 +142,7 @@ impl Options {
         if let Some(baseline) = &self.baseline
             && !names.contains(&baseline.as_str())
         {
-            return Err(format!("--baseline {baseline} is none of {}", names.join(", ")));
+            return Err(format!("--baseline {baseline} is not one of {}", names.join(", ")));
         }
         names.sort_unstable();
         if let Some([name, _]) = names.windows(2).find(|two| two.first() == two.last()) {

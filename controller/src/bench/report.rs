@@ -96,7 +96,8 @@ impl Row {
         self.measurements.iter().map(of).sum()
     }
 
-    /// Answers for each second of the controller's processor time: what it can do, however much of a processor others left it.
+    /// Answers for each second of the controller's processor time: what it can do, however much of a processor others
+    /// left it.
     fn rate_of_core(&self) -> Option<f64> {
         let rate = |one: &Measurement| one.controller_cores.map(|cores| one.responses_per_second / cores.max(1e-6));
         let rates: Option<Vec<f64>> = self.measurements.iter().map(rate).collect();

@@ -9,7 +9,8 @@ use crate::openflow::{
     Config, ErrorReport, Features, Message, Port, PortNo, Version, Versions, header, header::HEADER_LEN,
 };
 
-/// OFPBRC_BAD_STAT or OFPBRC_BAD_MULTIPART, OFPBRC_BAD_VENDOR or OFPBRC_BAD_EXPERIMENTER; the same numbers in both versions.
+/// OFPBRC_BAD_STAT or OFPBRC_BAD_MULTIPART, OFPBRC_BAD_VENDOR or OFPBRC_BAD_EXPERIMENTER; the same numbers in both
+/// versions.
 const BAD_STAT: u16 = 2;
 const BAD_VENDOR: u16 = 3;
 /// OFPET_BAD_REQUEST.
@@ -27,7 +28,7 @@ const DESC_LEN: usize = 1056;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Trouble {
     /// The stream is no OpenFlow.
-    #[error("the controller sends what is no OpenFlow: {0}")]
+    #[error("the controller sent something other than OpenFlow: {0}")]
     Unreadable(#[from] crate::openflow::ParseError),
     /// No version in common.
     #[error("the controller does not speak OpenFlow {0}")]

@@ -1,7 +1,7 @@
 //! Packet-ins, by number.
 //!
-//! All stations of a switch send in turn, each to another that is chosen pseudo-randomly and never behind the same port: a learning switch
-//! always has something to send. Frames are IPv4 and UDP with a right header checksum.
+//! All stations of a switch send in turn, each to another that is chosen pseudo-randomly and never behind the same
+//! port: a learning switch always has something to send. Frames are IPv4 and UDP with a right header checksum.
 
 use std::net::Ipv4Addr;
 

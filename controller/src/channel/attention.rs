@@ -1,8 +1,9 @@
 //! Waiting awake, for a moment, for a message that is about to come.
 //!
-//! To fall asleep and to be woken costs a core some 20 to 50 µs, more than it takes to answer a packet-in. A switch that waits for an answer
-//! before it goes on, or several that each do, would pay that for every packet. So after a message the next is awaited awake: other
-//! threads still have the processor whenever they want it, and it is only done as long as it turns out to be worth it.
+//! To fall asleep and to be woken costs a core some 20 to 50 µs, more than it takes to answer a packet-in. A switch
+//! that waits for an answer before it goes on, or several that each do, would pay that for every packet. So after a
+//! message the next is awaited awake: other threads still have the processor whenever they want it, and it is only
+//! done as long as it turns out to be worth it.
 
 use std::time::Duration;
 

@@ -91,7 +91,8 @@ impl Connection {
         self.session.version()
     }
 
-    /// Reads `most` bytes at once, into `room`, behind what was kept of an unfinished message. That is less than 64 KiB; `room` must hold both.
+    /// Reads `most` bytes at once, into `room`, behind what was kept of an unfinished message. That is less than 64
+    /// KiB; `room` must hold both.
     ///
     /// # Errors
     /// When the connection broke.
@@ -115,7 +116,8 @@ impl Connection {
         }
     }
 
-    /// What the first whole message of `stream` means, which is cut off; `None` when there is none. Answers it if that is all there is to do.
+    /// What the first whole message of `stream` means, which is cut off; `None` when there is none. Answers it if
+    /// that is all there is to do.
     ///
     /// # Errors
     /// When the connection is to be closed, and why.

@@ -1,4 +1,5 @@
-//! What comes of what switches say: messages are taken in, played through the scheme, and what it wants is put where the sockets take it from.
+//! What comes of what switches say: messages are taken in, played through the scheme, and what it wants is put where
+//! the sockets take it from.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +72,8 @@ impl Core {
         }
     }
 
-    /// Takes in the whole messages at the beginning of `stream`, which came at a connection; its rest is kept for later.
+    /// Takes in the whole messages at the beginning of `stream`, which came at a connection; its rest is kept for
+    /// later.
     pub fn take<'a>(
         &mut self,
         now: Duration,
@@ -206,7 +208,8 @@ impl Core {
         self.event(now, dpid, Event::SwitchDown);
     }
 
-    /// Closes a connection: because the switch did, or why else. If it was the switch's present one, the switch is gone.
+    /// Closes a connection: because the switch did, or why else. If it was the switch's present one, the switch is
+    /// gone.
     pub fn close(&mut self, now: Duration, at: usize, end: Result<(), String>) {
         let Some(mut connection) = self.connections.try_remove(at) else { return };
         let looked_only = end.is_ok() && connection.only_looked();

@@ -4,8 +4,8 @@
 pub const HIGH_WATER: usize = 64 << 10;
 /// Above this many the switch is given up.
 pub const LIMIT: usize = 8 << 20;
-/// A buffer that has grown beyond this is given back once it is empty, so that all switches fill the same few in turn: that is less
-/// memory, and it stays in the processor's cache.
+/// A buffer that has grown beyond this is given back once it is empty, so that all switches fill the same few in
+/// turn: that is less memory, and it stays in the processor's cache.
 const SPARE: usize = 4 << 10;
 
 /// Bytes on their way to one switch.
@@ -18,7 +18,8 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Where to append bytes. When too many wait already, it overflows: what is appended then is thrown away with what waits.
+    /// Where to append bytes. When too many wait already, it overflows: what is appended then is thrown away with
+    /// what waits.
     pub fn end(&mut self) -> &mut Vec<u8> {
         if self.len() > LIMIT {
             self.overflowed = true;

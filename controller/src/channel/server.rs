@@ -18,17 +18,19 @@ use crate::event_log::EventLog;
 use crate::openflow::Version;
 use crate::scheme::{Outcome, Scheme};
 
-/// Connections that are read before what came of them is written. Were it all that have something to say, the switches would have nothing
-/// to do while they are read, and would have to be woken when they are answered, which costs more than an answer.
+/// Connections that are read before what came of them is written. Were it all that have something to say, the
+/// switches would have nothing to do while they are read, and would have to be woken when they are answered, which
+/// costs more than an answer.
 const ROUND: usize = 4;
 /// Bytes that are read of a connection at once, so that none keeps the others waiting for long.
 const READ: usize = 64 << 10;
 /// What a connection needs to be read: room for that, and for a message of which all but the end was read before.
 const NEED: usize = READ + (64 << 10);
-/// Room to read into. What came of it is written before it is used again, and stays in the processor's cache until then.
+/// Room to read into. What came of it is written before it is used again, and stays in the processor's cache until
+/// then.
 const ROOM: usize = NEED + READ;
-/// The system is asked which connections have something to say after those that are known to have had so many turns: what it tells of one
-/// that came to its turn meanwhile is told for nothing.
+/// The system is asked which connections have something to say after those that are known to have had so many turns:
+/// what it tells of one that came to its turn meanwhile is told for nothing.
 const PASSES: usize = 2;
 /// And after so long in any case, for the sake of the others.
 const LOOK_AROUND: Duration = Duration::from_millis(2);
@@ -44,8 +46,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 const SCHEME_TICK: Duration = Duration::from_secs(1);
 /// How often sessions do.
 const TICK: Duration = Duration::from_millis(250);
-/// Whoever does not come round for so long was stopped (SIGSTOP, a virtual machine that was paused): what switches said meanwhile is still
-/// to be read.
+/// Whoever does not come round for so long was stopped (SIGSTOP, a virtual machine that was paused): what switches
+/// said meanwhile is still to be read.
 const AWAY: Duration = Duration::from_secs(1);
 
 /// What becomes ready: connections have the tokens from 0.
@@ -66,7 +68,7 @@ pub enum ServerError {
     /// The address is taken, or not this machine's.
     #[error("cannot listen on {address}{}", if source.kind() == ErrorKind::AddrInUse { TAKEN } else { "" })]
     Listen {
-        /// The address.
+        /// Address and port.
         address: SocketAddr,
         /// What the system says.
         source: std::io::Error,
@@ -247,7 +249,8 @@ impl Channel {
         Ok(())
     }
 
-    /// Reads once of some connections that may have something to be read, and plays all whole messages. Says how many had their turn.
+    /// Reads once of some connections that may have something to be read, and plays all whole messages. Says how many
+    /// had their turn.
     fn round(&mut self, now: Duration, mut room: &mut [u8]) -> usize {
         let mut steps = Vec::new();
         let mut out = Outcome::default();

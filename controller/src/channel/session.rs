@@ -84,8 +84,8 @@ pub enum Refusal {
     Refused,
 }
 
-/// Since 1.3 a packet without a flow is dropped, unless a flow of the lowest priority sends it up (section 5.4). Should someone delete
-/// that one, we want to know.
+/// Since 1.3 a packet without a flow is dropped, unless a flow of the lowest priority sends it up (section 5.4).
+/// Should someone delete that one, we want to know.
 fn table_miss() -> FlowMod {
     FlowMod {
         command: Command::Add,
@@ -135,9 +135,10 @@ fn offer(versions: &[Version]) -> &'static str {
 impl Session {
     /// A connection that was just accepted.
     ///
-    /// Its HELLO goes out when the other side's first message comes, or after [`Patience::greeting`]. Not at once: to see whether a
-    /// controller listens, Mininet 2.3 has telnet connect and prints what that says through a terminal in which byte 1, which every
-    /// HELLO contains, announces a process id; when the HELLO is quicker than telnet's end, Mininet waits for that id for ever.
+    /// Its HELLO goes out when the other side's first message comes, or after [`Patience::greeting`]. Not at once: to
+    /// see whether a controller listens, Mininet 2.3 has telnet connect and prints what that says through a terminal
+    /// in which byte 1, which every HELLO contains, announces a process id; when the HELLO is quicker than telnet's
+    /// end, Mininet waits for that id for ever.
     #[must_use]
     pub fn begin(now: Duration, offered: &[Version], patience: Patience) -> Self {
         Self {
@@ -181,7 +182,8 @@ impl Session {
         self.heard += away;
     }
 
-    /// Cuts the first whole message off `stream`, if it is there. What is obviously no message is refused before it is whole.
+    /// Cuts the first whole message off `stream`, if it is there. What is obviously no message is refused before it
+    /// is whole.
     ///
     /// # Errors
     /// When no message can begin like this.

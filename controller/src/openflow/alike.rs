@@ -36,7 +36,8 @@ pub fn emit_error_report(report: &ErrorReport<'_>, out: &mut Vec<u8>) {
 
 /// A port's name, which ends with a zero byte.
 pub fn parse_name(name: &[u8; NAME_LEN]) -> String {
-    // A name that fills its field lacks the zero byte that must end it (specification 1.0, section 5.2.1): its last byte is cut.
+    // A name that fills its field lacks the zero byte that must end it (specification 1.0, section 5.2.1): its last
+    // byte is cut.
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(NAME_LEN - 1);
     // One `?` for each byte that is not UTF-8: U+FFFD has three bytes, and a name must not outgrow its field.
     let name = name.get(..end).unwrap_or_default();

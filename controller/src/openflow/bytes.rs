@@ -1,5 +1,5 @@
-//! Big-endian numbers at fixed places. Views check their length once; beyond the end these read zero, so that no input can
-//! make them panic.
+//! Big-endian numbers at fixed places. Views check their length once; beyond the end these read zero, so that no
+//! input can make them panic.
 
 pub fn u8_at(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or_default()

@@ -12,7 +12,7 @@ pub enum ParseError {
     #[error("a message of wire version {0:#04x}, which was not agreed on")]
     Version(u8),
     /// A message type that the version does not have, or that a switch must not send.
-    #[error("message type {0} is none that can come here")]
+    #[error("message type {0} is not allowed here")]
     Type(u8),
     /// Too short, too long, or not made of whole parts.
     #[error("{what} of {length} bytes; {expected}")]
@@ -25,7 +25,7 @@ pub enum ParseError {
         expected: &'static str,
     },
     /// A field whose value has no meaning.
-    #[error("{what} has {field} {value:#x}, which means nothing there")]
+    #[error("{what} has {field} {value:#x}, which has no meaning there")]
     Value {
         /// Which message or part of it.
         what: &'static str,
@@ -50,8 +50,8 @@ pub enum ParseError {
 const BAD_REQUEST: u16 = 1;
 
 impl ParseError {
-    /// The error message that tells the switch; `data` is the offending message, of which the first 64 bytes are sent back (1.0
-    /// section 5.4.4, 1.3 section 7.5.4).
+    /// The error message that tells the switch; `data` is the offending message, of which the first 64 bytes are sent
+    /// back (1.0 section 5.4.4, 1.3 section 7.5.4).
     #[must_use]
     pub fn report<'a>(&self, data: &'a [u8]) -> ErrorReport<'a> {
         let code = match self {

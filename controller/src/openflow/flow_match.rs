@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use super::PortNo;
 use crate::mac::MacAddr;
 
-/// Which packets a flow is for: the twelve fields of 1.0 (section 3.4, table 3), each given or of any value. Version 1.3 expresses the
-/// same in OXM; as in 1.0, the fields from `ip_dscp` on mean what `eth_type` and `ip_proto` make of them.
+/// Which packets a flow is for: the twelve fields of 1.0 (section 3.4, table 3), each given or of any value. Version
+/// 1.3 expresses the same in OXM; as in 1.0, the fields from `ip_dscp` on mean what `eth_type` and `ip_proto` make of
+/// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FlowMatch {
     /// Port that the packet came in.
@@ -52,8 +53,8 @@ pub struct Ipv4Prefix {
 }
 
 impl Ipv4Prefix {
-    /// The subnet of `address` with a prefix of `bits` bits, 1 to 32; `None` for other lengths. Bits of the address behind the prefix
-    /// are cleared.
+    /// The subnet of `address` with a prefix of `bits` bits, 1 to 32; `None` for other lengths. Bits of the address
+    /// behind the prefix are cleared.
     #[must_use]
     pub fn new(address: Ipv4Addr, bits: u8) -> Option<Self> {
         (1..=32).contains(&bits).then(|| {

@@ -30,8 +30,8 @@ impl Versions {
         Self { highest, bitmap: (highest > Version::V10.wire()).then_some(bitmap) }
     }
 
-    /// The version that two HELLOs agree on: with two bitmaps the highest that both have, otherwise the lower of the two highest, if
-    /// `ours` has it.
+    /// The version that two HELLOs agree on: with two bitmaps the highest that both have, otherwise the lower of the
+    /// two highest, if `ours` has it.
     #[must_use]
     pub fn agree(ours: &[Version], theirs: Versions) -> Option<Version> {
         let highest = ours.iter().map(|version| version.wire()).max().unwrap_or_default();

@@ -235,7 +235,8 @@ pub enum Removal {
     Deleted,
     /// Its group went; 1.3 only.
     GroupDeleted,
-    /// Another reason, in the switch's own number: Open vSwitch makes room in a full table with 4 or 5, which are of later versions.
+    /// Another reason, in the switch's own number: Open vSwitch makes room in a full table with 4 or 5, which are of
+    /// later versions.
     Other(u8),
 }
 
@@ -244,11 +245,11 @@ pub enum Removal {
 pub struct FlowRemoved {
     /// Its match.
     pub matching: FlowMatch,
-    /// Its cookie.
+    /// Cookie of the flow.
     pub cookie: u64,
-    /// Its priority.
+    /// Priority of the flow.
     pub priority: u16,
-    /// Why.
+    /// The reason.
     pub reason: Removal,
     /// Its age in seconds.
     pub duration: u32,
@@ -256,7 +257,7 @@ pub struct FlowRemoved {
     pub idle_timeout: u16,
     /// Packets it was applied to.
     pub packets: u64,
-    /// Their bytes.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
@@ -274,7 +275,7 @@ pub enum PortStatusReason {
 /// A port came, went or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortStatus {
-    /// What happened.
+    /// The reason.
     pub reason: PortStatusReason,
     /// The port as it is now.
     pub port: Port,

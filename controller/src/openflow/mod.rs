@@ -1,8 +1,9 @@
 //! OpenFlow: messages as values, and the two versions of their bytes.
 //!
-//! [`Message`] and its parts say what is meant, in one form for both versions. [`v10`] (OpenFlow Switch Specification 1.0.0,
-//! wire version 0x01) and [`v13`] (1.3.5, wire version 0x04) turn them into bytes and back; [`Version`] chooses.
-//! `alike` is what the two have in common. [`header`] cuts a stream of bytes into messages, [`hello`] is how both sides agree on a version.
+//! [`Message`] and its parts say what is meant, in one form for both versions. [`v10`] (OpenFlow Switch Specification
+//! 1.0.0, wire version 0x01) and [`v13`] (1.3.5, wire version 0x04) turn them into bytes and back; [`Version`]
+//! chooses. `alike` is what the two have in common. [`header`] cuts a stream of bytes into messages, [`hello`] is how
+//! both sides agree on a version.
 //!
 //! Reading is strict: each layout has a view whose `new_checked` verifies lengths before anything is looked at, and a
 //! value can only hold what is supported. What cannot be read comes with the OpenFlow error that tells the switch.

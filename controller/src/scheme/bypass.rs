@@ -16,7 +16,8 @@ pub const ENTRY: Entry = Entry {
     make: |settings, ports, network| Box::new(Introduce::new(settings, ports, Box::new(Bypass::new(network)))),
 };
 
-/// A viewer has the stream from the broadcaster if both are on one switch, and the broadcaster's uplink, if that is known, carries its copy.
+/// A viewer has the stream from the broadcaster if both are on one switch, and the broadcaster's uplink, if that is
+/// known, carries its copy.
 #[derive(Debug, Default)]
 pub struct Bypass {
     network: Network,
@@ -48,8 +49,9 @@ impl Bypass {
         Self { network, streams: BTreeMap::new() }
     }
 
-    /// How many viewers of a stream its broadcaster's uplink carries, beside its copies for the CDN and its other streams' viewers. One at least:
-    /// where the uplink is too narrow for both, the broadcaster's agent has the CDN's copy wait.
+    /// How many viewers of a stream its broadcaster's uplink carries, beside its copies for the CDN and its other
+    /// streams' viewers. One at least: where the uplink is too narrow for both, the broadcaster's agent has the CDN's
+    /// copy wait.
     fn copies(&self, stream: &StreamKey, host: Ipv4Addr) -> usize {
         if !self.network.is_known() {
             return usize::MAX;

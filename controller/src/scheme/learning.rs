@@ -51,7 +51,7 @@ pub enum Route {
 pub struct Life {
     /// Seconds without a packet.
     pub idle: u16,
-    /// Seconds.
+    /// Hard timeout in seconds.
     pub hard: u16,
     /// Comes back when the flow ends; `None`: nobody wants to know.
     pub cookie: Option<u64>,
@@ -59,11 +59,12 @@ pub struct Life {
 
 /// Flows of the learning switch itself.
 const LEARNED_COOKIE: u64 = 1;
-/// All flows have the same priority: a new one for the same packets replaces the old one. (In 1.0, flows that leave no field open come before all
-/// others, whatever their priority.)
+/// All flows have the same priority: a new one for the same packets replaces the old one. (In 1.0, flows that leave
+/// no field open come before all others, whatever their priority.)
 const PRIORITY: u16 = 0x8000;
 
-/// Stations with lasting flows at once. When there are more, all are forgotten: some of them may then be found at their new port later.
+/// Stations with lasting flows at once. When there are more, all are forgotten: some of them may then be found at
+/// their new port later.
 const MAX_LASTING: usize = 65_536;
 
 /// The address tables of all switches.
@@ -83,8 +84,8 @@ pub struct Learning {
 const MANY: usize = 512 << 10;
 /// and bytes of one that the smallest of them does not hold while it is at work.
 const LARGE: usize = 32 << 10;
-/// A table of so many times the bytes of the packet-ins to come is read whole sooner than in the places that they ask for, since it is read
-/// in sequence (as measured with 600 to 1,500 stations at each of 256 switches).
+/// A table of so many times the bytes of the packet-ins to come is read whole sooner than in the places that they ask
+/// for, since it is read in sequence (as measured with 600 to 1,500 stations at each of 256 switches).
 const LOOKED_UP: usize = 12;
 
 impl Learning {
@@ -100,7 +101,7 @@ impl Learning {
         Life { idle: self.settings.idle_timeout, hard: self.settings.hard_timeout, cookie: None }
     }
 
-    /// Begins a switch's table anew.
+    /// Begins a switch's table again.
     pub fn switch_up(&mut self, at: Dpid) {
         let table = MacTable::new(self.settings.mac_table, self.settings.seed);
         self.size += table.size();
@@ -174,8 +175,8 @@ impl Learning {
         self.tables.get(&at)?.port(station, now.as_secs())
     }
 
-    /// Learns from a frame where its sender is, and says what a learning switch does with it. If the sender was elsewhere before, its flows
-    /// there, to it and from it, are ended.
+    /// Learns from a frame where its sender is, and says what a learning switch does with it. If the sender was
+    /// elsewhere before, its flows there, to it and from it, are ended.
     pub fn learn_and_route(
         &mut self,
         now: Duration,

@@ -1,7 +1,8 @@
 //! What the network does with packets.
 //!
-//! A [`Scheme`] takes events and returns messages for switches and news for the outside. It has no sockets and no clock,
-//! so that tests can play whole networks through it; the [`channel`](crate::channel) is the one place that sends.
+//! A [`Scheme`] takes events and returns messages for switches and news for the outside. It has no sockets and no
+//! clock, so that tests can play whole networks through it; the [`channel`](crate::channel) is the one place that
+//! sends.
 //!
 //! A scheme is a file here and a line in [`SCHEMES`].
 
@@ -88,11 +89,12 @@ impl<'a> Outcome<'a> {
 
 /// Decides what the network does with packets.
 pub trait Scheme {
-    /// Takes note of an event and adds to `out` what is to be done about it. `now` is the time since any fixed moment;
-    /// it never goes back.
+    /// Takes note of an event and adds to `out` what is to be done about it. `now` is the time since any fixed
+    /// moment; it never goes back.
     fn on_event<'a>(&mut self, now: Duration, at: Dpid, event: Event<'a>, out: &mut Outcome<'a>);
 
-    /// So many bytes of messages of this switch come next. For a scheme that wants to have at hand what it will look up.
+    /// So many bytes of messages of this switch come next. For a scheme that wants to have at hand what it will look
+    /// up.
     fn expect(&mut self, _at: Dpid, _bytes: usize) {}
 
     /// This packet comes after some others: time enough for memory to bring what will be looked up for it.

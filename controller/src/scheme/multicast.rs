@@ -1,7 +1,8 @@
-//! `multicast`: the broadcaster sends each frame once, to a group, and the switches copy it to whoever plays the stream.
+//! `multicast`: the broadcaster sends each frame once, to a group, and the switches copy it to whoever plays the
+//! stream.
 //!
-//! What is left to do here: which stream has which group, and who is in it. No peer serves anybody, so that no uplink but the broadcaster's
-//! matters, and that only once.
+//! What is left to do here: which stream has which group, and who is in it. No peer serves anybody, so that no uplink
+//! but the broadcaster's matters, and that only once.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -50,7 +51,8 @@ impl Multicast {
         audience.viewers().all(|viewer| self.why_not(broadcaster, viewer).is_some())
     }
 
-    /// The group of a stream: by its name, or if another stream has that one, the next. There are more groups than streams that can be.
+    /// The group of a stream: by its name, or if another stream has that one, the next. There are more groups than
+    /// streams that can be.
     fn group(&mut self, stream: &StreamKey) -> SocketAddrV4 {
         if let Some(group) = self.groups.get(stream) {
             return *group;

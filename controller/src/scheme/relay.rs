@@ -1,7 +1,7 @@
 //! `relay`: viewers pass a stream on to each other, in one push tree for each stream (`livectl_policy::tree`).
 //!
-//! What is left to do here: which members are in which tree, what of a host's uplink is left for each of its streams, and what becomes
-//! of a tree's changes.
+//! What is left to do here: which members are in which tree, what of a host's uplink is left for each of its streams,
+//! and what becomes of a tree's changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::Ipv4Addr;
@@ -21,8 +21,8 @@ pub const ENTRY: Entry = Entry {
     make: |settings, ports, network| Box::new(Introduce::new(settings, ports, Box::new(Relay::new(network)))),
 };
 
-/// Steps that one event leads to, over all streams. Each changes what is left of an uplink for another stream; none takes from another what
-/// it has, so that they come to an end by themselves long before.
+/// Steps that one event leads to, over all streams. Each changes what is left of an uplink for another stream; none
+/// takes from another what it has, so that they come to an end by themselves long before.
 const MAX_STEPS: usize = 4096;
 
 /// Viewers have the stream from each other.
@@ -45,7 +45,8 @@ impl Relay {
         Self { network, ..Self::default() }
     }
 
-    /// The number of the switch that a member is at. One whose address the map does not have is where others at its switch are.
+    /// The number of the switch that a member is at. One whose address the map does not have is where others at its
+    /// switch are.
     fn switch(&mut self, member: &Member) -> usize {
         let known = self.network.switch(member.host());
         if let Some(known) = known {
@@ -55,7 +56,8 @@ impl Relay {
         *self.switches.entry(member.dpid).or_insert(next)
     }
 
-    /// What of a host's uplink is taken: a broadcaster's copies for the CDN, and the copies for children in all streams but this one.
+    /// What of a host's uplink is taken: a broadcaster's copies for the CDN, and the copies for children in all
+    /// streams but this one.
     fn taken(&self, host: Ipv4Addr, without: &StreamKey) -> f64 {
         let streams = self.hosts.get(&host).into_iter().flatten();
         let taken = streams.filter_map(|(stream, connection)| {
@@ -107,8 +109,8 @@ impl Relay {
             let pair = |parent| Pair { parent, child: one.child, bond: Bond::Serves };
             change.void.extend(one.from.map(pair));
             change.introduce.extend(one.to.map(pair));
-            // Who joins is at the CDN already. Who does not answer is told nothing. Without a broadcaster the stream has ended, and what
-            // parents still have of it is worth more than what the CDN has.
+            // Who joins is at the CDN already. Who does not answer is told nothing. Without a broadcaster the stream
+            // has ended, and what parents still have of it is worth more than what the CDN has.
             if one.to.is_none() && !matches!(one.why, Why::Joined | Why::Gone) && tree.broadcaster().is_some() {
                 change.to_cdn.push(one.child);
             }

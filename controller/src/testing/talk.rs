@@ -90,8 +90,8 @@ fn command(writer: &mut Writer, stream_id: u32, command: &Command) -> Vec<u8> {
     out
 }
 
-/// What both sides say from the handshake to the server's yes (`code`), in turn. The last is that yes, with the first video message
-/// in the same breath when the client plays.
+/// What both sides say from the handshake to the server's yes (`code`), in turn. The last is that yes, with the first
+/// video message in the same breath when the client plays.
 fn talk(asks: &Command, code: &str) -> Vec<(Host, Vec<u8>)> {
     let (mut up, mut down) = (Writer::new(), Writer::new());
     let mut handshake = vec![3];
@@ -134,7 +134,8 @@ pub fn publish(name: &str) -> Vec<(Host, Vec<u8>)> {
     talk(&Command::Publish { transaction: 0.0, name: name.to_owned(), mode }, "NetStream.Publish.Start")
 }
 
-/// The connections of a classic pcap file of Ethernet frames, each as its frames in order. Beside ffmpeg's they are nginx-rtmp's.
+/// The connections of a classic pcap file of Ethernet frames, each as its frames in order. Beside ffmpeg's they are
+/// nginx-rtmp's.
 pub fn captured_connections(pcap: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let mut connections: Vec<(SocketAddrV4, Vec<Vec<u8>>)> = Vec::new();
     let mut rest = &pcap[24..];

@@ -1,15 +1,17 @@
 //! One push tree for a stream, changed one step at a time.
 //!
-//! The broadcaster is its root. Whoever finds no place watches the CDN, and may be a parent there. Each step (a member joins, leaves, loses its parent,
-//! carries more or less) returns who has the stream from somebody else now. What holds after each step:
+//! The broadcaster is its root. Whoever finds no place watches the CDN, and may be a parent there. Each step (a
+//! member joins, leaves, loses its parent, carries more or less) returns who has the stream from somebody else now.
+//! What holds after each step:
 //!
 //! * No member is in its own subtree, and none has more children than its uplink carries.
 //! * Nobody watches the CDN while a member outside of its own subtree has a free slot.
 //! * A standby is a member with a free slot, not the child's parent, and not in the child's subtree.
 //!
 //! # Who gets which place
-//! The slot of earliest arrival, of those below the broadcaster before any below one that the CDN feeds: when the parent has a frame, plus the time of one copy for each child it has and for the new one, plus the delay
-//! between the two. Who has been there longer is preferred at equal arrival.
+//! The slot of earliest arrival, of those below the broadcaster before any below one that the CDN feeds: when the
+//! parent has a frame, plus the time of one copy for each child it has and for the new one, plus the delay between
+//! the two. Who has been there longer is preferred at equal arrival.
 //!
 //! * **One copy between switches.** A slot at the child's own switch comes before all others, however late it is. If there is none, but a leaf
 //!   at that switch has a parent, who can carry children takes its place, and the leaf becomes its child. Only then slots at other switches count, the
@@ -27,9 +29,9 @@
 //!   all its children are moved, and it has no place until it is heard of.
 //!
 //! # Cost
-//! Free slots are kept by switch in the order of their offers; whether one lies in a subtree is seen by going up from it. Arrivals below a place that
-//! moved are brought up to date for [`AT_ONCE`] members in the step itself and for the rest in later ones: they are what places are compared by, and
-//! nothing that must hold depends on them.
+//! Free slots are kept by switch in the order of their offers; whether one lies in a subtree is seen by going up from
+//! it. Arrivals below a place that moved are brought up to date for [`AT_ONCE`] members in the step itself and for
+//! the rest in later ones: they are what places are compared by, and nothing that must hold depends on them.
 
 mod arrivals;
 mod index;
@@ -56,7 +58,8 @@ pub const MAX_CHILDREN: u32 = 64;
 /// Members whose arrivals are brought up to date in one step.
 pub const AT_ONCE: usize = 256;
 
-/// When those have a frame that the CDN feeds: later than any whose copies all come from the broadcaster, so that its slots come before theirs.
+/// When those have a frame that the CDN feeds: later than any whose copies all come from the broadcaster, so that its
+/// slots come before theirs.
 const FROM_CDN: Duration = Duration::from_secs(3600);
 
 /// Moves that the coming of a broadcaster leads to at most, beside those that it takes in.
@@ -121,7 +124,7 @@ pub struct Move<K> {
     pub from: Option<K>,
     /// From whom now; `None` is the CDN.
     pub to: Option<K>,
-    /// Why.
+    /// The reason, in words.
     pub why: Why,
 }
 

@@ -25,7 +25,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.root.is_some() || !self.has_begun
     }
 
-    /// Gives a member that has no parent the best place there is; if there is none, it stays with the CDN. Says whether it has one.
+    /// Gives a member that has no parent the best place there is; if there is none, it stays with the CDN. Says
+    /// whether it has one.
     pub(super) fn place(&mut self, id: Id, search: Search, why: Why) -> bool {
         if !self.is_open() || self.nodes[id].gone.is_some() {
             return false;
@@ -48,7 +49,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         {
             return self.displace(id, leaf, id, why);
         }
-        // The nearest switch first: on a line of switches a copy comes from the last that has one, and passes none of them twice.
+        // The nearest switch first: on a line of switches a copy comes from the last that has one, and passes none of
+        // them twice.
         let remote = |tree: &Self, strict| {
             let others = (0..tree.indices.at.len()).filter(|switch| *switch != here);
             let slots = others.filter_map(|switch| {
@@ -78,7 +80,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         (is_usable && is_near).then_some(standby)
     }
 
-    /// The best slot at a switch that is not in its own subtree, with when the copy would arrive. If it is strict, none of those it avoids.
+    /// The best slot at a switch that is not in its own subtree, with when the copy would arrive. If it is strict,
+    /// none of those it avoids.
     fn slot_at(&self, switch: usize, id: Id, is_strict: bool) -> Option<(Duration, Id)> {
         let node = &self.nodes[id];
         let way = self.switches.between(switch, node.switch) + node.delay;
@@ -119,7 +122,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         slot.is_some_and(|(_, parent)| self.hops(leaf) < self.hops(parent) + 1)
     }
 
-    /// All free slots are below `id`, or there is none. In the first case a leaf from elsewhere can have one of them, and `id` that leaf's place.
+    /// All free slots are below `id`, or there is none. In the first case a leaf from elsewhere can have one of them,
+    /// and `id` that leaf's place.
     fn exchange_with_leaf(&mut self, id: Id, why: Why) -> bool {
         if self.nodes[id].free_below == 0 {
             return false;

@@ -1,7 +1,7 @@
 //! Who would serve whom if the parent did not.
 //!
-//! A member is the standby of no more children than it has free slots, so that all of them can come at once. A standby changes only when it must:
-//! when it has no slot left, leaves, or comes to lie below its child.
+//! A member is the standby of no more children than it has free slots, so that all of them can come at once. A
+//! standby changes only when it must: when it has no slot left, leaves, or comes to lie below its child.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -34,7 +34,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         }
     }
 
-    /// A member with its subtree came below a parent: whose standby lies in that subtree, and is above it, needs another one; it may do so itself.
+    /// A member with its subtree came below a parent: whose standby lies in that subtree, and is above it, needs
+    /// another one; it may do so itself.
     pub(super) fn look_at_standbys(&mut self, id: Id, parent: Id) {
         let mut at = Some(parent);
         while let Some(above) = at {
@@ -53,7 +54,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         }
     }
 
-    /// Finds standbys for those who lost theirs in this step, and for some who had none, or none that outlives their parent.
+    /// Finds standbys for those who lost theirs in this step, and for some who had none, or none that outlives their
+    /// parent.
     pub(super) fn find_standbys(&mut self) {
         while let Some(child) = self.unserved.pop() {
             self.find_standby(child);

@@ -24,8 +24,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.finish()
     }
 
-    /// Fills the free slots of the root, and those that become free by that, with the greatest subtrees that are served sooner there than where
-    /// they are, and with no more copies between switches.
+    /// Fills the free slots of the root, and those that become free by that, with the greatest subtrees that are
+    /// served sooner there than where they are, and with no more copies between switches.
     fn draw_up(&mut self, root: Id) {
         let mut open = VecDeque::from([root]);
         for _ in 0..MAX_DRAWN_UP {
@@ -74,7 +74,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         }
     }
 
-    /// A viewer or the broadcaster is gone. Without a broadcaster nobody is moved: the stream has ended, or will go on in a moment.
+    /// A viewer or the broadcaster is gone. Without a broadcaster nobody is moved: the stream has ended, or will go
+    /// on in a moment.
     pub fn leave(&mut self, key: K) -> Changes<K> {
         if let Some(id) = self.by_key.get(&key).copied() {
             let above = self.nodes[id].parent();
@@ -86,7 +87,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.finish()
     }
 
-    /// A child says that its parent, or its standby, does not serve it. Nothing happens if that is neither, so that it may say so again.
+    /// A child says that its parent, or its standby, does not serve it. Nothing happens if that is neither, so that
+    /// it may say so again.
     pub fn lost(&mut self, child: K, parent: K, now: Duration) -> Changes<K> {
         self.expire(now);
         if let (Some(child), Some(parent)) = (self.by_key.get(&child).copied(), self.by_key.get(&parent).copied()) {
@@ -192,7 +194,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.by_key.get(&self.nodes[id].key) == Some(&id)
     }
 
-    /// Takes children from a parent, until it has so many: the last first. They go below nobody, and nobody goes below them, before they are put somewhere.
+    /// Takes children from a parent, until it has so many: the last first. They go below nobody, and nobody goes
+    /// below them, before they are put somewhere.
     fn orphan(&mut self, parent: Id, keep: usize, why: Why) -> Vec<Id> {
         let children = &self.nodes[parent].children;
         let orphans = children.get(keep..).unwrap_or_default().to_vec();
@@ -203,8 +206,8 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         orphans
     }
 
-    /// Finds places for orphans; the first gets the slot that became free, if there is one and it may. Who has lost a parent has the stream from its
-    /// standby by now, and stays there if that is as good.
+    /// Finds places for orphans; the first gets the slot that became free, if there is one and it may. Who has lost a
+    /// parent has the stream from its standby by now, and stays there if that is as good.
     fn rehome(&mut self, mut orphans: Vec<Id>, freed: Option<Id>, why: Why) {
         orphans.sort_by_key(|id| (Reverse(self.nodes[*id].size), self.nodes[*id].seniority));
         let mut freed = freed.filter(|_| self.is_open());

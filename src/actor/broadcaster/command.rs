@@ -1,6 +1,7 @@
 //! A program that a recipe names: whatever publishes RTMP.
 //!
-//! It may end by itself when it has published what it was told to (`{frames}`, `{seconds}`); else it is told to end, a little after the length of the stream.
+//! It may end by itself when it has published what it was told to (`{frames}`, `{seconds}`); else it is told to end,
+//! a little after the length of the stream.
 
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use super::super::process::{Actor, Command, Output, Readiness, Stop};
 use super::{ENCODER, length, url};
 use crate::plan::{Placeholder, Stream, Video, VideoSource, filled};
 
-/// How much longer than the stream it may be on the air before it is told to end: one that counts its pictures is not to be cut short.
+/// How much longer than the stream it may be on the air before it is told to end: one that counts its pictures is not
+/// to be cut short.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
 /// The actor.

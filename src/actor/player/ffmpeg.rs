@@ -1,7 +1,8 @@
-//! ffmpeg, where a stream in segments (HLS) is only to be written to a file: mplayer cannot open them ("Failed to open segment", MPlayer 1.5).
+//! ffmpeg, where a stream in segments (HLS) is only to be written to a file: mplayer cannot open them ("Failed to
+//! open segment", MPlayer 1.5).
 //!
-//! Found by trying (ffmpeg 5.1): it begins three segments before the end of the playlist, takes what is there as fast as it comes, asks for the
-//! playlist again once in a segment's length, and ends, with status 0, with the playlist.
+//! Found by trying (ffmpeg 5.1): it begins three segments before the end of the playlist, takes what is there as fast
+//! as it comes, asks for the playlist again once in a segment's length, and ends, with status 0, with the playlist.
 
 use super::Seat;
 use crate::actor::process::Command;

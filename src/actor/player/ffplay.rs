@@ -1,8 +1,9 @@
 //! ffplay.
 //!
-//! Found by trying (ffplay 5.1): by itself it looks at five seconds of a stream before it shows the first picture and stays behind by that. Told not to
-//! (`probesize`, `analyzeduration`) it is some 0.2 s behind what has arrived. `-fflags nobuffer` gains nothing more and throws away what it has looked at,
-//! which costs the first group of pictures.
+//! Found by trying (ffplay 5.1): by itself it looks at five seconds of a stream before it shows the first picture and
+//! stays behind by that. Told not to (`probesize`, `analyzeduration`) it is some 0.2 s behind what has arrived.
+//! `-fflags nobuffer` gains nothing more and throws away what it has looked at, which costs the first group of
+//! pictures.
 
 use super::Seat;
 use crate::actor::process::Command;

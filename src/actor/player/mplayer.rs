@@ -18,7 +18,8 @@ use crate::actor::process::Command;
 /// Bytes at the end of a stream that mplayer may leave out of its dump.
 pub const END_PADDING: usize = 2048;
 
-/// No remote control, joystick, keyboard or configuration. Without its cache, what arrives is in the dump, or decoded, at once.
+/// No remote control, joystick, keyboard or configuration. Without its cache, what arrives is in the dump, or
+/// decoded, at once.
 const PLAIN: [&str; 7] = ["-quiet", "-noconfig", "all", "-nolirc", "-nojoystick", "-noconsolecontrols", "-nocache"];
 
 /// mplayer that dumps.

@@ -115,8 +115,8 @@ pub(super) fn line_with(path: &Path, texts: &[String]) -> Option<String> {
     lines.find(|line| texts.iter().any(|text| line.contains(text)))
 }
 
-/// The addresses in state LISTEN (0A) of `/proc/PID/net/tcp`, whose numbers are hexadecimal and whose addresses are in host byte order
-/// (Linux, Documentation/networking/proc_net_tcp.rst).
+/// The addresses in state LISTEN (0A) of `/proc/PID/net/tcp`, whose numbers are hexadecimal and whose addresses are
+/// in host byte order (Linux, Documentation/networking/proc_net_tcp.rst).
 fn listening(table: &str) -> Vec<SocketAddrV4> {
     let row = |line: &str| {
         let mut fields = line.split_ascii_whitespace();

@@ -36,7 +36,7 @@ pub struct Edge<'a> {
 }
 
 impl Carrier {
-    /// All there are.
+    /// All variants.
     pub const ALL: &[Carrier] = &[Carrier::Rtmp, Carrier::Peer, Carrier::Group, Carrier::Hls];
 
     /// `rtmp`, `peer`, `group`, `hls`.
@@ -62,7 +62,7 @@ impl Carrier {
 }
 
 impl Via {
-    /// All there are.
+    /// All variants.
     pub const ALL: &[Via] = &[Via::Cdn, Via::Peer, Via::Group];
 
     /// `cdn`, `peer`, `group`.

@@ -43,6 +43,6 @@ impl Delivery for Multicast {
     }
 
     fn without_peers(&self) -> Option<&'static str> {
-        Some("nobody who watches a stream is reached from its broadcaster by switches alone")
+        Some("no viewer of a stream can be reached from its broadcaster by switches alone")
     }
 }

@@ -29,7 +29,8 @@ impl Delivery for Relay {
         [127, 206, 185]
     }
 
-    /// Through the CDN in any case, and from anyone who may have the stream to anyone who watches it and can be reached without the CDN.
+    /// Through the CDN in any case, and from anyone who may have the stream to anyone who watches it and can be
+    /// reached without the CDN.
     fn edges<'a>(&self, network: &'a Network, stream: &'a Stream) -> Vec<Edge<'a>> {
         let viewers = || stream.viewers.iter().map(String::as_str);
         let givers = std::iter::once(stream.broadcaster.as_str()).chain(viewers());
@@ -39,7 +40,8 @@ impl Delivery for Relay {
         through_cdn(network, stream).chain(peers).collect()
     }
 
-    /// Whoever has a parent has one. Which it is makes no difference to how many copies there are, so it is the one before.
+    /// Whoever has a parent has one. Which it is makes no difference to how many copies there are, so it is the one
+    /// before.
     fn at_once<'a>(&self, network: &'a Network, stream: &'a Stream) -> Vec<Edge<'a>> {
         let mut givers = vec![stream.broadcaster.as_str()];
         let mut edges: Vec<Edge<'a>> = through_cdn(network, stream).collect();
@@ -56,6 +58,6 @@ impl Delivery for Relay {
     }
 
     fn without_peers(&self) -> Option<&'static str> {
-        Some("nobody who watches a stream shares a subnet with anyone else who has it")
+        Some("no viewer of a stream shares a subnet with another host that has it")
     }
 }

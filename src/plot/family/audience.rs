@@ -14,7 +14,8 @@ use crate::plot::selection::{Group, Selection, trials};
 use crate::plot::{Around, PlotError, Scale};
 use crate::table::{AudienceRow, Figures};
 
-/// From so many times the least delay on the axis is logarithmic without being asked: schemes that end in a queue would press the others together.
+/// From so many times the least delay on the axis is logarithmic without being asked: schemes that end in a queue
+/// would press the others together.
 const WIDE: f64 = 25.0;
 
 /// A group's audiences of one size.

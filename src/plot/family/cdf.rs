@@ -85,7 +85,8 @@ pub(in crate::plot) fn plate(
     Ok(Plate { chart, caption, table, points: Some(points) })
 }
 
-/// Ascending values, each with the share of values up to it: all, or as many as can be seen, the least and the greatest among them.
+/// Ascending values, each with the share of values up to it: all, or as many as can be seen, the least and the
+/// greatest among them.
 #[allow(clippy::cast_precision_loss)]
 fn curve(ascending: &[f64]) -> Vec<(f64, f64)> {
     let last = ascending.len().saturating_sub(1);

@@ -50,7 +50,7 @@ fn axes(runs: &[Loaded], view: &View) -> Result<(Key, Key), PlotError> {
     };
     x.zip(y).filter(|(x, y)| x != y).ok_or_else(|| {
         let why =
-            "it takes two parameters that differ between the trials; --x KEY --y KEY name others, such as repetition";
+            "it needs two parameters that differ between the trials; --x KEY --y KEY select others, such as repetition";
         empty(Family::Heat, why.to_owned())
     })
 }

@@ -94,7 +94,8 @@ impl Family {
         }
     }
 
-    /// The file's name without its end: `frame-delay-plot`. Those of [each trial](Self::of_trials) have the trial's name behind it.
+    /// The file's name without its end: `frame-delay-plot`. Those of [each trial](Self::of_trials) have the trial's
+    /// name behind it.
     #[must_use]
     pub fn stem(self) -> &'static str {
         match self {
@@ -207,7 +208,8 @@ pub(super) fn frame_figures(families: &[Family], metric: Option<&str>) -> Option
     (any || !figures.is_empty()).then_some(figures)
 }
 
-/// Whether families need to know how the stream would have played: those whose metric is of that, or that nobody knows, so that it can be said which there are.
+/// Whether families need to know how the stream would have played: those whose metric is of that, or that nobody
+/// knows, so that it can be said which there are.
 pub(super) fn needs_playouts(families: &[Family], metric: Option<&str>) -> bool {
     let of_playout =
         |metric: &str| metric.contains("_buffer_") || (frames_behind(metric).is_none() && !is_of_trials(metric));

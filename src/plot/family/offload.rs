@@ -1,4 +1,5 @@
-//! Who carries the stream as the audience grows: the share of the viewers, and the copies that CDN and broadcaster send.
+//! Who carries the stream as the audience grows: the share of the viewers, and the copies that CDN and broadcaster
+//! send.
 
 use super::audience::{Crowd, Figure, aside, bound, crowds, dashed, sized, trials_of};
 use super::{Family, Plate, blank, count, empty, key_columns, line_entry, remarked};

@@ -81,7 +81,8 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
     let mut rows = Vec::new();
     let mut without = 0;
     for bar in &bars {
-        // Viewers of whom not all of the way was captured have no parts, and no place in a mean that the parts are to add up to.
+        // Viewers of whom not all of the way was captured have no parts, and no place in a mean that the parts are to
+        // add up to.
         let (known, unknown): (Vec<&Member<'_>>, Vec<&Member<'_>>) =
             bar.members.iter().partition(|member| member.unit.summary.queue_mean_ms.is_some());
         without += unknown.len();
@@ -121,9 +122,9 @@ pub(in crate::plot) fn plate(selection: &Selection<'_>, around: &Around) -> Resu
     chart.legend = PARTS.iter().enumerate().filter(|(n, _)| drawn(*n)).map(|(_, part)| entry(part)).collect();
     chart.legend.push(Entry { swatch: Swatch::Level(BLACK), label: "floor".to_owned() });
     if without > 0 {
-        chart
-            .warnings
-            .push(format!("{without} viewers of trials are not in: not all of the way of their frames was captured"));
+        chart.warnings.push(format!(
+            "{without} viewers of trials are left out: the way of their frames was not captured completely"
+        ));
     }
     let keys: Vec<_> = rows.iter().map(|(bar, ..)| &bar.values[..]).collect();
     let mut table = key_columns(Figures::default(), &by, &keys)

@@ -20,7 +20,8 @@ use crate::table::{Figures, FrameRow};
 const MOST_ROWS: usize = 64;
 /// More servers than these are in the rows alone.
 const MOST_ENTRIES: usize = 14;
-/// Viewers that serve, in the order of their names; they come round. Apart from the CDN's vermillion and the broadcaster's blue.
+/// Viewers that serve, in the order of their names; they come round. Apart from the CDN's vermillion and the
+/// broadcaster's blue.
 const VIEWERS: [RGBColor; 10] = [
     RGBColor(0, 158, 115),
     RGBColor(230, 159, 0),
@@ -73,7 +74,7 @@ pub(super) fn name_of(trial: &Trial, seen: &Seen<'_>) -> String {
 
 /// Why there is no picture of who served whom.
 pub(super) fn unknown(trial: &Trial) -> String {
-    format!("of no frame of {} is known who gave it to a viewer", trial.id)
+    format!("the source of no frame of {} is known", trial.id)
 }
 
 /// Title and words around a picture of one trial.
@@ -98,7 +99,8 @@ struct Stretch<'r> {
     frames: usize,
 }
 
-/// A viewer's frames in stretches. Each frame lasts until the next is born, the last one as long as the one before it.
+/// A viewer's frames in stretches. Each frame lasts until the next is born, the last one as long as the one before
+/// it.
 fn stretches<'r>(frames: &[&'r FrameRow], least_s: f64) -> Vec<Stretch<'r>> {
     let mut stretches: Vec<Stretch<'r>> = Vec::new();
     for (place, frame) in frames.iter().enumerate() {

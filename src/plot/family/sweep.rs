@@ -32,8 +32,8 @@ pub(in crate::plot) fn metric(selection: &Selection<'_>, asked: Option<&str>) ->
         .find(|name| known.contains(name))
 }
 
-/// The first parameter whose values differ between the trials, numbers before words. The size of the audience comes before all: with it comes a link
-/// for each viewer more.
+/// The first parameter whose values differ between the trials, numbers before words. The size of the audience comes
+/// before all: with it comes a link for each viewer more.
 fn parameter(runs: &[Loaded]) -> Option<Key> {
     let named = varied(runs).into_iter().map(Key::from);
     let is_number = |key: &Key| !key.unit(runs).0.is_empty();
@@ -76,7 +76,7 @@ pub(in crate::plot) fn plate(
 ) -> Result<Plate, PlotError> {
     selection.tellable()?;
     let Some(key) = view.x.clone().or_else(|| parameter(runs)) else {
-        let why = "no parameter differs between the trials; --x KEY names another to draw over, such as repetition";
+        let why = "no parameter differs between the trials; --x KEY selects another axis, such as repetition";
         return Err(empty(Family::Sweep, why.to_owned()));
     };
     // Another family's metric, and none, mean the usual one.
@@ -147,7 +147,7 @@ pub(in crate::plot) fn plate(
         .numbers("low_95", points.iter().map(|point| point.estimate.interval.map(|i| i.0)))
         .numbers("high_95", points.iter().map(|point| point.estimate.interval.map(|i| i.1)));
     let caption = format!(
-        "{metric} over {}, with the 95 % confidence interval from drawing whole trials anew; a single trial has none.",
+        "{metric} over {}, with the 95 % confidence interval from resampling whole trials; a single trial has none.",
         key.name()
     );
     Ok(Plate { chart, caption, table, points: None })

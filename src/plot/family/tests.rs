@@ -12,7 +12,8 @@ use crate::plot::{Around, Loaded, Picture, Scale, View};
 use crate::store::{Manifest, RecipeRecord, RunDir, Software, TrialRecord, TrialState};
 use crate::table::tests::{frame, record, trial};
 
-/// Two viewers, three repetitions of both schemes. Through the CDN 900, 910, 920 ms; peers serve hv1 in 240, 250, 260 ms.
+/// Two viewers, three repetitions of both schemes. Through the CDN 900, 910, 920 ms; peers serve hv1 in 240, 250, 260
+/// ms.
 fn run(change: impl FnOnce(&mut Manifest)) -> Loaded {
     let (mut trials, mut frames) = (Vec::new(), Vec::new());
     for repetition in 1..=3_u32 {

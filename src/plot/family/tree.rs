@@ -16,7 +16,7 @@ struct Served<'r> {
     seen: &'r Seen<'r>,
     /// Each server with its frames, most first.
     by: Vec<(&'r str, usize)>,
-    /// Frames that arrived.
+    /// Number of frames that arrived.
     arrived: usize,
     delay_p50_ms: Option<f64>,
 }
@@ -36,8 +36,9 @@ impl<'r> Served<'r> {
     }
 }
 
-/// For each viewer the place of its parent among its servers: who gave it most of its frames, but for viewers who did so for each other, at
-/// different times. Of such a circle the one that has most from someone outside hangs there. `None`: nobody is left.
+/// For each viewer the place of its parent among its servers: who gave it most of its frames, but for viewers who did
+/// so for each other, at different times. Of such a circle the one that has most from someone outside hangs there.
+/// `None`: nobody is left.
 fn parents(all: &[Served<'_>]) -> Vec<Option<usize>> {
     let index: BTreeMap<(&str, &str), usize> =
         all.iter().enumerate().map(|(place, one)| ((one.seen.stream, one.seen.viewer), place)).collect();
@@ -89,7 +90,8 @@ pub(in crate::plot) fn plate(run: &Loaded, trial: &Trial, view: &View) -> Result
     }
     let chosen = parents(&all);
     let cdn = trial.network.cdn().map(|host| host.name.as_str());
-    // Whoever serves and is no viewer in the picture is a root: the broadcaster, the CDN, a viewer that --where leaves out.
+    // Whoever serves and is no viewer in the picture is a root: the broadcaster, the CDN, a viewer that --where
+    // leaves out.
     let mut roots: Vec<(&str, &str)> =
         trial.streams.iter().map(|s| (s.name.as_str(), s.broadcaster.as_str())).collect();
     let is_viewer = |stream: &str, name: &str| seen.iter().any(|s| (s.stream, s.viewer) == (stream, name));

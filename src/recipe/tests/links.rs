@@ -101,7 +101,8 @@ fn traces_are_found_beside_the_recipe_and_are_in_the_plan() {
     };
     assert_eq!((mahimahi.file.as_str(), mahimahi.repeat, csv.repeat), ("walks/a.mahi", true, false));
     assert_eq!((mahimahi.length, csv.length), (Duration::from_millis(250), seconds(10)));
-    // From 5 s to the end and through the drain, 40 + 30 s, again and again: three pieces in each quarter of a second.
+    // From 5 s to the end and through the drain, 40 + 30 s, again and again: three pieces in each quarter of a
+    // second.
     assert_eq!(trial.course(2, false).len(), 65 * 4 * 3);
     assert_eq!(trial.course(2, true).len(), 0);
     assert_eq!(trial.course(0, true).len(), 2);
@@ -124,7 +125,7 @@ fn links_that_come_to_carry_less_than_the_stream_are_warned_of() {
     let before = warnings(&with(BASE, "    - { at: 5 s, of: hb, bandwidth: 3 Mbit/s }\n"));
     let after = warned("    - { at: 5 s, of: hb, bandwidth: 700 kbit/s, direction: up }\n");
     assert_eq!(after.len(), before.len() + 1, "{after:?}");
-    let expected = "from 5 s on the link hb - s1 has 700 kbit/s, and is to carry 2.65 Mbit/s";
+    let expected = "from 5 s on the link hb - s1 has 700 kbit/s, and has to carry 2.65 Mbit/s";
     assert!(after.iter().any(|warning| warning.ends_with(expected)), "{after:?}");
     assert_eq!(warned("    - { at: 5 s, of: hb, bandwidth: 700 kbit/s, direction: down }\n"), before);
 }

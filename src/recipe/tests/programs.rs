@@ -36,7 +36,7 @@ fn a_command_is_kept_as_it_is_but_for_a_program_in_the_recipes_folder() {
 fn a_command_that_does_not_say_where_to_publish_is_doubtful() {
     let doubts = |command: &str| {
         let all = warnings(&with(command, "{}"));
-        all.iter().filter(|doubt| doubt.contains("it is not told where its agent is")).count()
+        all.iter().filter(|doubt| doubt.contains("it does not contain the address of its agent")).count()
     };
     assert_eq!(doubts("{ command: [publish, \"--to={url}\"] }"), 0);
     assert_eq!(doubts("{ command: [publish] }"), 1);

@@ -1,4 +1,4 @@
-//! Who comes and goes while the stream is on.
+//! Viewers that come and go during the stream.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn validate_move<'a>(
     let mut said = words.iter().filter_map(|(key, goes, text)| Some((*key, *goes, text.get()?)));
     let (first, second) = (said.next(), said.next());
     let Some((key, goes, text)) = first else {
-        let finding = Finding::new(span, "audience: an entry says nobody", "who comes or goes?");
+        let finding = Finding::new(span, "audience: an entry names no viewer", "who comes or goes?");
         notes.error(finding.help("add `leave: hv1`, `crash: hv1` or `join: hv1`"));
         return None;
     };
@@ -140,7 +140,7 @@ fn validate_move<'a>(
 /// What a viewer's steps come to, one after the other. `None`: they do not follow from each other.
 fn spells(viewer: &str, view_at: Duration, steps: &[Step], notes: &mut Notes<'_>) -> Option<Vec<Spell>> {
     let mut spells: Vec<Spell> = Vec::new();
-    // Who is written to come is not there before.
+    // A viewer whose first entry is `join` is not there before.
     let mut here = steps.first().filter(|step| step.goes.is_some()).map(|_| view_at);
     let mut before: Option<(Duration, Option<&Span>)> = here.map(|from| (from, None));
     for step in steps {

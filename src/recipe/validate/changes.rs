@@ -303,15 +303,14 @@ impl<'f> Changes<'f> {
             let in_kbit = |bits: f64| Bandwidth((bits / 1e4).ceil() as u64 * 10_000);
             let needed = in_kbit(needed);
             let message = format!(
-                "from {} on the link {} - {} {what} {}, and is to carry {needed}",
+                "from {} on the link {} - {} {what} {}, and has to carry {needed}",
                 Moment(change.at),
                 ends.a.node,
                 ends.b.node,
                 Bandwidth(rate / 1000 * 1000)
             );
             let finding = Finding::new(&written.value.at.span, message, format!("less than {needed}"));
-            notes
-                .warn(finding.help("frames will queue there and come ever later; that may be what you want to show"));
+            notes.warn(finding.help("frames will queue there and arrive later and later; this may be intended"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who there is, and who watches whom.
+//! The hosts, and which broadcaster each viewer watches.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -237,7 +237,7 @@ pub(super) fn validate_streams(
     }
     for (stream, host) in streams.iter().zip(&broadcasters) {
         if stream.viewers.is_empty() {
-            let finding = Finding::new(&host.span, format!("nobody watches {}", stream.name), "no viewer");
+            let finding = Finding::new(&host.span, format!("no viewer watches {}", stream.name), "no viewer");
             notes.warn(finding.help(format!("give a viewer `watch: {}`, or make it `role: idle`", stream.name)));
         }
     }

@@ -40,7 +40,8 @@ impl Load {
     }
 }
 
-/// Warns of links that are asked for more than they carry, of audiences that uplinks cannot serve, and of schemes with peers where there can be none.
+/// Warns of links that are asked for more than they carry, of audiences that uplinks cannot serve, and of schemes
+/// with peers where there can be none.
 pub(super) fn warn_of_load(
     topology: &Topology,
     hosts: &[HostDraft<'_>],
@@ -99,9 +100,9 @@ fn too_slow(topology: &Topology, link: usize, bandwidth: Bandwidth, copies: u32,
         1 => "one copy of the stream".to_owned(),
         n => format!("{n} copies of the stream"),
     };
-    let message = format!("the link {} - {} of {bandwidth} is to carry {needed}: {what}", ends.a.node, ends.b.node);
+    let message = format!("the link {} - {} of {bandwidth} has to carry {needed}: {what}", ends.a.node, ends.b.node);
     Finding::new(&topology.places[link], message, format!("less than {needed}"))
-        .help("frames will queue there and come ever later; that may be what you want to show")
+        .help("frames will queue there and arrive later and later; this may be intended")
 }
 
 /// Those whom peers may serve a stream, and what they send it over.
@@ -141,7 +142,8 @@ impl Audience {
         Some(if self.shared { (bandwidth - rate).max(0.0) } else { bandwidth })
     }
 
-    /// Viewers whom the broadcaster alone cannot serve; who is beyond is not introduced. One is in any case: the CDN's copy gives way to it.
+    /// Viewers whom the broadcaster alone cannot serve; who is beyond is not introduced. One is in any case: the
+    /// CDN's copy gives way to it.
     fn beyond_the_broadcaster(&self, topology: &Topology, rate: f64) -> Option<Finding> {
         let network = &topology.network;
         let bandwidth = network.links[self.uplink].shape.bandwidth?;
@@ -219,8 +221,8 @@ fn copies<'n>(network: &'n Network, flows: impl Iterator<Item = (&'n str, &'n st
     copies
 }
 
-/// From a host over switches to everywhere: by which link each node is reached. Switches have no loops, so there is one way;
-/// other hosts do not forward.
+/// From a host over switches to everywhere: by which link each node is reached. Switches have no loops, so there is
+/// one way; other hosts do not forward.
 fn spread<'n>(network: &'n Network, from: &'n str) -> HashMap<&'n str, Direction> {
     let mut arrived_by: HashMap<&str, Direction> = HashMap::new();
     let mut frontier = vec![from];

@@ -41,8 +41,8 @@ impl Said {
     }
 }
 
-/// What the trials of each point have in common. `None`: see the notes. Unless `known`, the schemes are wrong already, and nothing that depends on
-/// them is said.
+/// What the trials of each point have in common. `None`: see the notes. Unless `known`, the schemes are wrong
+/// already, and nothing that depends on them is said.
 pub(super) fn validate_points(
     file: &RecipeFile,
     matrix: &Matrix<'_>,

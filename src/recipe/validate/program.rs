@@ -107,7 +107,7 @@ fn validate_command(
     let has_url =
         read.iter().flat_map(|word| argument_parts(word)).any(|part| part == ArgumentPart::Of(Placeholder::Url));
     if !has_url {
-        let finding = Finding::new(span, "command: it is not told where its agent is", "no `{url}`");
+        let finding = Finding::new(span, "command: it does not contain the address of its agent", "no `{url}`");
         notes.warn(finding.help("`{url}` stands for where its agent waits, rtmp://127.0.0.1:1935/live/NAME"));
     }
     if program.text.contains('/') {
@@ -131,7 +131,8 @@ fn unknown_placeholder(name: &str, known: &[Placeholder], text: &Text<Argument>)
     }
 }
 
-/// Programs that cannot make the recipe's video. `programs` are those of the streams, with the places where they are written.
+/// Programs that cannot make the recipe's video. `programs` are those of the streams, with the places where they are
+/// written.
 pub(super) fn check_video(
     streams: &[Stream],
     places: &[(&str, &Span)],
@@ -166,7 +167,7 @@ fn check_obs(program: &Program, span: &Span, video: &Video, written: Option<&Vid
     if video.codec != Codec::H264 {
         let at = written.and_then(|written| written.codec.get()).map(|text| &text.span);
         let help = "write `video: { codec: h264 }`";
-        wrong(format!("program: {program} encodes H.264, and the video is to be flv1"), at, help);
+        wrong(format!("program: {program} encodes H.264, but the recipe's codec is flv1"), at, help);
     }
     if video.audio {
         let at = written.and_then(|written| written.audio.get()).map(|text| &text.span);

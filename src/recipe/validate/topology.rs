@@ -50,8 +50,8 @@ impl Islands {
     }
 }
 
-/// Switches and the trunks between them. What is wrong with them is noted; the rest is here all the same, so that wrong links
-/// of hosts are told in the same breath.
+/// Switches and the trunks between them. What is wrong with them is noted; the rest is here all the same, so that
+/// wrong links of hosts are told in the same breath.
 pub(super) struct Fabric<'f> {
     names: Vec<&'f str>,
     islands: Islands,
@@ -251,8 +251,8 @@ fn validate_shape(written: &ShapeText<'_>, notes: &mut Notes<'_>) -> Option<Shap
     Some(Shape { bandwidth: bandwidth?, delay: delay?, jitter: jitter?, loss: loss?, queue: queue? })
 }
 
-/// Numbers interfaces as Mininet does (`h-eth0` first on hosts, `s-eth1` first on switches, in the order of links) and
-/// hands out addresses. `None`: something is wrong.
+/// Numbers interfaces as Mininet does (`h-eth0` first on hosts, `s-eth1` first on switches, in the order of links)
+/// and hands out addresses. `None`: something is wrong.
 pub(super) fn build(
     file: &NetworkFile,
     fabric: &Fabric<'_>,

@@ -32,9 +32,7 @@ pub(super) fn validate_repetitions(file: &RecipeFile, notes: &mut Notes<'_>) -> 
         let message = format!("repetitions: {least} are too few to know anything of `until`'s figure");
         let finding = Finding::new(&text.span, message, "too few").also(&written.span, "until this is known");
         notes.error(
-            finding.help(format!(
-                "write {LEAST} at least: so often everything is tried before it is decided what goes on"
-            )),
+            finding.help(format!("write at least {LEAST}: every point runs that often before the first decision")),
         );
     }
     if most < least {

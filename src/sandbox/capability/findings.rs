@@ -94,7 +94,7 @@ pub fn findings(here: &Capabilities) -> Vec<Finding> {
         &here.namespaces,
         (
             State::Missing,
-            "trials cannot be kept apart from the host, so none is started",
+            "trials cannot be isolated from the host, so none can start",
             "In a container, give it the privileges: docker run --privileged",
         ),
     ));
@@ -106,8 +106,8 @@ pub fn findings(here: &Capabilities) -> Vec<Finding> {
     all.push(mininet(here));
     all.push(rtmp_module(here));
     all.extend(ffmpeg(here));
-    all.push(own_program("live-controller", here.controller.as_ref(), "switches have nobody to ask"));
-    all.push(own_program("live-agent", here.agent.as_ref(), "hosts neither broadcast nor view"));
+    all.push(own_program("live-controller", here.controller.as_ref(), "switches have no controller"));
+    all.push(own_program("live-agent", here.agent.as_ref(), "hosts can neither broadcast nor view"));
     all.push(tools(here));
     all
 }
@@ -117,7 +117,7 @@ fn tools(here: &Capabilities) -> Finding {
     let found = match here.tools_lack.as_slice() {
         [] => "wireshark and xterm can be used on running trials".to_owned(),
         lacks => format!(
-            "optional, not installed: {}; to look at running trials on a display: sudo apt-get install -y --no-install-recommends {}",
+            "optional, not installed: {}; to watch running trials on a display: sudo apt-get install -y --no-install-recommends {}",
             lacks.join(", "),
             lacks.join(" ")
         ),
@@ -155,11 +155,11 @@ fn timer(here: &Capabilities) -> Finding {
 
 fn disk(here: &Capabilities) -> Finding {
     let Some((path, free)) = &here.disk else {
-        return Finding::bad(State::Warning, "disk", "unknown", "results may not fit", "Look with `df -h`");
+        return Finding::bad(State::Warning, "disk", "unknown", "results may not fit", "Check with `df -h`");
     };
     let found = format!("{} MB free at {}", free / 1_000_000, path.display());
     let consequence = "captures and dumps may not fit";
-    let remedy = "Make room, or keep results elsewhere";
+    let remedy = "Free some space, or choose another folder for results";
     match *free {
         free if free < LEAST_DISK => Finding::bad(State::Missing, "disk", found, consequence, remedy),
         free if free < ENOUGH_DISK => Finding::bad(State::Warning, "disk", found, consequence, remedy),
@@ -171,7 +171,7 @@ fn user(here: &Capabilities) -> Finding {
     if here.uid == 0 {
         return Finding::fine("user", "root");
     }
-    let consequence = "trials need root; what needs root was looked at from outside and not tried";
+    let consequence = "trials need root; checks that need root were guessed, not tried";
     Finding::bad(State::Warning, "user", format!("user {}", here.uid), consequence, "sudo livectl doctor")
 }
 
@@ -179,7 +179,7 @@ fn user(here: &Capabilities) -> Finding {
 fn kernel_parts(here: &Capabilities) -> [Finding; 3] {
     let worse_without = |other: &Tried| if other.usable() { State::Warning } else { State::Missing };
     let emulated = "netem links cannot be used; `auto` makes emulated links";
-    let user = "switches forward in user space, which takes more of the processor";
+    let user = "switches forward in user space, which takes more processor time";
     // Either kind of link with either kind of switch needs TAP devices, but for netem with the kernel's datapath.
     let without_tun = worse_without(if here.netem.usable() { &here.openvswitch } else { &here.netem });
     [

@@ -1,7 +1,7 @@
 //! What this machine can: measured, judged and reported.
 //!
-//! [`Capabilities::probe`] tries things and writes down what happened; [`findings`] judges that, without looking at the
-//! machine again; [`Report`] shows it. [`resolve_links`] and [`resolve_datapath`] turn `auto` into a choice.
+//! [`Capabilities::probe`] tries things and writes down what happened; [`findings`] judges that, without looking at
+//! the machine again; [`Report`] shows it. [`resolve_links`] and [`resolve_datapath`] turn `auto` into a choice.
 
 mod findings;
 mod needed;
@@ -69,7 +69,7 @@ pub struct Program {
 pub struct Capabilities {
     /// Effective user id.
     pub uid: u32,
-    /// Kernel release: `6.1.0-18-amd64`.
+    /// Kernel release, such as `6.1.0-18-amd64`.
     pub kernel: String,
     /// Processors this process may use.
     pub cores: usize,
@@ -123,7 +123,7 @@ pub struct Choice<T> {
 
 /// What was asked for cannot be had on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{asked} cannot be used here: {why}. {remedy}")]
+#[error("{asked} is not available here: {why}. {remedy}")]
 pub struct Unavailable {
     asked: String,
     why: String,

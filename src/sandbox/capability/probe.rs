@@ -13,7 +13,8 @@ use nix::unistd::geteuid;
 use super::{Capabilities, Program, Tried};
 use crate::sandbox::Environment;
 
-/// No probe may hold up the report for longer. On a slow disk, right after the machine has started, over 5 s are usual.
+/// No probe may hold up the report for longer. On a slow disk, right after the machine has started, over 5 s are
+/// usual.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The name of the OpenFlow controller's program.
 const CONTROLLER: &str = "live-controller";
@@ -212,7 +213,8 @@ fn netem(root: bool, run: impl Fn(&[&str]) -> Said) -> Tried {
     if !root {
         return loadable("sch_netem", run);
     }
-    // The kernel loads the module itself when tc asks, except where this is forbidden; then a failure here is no news.
+    // The kernel loads the module itself when tc asks, except where this is forbidden; then a failure here is no
+    // news.
     run(&["modprobe", "--quiet", "sch_netem"]);
     let said = run(&["unshare", "--net", "--", "tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"]);
     tried(&said, "a netem queue was set up")
@@ -310,7 +312,8 @@ fn programs<const N: usize>(
     })
 }
 
-/// The first word of the first line that looks like a version: starts with a digit, and is not the year of a copyright.
+/// The first word of the first line that looks like a version: starts with a digit, and is not the year of a
+/// copyright.
 pub(super) fn version_in(text: &str) -> Option<String> {
     let line = text.lines().find(|line| !line.trim().is_empty())?;
     let line = line.split("(C)").next().unwrap_or(line);

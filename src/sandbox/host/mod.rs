@@ -1,8 +1,8 @@
 //! Proof that the host is as it was.
 //!
 //! [`HostState::snapshot`] before and after a trial and [`diff`] show what changed. On a busy machine much changes
-//! that is not the trial's doing: somebody's own network comes and goes, another livectl runs. So every difference is judged by
-//! what ties it to the trial: the mark in a process's environment, or the namespaces the trial had, which a
+//! that is not the trial's doing: somebody's own network comes and goes, another livectl runs. So every difference is
+//! judged by what ties it to the trial: the mark in a process's environment, or the namespaces the trial had, which a
 //! [`Footprint`] remembers. What nothing ties to it is reported as such and blamed on nobody.
 
 mod snapshot;
@@ -70,9 +70,9 @@ pub enum Change {
     Vanished,
     /// It reads otherwise.
     Became {
-        /// Before.
+        /// Its value before.
         from: String,
-        /// After.
+        /// Its value after.
         to: String,
     },
 }
@@ -149,8 +149,8 @@ impl Footprint {
     }
 
     fn owns_process(&self, process: &procfs::Process) -> bool {
-        // The kernel gives the numbers of dead namespaces to new ones: a process younger than everything the trial had
-        // is in a namespace of somebody else.
+        // The kernel gives the numbers of dead namespaces to new ones: a process younger than everything the trial
+        // had is in a namespace of somebody else.
         let namespaces = process.namespaces;
         process.marker.as_ref() == Some(&self.marker)
             || (process.started <= self.last_start
@@ -210,8 +210,8 @@ pub fn diff(before: &HostState, after: &HostState, footprint: &Footprint) -> Vec
     found
 }
 
-/// Waits until nothing of the trial is left on the host, for at most `within`; the kernel takes interfaces away a moment
-/// after the last process. The value is what changed; what is still the trial's was left behind.
+/// Waits until nothing of the trial is left on the host, for at most `within`; the kernel takes interfaces away a
+/// moment after the last process. The value is what changed; what is still the trial's was left behind.
 ///
 /// # Errors
 /// The host's state cannot be read.
@@ -228,7 +228,7 @@ pub fn settle(before: &HostState, footprint: &Footprint, within: Duration) -> Re
 
 /// The host's state cannot be read.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {}, so it cannot be shown that the host is as it was: {source}", path.display())]
+#[error("cannot read {}, so livectl cannot prove that the host is unchanged: {source}", path.display())]
 pub struct HostError {
     path: PathBuf,
     source: io::Error,

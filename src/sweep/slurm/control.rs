@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 pub enum ControlError {
     /// It is not installed.
     #[error(
-        "there is no {program} on this machine: is it a machine that Slurm's jobs are submitted from? On Debian `sudo apt-get install slurm-client` has it; \
+        "{program} not found: are Slurm jobs submitted from this machine? On Debian: `sudo apt-get install slurm-client`; \
          `--engine local` needs no Slurm"
     )]
     NotInstalled {
@@ -25,24 +25,22 @@ pub enum ControlError {
         program: String,
     },
     /// The partition does not exist.
-    #[error(
-        "Slurm has no partition like that ({said}); `sinfo -s` lists those that there are, `--partition NAME` names one"
-    )]
+    #[error("Slurm does not know the partition ({said}); `sinfo -s` lists them, `--partition NAME` selects one")]
     Partition {
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
     /// The account does not exist, or is not the user's.
     #[error(
-        "Slurm refuses the account ({said}); `--account NAME` names another, `sacctmgr show associations user=$USER` may list yours"
+        "Slurm refuses the account ({said}); `--account NAME` selects another, `sacctmgr show associations user=$USER` may list yours"
     )]
     Account {
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
     /// The controller does not answer.
     #[error(
-        "Slurm's controller does not answer ({said}); `scontrol ping` asks it again. Nothing of the sweep is lost by it: what runs goes on"
+        "Slurm's controller does not answer ({said}); `scontrol ping` tries again. Nothing of the sweep is lost: running trials continue"
     )]
     Controller {
         /// What the program said.
@@ -50,7 +48,7 @@ pub enum ControlError {
     },
     /// It has too many jobs.
     #[error(
-        "Slurm takes no more jobs for now ({said}): `MaxJobCount` of its configuration is reached; try again when there are fewer"
+        "Slurm accepts no more jobs for now ({said}): its `MaxJobCount` is reached; try again when there are fewer jobs"
     )]
     Full {
         /// What the program said.
@@ -61,7 +59,7 @@ pub enum ControlError {
     Refused {
         /// The command.
         command: String,
-        /// What it said.
+        /// What the program printed.
         said: String,
     },
 }
@@ -77,7 +75,10 @@ pub fn submit(submission: &Submission) -> Result<String, ControlError> {
     if job.parse::<u64>().is_ok() {
         return Ok(job.to_owned());
     }
-    Err(ControlError::Refused { command: "sbatch".into(), said: format!("it told no job's number but {said:?}") })
+    Err(ControlError::Refused {
+        command: "sbatch".into(),
+        said: format!("it printed {said:?} instead of a job number"),
+    })
 }
 
 /// How much Slurm takes.
@@ -163,7 +164,8 @@ pub fn cancel(jobs: &[String], pending_alone: bool) -> Result<(), ControlError> 
     run("scancel", &options, None).map(drop)
 }
 
-/// Changes jobs: `scontrol update jobid=… KEY=VALUE`. That a part of an array does not wait any more is no error worth telling.
+/// Changes jobs: `scontrol update jobid=… KEY=VALUE`. That a part of an array does not wait any more is no error
+/// worth telling.
 ///
 /// # Errors
 /// [`ControlError`].
@@ -273,7 +275,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_told_with_its_package() {
         let told = run("sbatch-that-nobody-has", &[], None).unwrap_err().to_string();
-        assert!(told.contains("no sbatch-that-nobody-has") && told.contains("slurm-client"), "{told}");
+        assert!(told.contains("sbatch-that-nobody-has not found") && told.contains("slurm-client"), "{told}");
         assert_eq!(run("cat", &[], Some("7\n")), Ok("7\n".into()));
     }
 }

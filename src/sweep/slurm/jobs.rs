@@ -121,7 +121,8 @@ fn is_down(state: &str) -> bool {
     ["down", "drain", "fail", "unknown", "maint"].iter().any(|word| state.contains(word))
 }
 
-/// What there is to say of jobs that wait, and the commands that end their waiting. `next`: the job that makes the next round.
+/// What there is to say of jobs that wait, and the commands that end their waiting. `next`: the job that makes the
+/// next round.
 #[must_use]
 pub fn explain(jobs: &[Job], down: &[Down], next: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();
@@ -139,7 +140,7 @@ pub fn explain(jobs: &[Job], down: &[Down], next: Option<&str>) -> Vec<String> {
         let names: Vec<String> = held.iter().take(8).map(|job| job.name()).collect();
         let more = if held.len() > names.len() { ",…" } else { "" };
         lines.push(format!(
-            "{} are held ({}): nothing comes after them until `scontrol release {}{more}`, or `scancel` of the same",
+            "{} are held ({}) and block the sweep until `scontrol release {}{more}`, or `scancel` of the same",
             held.len(),
             first.reason,
             names.join(",")
@@ -150,7 +151,7 @@ pub fn explain(jobs: &[Job], down: &[Down], next: Option<&str>) -> Vec<String> {
     for Down { node, state, reason } in down.iter().take(NODES) {
         let reason = if reason.is_empty() || reason == "none" { String::new() } else { format!(" ({reason})") };
         lines.push(format!(
-            "node {node} is {state}{reason}; when it is well: `sudo scontrol update nodename={node} state=resume`"
+            "node {node} is {state}{reason}; when it is repaired: `sudo scontrol update nodename={node} state=resume`"
         ));
     }
     if down.len() > NODES {
@@ -159,20 +160,20 @@ pub fn explain(jobs: &[Job], down: &[Down], next: Option<&str>) -> Vec<String> {
     let comments: BTreeSet<&str> = jobs.iter().filter_map(|job| job.comment.as_deref()).collect();
     lines.extend(comments.into_iter().filter(|comment| comment.starts_with("livectl: ")).map(str::to_owned));
     if let Some(never) = jobs.iter().find(|job| job.reason == "DependencyNeverSatisfied") {
-        lines.push(format!("job {0} waits for what will never be; `scancel {0}`, and sweep again", never.name()));
+        lines.push(format!("job {0} can never start; `scancel {0}`, and start the sweep again", never.name()));
     }
     lines
 }
 
 fn in_words(reason: &str) -> String {
     match reason {
-        "Resources" => "for a node that is free".to_owned(),
+        "Resources" => "for a free node".to_owned(),
         "Priority" => "others come first".to_owned(),
-        "None" => "Slurm has not looked at them yet".to_owned(),
+        "None" => "Slurm has not considered them yet".to_owned(),
         "Dependency" => "for the array before them".to_owned(),
-        "BeginTime" => "started again in a minute or two, since a node failed; `scontrol update jobid=JOB_TASK StartTime=now` starts one at once".to_owned(),
+        "BeginTime" => "restarted in a minute or two, because a node failed; `scontrol update jobid=JOB_TASK StartTime=now` starts one at once".to_owned(),
         "JobArrayTaskLimit" => "as many as `--at-once` allows are running".to_owned(),
-        "PartitionDown" | "PartitionInactive" => format!("the partition takes no jobs ({reason}); `sinfo` shows it"),
+        "PartitionDown" | "PartitionInactive" => format!("the partition accepts no jobs ({reason}); see `sinfo`"),
         "BadConstraints" | "ReqNodeNotAvail" => format!("no node is left for them ({reason}); `livectl stop` ends them"),
         other => other.to_owned(),
     }
@@ -215,10 +216,12 @@ slurm_load_jobs error: Unable to contact slurm controller
         );
         let told = explain(&parse(QUEUE), &down, Some("9"));
         let has = |words: &str| assert!(told.iter().any(|line| line.contains(words)), "{words}: {told:?}");
-        has("1 task is pending: started again in a minute or two");
+        has("1 task is pending: restarted in a minute or two");
         has("1 are held (launch failed requeued held)");
         has("`scontrol release 1_5`");
-        has("node n2 is drained (Duplicate jobid); when it is well: `sudo scontrol update nodename=n2 state=resume`");
+        has(
+            "node n2 is drained (Duplicate jobid); when it is repaired: `sudo scontrol update nodename=n2 state=resume`",
+        );
         has("livectl: node n3 sees no");
         assert!(
             !told.iter().any(|line| line.contains("array before")),

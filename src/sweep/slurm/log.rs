@@ -1,5 +1,6 @@
-//! The logs of a session with Slurm: its own, which submitter and next rounds write one after the other, and one for each node, `<session>.<node>.jsonl`,
-//! which the tasks on it append to. A node has one task of a sweep at a time, and appends of one machine do not mix.
+//! The logs of a session with Slurm: its own, which submitter and next rounds write one after the other, and one for
+//! each node, `<session>.<node>.jsonl`, which the tasks on it append to. A node has one task of a sweep at a time,
+//! and appends of one machine do not mix.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -170,7 +171,7 @@ mod tests {
         node.write(task(1, "a")).unwrap();
         node.write(started("a")).unwrap();
         (0..100).for_each(|_| node.write(Did::Phase { trial: "a".into(), phase: Phase::Stream }).unwrap());
-        // A session of livectl sweep on one machine is none of Slurm's.
+        // A session of livectl sweep on one machine is not one of Slurm's.
         crate::sweep::session::Session::begin(&sweep, Owner::Process, 1, 1).unwrap();
 
         let last = Logs::last(&sweep).unwrap().unwrap();

@@ -1,5 +1,6 @@
-//! The part of a task that is root: it looks whether the node can run trials, and plays one on the node's own disk. It is told what to do on its standard
-//! input, whose end means that the task is gone, and tells what it does in lines of a log on its standard output.
+//! The part of a task that is root: it looks whether the node can run trials, and plays one on the node's own disk.
+//! It is told what to do on its standard input, whose end means that the task is gone, and tells what it does in
+//! lines of a log on its standard output.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub struct Errand {
     pub attempt: String,
     /// What makes the links.
     pub links: LinkKind,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub datapath: Datapath,
     /// Whose captures are kept.
     pub keep: Keep,
@@ -84,8 +85,8 @@ pub async fn measure(tell: impl Fn(&Line) + Clone + 'static) -> Result<Ended, Sl
     }
 }
 
-/// Until nobody is left who would want to know, or a signal says that time is up: Slurm sends SIGTERM to all processes of a task and kills them a
-/// little later, so nothing is waited for.
+/// Until nobody is left who would want to know, or a signal says that time is up: Slurm sends SIGTERM to all
+/// processes of a task and kills them a little later, so nothing is waited for.
 async fn stopped(mut input: BufReader<tokio::io::Stdin>) {
     use tokio::signal::unix::{SignalKind, signal};
     let gone = async {

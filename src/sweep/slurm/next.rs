@@ -52,7 +52,7 @@ fn make(order: &Order, round: u32, log: &Log) -> Result<After, SlurmError> {
     let facts = facts(order, &outlook, &logs, Some(round));
     let bad: Vec<String> = facts.left_out.keys().cloned().collect();
     for (node, why) in &facts.left_out {
-        log.write(Did::Said { trial: String::new(), text: format!("node {node} is left out: {why}") })?;
+        log.write(Did::Said { trial: String::new(), text: format!("node {node} is excluded: {why}") })?;
     }
     let to_try = match facts.next() {
         Next::Try(ids) => ids,

@@ -28,8 +28,8 @@ pub fn left_out(nodes: &BTreeMap<String, Vec<Line>>) -> BTreeMap<String, String>
     nodes.iter().filter_map(bad).collect()
 }
 
-/// Attempts of this session that said nothing of their trial, by the trial's id: a task that was killed, a node that failed. `over`: no task runs any more, so
-/// what has not ended never will.
+/// Attempts of this session that said nothing of their trial, by the trial's id: a task that was killed, a node that
+/// failed. `over`: no task runs any more, so what has not ended never will.
 #[must_use]
 pub fn in_vain(nodes: &BTreeMap<String, Vec<Line>>, over: bool) -> BTreeMap<String, u32> {
     let mut vain: BTreeMap<String, u32> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! What was asked for when a sweep was handed to Slurm: the folder `slurm/<session>/` beside the sweep's trials, which every job of it reads.
+//! What was asked for when a sweep was handed to Slurm: the folder `slurm/<session>/` beside the sweep's trials,
+//! which every job of it reads.
 //!
 //! ```text
 //! order.json      what was asked for
@@ -42,7 +43,7 @@ pub struct Order {
     pub given: Timestamp,
     /// What makes the links.
     pub links: LinkKind,
-    /// What forwards packets.
+    /// Datapath of Open vSwitch.
     pub datapath: Datapath,
     /// What is made of failures.
     pub policy: Policy,

@@ -60,7 +60,7 @@ impl Progress {
         for (node, lines) in &logs.nodes {
             match node::failures(lines) {
                 (count, Some(why)) if count >= node::PATIENCE => {
-                    notes.push(format!("node {node} is left out: {why}"))
+                    notes.push(format!("node {node} is excluded: {why}"))
                 }
                 (_, Some(why)) => notes.push(format!("node {node} has failed: {why}")),
                 (_, None) => {}
@@ -79,7 +79,7 @@ impl Progress {
             }
             Err(why) => {
                 if ended.is_none() {
-                    notes.push(format!("Slurm was not asked ({why}): this is what the folder tells"));
+                    notes.push(format!("Slurm was not asked ({why}): this is from the folder alone"));
                 }
                 true
             }
@@ -87,11 +87,11 @@ impl Progress {
         if ended.is_none() && !is_live {
             match &submitted {
                 Some((_, arrays, _)) if logs.nodes.is_empty() => notes.push(format!(
-                    "its jobs are over, and none has left a word in this folder: is it shared with the nodes, under the same path? \
+                    "its jobs are over, and none has written to this folder: is it shared with the nodes, under the same path? \
                      What they printed is in /tmp/livectl-{}_*.out on them",
                     arrays.first().map_or("*", String::as_str)
                 )),
-                _ => notes.push("its jobs are over, and no round came after them".to_owned()),
+                _ => notes.push("its jobs are over, and no further round was submitted".to_owned()),
             }
         }
         Progress { submitted, running, is_live: is_live && ended.is_none(), ended, notes }
@@ -175,7 +175,7 @@ mod tests {
     fn jobs_that_are_over_without_an_end_are_told_and_so_is_a_folder_that_is_not_shared() {
         let over = Ok((parse("7|1|FAILED|n2|None|\n8|N/A|CANCELLED||None|\n"), Vec::new()));
         let told = Progress::of(&logs(), &trials(), &over);
-        assert!(!told.is_live && told.notes[0].contains("no round came after them"), "{:?}", told.notes);
+        assert!(!told.is_live && told.notes[0].contains("no further round was submitted"), "{:?}", told.notes);
         let silent = Progress::of(&Logs { nodes: BTreeMap::new(), ..logs() }, &trials(), &over);
         assert!(
             silent.notes[0].contains("is it shared with the nodes")

@@ -74,7 +74,7 @@ impl Facts<'_> {
         }
         if to_try.is_empty() {
             let why = format!(
-                "{} trials were begun {VAIN} times and nobody finished them (killed, or the node failed): {}",
+                "{} trials were started {VAIN} times and never finished (killed, or the node failed): {}",
                 vain.len(),
                 vain.first().unwrap_or(&"")
             );
@@ -83,7 +83,7 @@ impl Facts<'_> {
         if self.begun == Some(0) {
             let nodes: Vec<String> = self.left_out.iter().map(|(node, why)| format!("{node}: {why}")).collect();
             let why = if nodes.is_empty() {
-                "no task of the last round began a trial; were they cancelled?".to_owned()
+                "no task of the last round started a trial; were they cancelled?".to_owned()
             } else {
                 format!("no node can run trials ({})", nodes.join("; "))
             };
@@ -179,6 +179,6 @@ mod tests {
         let killed = Facts { begun: Some(2), vain: counts(&[("t0", 4), ("t1", 3)]), ..stuck };
         assert_eq!(killed.next(), ids(&["t1"]), "others go on");
         let killed = Facts { vain: counts(&[("t0", 4), ("t1", 5)]), ..killed };
-        assert!(told(&killed).starts_with("2 trials were begun 4 times"));
+        assert!(told(&killed).starts_with("2 trials were started 4 times"));
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::store::{self, StoreError, TrialDir, TrialRecord};
 
-/// A place on the node's own disk that goes with the task. Who comes later takes away what tasks left that were killed: nobody holds its lock any more.
+/// A place on the node's own disk that goes with the task. Who comes later takes away what tasks left that were
+/// killed: nobody holds its lock any more.
 #[derive(Debug)]
 pub(super) struct Scratch {
     base: PathBuf,
@@ -25,13 +26,16 @@ impl Scratch {
         let failed = |what: &str, error: std::io::Error| format!("cannot {what} {}: {error}", base.display());
         match fs::create_dir(&base) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                return Err(failed("make", error) + "; `--scratch DIR` names another folder");
+                return Err(failed("make", error) + "; `--scratch DIR` selects another folder");
             }
             _ => {}
         }
         let found = fs::symlink_metadata(&base).map_err(|error| failed("look at", error))?;
         if !found.is_dir() || found.uid() != me.as_raw() {
-            return Err(format!("{} belongs to somebody else; `--scratch DIR` names another folder", base.display()));
+            return Err(format!(
+                "{} belongs to another user; `--scratch DIR` selects another folder",
+                base.display()
+            ));
         }
         let path = base.join(format!("{name}.lock"));
         let held = File::create_new(&path).map_err(|error| failed("write to", error))?;
@@ -136,7 +140,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let base = folder.path().join(format!("livectl-{}", nix::unistd::geteuid()));
         std::os::unix::fs::symlink("/tmp", base).unwrap();
-        assert!(Scratch::new(folder.path(), "a").unwrap_err().contains("belongs to somebody else"));
+        assert!(Scratch::new(folder.path(), "a").unwrap_err().contains("belongs to another user"));
         assert!(Scratch::new(Path::new("/nowhere/at/all"), "a").unwrap_err().contains("--scratch"));
     }
 

@@ -18,7 +18,7 @@ pub struct Submitted {
     pub arrays: Vec<String>,
     /// The job that makes the next round.
     pub next: String,
-    /// Trials.
+    /// Number of trials.
     pub trials: usize,
 }
 
@@ -64,7 +64,8 @@ pub fn begin(
     submitted
 }
 
-/// Hands a round to Slurm, as many of these trials as it takes at once: its arrays, and the job that comes after them.
+/// Hands a round to Slurm, as many of these trials as it takes at once: its arrays, and the job that comes after
+/// them.
 ///
 /// # Errors
 /// [`SlurmError`]; then no job of this round is left behind.

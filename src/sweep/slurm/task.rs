@@ -28,11 +28,11 @@ const ENDING: Duration = Duration::from_secs(25);
 /// Which task this is: Slurm's own variables do not pass through sudo, so all is given by words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
-    /// Of which round.
+    /// Number of the round, from 1.
     pub round: u32,
     /// Which of its trials.
     pub place: usize,
-    /// `17_3`.
+    /// Job and task, such as `17_3`.
     pub task: String,
     /// How often Slurm has started it before.
     pub restart: u32,
@@ -69,16 +69,16 @@ impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Outcome::Done => f.write_str("done"),
-            Outcome::Unfit => f.write_str("unfit: it is tried again (--retry-unfit)"),
+            Outcome::Unfit => f.write_str("unfit: it will be retried (--retry-unfit)"),
             Outcome::DoneBefore => f.write_str("it is done already"),
-            Outcome::Superseded => f.write_str("superseded: somebody else had done it first"),
+            Outcome::Superseded => f.write_str("superseded: another session had done it first"),
             Outcome::Failed(why) => write!(f, "failed: {why}"),
             Outcome::NodeFailed(why, true) => write!(f, "this node failed: {why}; Slurm starts the task elsewhere"),
             Outcome::NodeFailed(why, false) => {
                 write!(f, "this node failed: {why}; the next round tries it elsewhere")
             }
             Outcome::Ending(why) => write!(f, "not begun: {why}"),
-            Outcome::Killed => f.write_str("ended by Slurm: cancelled, started anew or out of time"),
+            Outcome::Killed => f.write_str("ended by Slurm: cancelled, requeued or out of time"),
         }
     }
 }
@@ -219,7 +219,7 @@ async fn sent(livectl: &Path, errand: &Errand, log: &Log, term: &mut tokio::sign
         let user = user.map_or_else(|| "USER".to_owned(), |user| user.name);
         let livectl = livectl.display();
         Told::Unable(format!(
-            "root is needed to measure, and `sudo -n` did not give it ({what}); in /etc/sudoers.d/livectl there must be: \
+            "measuring needs root, and `sudo -n` failed ({what}); /etc/sudoers.d/livectl must contain: \
              {user} ALL=(root) NOPASSWD: {livectl} internal slurm-measure"
         ))
     };
@@ -229,13 +229,13 @@ async fn sent(livectl: &Path, errand: &Errand, log: &Log, term: &mut tokio::sign
         Err(error) => return no_root(format!("cannot start sudo: {error}")),
     };
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
-        return Told::Unable("the part that is root has no pipes".to_owned());
+        return Told::Unable("the part that runs as root has no pipes".to_owned());
     };
     let mut text = serde_json::to_vec(errand).unwrap_or_default();
     text.push(b'\n');
     let mut told: Option<Told> = None;
     let mut lines = BufReader::new(stdout).lines();
-    // Who does not read it tells why below.
+    // If it does not read that, it says why below.
     let _ = stdin.write_all(&text).await;
     let _ = stdin.flush().await;
     let mut heard = false;
@@ -378,8 +378,8 @@ async fn node_failed(order: &Order, task: &Task, log: &Log, why: String) -> Resu
     Ok(elsewhere(order, task, why).await)
 }
 
-/// Has Slurm start the task on another node, and gives this node no further tasks of the array when it has failed too often. Slurm may refuse all of that; the
-/// next round then does it.
+/// Has Slurm start the task on another node, and gives this node no further tasks of the array when it has failed too
+/// often. Slurm may refuse all of that; the next round then does it.
 async fn elsewhere(order: &Order, task: &Task, why: String) -> Outcome {
     let mut bad: Vec<String> = Logs::of(&order.sweep(), &order.session)
         .map(|logs| node::left_out(&logs.nodes).into_keys().collect())
@@ -400,8 +400,8 @@ async fn elsewhere(order: &Order, task: &Task, why: String) -> Outcome {
     if task.restart >= RESTARTS || control::requeue(&task.task).is_err() {
         return Outcome::NodeFailed(why, false);
     }
-    // That has ended this task. Until Slurm kills what is left of it, where it is to start can still be said; the first try may be hit by the
-    // signal that ends this task.
+    // That has ended this task. Until Slurm kills what is left of it, where it is to start can still be said; the
+    // first try may be hit by the signal that ends this task.
     let deadline = Instant::now() + MOVING;
     let mut tries = tokio::time::interval(Duration::from_millis(100));
     while Instant::now() < deadline {

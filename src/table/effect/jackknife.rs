@@ -1,10 +1,12 @@
 //! The mean of paired differences, and how far off it may be.
 //!
-//! What is known of a difference is one value for each point (the other parameters' values) and repetition. Points are what the recipe asks for, so each weighs as
-//! much as any other, however often it was tried, and other points are no matter of chance. Repetitions are: all points of one share their seed and their
-//! part of the night, so that their errors may have something in common. So it is whole repetitions that are left out in turn (the delete-a-group jackknife; Wolter,
-//! *Introduction to Variance Estimation*, 2007, chapter 4), and the interval is that of Student's t. Where every point was tried equally often, this
-//! is the plain t interval of the repetitions' means.
+//! What is known of a difference is one value for each point (the other parameters' values) and repetition. Points
+//! are what the recipe asks for, so each weighs as much as any other, however often it was tried, and other points
+//! are no matter of chance. Repetitions are: all points of one share their seed and their part of the night, so that
+//! their errors may have something in common. So it is whole repetitions that are left out in turn (the
+//! delete-a-group jackknife; Wolter, *Introduction to Variance Estimation*, 2007, chapter 4), and the interval is
+//! that of Student's t. Where every point was tried equally often, this is the plain t interval of the repetitions'
+//! means.
 
 use std::collections::BTreeMap;
 
@@ -139,8 +141,9 @@ mod tests {
         (-2.0 * u.ln()).sqrt() * (2.0 * std::f64::consts::PI * v).cos()
     }
 
-    /// How often the interval holds the mean effect of sweeps with so many points and repetitions. `common` is the share of the variance that the points of a repetition
-    /// share, `lost` that of the differences that are missing; the effect differs from point to point.
+    /// How often the interval holds the mean effect of sweeps with so many points and repetitions. `common` is the
+    /// share of the variance that the points of a repetition share, `lost` that of the differences that are missing;
+    /// the effect differs from point to point.
     fn coverage(
         points: usize,
         repetitions: u32,
@@ -181,7 +184,8 @@ mod tests {
         }
     }
 
-    /// `cargo test --release -p livectl --lib coverage_of_effects -- --ignored --nocapture` prints the table of docs/analysis.md.
+    /// `cargo test --release -p livectl --lib coverage_of_effects -- --ignored --nocapture` prints the table of
+    /// docs/analysis.md.
     #[test]
     #[ignore = "it prints a table and takes half a minute"]
     fn coverage_of_effects() {

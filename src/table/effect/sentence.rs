@@ -25,8 +25,8 @@ pub struct Sentence {
 }
 
 impl Effects {
-    /// A sentence for each effect, the largest first, and those that cannot be told from chance at the end. Of a parameter whose values are numbers it is that of going from
-    /// the lowest to the highest.
+    /// A sentence for each effect, the largest first, and those that cannot be told from chance at the end. Of a
+    /// parameter whose values are numbers it is that of going from the lowest to the highest.
     #[must_use]
     pub fn sentences(&self) -> Vec<Sentence> {
         let names = Names::of(&self.rows);
@@ -39,7 +39,8 @@ impl Effects {
         sorted(said.iter().map(|rows| effect(rows, &names)).collect())
     }
 
-    /// A sentence for each parameter on whose value the effect of another one depends, as far as that can be told from chance; the largest first.
+    /// A sentence for each parameter on whose value the effect of another one depends, as far as that can be told
+    /// from chance; the largest first.
     #[must_use]
     pub fn dependences(&self) -> Vec<Sentence> {
         let names = Names::of(&self.rows);
@@ -200,7 +201,7 @@ fn effect(rows: &[EffectRow], names: &Names) -> Sentence {
     let real = is_real(rows);
     let text = if real == Some(false) {
         let figures: Vec<String> = told().map(unsure).collect();
-        format!("{subject} changes nothing that could be told from chance: {}.", figures.join(", "))
+        format!("{subject} changes nothing beyond chance: {}.", figures.join(", "))
     } else {
         let mut moved: Vec<String> = Vec::new();
         let mut verb = None;

@@ -8,7 +8,8 @@ use super::*;
 use crate::plan::Point;
 use crate::plan::delivery::Via;
 
-/// A line of a trial of `scheme` whose excess is `p50` and 10 ms more at p95, with viewers that differ by as much as has no effect on their mean.
+/// A line of a trial of `scheme` whose excess is `p50` and 10 ms more at p95, with viewers that differ by as much as
+/// has no effect on their mean.
 fn rows(scheme: Scheme, parameters: &[(&str, &str)], repetition: u32, p50: f64) -> Vec<SummaryRow> {
     let parameters: BTreeMap<String, String> = parameters.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
     let point = Point { scheme, repetition, parameters: parameters.into() };
@@ -35,8 +36,8 @@ fn rows(scheme: Scheme, parameters: &[(&str, &str)], repetition: u32, p50: f64) 
         .to_vec()
 }
 
-/// Loss adds 30 ms to direct and 5 ms to bypass, delay 10 ms to both, bypass takes 20 ms away; each repetition has luck of its own which all points share,
-/// and each trial some noise.
+/// Loss adds 30 ms to direct and 5 ms to bypass, delay 10 ms to both, bypass takes 20 ms away; each repetition has
+/// luck of its own which all points share, and each trial some noise.
 fn sweep(repetitions: u32) -> Vec<SummaryRow> {
     let mut all = Vec::new();
     let mut noise = fastrand::Rng::with_seed(7);
@@ -168,7 +169,7 @@ fn sentences_say_the_largest_first_and_what_is_chance_last() {
     );
     assert!(said[1].starts_with("At direct, loss 2 % instead of 0 % adds 29."), "{said:#?}");
     assert!(said[1].contains(" ms (29.5 to 30.3") && said[1].contains(") to the p95 and 29.9 ms ("), "{said:#?}");
-    let chance = "queue 90 instead of 10 changes nothing that could be told from chance: p95 ";
+    let chance = "queue 90 instead of 10 changes nothing beyond chance: p95 ";
     assert!(said.iter().rev().take(2).all(|text| text.contains(chance)), "{said:#?}");
     assert_eq!(said.len(), 7, "{said:#?}");
     let text = effects_text(&effects).unwrap();

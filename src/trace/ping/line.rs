@@ -1,7 +1,8 @@
 //! One line of ping's, understood by its structure and not by its words, which iputils translates.
 //!
-//! An answer has at least three values of the form `word=number`: first its number, then, the last two, its time to live (or hop limit) and its time, which
-//! something follows. Other values may stand between (`ping -v`: `ident=23862`).
+//! An answer has at least three values of the form `word=number`: first its number, then, the last two, its time to
+//! live (or hop limit) and its time, which something follows. Other values may stand between (`ping -v`:
+//! `ident=23862`).
 
 /// ICMP sequence numbers are 16 bits wide (RFC 792, Echo): later ones start again at 0.
 pub const SEQUENCE_SPAN: u32 = 1 << 16;
@@ -15,7 +16,7 @@ pub enum Line {
     Reply {
         /// Its number.
         seq: u32,
-        /// In nanoseconds.
+        /// Round-trip time in nanoseconds.
         rtt_ns: u64,
         /// It says that it comes again.
         duplicate: bool,
@@ -33,7 +34,7 @@ pub enum Line {
     },
     /// The heading of the summary.
     SummaryAhead,
-    /// It begins as an answer does, and is none that can be read.
+    /// It begins like an answer but cannot be read.
     Unreadable,
 }
 
@@ -124,7 +125,7 @@ fn values(line: &str) -> Vec<Value<'_>> {
         let word_ends = rest.find(char::is_whitespace).unwrap_or(rest.len());
         // A unit may follow at once, further digits not.
         let is_whole = !rest[length..word_ends.max(length)].contains(|c: char| c.is_ascii_digit());
-        // A comma that ends a clause is none of the number's.
+        // A comma that ends a clause is not part of the number.
         let number = rest[..length].trim_end_matches([',', '.']);
         let is_value = from < at && is_whole && number.starts_with(|c: char| c.is_ascii_digit());
         is_value.then(|| Value { word: &line[from..at], number, from, to: begins + length })

@@ -1,8 +1,9 @@
-//! Reads what iputils `ping` printed, with or without `-D`, `-O`, `-v`; also BusyBox's, toybox's, inetutils' and the BSDs' ping, ping6 too; with the time
-//! before each line that `ts` or `date` put there ([`stamp`]).
+//! Reads what iputils `ping` printed, with or without `-D`, `-O`, `-v`; also BusyBox's, toybox's, inetutils' and the
+//! BSDs' ping, ping6 too; with the time before each line that `ts` or `date` put there ([`stamp`]).
 //!
-//! iputils translates its words (`time=`, `Zeit=`, `čas=`) and, with them, the decimal point and the units. So a line is understood by its
-//! structure ([`line`]). What was read is held against what ping says at its end ([`summary`]): a file that contradicts itself is damaged.
+//! iputils translates its words (`time=`, `Zeit=`, `čas=`) and, with them, the decimal point and the units. So a line
+//! is understood by its structure ([`line`]). What was read is held against what ping says at its end ([`summary`]):
+//! a file that contradicts itself is damaged.
 //!
 //! BusyBox and the BSDs number pings from 0 (here from 1, as iputils does).
 
@@ -62,9 +63,9 @@ pub struct PingLog {
     pub unreadable: Vec<String>,
     /// The address pinged, from the first line; `None` if that is missing or has none.
     pub target: Option<IpAddr>,
-    /// The file goes on with another ping's output, which was not read: its numbers begin anew.
+    /// The file goes on with another ping's output, which was not read: its numbers begin again.
     pub another_follows: bool,
-    /// Lines that are none of an answer.
+    /// Lines that are not answers.
     notices: usize,
     /// The first line is ping's.
     headed: bool,
@@ -104,7 +105,7 @@ pub enum PingError {
     /// The file cannot be read.
     #[error("cannot read the ping output {}: {source}", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
@@ -112,7 +113,7 @@ pub enum PingError {
     /// Nothing in the file looks like ping.
     #[error("{} is not the output of ping: its first line is {first_line:?}", path.display())]
     Foreign {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// What it begins with.
         first_line: String,
@@ -120,7 +121,7 @@ pub enum PingError {
     /// It is another program's.
     #[error("{} is the output of {program}, not of ping", path.display())]
     Other {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
         /// Whose.
         program: &'static str,
@@ -130,8 +131,8 @@ pub enum PingError {
 /// Reads a file that `ping` wrote. An empty file is a ping that never ran: a log without replies.
 ///
 /// # Errors
-/// [`PingError`] if the file cannot be read or has no line of ping's in it. Bytes that are not UTF-8 are no error: only
-/// words that do not matter can hold them.
+/// [`PingError`] if the file cannot be read or has no line of ping's in it. Bytes that are not UTF-8 are no error:
+/// only words that do not matter can hold them.
 pub fn read(path: &Path) -> Result<PingLog, PingError> {
     let bytes = crate::file::read(path).map_err(|source| PingError::Read { path: path.to_owned(), source })?;
     from_bytes(path, &bytes)
@@ -188,7 +189,7 @@ pub fn parse(text: &str) -> PingLog {
             continue;
         }
         if in_summary {
-            // Half a number is none; behind a whole one of its last line there is the unit.
+            // Half a number does not count; a complete one in the last line is followed by its unit.
             if !is_cut || log.transmitted().is_some() && line.ends_with(char::is_alphabetic) {
                 log.summary.take(line);
             }
@@ -226,8 +227,8 @@ pub fn parse(text: &str) -> PingLog {
 }
 
 impl PingLog {
-    /// Stamps of whole seconds tell when a ping was sent only to a second, but all of them together tell when the first one was, for pings are an
-    /// interval apart. Where they are not, stamps stay as they are.
+    /// Stamps of whole seconds tell when a ping was sent only to a second, but all of them together tell when the
+    /// first one was, for pings are an interval apart. Where they are not, stamps stay as they are.
     fn even_out(&mut self) {
         let stamped = |reply: &PingReply| Some((i64::from(reply.seq), reply.sent_ns?));
         let once: Vec<(i64, i64)> =
@@ -258,8 +259,9 @@ struct Heading {
     base: Option<u32>,
 }
 
-/// ping's first line in any language, and where in the line it begins: `PING name (10.0.0.3) 56(84) bytes of data.`, `PING ::1(::1) 56 data bytes`,
-/// `ПІНГ …`, `Ping …`, `PING6(56=40+8+8 bytes) fd00::1 --> fd00::3`. A word, a name, its address in parentheses, and no value.
+/// ping's first line in any language, and where in the line it begins: `PING name (10.0.0.3) 56(84) bytes of data.`,
+/// `PING ::1(::1) 56 data bytes`, `ПІНГ …`, `Ping …`, `PING6(56=40+8+8 bytes) fd00::1 --> fd00::3`. A word, a name,
+/// its address in parentheses, and no value.
 fn heading(line: &str) -> Option<(usize, Heading)> {
     if let Some(at) = line.find("PING6(")
         && let Some((_, target)) = line.split_once("--> ")

@@ -84,8 +84,8 @@ fn epoch(text: &str) -> Option<Stamp> {
     Some(Stamp { ns, coarse: !text.contains(['.', ',']) })
 }
 
-/// The time that a prefix tells, in any of the forms that `date`, `date -Is`, `ts`, `ts -i` and loggers have. Zones other than UTC and those told in
-/// hours are taken for UTC: what counts is the time between lines.
+/// The time that a prefix tells, in any of the forms that `date`, `date -Is`, `ts`, `ts -i` and loggers have. Zones
+/// other than UTC and those told in hours are taken for UTC: what counts is the time between lines.
 pub fn time(prefix: &str) -> Option<Stamp> {
     let bare = |word: &str| word.trim_matches(|c: char| "[](){}<>,;|".contains(c)).trim_end_matches(':').to_owned();
     let mut words: Vec<String> = Vec::new();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::line::decimal;
 
-/// Times in a line and in the summary are rounded apart from each other: to a thousandth, to three digits, or to whole milliseconds.
+/// Times in a line and in the summary are rounded apart from each other: to a thousandth, to three digits, or to
+/// whole milliseconds.
 const SHARE: f64 = 0.01;
 const LEAST_MS: f64 = 1.0;
 
@@ -44,7 +45,8 @@ impl Summary {
         self.lasted.map(|lasted| lasted / gaps).filter(|interval| !interval.is_zero())
     }
 
-    /// What of the answers read, in milliseconds, contradicts it: `again` is set where it is one to a ping already answered.
+    /// What of the answers read, in milliseconds, contradicts it: `again` is set where it is one to a ping already
+    /// answered.
     pub fn contradiction(&self, answers: &[(f64, bool)], untimed: usize) -> Option<String> {
         let first = answers.iter().filter(|(_, again)| !again).count() + untimed;
         if let Some(received) = self.received.filter(|received| *received as usize != first) {
@@ -73,7 +75,8 @@ fn figures(values: impl Iterator<Item = f64>) -> Option<[f64; 3]> {
     (count > 0.0).then(|| [least, sum / count, most])
 }
 
-/// `…, time 19027ms` at the end of the line: its last number, with the unit of thousandths behind it. The word for time may be any.
+/// `…, time 19027ms` at the end of the line: its last number, with the unit of thousandths behind it. The word for
+/// time may be any.
 fn lasted(line: &str) -> Option<Duration> {
     let line = line.trim_end();
     let unit = line.rfind(|c: char| c.is_ascii_digit())? + 1;

@@ -184,8 +184,8 @@ fn is_whole(log: &PingLog) {
     assert_eq!((log.unreadable.as_slice(), log.contradiction()), (&[][..], None), "{log:?}");
 }
 
-/// Four pings of which the third had no answer, in the words of a language: first line, answer, `no answer yet`, heading, summary. Of the answer %s is the
-/// number and %t the time.
+/// Four pings of which the third had no answer, in the words of a language: first line, answer, `no answer yet`,
+/// heading, summary. Of the answer %s is the number and %t the time.
 fn in_words([first, answer, waiting, heading, summary]: [&str; 5]) -> String {
     let answer = |seq: &str, time: &str| answer.replace("%s", seq).replace("%t", time) + "\n";
     let answers = [answer("1", "402"), answer("2", "99.4"), format!("{waiting}\n"), answer("4", "404")].concat();

@@ -56,8 +56,9 @@ impl Arrivals {
         self.end = self.end.max(chunk.offset.saturating_add(chunk.bytes.len() as u64));
     }
 
-    /// When the bytes in `range` arrived: the earliest and the latest of their first arrivals. This may be before
-    /// all bytes of the stream up to there had arrived. `None` when the range is empty, or a byte of it was never seen or is forgotten.
+    /// When the bytes in `range` arrived: the earliest and the latest of their first arrivals. This may be before all
+    /// bytes of the stream up to there had arrived. `None` when the range is empty, or a byte of it was never seen or
+    /// is forgotten.
     #[must_use]
     pub fn of(&self, range: Range<u64>) -> Option<Span> {
         if range.is_empty() || range.end > self.end {

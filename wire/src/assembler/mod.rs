@@ -1,8 +1,9 @@
-//! One direction of a TCP connection, put together from its segments as a capture or a switch saw them (RFC 9293, section 3.4).
+//! One direction of a TCP connection, put together from its segments as a capture or a switch saw them (RFC 9293,
+//! section 3.4).
 //!
-//! [`Assembler`] hands on each byte once, in order, from where it lies: a segment that comes in order is not copied. Segments
-//! that come early wait, bounded, until the gap before them is filled or its owner gives it up. [`Arrivals`] remembers when each
-//! byte was first there, which for a byte that waited is before it could be handed on.
+//! [`Assembler`] hands on each byte once, in order, from where it lies: a segment that comes in order is not copied.
+//! Segments that come early wait, bounded, until the gap before them is filled or its owner gives it up. [`Arrivals`]
+//! remembers when each byte was first there, which for a byte that waited is before it could be handed on.
 
 mod arrivals;
 
@@ -56,12 +57,12 @@ pub struct Counts {
     pub missing: u64,
 }
 
-/// The limit on waiting bytes is reached; the segment's new bytes were dropped, as if the capture had lost them. Skipping the gap
-/// makes room.
+/// The limit on waiting bytes is reached; the segment's new bytes were dropped, as if the capture had lost them.
+/// Skipping the gap makes room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} bytes are waiting behind a gap of {gap} bytes; no more are kept")]
 pub struct Full {
-    /// Bytes that wait.
+    /// Number of bytes that wait.
     pub waiting: usize,
     /// Bytes of the gap that they wait for.
     pub gap: u64,
@@ -104,7 +105,8 @@ const SPARES: usize = 64;
 const MAX_SPARE: usize = 4 << 10;
 
 impl Assembler {
-    /// For a direction of which nothing was seen yet. At most about `limit` bytes of memory are used for bytes that came early.
+    /// For a direction of which nothing was seen yet. At most about `limit` bytes of memory are used for bytes that
+    /// came early.
     #[must_use]
     pub fn new(limit: usize) -> Self {
         Self {
@@ -119,8 +121,8 @@ impl Assembler {
         }
     }
 
-    /// Takes the next segment and hands on what is now in order. The stream begins after the SYN, or, if the first segment seen is
-    /// another one, with that one's first byte.
+    /// Takes the next segment and hands on what is now in order. The stream begins after the SYN, or, if the first
+    /// segment seen is another one, with that one's first byte.
     ///
     /// # Errors
     /// When the segment is ahead of a gap and there is no room for it.
@@ -239,8 +241,8 @@ impl Assembler {
         (until > self.next).then_some(self.next..until)
     }
 
-    /// Gives up the present gap: the missing bytes will not be waited for, and what waited behind them is handed on. Says
-    /// which bytes those are; `None`: there is no gap.
+    /// Gives up the present gap: the missing bytes will not be waited for, and what waited behind them is handed on.
+    /// Says which bytes those are; `None`: there is no gap.
     pub fn skip_gap(&mut self, mut deliver: impl FnMut(Chunk<'_>)) -> Option<Range<u64>> {
         let gap = self.gap()?;
         self.counts.missing += gap.end - gap.start;
@@ -249,8 +251,8 @@ impl Assembler {
         Some(gap)
     }
 
-    /// By how many bytes a segment begins behind the next one to be handed on; negative: it was seen before. `None`: nothing was
-    /// seen yet.
+    /// By how many bytes a segment begins behind the next one to be handed on; negative: it was seen before. `None`:
+    /// nothing was seen yet.
     #[must_use]
     pub fn ahead(&self, segment: &Segment<'_>) -> Option<i64> {
         let seq = segment.seq.wrapping_add(u32::from(segment.syn));
@@ -259,8 +261,8 @@ impl Assembler {
         Some(i64::from(seq.wrapping_sub(expected) as i32))
     }
 
-    /// Whether this segment begins another connection with the same addresses and ports: a SYN with another initial sequence
-    /// number.
+    /// Whether this segment begins another connection with the same addresses and ports: a SYN with another initial
+    /// sequence number.
     #[must_use]
     pub fn is_restarted_by(&self, segment: &Segment<'_>) -> bool {
         segment.syn && self.start.is_some_and(|start| start.seq != segment.seq.wrapping_add(1))

@@ -223,8 +223,8 @@ fn forgotten_bytes_have_no_time() {
 }
 
 proptest! {
-    /// A stream cut into segments that are repeated, cut anew and shuffled comes out whole, and each byte with the time at which it
-    /// was first in any segment: the model is an array of times.
+    /// A stream cut into segments that are repeated, cut again and shuffled comes out whole, and each byte with the
+    /// time at which it was first in any segment: the model is an array of times.
     #[test]
     fn any_order(
         isn: u32,

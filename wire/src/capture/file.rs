@@ -10,7 +10,7 @@ use super::window::Window;
 
 /// A packet as it stands in the file.
 pub(super) struct Record<'a> {
-    /// Nanoseconds since 1970.
+    /// Time in nanoseconds since 1970.
     pub time: i64,
     /// What kind of link it was captured on.
     pub link: u32,
@@ -20,7 +20,8 @@ pub(super) struct Record<'a> {
     pub cut: u64,
 }
 
-/// Longest packet or block in bytes: packets have 256 KiB at most, other blocks (name tables, key logs) may be larger.
+/// Longest packet or block in bytes: packets have 256 KiB at most, other blocks (name tables, key logs) may be
+/// larger.
 const MAX_BLOCK: usize = 1 << 25;
 /// Interfaces of a section.
 const MAX_INTERFACES: usize = 1 << 16;

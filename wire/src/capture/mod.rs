@@ -1,8 +1,8 @@
 //! TCP segments and UDP datagrams out of a capture file.
 //!
-//! Classic pcap (microseconds and nanoseconds, either byte order) and pcapng, read as a stream: memory does not grow with the file.
-//! Ethernet with or without VLAN tags, raw IP and Linux cooked captures; IPv4 and IPv6. A file that ends in the middle of a packet, as one
-//! whose capture was cut short does, is read up to there.
+//! Classic pcap (microseconds and nanoseconds, either byte order) and pcapng, read as a stream: memory does not grow
+//! with the file. Ethernet with or without VLAN tags, raw IP and Linux cooked captures; IPv4 and IPv6. A file that
+//! ends in the middle of a packet, as one whose capture was cut short does, is read up to there.
 
 mod file;
 mod packet;
@@ -93,7 +93,8 @@ pub enum CaptureError {
 /// Reads a capture and hands on its TCP segments in the order of the file.
 ///
 /// # Errors
-/// When it is no capture at all. One that is damaged further on is read up to there; `problems` of the facts says where.
+/// When it is no capture at all. One that is damaged further on is read up to there; `problems` of the facts says
+/// where.
 pub fn read(source: impl Read, mut on_segment: impl FnMut(TcpPacket<'_>)) -> Result<CaptureFacts, CaptureError> {
     read_packets(source, |packet| {
         if let Packet::Tcp(packet) = packet {

@@ -2,7 +2,8 @@
 
 use std::io::{Error, ErrorKind, Read};
 
-/// What was read and not passed yet. However small the pieces are in which the source gives its bytes, it shows the same.
+/// What was read and not passed yet. However small the pieces are in which the source gives its bytes, it shows the
+/// same.
 pub(super) struct Window<R> {
     source: R,
     buffer: Vec<u8>,

@@ -1,7 +1,8 @@
-//! A stream as datagrams to a group: sent once by its broadcaster's agent, copied by the switches to whoever plays it.
+//! A stream as datagrams to a group: sent once by its broadcaster's agent, copied by the switches to whoever plays
+//! it.
 //!
-//! A tag (of FLV's kinds) is cut into [datagrams](Datagram) that fit an Ethernet frame each, so that IP never cuts them again. They begin with
-//! [`HEADER_LEN`] bytes, numbers in network byte order:
+//! A tag (of FLV's kinds) is cut into [datagrams](Datagram) that fit an Ethernet frame each, so that IP never cuts
+//! them again. They begin with [`HEADER_LEN`] bytes, numbers in network byte order:
 //!
 //! | bytes | field |
 //! |---|---|
@@ -15,9 +16,9 @@
 //! | 3 | bytes of its payload |
 //! | 4 | where in it this part begins |
 //!
-//! Every part but the last has [`MAX_PART`] bytes. An [`Emitter`] makes them and repeats metadata and codec headers before each keyframe, since
-//! nobody can ask for what came before it joined. A [`Reassembler`] puts them together, in whatever order and however often they come, and
-//! says what is missing. Nothing is sent again.
+//! Every part but the last has [`MAX_PART`] bytes. An [`Emitter`] makes them and repeats metadata and codec headers
+//! before each keyframe, since nobody can ask for what came before it joined. A [`Reassembler`] puts them together,
+//! in whatever order and however often they come, and says what is missing. Nothing is sent again.
 
 mod emitter;
 mod reassembler;
@@ -39,7 +40,8 @@ pub const MAGIC: [u8; 4] = *b"LVD\x01";
 /// Bytes before the payload.
 pub const HEADER_LEN: usize = 32;
 
-/// Bytes of payload in one datagram: what an IP packet of 1500 bytes has room for (28 bytes are IP's and UDP's headers).
+/// Bytes of payload in one datagram: what an IP packet of 1500 bytes has room for (28 bytes are IP's and UDP's
+/// headers).
 pub const MAX_PART: usize = 1500 - 28 - HEADER_LEN;
 
 /// Fields of a datagram, from its beginning.
@@ -112,8 +114,8 @@ pub enum DatagramError {
     },
 }
 
-/// The number by which datagrams name a stream: the lower half of XXH3-64 of its name. Each stream has a group of its own; this is for
-/// datagrams that went astray, and for who reads a capture.
+/// The number by which datagrams name a stream: the lower half of XXH3-64 of its name. Each stream has a group of its
+/// own; this is for datagrams that went astray, and for who reads a capture.
 #[must_use]
 pub fn stream_number(stream: &StreamKey) -> u32 {
     xxh3_64(stream.as_str().as_bytes()) as u32

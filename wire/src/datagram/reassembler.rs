@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::{Body, Datagram, DatagramError, MAX_PART};
 use crate::flv::TagKind;
 
-/// How long a tag that is not complete is waited for when a later one is, in nanoseconds: on one way through switches datagrams
-/// hardly ever overtake each other.
+/// How long a tag that is not complete is waited for when a later one is, in nanoseconds: on one way through switches
+/// datagrams hardly ever overtake each other.
 const REORDERING: i64 = 30_000_000;
 /// Tags that may wait.
 const MAX_TAGS: usize = 256;
@@ -18,11 +18,11 @@ const MAX_HELD: usize = 32 << 20;
 pub struct Tag {
     /// Counts the publication's tags from 0.
     pub number: u32,
-    /// What it carries.
+    /// Kind of its content.
     pub kind: TagKind,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub timestamp: u32,
-    /// What it carries.
+    /// Its payload.
     pub payload: Vec<u8>,
     /// When the first of its datagrams came.
     pub first_ns: i64,
@@ -119,8 +119,8 @@ impl Reassembler {
         }
     }
 
-    /// Takes a datagram that came at `now`. What it makes complete is then to be had from [`Reassembler::next`], which is to be asked until it
-    /// gives nothing.
+    /// Takes a datagram that came at `now`. What it makes complete is then to be had from [`Reassembler::next`],
+    /// which is to be asked until it gives nothing.
     ///
     /// # Errors
     /// When it is none.

@@ -245,8 +245,8 @@ fn journey() -> impl Strategy<Value = (Vec<usize>, Vec<(u8, u8)>)> {
 }
 
 proptest! {
-    /// Whatever the order and however often datagrams come: as long as none is lost and all are in time, all that was sent comes out, in
-    /// order and once.
+    /// Whatever the order and however often datagrams come: as long as none is lost and all are in time, all that was
+    /// sent comes out, in order and once.
     #[test]
     fn nothing_is_lost_by_disorder((sizes, fates) in journey()) {
         let mut emitter = Emitter::new(&hb(), 1);

@@ -141,8 +141,8 @@ impl Direction {
     }
 
     pub fn finish(mut self) -> Finished {
-        // What its receiver has acknowledged was there, and the capture missed it. What is behind is as if it had never come: no program
-        // is given bytes that lie behind others which never arrived.
+        // What its receiver has acknowledged was there, and the capture missed it. What is behind is as if it had
+        // never come: no program is given bytes that lie behind others which never arrived.
         while self.assembler.gap().is_some_and(|gap| self.acknowledged.is_none_or(|upto| upto > gap.start)) {
             self.give_up_gap();
         }

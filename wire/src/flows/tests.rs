@@ -125,7 +125,8 @@ fn a_hole_in_the_capture_costs_one_frame_and_is_named() {
     assert_eq!(flow.problems, expected);
 }
 
-/// The stream of a server whose segment inside of frame 1 is missing, and what its viewer says of it: that it has all but so many bytes.
+/// The stream of a server whose segment inside of frame 1 is missing, and what its viewer says of it: that it has all
+/// but so many bytes.
 fn with_a_hole(acknowledged: impl Fn(usize) -> Option<usize>, again: bool) -> Flow {
     let (mut client, mut server) = (Sender::new(VIEWER, CDN, 100), Sender::new(CDN, VIEWER, u32::MAX - 2000));
     let (bytes, starts) = served(&pictures());
@@ -435,7 +436,8 @@ fn units() -> Vec<Vec<u8>> {
     (0..5).map(|n| unit(n, if n % 3 == 0 { 0x65 } else { 0x41 })).collect()
 }
 
-/// What a server answers: a page, a playlist, and two segments of three pictures and of two. Also where each picture ends in it.
+/// What a server answers: a page, a playlist, and two segments of three pictures and of two. Also where each picture
+/// ends in it.
 fn fetched() -> (Vec<u8>, Vec<usize>) {
     let mut ends = Vec::new();
     let mut bytes = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno".to_vec();

@@ -2,8 +2,8 @@
 
 use super::TagKind;
 
-/// What a tag, or the RTMP message of the same type, is good for. One who joins a stream midway needs the latest of each
-/// configuration, then everything since a keyframe.
+/// What a tag, or the RTMP message of the same type, is good for. One who joins a stream midway needs the latest of
+/// each configuration, then everything since a keyframe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Content {
     /// A coded picture: what livectl calls a frame.
@@ -23,16 +23,16 @@ pub enum Content {
     Other,
 }
 
-/// The first bytes of a video payload (E.4.3.1), or of one of Enhanced RTMP's (Veovera, Enhanced RTMP v1, "Defining Additional Video
-/// Codecs"), which announce themselves by the first bit and name the codec by four characters.
+/// The first bytes of a video payload (E.4.3.1), or of one of Enhanced RTMP's (Veovera, Enhanced RTMP v1, "Defining
+/// Additional Video Codecs"), which announce themselves by the first bit and name the codec by four characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VideoHeader {
     /// 1 keyframe, 2 inter frame, 3 disposable inter frame, 4 generated keyframe, 5 info or command.
     pub frame_type: u8,
     /// 2 Sorenson H.263, 3 Screen, 4 VP6, 5 VP6 with alpha, 6 Screen 2, 7 AVC; 0 when four characters name it.
     pub codec_id: u8,
-    /// Of AVC, and of codecs that four characters name (where 3 is 1 without a composition time): 0 sequence header, 1 coded picture,
-    /// 2 end of sequence.
+    /// Of AVC, and of codecs that four characters name (where 3 is 1 without a composition time): 0 sequence header,
+    /// 1 coded picture, 2 end of sequence.
     pub avc_packet_type: Option<u8>,
 }
 

@@ -1,7 +1,7 @@
 //! FLV: file header, tags and what is in them (Adobe Flash Video File Format Specification 10.1, Annex E).
 //!
-//! [`Reader`] takes a file or a live stream piece by piece; [`header`] and [`tag`] write one; [`Content`] says what a tag is to
-//! someone who passes a live stream on.
+//! [`Reader`] takes a file or a live stream piece by piece; [`header`] and [`tag`] write one; [`Content`] says what a
+//! tag is to someone who passes a live stream on.
 
 mod content;
 mod reader;

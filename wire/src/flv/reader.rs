@@ -10,8 +10,9 @@ const BUFFER: usize = 1 << 16;
 
 /// Reads an FLV file or live stream that is pushed to it in pieces of any size.
 ///
-/// It holds at most one incomplete tag. It is strict: the first byte that is not as the specification says ends the reading, since
-/// nothing after it could be trusted. A file that merely ends in the middle of a tag is not an error: see [`Reader::tail`].
+/// It holds at most one incomplete tag. It is strict: the first byte that is not as the specification says ends the
+/// reading, since nothing after it could be trusted. A file that merely ends in the middle of a tag is not an error:
+/// see [`Reader::tail`].
 #[derive(Debug, Clone)]
 pub struct Reader {
     max_payload: usize,
@@ -28,7 +29,7 @@ pub struct Reader {
 /// One tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag<'a> {
-    /// What it carries.
+    /// Kind of its content.
     pub kind: TagKind,
     /// Milliseconds, all 32 bits.
     pub timestamp: u32,
@@ -51,7 +52,7 @@ impl Tag<'_> {
 pub struct Damaged {
     /// What it carried.
     pub kind: TagKind,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub timestamp: u32,
     /// Bytes of its payload, the missing ones included.
     pub size: usize,
@@ -89,7 +90,7 @@ pub struct Tail {
 pub struct FlvError {
     /// Offset in the stream of what was being read.
     pub offset: u64,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 
@@ -110,7 +111,7 @@ pub enum Problem {
     TooLong {
         /// Its payload in bytes.
         size: usize,
-        /// The limit.
+        /// The limit in bytes.
         limit: usize,
     },
     /// `PreviousTagSize` differs from the tag before it.
@@ -153,7 +154,8 @@ impl Reader {
         })
     }
 
-    /// Takes all that a source has and hands on each tag. What is wrong with the stream is the inner error: what was before it was handed on.
+    /// Takes all that a source has and hands on each tag. What is wrong with the stream is the inner error: what was
+    /// before it was handed on.
     ///
     /// # Errors
     /// When reading fails.
@@ -176,8 +178,8 @@ impl Reader {
         }
     }
 
-    /// Says that the next `bytes` bytes of the stream will not come. Within one tag this harms that tag alone: it is passed over, and
-    /// described the first time. A hole that reaches further ends the reading.
+    /// Says that the next `bytes` bytes of the stream will not come. Within one tag this harms that tag alone: it is
+    /// passed over, and described the first time. A hole that reaches further ends the reading.
     ///
     /// # Errors
     /// As [`Reader::push`].
@@ -310,8 +312,8 @@ impl Reader {
         FlvError { offset: self.offset, problem }
     }
 
-    /// What a stream that ends now ends in the middle of. `None`: it ends cleanly after a whole tag or the file header, or reading
-    /// had failed before.
+    /// What a stream that ends now ends in the middle of. `None`: it ends cleanly after a whole tag or the file
+    /// header, or reading had failed before.
     #[must_use]
     pub fn tail(&self) -> Option<Tail> {
         if self.partial.is_empty() {

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use super::super::{MAX_PAYLOAD, TooLong, header, tag};
 use super::*;
 
-/// `ffmpeg -f lavfi -i testsrc2=size=16x16:rate=1 -frames:v 1 -flvflags no_metadata -c:v flv1 -f flv`, its first tag shortened to
-/// eight bytes of payload.
+/// `ffmpeg -f lavfi -i testsrc2=size=16x16:rate=1 -frames:v 1 -flvflags no_metadata -c:v flv1 -f flv`, its first tag
+/// shortened to eight bytes of payload.
 const SAMPLE: &[u8] = &[
     0x46, 0x4c, 0x56, 0x01, 0x01, 0x00, 0x00, 0x00, 0x09, // FLV, version 1, video only, header of 9 bytes
     0x00, 0x00, 0x00, 0x00, // PreviousTagSize0

@@ -22,8 +22,8 @@ pub(super) const MAX_HEADER: usize = 3 + 11 + 4;
 const EXTENDED: u32 = 0xff_ffff;
 
 impl ChunkHeader {
-    /// Reads the header that `bytes` begin with; `None` when its end has not come. `extended` says what the extended timestamp field
-    /// was last on a chunk stream, if it was there.
+    /// Reads the header that `bytes` begin with; `None` when its end has not come. `extended` says what the extended
+    /// timestamp field was last on a chunk stream, if it was there.
     pub fn parse(bytes: &[u8], extended: impl Fn(u32) -> Option<u32>) -> Option<Self> {
         let first = *bytes.first()?;
         let (format, short) = (first >> 6, u32::from(first & 0x3f));

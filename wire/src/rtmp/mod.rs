@@ -1,7 +1,8 @@
-//! RTMP's handshake and chunk stream (Adobe's Real Time Messaging Protocol 1.0, sections 5.2 to 5.4), either direction.
+//! RTMP's handshake and chunk stream (Adobe's Real Time Messaging Protocol 1.0, sections 5.2 to 5.4), either
+//! direction.
 //!
-//! [`Reader`] turns the bytes of one direction into [`Message`]s, [`Writer`] does the reverse. Neither answers anything: the
-//! reader looks over the shoulder of a server and a client.
+//! [`Reader`] turns the bytes of one direction into [`Message`]s, [`Writer`] does the reverse. Neither answers
+//! anything: the reader looks over the shoulder of a server and a client.
 
 mod header;
 mod reader;
@@ -14,8 +15,8 @@ pub use writer::{Header, Writer, WriterError};
 
 /// TCP port of RTMP servers (section 5.1 names 1935, as IANA does).
 pub const PORT: u16 = 1935;
-/// Length of a direction's handshake in bytes: version (C0 or S0), C1 or S1, C2 or S2 (section 5.2). The digest handshake that
-/// Flash introduced has the same lengths.
+/// Length of a direction's handshake in bytes: version (C0 or S0), C1 or S1, C2 or S2 (section 5.2). The digest
+/// handshake that Flash introduced has the same lengths.
 pub const HANDSHAKE_LEN: u64 = 1 + 1536 + 1536;
 /// The version byte of plain RTMP (section 5.2.2). RTMPE, which is encrypted, has 6 there.
 pub const VERSION: u8 = 3;
@@ -67,13 +68,14 @@ pub struct Message<'a> {
     pub length: u32,
     /// The payload, or its beginning: see [`Message::is_whole`].
     pub payload: &'a [u8],
-    /// Where its chunks lie in the direction's bytes, headers included, in order. Chunks that follow on each other are one span; more
-    /// than one when another message's chunks lie between.
+    /// Where its chunks lie in the direction's bytes, headers included, in order. Chunks that follow on each other
+    /// are one span; more than one when another message's chunks lie between.
     pub spans: &'a [Range<u64>],
 }
 
 impl Message<'_> {
-    /// Whether `payload` is all of it: neither shortened, as [`Media::Head`] asks for, nor cut at a hole in the stream.
+    /// Whether `payload` is all of it: neither shortened, as [`Media::Head`] asks for, nor cut at a hole in the
+    /// stream.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.payload.len() as u64 == u64::from(self.length)

@@ -28,7 +28,8 @@ impl Default for Limits {
 pub enum Media {
     /// All.
     Whole,
-    /// The first so many bytes; the rest is counted and passed over. For one who wants to know what happens, not what is shown.
+    /// The first so many bytes; the rest is counted and passed over. For one who wants to know what happens, not what
+    /// is shown.
     Head(usize),
 }
 
@@ -47,7 +48,7 @@ pub struct Counts {
 pub struct RtmpError {
     /// Offset in the direction's bytes of the chunk, or of the handshake.
     pub offset: u64,
-    /// What was wrong.
+    /// The problem.
     pub problem: Problem,
 }
 
@@ -81,7 +82,8 @@ pub enum Problem {
     /// More than [`Limits::incomplete`].
     #[error("more than {0} bytes of incomplete messages")]
     Incomplete(usize),
-    /// A Set Chunk Size or Abort Message with less than four bytes, or a chunk size that is 0 or has its first bit set.
+    /// A Set Chunk Size or Abort Message with less than four bytes, or a chunk size that is 0 or has its first bit
+    /// set.
     #[error("a protocol control message of type {kind} with payload {payload:02x?}")]
     Control {
         /// Message type, 1 or 2.
@@ -96,12 +98,12 @@ pub enum Problem {
 
 /// Reads one direction of a connection that is pushed to it in pieces of any size.
 ///
-/// **Extended timestamps** (section 5.3.1.3): the specification repeats them in every type-3 chunk, as nginx-rtmp, ffmpeg and librtmp do; some
-/// implementations leave them out (nginx-rtmp with `play_time_fix off`). The reader takes four bytes after a type-3 header for the field
-/// when they are what the field must be, and for payload otherwise.
+/// **Extended timestamps** (section 5.3.1.3): the specification repeats them in every type-3 chunk, as nginx-rtmp,
+/// ffmpeg and librtmp do; some implementations leave them out (nginx-rtmp with `play_time_fix off`). The reader takes
+/// four bytes after a type-3 header for the field when they are what the field must be, and for payload otherwise.
 ///
-/// **Type-3 chunks that begin a message** repeat the last timestamp field of their chunk stream as a delta, also when that was in a
-/// type-0 header (section 5.3.1.2.4).
+/// **Type-3 chunks that begin a message** repeat the last timestamp field of their chunk stream as a delta, also when
+/// that was in a type-0 header (section 5.3.1.2.4).
 #[derive(Debug, Clone)]
 pub struct Reader {
     limits: Limits,
@@ -174,8 +176,8 @@ impl Reader {
         Self { state: State::Header, offset: HANDSHAKE_LEN, ..Self::new(limits, media) }
     }
 
-    /// Takes the next bytes and hands on each message that they complete. Set Chunk Size and Abort are acted on and handed on
-    /// like all others.
+    /// Takes the next bytes and hands on each message that they complete. Set Chunk Size and Abort are acted on and
+    /// handed on like all others.
     ///
     /// # Errors
     /// At the first violation, after the messages before it were handed on; from then on always the same error.
@@ -183,8 +185,9 @@ impl Reader {
         self.read(bytes, &mut deliver).inspect_err(|error| self.fail(error))
     }
 
-    /// Says that the next `bytes` bytes of the stream will not come. Within one chunk's payload this harms one message: it is handed on with the
-    /// payload before the hole. A hole over a chunk header ends the reading, for what follows cannot be told apart.
+    /// Says that the next `bytes` bytes of the stream will not come. Within one chunk's payload this harms one
+    /// message: it is handed on with the payload before the hole. A hole over a chunk header ends the reading, for
+    /// what follows cannot be told apart.
     ///
     /// # Errors
     /// As [`Reader::push`].
@@ -227,7 +230,8 @@ impl Reader {
         self.offset
     }
 
-    /// Offset of the first byte that belongs to an incomplete message or chunk header: nothing before it will be in a message to come.
+    /// Offset of the first byte that belongs to an incomplete message or chunk header: nothing before it will be in a
+    /// message to come.
     #[must_use]
     pub fn oldest(&self) -> u64 {
         let begun = self.streams.iter().filter(|stream| stream.passed.is_some());

@@ -21,7 +21,7 @@ pub struct Header {
     pub kind: u8,
     /// Message stream id.
     pub stream_id: u32,
-    /// Milliseconds.
+    /// Time stamp in milliseconds.
     pub timestamp: u32,
 }
 
@@ -59,8 +59,8 @@ impl Writer {
         Self { chunk_size: DEFAULT_CHUNK_SIZE, repeat_extended: true, last: HashMap::new() }
     }
 
-    /// For who puts messages of its own between those of another sender whose chunks have this size. It must use a chunk stream that the
-    /// other does not.
+    /// For who puts messages of its own between those of another sender whose chunks have this size. It must use a
+    /// chunk stream that the other does not.
     #[must_use]
     pub fn with_chunk_size(self, size: u32) -> Self {
         Self { chunk_size: size.max(1), ..self }
@@ -97,7 +97,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The chunks of a message, for who wants to interleave them with others. Messages of one chunk stream must follow each other.
+    /// The chunks of a message, for who wants to interleave them with others. Messages of one chunk stream must
+    /// follow each other.
     ///
     /// # Errors
     /// When it cannot be written.

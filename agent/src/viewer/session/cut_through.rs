@@ -1,7 +1,8 @@
 //! Cut-through: children are given a picture while it comes.
 //!
-//! A host that waits for all of a picture adds the time between its first packet and its last, and that is long: the copies for its siblings are sent
-//! meanwhile, packet by packet in turn, and its own uplink may have nothing else to send.
+//! A host that waits for all of a picture adds the time between its first packet and its last, and that is long: the
+//! copies for its siblings are sent meanwhile, packet by packet in turn, and its own uplink may have nothing else to
+//! send.
 //!
 //! The player gets whole messages all the same.
 

@@ -94,7 +94,8 @@ impl Session<'_> {
         }
     }
 
-    /// The CDN's connection is gone. Without a peer that is known the player is to see that, as it would without an agent.
+    /// The CDN's connection is gone. Without a peer that is known the player is to see that, as it would without an
+    /// agent.
     pub(super) fn lose_cdn(&mut self, why: &str) {
         if self.stream_ended {
             return self.over("the CDN closed the connection");
@@ -131,8 +132,9 @@ impl Session<'_> {
         }
     }
 
-    /// A peer that is there before the stream is will give it from its beginning on. The CDN is silenced at once: what it sends first goes to
-    /// all its viewers at the same time, and would fill its link when peers are to be told of each other through it.
+    /// A peer that is there before the stream is will give it from its beginning on. The CDN is silenced at once:
+    /// what it sends first goes to all its viewers at the same time, and would fill its link when peers are to be
+    /// told of each other through it.
     pub(super) fn leave_cdn_before_the_stream(&mut self) {
         let waits = self.may_write() && !self.stream_is_on() && self.peer.is_serving() && !self.peer.leaving;
         if waits && self.cdn.link().is_some_and(|link| !link.paused) {
@@ -206,7 +208,7 @@ impl Session<'_> {
     }
 }
 
-/// How long a session that was resumed, or begun anew, may be silent.
+/// How long a session that was resumed, or begun again, may be silent.
 fn resume_patience(link: &Link) -> Duration {
     if link.is_own() && link.published { LIVE_PATIENCE } else { RESUME_PATIENCE }
 }

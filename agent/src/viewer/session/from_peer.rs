@@ -1,4 +1,5 @@
-//! The peers' part in a session: the parent that gives the stream, the one that is to take its place, and one to fall back on.
+//! The peers' part in a session: the parent that gives the stream, the one that is to take its place, and one to fall
+//! back on.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
@@ -30,11 +31,14 @@ const INTERVALS: u32 = 4;
 const STARVED: u32 = 2;
 /// The same at least: a parent that has lost its own needs a moment to find another.
 const LEAST_STARVED: Duration = Duration::from_secs(1);
-/// A backlog that begins by so much before what was written meanwhile is not worth waiting for, and a CDN that is behind by so much neither.
+/// A backlog that begins by so much before what was written meanwhile is not worth waiting for, and a CDN that is
+/// behind by so much neither.
 const STALE_MS: u32 = 2000;
-/// How much later than the CDN's word that the stream is on a peer may begin with it: the first frames go down a whole tree.
+/// How much later than the CDN's word that the stream is on a peer may begin with it: the first frames go down a
+/// whole tree.
 const BEGINS_WITHIN: Duration = Duration::from_secs(1);
-/// So long after it came a viewer that no peer has served yet asks as one that has just come: what the CDN has given it may be far behind.
+/// So long after it came a viewer that no peer has served yet asks as one that has just come: what the CDN has given
+/// it may be far behind.
 const YOUNG: Duration = Duration::from_secs(5);
 /// How long one that takes a lost parent's place may take to serve before the CDN goes on.
 const FALLBACK: Duration = Duration::from_secs(1);
@@ -58,9 +62,9 @@ pub(super) struct Peer {
     fallback: Option<Instant>,
     /// The CDN is to give the stream in its place, as soon as it can.
     pub(super) leaving: bool,
-    /// Who is to take its place, and was asked for what follows that element.
+    /// Its successor, which was asked for what follows that element.
     next: Option<(SocketAddrV4, Fetch, Option<Last>)>,
-    /// Who is there for when it is lost.
+    /// The standby for when it is lost.
     standby: Option<(SocketAddrV4, Fetch)>,
     /// When it was introduced, or lost.
     pub(super) since: Instant,
@@ -86,7 +90,8 @@ pub(super) enum Said {
 enum Begins {
     /// The CDN was quicker, by much: what follows that is asked for.
     TooEarly,
-    /// With all since the player came, and the CDN's is much older than that: its upload was held back. Nobody waits for the CDN then.
+    /// With all since the player came, and the CDN's is much older than that: its upload was held back. Nobody waits
+    /// for the CDN then.
     FarAhead,
     /// Somewhere near.
     Well,
@@ -286,8 +291,9 @@ impl Session<'_> {
         }
     }
 
-    /// What a peer is asked for: what follows the last element; before there is one, what the player has been waiting for. The first peer of a young
-    /// session is asked for that, too: what it gives is then held against what the CDN gave ([`Session::beginning`]).
+    /// What a peer is asked for: what follows the last element; before there is one, what the player has been waiting
+    /// for. The first peer of a young session is asked for that, too: what it gives is then held against what the CDN
+    /// gave ([`Session::beginning`]).
     fn request(&self) -> (Request, Option<Last>) {
         let is_young = !self.peer.was_blind && self.begun.elapsed() < YOUNG;
         let last = self.merge.last().filter(|_| self.merge.has_begun() && !is_young);
@@ -375,8 +381,8 @@ impl Session<'_> {
         }
     }
 
-    /// How what a peer gives first lies to what the player has, where it was asked for when the player had nothing: the CDN may have given something
-    /// meanwhile.
+    /// How what a peer gives first lies to what the player has, where it was asked for when the player had nothing:
+    /// the CDN may have given something meanwhile.
     fn beginning(&mut self, tags: &[Tag]) -> Begins {
         let first = tags.iter().find(|tag| matches!(tag.content, Content::Picture { .. } | Content::Sound));
         let Some(first) = first.filter(|_| self.peer.blind) else { return Begins::Well };
@@ -450,8 +456,8 @@ impl Session<'_> {
         self.leave_cdn_before_the_stream();
     }
 
-    /// The parent is gone. Who is to take its place, or stands by, is asked. Else one that has served is tried again at once, for it may have
-    /// what is missing, and is waited for meanwhile.
+    /// The parent is gone. Who is to take its place, or stands by, is asked. Else one that has served is tried again
+    /// at once, for it may have what is missing, and is waited for meanwhile.
     fn lose_peer(&mut self, why: String) {
         if let Some(peer) = self.peer.address() {
             self.tell_lost(peer, why);
@@ -500,7 +506,8 @@ impl Session<'_> {
         })
     }
 
-    /// When a peer is to be tried again, or has been silent for too long: one that gives the frames, or that gives none although the CDN does.
+    /// When a peer is to be tried again, or has been silent for too long: one that gives the frames, or that gives
+    /// none although the CDN does.
     pub(super) fn peer_deadline(&self) -> Option<Instant> {
         match &self.peer.state {
             State::Idle => None,

@@ -44,10 +44,10 @@ const WAIT_FOR_OTHER: Duration = Duration::from_secs(2);
 const PAUSE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the CDN may send nothing after it was asked to go on: a group of pictures and a round trip.
 const RESUME_PATIENCE: Duration = Duration::from_secs(5);
-/// The same when it has said in a new session that the stream is being published: its upload may have been slowed down so far that the next
-/// keyframe takes long.
+/// The same when it has said in a new session that the stream is being published: its upload may have been slowed
+/// down so far that the next keyframe takes long.
 const LIVE_PATIENCE: Duration = Duration::from_secs(30);
-/// Between two attempts to reach the CDN anew.
+/// Between two attempts to reach the CDN again.
 const RECONNECT: Duration = Duration::from_millis(500);
 
 /// What came of a session.
@@ -231,8 +231,8 @@ impl Session<'_> {
         self.over.get_or_insert_with(|| why.to_owned());
     }
 
-    /// What the player says goes to the CDN as long as its own session there is open, one message after the other, so that the agent's may
-    /// come between. Then there is nobody who could answer it.
+    /// What the player says goes to the CDN as long as its own session there is open, one message after the other, so
+    /// that the agent's may come between. Then there is nobody who could answer it.
     fn player_said(&mut self, bytes: &[u8]) {
         let Self { asked, conversation, .. } = self;
         let mut meanings = Vec::new();
@@ -307,7 +307,8 @@ impl Session<'_> {
         }
     }
 
-    /// Everything that was written reaches the player, as long as it takes it; then its connection is closed politely.
+    /// Everything that was written reaches the player, as long as it takes it; then its connection is closed
+    /// politely.
     async fn say_farewell(&mut self) {
         self.cdn = Cdn::Gone;
         self.peer.leave();

@@ -44,8 +44,8 @@ impl Standing {
     }
 }
 
-/// The part of the time between two tellings after which the first one is due: agents whose players come all at once, and whose process ids
-/// follow each other, are not to speak all at once.
+/// The part of the time between two tellings after which the first one is due: agents whose players come all at once,
+/// and whose process ids follow each other, are not to speak all at once.
 fn phase(pid: u32) -> f64 {
     // The golden ratio's multiples spread evenly, however many there are (Knuth, TAOCP 3, 6.4).
     (f64::from(pid) * 0.618_033_988_749_895).fract()

@@ -33,7 +33,8 @@ impl Session<'_> {
         }
     }
 
-    /// The same bytes, with the padding that was asked for before the end of the stream, if they tell of it at `ended_at`.
+    /// The same bytes, with the padding that was asked for before the end of the stream, if they tell of it at
+    /// `ended_at`.
     pub(super) fn padded(&mut self, mut bytes: Vec<u8>, ended_at: Option<usize>) -> Vec<u8> {
         let (padding, chunk_size) = (self.args.end_padding, self.cdn.link().and_then(|link| link.chunk_size()));
         if let (Some(at), Some(chunk_size), 1..) = (ended_at.filter(|at| *at <= bytes.len()), chunk_size, padding) {

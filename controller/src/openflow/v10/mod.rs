@@ -93,8 +93,8 @@ pub fn parse(message: &[u8]) -> Result<(u32, Message<'_>), ParseError> {
     Ok((header.xid, parsed))
 }
 
-/// Appends a message, its length field still empty; see [`Version::emit`](super::Version::emit). What this version has no message for becomes
-/// one without a body.
+/// Appends a message, its length field still empty; see [`Version::emit`](super::Version::emit). What this version
+/// has no message for becomes one without a body.
 pub(super) fn emit(message: &Message<'_>, xid: u32, out: &mut Vec<u8>) {
     let mut begin = |kind| header::emit(WIRE, kind, xid, out);
     match message {

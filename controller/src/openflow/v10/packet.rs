@@ -159,7 +159,8 @@ pub(super) fn emit_packet_out(packet: &PacketOut<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(&packet.data);
 }
 
-/// A port as 1.0 numbers it. A number that it does not have can only come from a switch of another version, and is nowhere.
+/// A port as 1.0 numbers it. A number that it does not have can only come from a switch of another version, and is
+/// nowhere.
 pub(super) fn port(port: PortNo) -> u16 {
     port.to_v10().unwrap_or(0xffff)
 }

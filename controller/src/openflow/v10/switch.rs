@@ -62,7 +62,7 @@ impl<'a> FeaturesView<'a> {
         Ok(Self(message))
     }
 
-    /// Datapath id.
+    /// The datapath id of the switch.
     #[must_use]
     pub fn dpid(&self) -> u64 {
         u64_at(self.0, features::DPID)

@@ -82,7 +82,8 @@ fn next<'a>(list: &mut &'a [u8]) -> Result<Option<Oxm<'a>>, ParseError> {
     Ok(Some(found))
 }
 
-/// The port that a packet came in, from the match of a packet-in, and the length of that match. All other fields are passed over.
+/// The port that a packet came in, from the match of a packet-in, and the length of that match. All other fields are
+/// passed over.
 pub fn parse_in_port(bytes: &[u8]) -> Result<(PortNo, usize), ParseError> {
     let (mut list, padded) = fields(bytes)?;
     while let Some(oxm) = next(&mut list)? {
@@ -220,8 +221,8 @@ fn prefix(oxm: &Oxm<'_>) -> Result<Ipv4Prefix, ParseError> {
         .ok_or(invalid)
 }
 
-/// Appends a match with its padding. Fields whose prerequisites (section 7.2.2.6) are not given cannot be said and are left out, as
-/// 1.0 ignores them.
+/// Appends a match with its padding. Fields whose prerequisites (section 7.2.2.6) are not given cannot be said and
+/// are left out, as 1.0 ignores them.
 pub fn emit_match(matching: &FlowMatch, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&MATCH_TYPE.to_be_bytes());

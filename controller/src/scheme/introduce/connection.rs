@@ -62,7 +62,7 @@ pub struct Bounded<K, V> {
 }
 
 impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
-    /// Empty.
+    /// An empty one.
     pub fn new(limit: usize) -> Self {
         Self { entries: HashMap::new(), limit, clock: 0 }
     }

@@ -1,15 +1,15 @@
 //! Flows by which switches copy what a broadcaster sends to a group.
 //!
-//! A flow matches what the broadcaster sends to the group and comes in at the port towards it, and has an output for each port behind
-//! which a viewer is. That needs no knowledge of the links between switches: they form a tree (a learning switch needs that), so a switch lies on
-//! the way from the broadcaster to a viewer if, and only if, the two are behind different ports of it. So there is one copy on each
-//! link of the tree, whatever the audience.
+//! A flow matches what the broadcaster sends to the group and comes in at the port towards it, and has an output for
+//! each port behind which a viewer is. That needs no knowledge of the links between switches: they form a tree (a
+//! learning switch needs that), so a switch lies on the way from the broadcaster to a viewer if, and only if, the two
+//! are behind different ports of it. So there is one copy on each link of the tree, whatever the audience.
 //!
-//! Nothing that is sent to a group is ever flooded. Two flows of each switch drop it where no other flow copies it, and IGMP, which nobody needs
-//! here: who plays a stream is known.
+//! Nothing that is sent to a group is ever flooded. Two flows of each switch drop it where no other flow copies it,
+//! and IGMP, which nobody needs here: who plays a stream is known.
 //!
-//! Which port leads to whom the learning switch knows. A switch that has never heard of a member is shown it: the member's edge
-//! floods an ARP announcement in its name, which comes up at each switch on its way.
+//! Which port leads to whom the learning switch knows. A switch that has never heard of a member is shown it: the
+//! member's edge floods an ARP announcement in its name, which comes up at each switch on its way.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -28,8 +28,8 @@ use crate::openflow::{
 };
 use crate::scheme::{Dpid, Outcome};
 
-/// Where groups are taken from: of the addresses that an organisation may use as it likes (RFC 2365, section 6.2) as many as have
-/// Ethernet addresses of their own.
+/// Where groups are taken from: of the addresses that an organisation may use as it likes (RFC 2365, section 6.2) as
+/// many as have Ethernet addresses of their own.
 pub const GROUPS: Ipv4Prefix = Ipv4Prefix::constant(Ipv4Addr::new(239, 192, 0, 0), 16);
 
 const IGMP: u8 = 2;
@@ -46,7 +46,7 @@ const ANNOUNCEMENTS: u32 = 5;
 /// A host as its switch sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attached {
-    /// Its address.
+    /// IPv4 address of the host.
     pub host: Ipv4Addr,
     /// Its station.
     pub station: MacAddr,
@@ -73,7 +73,7 @@ impl Attached {
 pub struct Copied {
     /// Where it is sent.
     pub group: SocketAddrV4,
-    /// What.
+    /// The stream.
     pub stream: StreamKey,
     /// Who sends.
     pub from: Attached,

@@ -71,8 +71,8 @@ pub struct Errands {
     heeded: Bounded<(Ipv4Addr, Matter), ()>,
 }
 
-/// What was not told yet comes before what was, and that which was told longest ago before the rest: so that everybody's turn comes, however
-/// long answers take.
+/// What was not told yet comes before what was, and that which was told longest ago before the rest: so that
+/// everybody's turn comes, however long answers take.
 #[derive(Debug, Default)]
 struct Queue {
     untold: VecDeque<Errand>,
@@ -174,13 +174,15 @@ impl Errands {
         }
     }
 
-    /// The same of one thing, which the agent does not act on any more either: should it be so again, it is told again.
+    /// The same of one thing, which the agent does not act on any more either: should it be so again, it is told
+    /// again.
     pub fn forget(&mut self, agent: Ipv4Addr, matter: &Matter) {
         self.cancel(agent, |other| other == matter);
         self.heeded.remove(&(agent, *matter));
     }
 
-    /// A member is known by another connection from now on, and this matter is another one with it: who has been told, and what was answered, stays.
+    /// A member is known by another connection from now on, and this matter is another one with it: who has been
+    /// told, and what was answered, stays.
     pub fn rename(&mut self, agent: Ipv4Addr, matter: Matter, from: &Connection, to: &Connection) {
         let renamed = matter.renamed(from, to);
         if self.heeded.remove(&(agent, matter)).is_some() {

@@ -18,8 +18,8 @@ use super::presence::Presence;
 const MAX_ACQUAINTED: usize = 65_536;
 /// How long the members of a group may take to join it before its broadcaster is told of it.
 const JOINING: Duration = Duration::from_millis(500);
-/// Who is alone for so long is told to the outside, with the reason: a heartbeat comes every second, and who starts a broadcaster and its viewers
-/// starts them one after the other.
+/// Who is alone for so long is told to the outside, with the reason: a heartbeat comes every second, and who starts a
+/// broadcaster and its viewers starts them one after the other.
 const SETTLED: Duration = Duration::from_secs(3);
 
 /// All streams and agents.
@@ -73,8 +73,8 @@ impl Introductions {
         }
     }
 
-    /// A host plays or publishes. Who did so in its place before (the same viewer by another connection, the stream's broadcaster
-    /// before) is returned. If there are too many, nothing is kept, and that is the error.
+    /// A host plays or publishes. Who did so in its place before (the same viewer by another connection, the stream's
+    /// broadcaster before) is returned. If there are too many, nothing is kept, and that is the error.
     ///
     /// # Errors
     /// The limit.
@@ -102,7 +102,8 @@ impl Introductions {
         self.change(now, change);
     }
 
-    /// A broadcaster's agent is there, and says so on this connection; its program publishes nothing yet. Says whether that is new, and of use.
+    /// A broadcaster's agent is there, and says so on this connection; its program publishes nothing yet. Says
+    /// whether that is new, and of use.
     pub fn announce(&mut self, now: Duration, member: Member, presence: Presence) -> bool {
         if !self.policy.takes_announced() {
             return false;
@@ -381,7 +382,8 @@ impl Introductions {
         self.members.iter_mut().map(|(member, kept)| (member, &mut kept.presence))
     }
 
-    /// What a heartbeat that passes now is to tell an agent: the peers of whom it was not told yet, as many as fit, then those of whom it was.
+    /// What a heartbeat that passes now is to tell an agent: the peers of whom it was not told yet, as many as fit,
+    /// then those of whom it was.
     pub fn tell(&mut self, now: Duration, agent: Ipv4Addr) -> Option<Introduction> {
         self.release(now, agent);
         let (introduction, learn) = self.errands.tell(agent)?;
@@ -398,8 +400,8 @@ impl Introductions {
         self.errands.acknowledge(agent, heard)
     }
 
-    /// Has a broadcaster told of its group if its members have joined it, or had time to: what it sends first is what has piled up of the stream, and they
-    /// may have left the CDN.
+    /// Has a broadcaster told of its group if its members have joined it, or had time to: what it sends first is what
+    /// has piled up of the stream, and they may have left the CDN.
     fn release(&mut self, now: Duration, agent: Ipv4Addr) {
         let Self { held, pairs, errands, .. } = self;
         let is_joining = |broadcaster: &Connection| {

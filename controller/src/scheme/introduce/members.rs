@@ -37,9 +37,10 @@ impl Part {
 pub struct Member {
     /// What it does.
     pub part: Part,
-    /// Which stream.
+    /// The stream.
     pub stream: StreamKey,
-    /// Its RTMP connection to the CDN, by which it is known; of a broadcaster that is only announced, its agent's to the notification service.
+    /// Its RTMP connection to the CDN, by which it is known; of a broadcaster that is only announced, its agent's to
+    /// the notification service.
     pub connection: Connection,
     /// The switch that it is at.
     pub dpid: Dpid,
@@ -48,7 +49,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// Its address.
+    /// IPv4 address of its host.
     #[must_use]
     pub fn host(&self) -> Ipv4Addr {
         *self.connection.client.ip()

@@ -1,4 +1,5 @@
-//! What schemes have in common that introduce members of a stream to each other. Who is whose peer is for a [`Policy`] to say.
+//! What schemes have in common that introduce members of a stream to each other. Who is whose peer is for a
+//! [`Policy`] to say.
 //!
 //! A learning switch that leaves two kinds of TCP connections without flows, so that their packets come up:
 //!
@@ -7,28 +8,31 @@
 //! * **Notifications**, always: a heartbeat a second and agent, ten while it hastens. Those that tell nothing are rewritten in passing (`rewrite`)
 //!   to tell an agent its peers, until the agent answers that it acts on it (`answers`).
 //!
-//! What is known of them becomes members (`members`), of whom it is known whether they are still there (`presence`); the policy pairs them
-//! (`policy`, `introductions`), and each pair is two errands to agents (`errands`). An errand exists as soon as the packet was seen by which the
-//! second of two became a member; nothing here waits for a clock.
+//! What is known of them becomes members (`members`), of whom it is known whether they are still there (`presence`);
+//! the policy pairs them (`policy`, `introductions`), and each pair is two errands to agents (`errands`). An errand
+//! exists as soon as the packet was seen by which the second of two became a member; nothing here waits for a clock.
 //!
 //! # Edge and transit
-//! On its way a packet passes several switches, and each would send it up. Only the one that the client is attached to matters:
-//! its *edge*. There is no protocol to tell it from the others, nor is one needed. A packet that has no flow at the edge is held there
-//! until the controller has seen it; so of all switches the edge is always the first to show it. Hence:
+//! On its way a packet passes several switches, and each would send it up. Only the one that the client is attached
+//! to matters: its *edge*. There is no protocol to tell it from the others, nor is one needed. A packet that has no
+//! flow at the edge is held there until the controller has seen it; so of all switches the edge is always the first
+//! to show it. Hence:
 //!
 //! * The edge of an RTMP connection is the switch that shows its SYN first, and its port there is where the client is.
 //! * The edge of a notification connection is the switch that shows what the client sends first. Any other switch that shows something
 //!   of the client that the edge has not shown lies before it, and is the edge from then on: so a connection that is met
 //!   midway finds its edge, and one whose host moves to another switch finds the new one.
 //!
-//! All other switches on the way are *transit*. They get exact flows without a hard time-out at once, each for its own hop: this
-//! cannot hide anything from the edge, whose packets have no flow there, in either direction.
+//! All other switches on the way are *transit*. They get exact flows without a hard time-out at once, each for its
+//! own hop: this cannot hide anything from the edge, whose packets have no flow there, in either direction.
 //!
 //! # Groups
-//! A policy may have the switches copy what a broadcaster sends to a group (`copying`), in place of a parent that sends copies.
+//! A policy may have the switches copy what a broadcaster sends to a group (`copying`), in place of a parent that
+//! sends copies.
 //!
 //! # Met midway
-//! A connection whose SYN was not seen (the controller was restarted) cannot be understood; it gets its flows at once.
+//! A connection whose SYN was not seen (the controller was restarted) cannot be understood; it gets its flows at
+//! once.
 
 mod answers;
 mod connection;
@@ -111,7 +115,8 @@ pub struct Introduce {
     silent: Bounded<Connection, (Member, Presence)>,
     servers: Bounded<Ipv4Addr, Place>,
     introductions: Introductions,
-    /// Hosts that counted as gone and have connected to the notification service anew, with what of theirs has been asked whether it is still there.
+    /// Hosts that counted as gone and have connected to the notification service again, with what of theirs has been
+    /// asked whether it is still there.
     doubted: Bounded<Ipv4Addr, Vec<Connection>>,
     /// Where switches copy.
     copying: Option<Copying>,

@@ -152,7 +152,8 @@ impl Introduce {
         }
     }
 
-    /// A broadcaster's agent says that it is there, before its program publishes: viewers can be connected to it when the stream begins.
+    /// A broadcaster's agent says that it is there, before its program publishes: viewers can be connected to it when
+    /// the stream begins.
     fn announced(
         &mut self,
         passing: &Passing<'_, '_>,

@@ -9,8 +9,8 @@ use super::super::{Dpid, Outcome};
 use crate::frame::{Frame, Tcp};
 use crate::openflow::{FlowMatch, Message, PacketIn, PortNo};
 
-/// Ends the flows of video after so many seconds without a packet: more than the 60 after which nginx-rtmp looks whether a player that waits is
-/// still there.
+/// Ends the flows of video after so many seconds without a packet: more than the 60 after which nginx-rtmp looks
+/// whether a player that waits is still there.
 pub const VIDEO_IDLE: u16 = 75;
 
 /// A port of a switch.
@@ -18,7 +18,7 @@ pub const VIDEO_IDLE: u16 = 75;
 pub struct Place {
     /// The switch.
     pub dpid: Dpid,
-    /// Its port.
+    /// Port of the switch.
     pub port: PortNo,
 }
 

@@ -9,8 +9,9 @@ use livectl_wire::StreamKey;
 use super::connection::Connection;
 use super::members::{Audience, Member};
 
-/// Decides who is whose peer in a stream: all of a scheme that is not common to all who introduce. It is told of each member that comes and goes;
-/// that both agents hear of it, again and again until they act on it, is not its business. `now` is the time since any fixed moment.
+/// Decides who is whose peer in a stream: all of a scheme that is not common to all who introduce. It is told of each
+/// member that comes and goes; that both agents hear of it, again and again until they act on it, is not its
+/// business. `now` is the time since any fixed moment.
 pub trait Policy: fmt::Debug {
     /// A member came. It is in the audience already.
     fn arrive(&mut self, came: &Member, audience: Audience<'_>) -> Change;
@@ -20,20 +21,22 @@ pub trait Policy: fmt::Debug {
         Change::default()
     }
 
-    /// Whether it has use for a broadcaster that is announced: its agent is there and serves peers, and nothing is published yet.
+    /// Whether it has use for a broadcaster that is announced: its agent is there and serves peers, and nothing is
+    /// published yet.
     fn takes_announced(&self) -> bool {
         false
     }
 
-    /// A broadcaster that was announced has been accepted by the CDN, or is announced anew. It is known by another connection from now on, and so are its
-    /// pairs.
+    /// A broadcaster that was announced has been accepted by the CDN, or is announced again. It is known by another
+    /// connection from now on, and so are its pairs.
     fn succeed(&mut self, _before: &Member, _now: &Member) {}
 
     /// Why nobody is introduced to a member; `None` while there is no reason. One word with underscores.
     fn alone(&self, member: &Member, audience: Audience<'_>) -> Option<&'static str>;
 
-    /// A viewer's agent says that this host does not serve it, as its parent or its standby. It says so again each second until it is told something,
-    /// so that it is told again from whom it has the stream if nothing changes. `None`: the scheme has no use for it, and it is told nothing.
+    /// A viewer's agent says that this host does not serve it, as its parent or its standby. It says so again each
+    /// second until it is told something, so that it is told again from whom it has the stream if nothing changes.
+    /// `None`: the scheme has no use for it, and it is told nothing.
     fn lost(&mut self, _now: Duration, _viewer: &Member, _peer: Ipv4Addr) -> Option<Change> {
         None
     }
@@ -61,7 +64,8 @@ pub enum Bond {
     Serves,
     /// The child would have it from the parent if nobody else served it.
     StandsBy,
-    /// The switches copy to the child what the parent sends to this group. Both are told of it, and not of each other.
+    /// The switches copy to the child what the parent sends to this group. Both are told of it, and not of each
+    /// other.
     Copied(SocketAddrV4),
 }
 
@@ -100,11 +104,13 @@ impl Pair {
 /// What is to be different from now on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Pairs that are no longer: what was still to be told of them is not told any more, and should they be again, both are told again.
+    /// Pairs that are no longer: what was still to be told of them is not told any more, and should they be again,
+    /// both are told again.
     pub void: Vec<Pair>,
     /// Pairs that are from now on: each side is told of the other.
     pub introduce: Vec<Pair>,
-    /// Viewers that have the stream from the CDN from now on, and are told so; broadcasters that give it to nobody else.
+    /// Viewers that have the stream from the CDN from now on, and are told so; broadcasters that give it to nobody
+    /// else.
     pub to_cdn: Vec<Connection>,
     /// What the outside is told of it.
     pub branches: Vec<Branch>,
@@ -128,9 +134,9 @@ impl Change {
 /// From whom a viewer has its stream now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
-    /// Which stream.
+    /// The stream.
     pub stream: StreamKey,
-    /// The viewer.
+    /// IPv4 address of the viewer.
     pub host: Ipv4Addr,
     /// From whom; `None` is the CDN.
     pub parent: Option<Ipv4Addr>,

@@ -1,12 +1,14 @@
 //! Whether a member is still there, although it says nothing.
 //!
-//! The end of a connection that has flows is not seen: its FIN goes by in them. All that comes of it is that the flows end, 75 s after the last
-//! packet. But so they do when a viewer pauses (it has the stream from a peer, and keeps its connection to the CDN as a way out). To tell one
-//! from the other it is asked: by a TCP segment as the server could have sent it, with nothing in it and with numbers that cannot be right.
-//! Whoever has that connection open answers with an acknowledgement, and is not disturbed; whoever has not answers with a reset (RFC 9293,
+//! The end of a connection that has flows is not seen: its FIN goes by in them. All that comes of it is that the
+//! flows end, 75 s after the last packet. But so they do when a viewer pauses (it has the stream from a peer, and
+//! keeps its connection to the CDN as a way out). To tell one from the other it is asked: by a TCP segment as the
+//! server could have sent it, with nothing in it and with numbers that cannot be right. Whoever has that connection
+//! open answers with an acknowledgement, and is not disturbed; whoever has not answers with a reset (RFC 9293,
 //! sections 3.10.7.1 and 3.10.7.4). Only who does not answer is gone without a word.
 //!
-//! While it is quiet it has no flows, so that its FIN is seen at once. It gets them again when it has said more than a few words.
+//! While it is quiet it has no flows, so that its FIN is seen at once. It gets them again when it has said more than
+//! a few words.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -21,15 +23,16 @@ use super::passing::VIDEO_IDLE;
 const SILENCE: Duration = Duration::from_secs(VIDEO_IDLE as u64);
 /// For so long,
 const ASKED_FOR: Duration = Duration::from_secs(10);
-/// and so often: Linux answers no sooner than half a second after the last time. The numbers of the segment differ each time.
+/// and so often: Linux answers no sooner than half a second after the last time. The numbers of the segment differ
+/// each time.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
 /// The number of the first question.
 pub const FIRST: u32 = 1;
 /// Bytes that one who is quiet may say without flows: commands and pings, but no video.
 const FEW_WORDS: usize = 4096;
-/// They are counted anew after so long without any.
+/// They are counted again after so long without any.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Why one is asked whose host has connected to the notification service anew.
+/// Why one is asked whose host has connected to the notification service again.
 const ANEW: &str = "anew";
 
 /// What is known of a member's being there.
@@ -45,7 +48,8 @@ enum State {
     Streaming,
     /// Its flows are gone since then, for a reason that says nothing of it.
     Unsure { since: Duration },
-    /// It is asked since then, because it was silent, because its flows were gone for long or because its host has come anew.
+    /// It is asked since then, because it was silent, because its flows were gone for long or because its host has
+    /// come again.
     Asked { since: Duration, times: u32, why: &'static str },
     /// It answered, and has no flows.
     Quiet { last: Duration, said: usize },
@@ -94,8 +98,9 @@ impl Presence {
         Step::Ask(FIRST)
     }
 
-    /// Its host counted as gone, and has connected to the notification service anew: either the agent has lost its connection, or the host has lost everything and there is
-    /// another agent, which knows nothing of this member's connection.
+    /// Its host counted as gone, and has connected to the notification service again: either the agent has lost its
+    /// connection, or the host has lost everything and there is another agent, which knows nothing of this member's
+    /// connection.
     pub fn doubt(&mut self, now: Duration) -> Step {
         match &mut self.state {
             State::Asked { why, .. } => {
@@ -238,8 +243,9 @@ impl Stations {
         }
     }
 
-    /// A segment from server to client that acknowledges something and holds nothing. Its numbers are far from those of every other number's:
-    /// at most one of them can happen to be inside the client's window, where it would go unanswered.
+    /// A segment from server to client that acknowledges something and holds nothing. Its numbers are far from those
+    /// of every other number's: at most one of them can happen to be inside the client's window, where it would go
+    /// unanswered.
     fn keepalive(&self, connection: &Connection, number: u32) -> Vec<u8> {
         let Connection { client, server } = connection;
         let mut out = Vec::with_capacity(64);

@@ -1,7 +1,8 @@
 //! Rewriting heartbeats in passing, so that no receiver can tell.
 //!
-//! The rule that keeps a TCP connection whole: each of its bytes has one value for ever. What has passed unchanged stays unchanged when it
-//! is sent again; what was rewritten is rewritten the same way, whatever segments it comes in.
+//! The rule that keeps a TCP connection whole: each of its bytes has one value for ever. What has passed unchanged
+//! stays unchanged when it is sent again; what was rewritten is rewritten the same way, whatever segments it comes
+//! in.
 
 use std::collections::VecDeque;
 
@@ -32,8 +33,9 @@ pub fn ahead(seq: u32, of: u32) -> i64 {
 }
 
 impl Rewriter {
-    /// Takes a segment on its way. `news` is asked, for each heartbeat that passes for the first time and tells nothing, what it
-    /// should tell instead; also for one of which the segment holds so much that the rest can only be padding. Returns the payload to send in place of this one, if it must differ.
+    /// Takes a segment on its way. `news` is asked, for each heartbeat that passes for the first time and tells
+    /// nothing, what it should tell instead; also for one of which the segment holds so much that the rest can only
+    /// be padding. Returns the payload to send in place of this one, if it must differ.
     pub fn pass(&mut self, seq: u32, payload: &[u8], mut news: impl FnMut(u64) -> Option<News>) -> Option<Vec<u8>> {
         let mut changed: Option<Vec<u8>> = None;
         let mut overlay = |written: &Written| {
@@ -76,8 +78,8 @@ impl Rewriter {
     }
 }
 
-/// The frame with another payload of the same length, and its TCP checksum brought in line (RFC 1624, equation 3: a checksum that was
-/// right stays right, and one that was wrong stays wrong).
+/// The frame with another payload of the same length, and its TCP checksum brought in line (RFC 1624, equation 3: a
+/// checksum that was right stays right, and one that was wrong stays wrong).
 #[must_use]
 pub fn with_payload(frame: &Frame<'_>, tcp: &Tcp, payload: &[u8]) -> Vec<u8> {
     let mut bytes = frame.bytes.to_vec();
@@ -218,8 +220,8 @@ mod tests {
             prop_assert_eq!(changed.payload(&changed.tcp().unwrap()), &after[..]);
         }
 
-        /// However a stream of heartbeats is cut and repeated, each byte always has the value it had first, and whatever was not
-        /// rewritten is as it was sent.
+        /// However a stream of heartbeats is cut and repeated, each byte always has the value it had first, and
+        /// whatever was not rewritten is as it was sent.
         #[test]
         fn each_byte_has_one_value(segments in proptest::collection::vec((0usize..1280, 1usize..400, any::<bool>()), 1..60), base: u32) {
             let stream: Vec<u8> = (0..10).flat_map(plain).collect();

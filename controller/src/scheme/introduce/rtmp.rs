@@ -8,11 +8,13 @@
 //! | *silent* | come up, and get flows: a member's again | 4096 others fell silent after it |
 //! | not known, or met midway | get flows | a SYN: *watched* |
 //!
-//! A member is told of its peers, a silent one is not. The end of a connection that has flows is not seen: neither a FIN nor an RST comes up.
+//! A member is told of its peers, a silent one is not. The end of a connection that has flows is not seen: neither a
+//! FIN nor an RST comes up.
 //!
-//! A member is known when the server says yes, not when the client asks: a server may refuse, and a peer must not serve whom it refused. Nothing is
-//! lost by that. Where a play waits for a publish the server either says yes at once (nginx-rtmp does), so that both are known
-//! when the publish is accepted, or says it to both in the same moment.
+//! A member is known when the server says yes, not when the client asks: a server may refuse, and a peer must not
+//! serve whom it refused. Nothing is lost by that. Where a play waits for a publish the server either says yes at
+//! once (nginx-rtmp does), so that both are known when the publish is accepted, or says it to both in the same
+//! moment.
 
 use std::borrow::Cow;
 use std::net::Ipv4Addr;
@@ -248,7 +250,8 @@ impl Introduce {
         }
     }
 
-    /// A host that counted as gone has connected to the notification service anew. What it plays and publishes is asked whether it is there.
+    /// A host that counted as gone has connected to the notification service again. What it plays and publishes is
+    /// asked whether it is there.
     pub fn doubt(&mut self, now: Duration, host: Ipv4Addr, out: &mut Outcome<'_>) {
         let mut doubted = Vec::new();
         for (member, presence) in self.introductions.members_mut().filter(|(member, _)| member.host() == host) {

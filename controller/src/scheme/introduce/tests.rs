@@ -740,7 +740,7 @@ enum Happening {
 
 fn happening() -> impl Strategy<Value = Happening> {
     let port = || prop_oneof![Just(1935u16), Just(42857), Just(2000), 5000u16..5003];
-    // Few numbers, so that connections go on, begin anew and overlap.
+    // Few numbers, so that connections go on, begin again and overlap.
     let number = || prop_oneof![0u32..4000, any::<u32>()];
     let payload = prop_oneof![
         Just(Vec::new()),

@@ -13,7 +13,8 @@ use super::members::Part;
 const WAITING: usize = 16 << 10;
 /// Longest message that is read. `connect` with all its properties has some hundred bytes.
 const LONGEST: usize = 8 << 10;
-/// Bytes of a connection, both directions, after which nothing more is expected of it. The handshake takes 6146 of them.
+/// Bytes of a connection, both directions, after which nothing more is expected of it. The handshake takes 6146 of
+/// them.
 const MOST: u64 = 256 << 10;
 /// Bytes by which an RST may be ahead of what was seen.
 const AHEAD: i64 = 1 << 20;
@@ -81,8 +82,8 @@ impl Watch {
         let Half { assembler, reader } = half;
         let mut talk = Talk { app: &mut self.app, requests: &mut self.requests };
         let mut failed = None;
-        // When no more can wait, what is kept may still tell it all once the gap is filled: usually it is the answer that was lost, and video
-        // that waits behind it.
+        // When no more can wait, what is kept may still tell it all once the gap is filled: usually it is the answer
+        // that was lost, and video that waits behind it.
         let _ = assembler.push(segment, |chunk| {
             if failed.is_some() {
                 return;
@@ -110,7 +111,8 @@ impl Watch {
         self.has_spoken
     }
 
-    /// Whether an RST ends it: one that is not about what was sent next is passed over by whoever it is for (RFC 5961, section 3.2).
+    /// Whether an RST ends it: one that is not about what was sent next is passed over by whoever it is for (RFC
+    /// 5961, section 3.2).
     #[must_use]
     pub fn is_reset_by(&self, direction: Direction, segment: &Segment<'_>) -> bool {
         let half = match direction {
@@ -187,8 +189,8 @@ impl Talk<'_> {
             "NetStream.Publish.Start" => Part::Broadcaster,
             _ => return Finding::Open,
         };
-        // Some servers answer on the control stream, and some clients ask there. An answer elsewhere belongs to the one request that waits for such an
-        // answer.
+        // Some servers answer on the control stream, and some clients ask there. An answer elsewhere belongs to the
+        // one request that waits for such an answer.
         let mut waiting = self.requests.iter().filter(|(_, asked, _)| *asked == role);
         let asked = self.requests.iter().find(|(stream, asked, _)| (*stream == on || on == 0) && *asked == role);
         let alone = || waiting.next().filter(|_| waiting.next().is_none());

@@ -9,7 +9,8 @@ use super::*;
 use crate::openflow::PortNo;
 use Part::{Broadcaster, Viewer};
 
-/// Two switches, 20 ms apart. Odd hosts are at the first; uplinks of 2 Mbit/s carry three copies of the first stream or two of the second.
+/// Two switches, 20 ms apart. Odd hosts are at the first; uplinks of 2 Mbit/s carry three copies of the first stream
+/// or two of the second.
 fn network() -> Network {
     let host = |n: u8| {
         let switch = if n % 2 == 1 { "s1" } else { "s2" };
@@ -190,7 +191,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// No uplink has to carry more than it can, whatever streams it passes on, and whoever hears of all changes knows all trees.
+    /// No uplink has to carry more than it can, whatever streams it passes on, and whoever hears of all changes knows
+    /// all trees.
     #[test]
     fn uplinks_are_shared(steps in proptest::collection::vec(step(), 0..120)) {
         let mut play = Play::on(network());

@@ -261,7 +261,8 @@ fn the_tree_is_there_before_the_broadcaster() {
 #[test]
 fn on_a_line_of_switches_a_copy_comes_from_the_nearest_that_has_one() {
     let mut tree = tree(3);
-    // One at each switch, away from the broadcaster's, which has free slots all the while and would serve each of them sooner.
+    // One at each switch, away from the broadcaster's, which has free slots all the while and would serve each of
+    // them sooner.
     join(&mut tree, &[member(1, 1, 3), member(2, 2, 3), member(3, 3, 3)]);
     assert_eq!(parents(&tree, 1..=3), [Some(0), Some(1), Some(2)]);
     // Those that come later have it from their own switch.

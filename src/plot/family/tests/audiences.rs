@@ -6,7 +6,8 @@ use crate::plot::chart::Chart;
 use crate::plot::{PlotError, gallery};
 use crate::table::FrameRow;
 
-/// A run of two schemes and that many viewers, one stream, changed at will. Peers serve the first viewer in 100 ms, each further one 10 ms later.
+/// A run of two schemes and that many viewers, one stream, changed at will. Peers serve the first viewer in 100 ms,
+/// each further one 10 ms later.
 fn sized(viewers: u32, change: impl FnOnce(&mut Manifest, &mut Vec<FrameRow>)) -> Loaded {
     let names: Vec<String> = (1..=viewers).map(|n| format!("hv{n}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -170,7 +171,8 @@ fn who_carries_is_shares_at_the_left_and_copies_at_the_right() {
     assert!(matches!(told, PlotError::Empty { picture: "offload-plot", .. }), "{told}");
 }
 
-/// hv1 has the stream from the broadcaster, hv2 from hv1 after five frames of the CDN, hv3 from hv2 but for two frames, hv4 nothing.
+/// hv1 has the stream from the broadcaster, hv2 from hv1 after five frames of the CDN, hv3 from hv2 but for two
+/// frames, hv4 nothing.
 fn tree_run() -> Loaded {
     sized(4, |_, frames| {
         for frame in frames.iter_mut().filter(|frame| frame.trial == "bypass-1") {
@@ -292,7 +294,7 @@ fn each_trial_with_peers_has_its_pictures_and_what_has_none_says_so() {
     assert_eq!((shown.len(), left_out.len()), (0, 2));
     assert!(left_out[0].contains("tree-plot") && left_out[0].contains("peers"), "{left_out:?}");
     let nothing = |_: &mut Manifest, frames: &mut Vec<FrameRow>| frames.retain(|frame| frame.trial == "direct-1");
-    assert!(names(&[sized(2, nothing)]).1[1].contains("of no frame of bypass-1 is known who gave it"));
+    assert!(names(&[sized(2, nothing)]).1[1].contains("the source of no frame of bypass-1 is known"));
     // Of a run of many trials the first have theirs, and the others are told of.
     let many = |manifest: &mut Manifest, _: &mut Vec<FrameRow>| {
         for repetition in 2..20 {

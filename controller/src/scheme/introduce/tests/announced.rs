@@ -126,7 +126,7 @@ fn an_agent_that_is_silent_is_forgotten_and_one_that_answers_is_not() {
     let mut net = quiet();
     let mut at_broadcaster = agent(&mut net, "10.0.0.1");
     announces(&mut net, &mut at_broadcaster);
-    // The switch comes anew: nobody knows who is still there, but this one goes on.
+    // The switch comes again: nobody knows who is still there, but this one goes on.
     net.disconnect(1);
     net.connect(1);
     net.everyone_is_known();

@@ -22,8 +22,8 @@ fn one_switch(version: Version, hosts: u32) -> Network {
     net
 }
 
-/// Three switches in a line, the broadcaster and a viewer at the first, the CDN at the second, two viewers at the third, and one at the second. Ports 8 and 9 lead to
-/// other switches.
+/// Three switches in a line, the broadcaster and a viewer at the first, the CDN at the second, two viewers at the
+/// third, and one at the second. Ports 8 and 9 lead to other switches.
 fn three_switches(version: Version) -> Network {
     let mut net = Network::new(scheme(), version);
     for dpid in 1..=3 {
@@ -207,7 +207,8 @@ fn the_broadcaster_may_be_anywhere() {
 #[test]
 fn a_switch_that_has_never_heard_of_a_member_is_shown_it() {
     let mut net = three_switches(Version::V13);
-    // Everybody knows the CDN's address: nobody asks for it, and the first switch hears nothing of viewers behind the third.
+    // Everybody knows the CDN's address: nobody asks for it, and the first switch hears nothing of viewers behind the
+    // third.
     let request = crate::testing::arp_request(ip(CDN), ip("10.0.0.254"));
     net.send(request);
     let mut at_broadcaster = agent(&mut net, "10.0.0.1");

@@ -4,7 +4,8 @@ use super::*;
 use crate::network::Network as Known;
 use crate::scheme::Relay;
 
-/// Everybody's uplink carries so many copies of the stream, the broadcaster's beside the one for the CDN; those of the last two carry nothing.
+/// Everybody's uplink carries so many copies of the stream, the broadcaster's beside the one for the CDN; those of
+/// the last two carry nothing.
 fn known(copies: u32) -> Known {
     carrying([copies + 1, copies, copies, copies, 0, 0])
 }
@@ -233,7 +234,8 @@ fn an_agent_that_had_lost_its_connection_is_heard_when_its_player_answers() {
     unchanged(&mut net, vec![down.ack(Client)]);
     assert_eq!(tree(&mut net), [""; 0]);
     says(&mut net, &mut again, heartbeat::News::Hasten);
-    // It is there again, and may serve once it is held no longer: then it takes the place of one that carries nothing.
+    // It is there again, and may serve once it is held no longer: then it takes the place of one that carries
+    // nothing.
     net.wait(31);
     let found = tree(&mut net);
     assert!(found.iter().any(|one| one.starts_with("10.0.0.2 10.0.0.1 ")), "{found:?}");

@@ -123,7 +123,8 @@ fn who_does_not_answer_has_left_and_is_known_when_it_goes_on() {
     let asked: Vec<u32> =
         net.unasked.iter().map(|asked| Frame::parse(&asked.frame).unwrap().tcp().unwrap().seq).collect();
     assert_eq!(asked.len(), 10);
-    // At most one of them can be inside a window, which has at most 1 GiB (RFC 7323, section 2.3), and mostly far less.
+    // At most one of them can be inside a window, which has at most 1 GiB (RFC 7323, section 2.3), and mostly far
+    // less.
     for (at, one) in asked.iter().enumerate() {
         assert!(asked[..at].iter().all(|other| one.wrapping_sub(*other).min(other.wrapping_sub(*one)) > 200_000_000));
     }
