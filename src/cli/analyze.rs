@@ -199,7 +199,11 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
         match analysed {
             Analysed::Skipped => notes.push(format!("{id}: it was not run")),
             Analysed::Dropped { changes } => {
-                notes.push(format!("{id}: its captures were deleted after its tables had been verified"));
+                let why = match record.captures {
+                    store::Captures::Never => "it was predicted, so there are no captures to compute its tables from",
+                    _ => "its captures were deleted after its tables had been verified",
+                };
+                notes.push(format!("{id}: {why}"));
                 recorded += record.files.len();
                 lines.extend(changes.into_iter().map(|change| format!("{id}/{change}")));
             }

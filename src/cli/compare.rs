@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
-use crate::store::{Manifest, Owner, RunDir};
+use crate::store::{self, Manifest, Owner, RunDir};
 use crate::table::{
     self, DifferenceRow, Differences, Digests, FrameFigure, PlayoutRow, StoredTables, SummaryRow, TableError,
 };
@@ -32,8 +32,9 @@ const SHOWN: [&str; 12] = [
 type Fact = fn(&Manifest) -> String;
 
 /// What may make figures differ besides what is compared.
-const FACTS: [(&str, Fact); 5] = [
+const FACTS: [(&str, Fact); 6] = [
     ("recipe", |m| m.recipe.name.clone()),
+    ("made", |m| m.predicted.as_ref().map_or_else(|| "measured".into(), |p| format!("predicted by model {}", p.model))),
     ("links", |m| m.link.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
     ("datapath", |m| m.datapath.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
     ("kernel", |m| m.machine.kernel.clone()),
@@ -188,6 +189,12 @@ impl Side {
         if side.manifests.is_empty() {
             let why = "none of its runs has a summary.csv";
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", side.name)));
+        }
+        // Whoever compares a prediction with a measurement means the same points.
+        if side.manifests.iter().all(|manifest| manifest.predicted.is_some()) {
+            for row in &mut side.summary {
+                row.point.parameters = row.point.parameters.without(store::ENGINE);
+            }
         }
         if side.manifests.len() > 1 {
             side.name += &format!(" ({} runs)", side.manifests.len());

@@ -11,6 +11,7 @@ mod internal;
 mod interrupt;
 mod look;
 mod plot;
+mod predict;
 mod recipes;
 mod report;
 mod run;
@@ -137,6 +138,9 @@ Exit code 1 if anything differs. Nothing is changed.")]
         #[command(subcommand)]
         what: import::What,
     },
+    /// Predict what a recipe's trials would come to; needs no root
+    #[command(after_help = predict::EXAMPLES)]
+    Predict(predict::PredictArgs),
     /// Write stored runs as one HTML page; needs no root
     #[command(after_help = "Examples:
   livectl report results/p2p/20261122T231700Z
@@ -163,8 +167,8 @@ Exit code 1 if anything differs. Nothing is changed.")]
 impl Command {
     /// Others do for themselves what an interrupt asks for.
     fn works_on_stored_results(&self) -> bool {
-        use Command::{Analyze, Compare, Import, Plot, Report, Verify};
-        matches!(self, Plot(_) | Analyze(_) | Verify(_) | Compare(_) | Import { .. } | Report(_))
+        use Command::{Analyze, Compare, Import, Plot, Predict, Report, Verify};
+        matches!(self, Plot(_) | Predict(_) | Analyze(_) | Verify(_) | Compare(_) | Import { .. } | Report(_))
     }
 }
 
@@ -257,6 +261,10 @@ pub fn main() -> ExitCode {
         Command::Analyze(args) => analyze::analyze(&args),
         Command::Verify(args) => analyze::verify(&args),
         Command::Compare(args) => compare::compare(&args),
+        Command::Predict(args) => {
+            warn_if_unoptimised();
+            predict::predict(&args)
+        }
         Command::Import { what } => import::import(what),
         Command::Report(args) => report::report(&args),
         Command::Completions { shell } => completions(shell),

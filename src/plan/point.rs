@@ -77,6 +77,13 @@ impl Parameters {
         self.0.get(key).map(String::as_str)
     }
 
+    /// The others, without that key.
+    #[must_use]
+    pub fn without(&self, key: &str) -> Parameters {
+        let others = self.0.iter().filter(|(name, _)| *name != key);
+        Parameters(Arc::new(others.map(|(name, value)| (name.clone(), value.clone())).collect()))
+    }
+
     /// Keys and values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))

@@ -52,6 +52,9 @@ impl Subject {
         if manifest.imported.is_some() {
             origin.push("imported".to_owned());
         }
+        if manifest.predicted.is_some() {
+            origin.push("PREDICTED, not measured".to_owned());
+        }
         origin.push(format!("livectl {}", manifest.livectl.version));
         let trials = manifest.trials.iter().filter(|t| shown(&t.id));
         let warned = trials.flat_map(|t| t.warnings().into_iter().map(|w| format!("{} {w}", t.id)));

@@ -387,6 +387,16 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// The connection over which a stream goes to the CDN.
+    pub(super) fn upload(&self, stream: usize) -> Option<usize> {
+        self.streams.get(stream).map(|stream| stream.upload)
+    }
+
+    /// The first whole copy of an item at a viewer's host.
+    pub(super) fn arrival(&self, stream: usize, host: Host, item: Item) -> Option<Arrived> {
+        self.viewers[self.viewer_at(stream, host)?].arrivals[item]
+    }
+
     /// The viewer of a stream at a host.
     pub(super) fn viewer_at(&self, stream: usize, host: Host) -> Option<usize> {
         self.by_host[stream][host]

@@ -1,173 +1,182 @@
 //! What a trial would come to: the same plan and the same policies, without a network.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`births`] | what a broadcaster is going to emit, by the encoder itself |
+//! | [`course`] | the trial, event by event |
+//! | `programs`, `watching` | what broadcaster, CDN and viewers do; who watches what from whom |
+//! | `controller` | who is named to whom and when, by `livectl-policy` |
+//! | [`tcp`], `connection`, `network` | windows and losses; what passes a connection; links, by [`Shaper`](crate::emulator::shaper::Shaper) |
+//! | [`agenda`] | events in the order of time |
+//! | `outcome` | what would have been captured and told |
+//!
+//! The outcome is what [`trace`](crate::trace) makes of a measured trial's files, so that tables, pictures and comparisons are the same code.
+//! What the model holds and what it leaves out is in `docs/prediction.md`.
 
 pub mod agenda;
+pub mod births;
 mod connection;
 mod controller;
 pub mod course;
 mod network;
+mod outcome;
 mod programs;
 pub mod tcp;
 mod watching;
 
-#[cfg(test)]
-mod held {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use std::path::Path;
-    use std::rc::Rc;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
 
-    use super::course::{Born, Course};
-    use crate::plan::Trial;
-    use crate::trace::Births;
+use livectl_wire::birth::BirthKind;
 
-    fn items(dir: &Path, trial: &Trial, zero: i64) -> Vec<Rc<[Born]>> {
-        trial
-            .streams
-            .iter()
-            .map(|stream| {
-                let path = dir.join(format!("births/{}.csv", stream.broadcaster));
-                let births = Births::read(std::io::BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
-                let mut all: Vec<_> = births.frames.iter().chain(&births.others).collect();
-                all.sort_by_key(|birth| birth.birth_ns);
-                all.iter()
-                    .map(|birth| Born {
-                        bytes: birth.size.into(),
-                        at: (birth.birth_ns - zero) as u64,
-                        keyframe: birth.keyframe,
-                        is_frame: birth.kind == livectl_wire::birth::BirthKind::Video,
-                    })
-                    .collect()
-            })
-            .collect()
+use crate::plan::delivery::Scheme;
+use crate::plan::{Audience, LinkKind, Trial, VideoSource};
+use crate::trace::{Births, Told, TrialTrace};
+use agenda::Nanos;
+use course::{Born, Course, nanos};
+use outcome::Frames;
+
+/// Counts up when the model's figures change.
+pub const MODEL: u32 = 1;
+/// From the start of the broadcaster's program until it talks to its agent.
+const PROGRAM_STARTS: Nanos = 60_000_000;
+/// Trips between program and CDN until the publish is accepted, as a player's.
+const TRIPS_TO_PUBLISH: u32 = 10;
+/// From the CDN's consent to the first picture.
+const ENCODER_STARTS: Nanos = 6_000_000;
+/// Viewers who stay for less time on average are somewhere between two parents most of it: measured, the scheme does better than the model.
+const LEAST_STAY: Duration = Duration::from_secs(20);
+
+/// What would have been captured and told of a trial.
+#[derive(Debug)]
+pub struct Prediction {
+    /// What was born and what arrived.
+    pub trace: TrialTrace,
+    /// What agents told, by host.
+    pub told: BTreeMap<String, Told>,
+    /// Packets that links have lost, or had no room for.
+    pub dropped: u64,
+}
+
+/// Why a trial cannot be predicted.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unpredictable {
+    /// The scheme has no model.
+    #[error("scheme {0} is not in the model (direct, bypass, relay and multicast are)")]
+    Scheme(Scheme),
+    /// Another program broadcasts.
+    #[error("stream {0}: only ffmpeg's frames are known beforehand; `--births RUN` takes those of a stored run")]
+    Program(String),
+    /// Screens are not in the model.
+    #[error("viewer {0}: what its player holds back before it shows a picture is not in the model; use a player that writes the stream")]
+    Player(String),
+    /// Congestion control.
+    #[error("congestion control {0} is not in the model (cubic and reno are)")]
+    CongestionControl(String),
+    /// Relay on links that change.
+    #[error("relay over links that change is not in the model: agents judge their parents by how late frames come, which it leaves out")]
+    Changes,
+    /// Churn beyond what was held against measurement.
+    #[error("relay with stays of {0:?} on average is not in the model: it holds from {LEAST_STAY:?} on")]
+    Stay(Duration),
+    /// A file's sound.
+    #[error("a video file with sound is not in the model; `--births RUN` takes the frames of a stored run")]
+    Sound,
+    /// No CDN.
+    #[error("the plan names a host that is not in its network")]
+    Host,
+    /// Stored births are of another recipe.
+    #[error("stream {0}: the births are of another recipe")]
+    Births(String),
+}
+
+/// Whether the model holds a trial. `are_stored`: births are known from a run.
+///
+/// # Errors
+/// What keeps it from being predicted.
+pub fn holds(trial: &Trial, are_stored: bool) -> Result<(), Unpredictable> {
+    let scheme = trial.point.scheme;
+    if scheme == Scheme::Hls {
+        return Err(Unpredictable::Scheme(scheme));
     }
+    if let Some(viewer) = trial.network.hosts.iter().find(|host| host.player.shows()) {
+        return Err(Unpredictable::Player(viewer.name.clone()));
+    }
+    if !matches!(trial.congestion_control.as_str(), "cubic" | "reno") {
+        return Err(Unpredictable::CongestionControl(trial.congestion_control.clone()));
+    }
+    if scheme == Scheme::Relay && !trial.link_changes.is_empty() {
+        return Err(Unpredictable::Changes);
+    }
+    if let Audience { churn: Some(churn), .. } = &trial.audience
+        && scheme == Scheme::Relay
+        && churn.stay < LEAST_STAY
+    {
+        return Err(Unpredictable::Stay(churn.stay));
+    }
+    if are_stored {
+        return Ok(());
+    }
+    if let Some(stream) = trial.streams.iter().find(|stream| !stream.program.is_usual()) {
+        return Err(Unpredictable::Program(stream.name.clone()));
+    }
+    if trial.video.audio && matches!(trial.video.source, VideoSource::File { .. }) {
+        return Err(Unpredictable::Sound);
+    }
+    Ok(())
+}
 
-    #[test]
-    #[ignore]
-    fn held_against_stored_runs() {
-        let runs = std::env::var("RUNS").unwrap();
-        for run in runs.split_whitespace() {
-            let manifest: serde_json::Value =
-                serde_json::from_slice(&std::fs::read(format!("{run}/manifest.json")).unwrap()).unwrap();
-            for record in manifest["trials"].as_array().unwrap() {
-                let id = record["id"].as_str().unwrap();
-                let dir = Path::new(run).join(id);
-                let trial: Trial = serde_json::from_slice(&std::fs::read(dir.join("trial.json")).unwrap()).unwrap();
-                let Some(zero) = record["zero_ns"].as_i64() else { continue };
-                let births = items(&dir, &trial, zero);
-                let began = std::time::Instant::now();
-                let mut course = Course::new(&trial, &births).unwrap();
-                course.run((trial.timeline.end + trial.timeline.drain).as_nanos() as u64);
-                let took = began.elapsed();
-                let summary = std::fs::read_to_string(dir.join("summary.csv")).unwrap();
-                let mut lines = summary.lines();
-                let names: Vec<&str> = lines.next().unwrap().split(',').collect();
-                let column =
-                    |line: &[&str], name: &str| line[names.iter().position(|n| *n == name).unwrap()].to_owned();
-                println!(
-                    "== {run} {id} fit {} took {took:?}",
-                    column(&lines.clone().next().unwrap().split(',').collect::<Vec<_>>(), "fit")
-                );
-                let mut rows: Vec<(f64, String)> = Vec::new();
-                for line in lines {
-                    let line: Vec<&str> = line.split(',').collect();
-                    let viewer = column(&line, "viewer");
-                    let at = course
-                        .viewers
-                        .iter()
-                        .find(|v| {
-                            trial.network.hosts[v.host].name == viewer
-                                && trial.streams[v.stream].name == column(&line, "stream")
-                        })
-                        .unwrap();
-                    let items = &births[at.stream];
-                    let mut delays: Vec<f64> = Vec::new();
-                    let (mut missing, mut from_peer, mut all) = (0, 0u64, 0u64);
-                    for (item, born) in items.iter().enumerate().filter(|(_, born)| {
-                        born.is_frame
-                            && at.stays.iter().any(|s| s.from <= born.at && s.end.is_none_or(|e| e.0 > born.at))
-                    }) {
-                        match at.arrivals[item] {
-                            Some(arrived) => {
-                                let time = arrived.at;
-                                delays.push((time as f64 - born.at as f64) / 1e6);
-                                all += 1;
-                                from_peer += u64::from(match arrived.over {
-                                    super::course::Over::Connection(over) => {
-                                        course.connections[over].carrier == crate::plan::delivery::Carrier::Peer
-                                    }
-                                    _ => true,
-                                });
-                            }
-                            None => missing += 1,
-                        }
-                    }
-                    delays.sort_by(f64::total_cmp);
-                    let q = |p: f64| {
-                        delays
-                            .get(((delays.len() as f64 * p) as usize).min(delays.len().saturating_sub(1)))
-                            .copied()
-                            .unwrap_or(f64::NAN)
-                    };
-                    let measured: f64 = column(&line, "delay_p50_ms").parse().unwrap_or(f64::NAN);
-                    rows.push((measured, format!(
-                        "{viewer:6} p50 {:9.1} {measured:9.1}  p95 {:9.1} {:>9.7} max {:9.1} {:>9.7}  missing {missing} {}  peer {:.3} {:.5}",
-                        q(0.5), q(0.95), column(&line, "delay_p95_ms"), q(1.0), column(&line, "delay_max_ms"), column(&line, "missing"),
-                        from_peer as f64 / all.max(1) as f64, column(&line, "peer_offload"),
-                    )));
-                }
-                if std::env::var("FRAMES").is_ok() {
-                    let frames = crate::table::read_frames(&dir.join("frames.parquet")).unwrap();
-                    for frame in frames.iter().filter(|f| f.viewer == std::env::var("FRAMES").unwrap()) {
-                        let at =
-                            course.viewers.iter().find(|v| trial.network.hosts[v.host].name == frame.viewer).unwrap();
-                        let items = &births[at.stream];
-                        let item =
-                            items.iter().enumerate().filter(|(_, i)| i.is_frame).nth(frame.index as usize).unwrap().0;
-                        let predicted = at.arrivals[item].map(|a| (a.at as f64 - items[item].at as f64) / 1e6);
-                        println!(
-                            "F {} {} floor {:.2} predicted {:.2} measured {:.2} queue {:?}",
-                            frame.index,
-                            frame.size_bytes,
-                            frame.floor_ms.unwrap_or(0.0),
-                            predicted.unwrap_or(f64::NAN),
-                            frame.delay_ms.unwrap_or(f64::NAN),
-                            frame.queue_ms
-                        );
-                    }
-                }
-                if std::env::var("FACTS").is_ok() {
-                    for v in course.viewers.iter().take(2) {
-                        let f = v.facts;
-                        let ms = |t: Option<u64>| t.map(|t| t as f64 / 1e6);
-                        println!(
-                            "began {:?} connected {:?} playing {:?} introduced {:?} reached {:?} first {:?}; first birth {:?}",
-                            ms(f.began),
-                            ms(f.connected),
-                            ms(f.playing),
-                            ms(f.introduced),
-                            ms(f.reached),
-                            ms(f.first_from_peer),
-                            births[v.stream][0].at as f64 / 1e6
-                        );
-                    }
-                    let rows = crate::table::read_summary(&dir.join("summary.csv")).unwrap();
-                    let r = &rows[0];
-                    println!(
-                        "publish {:?} connect {:?} play {:?} introduction {:?} peer_connect {:?} handover {:?} gap {:?}",
-                        r.publish_ms,
-                        r.connect_ms,
-                        r.play_ms,
-                        r.introduction_ms,
-                        r.peer_connect_ms,
-                        r.handover_ms,
-                        r.handover_gap_ms
-                    );
-                }
-                rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-                let step = (rows.len() / 8).max(1);
-                for (_, row) in rows.iter().step_by(step).chain(rows.last().filter(|_| step > 1)) {
-                    println!("{row}");
-                }
-            }
+/// When a stream's first frame is born on the trial's timeline: the program starts, talks to the CDN, and begins when that consents.
+#[must_use]
+pub fn first_birth(trial: &Trial, broadcaster: &str) -> Nanos {
+    let cdn = trial.network.cdn().map(|cdn| cdn.name.as_str()).unwrap_or_default();
+    let trip = trial.network.path(broadcaster, cdn).unwrap_or_default();
+    let trip: Duration = trip.iter().map(|shape| shape.delay).sum();
+    nanos(trial.timeline.broadcast_at) + PROGRAM_STARTS + nanos(trip * TRIPS_TO_PUBLISH) + ENCODER_STARTS
+}
+
+/// Predicts a trial. `births` are those of each stream, in nanoseconds of CLOCK_REALTIME, in which moment 0 is `zero_ns`.
+///
+/// # Errors
+/// [`Unpredictable`].
+pub fn predict(trial: &Trial, births: &[Births], zero_ns: i64) -> Result<Prediction, Unpredictable> {
+    let streams: Vec<(Rc<[Born]>, Frames<'_>)> =
+        trial.streams.iter().zip(births).map(|(stream, births)| items(&stream.name, births, zero_ns)).collect::<Result<_, _>>()?;
+    let born: Vec<Rc<[Born]>> = streams.iter().map(|(born, _)| born.clone()).collect();
+    let frames: Vec<Frames<'_>> = streams.into_iter().map(|(_, frames)| frames).collect();
+    let mut course = Course::new(trial, &born).ok_or(Unpredictable::Host)?;
+    course.run(nanos(trial.timeline.end + trial.timeline.drain));
+    Ok(Prediction {
+        trace: outcome::trace(&course, trial, &frames, zero_ns),
+        told: outcome::told(&course, trial, zero_ns),
+        dropped: course.dropped(),
+    })
+}
+
+/// A stream's items in the order of their births, and which are its frames.
+fn items<'b>(stream: &str, births: &'b Births, zero_ns: i64) -> Result<(Rc<[Born]>, Frames<'b>), Unpredictable> {
+    let mut all: Vec<_> = births.frames.iter().chain(&births.others).collect();
+    // What is born with a frame goes before it, as codec headers do.
+    all.sort_by_key(|birth| (birth.birth_ns, birth.kind == BirthKind::Video, birth.index));
+    let mut latest = 0;
+    let mut of_frames = vec![None; births.frames.len()];
+    let mut born = Vec::with_capacity(all.len());
+    for (item, birth) in all.iter().enumerate() {
+        let at = u64::try_from(birth.birth_ns.saturating_sub(zero_ns))
+            .map_err(|_| Unpredictable::Births(stream.to_owned()))?;
+        latest = at.max(latest);
+        let is_frame = birth.kind == BirthKind::Video;
+        born.push(Born { bytes: birth.size.into(), at: latest, keyframe: birth.keyframe && is_frame, is_frame });
+        if is_frame {
+            let place = usize::try_from(birth.index).ok().and_then(|index| of_frames.get_mut(index));
+            *place.ok_or_else(|| Unpredictable::Births(stream.to_owned()))? = Some(item);
         }
     }
+    let items = of_frames.into_iter().collect::<Option<Vec<_>>>();
+    let items = items.ok_or_else(|| Unpredictable::Births(stream.to_owned()))?;
+    Ok((born.into(), Frames { births, items }))
 }
+
+/// The links that prediction knows: the emulator's.
+pub const LINKS: LinkKind = LinkKind::Emulated;

@@ -53,6 +53,9 @@ pub struct Manifest {
     /// Where it was measured elsewhere and imported: from what. `None`: livectl ran it.
     #[serde(default)]
     pub imported: Option<Imported>,
+    /// By which model it was predicted; `None`: it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Predicted>,
     /// The trials in the order of the plan.
     pub trials: Vec<TrialRecord>,
     /// The recipe and the run's tables as they were stored, by name.
@@ -180,6 +183,8 @@ pub enum Captures {
     Kept,
     /// They were dropped on purpose, after the tables had been verified.
     Dropped,
+    /// There never were any: the trial was predicted.
+    Never,
 }
 
 impl Captures {
@@ -243,6 +248,21 @@ pub struct TrialRecord {
     pub files: BTreeMap<String, FileRecord>,
 }
 
+/// The parameter by which trials are told apart that were not measured, and its value.
+pub const ENGINE: &str = "engine";
+/// The same.
+pub const PREDICTED: &str = "predict";
+
+/// How a run was predicted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Predicted {
+    /// [`predict::MODEL`](crate::predict::MODEL).
+    pub model: u32,
+    /// The measured run whose frames were taken; `None`: the encoder's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub births: Option<String>,
+}
+
 /// A phase of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
@@ -290,6 +310,7 @@ impl Manifest {
             link: None,
             datapath: None,
             imported: None,
+            predicted: None,
             trials,
             files: BTreeMap::new(),
             analysis: None,

@@ -28,7 +28,8 @@ pub(crate) use layout::make_folders;
 pub use layout::{Found, RECORD, RunDir, TrialDir};
 pub(crate) use manifest::moment;
 pub use manifest::{
-    AnalysisRecord, Captures, Cause, Choice, CommandRecord, FORMAT, Machine, Manifest, Phase, RecipeRecord, Software,
+    AnalysisRecord, Captures, Cause, Choice, CommandRecord, ENGINE, FORMAT, Machine, Manifest, PREDICTED, Phase, Predicted,
+    RecipeRecord, Software,
     TrialRecord, TrialState,
 };
 pub use owner::{Owner, Settled};

@@ -360,6 +360,7 @@ pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> R
         link: Some(file.link),
         datapath: Some(file.datapath),
         imported: None,
+        predicted: None,
         trials,
         files: BTreeMap::new(),
         analysis: None,

@@ -92,6 +92,29 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
         }
     }
     damage.extend(problems[known..].iter().cloned());
+    Ok(tabulate(trial, Observed { trace, told, pings, problems, damage }, record, links))
+}
+
+/// What is known of a trial, however it came to be known.
+#[derive(Debug)]
+pub struct Observed {
+    /// What was born and what arrived.
+    pub trace: TrialTrace,
+    /// What agents told, by host.
+    pub told: BTreeMap<String, Told>,
+    /// A row for each ping.
+    pub pings: Vec<PingRow>,
+    /// As [`Analysis::problems`] and [`Analysis::damage`], so far.
+    pub problems: Vec<String>,
+    /// The same.
+    pub damage: Vec<String>,
+}
+
+/// The tables of what is known of a trial; `trial` is its folder, where there may be more of it.
+#[must_use]
+pub fn tabulate(trial: &TrialDir, observed: Observed, record: &TrialRecord, links: Option<LinkKind>) -> Analysis {
+    let Observed { trace, told, pings, mut problems, mut damage } = observed;
+    let zero_ns = record.zero_ns.or_else(|| planned_zero_ns(&trace));
     let presence = Presence::of(&trace, &told, zero_ns);
     let mut frames = frame_rows(&trace, &presence, zero_ns);
     mark_late(&mut frames);
@@ -122,7 +145,7 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let trunks = trunk_rows(&record, &trial.ports(), &audience, &mut problems);
     damage.extend(problems[known..].iter().cloned());
     let broadcasts = broadcast_rows(&record, trial, &trace);
-    Ok(Analysis {
+    Analysis {
         frames,
         pings,
         summary,
@@ -135,7 +158,7 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
         problems,
         doubts,
         damage,
-    })
+    }
 }
 
 impl Analysis {

@@ -39,7 +39,7 @@ mod trunks;
 
 use std::path::PathBuf;
 
-pub use analysis::{Analysis, analyse};
+pub use analysis::{Analysis, Observed, analyse, tabulate};
 pub use audience::{StreamFacts, audiences};
 pub use compare::{
     DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,

@@ -58,6 +58,17 @@ impl Births {
     }
 }
 
+impl Births {
+    /// The log, as an agent writes it: frames and all else in the order of their births.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut all: Vec<&Birth> = self.others.iter().chain(&self.frames).collect();
+        all.sort_by_key(|birth| birth.birth_ns);
+        let lines: String = all.into_iter().map(|birth| format!("{birth}\n")).collect();
+        format!("{HEADER}\n{lines}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

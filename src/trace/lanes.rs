@@ -21,23 +21,25 @@ pub(super) struct Lanes {
 impl Lanes {
     /// Those of a trial in its folder.
     pub(super) fn read(dir: &Path, trial: &Trial, problems: &mut Vec<String>) -> Lanes {
-        let links = || {
-            let lanes = |(n, link): (usize, &crate::plan::Link)| {
-                [true, false].map(|forward| Lane::changing(&link.shape, &trial.course(n, forward)))
-            };
-            Some(trial.network.links.iter().enumerate().map(lanes).collect())
-        };
         if trial.link_changes.is_empty() {
-            return Lanes { links: links(), zero_ns: 0 };
+            return Lanes::planned(trial, 0);
         }
         match timeline_zero(&TrialDir::at(dir).events()) {
-            Some(zero_ns) => Lanes { links: links(), zero_ns },
+            Some(zero_ns) => Lanes::planned(trial, zero_ns),
             None => {
                 let problem = "events.jsonl does not tell when the timeline began, so when links changed and what the floors were is not known";
                 problems.push(problem.to_owned());
                 Lanes { links: None, zero_ns: 0 }
             }
         }
+    }
+
+    /// As planned, on a timeline that begins at `zero_ns`.
+    pub(super) fn planned(trial: &Trial, zero_ns: i64) -> Lanes {
+        let lanes = |(n, link): (usize, &crate::plan::Link)| {
+            [true, false].map(|forward| Lane::changing(&link.shape, &trial.course(n, forward)))
+        };
+        Lanes { links: Some(trial.network.links.iter().enumerate().map(lanes).collect()), zero_ns }
     }
 
     /// Every way that video can take from a broadcaster to a viewer.

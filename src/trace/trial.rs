@@ -545,7 +545,7 @@ impl Context<'_> {
         let mut trace = ViewerTrace {
             stream: self.stream.name.clone(),
             viewer: self.viewer.to_owned(),
-            frames: self.born(births),
+            frames: births.map(|births| born(self.trial, self.lanes, self.stream, self.viewer, births)).unwrap_or_default(),
             cdn_bytes: flows.map(|_| 0),
             peer_bytes: flows.map(|_| 0),
             group_bytes: flows.map(|_| 0),
@@ -584,30 +584,6 @@ impl Context<'_> {
     fn host_of(&self, address: SocketAddr) -> Option<usize> {
         let hosts = &self.trial.network.hosts;
         hosts.iter().position(|host| host.interfaces.iter().any(|i| IpAddr::V4(i.address) == address.ip()))
-    }
-
-    /// The stream's frames, none of them arrived yet.
-    fn born(&self, births: Option<&Births>) -> Vec<FrameDelay> {
-        let Some(births) = births else { return Vec::new() };
-        let paths = self.lanes.paths(self.trial, &self.stream.broadcaster, self.viewer);
-        let zero_ns = self.lanes.zero_ns;
-        let stream_floors = least_stream_floors(&paths, births, zero_ns);
-        let frame = |(birth, stream_floor): (&Birth, Option<Duration>)| FrameDelay {
-            index: birth.index,
-            timestamp_ms: birth.timestamp_ms,
-            size: birth.size,
-            keyframe: birth.keyframe,
-            id: birth.id,
-            birth_ns: birth.birth_ns,
-            arrival: None,
-            way: Way::default(),
-            segment: None,
-            copies: 0,
-            // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
-            floor: paths.iter().filter_map(|path| floor_at(path, birth.birth_ns - zero_ns, birth.size)).min(),
-            stream_floor,
-        };
-        births.frames.iter().zip(stream_floors).map(frame).collect()
     }
 
     fn is_viewer(&self, address: SocketAddr) -> bool {
@@ -713,6 +689,35 @@ impl Context<'_> {
         Some(check)
     }
 }
+
+/// A stream's frames at a viewer, none of them arrived yet, in a trial whose links are as planned.
+#[must_use]
+pub fn unarrived(trial: &Trial, stream: &Stream, viewer: &str, births: &Births, zero_ns: i64) -> Vec<FrameDelay> {
+    born(trial, &Lanes::planned(trial, zero_ns), stream, viewer, births)
+}
+
+/// A stream's frames at a viewer, none of them arrived yet.
+fn born(trial: &Trial, lanes: &Lanes, stream: &Stream, viewer: &str, births: &Births) -> Vec<FrameDelay> {
+        let paths = lanes.paths(trial, &stream.broadcaster, viewer);
+        let zero_ns = lanes.zero_ns;
+        let stream_floors = least_stream_floors(&paths, births, zero_ns);
+        let frame = |(birth, stream_floor): (&Birth, Option<Duration>)| FrameDelay {
+            index: birth.index,
+            timestamp_ms: birth.timestamp_ms,
+            size: birth.size,
+            keyframe: birth.keyframe,
+            id: birth.id,
+            birth_ns: birth.birth_ns,
+            arrival: None,
+            way: Way::default(),
+            segment: None,
+            copies: 0,
+            // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
+            floor: paths.iter().filter_map(|path| floor_at(path, birth.birth_ns - zero_ns, birth.size)).min(),
+            stream_floor,
+        };
+        births.frames.iter().zip(stream_floors).map(frame).collect()
+    }
 
 /// The floor of the stream for each frame: the least over the paths, each of which carries all of the stream.
 fn least_stream_floors(paths: &[Vec<Lane>], births: &Births, zero_ns: i64) -> Vec<Option<Duration>> {

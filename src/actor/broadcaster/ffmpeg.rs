@@ -76,6 +76,18 @@ pub(super) fn rehearsal(video: &Video) -> Vec<String> {
     args
 }
 
+/// The arguments that make the stream as fast as can be, as FLV on standard output.
+#[must_use]
+pub fn at_once(video: &Video) -> Vec<String> {
+    let mut args: Vec<String> = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "error"].map(str::to_owned).into();
+    // The pace of test pictures is a filter among others, and has no other use.
+    args.extend(input(video, None).into_iter().map(|arg| arg.replace(&format!(",{}", pace(video)), "")));
+    args.extend(["-frames:v".into(), video.frames.to_string()]);
+    args.extend(encoding(video));
+    args.extend(["-f", "flv", "-flvflags", "no_duration_filesize", "pipe:1"].map(String::from));
+    args
+}
+
 /// Where pictures and sound come from. Those of a file at the pace of that filter, test pictures at that of real time.
 fn input(video: &Video, pace: Option<&str>) -> Vec<String> {
     let fps = video.fps;

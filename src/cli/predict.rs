@@ -1,0 +1,296 @@
+//! `livectl predict`: what a recipe's trials would come to, without a network.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::anyhow;
+use clap::Args;
+
+use super::RunArgs;
+use super::exit::{Exit, Failure, WithExit};
+use crate::parallel;
+use crate::plan::{Plan, Point, Scheme, Trial};
+use crate::plot;
+use crate::predict::{self, Unpredictable, births};
+use crate::store::{
+    self, Captures, FileRecord, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError, TrialDir, TrialRecord,
+    TrialState, write_atomic,
+};
+use crate::table::{self, Analysis, Observed};
+use crate::trace::Births;
+use crate::ui::{self, Progress};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  livectl predict recipes/relay.yaml
+  livectl predict results/p2p/20261122T231700Z                # beside what was measured, with its very frames
+  livectl predict --births results/relay/20261122T231700Z my-relay.yaml
+  livectl compare results/p2p/20261122T231700Z results/p2p/20261201T101500Z
+No root, no Mininet: a discrete-event model of the same plan, with the controller's own policies. The result is a run
+like any other, marked as predicted. What the model holds, and how well: docs/prediction.md.";
+
+/// Flags of `livectl predict`.
+#[derive(Debug, Args)]
+pub(super) struct PredictArgs {
+    /// Recipe files, or folders of measured runs (results/RECIPE/RUN)
+    #[arg(required = true, value_name = "RECIPE|RUN")]
+    recipes: Vec<PathBuf>,
+    /// Take the frames of this measured run, instead of encoding the recipe's video
+    #[arg(long, value_name = "RUN")]
+    births: Option<PathBuf>,
+    /// Folder for results
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    results: PathBuf,
+    /// Only these schemes of the recipe (direct, bypass, relay, multicast)
+    #[arg(long = "scheme", value_name = "SCHEME", value_parser = super::scheme)]
+    schemes: Vec<Scheme>,
+    /// How often each scheme is predicted, whatever the recipe says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: Option<u32>,
+    /// Seed of jitter, loss, and comings and goings, whatever the recipe says
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
+}
+
+/// What is to be predicted.
+struct Task {
+    recipe: RecipeRecord,
+    plan: Plan,
+    seed: u64,
+    /// Whose frames are taken; `None`: the encoder's.
+    frames: Option<RunDir>,
+}
+
+/// A trial's frames, those of each stream.
+type Frames = Vec<Births>;
+
+/// Predicts.
+pub(super) fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
+    let mut exits = Vec::new();
+    for path in &args.recipes {
+        let exit = task(args, path).and_then(|task| run(args, task)).unwrap_or_else(|failure| {
+            if failure.error.is_some() {
+                ui::warn(&format!("{}: {failure}", path.display()));
+            }
+            failure.exit
+        });
+        exits.push(exit);
+    }
+    Ok(Exit::worst(exits.into_iter()))
+}
+
+fn task(args: &PredictArgs, path: &Path) -> Result<Task, Failure> {
+    let frames = args.births.as_deref().map(measured).transpose()?;
+    if path.is_dir() {
+        let run = measured(path)?;
+        let manifest = Manifest::load(&run).exit(Exit::Results)?;
+        let (mut plan, seed) = (manifest.plan, args.seed.unwrap_or(manifest.seed));
+        plan.trials.retain(|trial| args.schemes.is_empty() || args.schemes.contains(&trial.point.scheme));
+        if plan.trials.is_empty() {
+            return Err(Failure::new(Exit::Usage, anyhow!("it has no trials of these schemes")));
+        }
+        return Ok(Task { recipe: manifest.recipe, plan, seed, frames: frames.or(Some(run)) });
+    }
+    let asked = RunArgs {
+        recipes: vec![path.to_owned()],
+        dry_run: false,
+        results: args.results.clone(),
+        jobs: 1,
+        link: None,
+        datapath: None,
+        schemes: args.schemes.clone(),
+        repetitions: args.repetitions,
+        seed: args.seed,
+        is_sweep: true,
+    };
+    let loaded = super::recipes::load(&asked, path)?;
+    let recipe = RecipeRecord {
+        name: loaded.plan.recipe.clone(),
+        path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
+        text: std::fs::read_to_string(path).exit(Exit::Recipe)?,
+    };
+    Ok(Task { recipe, seed: loaded.plan.seed, plan: loaded.plan, frames })
+}
+
+/// A run whose frames can be taken.
+fn measured(path: &Path) -> Result<RunDir, Failure> {
+    let run = RunDir::open(path).exit(Exit::Results)?;
+    let manifest = Manifest::load_brief(&run).exit(Exit::Results)?;
+    match manifest.predicted.is_some() || manifest.imported.is_some() || run.is_sweep() {
+        true => {
+            let why = anyhow!("{} is no measured run: it has no frames of its own to predict with", path.display());
+            Err(Failure::new(Exit::Results, why))
+        }
+        false => Ok(run),
+    }
+}
+
+fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
+    for trial in &mut task.plan.trials {
+        predict::holds(trial, task.frames.is_some())
+            .map_err(|why| Failure::new(Exit::Recipe, anyhow!("{}: {why}", trial.id)))?;
+    }
+    let now = jiff::Timestamp::now();
+    let zero_ns = i64::try_from(now.as_nanosecond()).unwrap_or_default();
+    let frames = frames(&task, zero_ns)?;
+    for trial in &mut task.plan.trials {
+        trial.point = as_predicted(&trial.point);
+        trial.links = predict::LINKS;
+        trial.id = trial.point.id();
+    }
+
+    let owner = Owner::of_this_process().exit(Exit::Results)?;
+    let run = RunDir::create(&args.results, &task.plan.recipe, now, owner).exit(Exit::Results)?;
+    let _settled = owner.settle_when_done(run.path());
+    let mut manifest = Manifest::new(&run, task.recipe, task.plan.clone(), task.seed, Software::of_this_livectl(), now);
+    manifest.command = super::run::command_line();
+    let births = task.frames.as_ref().map(|run| run.path().display().to_string());
+    manifest.predicted = Some(Predicted { model: predict::MODEL, births });
+    write_atomic(&run.recipe(), manifest.recipe.text.as_bytes()).exit(Exit::Results)?;
+
+    let progress = Progress::new("predicting", task.plan.trials.len() as u64);
+    let work: Vec<(&Trial, &Frames)> = task.plan.trials.iter().zip(&frames).collect();
+    let predicted = parallel::map(&work, |(trial, frames)| {
+        let made = one(&run, trial, frames, zero_ns);
+        progress.step();
+        made
+    });
+    drop(progress);
+    let mut dropped = 0;
+    for (record, made) in manifest.trials.iter_mut().zip(predicted) {
+        let (made, lost) = made?;
+        (*record, dropped) = (made, dropped + lost);
+    }
+    manifest.ended = Some(jiff::Timestamp::now());
+    let _whole = store::writing();
+    let gathered = table::gather(&run, task.plan.trials.iter().map(|trial| trial.id.as_str())).exit(Exit::Results)?;
+    manifest.record_files(&run).exit(Exit::Results)?;
+    manifest.save(&run).exit(Exit::Results)?;
+    let drawn = plot::draw_run(run.path(), &plot::Options::default()).exit(Exit::Results)?;
+
+    let mut text = format!("{}\npredicted, not measured\n{}", run.path().display(), gathered.text(ui::width()));
+    if dropped > 0 {
+        text += &format!("links dropped or lost {dropped} packets; how TCP makes up for it differs from trial to trial\n");
+    }
+    for picture in drawn.pictures {
+        text += &format!("{}\n", picture.display());
+    }
+    ui::print(text.trim_end())?;
+    Ok(Exit::Done)
+}
+
+/// A point that nobody takes for a measured one.
+fn as_predicted(point: &Point) -> Point {
+    let mut parameters = BTreeMap::from(point.parameters.clone());
+    parameters.insert(store::ENGINE.to_owned(), store::PREDICTED.to_owned());
+    Point { parameters: parameters.into(), ..point.clone() }
+}
+
+/// The frames of all trials, as if moment 0 of each was `zero_ns`.
+fn frames(task: &Task, zero_ns: i64) -> Result<Vec<Frames>, Failure> {
+    if let Some(run) = &task.frames {
+        let manifest = Manifest::load(run).exit(Exit::Results)?;
+        return task.plan.trials.iter().map(|trial| stored(run, &manifest, trial, zero_ns)).collect();
+    }
+    // Trials differ in schemes and networks much more often than in their video.
+    let mut made: Vec<(crate::plan::Video, Births)> = Vec::new();
+    let mut frames = Vec::new();
+    for trial in &task.plan.trials {
+        let known = made.iter().find(|(video, _)| *video == trial.video).map(|(_, births)| births.clone());
+        let births = match known {
+            Some(births) => births,
+            None => {
+                let births = births::encode(&trial.video, 0).exit(Exit::Machine)?;
+                made.push((trial.video.clone(), births.clone()));
+                births
+            }
+        };
+        let of_stream = |stream: &crate::plan::Stream| {
+            let first = i64::try_from(predict::first_birth(trial, &stream.broadcaster)).unwrap_or_default();
+            moved(births.clone(), zero_ns.saturating_add(first))
+        };
+        frames.push(trial.streams.iter().map(of_stream).collect());
+    }
+    Ok(frames)
+}
+
+/// Those of a measured trial: the same one, or else the first with the same scheme, or any.
+fn stored(run: &RunDir, manifest: &Manifest, trial: &Trial, zero_ns: i64) -> Result<Frames, Failure> {
+    let with_births = |record: &&TrialRecord| {
+        let dir = run.trial(&record.id);
+        record.zero_ns.is_some() && trial.streams.iter().all(|stream| dir.births(&stream.broadcaster).exists())
+    };
+    let candidates: Vec<&TrialRecord> = manifest.trials.iter().filter(with_births).collect();
+    let alike = |record: &&&TrialRecord| record.point.scheme == trial.point.scheme;
+    let same = candidates.iter().find(|record| record.id == trial.id);
+    let Some(record) = same.or_else(|| candidates.iter().find(alike)).or(candidates.first()) else {
+        let why = anyhow!("{} has no trial with births of {}", run.path().display(), names(trial));
+        return Err(Failure::new(Exit::Results, why));
+    };
+    let (dir, before) = (run.trial(&record.id), record.zero_ns.unwrap_or_default());
+    let read = |stream: &crate::plan::Stream| {
+        let path = dir.births(&stream.broadcaster);
+        let births = crate::file::open(&path)
+            .and_then(|file| Births::read(std::io::BufReader::new(file)))
+            .map_err(|error| Failure::new(Exit::Results, anyhow!("{}: {error}", path.display())))?;
+        match births.problems.first() {
+            Some(problem) => Err(Failure::new(Exit::Results, anyhow!("{}: {problem}", path.display()))),
+            None if births.frames.is_empty() => {
+                Err(Failure::new(Exit::Results, anyhow!("{}: it has no frames", path.display())))
+            }
+            None => Ok(moved(births, zero_ns.saturating_sub(before))),
+        }
+    };
+    trial.streams.iter().map(read).collect()
+}
+
+fn names(trial: &Trial) -> String {
+    trial.streams.iter().map(|stream| stream.broadcaster.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Later by so much.
+fn moved(mut births: Births, by_ns: i64) -> Births {
+    for birth in births.frames.iter_mut().chain(&mut births.others) {
+        birth.birth_ns = birth.birth_ns.saturating_add(by_ns);
+    }
+    births
+}
+
+/// Predicts a trial and writes its folder. Returns its record, and how many packets never came out of a link.
+fn one(run: &RunDir, trial: &Trial, frames: &Frames, zero_ns: i64) -> Result<(TrialRecord, u64), Failure> {
+    let code = |why: Unpredictable| Failure::new(Exit::Recipe, anyhow!("{}: {why}", trial.id));
+    let prediction = predict::predict(trial, frames, zero_ns).map_err(code)?;
+    let dir = run.trial(&trial.id);
+    let mut record = TrialRecord {
+        state: TrialState::Done,
+        captures: Captures::Never,
+        zero_ns: Some(zero_ns),
+        ..TrialRecord::planned(trial)
+    };
+    let observed = Observed {
+        trace: prediction.trace,
+        told: prediction.told,
+        pings: Vec::new(),
+        problems: Vec::new(),
+        damage: Vec::new(),
+    };
+    let analysis = table::tabulate(&dir, observed, &record, Some(predict::LINKS));
+    write(&dir, trial, frames, &analysis).exit(Exit::Results)?;
+    record.files = FileRecord::of_folder(dir.path()).exit(Exit::Results)?;
+    Ok((record, prediction.dropped))
+}
+
+fn write(dir: &TrialDir, trial: &Trial, frames: &Frames, analysis: &Analysis) -> Result<(), table::TableError> {
+    std::fs::create_dir_all(dir.path()).map_err(|error| StoreError::writing(dir.path(), error))?;
+    let plan = serde_json::to_vec_pretty(trial)
+        .map_err(|error| StoreError::writing(dir.plan(), std::io::Error::other(error)))?;
+    write_atomic(&dir.plan(), &plan)?;
+    for (stream, births) in trial.streams.iter().zip(frames) {
+        let path = dir.births(&stream.broadcaster);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| StoreError::writing(parent, error))?;
+        }
+        write_atomic(&path, births.text().as_bytes())?;
+    }
+    analysis.write(dir)
+}
