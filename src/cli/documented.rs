@@ -50,14 +50,17 @@ fn is_placeholder(word: &str) -> bool {
     !word.starts_with('-')
         && word.contains(char::is_alphabetic)
         && word.chars().filter(char::is_ascii_alphabetic).all(|c| c.is_ascii_uppercase())
-        || word.contains(['…', '[', '<', '*', '$'])
+        || word.contains(['…', '[', '<', '*', '$', '|'])
 }
 
 #[test]
 fn the_documented_commands_of_livectl_exist() {
     let (mut checked, mut wrong) = (0, Vec::new());
     for (name, text) in documents() {
-        for words in commands(&text, "livectl") {
+        // `livectl needs Rust …` is what `run.sh` says.
+        for words in
+            commands(&text, "livectl").into_iter().filter(|words| words.get(1).is_none_or(|word| word != "needs"))
+        {
             checked += 1;
             let line = words.join(" ");
             for recipe in words.iter().filter(|word| word.starts_with("recipes/") && !is_placeholder(word)) {
