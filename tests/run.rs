@@ -310,7 +310,8 @@ fn viewers_that_leave_and_crash_are_missed_by_nobody_for_long() {
     assert!((120..200).contains(&of("hv1").frames) && (330..450).contains(&of("hv2").frames), "{summary:#?}");
     assert!(of("hv2").rejoin_p50_ms.unwrap() > 0.0);
 
-    let told = livectl::trace::told(&run.trial("relay-1").events()).unwrap();
+    let (told, unread) = livectl::trace::told(&run.trial("relay-1").events()).unwrap();
+    assert_eq!(unread, 0);
     let (crashed, back) = (told["hv2"].departed_ns[&1], told["hv2"].players_started_ns[&2]);
     let reattached = read_reattachments(&run.reattachments()).unwrap();
     for how in [Departure::Leave, Departure::Crash] {

@@ -62,7 +62,7 @@ pub const HELP: &str = "Exit codes:
   6    done, but a trial is unfit: the machine disturbed it, or whether it did is not known
   7    a sweep ended before all trials were done (deadline or `livectl stop`); the same command resumes it
   130  interrupted
-Of several runs or recipes the first of 130, 2, 4, 5, 3, 1, 7, 6 that one of them ends with.";
+Of several recipes, runs, or trials of a run the first of 130, 2, 4, 5, 3, 1, 7, 6 that one of them ends with.";
 
 /// An error and the code to end with.
 #[derive(Debug)]

@@ -2,6 +2,8 @@
 
 mod analyze;
 mod compare;
+#[cfg(test)]
+mod documented;
 mod dry_run;
 mod exit;
 mod host;
@@ -271,6 +273,9 @@ pub fn main() -> ExitCode {
         Command::Man => man(),
         Command::Internal { part } => internal::part(part),
     };
+    if let Some(lacking) = crate::plot::lacking_characters() {
+        crate::ui::warn(&lacking);
+    }
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {

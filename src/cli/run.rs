@@ -325,3 +325,40 @@ pub(super) async fn heed_signals(urgency: watch::Sender<Urgency>) {
         let _ = writeln!(std::io::stderr(), "livectl: {text}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::store::RunDir;
+
+    #[test]
+    fn a_run_ends_with_the_first_code_of_the_order_that_one_of_its_trials_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = crate::recipe::from_str("smoke.yaml", include_str!("../../recipes/smoke.yaml")).unwrap().plan;
+        let run = RunDir::create(folder.path(), "smoke", jiff::Timestamp::now(), store::Owner::Process).unwrap();
+        let end = |failed: bool, damaged: bool, unfit: bool| {
+            let those = |any: bool, why: &str| Vec::from_iter(any.then(|| ("direct-1".to_owned(), why.to_owned())));
+            let report = run::Report {
+                folder: run.clone(),
+                tables: Default::default(),
+                failed: those(failed, "nginx died"),
+                unfit: those(unfit, "the machine stood still"),
+                damaged: those(damaged, "stream hb: 25 of the 100 frames planned were born"),
+                interrupted: false,
+            };
+            let Line { exit, what, .. } = line(&plan, &report, Ok(()));
+            (exit, what)
+        };
+        assert_eq!(end(false, false, false).0, Exit::Done);
+        assert_eq!(end(false, false, true).0, Exit::Unfit);
+        let (exit, what) = end(false, true, true);
+        assert_eq!(exit, Exit::Results, "as `analyze` ends");
+        assert!(
+            what.contains("are partial: direct-1: stream hb: 25 of the 100") && what.contains("are unfit"),
+            "{what}"
+        );
+        assert_eq!(end(true, false, true).0, Exit::Failed);
+        assert_eq!(end(true, true, false).0, Exit::Results);
+    }
+}

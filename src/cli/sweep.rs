@@ -246,6 +246,8 @@ pub(super) fn exit(report: &Report) -> Exit {
         End::Stopped(Stop::Machine(_)) => Exit::Machine,
         End::Stopped(_) => Exit::Failed,
         End::Asked | End::Deadline => Exit::Unfinished,
+        // As the order of exit codes has it.
+        End::Finished if report.partial > 0 => Exit::Results,
         End::Finished if !report.failed.is_empty() => Exit::Failed,
         End::Finished if report.doubtful > 0 => Exit::Unfit,
         End::Finished => Exit::Done,

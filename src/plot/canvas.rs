@@ -3,6 +3,9 @@
 //! plotters places everything on whole pixels. So a sheet is drawn larger than the picture and made smaller at the
 //! end, which smooths the edges of a PNG and gives the SVG fractions of a pixel.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use ab_glyph::{Font, FontRef, GlyphId, PxScale, ScaleFont, point};
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use plotters::coord::Shift;
@@ -363,6 +366,7 @@ impl<B: DrawingBackend> Sheet<'_, B> {
     #[allow(clippy::cast_possible_truncation)]
     fn set_text(&self, text: &str, at: (f64, f64), align: Align, face: Type, upwards: bool) -> Result<(), PlotError> {
         let (font, scale) = self.face(face);
+        note_lacking(font, text);
         let width = self.text_width(text, face) * self.factor;
         let begin = match align {
             Align::Left => 0.0,
@@ -390,6 +394,42 @@ impl<B: DrawingBackend> Sheet<'_, B> {
     }
 }
 
+/// Characters that were to be drawn as pixels and are not in the embedded font.
+static LACKING: Mutex<BTreeSet<char>> = Mutex::new(BTreeSet::new());
+/// So many of them are named.
+const MOST_NAMED: usize = 12;
+
+/// Remembers the characters of a text that a font has no picture of, those that nobody sees left aside.
+fn note_lacking(font: &FontRef<'static>, text: &str) {
+    let is_seen = |c: &char| {
+        !c.is_control() && !c.is_whitespace() && !matches!(c, '\u{200B}'..='\u{200F}' | '\u{FE00}'..='\u{FE0F}')
+    };
+    let lacks = |c: &char| is_seen(c) && font.glyph_id(*c) == GlyphId(0);
+    let mut lacking = LACKING.lock().unwrap_or_else(PoisonError::into_inner);
+    // There are some hundred thousand characters; a few thousand tell as much.
+    let room = 4096_usize.saturating_sub(lacking.len());
+    lacking.extend(text.chars().filter(lacks).take(room));
+}
+
+/// Which characters the pictures drawn so far show as empty boxes, in a sentence with what to do about it; `None`: there are none that were not told
+/// of before.
+#[must_use]
+pub fn lacking_characters() -> Option<String> {
+    let all = std::mem::take(&mut *LACKING.lock().unwrap_or_else(PoisonError::into_inner));
+    lacking_sentence(&all)
+}
+
+fn lacking_sentence(all: &BTreeSet<char>) -> Option<String> {
+    let named: Vec<String> = all.iter().take(MOST_NAMED).map(|c| format!("{c} (U+{:04X})", u32::from(*c))).collect();
+    let more = all.len().saturating_sub(MOST_NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let sentence = format!(
+        "the font of PNG pictures lacks {}{more}: empty boxes stand in their place; `livectl plot --format svg` leaves them to the viewer's fonts",
+        named.join(", ")
+    );
+    (!all.is_empty()).then_some(sentence)
+}
+
 /// The glyphs of a text, each with where the next one begins, in pixels of the sheet.
 fn advances<'a>(
     font: &'a FontRef<'static>,
@@ -403,4 +443,26 @@ fn advances<'a>(
         *before = Some(glyph);
         Some((glyph, *x))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn characters_without_a_picture_are_named_and_many_are_counted() {
+        let faces = Faces::embedded().unwrap();
+        let lacking = |text: &str| -> BTreeSet<char> {
+            text.chars().filter(|c| faces.regular.glyph_id(*c) == GlyphId(0)).collect()
+        };
+        assert_eq!(lacking_sentence(&lacking("delay µs ≤ Größe Żółw Москва Ελλάδα العربية")), None);
+        let told = lacking_sentence(&lacking("延迟 ดี 🚀")).unwrap();
+        assert!(
+            told.contains("延 (U+5EF6)") && told.contains("ด (U+0E14)") && told.contains("🚀 (U+1F680)"),
+            "{told}"
+        );
+        let many: BTreeSet<char> = ('\u{4E00}'..'\u{4E20}').collect();
+        assert!(lacking_sentence(&many).unwrap().contains(" and 20 more: "));
+    }
 }

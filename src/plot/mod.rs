@@ -31,7 +31,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use canvas::{LARGEST, SMALLEST};
+pub use canvas::{LARGEST, SMALLEST, lacking_characters};
 pub use family::Family;
 pub use gallery::{Gallery, LeftOut, Shown, gallery};
 pub use key::{Condition, Key};

@@ -217,7 +217,7 @@ fn wrong_shape(expected: &str, source: &str, span: &Span) -> Finding {
         Some('{') => "keys with values",
         None | Some('\n' | '\r' | '#' | '~') => "nothing",
         Some(':') if at[1..].starts_with(['\n', '\r', ' ']) || at.len() == 1 => "nothing",
-        _ if at.starts_with("null") => "nothing",
+        _ if ["null", "Null", "NULL"].iter().any(|null| at.starts_with(null)) => "nothing",
         _ if expected != "mapping start" && is_block_map => "keys with values",
         _ => "a single value",
     };

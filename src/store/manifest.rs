@@ -211,15 +211,15 @@ pub struct TrialRecord {
     /// The machine that it ran on; `None`: a record of an older livectl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Why its delays cannot be taken for the network's: `CPU pressure 31 % (limit 10 %)`. Empty: they can.
+    /// Why its delays cannot be taken for the network's: `the machine stood still for 61.0 ms (limit 50.0 ms)`. Empty: they can.
     #[serde(default)]
     pub unfit: Vec<String>,
     /// Those of [`TrialRecord::unfit`] that its own frames gave away when they were analysed, not the watch while it
     /// ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-    /// Births and captures that were gone, cut off or damaged when its tables were computed, and how; they are of the
-    /// rest. Empty: all were whole.
+    /// Births, captures, pings, events and counters that were gone, cut off or damaged when its tables were computed,
+    /// and how; they are of the rest. Fewer frames than planned, too. Empty: all were whole.
     #[serde(default)]
     pub damage: Vec<String>,
     /// When its sandbox was started.

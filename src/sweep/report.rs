@@ -28,6 +28,8 @@ pub struct Report {
     pub failed: Vec<Failure>,
     /// Those that are done and unfit or damaged.
     pub doubtful: usize,
+    /// Those of them that are damaged or lack something; unknown, and 0, if the sweep was interrupted.
+    pub partial: usize,
     /// Where trials are repeated until a figure is known: of how many points it is, of how many not.
     pub precision: Option<(Until, usize, usize)>,
     /// Why it ended before its end.
@@ -109,6 +111,8 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
             mine.iter().filter(|id| told.contains(**id)).count()
         }
     };
+    let partial = tables.iter().flat_map(|tables| &tables.summary).filter(|row| row.partial);
+    let partial = partial.map(|row| row.trial.as_str()).collect::<BTreeSet<_>>().len();
     let precision = match outlook.until.filter(|_| end != End::Interrupted) {
         None => None,
         Some(until) => {
@@ -130,6 +134,7 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         done_now,
         failed: failures(sweep, &by_id, &done)?,
         doubtful,
+        partial,
         end,
         nodes: table::node_effect(&tables.summary).and_then(|effect| effect.sentence()),
         estimates: tables.estimates,

@@ -230,7 +230,12 @@ fn encode(video: &Video, within: Duration) -> Option<Seen> {
 fn judge(seen: &Seen, wanted: u32) -> Result<Doubt, Unsuited> {
     // So ffmpeg says that a format cannot be looped: no matter if nobody needs the loop, and told otherwise if somebody does.
     let said = seen.said.as_deref().filter(|line| !line.contains("Operation not permitted"));
-    let said = said.map(|line| line.trim().chars().take(120).collect::<String>());
+    // `[h264 @ 0x55d64de9f780] …` names a place in ffmpeg's memory.
+    let plain = |line: &str| match line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
+        Some((part, rest)) if part.contains(" @ 0x") => rest.trim().chars().take(120).collect::<String>(),
+        _ => line.trim().chars().take(120).collect(),
+    };
+    let said = said.map(plain);
     let pictures = seen.pictures;
     match seen.ended {
         _ if pictures >= u64::from(wanted) => {

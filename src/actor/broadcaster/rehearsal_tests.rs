@@ -99,7 +99,7 @@ fn a_file_that_holds_less_than_it_says_is_doubtful() {
 
 #[test]
 fn the_outcome_is_held_against_the_plan() {
-    let seen = |pictures, ended| judge(&Seen { pictures, ended, said: Some("no room\n".into()) }, 100);
+    let seen = |pictures, ended| judge(&Seen { pictures, ended, said: Some("[x @ 0x5f] no room\n".into()) }, 100);
     assert_eq!(seen(40, Ended::StoodStill), Err(Unsuited::TooShort { pictures: 40, wanted: 100 }));
     assert!(seen(40, Ended::OutOfTime).unwrap().unwrap().contains("only its first 40 pictures"));
     assert_eq!(seen(0, Ended::OutOfTime), Err(Unsuited::NotEncoded(", which says `no room`".into())));

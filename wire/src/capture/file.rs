@@ -165,7 +165,7 @@ impl Classic {
                 return Ok(());
             }
             // No packet of no bytes is captured in 1970.
-            if head.iter().all(|byte| *byte == 0) {
+            if head.len() == header && head.iter().all(|byte| *byte == 0) {
                 return Err(Stop::Zeros);
             }
             let word = |at| if head.len() < header { None } else { order.u32(head, at) };
@@ -216,7 +216,7 @@ impl Sections {
     ) -> Result<(), Stop> {
         loop {
             let head = window.peek(12);
-            if !head.is_empty() && head.iter().all(|byte| *byte == 0) {
+            if head.len() == 12 && head.iter().all(|byte| *byte == 0) {
                 return Err(Stop::Zeros);
             }
             let Some(kind) = head.first_chunk::<4>().copied().filter(|_| head.len() == 12) else {

@@ -331,7 +331,8 @@ proptest! {
 #[test]
 fn zeros_in_the_place_of_packets_are_called_that() {
     let whole = pcap(&two_packets());
-    for more in [5, 16, 4096 * 3 + 7] {
+    // Of fewer than a header's bytes nobody can tell.
+    for more in [16, 24, 4096 * 3 + 7] {
         let mut file = whole.clone();
         file.resize(whole.len() + more, 0);
         let (seen, facts) = segments(&file);
