@@ -380,20 +380,16 @@ fn wrong_keys_metrics_and_too_many_groups_are_explained() {
         2,
         &["no metric \"delay\"", "stalled, stalls, continuity"],
     );
-    assert_ends(
-        &plot(&[run, "--plot", "cdf", "--by", "trial"]),
-        5,
-        &["26 groups cannot be told apart", "24 at most"],
-    );
+    assert_ends(&plot(&[run, "--plot", "cdf", "--by", "trial"]), 5, &["26 groups are too many", "at most 24"]);
     assert_ends(&plot(&[run, "--x", "repetition"]), 2, &["--plot sweep"]);
-    assert_ends(&plot(&[run, "--by", "viewer"]), 2, &["pictures that compare"]);
+    assert_ends(&plot(&[run, "--by", "viewer"]), 2, &["are for comparisons"]);
     assert_ends(&plot(&[run, "--plot", "box", "--where", "viewer=hv7"]), 5, &["no trial meets the conditions"]);
     assert_ends(&plot(&[text(results.path()), "nowhere", "--plot", "cdf"]), 5, &["nowhere"]);
 }
 
 /// Not a test of speed, for it asserts none: `cargo test --release --test plot -- --ignored --nocapture thousand`
 /// says how long it takes to read the tables of 1,000 stored trials of 600 frames (ten runs, 50 repetitions of both
-/// schemes) and to draw all pictures that compare them.
+/// schemes) and to draw all are for comparisons them.
 #[test]
 #[ignore = "a benchmark"]
 fn a_thousand_trials() {
