@@ -34,7 +34,9 @@ type Fact = fn(&Manifest) -> String;
 /// What may make figures differ besides what is compared.
 const FACTS: [(&str, Fact); 6] = [
     ("recipe", |m| m.recipe.name.clone()),
-    ("made", |m| m.predicted.as_ref().map_or_else(|| "measured".into(), |p| format!("predicted by model {}", p.model))),
+    ("made", |m| {
+        m.predicted.as_ref().map_or_else(|| "measured".into(), |p| format!("predicted by model {}", p.model))
+    }),
     ("links", |m| m.link.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
     ("datapath", |m| m.datapath.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
     ("kernel", |m| m.machine.kernel.clone()),

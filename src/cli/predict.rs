@@ -13,8 +13,8 @@ use crate::plan::{Plan, Point, Scheme, Trial};
 use crate::plot;
 use crate::predict::{self, Unpredictable, births};
 use crate::store::{
-    self, Captures, FileRecord, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError, TrialDir, TrialRecord,
-    TrialState, write_atomic,
+    self, Captures, FileRecord, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError, TrialDir,
+    TrialRecord, TrialState, write_atomic,
 };
 use crate::table::{self, Analysis, Observed};
 use crate::trace::Births;
@@ -126,9 +126,21 @@ fn measured(path: &Path) -> Result<RunDir, Failure> {
 }
 
 fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
-    for trial in &mut task.plan.trials {
-        predict::holds(trial, task.frames.is_some())
-            .map_err(|why| Failure::new(Exit::Recipe, anyhow!("{}: {why}", trial.id)))?;
+    // What the model does not hold is left out and named, so that the rest of a recipe can be had.
+    let mut told: Vec<Unpredictable> = Vec::new();
+    let are_stored = task.frames.is_some();
+    task.plan.trials.retain(|trial| match predict::holds(trial, are_stored) {
+        Ok(()) => true,
+        Err(why) => {
+            if !told.contains(&why) {
+                ui::warn(&format!("{} is left out: {why}", trial.id));
+                told.push(why);
+            }
+            false
+        }
+    });
+    if task.plan.trials.is_empty() {
+        return Err(Failure::new(Exit::Recipe, anyhow!("no trial of it can be predicted")));
     }
     let now = jiff::Timestamp::now();
     let zero_ns = i64::try_from(now.as_nanosecond()).unwrap_or_default();
@@ -142,7 +154,8 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     let owner = Owner::of_this_process().exit(Exit::Results)?;
     let run = RunDir::create(&args.results, &task.plan.recipe, now, owner).exit(Exit::Results)?;
     let _settled = owner.settle_when_done(run.path());
-    let mut manifest = Manifest::new(&run, task.recipe, task.plan.clone(), task.seed, Software::of_this_livectl(), now);
+    let mut manifest =
+        Manifest::new(&run, task.recipe, task.plan.clone(), task.seed, Software::of_this_livectl(), now);
     manifest.command = super::run::command_line();
     let births = task.frames.as_ref().map(|run| run.path().display().to_string());
     manifest.predicted = Some(Predicted { model: predict::MODEL, births });
@@ -170,7 +183,9 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
 
     let mut text = format!("{}\npredicted, not measured\n{}", run.path().display(), gathered.text(ui::width()));
     if dropped > 0 {
-        text += &format!("links dropped or lost {dropped} packets; how TCP makes up for it differs from trial to trial\n");
+        text += &format!(
+            "links dropped or lost {dropped} packets; how TCP makes up for it differs from trial to trial\n"
+        );
     }
     for picture in drawn.pictures {
         text += &format!("{}\n", picture.display());

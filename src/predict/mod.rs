@@ -69,13 +69,17 @@ pub enum Unpredictable {
     #[error("stream {0}: only ffmpeg's frames are known beforehand; `--births RUN` takes those of a stored run")]
     Program(String),
     /// Screens are not in the model.
-    #[error("viewer {0}: what its player holds back before it shows a picture is not in the model; use a player that writes the stream")]
+    #[error(
+        "viewer {0}: what its player holds back before it shows a picture is not in the model; use a player that writes the stream"
+    )]
     Player(String),
     /// Congestion control.
     #[error("congestion control {0} is not in the model (cubic and reno are)")]
     CongestionControl(String),
     /// Relay on links that change.
-    #[error("relay over links that change is not in the model: agents judge their parents by how late frames come, which it leaves out")]
+    #[error(
+        "relay over links that change is not in the model: agents judge their parents by how late frames come, which it leaves out"
+    )]
     Changes,
     /// Churn beyond what was held against measurement.
     #[error("relay with stays of {0:?} on average is not in the model: it holds from {LEAST_STAY:?} on")]
@@ -141,8 +145,12 @@ pub fn first_birth(trial: &Trial, broadcaster: &str) -> Nanos {
 /// # Errors
 /// [`Unpredictable`].
 pub fn predict(trial: &Trial, births: &[Births], zero_ns: i64) -> Result<Prediction, Unpredictable> {
-    let streams: Vec<(Rc<[Born]>, Frames<'_>)> =
-        trial.streams.iter().zip(births).map(|(stream, births)| items(&stream.name, births, zero_ns)).collect::<Result<_, _>>()?;
+    let streams: Vec<(Rc<[Born]>, Frames<'_>)> = trial
+        .streams
+        .iter()
+        .zip(births)
+        .map(|(stream, births)| items(&stream.name, births, zero_ns))
+        .collect::<Result<_, _>>()?;
     let born: Vec<Rc<[Born]>> = streams.iter().map(|(born, _)| born.clone()).collect();
     let frames: Vec<Frames<'_>> = streams.into_iter().map(|(_, frames)| frames).collect();
     let mut course = Course::new(trial, &born).ok_or(Unpredictable::Host)?;
@@ -180,3 +188,6 @@ fn items<'b>(stream: &str, births: &'b Births, zero_ns: i64) -> Result<(Rc<[Born
 
 /// The links that prediction knows: the emulator's.
 pub const LINKS: LinkKind = LinkKind::Emulated;
+
+#[cfg(test)]
+mod tests;

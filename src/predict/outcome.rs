@@ -9,9 +9,7 @@ use super::course::{Arrived, Course, Over, Viewer};
 use super::network::Host;
 use crate::plan::delivery::Carrier;
 use crate::plan::{PEER_PORT, RTMP_PORT, Stream, Trial};
-use crate::trace::{
-    Births, FirstArrival, Hop, Sent, StreamBirths, Told, TrialTrace, ViewerTrace, Way, unarrived,
-};
+use crate::trace::{Births, FirstArrival, Hop, Sent, StreamBirths, Told, TrialTrace, ViewerTrace, Way, unarrived};
 
 /// Where receivers' ports begin; nobody looks at them.
 const PORTS: u16 = 40_000;
@@ -184,8 +182,7 @@ impl Sight<'_> {
                 }
                 Over::Connection(at) => {
                     let connection = &self.course.connections[at];
-                    let Some((piece, whole)) =
-                        connection.piece(item).and_then(|piece| Some((piece, piece.whole?)))
+                    let Some((piece, whole)) = connection.piece(item).and_then(|piece| Some((piece, piece.whole?)))
                     else {
                         break;
                     };

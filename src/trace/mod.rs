@@ -35,7 +35,9 @@ pub use obs_log::ObsTotals;
 pub use screens::{Screen, Shown, StreamScreens};
 pub use segment::Segment;
 pub use stay::{Reattachment, Stay, reattachments, stays};
-pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial, unarrived};
+pub use trial::{
+    FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial, unarrived,
+};
 
 #[cfg(test)]
 use livectl_wire::testbed;

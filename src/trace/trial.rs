@@ -545,7 +545,9 @@ impl Context<'_> {
         let mut trace = ViewerTrace {
             stream: self.stream.name.clone(),
             viewer: self.viewer.to_owned(),
-            frames: births.map(|births| born(self.trial, self.lanes, self.stream, self.viewer, births)).unwrap_or_default(),
+            frames: births
+                .map(|births| born(self.trial, self.lanes, self.stream, self.viewer, births))
+                .unwrap_or_default(),
             cdn_bytes: flows.map(|_| 0),
             peer_bytes: flows.map(|_| 0),
             group_bytes: flows.map(|_| 0),
@@ -698,26 +700,26 @@ pub fn unarrived(trial: &Trial, stream: &Stream, viewer: &str, births: &Births, 
 
 /// A stream's frames at a viewer, none of them arrived yet.
 fn born(trial: &Trial, lanes: &Lanes, stream: &Stream, viewer: &str, births: &Births) -> Vec<FrameDelay> {
-        let paths = lanes.paths(trial, &stream.broadcaster, viewer);
-        let zero_ns = lanes.zero_ns;
-        let stream_floors = least_stream_floors(&paths, births, zero_ns);
-        let frame = |(birth, stream_floor): (&Birth, Option<Duration>)| FrameDelay {
-            index: birth.index,
-            timestamp_ms: birth.timestamp_ms,
-            size: birth.size,
-            keyframe: birth.keyframe,
-            id: birth.id,
-            birth_ns: birth.birth_ns,
-            arrival: None,
-            way: Way::default(),
-            segment: None,
-            copies: 0,
-            // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
-            floor: paths.iter().filter_map(|path| floor_at(path, birth.birth_ns - zero_ns, birth.size)).min(),
-            stream_floor,
-        };
-        births.frames.iter().zip(stream_floors).map(frame).collect()
-    }
+    let paths = lanes.paths(trial, &stream.broadcaster, viewer);
+    let zero_ns = lanes.zero_ns;
+    let stream_floors = least_stream_floors(&paths, births, zero_ns);
+    let frame = |(birth, stream_floor): (&Birth, Option<Duration>)| FrameDelay {
+        index: birth.index,
+        timestamp_ms: birth.timestamp_ms,
+        size: birth.size,
+        keyframe: birth.keyframe,
+        id: birth.id,
+        birth_ns: birth.birth_ns,
+        arrival: None,
+        way: Way::default(),
+        segment: None,
+        copies: 0,
+        // Which way is the quickest depends on the frame: long delays matter to small ones, low rates to large ones.
+        floor: paths.iter().filter_map(|path| floor_at(path, birth.birth_ns - zero_ns, birth.size)).min(),
+        stream_floor,
+    };
+    births.frames.iter().zip(stream_floors).map(frame).collect()
+}
 
 /// The floor of the stream for each frame: the least over the paths, each of which carries all of the stream.
 fn least_stream_floors(paths: &[Vec<Lane>], births: &Births, zero_ns: i64) -> Vec<Option<Duration>> {

@@ -79,7 +79,8 @@ pub(super) fn rehearsal(video: &Video) -> Vec<String> {
 /// The arguments that make the stream as fast as can be, as FLV on standard output.
 #[must_use]
 pub fn at_once(video: &Video) -> Vec<String> {
-    let mut args: Vec<String> = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "error"].map(str::to_owned).into();
+    let mut args: Vec<String> =
+        ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "error"].map(str::to_owned).into();
     // The pace of test pictures is a filter among others, and has no other use.
     args.extend(input(video, None).into_iter().map(|arg| arg.replace(&format!(",{}", pace(video)), "")));
     args.extend(["-frames:v".into(), video.frames.to_string()]);
