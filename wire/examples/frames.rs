@@ -7,7 +7,7 @@
 
 use std::error::Error;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 
 use livectl_wire::flows;
 use livectl_wire::flv::{Content, Reader};
@@ -20,9 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = std::env::args_os().nth(1).ok_or("which FLV file, or which capture?")?;
     let mut file = File::open(path)?;
     let mut begins = Vec::new();
-    file.by_ref().take(3).read_to_end(&mut begins)?;
+    (&mut file).take(3).read_to_end(&mut begins)?;
     let is_flv = begins == b"FLV";
-    let whole = begins.chain(file);
+    let whole = begins.as_slice().chain(file);
     let mut out = std::io::stdout().lock();
     if is_flv { frames_of_file(whole, &mut out) } else { frames_of_capture(whole, &mut out) }
 }
