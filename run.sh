@@ -6,8 +6,9 @@
 #   sudo ./run.sh test [OPTION…]          run all tests; options are those of `cargo test`
 #   sudo ./run.sh packages                install the missing Debian packages, tests' included, and stop
 #        ./run.sh build                   build, and say where the programs are
+#        ./run.sh package                 build a Debian package, and say where it is
 #        ./run.sh doctor                  build, then say what this machine lacks (`livectl doctor`)
-#        ./run.sh lint                    what a change must pass besides the tests: rustfmt, clippy, shellcheck
+#        ./run.sh lint                    what a change must pass besides the tests: rustfmt, clippy, shellcheck, rustdoc, cargo deny
 #        ./run.sh --help                  this text
 #
 # Under sudo, everything is built by the user who called sudo, with that user's Rust, and what a run leaves in this
@@ -296,6 +297,49 @@ run_recipes() {
   return "$status"
 }
 
+# tool NAME@VERSION [OPTION…]: a program of cargo's, which the builder's cargo installs unless it is there in that version or a newer one.
+tool() {
+  local name=${1%@*} needed=${1#*@} version status=0
+  version=$(as_builder "$cargo" "${name#cargo-}" --version 2>/dev/null) || true
+  if [[ -n $version ]] && at_least "${version##* }" "$needed"; then return; fi
+  say "installing $name $needed: some minutes, once"
+  supervise as_builder "$cargo" install --locked "$@" || status=$?
+  ((status == 0)) || stop_or_fail "$status" "$name could not be installed (cargo's message is above)."
+}
+
+# A package of the release this runs on, and of newer ones.
+package() {
+  local made name status=0 deb
+  build
+  tool cargo-deb@3.8.0
+  tool cargo-about@0.9.3 --features cli
+  compile "what prints the manual pages" build --release --locked --package live-agent --package live-controller --examples
+  made=$target_dir/release/package
+  rm -rf "$made"
+  as_builder mkdir -p "$made"
+  say "writing manual pages, completions and notices"
+  "$target_dir/release/livectl" man >"$made/livectl.1"
+  for name in agent controller; do
+    "$target_dir/release/examples/${name}_man" >"$made/live-$name.1"
+  done
+  gzip -9n "$made"/*.1
+  "$target_dir/release/livectl" completions bash >"$made/livectl.bash"
+  "$target_dir/release/livectl" completions zsh >"$made/_livectl"
+  "$target_dir/release/livectl" completions fish >"$made/livectl.fish"
+  "$target_dir/release/livectl" schema >"$made/recipe.schema.json"
+  gzip -9n <CHANGELOG.md >"$made/CHANGELOG.md.gz"
+  supervise as_builder "$cargo" about generate --workspace --locked --offline --fail --config install/debian/about.toml \
+    --output-file "$made/notices" install/debian/about.hbs || status=$?
+  ((status == 0)) || stop_or_fail "$status" "the licences of what is linked in could not be collected."
+  gzip -9n "$made/notices"
+  supervise copying_to "$made/said" as_builder "$cargo" deb --no-build --locked || status=$?
+  ((status == 0)) || stop_or_fail "$status" "cargo deb made no package."
+  deb=$(tail -n 1 "$made/said")
+  [[ -f $deb ]] || fail 1 "cargo deb named no package."
+  say "the package: $deb"
+  say "to install it: sudo apt-get install $deb"
+}
+
 doctor() {
   build
   supervise "$target_dir/release/livectl" doctor "$@"
@@ -391,18 +435,52 @@ run_tests() {
   ((failed == 0))
 }
 
+# checked WHAT COMMAND…: runs a check to its end, and says what came of it; the check's own output is above that.
+lint_status=0
+checked() {
+  local what=$1 status=0
+  shift
+  supervise "$@" || status=$?
+  ((stopped_by == 0)) || exit "$stopped_by"
+  if ((status == 0)); then
+    say "$what: ok"
+  else
+    say "$what: failed, see above"
+    lint_status=1
+  fi
+}
+
+# Everything that a change must pass besides the tests. Clippy and rustdoc share what they need of the dependencies.
 lint() {
-  local status=0
+  local what=(advisories bans licenses sources)
   cd "$root"
   find_cargo
-  supervise as_builder "$cargo" fmt --all --check || status=1
-  supervise as_builder "$cargo" clippy --release --locked --workspace --all-targets -- -D warnings || status=1
+  ((EUID != 0)) || packages build lint
   command -v shellcheck >/dev/null || fail 4 "shellcheck is not installed." "sudo apt-get install shellcheck"
-  supervise shellcheck run.sh .ci/run install/*.sh tests/*.sh fuzz/*.sh controller/tests/*.sh controller/bench/*.sh vagrant/*.sh vagrant/livectl || status=1
+  checked formatting as_builder "$cargo" fmt --all --check
+  checked shellcheck shellcheck run.sh .ci/run install/*.sh tests/*.sh fuzz/*.sh controller/tests/*.sh controller/bench/*.sh \
+    vagrant/*.sh vagrant/livectl
   # The Vagrantfile is Ruby; who has no Ruby has no Vagrant either.
-  if command -v ruby >/dev/null; then supervise ruby -c vagrant/Vagrantfile || status=1; fi
-  ((stopped_by == 0)) || exit "$stopped_by"
-  return "$status"
+  if command -v ruby >/dev/null; then checked Vagrantfile ruby -c vagrant/Vagrantfile; fi
+  checked clippy as_builder "$cargo" clippy --release --locked --workspace --all-targets -- -D warnings
+  checked rustdoc as_builder RUSTDOCFLAGS='-D warnings' "$cargo" doc --release --locked --workspace --no-deps
+  # Building it takes longer than all of the above, so nobody is made to.
+  if as_builder "$cargo" deny --version >/dev/null 2>&1; then
+    # The advisories need a database, which comes from the network.
+    as_builder test -d "$(advisories)" || what=(bans licenses sources)
+    checked "cargo deny check ${what[*]}" as_builder "$cargo" --locked --offline deny --config .ci/deny.toml check --disable-fetch "${what[@]}"
+    ((${#what[@]} == 4)) || say "advisories: not checked, they were never fetched (cargo deny fetch)"
+  else
+    say "licences, sources, duplicates, advisories: not checked, cargo-deny is not installed (cargo install --locked cargo-deny@0.20.2)"
+  fi
+  return "$lint_status"
+}
+
+# Where cargo-deny keeps the databases of advisories.
+advisories() {
+  local cargo_home
+  cargo_home=$(builder_var CARGO_HOME)
+  printf '%s/advisory-dbs' "${cargo_home:-$builder_home/.cargo}"
 }
 
 trap 'forward INT 130' INT
@@ -414,7 +492,7 @@ case ${1-} in
     help
     exit 0
     ;;
-  '' | -* | *.yaml | *.yml | test | packages | build | doctor | lint) ;;
+  '' | -* | *.yaml | *.yml | test | packages | package | build | doctor | lint) ;;
   *)
     printf 'run.sh: error: unknown command: %s\n\n' "$1" >&2
     help >&2
@@ -437,6 +515,7 @@ case ${1-} in
     build
     say "the programs: $target_dir/release/livectl, $target_dir/release/live-controller, $target_dir/release/live-agent"
     ;;
+  package) package ;;
   doctor)
     shift
     doctor "$@"

@@ -19,6 +19,7 @@ pub mod recipe;
 pub mod report;
 pub mod run;
 pub mod sandbox;
+mod shell_word;
 pub mod store;
 pub mod sweep;
 pub mod table;

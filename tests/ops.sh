@@ -21,16 +21,18 @@ make_world() {
   place=$world/checkout machine=$world/machine sbin=$world/machine/usr/sbin bin=$world/bin state=$world/state home=$world/home
   mkdir -p "$place/recipes" "$place/results" "$place/tests" "$bin" "$sbin" \
     "$machine/run/systemd/system" "$machine/lib/systemd/system" "$state/installed" "$state/known" "$home/.cargo/bin"
-  cp -a "$checkout/run.sh" "$checkout/install" "$checkout/vagrant" "$place/"
+  cp -a "$checkout/run.sh" "$checkout/install" "$checkout/vagrant" "$checkout/.ci" "$place/"
   printf '[workspace.package]\nrust-version = "1.89"\n' >"$place/Cargo.toml"
   printf '#!/bin/sh\necho "ok a script"\n' >"$place/tests/ops.sh"
   chmod 755 "$place/tests/ops.sh"
-  touch "$place/recipes/p2p.yaml" "$place/recipes/other.yaml"
+  touch "$place/recipes/p2p.yaml" "$place/recipes/other.yaml" "$place/CHANGELOG.md"
   echo 1.95.0 >"$state/cargo-version"
   echo 0 >"$state/cargo-test-status"
+  echo 99.0.0 >"$state/cargo-deb-version"
+  echo cargo-about 99.0.0 >"$state/cargo-about-version"
   : >"$state/log"
   chmod 666 "$state/log"
-  for package in $("$checkout/install/packages.sh" list build run test slurm); do
+  for package in $("$checkout/install/packages.sh" list build run test slurm lint); do
     touch "$state/installed/$package" "$state/known/$package"
   done
 
@@ -82,6 +84,10 @@ case \$2 in
   *) exit 2 ;;
 esac
 PROGRAM
+  program "$bin/shellcheck" <<'PROGRAM'
+echo "shellcheck $*" >>"$state/log"
+[ ! -e "$state/shellcheck-complains" ]
+PROGRAM
   cargo_at "$home/.cargo/bin/cargo"
 }
 
@@ -102,13 +108,28 @@ case $1 in
   --version) echo "cargo $(cat "$state/cargo-version") (0123456 2026-01-01)"; exit ;;
   metadata) echo "{\"packages\":[],\"target_directory\":\"$target\",\"version\":1}"; exit ;;
   fmt) [ "$2" = --version ] || [ ! -e "$state/unformatted" ]; exit ;;
+  deny) [ "$2" != --version ] || { [ -e "$state/cargo-deny" ]; exit; } ;;
+  deb | about) [ "$2" != --version ] || { cat "$state/cargo-$1-version"; exit; } ;;
 esac
 echo "cargo $* by $(id -u) home $HOME" >>"$state/log"
 mkdir -p "$target/release"
 case "$*" in
+  *--examples)
+    mkdir -p "$target/release/examples"
+    for name in agent_man controller_man; do cp "$state/livectl" "$target/release/examples/$name"; done
+    ;;
   build*)
     [ ! -e "$state/build-fails" ] || { echo "error: could not compile" >&2; exit 101; }
     for name in livectl live-controller live-agent; do cp "$state/livectl" "$target/release/$name"; done
+    ;;
+  about*)
+    [ ! -e "$state/licence-fails" ] || exit 1
+    : >"$target/release/package/notices"
+    ;;
+  deb*)
+    mkdir -p "$target/debian"
+    : >"$target/debian/livectl.deb"
+    echo "$target/debian/livectl.deb"
     ;;
   *--no-run*) ;;
   test*)
@@ -299,8 +320,31 @@ test_the_machines_own_policy_is_back_after_a_failure() {
 test_every_line_of_the_package_list_is_understood() {
   local odd
   odd=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$place/install/packages.txt" |
-    grep -vE '^(build|run|test|slurm|obs|screens|tools|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
+    grep -vE '^(build|run|test|slurm|obs|screens|tools|lint|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
   [[ -z $odd ]] || wrong "these lines are not WHEN PACKAGE|ALTERNATIVE: $odd"
+}
+
+# What an array of Cargo.toml's section on the Debian package lists, a string a line.
+of_the_package() {
+  sed -n "/^\[package.metadata.deb\]/,/^\[profile/{/^$1 = \[/,/^\]/s/^ *\"\(.*\)\",\$/\1/p}" "$checkout/Cargo.toml"
+}
+
+test_the_debian_package_depends_on_the_list() {
+  local depends
+  depends=$("$place/install/packages.sh" depends run)
+  [[ $(of_the_package depends) == $'$auto\n'"$depends" ]] ||
+    wrong "depends in Cargo.toml differs from packages.sh depends run:" "$(diff <(of_the_package depends) <(echo "$depends"))"
+  # What is needed anyway is not suggested as well.
+  depends=$("$place/install/packages.sh" depends obs screens tools | grep -vxF "$depends")
+  [[ $(of_the_package suggests) == "$depends" ]] ||
+    wrong "suggests in Cargo.toml differs from packages.sh depends obs screens tools:" "$(diff <(of_the_package suggests) <(echo "$depends"))"
+}
+
+test_the_debian_package_has_the_version_of_livectl() {
+  local version
+  version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' "$checkout/Cargo.toml")
+  [[ $(head -n 1 "$checkout/install/debian/changelog") == "livectl ($version) "* ]] ||
+    wrong "install/debian/changelog does not begin with version $version"
 }
 
 # ---- cargo ---------------------------------------------------------------------------------------------------------
@@ -340,6 +384,36 @@ PROGRAM
   logged "cargo build --release --locked --workspace --bins"
 }
 
+test_a_package_is_made_with_the_tools_that_are_there() {
+  give_to_user
+  run_sudo package
+  status_is 0
+  says "the package: $place/target/debian/livectl.deb"
+  logged "cargo about generate"
+  not_logged "cargo install"
+  logged "livectl man by"
+  owned_by_user
+}
+
+test_a_package_gets_the_tools_that_are_missing_or_old() {
+  echo 1.40.0 >"$state/cargo-deb-version"
+  run package
+  status_is 0
+  logged "cargo install --locked cargo-deb@"
+  not_logged "cargo install --locked cargo-about@"
+  rm "$state/cargo-deb-version"
+  run package
+  not_logged "cargo install --locked cargo-about@"
+}
+
+test_a_licence_that_is_not_accepted_stops_the_package() {
+  touch "$state/licence-fails"
+  run package
+  status_is 1
+  says "could not be collected"
+  not_logged "cargo deb --no-build"
+}
+
 test_a_failing_build_ends_it() {
   touch "$state/build-fails"
   run
@@ -347,6 +421,43 @@ test_a_failing_build_ends_it() {
   says "could not compile"
   says "the build failed"
   not_logged "livectl run"
+}
+
+# ---- lint and the continuous integration ---------------------------------------------------------------------------
+
+test_lint_checks_everything_and_fails_if_one_does() {
+  touch "$state/shellcheck-complains" "$state/cargo-deny"
+  run lint
+  status_is 1
+  says "shellcheck: failed"
+  says "clippy: ok"
+  logged "cargo clippy --release --locked --workspace --all-targets -- -D warnings"
+  logged "cargo doc --release"
+  logged "check --disable-fetch bans licenses sources"
+  says "advisories: not checked"
+  rm "$state/shellcheck-complains"
+  mkdir "$home/.cargo/advisory-dbs"
+  run lint
+  status_is 0
+  logged "check --disable-fetch advisories bans licenses sources"
+}
+
+test_lint_says_what_it_cannot_check() {
+  run lint
+  status_is 0
+  says "not checked, cargo-deny is not installed"
+}
+
+test_the_continuous_integration_lints_tests_and_ends_with_the_counts() {
+  echo "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out" >"$state/cargo-test-output"
+  ci() { called_in "$place" env -u SUDO_UID -u SUDO_GID -u SUDO_USER HOME="$home" .ci/run; }
+  ci
+  status_is 0
+  last_line_is "5 passed, 0 failed"
+  touch "$state/shellcheck-complains"
+  ci
+  status_is 1
+  last_line_is "5 passed, 0 failed"
 }
 
 # ---- running -------------------------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Debian 12 guest with a stock Debian kernel, for trying livectl on netem links and the kernel datapath of Open vSwitch where
+# A Debian guest with a stock Debian kernel, for trying livectl on netem links and the kernel datapath of Open vSwitch where
 # the machine's own kernel has neither. It is a Debian machine with root and packages as vagrant/provision.sh makes them; no
 # Vagrant, VirtualBox or processor with virtualisation is needed. Run as root, on Debian or Ubuntu:
 #
@@ -12,6 +12,9 @@
 #
 #   sudo vagrant/guest.sh run livectl doctor
 #   sudo vagrant/guest.sh run 'livectl run recipes/smoke.yaml && livectl verify results'
+#   sudo vagrant/guest.sh --release trixie run livectl doctor
+#
+# The guest is Debian 12; `--release trixie`, before the command, makes it Debian 13. Each release has an image of its own.
 #
 # COMMAND is run like by `vagrant ssh -c`: as the user vagrant, in a login shell, in /livectl, which is a copy of this checkout. One
 # argument is shell text; several are a program and its arguments. Its exit code is this script's. What it leaves in
@@ -26,7 +29,8 @@
 #   LIVECTL_MEMORY       its memory in MiB                             default 4096
 #   LIVECTL_ACCELERATOR  kvm, or tcg for emulated processors           default kvm where the processor has it
 #   LIVECTL_MIRROR       where Debian's packages come from             default http://deb.debian.org/debian
-#   LIVECTL_GUEST_CACHE  where the image goes, about 2 GiB             default /var/cache/livectl/guest
+#   LIVECTL_RELEASE      Debian's release, as --release says it        default bookworm
+#   LIVECTL_GUEST_CACHE  where the images go, about 2 GiB each         default /var/cache/livectl/guest
 #   LIVECTL_PROGRAMS     a folder with the three programs              default: ./run.sh build
 #
 # Exit codes: COMMAND's own; 2 wrong usage; 4 this machine lacks something; 1 the guest could not be made, or did not boot.
@@ -35,6 +39,7 @@ set -euo pipefail
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cache=${LIVECTL_GUEST_CACHE:-/var/cache/livectl/guest}
 mirror=${LIVECTL_MIRROR:-http://deb.debian.org/debian}
+release=${LIVECTL_RELEASE:-bookworm}
 cpus=${LIVECTL_CPUS:-2}
 memory=${LIVECTL_MEMORY:-4096}
 accelerator=${LIVECTL_ACCELERATOR:-}
@@ -131,6 +136,7 @@ fetch_qemu() {
 
 # What the image is made from. When that changes, so does the name of its folder, and it is made anew.
 image_name() {
+  printf '%s-' "$release"
   cat "$checkout/vagrant/provision.sh" "$checkout"/install/packages.* <(sed -n '/^# ---- the image/,/^# ---- the guest/p' "${BASH_SOURCE[0]}") |
     sha256sum | cut -c1-16
 }
@@ -140,11 +146,11 @@ make_image() {
   [[ ! -e $image/ready ]] || return 0
   local started=$SECONDS root=$image/root
   "$checkout/install/packages.sh" install guest
-  remove "$cache"/image-*
+  remove "$cache/image-$release"-*
   mkdir -p "$root"
-  say "making a Debian 12 image in $image"
+  say "making an image of Debian $release in $image"
   step "debootstrap" debootstrap --variant=minbase --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-    --include=systemd-sysv,udev,dbus,openssh-server,ca-certificates bookworm "$root" "$mirror"
+    --include=systemd-sysv,udev,dbus,openssh-server,ca-certificates "$release" "$root" "$mirror"
   # debootstrap has made the devices that packages need; the machine's own are not lent out.
   mounted=$root
   mount -t proc proc "$root/proc"
@@ -255,6 +261,7 @@ boot() {
   pid=$!
   printf '%s' "$pid" >"$cache/pid"
   printf '%s' "$port" >"$cache/port"
+  printf '%s' "$image" >"$cache/booted"
   until ssh_in root true 2>/dev/null; do
     kill -0 "$pid" 2>/dev/null || fail 1 "qemu ended while the guest booted. The end of what it and the console said:" \
       "$(tail -n 3 "$cache/log")" "$(tail -n 5 "$cache/console" 2>/dev/null)"
@@ -313,15 +320,15 @@ shut_down() {
   ssh_in root 'systemctl poweroff' >/dev/null 2>&1 || true
   while kill -0 "$pid" 2>/dev/null && ((waited++ < 120)); do sleep 0.5; done
   kill "$pid" 2>/dev/null || true
-  rm -f "$cache/pid" "$cache/port"
+  rm -f "$cache/pid" "$cache/port" "$cache/booted"
 }
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 
 need_guest() {
   pid_of_guest >/dev/null || fail 1 "no guest is running." "sudo vagrant/guest.sh start"
-  image=$cache/image-$(image_name)
-  [[ -e $image/key ]] || image=$(dirname "$(ls "$cache"/image-*/key)")
+  # The scripts may have changed since, and whoever asks need not know the release.
+  image=$(cat "$cache/booted")
 }
 
 # start [PROGRAM…]: see boot.
@@ -331,6 +338,17 @@ start() {
   install_livectl
 }
 
+case ${1-} in
+  --release)
+    (($# > 1)) || fail 2 "--release needs a name." "sudo vagrant/guest.sh --release trixie run livectl doctor"
+    release=$2
+    shift 2
+    ;;
+  --release=*)
+    release=${1#*=}
+    shift
+    ;;
+esac
 action=${1-}
 (($# == 0)) || shift
 case $action in
@@ -347,6 +365,7 @@ case $action in
 esac
 [[ $cpus =~ ^[1-9][0-9]*$ ]] || fail 2 "LIVECTL_CPUS=$cpus: must be a number of processors"
 [[ $memory =~ ^[1-9][0-9]*$ ]] || fail 2 "LIVECTL_MEMORY=$memory: must be a number of MiB"
+[[ $release =~ ^(bookworm|trixie)$ ]] || fail 2 "release $release: must be bookworm (Debian 12) or trixie (Debian 13)"
 [[ $accelerator =~ ^(kvm|tcg)?$ ]] || fail 2 "LIVECTL_ACCELERATOR=$accelerator: must be kvm or tcg"
 ((EUID == 0)) || fail 4 "making a Debian system needs root." "sudo vagrant/guest.sh $action"
 [[ $(uname -m) == x86_64 ]] || fail 4 "this is a $(uname -m) machine; the guest is an x86_64 one."

@@ -181,23 +181,24 @@ def main():
     published = events('broadcaster')[0]['time_ns'] / 1e9
     first_heard = [min(agent.told.values()) - published for agent in agents]
     last_heard = max(broadcaster.told.values()) - published
-    # The viewers, a heartbeat and a half later; the broadcaster, of six in each.
-    assert max(first_heard) < 1 and last_heard < 3, (first_heard, last_heard)
+    # The viewers, a heartbeat and a half later: 0.1 s; the broadcaster, of six in each: 1 s. A busy machine takes longer, but not the 30 s of a wait.
+    assert max(first_heard) < 3 and last_heard < 10, (first_heard, last_heard)
 
     def load(seconds):
         lines, used = sum(agent.lines for agent in crowd.agents), processor_time()
         crowd.live(seconds)
         lines = (sum(agent.lines for agent in crowd.agents) - lines) / seconds
         return lines, 100 * (processor_time() - used) / seconds
-    rewriting = load(10)
+    rewriting = load(5)
     for agent in crowd.agents:
         agent.answers = True
     assert crowd.live(20, lambda: len(events('acknowledged')) == 2 * VIEWERS), len(events('acknowledged'))
-    passing = load(10)
+    passing = load(5)
     for agent in crowd.agents:
         agent.hastens = False
-    crowd.live(3)
-    usual = load(10)
+    # For 2 s more; what a busy machine is late with comes after that.
+    crowd.live(6)
+    usual = load(5)
     assert rewriting[0] > 400 and passing[0] > 400 and usual[0] < 100, (rewriting, passing, usual)
     assert rewriting[1] < 20, rewriting
 

@@ -3,10 +3,10 @@
 # controller that is killed and started again.
 # Everything happens in namespaces of its own, with its own Open vSwitch; the host's is not touched.
 # Needs root and the packages mininet, openvswitch-switch, ethtool, iproute2, iperf, iputils-ping, nginx-light, libnginx-mod-rtmp, ffmpeg, mplayer.
-# Usage: sudo [DATAPATH=kernel] controller/tests/mininet.sh path/to/live-controller [loops|pingall|bypass|crowd|restart]
+# Usage: sudo [DATAPATH=kernel] [VERSIONS=OpenFlow13] controller/tests/mininet.sh path/to/live-controller [loops|pingall|bypass|crowd|restart]
 # Open vSwitch forwards in user space, which every kernel can, or with DATAPATH=kernel in the kernel, whose module that needs.
 set -euo pipefail
-export DATAPATH=${DATAPATH:-user}
+export DATAPATH=${DATAPATH:-user} VERSIONS=${VERSIONS:-OpenFlow10 OpenFlow13}
 here=$(cd "$(dirname "$0")" && pwd)
 
 fail() {
@@ -102,14 +102,14 @@ all | loops)
     loops
     ;;&
 all | pingall)
-    for version in OpenFlow10 OpenFlow13; do
+    for version in $VERSIONS; do
         for topology in single,3 linear,8 tree,3,3; do
             pingall "$version" "$topology"
         done
     done
     ;;&
 all | bypass)
-    for version in OpenFlow10 OpenFlow13; do
+    for version in $VERSIONS; do
         for layout in one line; do
             start bypass
             timeout 180 /usr/bin/python3 /run/openvswitch/live/bypass.py "$port" "$version" "$layout" ||
@@ -119,7 +119,7 @@ all | bypass)
     done
     ;;&
 all | crowd)
-    for version in OpenFlow10 OpenFlow13; do
+    for version in $VERSIONS; do
         start bypass
         timeout 400 /usr/bin/python3 /run/openvswitch/live/crowd.py "$port" "$version" ||
             fail "crowd $version: $(cat /tmp/controller.log)"
@@ -136,7 +136,7 @@ setsid /run/openvswitch/live/live-controller --listen "127.0.0.1:$1" --scheme by
 echo $! >/tmp/controller.pid
 END
     chmod +x /tmp/start-controller
-    for version in OpenFlow10 OpenFlow13; do
+    for version in $VERSIONS; do
         start bypass --hard-timeout 3
         timeout 180 /usr/bin/python3 /run/openvswitch/live/restart.py "$port" "$version" ||
             fail "restart $version: $(cat /tmp/controller.log /tmp/events)"

@@ -31,10 +31,10 @@ pub(super) enum Part {
         #[arg(long)]
         dir: PathBuf,
         /// netem or emulated
-        #[arg(long, value_parser = super::link_kind)]
+        #[arg(long)]
         link: LinkKind,
         /// kernel or user
-        #[arg(long, value_parser = super::datapath)]
+        #[arg(long)]
         datapath: Datapath,
         /// The controller's program
         #[arg(long)]

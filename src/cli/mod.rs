@@ -35,7 +35,7 @@ use crate::ui;
 
 /// Runs peer-to-peer livestreaming experiments on an emulated network and measures every frame's delay.
 #[derive(Debug, Parser)]
-#[command(name = "livectl", version, about, after_help = exit::HELP, max_term_width = 110)]
+#[command(name = "livectl", version, after_help = exit::HELP, max_term_width = 110)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -70,8 +70,8 @@ The same `livectl sweep` command resumes it.")]
     /// Validate recipes without running anything
     #[command(after_help = "Example:\n  livectl check recipes/*.yaml")]
     Check {
-        /// Recipe files
-        #[arg(required = true)]
+        /// Recipe files, or names of recipes that were installed with livectl
+        #[arg(required = true, value_parser = recipes::argument())]
         recipes: Vec<PathBuf>,
     },
     /// Print the JSON Schema of recipes, for editors
@@ -176,8 +176,8 @@ impl Command {
 
 #[derive(Debug, Args)]
 struct RunArgs {
-    /// Recipe files
-    #[arg(required = true)]
+    /// Recipe files, or names of recipes that were installed with livectl
+    #[arg(required = true, value_parser = recipes::argument())]
     recipes: Vec<PathBuf>,
     /// Print trials, topology, commands, expected time and disk; run nothing
     #[arg(long)]
@@ -189,13 +189,13 @@ struct RunArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
     /// Kind of links, overriding the recipe (auto, netem, emulated)
-    #[arg(long, value_name = "KIND", value_parser = link_kind)]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     link: Option<LinkKind>,
     /// Datapath of Open vSwitch, overriding the recipe (auto, kernel, user)
-    #[arg(long, value_name = "DATAPATH", value_parser = datapath)]
+    #[arg(long, value_name = "DATAPATH", hide_possible_values = true)]
     datapath: Option<Datapath>,
     /// Run only these schemes of the recipe (direct, bypass, relay, multicast, hls)
-    #[arg(long = "scheme", value_name = "SCHEME", value_parser = scheme)]
+    #[arg(long = "scheme", value_name = "SCHEME", hide_possible_values = true)]
     schemes: Vec<Scheme>,
     /// How often to run each scheme, overriding the recipe
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -318,28 +318,6 @@ fn man() -> Result<Exit, Failure> {
     }
     crate::ui::print(&String::from_utf8_lossy(&page))?;
     Ok(Exit::Done)
-}
-
-fn link_kind(text: &str) -> Result<LinkKind, String> {
-    match text {
-        "auto" => Ok(LinkKind::Auto),
-        "netem" => Ok(LinkKind::Netem),
-        "emulated" => Ok(LinkKind::Emulated),
-        _ => Err("one of auto, netem, emulated".into()),
-    }
-}
-
-fn datapath(text: &str) -> Result<Datapath, String> {
-    match text {
-        "auto" => Ok(Datapath::Auto),
-        "kernel" => Ok(Datapath::Kernel),
-        "user" => Ok(Datapath::User),
-        _ => Err("one of auto, kernel, user".into()),
-    }
-}
-
-fn scheme(text: &str) -> Result<Scheme, String> {
-    text.parse().map_err(|_| format!("one of {}", Scheme::names().join(", ")))
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {

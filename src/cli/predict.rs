@@ -42,7 +42,7 @@ pub(super) struct PredictArgs {
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
     /// Only these schemes of the recipe (direct, bypass, relay, multicast)
-    #[arg(long = "scheme", value_name = "SCHEME", value_parser = super::scheme)]
+    #[arg(long = "scheme", value_name = "SCHEME", hide_possible_values = true)]
     schemes: Vec<Scheme>,
     /// How often each scheme is predicted, whatever the recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]

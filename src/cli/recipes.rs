@@ -1,10 +1,11 @@
 //! The recipes of a command line, as it means them.
 
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
@@ -16,6 +17,30 @@ use crate::recipe::{self, Loaded, RecipeError, VideoFault, VideoKey};
 const REHEARSAL: Duration = Duration::from_secs(20);
 /// For all of a recipe, whose points may have many.
 const ALL_REHEARSALS: Duration = Duration::from_secs(60);
+
+/// Reads a recipe's path, or the name of a recipe that was installed with livectl.
+pub(super) fn argument() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(|given| meant(given, installed().as_deref()))
+}
+
+/// The folder of the recipes that were installed with this program, as `/usr/share/livectl/recipes` with `/usr/bin/livectl`.
+fn installed() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?.parent()?.join("share/livectl/recipes");
+    folder.is_dir().then_some(folder)
+}
+
+/// A path is itself. A plain name, without a folder and an ending, is an installed recipe's if there is no such file. That
+/// recipe need not exist: its folder is where others with a similar name are looked for.
+fn meant(given: PathBuf, installed: Option<&Path>) -> PathBuf {
+    let mut parts = given.components();
+    let plain =
+        matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None)) && given.extension().is_none();
+    match installed {
+        Some(folder) if plain && !given.exists() => folder.join(&given).with_extension("yaml"),
+        _ => given,
+    }
+}
 
 /// Loads a recipe and applies what the command line says otherwise.
 pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
@@ -111,4 +136,24 @@ fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
         trial.datapath = args.datapath.unwrap_or(trial.datapath);
     }
     Ok(plan)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    #[test]
+    fn a_plain_name_means_an_installed_recipe_and_a_path_means_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let installed = folder.path();
+        let meant = |given: &str| meant(given.into(), Some(installed));
+        assert_eq!(meant("smoke"), installed.join("smoke.yaml"));
+        for path in ["smoke.yaml", "./smoke", "recipes/smoke", "/smoke", "..", ""] {
+            assert_eq!(meant(path), PathBuf::from(path), "{path}");
+        }
+        assert_eq!(super::meant("smoke".into(), None), PathBuf::from("smoke"), "where none are installed");
+        // Tests run where the package's sources are.
+        assert_eq!(meant("src"), PathBuf::from("src"), "what exists is what is meant");
+    }
 }

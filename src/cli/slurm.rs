@@ -27,7 +27,7 @@ use crate::sweep::slurm::{SlurmError, control, script};
 use crate::ui;
 
 /// What plays the trials.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Engine {
     /// This machine, a trial after the other.
     Local,
@@ -35,20 +35,12 @@ pub(super) enum Engine {
     Slurm,
 }
 
-fn engine(text: &str) -> Result<Engine, String> {
-    match text {
-        "local" => Ok(Engine::Local),
-        "slurm" => Ok(Engine::Slurm),
-        _ => Err("one of local, slurm".to_owned()),
-    }
-}
-
 /// Flags of `livectl sweep` that are about Slurm.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Slurm")]
 pub(super) struct SlurmArgs {
     /// Where trials run: local (this machine) or slurm (a job array, one task for each trial)
-    #[arg(long, value_name = "ENGINE", default_value = "local", value_parser = engine)]
+    #[arg(long, value_name = "ENGINE", default_value = "local", hide_possible_values = true)]
     engine: Engine,
     /// Slurm partition
     #[arg(long, value_name = "NAME")]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::builder::PossibleValue;
+use clap::{Args, ValueEnum as _};
 use tokio::sync::watch;
 
 use super::RunArgs;
@@ -52,8 +53,8 @@ however the last one ended. After a change to the recipe it runs only what the c
 /// Flags of `livectl sweep`.
 #[derive(Debug, Args)]
 pub(super) struct SweepArgs {
-    /// The recipe
-    #[arg(value_name = "RECIPE")]
+    /// The recipe's file, or the name of a recipe that was installed with livectl
+    #[arg(value_name = "RECIPE", value_parser = super::recipes::argument())]
     pub(super) recipe: PathBuf,
     /// Print points, trials, expected time and disk; run nothing
     #[arg(long)]
@@ -62,7 +63,7 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "DIR", default_value = "results")]
     pub(super) results: PathBuf,
     /// Trials whose captures to keep: all; failed (those that failed, are unfit or damaged); none. The others' are deleted once the tables have been verified
-    #[arg(long, value_name = "WHOSE", default_value = "all", value_parser = keep)]
+    #[arg(long, value_name = "WHOSE", default_value = "all", hide_possible_values = true)]
     pub(super) keep: Keep,
     /// Retry a failed trial up to N times, after all others
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -86,24 +87,16 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(super) trial_deadline: Option<Duration>,
     /// Kind of links, overriding the recipe (auto, netem, emulated)
-    #[arg(long, value_name = "KIND", value_parser = super::link_kind)]
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
     link: Option<LinkKind>,
     /// Datapath of Open vSwitch, overriding the recipe (auto, kernel, user)
-    #[arg(long, value_name = "DATAPATH", value_parser = super::datapath)]
+    #[arg(long, value_name = "DATAPATH", hide_possible_values = true)]
     datapath: Option<Datapath>,
     /// How often to run each point, overriding the recipe
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
     #[command(flatten)]
     pub(super) slurm: super::slurm::SlurmArgs,
-}
-
-/// What [`Keep`] is called on the command line.
-const KEEPS: [(&str, Keep); 3] = [("all", Keep::All), ("failed", Keep::Failed), ("none", Keep::None)];
-
-fn keep(text: &str) -> Result<Keep, String> {
-    let known = KEEPS.iter().find(|(name, _)| *name == text);
-    known.map(|(_, keep)| *keep).ok_or_else(|| "one of all, failed, none".to_owned())
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -381,7 +374,8 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     }
     let need = outlook.disk(&to_try, args.keep);
     let free = store::free_space(&job.results).exit(Exit::Results)?;
-    let keep = KEEPS.iter().find(|(_, keep)| *keep == args.keep).map_or("", |(name, _)| name);
+    let keep = args.keep.to_possible_value();
+    let keep = keep.as_ref().map_or("", PossibleValue::get_name);
     let _ = writeln!(text, "up to {} of results (--keep {keep}), {} are free", ui::bytes(need), ui::bytes(free));
     let _ = writeln!(text, "in {}, in this order (shuffled by seed {}):", outlook.sweep.path().display(), job.seed);
     for trial in to_try.iter().take(LISTED) {
@@ -411,7 +405,10 @@ mod tests {
 
     #[test]
     fn times_have_units() {
-        assert_eq!((keep("failed"), keep("some").is_err()), (Ok(Keep::Failed), true));
+        assert_eq!(
+            (Keep::from_str("failed", false), Keep::from_str("some", false).is_err()),
+            (Ok(Keep::Failed), true)
+        );
         assert_eq!(time("90s"), Ok(Duration::from_secs(90)));
         assert_eq!(time("45 min"), Ok(Duration::from_secs(2700)));
         assert_eq!(time("8h"), Ok(Duration::from_secs(28_800)));

@@ -81,7 +81,9 @@ impl fmt::Display for Datapath {
 }
 
 /// What makes the links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum LinkKind {
     /// `netem` where the kernel has it, else `emulated`.
@@ -94,7 +96,9 @@ pub enum LinkKind {
 }
 
 /// What forwards packets in Open vSwitch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Datapath {
     /// `kernel` where the module exists, else `user`.

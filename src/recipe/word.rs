@@ -29,7 +29,8 @@ pub(super) fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 
-/// The candidate that `word` was probably meant to be: at most a third of its letters differ (Damerau-Levenshtein).
+/// The candidate that `word` was probably meant to be: at most a third of its letters differ. A letter is
+/// inserted, deleted or replaced, or two neighbours are swapped.
 pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     if word.chars().count() > 40 {
@@ -38,30 +39,10 @@ pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str>
     let tolerance = (word.chars().count() / 3).max(1);
     candidates
         .iter()
-        .map(|candidate| (edits(&word, &candidate.to_lowercase()), *candidate))
+        .map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), *candidate))
         .filter(|(distance, candidate)| *distance <= tolerance && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours between two words.
-fn edits(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=b.len()).collect();
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut least = replaced.min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                least = least.min(before_last[j - 2] + 1);
-            }
-            row.push(least);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[b.len()]
 }
 
 /// `a, b or c`.

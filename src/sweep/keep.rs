@@ -9,7 +9,7 @@ use crate::store::{Captures, StoreError, TrialDir, TrialRecord, TrialState};
 use crate::table;
 
 /// Whose captures are kept. They are dropped only after the tables have been computed from them a second time and are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Keep {
     /// Everybody's.

@@ -17,6 +17,22 @@
 //! livectl/1 0000000009 left live/hb
 //! livectl/1 0000000010 announce live/hb
 //! ```
+//!
+//! What the controller does to one that passes:
+//!
+//! ```
+//! use livectl_wire::heartbeat::{Heartbeat, Introduction, News, PeerRole, find};
+//!
+//! let passing = Heartbeat { sequence: 42, news: News::None }.emit();
+//! let (offset, heartbeat) = find(&passing).next().ok_or("no heartbeat")?;
+//! assert_eq!((offset, &heartbeat.news), (0, &News::None));
+//!
+//! let parent = Introduction { role: PeerRole::Parent, peers: vec!["10.0.0.1:2000".parse()?], stream: "live/hb".parse()? };
+//! let rewritten = Heartbeat { news: News::Peer(parent), ..heartbeat }.emit();
+//! assert!(rewritten.starts_with(b"livectl/1 0000000042 peer parent 10.0.0.1:2000 live/hb "));
+//! assert_eq!(rewritten.len(), passing.len());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::borrow::Cow;
 use std::fmt;

@@ -19,6 +19,32 @@
 //!
 //! Every reader takes bytes from outside and never panics on them; each is bounded in memory by limits its owner
 //! states, and names the offset at which it gave up.
+//!
+//! # The frames of a live stream
+//! Bytes are pushed as they come, in pieces of any size. `examples/frames.rs` does it with files and captures.
+//!
+//! ```
+//! use livectl_wire::flv::{self, Content, Reader, TagKind};
+//! use livectl_wire::frame::FrameId;
+//!
+//! // A stream of two pictures: a keyframe and one that follows it, in Sorenson H.263.
+//! let (first, second) = ([0x12, 7, 7, 7], [0x22, 8, 8]);
+//! let mut stream = flv::header(false, true).to_vec();
+//! flv::tag(TagKind::Video, 0, &first, &mut stream)?;
+//! flv::tag(TagKind::Video, 33, &second, &mut stream)?;
+//!
+//! let mut reader = Reader::new(1 << 20);
+//! let mut frames = Vec::new();
+//! for piece in stream.chunks(10) {
+//!     reader.push(piece, |tag| {
+//!         if let Content::Picture { keyframe } = tag.content() {
+//!             frames.push((tag.timestamp, keyframe, FrameId::of(tag.payload)));
+//!         }
+//!     })?;
+//! }
+//! assert_eq!(frames, [(0, true, FrameId::of(&first)), (33, false, FrameId::of(&second))]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #[cfg(feature = "events")]
 pub mod agent_event;

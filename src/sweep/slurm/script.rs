@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::order::{Order, Place};
+use crate::shell_word;
 
 /// For all that a task does besides its trial's timeline: the probe of its node, boot, measurement, teardown, tables, the way into the shared folder.
 const ROOM: Duration = Duration::from_secs(180 + 300);
@@ -79,7 +80,7 @@ pub fn next(order: &Order, round: u32, arrays: &[String], without: &[String]) ->
     let mut options = usual(order, without, "%j");
     options.extend(["--nodes=1".to_owned(), "--ntasks=1".to_owned(), format!("--time={NEXT_MINUTES}")]);
     // A node that no task wants is free, and so this job's first choice: from there it goes elsewhere, or nobody would go on.
-    let words: Vec<String> = options.iter().map(|option| quoted(Path::new(option))).collect();
+    let words: Vec<String> = options.iter().map(|option| shell_word::quoted(option)).collect();
     let away = format!(
         r#"if [ "${{LIVECTL_MOVED:-0}}" -lt {MOVES} ]; then
     LIVECTL_MOVED=$((${{LIVECTL_MOVED:-0}} + 1))
@@ -160,9 +161,9 @@ fn minutes(order: &Order, places: &[Place]) -> u64 {
     (trial + ROOM).as_secs().div_ceil(60)
 }
 
-/// A word of the shell.
+/// A path as a word of the shell.
 fn quoted(path: &Path) -> String {
-    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+    shell_word::quoted(&path.to_string_lossy())
 }
 
 #[cfg(test)]

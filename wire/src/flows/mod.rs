@@ -120,6 +120,21 @@ impl Default for Limits {
 
 /// Reads the flows of a capture. Memory does not grow with the file but for [`Flow::frames`], whose entries have 48 bytes each.
 ///
+/// ```
+/// # use livectl_wire::flows;
+/// let capture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/captures/rtmp-128-flv1.pcap");
+/// let (flows, facts) = flows::read(std::fs::File::open(capture)?)?;
+/// assert_eq!(facts.problems, [""; 0]);
+/// for flow in &flows {
+///     assert!(!flow.is_damaged());
+///     for frame in &flow.frames {
+///         println!("{} was whole at {} ns", frame.id, frame.time_ns);
+///     }
+/// }
+/// # assert!(flows.iter().any(|flow| !flow.frames.is_empty()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// When it is no capture.
 pub fn read(source: impl Read) -> Result<(Vec<Flow>, CaptureFacts), CaptureError> {
