@@ -463,7 +463,7 @@ lint() {
   # The Vagrantfile is Ruby; who has no Ruby has no Vagrant either.
   if command -v ruby >/dev/null; then checked Vagrantfile ruby -c vagrant/Vagrantfile; fi
   checked clippy as_builder "$cargo" clippy --release --locked --workspace --all-targets -- -D warnings
-  checked rustdoc as_builder RUSTDOCFLAGS='-D warnings' "$cargo" doc --release --locked --workspace --no-deps
+  checked rustdoc as_builder RUSTDOCFLAGS='-D warnings -A rustdoc::private-intra-doc-links' "$cargo" doc --release --locked --workspace --no-deps
   # Building it takes longer than all of the above, so nobody is made to.
   if as_builder "$cargo" deny --version >/dev/null 2>&1; then
     # The advisories need a database, which comes from the network.

@@ -11,7 +11,7 @@
 //! | [`news`], [`event_log`] | what the outside is told, as JSON lines |
 //! | [`line_writer`] | lines for readers that may not read |
 //! | [`cli`] | the command line |
-//! | [`bench`] | `live-controller bench`: plays switches to any controller and counts its answers |
+//! | [`mod@bench`] | `live-controller bench`: plays switches to any controller and counts its answers |
 
 pub mod bench;
 pub mod channel;

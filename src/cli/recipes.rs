@@ -60,11 +60,14 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
     Ok(loaded)
 }
 
+/// What is doubtful of a video, or what is wrong with it.
+type Looked = Result<Option<String>, VideoFault>;
+
 /// Reads a recipe, and has its video file looked into by the programs that will read it.
 pub(super) fn read(path: &Path) -> Result<Loaded, RecipeError> {
     let begun = Instant::now();
     // The points of a sweep have the same video again and again.
-    let seen: RefCell<Vec<(Video, Result<Option<String>, VideoFault>)>> = RefCell::default();
+    let seen: RefCell<Vec<(Video, Looked)>> = RefCell::default();
     recipe::load_looking(path, &|video, streams| {
         let known = seen.borrow().iter().find(|(other, _)| other == video).map(|(_, result)| result.clone());
         known.unwrap_or_else(|| {

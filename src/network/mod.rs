@@ -1,7 +1,7 @@
 //! The network of a trial: the topology file, the Mininet session that boots it, and the proof that it is what was
 //! planned.
 //!
-//! - [`topology`]: the plan as Python for `mn --custom`.
+//! - [`topology()`]: the plan as Python for `mn --custom`.
 //! - [`tc`]: how the kernel shapes a link, and what it must show afterwards.
 //! - [`session`]: Mininet's CLI.
 //! - [`changes`]: changes of netem links at their moments.

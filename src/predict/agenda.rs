@@ -21,13 +21,21 @@ struct Entry<E> {
     event: E,
 }
 
+impl<E> Default for Agenda<E> {
+    fn default() -> Self {
+        Self { now: 0, noted: 0, events: BinaryHeap::new() }
+    }
+}
+
 impl<E> Agenda<E> {
     /// Nothing is to come, at moment 0.
+    #[must_use]
     pub fn new() -> Self {
-        Self { now: 0, noted: 0, events: BinaryHeap::new() }
+        Self::default()
     }
 
     /// The moment of the latest event.
+    #[must_use]
     pub fn now(&self) -> Nanos {
         self.now
     }
@@ -39,7 +47,7 @@ impl<E> Agenda<E> {
     }
 
     /// The next event, and the moment moves on to it.
-    pub fn next(&mut self) -> Option<E> {
+    pub fn advance(&mut self) -> Option<E> {
         let Reverse(Entry { at, event, .. }) = self.events.pop()?;
         self.now = at;
         Some(event)
@@ -77,7 +85,7 @@ mod tests {
             agenda.note(at, event);
         }
         let mut course = Vec::new();
-        while let Some(event) = agenda.next() {
+        while let Some(event) = agenda.advance() {
             course.push((agenda.now(), event));
             if event == 'b' {
                 agenda.note(5, 'x');

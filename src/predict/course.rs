@@ -354,7 +354,7 @@ impl<'a> Course<'a> {
 
     /// Lets it go on until nothing is to come, or until a moment.
     pub fn run(&mut self, until: Nanos) {
-        while let Some(event) = self.agenda.next() {
+        while let Some(event) = self.agenda.advance() {
             if self.agenda.now() > until {
                 return;
             }

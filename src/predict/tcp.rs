@@ -437,7 +437,7 @@ impl Sender {
 }
 
 /// The receiving end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Receiver {
     next: u64,
     beyond: Vec<Range>,
@@ -458,7 +458,7 @@ pub enum Answer {
 impl Receiver {
     /// Nothing has come.
     pub fn new() -> Self {
-        Self { next: 0, beyond: Vec::new(), unacknowledged: 0, delivered: 0, again: 0 }
+        Self::default()
     }
 
     /// All before it has come.

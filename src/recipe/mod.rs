@@ -4,8 +4,8 @@
 //! every mistake with line, column, the text around it and a hint; what is merely doubtful is a [`Warning`]. [`schema`] describes the
 //! same format to editors. `docs/recipes.md` describes it to people.
 //!
-//! The way of a recipe: [`file`] is the recipe as written, with all values still text ([`text`]); the validation reads the values
-//! ([`unit`], [`word`]), checks them against each other and numbers hosts, interfaces and trials.
+//! The way of a recipe: [`mod@file`] is the recipe as written, with all values still text ([`text`]); the validation reads the values
+//! ([`mod@unit`], [`word`]), checks them against each other and numbers hosts, interfaces and trials.
 
 pub mod file;
 pub mod link_change;

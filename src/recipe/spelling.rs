@@ -2,7 +2,6 @@
 //!
 //! A YAML parser takes all of it, silently. [`look_through`] reads the text before it is parsed, only for that.
 
-use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 
 use serde_yaml::granit_parser::{Event, Parser, ScalarStyle};
@@ -248,7 +247,7 @@ impl Reading {
         }
     }
 
-    fn scalar(&mut self, text: &Cow<'_, str>, is_plain: bool, span: &Span) {
+    fn scalar(&mut self, text: &str, is_plain: bool, span: &Span) {
         let Some(Open::Mapping { own, next: next @ Next::Key, key, .. }) = self.open.last_mut() else {
             self.enter();
             self.value(text, span);
@@ -263,7 +262,7 @@ impl Reading {
             }
             return;
         }
-        *key = text.clone().into_owned();
+        *key = text.to_owned();
         own.insert(key.clone());
         if is_plain && is_null(text) {
             self.findings.push(null(span, text));

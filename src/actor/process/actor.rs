@@ -65,7 +65,7 @@ pub enum Output {
     Log,
     /// Into a file of its own.
     File(PathBuf),
-    /// Line by line to whoever started it: see [`Process::lines`].
+    /// Line by line to whoever started it: see [`super::Process::lines`].
     Lines,
 }
 
