@@ -24,8 +24,8 @@ struct Line {
 }
 
 /// What an unfit trial means for whoever has just run it.
-const UNFIT: &str = "UNFIT: these delays may be the machine's, not the network's. Do not publish them: repeat the trial on a quieter \
-                     machine or with a lighter recipe\n";
+const UNFIT: &str = "Trials marked ! are UNFIT: their delays may be the machine's, not the network's. Do not publish them: repeat the trial on a \
+                     quieter machine or with a lighter recipe\n";
 
 /// Runs recipes one after the other; one that fails does not stop the next.
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
