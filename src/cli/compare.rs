@@ -249,11 +249,13 @@ impl Side {
 
     /// Why nothing of it can be compared with the other.
     fn why_nothing_alike(&self, other: &Side, differences: &Differences) -> String {
-        let doubtful: Vec<&str> = [self, other]
+        let mut doubtful: Vec<&str> = [self, other]
             .into_iter()
             .filter(|side| !side.units().iter().any(table::Unit::is_sound))
             .map(|side| side.name.as_str())
             .collect();
+        // A run may be compared with itself.
+        doubtful.dedup();
         if doubtful.is_empty() {
             return format!("the runs have no fit trials of the same viewer: {}", differences.unmatched.join("; "));
         }
