@@ -1,7 +1,6 @@
 //! The recipes of a command line, as it means them.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -102,7 +101,9 @@ fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
         }
     };
     if !args.schemes.is_empty() {
-        let there: BTreeSet<Scheme> = plan.trials.iter().map(|trial| trial.point.scheme).collect();
+        let mut there: Vec<Scheme> = plan.trials.iter().map(|trial| trial.point.scheme).collect();
+        there.sort_unstable();
+        there.dedup();
         plan.trials.retain(|trial| args.schemes.contains(&trial.point.scheme));
         if plan.trials.is_empty() {
             let asked = Vec::from_iter(args.schemes.iter().map(ToString::to_string)).join(", ");
