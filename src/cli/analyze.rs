@@ -150,7 +150,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
         let tables = table::SweepTables::of(run, trials).exit(Exit::Results)?;
         let effects = table::effects_text(&tables.effects).unwrap_or_default();
         let text = format!("{effects}{}", table::estimates_text(&tables.estimates).unwrap_or_default());
-        ui::print(&format!("{}: {} trials\n{text}", run.path().display(), manifest.trials.len()))?;
+        ui::print(&format!("{}: {}\n{text}", run.path().display(), ui::trials(manifest.trials.len())))?;
         let unfit = manifest.trials.iter().any(|record| !record.unfit.is_empty());
         return Ok(if exit == Exit::Done && unfit { Exit::Unfit } else { exit });
     }

@@ -1,11 +1,13 @@
 //! `livectl compare`: is a change real?
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
+use crate::plan::Scheme;
 use crate::store::{self, Manifest, Owner, RunDir};
 use crate::table::{
     self, DifferenceRow, Differences, Digests, FrameFigure, PlayoutRow, StoredTables, SummaryRow, TableError,
@@ -28,6 +30,10 @@ const SHOWN: [&str; 12] = [
     "continuity_buffer_1s",
 ];
 
+/// Why trials that are not sound do not count, and what shows their figures.
+const NOT_COMPARED: &str = "and only fit trials are compared: others may differ by the machine's doing. \
+     `livectl plot --include-unfit --plot box --text` shows their figures";
+
 /// A circumstance of a run.
 type Fact = fn(&Manifest) -> String;
 
@@ -47,7 +53,7 @@ const FACTS: [(&str, Fact); 6] = [
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
     /// Folders of runs; each is compared with the first. The folder of a recipe stands for all its runs together. A
-    /// single folder: its schemes are compared with each other
+    /// single folder: its schemes are compared with each other. Only fit trials count
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// All figures of estimates.csv, not only the main ones
@@ -81,7 +87,7 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
     if others.is_empty() {
         let differences = table::compare_schemes(&base.units());
         if differences.rows.is_empty() {
-            let why = "it has fit trials of only one scheme. Name a second run to compare it with";
+            let why = base.why_no_schemes();
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", base.name)));
         }
         text += &format!("{}: schemes\n", base.name);
@@ -99,11 +105,7 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
         }
         if differences.rows.is_empty() {
             ui::print(&text)?;
-            let told = differences.unmatched.join("; ");
-            return Err(Failure::new(
-                Exit::Results,
-                anyhow!("the runs have no fit trials of the same viewer: {told}"),
-            ));
+            return Err(Failure::new(Exit::Results, anyhow!(base.why_nothing_alike(other, &differences))));
         }
         text += &args.text(&differences, "first", "second")?;
         all.extend(differences.rows);
@@ -175,8 +177,12 @@ impl Side {
             let run = &RunDir::open(folder).exit(Exit::Results)?;
             let manifest = Manifest::load_brief(run).exit(Exit::Results)?;
             if !run.is_sweep() && !run.summary().exists() {
-                let why =
-                    "has no summary.csv: it was imported, or interrupted (`livectl analyze` computes its tables)";
+                let why = match manifest.imported {
+                    Some(_) => {
+                        "holds imported pings and no frames to compare: `livectl plot --plot delay` and `livectl report` show it"
+                    }
+                    None => "has no summary.csv: it was interrupted; `livectl analyze` computes its tables",
+                };
                 let why = anyhow!("{} {why}", run.path().display());
                 // Of many runs, the others can still be compared.
                 if runs.len() == 1 {
@@ -217,6 +223,46 @@ impl Side {
         self.frames.extend(frames, |trial| format!("{number}/{trial}"));
         self.playouts.extend(playouts);
         Ok(())
+    }
+
+    /// Why its schemes cannot be compared with each other.
+    fn why_no_schemes(&self) -> String {
+        let schemes = |sound: bool| -> BTreeSet<Scheme> {
+            let units = self.units();
+            units.iter().filter(|unit| unit.is_sound() || !sound).map(|unit| unit.summary.point.scheme).collect()
+        };
+        let named = |schemes: BTreeSet<Scheme>| Vec::from_iter(schemes.iter().map(ToString::to_string)).join(", ");
+        let (all, sound) = (schemes(false), schemes(true));
+        match (all.len(), sound.len()) {
+            (0, _) => "it has no trials".to_owned(),
+            (1, _) => {
+                format!("all its trials are of one scheme, {}. Name a second run to compare it with", named(all))
+            }
+            (_, 0) => format!("all its trials are unfit or partial, {NOT_COMPARED}"),
+            (_, 1) => {
+                let others = named(all.difference(&sound).copied().collect());
+                format!("all its trials of {others} are unfit or partial, {NOT_COMPARED}")
+            }
+            _ => "its schemes have no fit trials of the same viewer".to_owned(),
+        }
+    }
+
+    /// Why nothing of it can be compared with the other.
+    fn why_nothing_alike(&self, other: &Side, differences: &Differences) -> String {
+        let mut doubtful: Vec<&str> = [self, other]
+            .into_iter()
+            .filter(|side| !side.units().iter().any(table::Unit::is_sound))
+            .map(|side| side.name.as_str())
+            .collect();
+        // A run may be compared with itself.
+        doubtful.dedup();
+        if doubtful.is_empty() {
+            return format!("the runs have no fit trials of the same viewer: {}", differences.unmatched.join("; "));
+        }
+        format!(
+            "nothing to compare: all trials of {} are unfit or partial, {NOT_COMPARED}",
+            doubtful.join(" and of ")
+        )
     }
 
     fn units(&self) -> Vec<table::Unit<'_>> {
@@ -264,5 +310,63 @@ impl Side {
             unlike.push("the text of the recipe (see recipe.yaml of both)".into());
         }
         unlike
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::plan::delivery::Via;
+    use crate::table::tests::{frame, record};
+    use crate::table::{ViewerFacts, summarise};
+
+    /// Trials by name, and whether each is fit.
+    fn side(name: &str, trials: &[(&str, bool)]) -> Side {
+        let mut side = Side {
+            name: name.into(),
+            manifests: Vec::new(),
+            summary: Vec::new(),
+            frames: Digests::default(),
+            playouts: Vec::new(),
+        };
+        for (trial, fit) in trials {
+            let facts = ViewerFacts {
+                stream: "hb".into(),
+                viewer: "hv".into(),
+                born: 1,
+                captured: true,
+                ..ViewerFacts::default()
+            };
+            let mut record = record(trial);
+            if !fit {
+                record.unfit.push("busy".into());
+            }
+            side.summary.extend(summarise(&record, &[facts], &[frame(trial, "hv", 0, Some(300.0), Via::Cdn)]));
+        }
+        side
+    }
+
+    #[test]
+    fn why_there_is_nothing_to_compare_is_what_is_the_case() {
+        let why = |trials: &[(&str, bool)]| side("run", trials).why_no_schemes();
+        assert!(
+            why(&[("direct-1", true)]).starts_with("all its trials are of one scheme, direct. Name a second run")
+        );
+        let unfit = why(&[("direct-1", false), ("bypass-1", false)]);
+        assert!(
+            unfit.starts_with("all its trials are unfit or partial") && unfit.contains("--include-unfit"),
+            "{unfit}"
+        );
+        let half = why(&[("direct-1", true), ("bypass-1", false)]);
+        assert!(half.starts_with("all its trials of bypass are unfit or partial"), "{half}");
+        assert_eq!(why(&[]), "it has no trials");
+
+        let (fit, unfit) = (side("one", &[("direct-1", true)]), side("other", &[("direct-1", false)]));
+        let told = fit.why_nothing_alike(&unfit, &Differences::default());
+        assert!(told.starts_with("nothing to compare: all trials of other are unfit"), "{told}");
+        let elsewhere = Differences { unmatched: vec!["the second has none".into()], ..Differences::default() };
+        let told = fit.why_nothing_alike(&fit, &elsewhere);
+        assert!(told.ends_with("of the same viewer: the second has none"), "{told}");
     }
 }

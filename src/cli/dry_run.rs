@@ -1,12 +1,14 @@
 //! `livectl run --dry-run`: what would be run, down to every command, without touching anything.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
 use crate::network::{self, Forwarding, Links};
-use crate::plan::{Datapath, LinkKind, Trial};
+use crate::plan::{Datapath, LinkKind, Point, Trial};
 use crate::run::score::{Entry, Programs, Score};
 use crate::sandbox::capability::{self, Capabilities, Places};
 use crate::store::TrialDir;
@@ -37,34 +39,49 @@ pub(super) fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
         let estimate = plan.estimate();
         let folder = args.results.join(&plan.recipe).join("RUN");
         let mut text = format!(
-            "{}: {} trials, about {}, up to {} in {}\n",
+            "{}: {}, about {}, up to {} in {}\n",
             plan.recipe,
-            plan.trials.len(),
+            ui::trials(plan.trials.len()),
             ui::span(estimate.duration / args.jobs.max(1)),
             ui::bytes(estimate.disk_bytes),
             folder.display()
         );
-        for trial in &plan.trials {
-            describe(&mut text, trial, &folder, &here)?;
-        }
+        text += &listed(&plan.trials, &folder, &here)?;
         ui::print(&text)?;
     }
     Ok(exit)
 }
 
-fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities) -> Result<(), Failure> {
+/// All trials. One that is like an earlier one but for its seed is not described again.
+fn listed(trials: &[Trial], folder: &Path, here: &Capabilities) -> Result<String, Failure> {
+    let mut text = String::new();
+    let mut told: HashMap<String, &str> = HashMap::new();
+    for trial in trials {
+        text += &heading(trial);
+        let described = described(trial, folder, here)?;
+        match told.entry(described.replace(&trial.id, "TRIAL")) {
+            Occupied(earlier) => text += &format!("as {}, in a folder of its own\n", earlier.get()),
+            Vacant(new) => {
+                new.insert(&trial.id);
+                text += &described;
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// What tells a trial from the others.
+fn heading(trial: &Trial) -> String {
+    let Point { scheme, repetition, .. } = &trial.point;
+    let length = ui::span(trial.timeline.end);
+    format!("\n== {}: scheme {scheme}, repetition {repetition}, seed {}, {length} ==\n", trial.id, trial.seed)
+}
+
+/// Links, streams, commands and topology of a trial.
+fn described(trial: &Trial, folder: &Path, here: &Capabilities) -> Result<String, Failure> {
+    let text = &mut String::new();
     // Writing to a String cannot fail.
     let dir = TrialDir::at(&folder.join(&trial.id));
-    let timeline = &trial.timeline;
-    let _ = writeln!(
-        text,
-        "\n== {}: scheme {}, repetition {}, seed {}, {} ==",
-        trial.id,
-        trial.point.scheme,
-        trial.point.repetition,
-        trial.seed,
-        ui::span(timeline.end)
-    );
     let (links, why) = settled(capability::resolve_links(trial.links, here), LinkKind::Emulated);
     let _ = writeln!(text, "links: {links}: {why}");
     let (datapath, why) = settled(capability::resolve_datapath(trial.datapath, here), Datapath::User);
@@ -87,7 +104,7 @@ fn describe(text: &mut String, trial: &Trial, folder: &Path, here: &Capabilities
     for row in network::topology(trial, links, forwarding)?.lines() {
         let _ = writeln!(text, "    {row}");
     }
-    Ok(())
+    Ok(std::mem::take(text))
 }
 
 /// What would be used; where nothing can be, what a machine without kernel support would use, and why it cannot here.
@@ -95,5 +112,31 @@ fn settled<T: Copy>(choice: Result<capability::Choice<T>, capability::Unavailabl
     match choice {
         Ok(choice) => (choice.kind, choice.why),
         Err(error) => (fallback, format!("NOT ON THIS MACHINE: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+
+    /// What is said of the trials of smoke.yaml, run twice, with this in its timeline.
+    fn dry(timeline: &str) -> String {
+        let recipe = include_str!("../../recipes/smoke.yaml");
+        let text = recipe.replace("timeline:\n", &format!("timeline:\n{timeline}"));
+        let plan = crate::recipe::from_str("smoke.yaml", &text).unwrap().plan.repeated(Some(2), None).unwrap();
+        let folder = Path::new("results/smoke/RUN");
+        listed(&plan.trials, folder, &Capabilities::probe(&Places { results: "results".into() })).unwrap()
+    }
+
+    #[test]
+    fn a_repetition_is_described_again_only_where_more_than_its_seed_differs() {
+        let same = dry("");
+        assert_eq!(same.matches("commands, in the order").count(), 2, "once for each scheme: {same}");
+        let second = same.split("\n== ").find(|part| part.starts_with("bypass-2:")).unwrap();
+        assert_eq!(second.lines().nth(1), Some("as bypass-1, in a folder of its own"));
+        // The audience of each repetition is another.
+        let churning = dry("  churn: { stay: 3 s, away: 2 s }\n");
+        assert_eq!(churning.matches("commands, in the order").count(), 4, "{churning}");
     }
 }

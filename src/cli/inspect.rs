@@ -18,11 +18,11 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
             Ok(loaded) => {
                 let estimate = loaded.plan.estimate();
                 ui::print(&format!(
-                    "{}: valid; {}{}{} trials, about {}, up to {} of results",
+                    "{}: valid; {}{}{}, about {}, up to {} of results",
                     path.display(),
                     points(&loaded.plan),
                     if loaded.until.is_some() { "at most " } else { "" },
-                    loaded.plan.trials.len(),
+                    ui::trials(loaded.plan.trials.len()),
                     ui::span(estimate.duration),
                     ui::bytes(estimate.disk_bytes),
                 ))?;

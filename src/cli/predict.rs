@@ -152,7 +152,8 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     }
 
     let owner = Owner::of_this_process().exit(Exit::Results)?;
-    let run = RunDir::create(&args.results, &task.plan.recipe, now, owner).exit(Exit::Results)?;
+    let results = super::run::results_folder(&args.results)?;
+    let run = RunDir::create(&results, &task.plan.recipe, now, owner).exit(Exit::Results)?;
     let _settled = owner.settle_when_done(run.path());
     let mut manifest =
         Manifest::new(&run, task.recipe, task.plan.clone(), task.seed, Software::of_this_livectl(), now);

@@ -10,7 +10,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use super::RunArgs;
 use super::exit::{Exit, Failure};
 use crate::actor::broadcaster::rehearsal::{Depth, Unsuited, rehearse};
-use crate::plan::{Plan, Program, Video};
+use crate::plan::{Plan, Program, Scheme, Video};
 use crate::recipe::{self, Loaded, RecipeError, VideoFault, VideoKey};
 
 /// For looking at what one video file gives.
@@ -54,7 +54,7 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
     let varies = loaded.plan.trials.iter().any(|trial| !trial.point.parameters.is_empty());
     if !args.is_sweep && (varies || loaded.until.is_some()) {
         let (path, what) = (path.display(), if varies { "a matrix" } else { "`until`" });
-        let why = anyhow!("{path} has {what}: `livectl sweep {path}` runs it");
+        let why = anyhow!("the recipe has {what}: `livectl sweep {path}` runs it");
         return Err(Failure::new(Exit::Usage, why));
     }
     Ok(loaded)
@@ -129,9 +129,15 @@ fn overridden(args: &RunArgs, plan: Plan) -> Result<Plan, Failure> {
         }
     };
     if !args.schemes.is_empty() {
+        let mut there: Vec<Scheme> = plan.trials.iter().map(|trial| trial.point.scheme).collect();
+        there.sort_unstable();
+        there.dedup();
         plan.trials.retain(|trial| args.schemes.contains(&trial.point.scheme));
         if plan.trials.is_empty() {
-            return Err(Failure::new(Exit::Usage, anyhow!("{} has none of the requested schemes", plan.recipe)));
+            let asked = Vec::from_iter(args.schemes.iter().map(ToString::to_string)).join(", ");
+            let there = Vec::from_iter(there.iter().map(ToString::to_string)).join(", ");
+            let why = anyhow!("it has no trials of {asked}: its `schemes` are {there}");
+            return Err(Failure::new(Exit::Usage, why));
         }
     }
     for trial in &mut plan.trials {

@@ -23,6 +23,10 @@ struct Line {
     what: String,
 }
 
+/// What an unfit trial means for whoever has just run it.
+const UNFIT: &str = "Trials marked ! are UNFIT: their delays may be the machine's, not the network's. Do not publish them: repeat the trial on a \
+                     quieter machine or with a lighter recipe\n";
+
 /// Runs recipes one after the other; one that fails does not stop the next.
 pub(super) fn run(args: &RunArgs) -> Result<Exit, Failure> {
     if args.dry_run {
@@ -92,7 +96,12 @@ async fn one(
     let report = ended.map_err(|error| match error {
         RunError::Store(_) | RunError::Table(_) => Failure::new(Exit::Results, error),
     })?;
-    let text = format!("\n{}", report.tables.text(ui::width()));
+    let mut text = format!("\n{}", report.tables.text(ui::width()));
+    if !report.unfit.is_empty() {
+        text += UNFIT;
+    }
+    let folder = report.folder.path().display();
+    text += &format!("{folder}; `livectl report {folder}` writes its report");
     let printed = ui::print(&text);
     let pictures = pictures(args, &report);
     printed?;
@@ -272,7 +281,8 @@ fn fit_for(here: &Capabilities) -> Result<(), Failure> {
     Err(Failure::new(Exit::Machine, anyhow!(text)))
 }
 
-fn results_folder(asked: &Path) -> Result<PathBuf, Failure> {
+/// The folder for results by its full path, so that messages name it.
+pub(super) fn results_folder(asked: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(asked).map_err(|e| Failure::new(Exit::Results, anyhow!("{}: {e}", asked.display())))
 }
 

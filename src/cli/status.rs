@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
 use super::sweep::{about, failures, named};
+use crate::actor::process::Command;
 use crate::store::SweepDir;
 use crate::sweep::session::{Did, Known, Life, Line, sessions, text_of};
 use crate::sweep::slurm::log::Logs;
@@ -129,11 +130,31 @@ fn text(sweep: &SweepDir, status: &Status, slurm: Option<&Progress>) -> String {
     }
     let is_idle = status.sessions.iter().all(|at| matches!(at.life, Life::Gone | Life::Rebooted));
     if is_idle && !is_with_slurm && status.to_come > 0 {
-        let recipe = status.file.recipe.path.as_deref().unwrap_or(Path::new("RECIPE")).display();
-        let command = if slurm.is_some() { "livectl sweep --engine slurm" } else { "sudo livectl sweep" };
-        let _ = writeln!(text, "  to resume: {command} {recipe}");
+        let recipe = status.file.recipe.path.as_deref().unwrap_or(Path::new("RECIPE"));
+        let _ = writeln!(text, "  to resume: {}", resuming(sweep.path(), recipe, slurm.is_some()));
     }
     text + &failures(&status.failed)
+}
+
+/// The command that resumes the sweep in this folder, to be typed where `status` was.
+fn resuming(sweep: &Path, recipe: &Path, is_with_slurm: bool) -> Command {
+    let mut words = vec!["sweep".to_owned()];
+    if is_with_slurm {
+        words.extend(["--engine".to_owned(), "slurm".to_owned()]);
+    }
+    // Without the option the command would begin a sweep of its own in `results`.
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    if let Some(results) = sweep.parent().and_then(Path::parent).map(absolute)
+        && results != absolute(Path::new("results"))
+    {
+        words.extend(["--results".to_owned(), results.display().to_string()]);
+    }
+    words.push(recipe.display().to_string());
+    if is_with_slurm {
+        return Command::new("livectl", words);
+    }
+    words.insert(0, "livectl".to_owned());
+    Command::new("sudo", words)
 }
 
 fn session(at: &At) -> String {
@@ -323,4 +344,24 @@ pub(super) fn stop(args: &StopArgs) -> Result<Exit, Failure> {
         ui::print(&format!("{}: asked to stop {when}", sweep.path().display()))?;
     }
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_resumes_finds_the_same_sweep() {
+        let (here, there) = (Path::new("results/bw/sweep"), Path::new("/data/my runs/bw/sweep"));
+        let recipe = Path::new("/home/x/bw.yaml");
+        assert_eq!(resuming(here, recipe, false).to_string(), "sudo livectl sweep /home/x/bw.yaml");
+        assert_eq!(
+            resuming(there, recipe, false).to_string(),
+            "sudo livectl sweep --results '/data/my runs' /home/x/bw.yaml"
+        );
+        assert_eq!(
+            resuming(there, recipe, true).to_string(),
+            "livectl sweep --engine slurm --results '/data/my runs' /home/x/bw.yaml"
+        );
+    }
 }

@@ -286,6 +286,9 @@ pub(super) fn text(report: &Report) -> String {
     let _ = writeln!(text, "{}: {done} of {trials} trials are done ({done_now} now){parts}", report.end);
     let path = report.sweep.path().display();
     let _ = write!(text, "{path}; `livectl report {path}` writes its report");
+    if matches!(report.end, End::Interrupted | End::Asked | End::Deadline) {
+        text += "; the same command resumes the sweep";
+    }
     text
 }
 

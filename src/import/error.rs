@@ -72,7 +72,7 @@ pub enum ImportError {
     },
     /// Broadcaster to CDN and CDN to viewer ping the same host.
     #[error(
-        "{} and {} both ping {target}. --direct takes two files: broadcaster to CDN, then CDN to viewer",
+        "{} and {} both ping {target}, so they are not two legs of one path. --direct takes two files: broadcaster to CDN, then CDN to viewer",
         paths[0].display(), paths[1].display()
     )]
     SameTarget {

@@ -77,8 +77,8 @@ fn line(row: &AudienceRow) -> Line {
         _ => {}
     }
     if let Some(missing) = row.missing.filter(|missing| *missing > 0) {
-        let all = u64::from(row.frames) * u64::from(row.viewers);
-        sentences.push(format!("Of {all} frames for all viewers together {missing} never arrived"));
+        // How many there were for all together is not in the row: each viewer has those born while it was there.
+        sentences.push(format!("Of the frames for all viewers together {missing} never arrived"));
     }
     Line {
         scheme: row.point.scheme.to_string(),

@@ -64,6 +64,10 @@ impl Stored {
             read => taken(read, &dir.trunks(), false, &mut lacks),
         };
         let loaded = Loaded::of_tables(path, manifest, frames, pings, summary, playouts, audience);
+        // An imported run has pings and nothing else, and no captures to make it from.
+        if loaded.manifest.imported.is_some() {
+            lacks.retain(|lack| lack.damage);
+        }
         Ok(Stored { dir, loaded, trunks, lacks })
     }
 }

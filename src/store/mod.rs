@@ -109,7 +109,7 @@ pub enum StoreError {
     },
     /// The folder has no sweep.
     #[error(
-        "{} is not the folder of a sweep (with a sweep.json): name results/RECIPE, or start one with `livectl sweep RECIPE.yaml`",
+        "{} is not the folder of a sweep (with a sweep.json): name results/RECIPE, look elsewhere with --results DIR, or start one with `livectl sweep RECIPE.yaml`",
         path.display()
     )]
     NotASweep {

@@ -45,7 +45,11 @@ pub fn audiences(
         };
         // What one of them did not capture would be missing in the sum.
         let all = |figure: fn(&SummaryRow) -> Option<u64>| viewers.iter().map(|row| figure(row)).sum::<Option<u64>>();
-        let video_bytes = video_bytes(frames, &stream.name);
+        let sizes = sizes(frames, &stream.name);
+        let video_bytes = (!sizes.is_empty()).then(|| sizes.values().sum::<u64>());
+        // Frames of which there are no rows are counted in the summary.
+        let most = viewers.iter().map(|row| row.frames).max().unwrap_or_default();
+        let emitted = u32::try_from(sizes.len()).ok()?.max(most);
         let audience = u64::try_from(stream.viewers.len()).ok()?;
         let per_video = |bytes: Option<u64>, times: u64| {
             let video = video_bytes?.checked_mul(times).filter(|video| *video > 0)?;
@@ -59,7 +63,7 @@ pub fn audiences(
             point: record.point.clone(),
             stream: stream.name.clone(),
             viewers: u32::try_from(audience).ok()?,
-            frames: first.frames,
+            frames: emitted,
             missing: sum(|row| row.missing.map(u64::from)),
             skipped: sum(|row| row.skipped.map(u64::from)),
             delay_p50_best_ms: at(0.0, |row| row.delay_p50_ms),
@@ -96,13 +100,11 @@ pub fn audiences(
     trial.streams.iter().filter_map(row).collect()
 }
 
-/// Every viewer has a row for each frame emitted, so that any one of them tells.
-fn video_bytes(frames: &[FrameRow], stream: &str) -> Option<u64> {
-    let mut sizes: BTreeMap<&str, u64> = BTreeMap::new();
-    for frame in frames.iter().filter(|frame| frame.stream == stream) {
-        *sizes.entry(&frame.viewer).or_default() += u64::from(frame.size_bytes);
-    }
-    sizes.into_values().max()
+/// Size of each frame of the stream in bytes, by its index. A viewer has rows for the frames that were born while it
+/// was there, so that only all viewers together tell, and a frame for which nobody was there is not among them.
+fn sizes(frames: &[FrameRow], stream: &str) -> BTreeMap<u64, u64> {
+    let of_stream = frames.iter().filter(|frame| frame.stream == stream);
+    of_stream.map(|frame| (frame.index, u64::from(frame.size_bytes))).collect()
 }
 
 /// How busy the processors were, second by second, as the fitness watch saw it.
@@ -181,6 +183,18 @@ mod tests {
         assert_eq!((row.broadcaster_copies, row.sent_per_video), (Some(2.0), Some(1.25)));
         assert_eq!((row.cpu_mean, row.cpu_max), (Some(0.625), Some(0.75)));
         assert!(row.copy_bit_per_s.is_none() && row.depth_bound.is_none(), "a network without links has no bounds");
+    }
+
+    #[test]
+    fn a_frame_counts_once_whoever_was_there_for_it() {
+        let (record, trial, mut summary, mut frames) = tables(|_| {});
+        // The first viewer leaves after five frames, and the others come with the fourth.
+        frames.retain(|frame| if frame.viewer == "hv1" { frame.index < 5 } else { frame.index >= 3 });
+        for row in &mut summary {
+            row.frames = if row.viewer == "hv1" { 5 } else { 17 };
+        }
+        let rows = audiences(&record, &trial, &[], &summary, &frames);
+        assert_eq!((rows[0].frames, rows[0].video_bytes), (20, Some((0..20).map(|n| 10_000 + n).sum())));
     }
 
     #[test]

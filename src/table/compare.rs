@@ -109,7 +109,9 @@ impl Unit<'_> {
         }
     }
 
-    fn is_sound(&self) -> bool {
+    /// Whether it counts in comparisons: it is fit and not partial.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
         self.summary.fit && !self.summary.partial
     }
 }

@@ -105,6 +105,12 @@ pub fn span(duration: std::time::Duration) -> String {
     }
 }
 
+/// `1 trial`, `6 trials`.
+#[must_use]
+pub fn trials(count: usize) -> String {
+    format!("{count} trial{}", if count == 1 { "" } else { "s" })
+}
+
 /// `1.5 GB`, in powers of 1000.
 #[must_use]
 pub fn bytes(count: u64) -> String {
@@ -148,7 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn spans_and_sizes_read_well() {
+    fn spans_sizes_and_counts_read_well() {
+        assert_eq!((super::trials(1), super::trials(6)), ("1 trial".to_owned(), "6 trials".to_owned()));
         assert_eq!(super::span(Duration::from_millis(59_400)), "59 s");
         assert_eq!(super::span(Duration::from_secs(200)), "3 min 20 s");
         assert_eq!(super::span(Duration::from_secs(7260)), "2 h 1 min");

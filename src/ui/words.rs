@@ -28,7 +28,7 @@ pub(super) fn phase(phase: Phase) -> &'static str {
 
 /// What a run begins with.
 pub(super) fn beginning(recipe: &str, folder: &Path, trials: usize, expected: Duration) -> String {
-    format!("{recipe}: {trials} trials, about {}, results in {}", super::span(expected), folder.display())
+    format!("{recipe}: {}, about {}, results in {}", super::trials(trials), super::span(expected), folder.display())
 }
 
 /// What comes next in a sweep.
