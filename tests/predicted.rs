@@ -146,3 +146,39 @@ fn the_model_gives_what_was_measured() {
     }
     assert!(off.is_empty(), "{} figures are off:\n{}", off.len(), off.join("\n"));
 }
+
+/// The program itself: a recipe without root, its marks, and what it refuses.
+#[test]
+fn a_prediction_is_a_run_that_says_so() {
+    let scratch = tempfile::tempdir().unwrap();
+    let livectl = |args: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_livectl"));
+        let output = command.args(args).current_dir(scratch.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        (output.status.code(), text)
+    };
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/smoke.yaml");
+    let (code, text) = livectl(&["predict", recipe.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("predicted, not measured"), "{text}");
+    let run = fs::read_dir(scratch.path().join("results/smoke")).unwrap().next().unwrap().unwrap().path();
+    let run_name = run.to_str().unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["predicted"]["model"], predict::MODEL);
+    assert!(manifest["trials"].as_array().unwrap().iter().all(|trial| trial["parameters"]["engine"] == "predict"));
+    assert!(run.join("frame-delay-plot.png").exists());
+
+    assert_eq!(livectl(&["verify", run_name]).0, Some(0));
+    assert_eq!(livectl(&["analyze", run_name]).0, Some(0));
+    let (code, text) = livectl(&["compare", run_name]);
+    assert!(code == Some(0) && text.contains("bypass"), "{text}");
+    assert_eq!(livectl(&["report", run_name]).0, Some(0));
+
+    let (code, text) = livectl(&["predict", run_name]);
+    assert!(code == Some(5) && text.contains("is no measured run"), "{text}");
+    let (code, text) = livectl(&["predict", "--births", "nothing", recipe.to_str().unwrap()]);
+    assert!(code == Some(5) && text.contains("nothing"), "{text}");
+    let hls = recipe.with_file_name("hls.yaml");
+    let (code, text) = livectl(&["predict", "--scheme", "hls", hls.to_str().unwrap()]);
+    assert!(code == Some(3) && text.contains("scheme hls is not in the model"), "{text}");
+}

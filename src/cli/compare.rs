@@ -100,6 +100,9 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
         text += &format!("first:  {}\nsecond: {}\n", base.name, other.name);
         text += &base.mixed_text();
         text += &other.mixed_text();
+        if base.is_predicted() != other.is_predicted() {
+            text += "A model has no chance but its seed's: `real` says that it gives another figure, not that the network does.\n";
+        }
         for difference in base.unlike(other) {
             text += &format!("NOT ALIKE: {difference}\n");
         }
@@ -199,7 +202,7 @@ impl Side {
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", side.name)));
         }
         // Whoever compares a prediction with a measurement means the same points.
-        if side.manifests.iter().all(|manifest| manifest.predicted.is_some()) {
+        if side.is_predicted() {
             for row in &mut side.summary {
                 row.point.parameters = row.point.parameters.without(store::ENGINE);
             }
@@ -263,6 +266,11 @@ impl Side {
             "nothing to compare: all trials of {} are unfit or partial, {NOT_COMPARED}",
             doubtful.join(" and of ")
         )
+    }
+
+    /// Whether nothing of it was measured.
+    fn is_predicted(&self) -> bool {
+        self.manifests.iter().all(|manifest| manifest.predicted.is_some())
     }
 
     fn units(&self) -> Vec<table::Unit<'_>> {

@@ -263,10 +263,7 @@ pub fn main() -> ExitCode {
         Command::Analyze(args) => analyze::analyze(&args),
         Command::Verify(args) => analyze::verify(&args),
         Command::Compare(args) => compare::compare(&args),
-        Command::Predict(args) => {
-            warn_if_unoptimised();
-            predict::predict(&args)
-        }
+        Command::Predict(args) => predict::predict(&args),
         Command::Import { what } => import::import(what),
         Command::Report(args) => report::report(&args),
         Command::Completions { shell } => completions(shell),
