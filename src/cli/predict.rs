@@ -13,8 +13,8 @@ use crate::plan::{Plan, Point, Scheme, Trial};
 use crate::plot;
 use crate::predict::{self, Unpredictable, births};
 use crate::store::{
-    self, Captures, FileRecord, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError, TrialDir,
-    TrialRecord, TrialState, write_atomic,
+    self, Captures, Choice, FileRecord, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError,
+    TrialDir, TrialRecord, TrialState, write_atomic,
 };
 use crate::table::{self, Analysis, Observed};
 use crate::trace::Births;
@@ -84,7 +84,13 @@ fn task(args: &PredictArgs, path: &Path) -> Result<Task, Failure> {
     if path.is_dir() {
         let run = measured(path)?;
         let manifest = Manifest::load(&run).exit(Exit::Results)?;
-        let (mut plan, seed) = (manifest.plan, args.seed.unwrap_or(manifest.seed));
+        let mut plan = manifest.plan;
+        if args.seed.is_some() || args.repetitions.is_some() {
+            plan = plan
+                .repeated(args.repetitions, args.seed)
+                .map_err(|why| Failure::new(Exit::Usage, anyhow!("{why}")))?;
+        }
+        let seed = args.seed.unwrap_or(manifest.seed);
         plan.trials.retain(|trial| args.schemes.is_empty() || args.schemes.contains(&trial.point.scheme));
         if plan.trials.is_empty() {
             return Err(Failure::new(Exit::Usage, anyhow!("it has no trials of these schemes")));
@@ -160,7 +166,9 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     manifest.command = super::run::command_line();
     let births = task.frames.as_ref().map(|run| run.path().display().to_string());
     manifest.predicted = Some(Predicted { model: predict::MODEL, births });
+    manifest.link = Some(Choice { asked: predict::LINKS, used: predict::LINKS, why: "the model's".to_owned() });
     write_atomic(&run.recipe(), manifest.recipe.text.as_bytes()).exit(Exit::Results)?;
+    manifest.save(&run).exit(Exit::Results)?;
 
     let progress = Progress::new("predicting", task.plan.trials.len() as u64);
     let work: Vec<(&Trial, &Frames)> = task.plan.trials.iter().zip(&frames).collect();
@@ -192,7 +200,8 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
         text += &format!("{}\n", picture.display());
     }
     ui::print(text.trim_end())?;
-    Ok(Exit::Done)
+    let is_unfit = manifest.trials.iter().any(TrialRecord::is_unfit);
+    Ok(if is_unfit { Exit::Unfit } else { Exit::Done })
 }
 
 /// A point that nobody takes for a measured one.
@@ -234,13 +243,26 @@ fn frames(task: &Task, zero_ns: i64) -> Result<Vec<Frames>, Failure> {
 fn stored(run: &RunDir, manifest: &Manifest, trial: &Trial, zero_ns: i64) -> Result<Frames, Failure> {
     let with_births = |record: &&TrialRecord| {
         let dir = run.trial(&record.id);
-        record.zero_ns.is_some() && trial.streams.iter().all(|stream| dir.births(&stream.broadcaster).exists())
+        let is_whole = record.state == TrialState::Done && record.damage.is_empty();
+        is_whole
+            && record.zero_ns.is_some()
+            && trial.streams.iter().all(|stream| dir.births(&stream.broadcaster).exists())
     };
-    let candidates: Vec<&TrialRecord> = manifest.trials.iter().filter(with_births).collect();
+    let same_video = |record: &&TrialRecord| {
+        let known = manifest.plan.trials.iter().find(|known| known.id == record.id);
+        known.is_some_and(|known| {
+            known.video == trial.video && known.timeline.broadcast_at == trial.timeline.broadcast_at
+        })
+    };
+    let candidates: Vec<&TrialRecord> = manifest.trials.iter().filter(with_births).filter(same_video).collect();
     let alike = |record: &&&TrialRecord| record.point.scheme == trial.point.scheme;
     let same = candidates.iter().find(|record| record.id == trial.id);
     let Some(record) = same.or_else(|| candidates.iter().find(alike)).or(candidates.first()) else {
-        let why = anyhow!("{} has no trial with births of {}", run.path().display(), names(trial));
+        let why = anyhow!(
+            "{} has no whole trial with the same video from the same moment, by {}",
+            run.path().display(),
+            names(trial)
+        );
         return Err(Failure::new(Exit::Results, why));
     };
     let (dir, before) = (run.trial(&record.id), record.zero_ns.unwrap_or_default());
@@ -291,6 +313,8 @@ fn one(run: &RunDir, trial: &Trial, frames: &Frames, zero_ns: i64) -> Result<(Tr
         damage: Vec::new(),
     };
     let analysis = table::tabulate(&dir, observed, &record, Some(predict::LINKS));
+    // None is to be expected; if there is one, the model is wrong, and its run says so.
+    record.set_doubts(analysis.doubts.clone());
     write(&dir, trial, frames, &analysis).exit(Exit::Results)?;
     record.files = FileRecord::of_folder(dir.path()).exit(Exit::Results)?;
     Ok((record, prediction.dropped))

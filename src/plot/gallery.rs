@@ -279,12 +279,16 @@ fn around(runs: &[Loaded]) -> Around {
     };
     let links: BTreeSet<String> =
         runs.iter().filter_map(|run| run.manifest.link.as_ref()).map(|choice| choice.used.to_string()).collect();
+    let predicted = runs.iter().filter(|run| run.manifest.predicted.is_some()).count();
     let versions: BTreeSet<&str> = runs.iter().map(|run| run.manifest.livectl.version.as_str()).collect();
     let origin = match runs {
         [run] => Subject::of(&run.manifest).origin,
         _ => {
             let mut origin = vec![format!("{} runs", runs.len())];
             origin.extend(links.iter().map(|link| format!("{link} links")));
+            if predicted > 0 {
+                origin.push(format!("{predicted} PREDICTED, not measured"));
+            }
             origin.push(format!("livectl {}", versions.into_iter().collect::<Vec<_>>().join(", ")));
             origin.join(" · ")
         }

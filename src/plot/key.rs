@@ -11,10 +11,23 @@ use serde_json::Value as Json;
 use super::PlotError;
 use super::loaded::Loaded;
 use crate::plan::{Datapath, LinkKind, Measure, Scheme, Trial, natural};
+use crate::store::{ENGINE, PREDICTED};
 
 /// Keys that are not paths into the plan.
-const NAMED: [&str; 11] =
-    ["run", "recipe", "trial", "scheme", "repetition", "stream", "viewer", "viewers", "link", "datapath", "node"];
+const NAMED: [&str; 12] = [
+    "run",
+    "recipe",
+    "trial",
+    "scheme",
+    "repetition",
+    "stream",
+    "viewer",
+    "viewers",
+    "link",
+    "datapath",
+    "node",
+    ENGINE,
+];
 /// Parts of the plan of which every trial has so many that to list them helps nobody.
 const UNLISTED: [&str; 9] = ["hosts", "pings", "captures", "switches", "streams", "a", "b", "planned", "drawn"];
 /// More would not be read.
@@ -73,6 +86,7 @@ impl Key {
             "link" => Value::Text(LinkKind::to_string(&link())),
             "datapath" => Value::Text(Datapath::to_string(&datapath())),
             "node" => Value::Text(asked.run.node(&trial.id)?.to_owned()),
+            ENGINE => Value::Text(if manifest.predicted.is_some() { PREDICTED } else { "measure" }.to_owned()),
             path => match trial.point.parameters.get(path) {
                 Some(text) => measured(text).0,
                 None => value(lookup(asked.run.plan_json(&trial.id)?, path)?)?,

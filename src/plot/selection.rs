@@ -10,6 +10,7 @@ use super::key::{Asked, Condition, Key, Value};
 use super::loaded::Loaded;
 use super::{PlotError, View};
 use crate::plan::{Scheme, Trial, natural};
+use crate::store::ENGINE;
 use crate::store::TrialRecord;
 use crate::table::Unit;
 
@@ -214,18 +215,21 @@ fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
     if groups * recipes.len() > MOST_GROUPS { by } else { [by, varied].concat() }
 }
 
-/// By scheme, and where several recipes come together by recipe.
+/// By scheme, where several recipes come together by recipe, and where predicted runs come together with measured ones
+/// by that: they are never pooled.
 pub(super) fn schemes(runs: &[Loaded]) -> Vec<Key> {
     let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
     let recipe = (recipes.len() > 1).then(|| Key::from("recipe"));
-    recipe.into_iter().chain([Key::from("scheme")]).collect()
+    let predicted = runs.iter().filter(|run| run.manifest.predicted.is_some()).count();
+    let engine = (predicted > 0 && predicted < runs.len()).then(|| Key::from(ENGINE));
+    recipe.into_iter().chain([Key::from("scheme")]).chain(engine).collect()
 }
 
 /// The names of parameters that have several values.
 pub(super) fn varied(runs: &[Loaded]) -> Vec<&str> {
     let mut values: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for trial in runs.iter().flat_map(|run| &run.manifest.plan.trials) {
-        for (name, value) in trial.point.parameters.iter() {
+        for (name, value) in trial.point.parameters.iter().filter(|(name, _)| *name != ENGINE) {
             values.entry(name).or_default().insert(value);
         }
     }

@@ -61,7 +61,8 @@ pub struct Connection {
     pub written: Nanos,
     /// Whether these are noted already: the timer, the next packet by its pace, a late acknowledgement, the program's reading.
     pub has_timer: bool,
-    pub paced: bool,
+    /// When the next packet leaves by its pace, if that is noted.
+    pub paced: Option<Nanos>,
     pub owing: bool,
     pub reading: bool,
 }
@@ -96,7 +97,7 @@ impl Connection {
             heard: 0,
             written: 0,
             has_timer: false,
-            paced: false,
+            paced: None,
             owing: false,
             reading: false,
         }

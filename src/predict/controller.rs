@@ -76,7 +76,7 @@ struct State {
     spells: BTreeMap<Host, u32>,
     /// In `bypass`: viewers that play, and those that the broadcaster serves.
     playing: Vec<(Host, Nanos)>,
-    served: usize,
+    served: Vec<Host>,
 }
 
 impl Controller {
@@ -154,8 +154,10 @@ impl Controller {
                 told
             }
             Scheme::Bypass => {
+                let mut told = self.left(stream, host, at);
                 self.streams[stream].playing.push((host, at));
-                self.bypass(stream, at)
+                told.extend(self.bypass(stream, at));
+                told
             }
             Scheme::Direct | Scheme::Multicast | Scheme::Hls => Vec::new(),
         }
@@ -170,11 +172,11 @@ impl Controller {
         let playing = std::mem::take(&mut self.streams[stream].playing);
         let (near, far): (Vec<_>, Vec<_>) =
             playing.into_iter().partition(|(host, _)| self.near[stream].contains(host));
-        let free = copies.saturating_sub(self.streams[stream].served);
-        self.streams[stream].served += near.len().min(free);
+        let free = copies.saturating_sub(self.streams[stream].served.len());
         let (serve, wait) = near.split_at(near.len().min(free));
         for (host, came) in serve {
             let at = now.max(since).max(*came);
+            self.streams[stream].served.push(*host);
             told.push(self.tell(stream, *host, Named::Parent(broadcaster), at));
             told.push(self.tell(stream, broadcaster, Named::Child(*host), at));
         }
@@ -190,11 +192,8 @@ impl Controller {
             let changes = tree.leave(key);
             return self.introduced(stream, &changes, at);
         }
-        let waited = state.playing.len();
         state.playing.retain(|(other, _)| *other != host);
-        if state.playing.len() == waited {
-            state.served = state.served.saturating_sub(1);
-        }
+        state.served.retain(|other| *other != host);
         match self.scheme {
             Scheme::Bypass => self.bypass(stream, at),
             _ => Vec::new(),

@@ -5,6 +5,7 @@
 
 use std::rc::Rc;
 
+use super::ENCODER_STARTS;
 use super::agenda::{Agenda, Nanos};
 use super::connection::{Connection, Item};
 use super::controller::{Controller, Introduction};
@@ -22,8 +23,6 @@ const SWITCH: Nanos = 350_000;
 const WORD: usize = 200;
 /// A command that was lost is sent again after this.
 const AGAIN: Nanos = 1_000_000_000;
-/// From the CDN's consent to the publish until the first picture.
-const ENCODER_STARTS: Nanos = 6_000_000;
 
 /// An item of a stream as it is born.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,8 +50,9 @@ pub(super) struct Stream {
     pub subscribed: Vec<usize>,
     /// Connections from the broadcaster to peers, in the order in which they are served.
     pub peers: Vec<usize>,
-    /// Peers that were named to the broadcaster's agent, and those that asked before.
+    /// Peers that were named to the broadcaster's agent, and until when it expects each; those that asked before.
     pub admitted: Vec<Host>,
+    pub expected: Vec<(Host, Nanos)>,
     pub early: Vec<(usize, Option<Item>)>,
     /// Bytes born until each look at the uplink.
     pub looks: Vec<u64>,
@@ -96,8 +96,8 @@ pub struct Viewer {
     pub(super) introduction: u64,
     /// When its player was accepted in this spell.
     pub(super) came: Nanos,
-    /// Bytes of each item that came as datagrams.
-    pub(super) parts: Vec<u32>,
+    /// Bytes of each item that came as datagrams, and when the first did.
+    pub(super) parts: Vec<(u32, Nanos)>,
 }
 
 /// The first whole copy of an item.
@@ -202,6 +202,7 @@ pub(super) enum Word {
     /// Trips that are left until the CDN has the command to play.
     Session {
         viewer: usize,
+        spell: usize,
         trips: u8,
     },
     /// The CDN's consent.
@@ -291,6 +292,7 @@ impl<'a> Course<'a> {
                 subscribed: Vec::new(),
                 peers: Vec::new(),
                 admitted: Vec::new(),
+                expected: Vec::new(),
                 early: Vec::new(),
                 looks: Vec::new(),
                 group: Vec::new(),
@@ -365,8 +367,11 @@ impl<'a> Course<'a> {
                 Event::Datagram { datagram, hop } => self.datagram(*datagram, hop),
                 Event::Timer { connection } => self.timer(connection),
                 Event::Paced { connection } => {
-                    self.connections[connection].paced = false;
-                    self.send(connection);
+                    // A pace that has changed has another moment noted.
+                    if self.connections[connection].paced.is_none_or(|noted| noted <= self.agenda.now()) {
+                        self.connections[connection].paced = None;
+                        self.send(connection);
+                    }
                 }
                 Event::LateAck { connection } => {
                     self.connections[connection].owing = false;
@@ -403,7 +408,11 @@ impl<'a> Course<'a> {
     }
 
     pub(super) fn connect(&mut self, from: Host, to: Host, stream: usize, carrier: Carrier) -> Option<usize> {
-        let ways = (self.network.way(self.trial, from, to)?, self.network.way(self.trial, to, from)?);
+        // Whoever receives the stream has connected, but for the CDN, and is answered where it came from.
+        let (client, server) = if to == self.cdn { (from, to) } else { (to, from) };
+        let there = self.network.way(self.trial, client, server)?;
+        let back: Way = there.iter().rev().map(|lane| lane ^ 1).collect();
+        let ways = if client == from { (there, back) } else { (back, there) };
         let now = self.agenda.now();
         let round_trip = ways.0.iter().chain(ways.1.iter()).map(|lane| self.delay(*lane)).sum();
         let mut connection =
@@ -444,7 +453,8 @@ impl<'a> Course<'a> {
                     }
                 }
                 Turn::Wait(until) => {
-                    if !std::mem::replace(&mut connection.paced, true) {
+                    if connection.paced.is_none_or(|noted| until < noted) {
+                        connection.paced = Some(until);
                         self.agenda.note(until, Event::Paced { connection: at });
                     }
                     break;

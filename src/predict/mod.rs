@@ -31,7 +31,7 @@ use std::time::Duration;
 use livectl_wire::birth::BirthKind;
 
 use crate::plan::delivery::Scheme;
-use crate::plan::{Audience, LinkKind, Trial, VideoSource};
+use crate::plan::{Audience, Handover, LinkKind, Trial, VideoSource};
 use crate::trace::{Births, Told, TrialTrace};
 use agenda::Nanos;
 use course::{Born, Course, nanos};
@@ -41,7 +41,7 @@ use outcome::Frames;
 pub const MODEL: u32 = 1;
 /// From the start of the broadcaster's program until it talks to its agent.
 const PROGRAM_STARTS: Nanos = 60_000_000;
-/// Trips between program and CDN until the publish is accepted, as a player's.
+/// Trips between program and CDN until the publish is accepted: a player's nine until the CDN has its command, and the answer.
 const TRIPS_TO_PUBLISH: u32 = 10;
 /// From the CDN's consent to the first picture.
 const ENCODER_STARTS: Nanos = 6_000_000;
@@ -76,6 +76,12 @@ pub enum Unpredictable {
     /// Congestion control.
     #[error("congestion control {0} is not in the model (cubic and reno are)")]
     CongestionControl(String),
+    /// Nagle's algorithm at the CDN.
+    #[error("a CDN without TCP_NODELAY is not in the model")]
+    Nagle,
+    /// What agents do otherwise than usual.
+    #[error("`agents: {0}` is not in the model")]
+    Agents(&'static str),
     /// Relay on links that change.
     #[error(
         "relay over links that change is not in the model: agents judge their parents by how late frames come, which it leaves out"
@@ -88,7 +94,7 @@ pub enum Unpredictable {
     #[error("a video file with sound is not in the model; `--births RUN` takes the frames of a stored run")]
     Sound,
     /// No CDN.
-    #[error("the plan names a host that is not in its network")]
+    #[error("there is no CDN, or a broadcaster has no way to it")]
     Host,
     /// Stored births are of another recipe.
     #[error("stream {0}: the births are of another recipe")]
@@ -109,6 +115,15 @@ pub fn holds(trial: &Trial, are_stored: bool) -> Result<(), Unpredictable> {
     }
     if !matches!(trial.congestion_control.as_str(), "cubic" | "reno") {
         return Err(Unpredictable::CongestionControl(trial.congestion_control.clone()));
+    }
+    if !trial.cdn.nodelay {
+        return Err(Unpredictable::Nagle);
+    }
+    if trial.agents.handover != Handover::Complete {
+        return Err(Unpredictable::Agents("handover: live"));
+    }
+    if trial.agents.upload_buffer.is_some() {
+        return Err(Unpredictable::Agents("upload_buffer"));
     }
     if scheme == Scheme::Relay && !trial.link_changes.is_empty() {
         return Err(Unpredictable::Changes);

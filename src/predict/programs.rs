@@ -3,7 +3,6 @@
 use super::agenda::Nanos;
 use super::connection::Item;
 use super::course::{Arrived, Course, Datagram, Event, Over, Word};
-use super::network::Host;
 use crate::plan::delivery::Carrier;
 use crate::trace::floor::TAG_OVERHEAD;
 use livectl_policy::pacing;
@@ -81,16 +80,17 @@ impl Course<'_> {
         if !viewer.is_there {
             return;
         }
-        viewer.parts.resize(viewer.has.len(), 0);
-        let come = viewer.parts[datagram.item];
-        viewer.parts[datagram.item] = come + datagram.part;
+        viewer.parts.resize(viewer.has.len(), (0, 0));
+        let (come, first) = viewer.parts[datagram.item];
+        let first = if come == 0 { now } else { first };
+        viewer.parts[datagram.item] = (come + datagram.part, first);
         viewer.group_bytes += datagram.part as u64 + datagram::HEADER_LEN as u64;
         if u64::from(come + datagram.part) < bytes || (come > 0 && u64::from(come) >= bytes) {
             return;
         }
         viewer.copies[datagram.item] += 1;
         let over = Over::Group(datagram.left);
-        viewer.arrivals[datagram.item].get_or_insert(Arrived { at: now, first: now, over });
+        viewer.arrivals[datagram.item].get_or_insert(Arrived { at: now, first, over });
         self.has(at, datagram.item, None);
     }
 
@@ -151,15 +151,22 @@ impl Course<'_> {
         if serves && !is_from_cdn && !std::mem::replace(&mut viewer.is_cdn_paused, true) {
             self.say(host, self.cdn, Word::Pause { viewer: at });
         }
-        for place in 0..self.viewers[at].children.len() {
-            self.give_in_order(self.viewers[at].children[place], item);
+        for child in self.viewers[at].children.clone() {
+            self.give_in_order(child, item);
         }
     }
 
-    /// What a child has got last is followed by this item, or by what lies between, as far as the parent has it.
+    /// A child gets an item that follows what it got last. Within a picture nothing else can be said: who has the beginning of
+    /// one that does not go on is let go.
     fn give_in_order(&mut self, child: usize, item: Item) {
-        if self.connections[child].given().is_none_or(|(last, _)| last <= item) {
-            self.give(child, item);
+        match self.connections[child].given() {
+            Some((last, _)) if last > item => {}
+            Some((last, is_whole)) if last != item && !is_whole => {
+                let (from, to) = (self.connections[child].from, self.connections[child].to);
+                self.say(from, to, Word::Gone { connection: child });
+                self.stop(child);
+            }
+            _ => self.give(child, item),
         }
     }
 
@@ -209,8 +216,8 @@ impl Course<'_> {
         });
         let rate = measured.unwrap_or(self.trial.video.total_bitrate() as f64).max(1.0);
         let seconds = |connection: usize| self.connections[connection].sender.waiting() as f64 * 8.0 / rate;
-        let serves = |host: &Host| stream.peers.iter().any(|peer| self.connections[*peer].to == *host);
-        let expected = stream.admitted.iter().filter(|host| !serves(host)).count();
+        let now = self.agenda.now();
+        let expected = stream.expected.iter().filter(|(_, until)| now < *until).count();
         let peers = stream.peers.len() + expected + usize::from(!stream.group.is_empty());
         let lag = stream.peers.iter().map(|peer| seconds(*peer)).fold(0.0, f64::max);
         let catching_up = expected > 0 || measured.is_none() || lag > pacing::TOLERATED_LAG;
@@ -218,8 +225,17 @@ impl Course<'_> {
         let allowed = (peers > 0).then(|| pacing::allowance(uplink, Some(rate), peers, catching_up, behind));
         let upload = stream.upload;
         let pace = allowed.map(|allowed| f64::from(pacing::payload_per_s(allowed)));
-        self.connections[upload].sender.pace(pace, self.agenda.now());
-        self.send(upload);
+        // Agents leave a limit as it is that differs by less than a tenth.
+        let set = self.connections[upload].sender.paced();
+        let is_worth_it = match (set, pace) {
+            (Some(set), Some(pace)) => (pace / set - 1.0).abs() > 0.1,
+            (set, pace) => set != pace,
+        };
+        if is_worth_it {
+            self.connections[upload].sender.pace(pace, now);
+            self.connections[upload].paced = None;
+            self.send(upload);
+        }
     }
 
     /// The rate of the link over which a broadcaster sends to the CDN; `None`: it has no limit.

@@ -197,8 +197,22 @@ impl Sender {
 
     /// So many bytes a second may leave from now on; `None`: as many as the windows let.
     pub fn pace(&mut self, bytes_per_s: Option<f64>, now: Nanos) {
+        if bytes_per_s == self.pace {
+            return;
+        }
+        // What has left at the former pace counts at the new one from now on.
+        self.paced_until = match (self.pace, bytes_per_s) {
+            (Some(before), Some(pace)) if pace > 0.0 => {
+                now + (self.paced_until.saturating_sub(now) as f64 * before / pace) as Nanos
+            }
+            _ => self.paced_until.min(now),
+        };
         self.pace = bytes_per_s;
-        self.paced_until = self.paced_until.min(now);
+    }
+
+    /// How many bytes a second may leave.
+    pub fn paced(&self) -> Option<f64> {
+        self.pace
     }
 
     /// What leaves now. To be asked until there is nothing.
@@ -473,12 +487,8 @@ impl Receiver {
 
     /// Whether all of these bytes have come.
     pub fn has(&self, range: Range) -> bool {
-        let within = |known: &Range| known.from <= range.from && range.to <= known.to;
-        range.to <= self.next || {
-            let rest = Range { from: range.from.max(self.next), to: range.to };
-            self.beyond.iter().any(|known| known.from <= rest.from && rest.to <= known.to)
-                || within(&rest) && rest.from >= rest.to
-        }
+        let from = range.from.max(self.next);
+        range.to <= self.next || self.beyond.iter().any(|known| known.from <= from && range.to <= known.to)
     }
 
     /// A packet comes.
@@ -517,7 +527,7 @@ impl Receiver {
         }
     }
 
-    /// What it says now; `None`: it has said so already.
+    /// What it says now.
     pub fn acknowledge(&mut self) -> Ack {
         self.unacknowledged = 0;
         let window = (FIRST_WINDOW + 2 * self.delivered).min(LARGEST_WINDOW);

@@ -23,6 +23,8 @@ const MARK: u64 = 40;
 const PATIENCE: Nanos = 1_000_000_000;
 /// Who has just come does not wait for a CDN that is further behind.
 const FAR_BEHIND: Nanos = 2_000_000_000;
+/// For how long a broadcaster's agent expects a peer that was named to it.
+const EXPECTED: Nanos = 10_000_000_000;
 /// How long a parent that was lost gets no further children.
 const HOLD: Nanos = 10_000_000_000;
 
@@ -46,12 +48,14 @@ impl Course<'_> {
         viewer.has.fill(false);
         viewer.parts.clear();
         (viewer.first, viewer.upto, viewer.parent, viewer.standby) = (None, 0, None, None);
+        viewer.introduction += 1;
         (viewer.from_parent, viewer.from_cdn, viewer.is_cdn_paused) = (None, None, false);
         (viewer.had_peer, viewer.leaves_cdn) = (false, false);
         let host = viewer.host;
-        self.say_at(now + PLAYER_STARTS, host, self.cdn, Word::Session { viewer: at, trips: TRIPS_TO_PLAY - 1 });
+        let spell = self.viewers[at].stays.len();
+        let word = Word::Session { viewer: at, spell, trips: TRIPS_TO_PLAY - 1 };
+        self.say_at(now + PLAYER_STARTS, host, self.cdn, word);
         if self.has_peers() {
-            let spell = self.viewers[at].stays.len();
             self.agenda.note(now + BEAT, Event::Beat { viewer: at, spell });
         }
     }
@@ -87,12 +91,14 @@ impl Course<'_> {
         let now = self.agenda.now();
         let (here, there) = (spoken.to, spoken.from);
         match spoken.word {
-            Word::Session { viewer, trips: 0 } => self.subscribe(viewer),
-            Word::Session { viewer, trips } => {
+            // Who went meanwhile has another session since, or none.
+            Word::Session { viewer, spell, .. } if self.viewers[viewer].stays.len() != spell => {}
+            Word::Session { viewer, trips: 0, .. } => self.subscribe(viewer),
+            Word::Session { viewer, spell, trips } => {
                 if trips + 2 == TRIPS_TO_PLAY {
                     self.viewers[viewer].facts.connected.get_or_insert(now);
                 }
-                self.say(here, there, Word::Session { viewer, trips: trips - 1 });
+                self.say(here, there, Word::Session { viewer, spell, trips: trips - 1 });
             }
             Word::Playing { viewer } => {
                 self.viewers[viewer].came = now;
@@ -116,8 +122,10 @@ impl Course<'_> {
                     self.serve(viewer, here, after);
                 }
             }
-            Word::Pause { viewer } => self.subscription(viewer, false),
-            Word::Resume { viewer } => self.subscription(viewer, true),
+            // Of two words that overtook each other the later one counts.
+            Word::Pause { viewer } | Word::Resume { viewer } => {
+                self.subscription(viewer, !self.viewers[viewer].is_cdn_paused);
+            }
             Word::Leave { connection } => self.stop(connection),
             Word::Gone { connection } => {
                 if let Some(viewer) = self.viewer_at(self.connections[connection].stream, here) {
@@ -243,6 +251,8 @@ impl Course<'_> {
         let broadcaster = self.streams[stream].broadcaster;
         if !self.streams[stream].admitted.contains(&child) {
             self.streams[stream].admitted.push(child);
+            let until = self.agenda.now() + EXPECTED;
+            self.streams[stream].expected.push((child, until));
         }
         for (viewer, after) in std::mem::take(&mut self.streams[stream].early) {
             self.serve(viewer, broadcaster, after);
@@ -274,18 +284,20 @@ impl Course<'_> {
         let Some(connection) = self.connect(parent, host, stream, Carrier::Peer) else { return };
         // It is served, and hears so before the first frame.
         self.connections[connection].heard = self.agenda.now() + self.round_trip(connection);
-        let (first, has) = match self.viewer_at(stream, parent).filter(|_| !is_broadcaster) {
+        let (first, has): (Item, Vec<Item>) = match self.viewer_at(stream, parent).filter(|_| !is_broadcaster) {
             Some(above) => {
                 self.viewers[above].children.push(connection);
-                (self.viewers[above].first.unwrap_or_default(), self.viewers[above].upto)
+                let above = &self.viewers[above];
+                (above.first.unwrap_or_default(), (0..above.has.len()).filter(|item| above.has[*item]).collect())
             }
             None => {
                 self.streams[stream].peers.push(connection);
-                (0, self.streams[stream].born)
+                self.streams[stream].expected.retain(|(child, _)| *child != host);
+                (0, (0..self.streams[stream].born).collect())
             }
         };
         let next = after.map_or_else(|| self.begins_with(at), |after| after + 1).max(first);
-        for item in next..has {
+        for item in has.into_iter().filter(|item| *item >= next) {
             self.give(connection, item);
         }
         if is_broadcaster {
@@ -310,8 +322,9 @@ impl Course<'_> {
     }
 
     /// Who received over a connection wants no more.
-    fn stop(&mut self, connection: usize) {
-        self.connections[connection].is_over = true;
+    pub(super) fn stop(&mut self, connection: usize) {
+        // Its host resets what still comes.
+        (self.connections[connection].is_over, self.connections[connection].is_dead) = (true, true);
         let Some(stream) = self.streams.get_mut(self.connections[connection].stream) else { return };
         stream.peers.retain(|peer| *peer != connection);
         let (number, from) = (self.connections[connection].stream, self.connections[connection].from);

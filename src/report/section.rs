@@ -195,7 +195,10 @@ pub(super) fn brief(run: &Stored, id: Option<&str>) -> Brief {
         trials: manifest.trials.len() as u64,
         sound: count(|t| t.state == TrialState::Done && t.unfit.is_empty()) as u64,
         doubts: doubts.join(", "),
-        link: manifest.link.as_ref().map_or_else(String::new, |c| c.used.to_string()),
+        link: match &manifest.predicted {
+            Some(predicted) => format!("PREDICTED, model {}", predicted.model),
+            None => manifest.link.as_ref().map_or_else(String::new, |c| c.used.to_string()),
+        },
         datapath: manifest.datapath.as_ref().map_or_else(String::new, |c| c.used.to_string()),
         kernel: manifest.machine.kernel.clone(),
         livectl: software(run, 12),
