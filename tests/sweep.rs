@@ -171,22 +171,24 @@ fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
     let folder = tempfile::tempdir().unwrap();
     let before = host(folder.path());
     let results = folder.path().join("results");
-    let clip = folder.path().join("good.flv");
-    let made = Command::new("ffmpeg")
-        .args(["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30", "-frames:v", "60"])
-        .arg(&clip)
-        .stdin(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(made.success());
-    std::fs::write(folder.path().join("bad.flv"), "no video").unwrap();
-    let matrix = "matrix: { clip: { of: video.file, values: [bad.flv, good.flv] } }";
-    let path = recipe(folder.path(), matrix, "");
+    // What a program does at 25 pictures a second nobody can know before.
+    let script = "#!/bin/sh\n[ \"$1\" = 25 ] && exit 3\nexec ffmpeg -v error -re -f lavfi -i testsrc2=size=160x90:rate=30 -frames:v 60 \
+                  -c:v flv1 -b:v 300k -g 30 -f flv \"$2\"\n";
+    std::fs::write(folder.path().join("publish.sh"), script).unwrap();
+    let matrix = "matrix: { fps: { of: video.fps, values: [25, 30] } }";
+    let publishing = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let program = "role: broadcaster, program: { command: [/bin/sh, PUBLISH, \"{fps}\", \"{url}\"] }";
+        let program = program.replace("PUBLISH", folder.path().join("publish.sh").to_str().unwrap());
+        std::fs::write(&path, text.replace("role: broadcaster", &program)).unwrap();
+        path
+    };
+    let path = publishing(recipe(folder.path(), matrix, ""));
     let output = sweep(&path, &results, &["--retry", "1", "--keep", "none"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let told = text(&output);
     assert!(told.contains("1 of 2 trials are done (1 now), 1 failed"), "{told}");
-    assert!(told.contains("direct, clip bad.flv, repetition 1: ") && told.contains("(2 times; "), "{told}");
+    assert!(told.contains("direct, fps 25, repetition 1: ") && told.contains("(2 times; "), "{told}");
     assert_host_becomes(&before, folder.path());
     let dir = SweepDir::open(&results.join("tiny")).unwrap();
     let run = RunDir::open(dir.path()).unwrap();
@@ -200,8 +202,8 @@ fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
     assert!(status.failed[0].folder.join("log").is_dir());
 
     // What was given up stays so, and more repetitions hold what was done.
-    let matrix = format!("repetitions: 3\n{matrix}\nexclude: [{{ clip: bad.flv }}]");
-    let path = recipe(folder.path(), &matrix, "");
+    let matrix = format!("repetitions: 3\n{matrix}\nexclude: [{{ fps: 25 }}]");
+    let path = publishing(recipe(folder.path(), &matrix, ""));
     let (mut child, mut lines) = until(&mut sweep(&path, &results, &[]), "streaming", 1);
     let asked = livectl(&["stop", "tiny"], &results).output().unwrap();
     assert_eq!(asked.status.code(), Some(0), "{}", text(&asked));
