@@ -21,6 +21,9 @@ pub const CDN_LAG: f64 = 1.0;
 /// Bytes of an Ethernet frame for each byte of TCP payload in full segments: 1448 of payload, 66 of headers.
 const WIRE_PER_PAYLOAD: f64 = 1514.0 / 1448.0;
 
+/// Relative change of the allowance that is worth a system call and an event.
+const STEP: f64 = 0.1;
+
 /// What the upload to the CDN may take, in bit/s on the wire, of an uplink of `uplink` bit/s, while `peers` peers are each sent
 /// `stream` bit/s of payload: what they leave, or a whole stream if all have room. As long as one of them has to catch up, as after it joined, they are counted twice; and of a
 /// stream of which nobody knows the rate they leave nothing. So where the uplink is wide, viewers who stay with the CDN do not pay for the others. A CDN that
@@ -45,6 +48,15 @@ pub fn allowance(uplink: u64, stream: Option<f64>, peers: usize, catching_up: bo
 #[must_use]
 pub fn payload_per_s(bit_per_s: u64) -> u32 {
     (bit_per_s as f64 / WIRE_PER_PAYLOAD / 8.0) as u32
+}
+
+/// Whether a limit differs from the one in force by more than is worth it.
+#[must_use]
+pub fn differs(set: Option<u64>, wanted: Option<u64>) -> bool {
+    match (set, wanted) {
+        (Some(set), Some(wanted)) => (wanted as f64 / set as f64 - 1.0).abs() > STEP,
+        (set, wanted) => set != wanted,
+    }
 }
 
 #[cfg(test)]
@@ -80,5 +92,11 @@ mod tests {
     #[test]
     fn a_pace_on_the_wire_is_one_of_payload() {
         assert_eq!(payload_per_s(1_514 * 8), 1_448);
+    }
+
+    #[test]
+    fn changes_that_are_worth_it() {
+        assert!(differs(None, Some(1)) && differs(Some(1), None) && differs(Some(100), Some(111)));
+        assert!(!differs(None, None) && !differs(Some(100), Some(109)));
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Stream {
     pub early: Vec<(usize, Option<Item>)>,
     /// Bytes born until each look at the uplink.
     pub looks: Vec<u64>,
+    /// What the upload to the CDN may take, in bit/s on the wire; `None`: no limit.
+    pub allowed: Option<u64>,
     /// Viewers to whom switches copy it.
     pub group: Vec<usize>,
 }
@@ -295,6 +297,7 @@ impl<'a> Course<'a> {
                 expected: Vec::new(),
                 early: Vec::new(),
                 looks: Vec::new(),
+                allowed: None,
                 group: Vec::new(),
             });
             for viewer in &stream.viewers {

@@ -224,14 +224,9 @@ impl Course<'_> {
         let behind = seconds(stream.upload) > pacing::CDN_LAG;
         let allowed = (peers > 0).then(|| pacing::allowance(uplink, Some(rate), peers, catching_up, behind));
         let upload = stream.upload;
-        let pace = allowed.map(|allowed| f64::from(pacing::payload_per_s(allowed)));
-        // Agents leave a limit as it is that differs by less than a tenth.
-        let set = self.connections[upload].sender.paced();
-        let is_worth_it = match (set, pace) {
-            (Some(set), Some(pace)) => (pace / set - 1.0).abs() > 0.1,
-            (set, pace) => set != pace,
-        };
-        if is_worth_it {
+        if pacing::differs(stream.allowed, allowed) {
+            self.streams[number].allowed = allowed;
+            let pace = allowed.map(|allowed| f64::from(pacing::payload_per_s(allowed)));
             self.connections[upload].sender.pace(pace, now);
             self.connections[upload].paced = None;
             self.send(upload);

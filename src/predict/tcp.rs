@@ -210,11 +210,6 @@ impl Sender {
         self.pace = bytes_per_s;
     }
 
-    /// How many bytes a second may leave.
-    pub fn paced(&self) -> Option<f64> {
-        self.pace
-    }
-
     /// What leaves now. To be asked until there is nothing.
     pub fn turn(&mut self, now: Nanos) -> Turn {
         if f64::from(self.flying) >= self.window {

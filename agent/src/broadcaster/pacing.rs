@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use livectl_policy::pacing::{CDN_LAG, TOLERATED_LAG, allowance};
+use livectl_policy::pacing::{CDN_LAG, TOLERATED_LAG, allowance, differs};
 use livectl_wire::agent_event::Event;
 use tokio::sync::watch;
 use tokio::time::{Instant, interval};
@@ -24,16 +24,6 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const WINDOW: usize = 8;
 /// Over how much of a stream its rate can be told.
 const SHORTEST: Duration = Duration::from_millis(900);
-/// Relative change of the allowance that is worth a system call and an event.
-const STEP: f64 = 0.1;
-
-/// Whether a limit differs from the one in force by more than is worth it.
-fn differs(set: Option<u64>, wanted: Option<u64>) -> bool {
-    match (set, wanted) {
-        (Some(set), Some(wanted)) => (wanted as f64 / set as f64 - 1.0).abs() > STEP,
-        (set, wanted) => set != wanted,
-    }
-}
 
 /// How many bits a second a stream has, over the last [`WINDOW`].
 #[derive(Debug, Default)]
@@ -103,11 +93,5 @@ mod tests {
         assert!(known.len() >= 20 && known.iter().all(|rate| (rate - 800_000.0).abs() < 1.0), "{known:?}");
         let idle: Vec<f64> = (30..40).filter_map(|tick| rate.note(at(tick), 625_000)).collect();
         assert_eq!(idle.last(), Some(&0.0));
-    }
-
-    #[test]
-    fn changes_that_are_worth_it() {
-        assert!(differs(None, Some(1)) && differs(Some(1), None) && differs(Some(100), Some(111)));
-        assert!(!differs(None, None) && !differs(Some(100), Some(109)));
     }
 }
