@@ -129,14 +129,18 @@ fn heard(child: &mut Child, word: &str) -> BufReader<std::process::ChildStderr> 
 /// The process of the program that is the first of these words, with all of them in its command line, as it is seen
 /// from here.
 fn process(words: &[&str]) -> Option<i32> {
+    processes(words).next()
+}
+
+fn processes(words: &[&str]) -> impl Iterator<Item = i32> {
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    let has = |pid: &i32| {
+    let has = move |pid: &i32| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
         line.first() == words.first().map(|word| word.as_bytes()).as_ref()
             && words.iter().all(|word| line.contains(&word.as_bytes()))
     };
-    pids.into_iter().find(has)
+    pids.filter(has)
 }
 
 #[test]
@@ -329,8 +333,9 @@ fn windows_are_the_users_and_shells_are_roots_on_the_host() {
     });
     let xterm = process(&["xterm", "-T", &hv1]).unwrap();
     assert_eq!(owner_of(xterm), NOBODY);
+    // Both: a window has its title before xterm tells livectl that it is there, and only then gets its shell.
     let shell = || process(&["bash", "--norc", "-i"]);
-    wait_until("a shell", || shell().is_some());
+    wait_until("two shells", || processes(&["bash", "--norc", "-i"]).count() == 2);
     assert_eq!(owner_of(shell().unwrap()), 0);
     let net = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
     assert_ne!(net(shell().unwrap()), net(xterm), "the shell is on the host, the window is not");
