@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 
 /// The folder of the workspace.
 pub fn root() -> PathBuf {
@@ -11,7 +11,8 @@ pub fn root() -> PathBuf {
     here.ancestors().find(is_root).expect("the workspace has a changelog").to_owned()
 }
 
-/// Everything that says how the programs are called: all Markdown of the workspace but what `target` and `tests` hold.
+/// Everything that says how the programs are called: all Markdown of the workspace but what `target` and `tests` hold, and the changelog, which also speaks of
+/// what there was before.
 pub fn documents() -> Vec<(String, String)> {
     fn collect(folder: &Path, depth: u32, paths: &mut Vec<PathBuf>) {
         for entry in std::fs::read_dir(folder).expect("a folder of the workspace") {
@@ -20,7 +21,7 @@ pub fn documents() -> Vec<(String, String)> {
             let is_other = ["target", "tests", "results", "licences"].contains(&&*name) || name.starts_with('.');
             if path.is_dir() && !path.is_symlink() && depth > 0 && !is_other {
                 collect(&path, depth - 1, paths);
-            } else if path.extension().is_some_and(|ending| ending == "md") {
+            } else if path.extension().is_some_and(|ending| ending == "md") && name != "CHANGELOG.md" {
                 paths.push(path);
             }
         }
@@ -91,8 +92,10 @@ pub fn wrong(words: &[String], parsed: Result<(), clap::Error>) -> Option<String
     let is_short =
         is_short || error.kind() == ErrorKind::InvalidValue && words.last().is_some_and(|last| last.starts_with('-'));
     let is_pattern = words.iter().skip(1).any(|word| is_placeholder(word));
-    // A placeholder is no value, but an option that does not exist does not, whatever stands behind it.
-    let is_wrong = !is_short && (!is_pattern || error.kind() == ErrorKind::UnknownArgument);
+    // A placeholder is no value; but an option that does not exist is wrong, whatever stands behind it.
+    let is_unknown = error.kind() == ErrorKind::UnknownArgument
+        && error.get(ContextKind::InvalidArg).is_some_and(|unknown| !is_placeholder(&unknown.to_string()));
+    let is_wrong = !is_short && (!is_pattern || is_unknown);
     is_wrong.then(|| format!("`{}`: {}", words.join(" "), error.to_string().lines().next().unwrap_or_default()))
 }
 
