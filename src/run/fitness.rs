@@ -347,7 +347,7 @@ fn watch(stop: &AtomicBool, look: &mut Look) -> Observations {
         due += BEAT;
         // Absolute, so that lateness does not add up. An interrupted sleep counts as a beat on time.
         let slept = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due.into());
-        if let Err(error) = slept.map(drop)
+        if let Err(error) = slept
             && error != Errno::EINTR
         {
             unknown.push(format!("the watch of the machine cannot sleep: {error}"));

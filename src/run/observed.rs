@@ -225,7 +225,8 @@ pub(super) mod tests {
         whole_report(trial).write(&dir.emulator()).unwrap();
         for stream in &trial.streams {
             let mut register = Register::default();
-            let birth = |n: u8| register.birth(TagKind::Video, 0, &[0x17, 1, n], i64::from(n) * 33_333_333);
+            let birth =
+                |n: u8| register.birth(TagKind::Video, u32::from(n) * 33, &[0x17, 1, n], i64::from(n) * 33_333_333);
             let lines: String = (0..9).map(birth).map(|birth| format!("{birth}\n")).collect();
             std::fs::write(dir.births(&stream.broadcaster), format!("{HEADER}\n{lines}")).unwrap();
         }
@@ -323,6 +324,21 @@ pub(super) mod tests {
                 "{limit}, {text}: {reasons:?}"
             );
         }
+    }
+
+    #[test]
+    fn what_obs_dropped_is_unknown_without_its_totals() {
+        let recipe = include_str!("../../recipes/smoke.yaml");
+        let recipe = recipe.replacen("\nvideo:", "\nvideo:\n  codec: h264", 1);
+        let recipe = recipe.replacen("role: broadcaster,", "role: broadcaster, program: obs,", 1);
+        let folder = tempfile::tempdir().unwrap();
+        let spec = spec(&recipe, folder.path());
+        leave_files(&spec);
+        let reasons = judged(&spec);
+        assert!(reasons.len() == 1 && reasons[0].1.contains("what OBS dropped on hb"), "{reasons:?}");
+        let log = "info: Output 'adv_stream': Total frames output: 246\n";
+        std::fs::write(spec.dir.log("hb", ENCODER), log).unwrap();
+        assert_eq!(judged(&spec), []);
     }
 
     #[test]
