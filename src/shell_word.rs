@@ -11,6 +11,11 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
+/// The path as one would type it.
+pub(crate) fn path(path: &std::path::Path) -> String {
+    quoted(&path.to_string_lossy())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

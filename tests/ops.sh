@@ -499,6 +499,41 @@ test_livectls_exit_code_is_the_scripts() {
   status_is 6
 }
 
+# The commands of SCRIPT that README, docs and the like name, one a line, without what a shell would take for something else.
+documented() {
+  find "$checkout" -maxdepth 3 -name '*.md' -not -path '*/target/*' -not -path '*/.*' -exec cat {} + |
+    grep -oE "(^|[ \`])(sudo )?$1( [^\`#|>…]*)?" | sed -E "s/^[ \`]*(sudo )?//; s/  .*//; s/[ ,.;:)]*\$//" | sort -u
+}
+
+test_documented_commands_of_run_sh_exist() {
+  local line words count=0
+  while read -r line; do
+    read -ra words <<<"${line#./run.sh}"
+    # With recipes and options it is `livectl run`, whose parser a test of livectl asks.
+    case ${words[0]-} in -* | *.yaml*) continue ;; esac
+    count=$((count + 1))
+    : >"$state/log"
+    run "${words[@]}"
+    [[ $status != 2 && $output != *"unknown command"* ]] || wrong "this is documented: $line"
+  done < <(documented '\./run\.sh')
+  ((count >= 7)) || wrong "only $count documented commands were found"
+}
+
+test_documented_commands_of_packages_sh_exist() {
+  local line words package count=0
+  while read -r line; do
+    read -ra words <<<"${line#install/packages.sh}"
+    [[ ${words[0]-} == @(install|list) && $line != *[A-Z]* ]] || continue
+    count=$((count + 1))
+    for package in $("$checkout/install/packages.sh" list "${words[@]:1}"); do
+      touch "$state/installed/$package" "$state/known/$package"
+    done
+    called_in "$place" install/packages.sh "${words[@]}"
+    [[ $status == 0 ]] || wrong "this is documented: $line"
+  done < <(documented 'install/packages\.sh')
+  ((count >= 4)) || wrong "only $count documented commands were found"
+}
+
 test_an_unknown_command_is_wrong_usage() {
   run nonsense
   status_is 2

@@ -16,6 +16,10 @@ use crate::notify::{self, NotifyArgs};
 use crate::realtime::{self, Priority};
 use crate::serve::Limits;
 use crate::viewer::{self, ViewerArgs};
+use crate::whole::whole;
+
+/// Seconds that anything may take or keep at most: a year.
+pub(crate) const LONGEST: u64 = 31_536_000;
 
 const EXAMPLES: &str = "\
 Examples (hosts h1 with the program, h2 with the player, h9 with the CDN at 10.0.0.9):
@@ -86,11 +90,11 @@ pub struct ServiceArgs {
     pub admit_all: bool,
     /// Seconds of the stream to keep for peers that join late or have missed frames; whole groups of pictures, at
     /// most 64 MiB
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u64>(0..=LONGEST))]
     pub cache: u64,
     /// Drop a peer when a frame has waited for it this long, in milliseconds [default: when 64 MiB wait]. A viewer's
     /// own peer counts as lost when the way from it takes this much longer than at best
-    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    #[arg(long, value_name = "MS", value_parser = whole::<u64>(10..=600_000))]
     pub peer_lag: Option<u64>,
 }
 
@@ -101,16 +105,26 @@ impl ServiceArgs {
     }
 }
 
+/// Reads an IPv4 address with its port.
+pub(crate) fn endpoint(text: &str) -> Result<SocketAddrV4, String> {
+    text.parse().map_err(|_| "an IPv4 address and a port are expected, such as 10.0.0.1:2000".to_owned())
+}
+
 /// An address with a port, which is RTMP's own unless another is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CdnAddress(pub SocketAddrV4);
 
+/// The text is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an IPv4 address is expected, with or without a port, such as 10.0.0.9 or 10.0.0.9:1935")]
+pub struct CdnAddressError;
+
 impl FromStr for CdnAddress {
-    type Err = std::net::AddrParseError;
+    type Err = CdnAddressError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bare = text.parse::<Ipv4Addr>().map(|ip| SocketAddrV4::new(ip, rtmp::PORT));
-        bare.or_else(|_| text.parse()).map(Self)
+        bare.or_else(|_| text.parse()).map(Self).map_err(|_| CdnAddressError)
     }
 }
 
@@ -136,7 +150,7 @@ impl ByteCount {
 
 /// The text is not a number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a number of bytes, at least 1, optionally with k, M or G, or `unlimited`")]
+#[error("a number of bytes is expected, at least 1, with or without k, M or G, or `unlimited`")]
 pub struct ByteCountError;
 
 impl FromStr for ByteCount {
@@ -177,7 +191,7 @@ pub enum CutThrough {
 
 /// The text is neither a number of bytes nor `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a number of bytes, at least 1, optionally with k, M or G, or `off`")]
+#[error("a number of bytes is expected, at least 1, with or without k, M or G, or `off`")]
 pub struct CutThroughError;
 
 impl CutThrough {
@@ -249,9 +263,53 @@ async fn told(mut interrupt: Signal, mut terminate: Signal) {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, missing_docs)]
+#[path = "../../tests/documents/mod.rs"]
+mod documents;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_documented_commands_exist() {
+        let (checked, wrong) = documents::check("live-agent", |words| Options::try_parse_from(words).map(drop));
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(checked >= 9, "{checked} commands were found");
+    }
+
+    /// Every option that takes a value, with the commands before it.
+    fn options(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        for option in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+            if let Some(long) = option.get_long() {
+                found.push([path, &[format!("--{long}=two")]].concat());
+            }
+        }
+        for part in command.get_subcommands().filter(|part| part.get_name() != "internal") {
+            options(part, &[path, &[part.get_name().to_owned()]].concat(), found);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_answered_with_what_is_expected() {
+        let mut found = Vec::new();
+        options(&Options::command(), &["live-agent".to_owned()], &mut found);
+        let mut refused = 0;
+        for words in found {
+            let Err(error) = Options::command().try_get_matches_from(&words) else { continue };
+            if error.kind() != clap::error::ErrorKind::ValueValidation {
+                continue;
+            }
+            refused += 1;
+            let text = error.to_string();
+            for word in ["invalid digit", "invalid float", "syntax", "not a number", "out of range"] {
+                assert!(!text.contains(word), "{words:?}: {text}");
+            }
+        }
+        assert!(refused >= 10, "{refused} options refuse a word");
+    }
 
     #[test]
     fn byte_counts() {

@@ -22,23 +22,23 @@ pub enum Part {
 pub enum Meaning {
     /// The client asks to publish or to play.
     Asked {
-        /// Which.
+        /// Whether it wants to publish or to play.
         part: Part,
         /// On this message stream.
         stream_id: u32,
-        /// This stream; `Err`: its name as it stands, when it is none that can be told to others.
+        /// The stream; `Err`: its name as the client wrote it, when heartbeats cannot carry it.
         stream: Result<StreamKey, String>,
     },
     /// The server has consented.
     Accepted {
-        /// To what.
+        /// What was asked for: to publish or to play.
         part: Part,
         /// On this message stream.
         stream_id: u32,
     },
-    /// The server has not.
+    /// The server has refused.
     Refused {
-        /// To what.
+        /// What was asked for: to publish or to play.
         part: Part,
         /// On this message stream.
         stream_id: u32,

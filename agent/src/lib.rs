@@ -31,3 +31,4 @@ mod serve;
 mod socket;
 mod tell;
 pub mod viewer;
+mod whole;

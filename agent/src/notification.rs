@@ -46,7 +46,7 @@ pub(crate) struct Interest {
 /// A peer, as the network names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Named {
-    /// What it is.
+    /// What the peer is to this agent: parent, child, standby, ….
     pub(crate) role: PeerRole,
     /// Address and port of the peer.
     pub(crate) peer: SocketAddrV4,

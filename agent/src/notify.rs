@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::cli::endpoint;
 use crate::socket;
 
 /// Connections at a time; further ones are closed at once.
@@ -26,7 +27,7 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone, clap::Args)]
 pub struct NotifyArgs {
     /// Address and port to listen on; may be given several times
-    #[arg(long = "listen", value_name = "IP:PORT", required = true)]
+    #[arg(long = "listen", value_name = "IP:PORT", required = true, value_parser = endpoint)]
     pub listen: Vec<SocketAddrV4>,
 }
 

@@ -25,6 +25,7 @@ use crate::network::{Network, NetworkError};
 use crate::news::News;
 use crate::openflow::Version;
 use crate::scheme::{Entry, Ports, SCHEMES, Scheme, Settings};
+use crate::whole::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,7 +56,7 @@ pub struct Options {
     #[command(subcommand)]
     task: Option<Task>,
     /// Address to listen on for switches; port 0 takes a free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6653")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6653", value_parser = address)]
     listen: SocketAddr,
     /// Allow an address that other machines can reach; OpenFlow has no passwords
     #[arg(long)]
@@ -67,13 +68,13 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',', value_name = "VERSIONS", default_value = "1.0,1.3")]
     openflow: Vec<VersionName>,
     /// TCP port of RTMP servers, in schemes with introductions
-    #[arg(long, value_name = "PORT", default_value_t = 1935, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = 1935, value_parser = whole::<u16>(1..=65_535))]
     rtmp_port: u16,
     /// TCP port of notification services, in schemes with introductions
-    #[arg(long, value_name = "PORT", default_value_t = 42857, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = 42857, value_parser = whole::<u16>(1..=65_535))]
     notify_port: u16,
     /// TCP port on which peers serve peers, in schemes with introductions
-    #[arg(long, value_name = "PORT", default_value_t = 2000, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "PORT", default_value_t = 2000, value_parser = whole::<u16>(1..=65_535))]
     peer_port: u16,
     /// JSON file with uplinks, delays and stream rates, for schemes with introductions; controller/README.md
     /// describes it. The uplink of a host that is not in it is taken to carry three copies of a stream beside the one
@@ -82,14 +83,14 @@ pub struct Options {
     #[arg(long, value_name = "FILE")]
     network: Option<PathBuf>,
     /// Seconds without a packet after which a flow ends; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = whole::<u16>(0..=65_535))]
     idle_timeout: u16,
     /// Seconds after which a flow ends; 0: never
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u16>(0..=65_535))]
     hard_timeout: u16,
     /// Size of each switch's address table, in stations
     #[arg(long, value_name = "STATIONS", default_value_t = 65_536,
-          value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(16..=1 << 24))]
+          value_parser = whole::<usize>(16..=1 << 24))]
     mac_table: usize,
     /// Write a line for each station that is learned
     #[arg(long)]
@@ -109,6 +110,11 @@ const LAST_LINES: Duration = Duration::from_millis(200);
 #[derive(Debug, Subcommand)]
 enum Task {
     Bench(bench::Options),
+}
+
+/// Reads an address with its port.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address and a port are expected, such as 127.0.0.1:6653".to_owned())
 }
 
 /// Takes the name of a scheme.
@@ -274,6 +280,11 @@ impl Write for Log {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, missing_docs)]
+#[path = "../../tests/documents/mod.rs"]
+mod documents;
+
+#[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
@@ -282,6 +293,44 @@ mod tests {
     #[test]
     fn the_command_line_is_well_formed() {
         Options::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_commands_exist() {
+        let (checked, wrong) = documents::check("live-controller", |words| Options::try_parse_from(words).map(drop));
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        assert!(checked >= 5, "{checked} commands were found");
+    }
+
+    /// Every option that takes a value, with the commands before it.
+    fn options(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        for option in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+            if let Some(long) = option.get_long() {
+                found.push([path, &[format!("--{long}=two")]].concat());
+            }
+        }
+        for part in command.get_subcommands().filter(|part| part.get_name() != "internal") {
+            options(part, &[path, &[part.get_name().to_owned()]].concat(), found);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_answered_with_what_is_expected() {
+        let mut found = Vec::new();
+        options(&Options::command(), &["live-controller".to_owned()], &mut found);
+        let mut refused = 0;
+        for words in found {
+            let Err(error) = Options::command().try_get_matches_from(&words) else { continue };
+            if error.kind() != clap::error::ErrorKind::ValueValidation {
+                continue;
+            }
+            refused += 1;
+            let text = error.to_string();
+            for word in ["invalid digit", "invalid float", "syntax", "not a number", "out of range"] {
+                assert!(!text.contains(word), "{words:?}: {text}");
+            }
+        }
+        assert!(refused >= 10, "{refused} options refuse a word");
     }
 
     #[test]

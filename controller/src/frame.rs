@@ -167,6 +167,12 @@ impl<'a> Frame<'a> {
         Some(Self { bytes, src, dst, vlan, eth_type, network: network.unwrap_or(Network::Other) })
     }
 
+    /// The VLAN that it belongs to; `None`: none, also if it has a tag for its priority alone (IEEE 802.1Q-2018, 6.9.1).
+    #[must_use]
+    pub fn vlan_id(&self) -> Option<u16> {
+        self.vlan.map(|(id, _)| id).filter(|id| *id != 0)
+    }
+
     /// Whether a switch must not pass it on: sent to an address that bridges filter, or LLDP.
     #[must_use]
     pub fn is_link_local(&self) -> bool {

@@ -25,5 +25,7 @@ pub mod network;
 pub mod news;
 pub mod openflow;
 pub mod scheme;
+pub mod tagged;
 #[cfg(test)]
 mod testing;
+mod whole;

@@ -44,7 +44,7 @@ pub enum NetworkError {
     /// It cannot be read.
     #[error("cannot read {file}: {error}")]
     Read {
-        /// Which.
+        /// Path of the file.
         file: String,
         /// The underlying I/O error.
         error: io::Error,
@@ -52,7 +52,7 @@ pub enum NetworkError {
     /// It is not JSON, or not of the form of a map.
     #[error("{file} is not a network map: {error}")]
     Form {
-        /// Which.
+        /// Path of the file.
         file: String,
         /// What, with line and column.
         error: serde_json::Error,
@@ -60,7 +60,7 @@ pub enum NetworkError {
     /// A value that means nothing.
     #[error("{file} is not a network map: {what}")]
     Value {
-        /// Which.
+        /// Path of the file.
         file: String,
         /// What and where.
         what: ValueError,
@@ -75,7 +75,7 @@ pub enum ValueError {
     Stream {
         /// What stands there.
         key: String,
-        /// Why it is none.
+        /// What is wrong with it.
         error: StreamKeyError,
     },
     /// No rate.
@@ -84,7 +84,7 @@ pub enum ValueError {
     /// More switches than ways between them can be found in reasonable time.
     #[error("it names {0} switches; at most {MAX_SWITCHES} are supported")]
     Switches(usize),
-    /// A link that is none.
+    /// A link that cannot be.
     #[error("links[{at}]: {why}")]
     Link {
         /// Which, from 0.

@@ -52,6 +52,9 @@ pub enum News {
         /// Port of the switch that leads to it.
         #[serde(serialize_with = "as_number")]
         port: PortNo,
+        /// The VLAN that it spoke on; left out if none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        vlan: Option<u16>,
     },
     /// A server answered on the RTMP port.
     Cdn {
@@ -164,7 +167,7 @@ pub enum News {
     },
     /// Something went wrong that does not stop the controller.
     Error {
-        /// What.
+        /// What went wrong, in words.
         what: String,
     },
     /// So many lines could not be written since the last that could.
@@ -207,7 +210,7 @@ fn as_numbers<S: serde::Serializer>(ports: &[PortNo], to: S) -> Result<S::Ok, S:
 pub struct Line {
     /// When, in nanoseconds of CLOCK_REALTIME.
     pub time_ns: u64,
-    /// What.
+    /// The event and its fields.
     #[serde(flatten)]
     pub news: News,
 }
@@ -261,9 +264,8 @@ mod tests {
             }),
             r#"{"time_ns":7,"event":"copies","stream":"live/hb","group":"239.192.7.1:2001","dpid":1,"in_port":1,"ports":[2,3]}"#
         );
-        assert_eq!(
-            line(News::Learned { dpid: 1, mac: MacAddr([2, 0, 0, 0, 0, 1]), port: PortNo(1) }),
-            r#"{"time_ns":7,"event":"learned","dpid":1,"mac":"02:00:00:00:00:01","port":1}"#
-        );
+        let learned = |vlan| line(News::Learned { dpid: 1, mac: MacAddr([2, 0, 0, 0, 0, 1]), port: PortNo(1), vlan });
+        let text = r#"{"time_ns":7,"event":"learned","dpid":1,"mac":"02:00:00:00:00:01","port":1"#;
+        assert_eq!((learned(None), learned(Some(5))), (format!("{text}}}"), format!("{text},\"vlan\":5}}")));
     }
 }

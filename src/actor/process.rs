@@ -365,8 +365,10 @@ fn signal(pid: u32, what: Signal) {
 fn forward_lines(stdout: tokio::process::ChildStdout, seen: Arc<readiness::Seen>) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel(LINES_WAITING);
     tokio::spawn(async move {
-        let mut lines = BufReader::new(stdout).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
+        let mut lines = BufReader::new(stdout).split(b'\n');
+        while let Ok(Some(line)) = lines.next_segment().await {
+            // A line that is no UTF-8 is one line that cannot be understood; those after it still count.
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
             seen.note(&line);
             // Without a reader the pipe is still drained, or the process would be held up.
             let _ = sender.send(line).await;

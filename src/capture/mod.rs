@@ -7,12 +7,18 @@ use std::path::Path;
 
 use crate::plan::CapturePoint;
 
-/// The program.
+/// Name of the program that captures.
 pub const PROGRAM: &str = "tcpdump";
 /// What its log says once it captures.
 pub const READY: &str = "listening on ";
 /// Kernel buffer in KiB: half a second at 1 Gbit/s.
 const BUFFER_KIB: u32 = 65_536;
+
+/// What it is called at that point, among the actors of a trial and in its log's name.
+#[must_use]
+pub fn name(point: &CapturePoint) -> String {
+    format!("tcpdump-{}", point.interface)
+}
 
 /// Its arguments, capturing at that point into `file`: classic pcap with nanoseconds, whole packets in both
 /// directions, each written as it comes (`-U`, and `--immediate-mode`: without it, what the kernel has not yet handed
@@ -45,7 +51,7 @@ pub fn args(point: &CapturePoint, file: &Path) -> Vec<String> {
     .collect()
 }
 
-/// What tcpdump counted.
+/// What tcpdump counted, in packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counts {
     /// Packets in the file.

@@ -62,9 +62,10 @@ pub(super) fn analyze(args: &AnalyzeArgs) -> Result<Exit, Failure> {
 fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let mut manifest = Manifest::load(run).exit(Exit::Results)?;
     if manifest.imported.is_some() {
-        let path = run.path().display();
-        let why =
-            format!("{path} was imported and has no captures; `livectl import ping --again {path}` imports it again");
+        let (path, typed) = (run.path().display(), crate::shell_word::path(run.path()));
+        let why = format!(
+            "{path} was imported and has no captures; `livectl import ping --again {typed}` imports it again"
+        );
         return Err(Failure::new(Exit::Results, anyhow!(why)));
     }
     if let Some(unknown) = args.trials.iter().find(|id| manifest.trial(id).is_none()) {

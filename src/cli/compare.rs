@@ -30,9 +30,15 @@ const SHOWN: [&str; 12] = [
     "continuity_buffer_1s",
 ];
 
-/// Why trials that are not sound do not count, and what shows their figures.
-const NOT_COMPARED: &str = "and only fit trials are compared: others may differ by the machine's doing. \
-     `livectl plot --include-unfit --plot box --text` shows their figures";
+/// Why trials that are not sound do not count, and what shows the figures of those in these folders.
+fn not_compared(folders: &[&str]) -> String {
+    let folders: Vec<String> = folders.iter().map(|folder| crate::shell_word::quoted(folder)).collect();
+    let folders = folders.join(" ");
+    format!(
+        "and only fit trials are compared: others may differ by the machine's doing. \
+         `livectl plot --include-unfit --plot box --text {folders}` shows their figures"
+    )
+}
 
 /// A circumstance of a run.
 type Fact = fn(&Manifest) -> String;
@@ -180,11 +186,14 @@ impl Side {
             let run = &RunDir::open(folder).exit(Exit::Results)?;
             let manifest = Manifest::load_brief(run).exit(Exit::Results)?;
             if !run.is_sweep() && !run.summary().exists() {
+                let typed = crate::shell_word::path(run.path());
                 let why = match manifest.imported {
-                    Some(_) => {
-                        "holds imported pings and no frames to compare: `livectl plot --plot delay` and `livectl report` show it"
-                    }
-                    None => "has no summary.csv: it was interrupted; `livectl analyze` computes its tables",
+                    Some(_) => format!(
+                        "holds imported pings and no frames to compare: `livectl plot --plot delay {typed}` and `livectl report {typed}` show it"
+                    ),
+                    None => format!(
+                        "has no summary.csv: it was interrupted; `livectl analyze {typed}` computes its tables"
+                    ),
                 };
                 let why = anyhow!("{} {why}", run.path().display());
                 // Of many runs, the others can still be compared.
@@ -241,10 +250,10 @@ impl Side {
             (1, _) => {
                 format!("all its trials are of one scheme, {}. Name a second run to compare it with", named(all))
             }
-            (_, 0) => format!("all its trials are unfit or partial, {NOT_COMPARED}"),
+            (_, 0) => format!("all its trials are unfit or partial, {}", not_compared(&[&self.name])),
             (_, 1) => {
                 let others = named(all.difference(&sound).copied().collect());
-                format!("all its trials of {others} are unfit or partial, {NOT_COMPARED}")
+                format!("all its trials of {others} are unfit or partial, {}", not_compared(&[&self.name]))
             }
             _ => "its schemes have no fit trials of the same viewer".to_owned(),
         }
@@ -263,8 +272,9 @@ impl Side {
             return format!("the runs have no fit trials of the same viewer: {}", differences.unmatched.join("; "));
         }
         format!(
-            "nothing to compare: all trials of {} are unfit or partial, {NOT_COMPARED}",
-            doubtful.join(" and of ")
+            "nothing to compare: all trials of {} are unfit or partial, {}",
+            doubtful.join(" and of "),
+            not_compared(&doubtful)
         )
     }
 

@@ -1,93 +1,69 @@
 //! Whether the commands that the documentation names are commands: that their parts and options exist, and the recipes in them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::path::Path;
-
 use clap::Parser as _;
-use clap::error::ErrorKind;
 
 use super::Cli;
 
-/// Everything that says how livectl is called.
-fn documents() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut paths: Vec<_> =
-        ["README.md", "controller/README.md", "agent/README.md"].map(|name| root.join(name)).into();
-    paths.extend(std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
-    paths.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
-    paths.sort();
-    paths.into_iter().map(|path| (path.display().to_string(), std::fs::read_to_string(&path).unwrap())).collect()
+#[path = "../../tests/documents/mod.rs"]
+mod documents;
+
+use documents::{commands, documents, is_placeholder, root, wrong};
+
+/// The recipes among the words of a command that do not exist.
+fn lost_recipes(words: &[String]) -> impl Iterator<Item = String> {
+    let named = words.iter().filter(|word| word.starts_with("recipes/") && !is_placeholder(word));
+    named
+        .filter(|recipe| !root().join(recipe).exists())
+        .map(|recipe| format!("`{}`: there is no {recipe}", words.join(" ")))
 }
 
-/// The commands that begin with `program`: lines of blocks of code, and code within sentences.
-fn commands(text: &str, program: &str) -> Vec<Vec<String>> {
-    let mut found = Vec::new();
-    let mut fenced = false;
-    for line in text.lines() {
-        if line.trim_start().starts_with("```") {
-            fenced = !fenced;
-        } else if fenced || line.starts_with("    ") {
-            found.extend(command(line, program));
-        } else {
-            found.extend(line.split('`').skip(1).step_by(2).filter_map(|code| command(code, program)));
-        }
-    }
-    found
-}
-
-/// The words of a command, up to what a shell would take for something else.
-fn command(code: &str, program: &str) -> Option<Vec<String>> {
-    let code = code.trim().trim_start_matches("$ ").trim_start_matches("sudo ").trim_start_matches("./");
-    let code = code.split(" #").next()?.split("  ").next()?;
-    let words = code.split_whitespace();
-    let words = words.take_while(|word| !["|", "||", ">", ">>", "&", "&&", "\\", "--", "…"].contains(word));
-    let words: Vec<String> = words.map(|word| word.trim_matches(['"', '\'', ';', ',']).to_owned()).collect();
-    (words.first().is_some_and(|word| word == program)).then_some(words)
-}
-
-/// A word that stands for another: `RUN`, `N`, `DURATION`, `…`, `[--out`.
-fn is_placeholder(word: &str) -> bool {
-    !word.starts_with('-')
-        && word.contains(char::is_alphabetic)
-        && word.chars().filter(char::is_ascii_alphabetic).all(|c| c.is_ascii_uppercase())
-        || word.contains(['…', '[', '<', '*', '$', '|'])
+fn parsed(words: &[String]) -> Result<(), clap::Error> {
+    Cli::try_parse_from(words).map(drop)
 }
 
 #[test]
 fn the_documented_commands_of_livectl_exist() {
-    let (mut checked, mut wrong) = (0, Vec::new());
+    let (mut checked, mut all) = (0, Vec::new());
     for (name, text) in documents() {
         // `livectl needs Rust …` is what `run.sh` says.
-        for words in
-            commands(&text, "livectl").into_iter().filter(|words| words.get(1).is_none_or(|word| word != "needs"))
-        {
+        let is_command = |words: &Vec<String>| words.get(1).is_none_or(|word| word != "needs");
+        for words in commands(&text, "livectl").into_iter().filter(is_command) {
             checked += 1;
-            let line = words.join(" ");
-            for recipe in words.iter().filter(|word| word.starts_with("recipes/") && !is_placeholder(word)) {
-                if !Path::new(env!("CARGO_MANIFEST_DIR")).join(recipe).exists() {
-                    wrong.push(format!("{name}: `{line}`: there is no {recipe}"));
-                }
-            }
-            let error = match Cli::try_parse_from(&words) {
-                Ok(_) => continue,
-                Err(error) => error,
-            };
-            // A sentence may leave out what does not matter to it.
-            let is_short = matches!(
-                error.kind(),
-                ErrorKind::MissingRequiredArgument
-                    | ErrorKind::MissingSubcommand
-                    | ErrorKind::DisplayHelp
-                    | ErrorKind::DisplayVersion
-                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            all.extend(
+                lost_recipes(&words).chain(wrong(&words, parsed(&words))).map(|wrong| format!("{name}: {wrong}")),
             );
-            if !is_short && !words.iter().skip(1).any(|word| is_placeholder(word)) {
-                wrong.push(format!("{name}: `{line}`: {}", error.to_string().lines().next().unwrap_or_default()));
+        }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+    assert!(checked > 40, "{checked} commands were found");
+}
+
+/// Its own commands are tested in `tests/ops.sh`. With recipes or options it is `livectl run`; `test` takes the options of `cargo test`.
+#[test]
+fn the_documented_recipes_and_tests_of_run_sh_exist() {
+    let (mut checked, mut all) = (0, Vec::new());
+    for (name, text) in documents() {
+        for mut words in commands(&text, "run.sh") {
+            let first = words.get(1).map_or("", String::as_str);
+            if first == "test" {
+                let mut tests = words.iter().skip_while(|word| *word != "--test").skip(1);
+                if let Some(test) = tests.next().filter(|test| !is_placeholder(test)) {
+                    checked += 1;
+                    let exists = root().join(format!("tests/{test}.rs")).exists();
+                    all.extend((!exists).then(|| format!("{name}: there is no tests/{test}.rs")));
+                }
+            } else if first.starts_with('-') && first != "--help" || first.ends_with(".yaml") {
+                checked += 1;
+                words.splice(..1, ["livectl".to_owned(), "run".to_owned()]);
+                all.extend(
+                    lost_recipes(&words).chain(wrong(&words, parsed(&words))).map(|wrong| format!("{name}: {wrong}")),
+                );
             }
         }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(checked > 40, "{checked} commands were found");
+    assert!(all.is_empty(), "{}", all.join("\n"));
+    assert!(checked > 0, "none was found");
 }
 
 /// What is run for real is in `controller/tests/mininet.sh`: loops only with the spanning tree of Open vSwitch, which works in its mode `standalone` alone.
@@ -105,7 +81,24 @@ fn the_documented_mininet_of_networks_with_loops_is_the_one_that_is_tested() {
 #[test]
 fn commands_are_found_where_they_stand() {
     let text = "Try `livectl check a.yaml` or `x livectl`.\n\n    sudo livectl run b.yaml --jobs 2   # some\n```sh\n$ livectl ps | head\n```\n";
-    let found: Vec<String> = commands(text, "livectl").iter().map(|words| words.join(" ")).collect();
-    assert_eq!(found, ["livectl check a.yaml", "livectl run b.yaml --jobs 2", "livectl ps"]);
+    let found = |text: &str, program: &str| -> Vec<String> {
+        commands(text, program).iter().map(|words| words.join(" ")).collect()
+    };
+    assert_eq!(found(text, "livectl"), ["livectl check a.yaml", "livectl run b.yaml --jobs 2", "livectl ps"]);
+    let text = "    mininet> h2 live-agent viewer --stream live/hb > h2.jsonl &\n    RUST_LOG=info target/release/live-agent notify\n";
+    assert_eq!(found(text, "live-agent"), ["live-agent viewer --stream live/hb", "live-agent notify"]);
     assert!(is_placeholder("RUN") && is_placeholder("[--out") && !is_placeholder("--out"));
+}
+
+#[test]
+fn an_option_that_does_not_exist_is_wrong_even_beside_a_placeholder() {
+    let told = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        wrong(&words, parsed(&words))
+    };
+    assert_eq!(told("livectl check"), None, "the sentence leaves out which");
+    assert_eq!(told("livectl plot RUN --size WxH"), None);
+    assert!(told("livectl plot RUN --colour X").is_some_and(|told| told.contains("--colour")));
+    assert!(told("livectl chek recipes/p2p.yaml").is_some());
+    assert_eq!(lost_recipes(&["livectl".into(), "recipes/none.yaml".into()]).count(), 1);
 }

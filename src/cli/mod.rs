@@ -20,6 +20,7 @@ mod run;
 mod slurm;
 mod status;
 mod sweep;
+mod whole;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+use whole::whole;
 
 use crate::plan::{Datapath, LinkKind, Scheme};
 use crate::store::Software;
@@ -186,7 +188,7 @@ struct RunArgs {
     #[arg(long, value_name = "DIR", default_value = "results")]
     results: PathBuf,
     /// Trials to run at the same time; more than one disturbs the measurement on a small machine
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = whole::<u32>(1..=64))]
     jobs: u32,
     /// Kind of links, overriding the recipe (auto, netem, emulated)
     #[arg(long, value_name = "KIND", hide_possible_values = true)]
@@ -198,10 +200,10 @@ struct RunArgs {
     #[arg(long = "scheme", value_name = "SCHEME", hide_possible_values = true)]
     schemes: Vec<Scheme>,
     /// How often to run each scheme, overriding the recipe
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1000))]
     repetitions: Option<u32>,
     /// Seed of jitter and loss, overriding the recipe
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
     /// Points of a matrix are wanted.
     #[arg(skip)]
@@ -344,6 +346,37 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// Every option that takes a value, with the commands before it.
+    fn options(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        for option in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+            if let Some(long) = option.get_long() {
+                found.push([path, &[format!("--{long}=two")]].concat());
+            }
+        }
+        for part in command.get_subcommands().filter(|part| part.get_name() != "internal") {
+            options(part, &[path, &[part.get_name().to_owned()]].concat(), found);
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_none_is_answered_with_what_is_expected() {
+        let mut found = Vec::new();
+        options(&Cli::command(), &["livectl".to_owned()], &mut found);
+        let mut refused = 0;
+        for words in found {
+            let Err(error) = Cli::command().try_get_matches_from(&words) else { continue };
+            if error.kind() != clap::error::ErrorKind::ValueValidation {
+                continue;
+            }
+            refused += 1;
+            let text = error.to_string();
+            for word in ["invalid digit", "invalid float", "syntax", "not a number", "out of range"] {
+                assert!(!text.contains(word), "{words:?}: {text}");
+            }
+        }
+        assert!(refused >= 10, "{refused} options refuse a word");
     }
 
     #[test]

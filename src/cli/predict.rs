@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::RunArgs;
 use super::exit::{Exit, Failure, WithExit};
+use super::whole::whole;
 use crate::parallel;
 use crate::plan::{Plan, Point, Scheme, Trial};
 use crate::plot;
@@ -45,10 +46,10 @@ pub(super) struct PredictArgs {
     #[arg(long = "scheme", value_name = "SCHEME", hide_possible_values = true)]
     schemes: Vec<Scheme>,
     /// How often each scheme is predicted, whatever the recipe says
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1000))]
     repetitions: Option<u32>,
     /// Seed of jitter, loss, and comings and goings, whatever the recipe says
-    #[arg(long, value_name = "SEED")]
+    #[arg(long, value_name = "SEED", value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
 }
 

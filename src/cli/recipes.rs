@@ -53,8 +53,17 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
     loaded.until = loaded.until.filter(|_| args.repetitions.is_none());
     let varies = loaded.plan.trials.iter().any(|trial| !trial.point.parameters.is_empty());
     if !args.is_sweep && (varies || loaded.until.is_some()) {
-        let (path, what) = (path.display(), if varies { "a matrix" } else { "`until`" });
-        let why = anyhow!("the recipe has {what}: `livectl sweep {path}` runs it");
+        let what = if varies { "a matrix" } else { "`until`" };
+        let mut words = if args.dry_run { vec![] } else { vec!["sudo".to_owned()] };
+        words.extend(["livectl".to_owned(), "sweep".to_owned()]);
+        if args.dry_run {
+            words.push("--dry-run".to_owned());
+        }
+        if args.results != Path::new("results") {
+            words.extend(["--results".to_owned(), crate::shell_word::path(&args.results)]);
+        }
+        words.push(crate::shell_word::path(path));
+        let why = anyhow!("the recipe has {what}: `{}` runs it", words.join(" "));
         return Err(Failure::new(Exit::Usage, why));
     }
     Ok(loaded)

@@ -100,8 +100,8 @@ async fn one(
     if !report.unfit.is_empty() {
         text += UNFIT;
     }
-    let folder = report.folder.path().display();
-    text += &format!("{folder}; `livectl report {folder}` writes its report");
+    let folder = report.folder.path();
+    text += &format!("{}; `livectl report {}` writes its report", folder.display(), crate::shell_word::path(folder));
     let printed = ui::print(&text);
     let pictures = pictures(args, &report);
     printed?;

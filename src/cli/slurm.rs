@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
 use super::sweep::SweepArgs;
+use super::whole::whole;
 use crate::plan::{Datapath, LinkKind};
 use crate::recipe::Loaded;
 use crate::run::Job;
@@ -49,7 +50,7 @@ pub(super) struct SlurmArgs {
     #[arg(long, value_name = "NAME")]
     account: Option<String>,
     /// Run at most N trials at a time
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=u32::MAX.into()))]
     at_once: Option<u32>,
     /// Further option for sbatch, such as --sbatch=--qos=night; may be repeated
     #[arg(long, value_name = "OPTION", allow_hyphen_values = true)]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use clap::Args;
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory as _};
 
 use super::exit::{Exit, Failure, WithExit};
 use super::sweep::{about, failures, named};
@@ -67,7 +68,13 @@ pub(super) fn status(args: &StatusArgs) -> Result<Exit, Failure> {
         None => SweepDir::all(&args.results).exit(Exit::Results)?,
     };
     if sweeps.is_empty() {
-        let why = anyhow!("there is no sweep in {}; `livectl sweep RECIPE` starts one", args.results.display());
+        let there = if args.results == Path::new("results") {
+            String::new()
+        } else {
+            format!("--results {} ", crate::shell_word::path(&args.results))
+        };
+        let why =
+            anyhow!("there is no sweep in {}; `sudo livectl sweep {there}RECIPE` starts one", args.results.display());
         return Err(Failure::new(Exit::Results, why));
     }
     let mut exit = Exit::Done;
@@ -131,17 +138,45 @@ fn text(sweep: &SweepDir, status: &Status, slurm: Option<&Progress>) -> String {
     let is_idle = status.sessions.iter().all(|at| matches!(at.life, Life::Gone | Life::Rebooted));
     if is_idle && !is_with_slurm && status.to_come > 0 {
         let recipe = status.file.recipe.path.as_deref().unwrap_or(Path::new("RECIPE"));
-        let _ = writeln!(text, "  to resume: {}", resuming(sweep.path(), recipe, slurm.is_some()));
+        let given = options_of(&status.file.command);
+        let _ = writeln!(text, "  to resume: {}", resuming(sweep.path(), recipe, given, slurm.is_some()));
     }
     text + &failures(&status.failed)
 }
 
-/// The command that resumes the sweep in this folder, to be typed where `status` was.
-fn resuming(sweep: &Path, recipe: &Path, is_with_slurm: bool) -> Command {
+/// The options that a command line of `livectl sweep` had, but for where its results go; without them other trials would be asked for, or in another way. Those of
+/// another livectl's command line may be unknown to this one.
+fn options_of(command: &[String]) -> Vec<String> {
+    let mut livectl = super::Cli::command();
+    let Ok(matches) = livectl.try_get_matches_from_mut(command) else { return Vec::new() };
+    let (Some(given), Some(sweep)) = (matches.subcommand_matches("sweep"), livectl.find_subcommand("sweep")) else {
+        return Vec::new();
+    };
+    let mut words = Vec::new();
+    for option in sweep.get_arguments() {
+        let id = option.get_id().as_str();
+        let Some(long) = option.get_long().filter(|long| !["results", "dry-run"].contains(long)) else { continue };
+        if given.value_source(id) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        if !option.get_action().takes_values() {
+            words.push(format!("--{long}"));
+            continue;
+        }
+        for value in given.get_raw(id).into_iter().flatten() {
+            words.extend([format!("--{long}"), value.to_string_lossy().into_owned()]);
+        }
+    }
+    words
+}
+
+/// The command that resumes the sweep in this folder, to be typed where `status` was. `given`: its other options.
+fn resuming(sweep: &Path, recipe: &Path, given: Vec<String>, is_with_slurm: bool) -> Command {
     let mut words = vec!["sweep".to_owned()];
-    if is_with_slurm {
+    if is_with_slurm && !given.iter().any(|word| word == "--engine") {
         words.extend(["--engine".to_owned(), "slurm".to_owned()]);
     }
+    words.extend(given);
     // Without the option the command would begin a sweep of its own in `results`.
     let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     if let Some(results) = sweep.parent().and_then(Path::parent).map(absolute)
@@ -354,14 +389,37 @@ mod tests {
     fn the_command_that_resumes_finds_the_same_sweep() {
         let (here, there) = (Path::new("results/bw/sweep"), Path::new("/data/my runs/bw/sweep"));
         let recipe = Path::new("/home/x/bw.yaml");
-        assert_eq!(resuming(here, recipe, false).to_string(), "sudo livectl sweep /home/x/bw.yaml");
+        let none = Vec::new;
+        assert_eq!(resuming(here, recipe, none(), false).to_string(), "sudo livectl sweep /home/x/bw.yaml");
         assert_eq!(
-            resuming(there, recipe, false).to_string(),
+            resuming(there, recipe, none(), false).to_string(),
             "sudo livectl sweep --results '/data/my runs' /home/x/bw.yaml"
         );
         assert_eq!(
-            resuming(there, recipe, true).to_string(),
+            resuming(there, recipe, none(), true).to_string(),
             "livectl sweep --engine slurm --results '/data/my runs' /home/x/bw.yaml"
         );
+    }
+
+    #[test]
+    fn the_command_that_resumes_asks_for_the_same_trials() {
+        let here = Path::new("results/bw/sweep");
+        let resumed = |line: &str, is_with_slurm: bool| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            resuming(here, Path::new("bw.yaml"), options_of(&words), is_with_slurm).to_string()
+        };
+        assert_eq!(
+            resumed(
+                "target/release/livectl sweep --keep=failed bw.yaml --repetitions 5 --link emulated --fail-fast --results r",
+                false
+            ),
+            "sudo livectl sweep --keep failed --fail-fast --link emulated --repetitions 5 bw.yaml"
+        );
+        assert_eq!(
+            resumed("livectl sweep --engine slurm --at-once 4 bw.yaml", true),
+            "livectl sweep --engine slurm --at-once 4 bw.yaml"
+        );
+        assert_eq!(resumed("livectl sweep --of-another-version bw.yaml", false), "sudo livectl sweep bw.yaml");
+        assert_eq!(options_of(&[]), [""; 0]);
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::RunArgs;
 use super::exit::{Exit, Failure, WithExit};
+use super::whole::whole;
 use crate::plan::{Datapath, LinkKind, Until};
 use crate::run::{Job, Urgency};
 use crate::sandbox::capability::{Capabilities, Places};
@@ -66,10 +67,10 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "WHOSE", default_value = "all", hide_possible_values = true)]
     pub(super) keep: Keep,
     /// Retry a failed trial up to N times, after all others
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=u32::MAX.into()))]
     retry: u32,
     /// Retry an unfit trial (the machine did not keep up) up to N times, after all others
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = whole::<u32>(0..=u32::MAX.into()))]
     retry_unfit: u32,
     /// Retry trials that earlier sessions gave up
     #[arg(long)]
@@ -78,7 +79,7 @@ pub(super) struct SweepArgs {
     #[arg(long)]
     fail_fast: bool,
     /// Stop when N trials have failed for good
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=u32::MAX.into()))]
     max_failures: Option<u32>,
     /// Start no trial that would end later than this: 90s, 45min, 8h
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -93,7 +94,7 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "DATAPATH", hide_possible_values = true)]
     datapath: Option<Datapath>,
     /// How often to run each point, overriding the recipe
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1000))]
     repetitions: Option<u32>,
     #[command(flatten)]
     pub(super) slurm: super::slurm::SlurmArgs,
@@ -253,10 +254,10 @@ pub(super) fn text(report: &Report) -> String {
     let who = |row: &EstimateRow| (row.scheme, row.parameters.clone(), row.stream.clone(), row.viewer.clone());
     let lines = report.estimates.iter().map(who).collect::<BTreeSet<_>>().len();
     if lines > ESTIMATES {
-        let path = report.sweep.path().display();
+        let (path, typed) = (report.sweep.path().display(), crate::shell_word::path(report.sweep.path()));
         let _ = writeln!(
             text,
-            "\nthe figures of {lines} viewers at all points are in {path}/estimates.csv; `livectl plot {path} --plot sweep` draws them"
+            "\nthe figures of {lines} viewers at all points are in {path}/estimates.csv; `livectl plot {typed} --plot sweep` draws them"
         );
     } else if let Some(estimates) = crate::table::estimates_text(&report.estimates) {
         text += &format!("\n{estimates}\n");
@@ -284,8 +285,8 @@ pub(super) fn text(report: &Report) -> String {
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect();
     let Report { done, trials, done_now, .. } = report;
     let _ = writeln!(text, "{}: {done} of {trials} trials are done ({done_now} now){parts}", report.end);
-    let path = report.sweep.path().display();
-    let _ = write!(text, "{path}; `livectl report {path}` writes its report");
+    let (path, typed) = (report.sweep.path().display(), crate::shell_word::path(report.sweep.path()));
+    let _ = write!(text, "{path}; `livectl report {typed}` writes its report");
     if matches!(report.end, End::Interrupted | End::Asked | End::Deadline) {
         text += "; the same command resumes the sweep";
     }

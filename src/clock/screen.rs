@@ -40,7 +40,7 @@ pub struct ScreenArgs {
 /// Why a screen cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ScreenError {
-    /// Its file.
+    /// The file with the screen's pixels cannot be read, or the log cannot be written.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
         /// The failed operation: `read`, `write`, ….

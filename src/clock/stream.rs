@@ -97,8 +97,7 @@ pub fn read(args: &ClockArgs) -> Result<(), StreamError> {
     written.map_err(failed("write", &args.log))
 }
 
-/// When each frame was born, by index. A line that is none says nothing of a frame; who reads the log for its sake
-/// complains of it.
+/// When each frame was born, by index. Lines that are no births are skipped here; `trace::Births` reports them.
 fn births(log: File) -> io::Result<Vec<i64>> {
     let frame = |line: String| line.parse::<Birth>().ok().filter(|birth| birth.kind == BirthKind::Video);
     let lines = BufReader::new(log).lines();

@@ -186,12 +186,13 @@ impl<'a> Delivery<'a> {
             let arrival = now()?;
             add(&counters.packets, 1);
             add(&counters.bytes, length as u64);
-            let verdict = if self.under_way[end] < UNDER_WAY {
-                self.shapers[end].offer(arrival, length)
-            } else {
-                Verdict::QueueFull
-            };
-            match verdict {
+            // This is our limit, not the plan's queue.
+            if self.under_way[end] >= UNDER_WAY {
+                add(&counters.dropped_write, 1);
+                self.spare.push(frame);
+                continue;
+            }
+            match self.shapers[end].offer(arrival, length) {
                 Verdict::Deliver { at } => {
                     self.under_way[end] += 1;
                     self.sequence += 1;

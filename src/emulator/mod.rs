@@ -125,7 +125,7 @@ pub enum EmulatorError {
     /// A TAP device was refused.
     #[error("cannot create the TAP device {name}: {source}; {}", tap_hint(source))]
     Tap {
-        /// Its name.
+        /// Name of the device.
         name: String,
         /// The underlying I/O error.
         source: io::Error,

@@ -65,7 +65,7 @@ pub struct Direction {
     pub changes: u64,
     /// Packets that were due when the receiving interface was down or gone: always a few at the end of a trial.
     pub dropped_down: u64,
-    /// Packets that the kernel had no room for: a sign of a machine in need.
+    /// Packets that the kernel had no room for, or that came while 50,000 others were under way: not what the plan wants.
     pub dropped_write: u64,
     /// The most packets that ever waited for the link.
     pub longest_queue: u64,

@@ -29,7 +29,7 @@ use crate::trace::ping::{self, PingError, PingLog};
 
 /// The host that broadcasts.
 pub const BROADCASTER: &str = "b";
-/// The CDN.
+/// Host that stands for the CDN in imported runs.
 pub const CDN: &str = "s";
 /// The host that watches.
 pub const VIEWER: &str = "v";

@@ -11,7 +11,7 @@ pub const CONTROLLER: &str = "controller";
 pub struct Spot {
     /// Whose network namespace it is in; `None`: where switches and controller are.
     pub host: Option<String>,
-    /// Its name.
+    /// Name of the interface.
     pub interface: String,
 }
 

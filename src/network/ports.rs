@@ -26,16 +26,16 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// What has been counted since then.
+    /// What has been counted since then; `None`: a counter went back, because the port or its switch was made anew.
     #[must_use]
-    pub fn since(&self, before: &Counters) -> Counters {
-        Counters {
-            received_bytes: self.received_bytes.saturating_sub(before.received_bytes),
-            received_packets: self.received_packets.saturating_sub(before.received_packets),
-            sent_bytes: self.sent_bytes.saturating_sub(before.sent_bytes),
-            sent_packets: self.sent_packets.saturating_sub(before.sent_packets),
-            dropped_packets: self.dropped_packets.saturating_sub(before.dropped_packets),
-        }
+    pub fn since(&self, before: &Counters) -> Option<Counters> {
+        Some(Counters {
+            received_bytes: self.received_bytes.checked_sub(before.received_bytes)?,
+            received_packets: self.received_packets.checked_sub(before.received_packets)?,
+            sent_bytes: self.sent_bytes.checked_sub(before.sent_bytes)?,
+            sent_packets: self.sent_packets.checked_sub(before.sent_packets)?,
+            dropped_packets: self.dropped_packets.checked_sub(before.dropped_packets)?,
+        })
     }
 }
 
@@ -58,8 +58,8 @@ pub async fn read(network: &plan::Network) -> Result<BTreeMap<String, Counters>,
     Ok(all)
 }
 
-/// Reads what `ovs-ofctl --names dump-ports` prints. A counter that the switch does not have is a `?`, and counts as
-/// nothing.
+/// Reads what `ovs-ofctl --names dump-ports` prints. A counter that the switch does not have is a `?`: drops then count as none, but bytes and
+/// packets must be there.
 fn parse(text: &str) -> Option<BTreeMap<String, Counters>> {
     let mut ports: BTreeMap<String, Counters> = BTreeMap::new();
     let mut name: Option<String> = None;
@@ -78,7 +78,7 @@ fn parse(text: &str) -> Option<BTreeMap<String, Counters>> {
             let counters = ports.get_mut(&name.take()?)?;
             counters.sent_bytes = count(counts, "bytes")?;
             counters.sent_packets = count(counts, "pkts")?;
-            counters.dropped_packets = count(counts, "drop")?;
+            counters.dropped_packets = if value(counts, "drop")? == "?" { 0 } else { count(counts, "drop")? };
         }
     }
     (!ports.is_empty() && name.is_none()).then_some(ports)
@@ -86,8 +86,11 @@ fn parse(text: &str) -> Option<BTreeMap<String, Counters>> {
 
 /// The counter of that name in `pkts=12, bytes=3456, drop=?`.
 fn count(text: &str, name: &str) -> Option<u64> {
-    let value = text.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))?;
-    if value == "?" { Some(0) } else { value.parse().ok() }
+    value(text, name)?.parse().ok()
+}
+
+fn value<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.split(',').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 #[cfg(test)]
@@ -124,11 +127,20 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_was_made_anew_has_counted_nothing_that_is_known() {
+        let before = Counters { received_bytes: 900, sent_bytes: 40, ..Counters::default() };
+        let after = Counters { received_bytes: 1000, sent_bytes: 40, ..Counters::default() };
+        assert_eq!(after.since(&before), Some(Counters { received_bytes: 100, ..Counters::default() }));
+        assert_eq!(before.since(&after), None);
+    }
+
+    #[test]
     fn anything_else_is_not_taken_for_counters() {
         for text in ["", "ovs-ofctl: s1 is not a bridge or a socket\n", "OFPST_PORT reply (xid=0x2): 0 ports\n"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
         assert_eq!(parse(&SHOWN.replace("bytes=11000", "bytes=lots")), None);
+        assert_eq!(parse(&SHOWN.replace("bytes=11000", "bytes=?")), None, "what passed is not known");
         assert_eq!(parse(&SHOWN.replace("  port  \"s1-eth1\": rx", "  tx")), None);
     }
 }

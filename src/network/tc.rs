@@ -44,7 +44,7 @@ const NOTHING: u64 = 10_000;
 /// Whether a direction of a link is the same for the whole trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Constancy {
-    /// It is.
+    /// No change is planned for it: one qdisc holds its shape.
     Constant,
     /// It changes.
     Changing,

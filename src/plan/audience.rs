@@ -28,7 +28,7 @@ pub enum Departure {
 pub struct Parting {
     /// On the trial's timeline.
     pub at: Duration,
-    /// How.
+    /// Whether it leaves or crashes.
     pub how: Departure,
 }
 

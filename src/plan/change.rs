@@ -75,7 +75,7 @@ pub struct LinkTrace {
     pub file: String,
     /// Whether it begins again at its end; otherwise the link stays as the last piece has it.
     pub repeat: bool,
-    /// Its length.
+    /// Time from its first piece to its end.
     pub length: Duration,
     /// What holds from when; the first piece begins at 0.
     #[serde(with = "pieces_as_text")]

@@ -309,9 +309,9 @@ pub enum VideoSource {
     Generated {
         /// `testsrc2`, `mandelbrot`, …; one of a fixed list.
         pattern: String,
-        /// Pixels.
+        /// Width in pixels.
         width: u32,
-        /// Pixels.
+        /// Height in pixels.
         height: u32,
     },
     /// A file, looped as often as the frames need.
@@ -389,7 +389,7 @@ pub struct PingTrain {
     pub start: Duration,
     /// Between pings.
     pub interval: Duration,
-    /// How many.
+    /// Number of pings.
     pub count: u32,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Repetitions go on until a figure is known as precisely as wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Until {
-    /// Which.
+    /// The figure, as `summary.csv` has it.
     pub figure: Figure,
     /// By which share of it it may be off: 0.05 is 5 %.
     pub precision: f64,

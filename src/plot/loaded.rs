@@ -22,7 +22,7 @@ pub(super) const MOST_OVER_TIME: usize = 24;
 /// A stored run: its manifest and those of its tables that the pictures asked for need.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Its folder.
+    /// Folder of the run.
     pub path: PathBuf,
     /// What was run.
     pub manifest: Manifest,

@@ -11,7 +11,7 @@ pub type Item = usize;
 /// An item on a connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Piece {
-    /// Which.
+    /// The item, by its number.
     pub item: Item,
     /// Where it lies in the connection's bytes.
     pub range: Range,
@@ -26,13 +26,13 @@ pub struct Piece {
 /// A connection, in the direction in which the stream goes.
 #[derive(Debug)]
 pub struct Connection {
-    /// Who sends.
+    /// Host that sends the stream.
     pub from: Host,
     /// Who receives.
     pub to: Host,
     /// Which stream, by its place in the plan.
     pub stream: usize,
-    /// Over what.
+    /// How the stream crosses it: RTMP, from a peer, ….
     pub carrier: Carrier,
     /// The way of its packets.
     pub out: Way,

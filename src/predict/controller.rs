@@ -21,7 +21,7 @@ type Key = (Host, u32);
 /// An agent hears of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Introduction {
-    /// When.
+    /// When it hears of it, in nanoseconds since the timeline began.
     pub at: Nanos,
     /// Of which stream.
     pub stream: usize,

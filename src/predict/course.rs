@@ -65,7 +65,7 @@ pub(super) struct Stream {
 /// A viewer of a stream.
 #[derive(Debug)]
 pub struct Viewer {
-    /// The host.
+    /// Host of the viewer.
     pub host: Host,
     /// Which stream.
     pub stream: usize,
@@ -109,7 +109,7 @@ pub struct Arrived {
     pub at: Nanos,
     /// When the first of its bytes was.
     pub first: Nanos,
-    /// Over what.
+    /// The connection or group that it came over.
     pub over: Over,
 }
 

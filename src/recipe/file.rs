@@ -235,7 +235,7 @@ pub struct HostFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkFile {
-    /// The switch.
+    /// Name of the switch that the host is connected to.
     pub to: Text<NodeName>,
     /// Rate of whole Ethernet frames, 10 kbit/s to 100 Gbit/s. Default: as fast as the machine.
     #[serde(default)]

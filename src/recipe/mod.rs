@@ -142,7 +142,7 @@ pub fn schema() -> serde_json::Value {
     schema.to_value()
 }
 
-/// The file's text, with an explanation for people if there is none.
+/// The file's text, or an explanation for people why it cannot be read.
 fn read(path: &Path) -> Result<String, RecipeError> {
     let unreadable = |error: io::Error| {
         let help = match error.kind() {

@@ -436,9 +436,9 @@ impl Value for Share {
 /// Width and height in pixels, written `640x360`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameSize {
-    /// Pixels.
+    /// Width in pixels.
     pub width: u32,
-    /// Pixels.
+    /// Height in pixels.
     pub height: u32,
 }
 

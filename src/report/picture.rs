@@ -77,7 +77,7 @@ pub(super) fn figures(run: &Stored, id: &str, effects: &Effects, room: &mut usiz
         }
     }
     if crowded_out > 0 {
-        let folder = run.dir.path().display();
+        let folder = crate::shell_word::path(run.dir.path());
         left_out.push(format!(
             "{crowded_out} more pictures have no room on this page; `livectl report {folder}` writes one of this run alone"
         ));
@@ -117,7 +117,7 @@ fn films(run: &Stored, id: &str, room: &mut usize) -> (Vec<Figure>, usize) {
     (figures, crowded_out)
 }
 
-/// Width and height of a PNG, which begins with them (PNG specification, 11.2.2); `None`: it is none.
+/// Width and height of a PNG, which begins with them (PNG specification, 11.2.2); `None`: the bytes are no PNG.
 fn pixels(png: &[u8]) -> Option<(u32, u32)> {
     let number = |from: usize| png.get(from..from + 4)?.try_into().ok().map(u32::from_be_bytes);
     png.starts_with(PNG).then(|| number(16).zip(number(20))).flatten()

@@ -19,10 +19,10 @@ pub(super) struct Stored {
     pub(super) lacks: Vec<Lack>,
 }
 
-/// What a run should have and has not.
+/// A file that a run lacks or that is damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lack {
-    /// For people.
+    /// The warning, as the page shows it.
     pub(super) text: String,
     /// It is there and cannot be read, or should be there.
     pub(super) damage: bool,
@@ -87,7 +87,8 @@ fn taken<T>(read: Result<Option<Vec<T>>, TableError>, path: &Path, needed: bool,
         Err(error) => Lack { text: error.to_string(), damage: true },
         Ok(None) => Lack {
             text: format!(
-                "the run has no {name}; what is only in there is not shown (`livectl analyze` makes it from captures)"
+                "the run has no {name}; what is only in there is not shown (`livectl analyze {}` makes it from captures)",
+                crate::shell_word::path(path.parent().unwrap_or(path))
             ),
             damage: needed,
         },

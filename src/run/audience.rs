@@ -35,7 +35,7 @@ pub(super) enum Step {
     Start(Whose, Option<Box<Part>>, Box<Part>),
     /// Its agent is ready, and its player can start.
     StartPlayer(Whose, Box<Part>),
-    /// Nothing.
+    /// Nothing is to be started.
     Done,
 }
 

@@ -117,11 +117,6 @@ impl Cast {
     }
 }
 
-/// What tcpdump at that interface is called.
-pub(super) fn capture_name(point: &CapturePoint) -> String {
-    format!("tcpdump-{}", point.interface)
-}
-
 /// What reads the clock in the frames of a stream, where there is one.
 fn clock(trial: &Trial, stream: &Stream, dir: &TrialDir, livectl: &Path) -> Option<Actor> {
     let VideoSource::Generated { width, .. } = trial.video.source else { return None };
@@ -149,13 +144,13 @@ fn clock(trial: &Trial, stream: &Stream, dir: &TrialDir, livectl: &Path) -> Opti
 fn capture(point: &CapturePoint, dir: &TrialDir) -> Actor {
     let file = dir.pcap(&point.interface);
     Actor {
-        name: capture_name(point),
+        name: capture::name(point),
         station: point.host.as_str().into(),
         command: Command::new(capture::PROGRAM, capture::args(point, &file)),
         folders: file.parent().map(Path::to_owned).into_iter().collect(),
         files: Vec::new(),
         output: Output::Log,
-        log: dir.log(&point.host, &capture_name(point)),
+        log: dir.log(&point.host, &capture::name(point)),
         ready: Readiness::LogLine(capture::READY.into()),
         ready_within: READY,
         alarms: Vec::new(),

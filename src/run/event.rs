@@ -31,7 +31,7 @@ pub enum Update {
     Settled {
         /// `links`, `datapath`.
         what: &'static str,
-        /// What it is.
+        /// What is used: `emulated`, `user`.
         used: String,
         /// The reason, in words.
         why: String,
@@ -124,7 +124,7 @@ pub enum Phase {
 pub enum Happening {
     /// A phase begins.
     Phase {
-        /// Which.
+        /// The phase that begins.
         phase: Phase,
     },
     /// Second zero of the recipe's timeline is now.
@@ -166,7 +166,7 @@ pub enum Happening {
         host: String,
         /// Which of its spells ends, from 1.
         spell: u32,
-        /// How.
+        /// Whether it leaves or crashes.
         how: Departure,
     },
     /// What an actor or the controller reports of itself, in its own words.

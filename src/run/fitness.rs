@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::time::{ClockId, ClockNanosleepFlags, clock_gettime, clock_nanosleep};
 use serde::{Deserialize, Serialize};
 
@@ -147,7 +148,7 @@ pub struct CaptureDrops {
 /// What a broadcaster's births were like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BirthLateness {
-    /// The broadcaster.
+    /// Host of the broadcaster.
     pub broadcaster: String,
     /// Against a steady frame rate.
     pub lateness: Lateness,
@@ -250,7 +251,7 @@ pub fn judge(seen: &Observations, limits: &Limits) -> Verdict {
     let watched = seen.heartbeat.count / BEATS_A_SAMPLE;
     let unseen = watched.saturating_sub(seconds as u64);
     let text = format!("fitness unknown: the processors were looked at in {seconds} of {watched} s");
-    over("unknown", unseen > 0 && seen.unknown.is_empty(), text);
+    over("unknown", (unseen > 0 || seconds == 0 && !unwatched) && seen.unknown.is_empty(), text);
     let allowed = limits.seconds_over * seconds as f64;
     let count = |over: &dyn Fn(&Sample) -> bool| seen.samples.iter().filter(|sample| over(sample)).count();
     let often =
@@ -336,7 +337,7 @@ impl Watch {
 }
 
 fn watch(stop: &AtomicBool, look: &mut Look) -> Observations {
-    let mut samples = Vec::new();
+    let (mut samples, mut unknown) = (Vec::new(), Vec::new());
     let mut lateness = Histogram::default();
     let mut worst = Duration::ZERO;
     let begin = now(ClockId::CLOCK_MONOTONIC);
@@ -344,8 +345,14 @@ fn watch(stop: &AtomicBool, look: &mut Look) -> Observations {
     let mut beats = 0;
     while !stop.load(Ordering::Relaxed) {
         due += BEAT;
-        // Absolute, so that lateness does not add up. An interrupted or refused sleep counts as a beat on time.
-        let _ = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due.into());
+        // Absolute, so that lateness does not add up. An interrupted sleep counts as a beat on time.
+        let slept = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due.into());
+        if let Err(error) = slept
+            && error != Errno::EINTR
+        {
+            unknown.push(format!("the watch of the machine cannot sleep: {error}"));
+            break;
+        }
         let woke = now(ClockId::CLOCK_MONOTONIC);
         let late = woke.saturating_sub(due);
         lateness.add(late);
@@ -358,12 +365,12 @@ fn watch(stop: &AtomicBool, look: &mut Look) -> Observations {
         if beats % BEATS_A_SAMPLE == 0
             && let Ok(next) = Look::at_machine()
         {
-            samples.push(look.sample(&next, woke.saturating_sub(begin), worst));
+            samples.extend(look.sample(&next, woke.saturating_sub(begin), worst));
             *look = next;
             worst = Duration::ZERO;
         }
     }
-    Observations { samples, heartbeat: lateness.summary(), ..Observations::default() }
+    Observations { samples, heartbeat: lateness.summary(), unknown, ..Observations::default() }
 }
 
 fn now(clock: ClockId) -> Duration {
@@ -434,9 +441,13 @@ impl Look {
         Ok(Look { processors, pressure_us, steady, wall })
     }
 
-    fn sample(&self, next: &Look, at: Duration, heartbeat_max: Duration) -> Sample {
+    /// What happened from this look to the next; `None`: the counters stand still, as where a container hides them, and tell nothing.
+    fn sample(&self, next: &Look, at: Duration, heartbeat_max: Duration) -> Option<Sample> {
         let share = |part: u64, of: u64| if of == 0 { 0.0 } else { part as f64 / of as f64 };
         let ticks = next.processors.all.saturating_sub(self.processors.all);
+        if ticks == 0 {
+            return None;
+        }
         let idle = next.processors.idle.saturating_sub(self.processors.idle);
         let steal = next.processors.steal.saturating_sub(self.processors.steal);
         let elapsed = next.steady.saturating_sub(self.steady);
@@ -445,14 +456,14 @@ impl Look {
         });
         let offset = |look: &Look| look.wall.as_nanos() as i128 - look.steady.as_nanos() as i128;
         let clock_step = offset(next) - offset(self);
-        Sample {
+        Some(Sample {
             at,
             busy: share(ticks.saturating_sub(idle), ticks),
             steal: share(steal, ticks),
             pressure,
             heartbeat_max,
             clock_step_ns: i64::try_from(clock_step).unwrap_or(if clock_step < 0 { i64::MIN } else { i64::MAX }),
-        }
+        })
     }
 }
 

@@ -77,7 +77,7 @@ pub struct Job {
 /// How a run ended.
 #[derive(Debug)]
 pub struct Report {
-    /// Its folder.
+    /// Folder of the run.
     pub folder: RunDir,
     /// Its tables, without frames, pings and screens: these may be many and are in their files.
     pub tables: Tables,

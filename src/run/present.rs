@@ -28,7 +28,7 @@ const PACE: Duration = Duration::from_millis(900);
 /// The source of a viewer's stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The CDN.
+    /// The CDN, not a peer.
     Cdn,
     /// Another host.
     Peer {

@@ -83,7 +83,7 @@ pub enum Act {
     KeepOnAir {
         /// The broadcaster's host.
         host: String,
-        /// How long.
+        /// How soon it has to be on the air, and for how long.
         air: Air,
     },
     /// A link changes. Emulated links know beforehand and do it by themselves, netem is told.
@@ -106,7 +106,7 @@ pub enum Act {
     Depart {
         /// Who, and which of its spells ends.
         whose: Whose,
-        /// How.
+        /// Whether it leaves or crashes.
         how: Departure,
     },
 }
@@ -123,7 +123,7 @@ pub struct Whose {
 /// A program's part in a trial.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The program.
+    /// The program as a value.
     pub actor: Actor,
     /// When it may end.
     pub duty: Duty,

@@ -24,7 +24,7 @@ use crate::emulator;
 use crate::network::changes::Changes;
 use crate::network::ports::{self, Counters};
 use crate::network::{self, BootSpec, Links, Mininet, reach};
-use crate::plan::{End, Host, Trial, delivery};
+use crate::plan::{End, Host, Network, Trial, delivery};
 use crate::sandbox::{Environment, Ovs};
 use crate::store::TrunkTraffic;
 
@@ -366,22 +366,8 @@ impl Stage {
         counted: Option<(BTreeMap<String, Counters>, BTreeMap<String, Counters>)>,
     ) -> Result<(), TrialError> {
         let Some((before, after)) = counted else { return Ok(()) };
-        let links = self.spec.trial.network.trunks();
-        let ends = links.flat_map(|link| [(&link.a, &link.b), (&link.b, &link.a)]);
-        let traffic = ends.filter_map(|(from, to)| {
-            let since = |end: &End| Some(after.get(&end.interface)?.since(before.get(&end.interface)?));
-            let (sent, received) = (since(from)?, since(to)?);
-            Some(TrunkTraffic {
-                from: from.node.clone(),
-                to: to.node.clone(),
-                sent_bytes: sent.sent_bytes,
-                received_bytes: received.received_bytes,
-                received_packets: received.received_packets,
-                dropped_packets: sent.dropped_packets,
-            })
-        });
-        let traffic: Vec<TrunkTraffic> = traffic.collect();
-        let planned = 2 * self.spec.trial.network.trunks().count();
+        let network = &self.spec.trial.network;
+        let (traffic, planned) = (trunk_traffic(network, &before, &after), 2 * network.trunks().count());
         if traffic.len() < planned {
             self.not_seen(format!(
                 "what passes between the switches: {} of {planned} directions were counted",
@@ -487,6 +473,28 @@ impl Stage {
     }
 }
 
+/// What has passed in each direction of each link between switches. One whose counters are not there, or have begun anew, is left out.
+fn trunk_traffic(
+    network: &Network,
+    before: &BTreeMap<String, Counters>,
+    after: &BTreeMap<String, Counters>,
+) -> Vec<TrunkTraffic> {
+    let ends = network.trunks().flat_map(|link| [(&link.a, &link.b), (&link.b, &link.a)]);
+    let traffic = ends.filter_map(|(from, to)| {
+        let since = |end: &End| after.get(&end.interface)?.since(before.get(&end.interface)?);
+        let (sent, received) = (since(from)?, since(to)?);
+        Some(TrunkTraffic {
+            from: from.node.clone(),
+            to: to.node.clone(),
+            sent_bytes: sent.sent_bytes,
+            received_bytes: received.received_bytes,
+            received_packets: received.received_packets,
+            dropped_packets: sent.dropped_packets,
+        })
+    });
+    traffic.collect()
+}
+
 /// Who of those that the trial waited for has not ended, be it that they still receive, or that they never began to.
 fn unended(audience: &BTreeSet<String>, finished: &BTreeSet<String>, drain: Duration) -> String {
     /// Named; of more it is said how many.
@@ -515,7 +523,66 @@ fn measured_paths(trial: &Trial) -> Result<BTreeSet<(String, String, Ipv4Addr)>,
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::run::fitness::{Limits, Verdict, judge};
+    use crate::run::observed::tests::spec;
+
+    /// A trial of `recipes/` in which nothing runs.
+    fn stage(recipe: &str, folder: &Path) -> Stage {
+        let (teller, _told) = Teller::new();
+        let (crew, _news) = Crew::new(teller.clone());
+        Stage::new(spec(recipe, folder), teller, crew.another(), crew)
+    }
+
+    #[test]
+    fn a_watch_that_cannot_begin_leaves_no_trial_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stage = stage(include_str!("../../recipes/smoke.yaml"), folder.path());
+        assert!(stage.end_watch().is_none(), "it was not to begin yet");
+        stage.watch = Some(Err("the machine cannot be watched: Too many open files (os error 24)".into()));
+        let seen = stage.end_watch().unwrap();
+        let verdict = judge(&seen, &Limits::default()).to_string();
+        assert_eq!(
+            verdict,
+            "unfit: fitness unknown: the machine cannot be watched: Too many open files (os error 24)"
+        );
+    }
+
+    #[test]
+    fn ports_that_were_not_counted_leave_no_trial_fit() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut stage = stage(include_str!("../../recipes/relay-regions.yaml"), folder.path());
+        let network = stage.spec.trial.network.clone();
+        let ends: Vec<End> = network.trunks().flat_map(|link| [link.a.clone(), link.b.clone()]).collect();
+        let count = |bytes: u64| -> BTreeMap<String, Counters> {
+            let counted = Counters { received_bytes: bytes, sent_bytes: bytes, ..Counters::default() };
+            ends.iter().map(|end| (end.interface.clone(), counted)).collect()
+        };
+        let (before, after) = (count(100), count(250));
+        let traffic = trunk_traffic(&network, &before, &after);
+        assert_eq!(traffic.len(), ends.len());
+        assert!(traffic.iter().all(|one| (one.sent_bytes, one.received_bytes) == (150, 150)), "{traffic:?}");
+        stage.keep_trunks(Some((before.clone(), after.clone()))).unwrap();
+        assert_eq!(stage.unseen, [""; 0]);
+
+        // A port that is gone, and one that was made anew.
+        for change in [None, Some(Counters::default())] {
+            let mut after = after.clone();
+            match change {
+                None => drop(after.remove(&ends[0].interface)),
+                Some(anew) => drop(after.insert(ends[0].interface.clone(), anew)),
+            }
+            assert_eq!(trunk_traffic(&network, &before, &after).len(), ends.len() - 2);
+            stage.keep_trunks(Some((before.clone(), after))).unwrap();
+        }
+        stage.watch = Some(Err("not here".into()));
+        let Verdict::Unfit { reasons } = judge(&stage.end_watch().unwrap(), &Limits::default()) else {
+            panic!("what was not counted is fit")
+        };
+        let directions = format!("{} of {} directions were counted", ends.len() - 2, ends.len());
+        assert_eq!(reasons.iter().filter(|reason| reason.text.ends_with(&directions)).count(), 2, "{reasons:?}");
+    }
 
     #[test]
     fn who_has_not_ended_is_named_and_many_are_counted() {

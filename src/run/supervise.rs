@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin};
 
-use super::event::{Ending, Happening, Outcome, Phase, Stamped, Update};
+use super::event::{Ending, Fitness, Happening, Outcome, Phase, Stamped, Update};
 use super::newborn::Newborn;
 use super::present::{Present, Watch};
 use super::{Context, RunError, Urgency, tell};
@@ -102,23 +102,7 @@ pub(crate) async fn trial(
     record.cause = failure.map(|failed| failed.cause);
     record.zero_ns = log.zero_ns;
     record.commands = log.commands.clone();
-    record.unfit = fitness.as_ref().map_or_else(
-        // Nobody has judged it. Of a trial that failed there is nothing to judge.
-        || {
-            let unknown = || "fitness unknown: the trial left no verdict".to_owned();
-            let has_measured = match record.state {
-                TrialState::Done => true,
-                // Of what it measured until then, if it came so far, there are tables.
-                TrialState::Partial { .. } => log.zero_ns.is_some(),
-                _ => false,
-            };
-            Vec::from_iter(has_measured.then(unknown))
-        },
-        super::event::Fitness::reasons,
-    );
-    if log.unread > 0 {
-        record.unfit.push(format!("fitness unknown: {} lines of what the trial told cannot be read", log.unread));
-    }
+    record.unfit = doubtful(fitness.as_ref(), &record.state, log.zero_ns.is_some(), log.unread);
     record.fitness = fitness.as_ref().and_then(|f| serde_json::to_value(f).ok()).unwrap_or_default();
     record.save(dir)?;
     let found = match analyse(context, &record, dir).await {
@@ -146,6 +130,27 @@ pub(crate) async fn trial(
     let ending = Ending { state: record.state.clone(), unfit: record.unfit.clone(), damage: record.damage.clone() };
     tell(&context.updates, Update::TrialEnded { trial: trial.id.clone(), ending }).await;
     Ok(record)
+}
+
+/// Why a trial that ended so is not fit. `began`: its timeline has. `unread`: lines of what it told that cannot be read.
+fn doubtful(fitness: Option<&Fitness>, state: &TrialState, began: bool, unread: u64) -> Vec<String> {
+    let mut unfit = fitness.map_or_else(
+        // Nobody has judged it. Of a trial that failed there is nothing to judge.
+        || {
+            let has_measured = match state {
+                TrialState::Done => true,
+                // Of what it measured until then, if it came so far, there are tables.
+                TrialState::Partial { .. } => began,
+                _ => false,
+            };
+            Vec::from_iter(has_measured.then(|| "fitness unknown: the trial left no verdict".to_owned()))
+        },
+        Fitness::reasons,
+    );
+    if unread > 0 {
+        unfit.push(format!("fitness unknown: {unread} lines of what the trial told cannot be read"));
+    }
+    unfit
 }
 
 /// What becomes of a trial whose files could not be analysed: without its figures it is not done.
@@ -478,6 +483,22 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_trial_that_nobody_has_judged_is_not_fit() {
+        let partial = TrialState::Partial { why: "interrupted".into() };
+        let failed = TrialState::Failed { why: "nginx ended early".into() };
+        let unjudged = "fitness unknown: the trial left no verdict";
+        assert_eq!(doubtful(None, &TrialState::Done, true, 0), [unjudged]);
+        assert_eq!(doubtful(None, &partial, true, 0), [unjudged]);
+        assert_eq!(doubtful(None, &partial, false, 0), [""; 0], "it has measured nothing");
+        assert_eq!(doubtful(None, &failed, true, 0), [""; 0]);
+        let (observations, limits) = Default::default();
+        let fit = Fitness { verdict: super::super::fitness::Verdict::Fit, observations, limits };
+        assert_eq!(doubtful(Some(&fit), &TrialState::Done, true, 0), [""; 0]);
+        let unread = doubtful(Some(&fit), &TrialState::Done, true, 3);
+        assert_eq!(unread, ["fitness unknown: 3 lines of what the trial told cannot be read"]);
+    }
 
     #[test]
     fn a_trial_without_tables_is_not_done() {

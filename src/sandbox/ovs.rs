@@ -52,7 +52,7 @@ pub enum OvsError {
         program: &'static str,
         /// How it ended.
         status: ExitStatus,
-        /// Its log.
+        /// Path of the program's log.
         log: PathBuf,
         /// The end of its log.
         tail: String,
@@ -64,7 +64,7 @@ pub enum OvsError {
         program: &'static str,
         /// The deadline.
         within: Duration,
-        /// Its log.
+        /// Path of the program's log.
         log: PathBuf,
         /// The end of its log.
         tail: String,

@@ -71,7 +71,7 @@ pub struct Manifest {
 pub struct AnalysisRecord {
     /// With which livectl.
     pub livectl: Software,
-    /// When.
+    /// When they were computed.
     #[serde(with = "moment")]
     pub time: Timestamp,
 }
@@ -156,7 +156,7 @@ pub enum TrialState {
     },
     /// Something broke.
     Failed {
-        /// What.
+        /// What broke, in words: `nginx ended early`.
         why: String,
     },
     /// A state that this livectl does not know, written by a later one.
@@ -211,8 +211,9 @@ pub struct TrialRecord {
     /// The machine that it ran on; `None`: a record of an older livectl.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// Why its delays cannot be taken for the network's: `the machine stood still for 61.0 ms (limit 50.0 ms)`. Empty: they can.
-    #[serde(default)]
+    /// Why its delays cannot be taken for the network's: `the machine stood still for 61.0 ms (limit 50.0 ms)`. Empty: they can. A record that
+    /// does not say so is not taken for a fit trial's.
+    #[serde(default = "unjudged")]
     pub unfit: Vec<String>,
     /// Those of [`TrialRecord::unfit`] that its own frames gave away when they were analysed, not the watch while it
     /// ran.
@@ -250,7 +251,7 @@ pub struct TrialRecord {
 
 /// The parameter by which trials are told apart that were not measured, and its value.
 pub const ENGINE: &str = "engine";
-/// The same.
+/// Value of [`ENGINE`] of trials that were predicted.
 pub const PREDICTED: &str = "predict";
 
 /// How a run was predicted.
@@ -453,6 +454,11 @@ impl Manifest {
         }
         Ok(())
     }
+}
+
+/// What is said of a trial whose record does not tell whether it is fit.
+fn unjudged() -> Vec<String> {
+    vec!["fitness unknown: its record does not say".to_owned()]
 }
 
 impl TrialRecord {
@@ -687,7 +693,12 @@ mod tests {
     fn the_oldest_manifest_stays_readable() {
         let manifest = Manifest::parse(OLDEST.as_bytes(), Path::new("m")).unwrap();
         assert_eq!(manifest.trials[0].state, TrialState::Done);
-        assert_eq!(manifest.trial("direct-1").unwrap().warnings(), Vec::<String>::new());
+        let warnings = manifest.trial("direct-1").unwrap().warnings();
+        assert_eq!(
+            warnings,
+            ["UNFIT: fitness unknown: its record does not say"],
+            "who says nothing is not taken for fit"
+        );
         assert_eq!((manifest.ended, manifest.link, manifest.trials[0].zero_ns), (None, None, None));
         assert_eq!(manifest.imported, None);
     }

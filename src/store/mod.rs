@@ -157,7 +157,7 @@ pub enum StoreError {
     Owner {
         /// `SUDO_UID` or `SUDO_GID`.
         variable: &'static str,
-        /// Its value.
+        /// Value of the variable.
         value: String,
     },
 }

@@ -99,7 +99,7 @@ pub struct Planned {
 pub struct Attempt {
     /// The trial that was tried.
     pub trial: String,
-    /// Its folder.
+    /// Folder of the attempt.
     pub dir: TrialDir,
     /// How it stands; `None`: nothing was recorded.
     pub record: Option<TrialRecord>,
@@ -322,8 +322,14 @@ pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> R
         } else {
             return Ok(None);
         };
-        let mut record = TrialRecord::load(&dir)?;
-        record.iter_mut().for_each(&cut);
+        // A folder is in its place with all that it needs, or not at all: somebody took the record away, or has put another there.
+        let lost = || StoreError::Io { doing: "read", path: dir.record(), source: ErrorKind::NotFound.into() };
+        let mut record = TrialRecord::load(&dir)?.ok_or_else(lost)?;
+        if record.id != planned.id {
+            let why = "in the folder of another trial";
+            return Err(StoreError::Trial { path: dir.record(), id: record.id, why });
+        }
+        cut(&mut record);
         let path = dir.plan();
         let text = crate::file::read(&path).map_err(|source| StoreError::Io {
             doing: "read",
@@ -331,7 +337,7 @@ pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> R
             source,
         })?;
         let trial: Trial = serde_json::from_slice(&text).map_err(|source| StoreError::Manifest { path, source })?;
-        Ok(record.filter(|record| record.id == planned.id).map(|record| (record, trial)))
+        Ok(Some((record, trial)))
     };
     let (mut trials, mut plans) = (Vec::new(), Vec::new());
     for read in parallel::map(&file.trials, read) {
@@ -450,6 +456,18 @@ mod tests {
         assert_eq!((manifest.ended, manifest.link.unwrap().used), (None, LinkKind::Emulated));
         assert_eq!(store.sweep.done().unwrap(), BTreeSet::from([store.id(2).to_owned()]));
         assert_eq!(SweepDir::open(store.sweep.path().parent().unwrap()).unwrap(), store.sweep);
+    }
+
+    #[test]
+    fn a_trial_that_is_done_and_has_lost_its_record_is_not_left_out_in_silence() {
+        let store = store();
+        let place = TrialDir::at(&store.sweep.trials().join(store.id(2)));
+        store.write(2, &place, TrialState::Done, "2026-11-29T00:00:05Z");
+        let told = || Manifest::load(&RunDir::open(store.sweep.path()).unwrap()).unwrap_err().to_string();
+        TrialRecord::planned(&store.plan.trials[1]).save(&place).unwrap();
+        assert!(told().contains("in the folder of another trial"), "{}", told());
+        fs::remove_file(place.record()).unwrap();
+        assert!(told().contains("record.json"), "{}", told());
     }
 
     #[test]

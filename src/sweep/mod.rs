@@ -46,7 +46,7 @@ pub enum SweepError {
     Running {
         /// The other session.
         pid: i32,
-        /// The sweep's recipe.
+        /// The sweep's folder, as one would type it.
         sweep: String,
     },
 }

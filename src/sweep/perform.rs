@@ -150,7 +150,7 @@ pub async fn perform(
 fn begin(sweep: &SweepDir, owner: Owner, left: usize, trials: usize) -> Result<Session, SweepError> {
     let alive = |known: &Known| known.is_alive();
     let running =
-        |process: Process| SweepError::Running { pid: process.pid, sweep: sweep.path().display().to_string() };
+        |process: Process| SweepError::Running { pid: process.pid, sweep: crate::shell_word::path(sweep.path()) };
     if let Some(process) = sessions(sweep)?.into_iter().find(alive).and_then(|known| known.process) {
         return Err(running(process));
     }

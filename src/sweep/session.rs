@@ -29,7 +29,7 @@ pub struct Process {
 /// Whether a process still is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Life {
-    /// It is.
+    /// It runs on this machine.
     Alive,
     /// It is no more.
     Gone,
@@ -45,7 +45,7 @@ pub struct Line {
     /// What happened. First in the line, so that a reader can pass over what it does not want.
     #[serde(flatten)]
     pub what: Did,
-    /// When.
+    /// When it was written.
     #[serde(with = "moment")]
     pub time: Timestamp,
 }
@@ -56,7 +56,7 @@ pub struct Line {
 pub enum Did {
     /// The session begins.
     SessionStarted {
-        /// Who it is.
+        /// The session's process: machine, boot, process id, start.
         #[serde(flatten)]
         process: Process,
         /// Trials that are still to be tried.
@@ -75,7 +75,7 @@ pub enum Did {
     Phase {
         /// The trial's id, such as `direct-1`.
         trial: String,
-        /// Which.
+        /// The phase that begins.
         phase: Phase,
     },
     /// Something that a reader should know.
@@ -174,9 +174,9 @@ pub struct Session {
 /// A session as its log tells it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Known {
-    /// Its name.
+    /// Name of the session, and of its log without the ending.
     pub name: String,
-    /// Its log.
+    /// Path of the log.
     pub log: PathBuf,
     /// Who it is; `None`: its log does not begin.
     pub process: Option<Process>,

@@ -36,7 +36,7 @@ pub struct Status {
 /// A trial that failed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Failure {
-    /// The trial.
+    /// The trial, as the sweep's file has it.
     pub trial: Planned,
     /// Number of failures.
     pub times: u32,
@@ -51,7 +51,7 @@ pub struct Failure {
 /// Where a session is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct At {
-    /// Who it is.
+    /// The session's process.
     pub process: Process,
     /// Whether it still is.
     pub life: Life,

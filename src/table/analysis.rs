@@ -104,9 +104,9 @@ pub struct Observed {
     pub told: BTreeMap<String, Told>,
     /// A row for each ping.
     pub pings: Vec<PingRow>,
-    /// As [`Analysis::problems`] and [`Analysis::damage`], so far.
+    /// As [`Analysis::problems`], so far.
     pub problems: Vec<String>,
-    /// The same.
+    /// As [`Analysis::damage`], so far.
     pub damage: Vec<String>,
 }
 
@@ -142,7 +142,8 @@ pub fn tabulate(trial: &TrialDir, observed: Observed, record: &TrialRecord, link
     let audience = audiences(&record, &trace.trial, &streams, &summary, &frames);
     let reattachments = reattachment_rows(&trace, &viewers, zero_ns);
     let known = problems.len();
-    let trunks = trunk_rows(&record, &trial.ports(), &audience, &mut problems);
+    let directions = 2 * trace.trial.network.trunks().count();
+    let trunks = trunk_rows(&record, &trial.ports(), directions, &audience, &mut problems);
     damage.extend(problems[known..].iter().cloned());
     let broadcasts = broadcast_rows(&record, trial, &trace);
     Analysis {

@@ -32,7 +32,7 @@ pub enum Verdict {
     Equal,
     /// The 95 % interval of the difference holds 0.
     Chance,
-    /// It does not.
+    /// The interval does not hold 0: the difference is more than chance.
     Real,
     /// One side has a single trial, so that there is no interval.
     Unknown,

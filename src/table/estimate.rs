@@ -212,7 +212,7 @@ fn playout_name((name, unit, _): &PlayoutMetric, buffer_s: f64) -> Metric {
     format!("{name}_buffer_{buffer_s}s{unit}")
 }
 
-/// What of the frames a figure is a quantile of, and which; `None`: it is none.
+/// What of the frames a figure is a quantile of, and which; `None`: the figure is no quantile.
 fn quantile_of_frames(metric: &str) -> Option<(FrameFigure, f64)> {
     FRAME_METRICS.iter().find_map(|(name, figure)| {
         let percent: u32 = metric.strip_prefix(name)?.strip_prefix("_p")?.strip_suffix("_ms")?.parse().ok()?;

@@ -18,7 +18,7 @@ pub const LATE_BUFFER_MS: f64 = 1000.0;
 pub struct ViewerFacts {
     /// The stream it watched: its broadcaster's name.
     pub stream: String,
-    /// Its name.
+    /// The viewer's host.
     pub viewer: String,
     /// Frames that the encoder emitted while it was there.
     pub born: u32,

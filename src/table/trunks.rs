@@ -8,22 +8,27 @@ use super::text::hundredths;
 use crate::file;
 use crate::store::{TrialRecord, TrunkTraffic};
 
-/// A row for each direction of each link between switches of which `ports` tells. Where there is no such file, as in
+/// A row for each direction of each link between switches of which `ports` tells; `planned` are all of them. Where there has never been such a file, as in
 /// older runs and on one switch, there is none.
 pub(super) fn trunk_rows(
     record: &TrialRecord,
     ports: &Path,
+    planned: usize,
     audience: &[AudienceRow],
     problems: &mut Vec<String>,
 ) -> Vec<TrunkRow> {
+    let was_stored = || record.files.contains_key("ports.json");
     let all = match read(ports) {
         Ok(all) => all,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !was_stored() => return Vec::new(),
         Err(error) => {
             problems.push(format!("ports.json: {error}; what passed between switches is not known"));
             return Vec::new();
         }
     };
+    if all.len() < planned {
+        problems.push(format!("ports.json: it tells of {} directions of {planned} between switches", all.len()));
+    }
     let streams = u32::try_from(audience.len()).unwrap_or(u32::MAX);
     let video_bytes = audience.iter().map(|row| row.video_bytes).sum::<Option<u64>>().filter(|bytes| *bytes > 0);
     let row = |one: TrunkTraffic| TrunkRow {
@@ -85,6 +90,7 @@ pub fn trunks_text(rows: &[TrunkRow]) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::store::FileRecord;
     use crate::table::tests::record;
     use crate::table::{read_trunks, write_trunks};
 
@@ -104,9 +110,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ports = folder.path().join("ports.json");
         let mut problems = Vec::new();
-        assert_eq!(trunk_rows(&record("relay-1"), &ports, &[], &mut problems), [], "one switch");
+        assert_eq!(trunk_rows(&record("relay-1"), &ports, 0, &[], &mut problems), [], "one switch");
+        assert_eq!(trunk_rows(&record("relay-1"), &ports, 2, &[], &mut problems), [], "an older run");
+        assert_eq!(problems, [""; 0]);
+        let mut stored = record("relay-1");
+        stored.files.insert("ports.json".into(), FileRecord { bytes: 9, xxh3_128: "ab".into() });
+        assert_eq!(trunk_rows(&stored, &ports, 2, &[], &mut problems), [], "somebody deleted it");
+        assert!(problems[0].ends_with("what passed between switches is not known"), "{problems:?}");
+        problems.clear();
         TrunkTraffic::write(&ports, &[traffic("s1", "s2", 1000, 900), traffic("s2", "s1", 10, 10)]).unwrap();
-        let rows = trunk_rows(&record("relay-1"), &ports, &[], &mut problems);
+        let rows = trunk_rows(&record("relay-1"), &ports, 2, &[], &mut problems);
         assert_eq!((rows[0].bytes, rows[0].lost_bytes, rows[0].copies), (900, 100, None), "no video is known");
         assert_eq!(problems, [""; 0]);
         let counted = TrunkRow { copies: Some(1.0625), video_bytes: Some(847), ..rows[0].clone() };
@@ -119,8 +132,10 @@ mod tests {
         assert!(!table.exists());
         write_trunks(&table, std::slice::from_ref(&counted)).unwrap();
         assert_eq!(read_trunks(&table).unwrap(), [counted]);
+        assert_eq!(trunk_rows(&record("relay-1"), &ports, 4, &[], &mut problems).len(), 2);
+        assert_eq!(problems, ["ports.json: it tells of 2 directions of 4 between switches"]);
         std::fs::write(&ports, "[{").unwrap();
-        assert_eq!(trunk_rows(&record("relay-1"), &ports, &[], &mut problems), []);
-        assert!(problems[0].starts_with("ports.json: "), "{problems:?}");
+        assert_eq!(trunk_rows(&record("relay-1"), &ports, 2, &[], &mut problems), []);
+        assert!(problems[1].starts_with("ports.json: "), "{problems:?}");
     }
 }

@@ -23,7 +23,7 @@ pub struct Stay {
 pub struct Reattachment {
     /// Host that went away.
     pub from: String,
-    /// How.
+    /// Whether it left or crashed.
     pub how: Departure,
     /// When: nanoseconds of CLOCK_REALTIME.
     pub at_ns: i64,

@@ -21,6 +21,7 @@ use super::pairing::Pairing;
 use super::pictures::Pictures;
 use super::screens::{StreamScreens, read_screens};
 use super::segment::{Segment, segments};
+use crate::capture::{self, Counts};
 use crate::plan::delivery::{Carrier, Via};
 use crate::plan::{CapturePoint, LinkKind, RTMP_APP, Role, SEGMENTS_PATH, Stream, Trial};
 use crate::store::TrialDir;
@@ -159,7 +160,7 @@ pub struct FirstArrival {
     pub time_ns: i64,
     /// When the first of its bytes was there.
     pub first_byte_ns: i64,
-    /// Over what.
+    /// How it crossed its last edge: RTMP, from a peer, as a group's datagrams or in a segment.
     pub carrier: Carrier,
     /// Its connection's address at the sender.
     pub from: SocketAddr,
@@ -483,10 +484,20 @@ fn read_flows(dir: &Path, trial: &Trial, links: LinkKind, point: &CapturePoint) 
     if facts.packets == 0 {
         damage.push("it holds no packets".to_owned());
     }
+    damage.extend(miscounted(facts.packets, &TrialDir::at(dir).log(&point.host, &capture::name(point))));
     for seen in mine.iter().filter(|seen| matters(&seen.flow)) {
         if seen.flow.is_damaged() { &mut damage } else { &mut other }.extend(seen.flow.problems.iter().cloned());
     }
     Ok(Capture { flows: mine, damage, other })
+}
+
+/// What there is to say of a capture that does not hold as many packets as tcpdump's log says it wrote: one that was cut off between two packets
+/// looks whole by itself. A tcpdump that was killed has not counted, and stored trials may be without logs.
+fn miscounted(packets: u64, log: &Path) -> Option<String> {
+    let log = file::read(log).ok()?;
+    let counts = Counts::parse(&String::from_utf8_lossy(&log)).ok()?;
+    let captured = counts.captured;
+    (packets != captured).then(|| format!("it holds {packets} packets, and tcpdump wrote {captured}"))
 }
 
 /// A flow of datagrams has the stream that they number; and what others send to a group and is captured at a host has come to that host.

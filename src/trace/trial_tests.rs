@@ -338,6 +338,26 @@ fn what_a_capture_began_too_late_for_is_not_called_missing_in_silence() {
     assert_eq!(read(&files).damage, ["pcap/hv1-eth0.pcap: it holds no packets"]);
 }
 
+#[test]
+fn a_capture_that_is_cut_off_between_two_packets_is_told_by_the_count_of_who_wrote_it() {
+    let mut files = files();
+    let capture = &files["pcap/hv1-eth0.pcap"];
+    let (mut at, mut begins) = (24, Vec::new());
+    while at < capture.len() {
+        begins.push(at);
+        at += 16 + u32::from_le_bytes(capture[at + 8..at + 12].try_into().unwrap()) as usize;
+    }
+    let (count, last) = (begins.len(), begins.pop().unwrap());
+    let log = format!("{count} packets captured\n{count} packets received by filter\n0 packets dropped by kernel\n");
+    files.insert("log/hv1-tcpdump-hv1-eth0.log", log.into_bytes());
+    assert_eq!(read(&files).damage, [""; 0]);
+    files.get_mut("pcap/hv1-eth0.pcap").unwrap().truncate(last);
+    let told = format!("pcap/hv1-eth0.pcap: it holds {} packets, and tcpdump wrote {count}", count - 1);
+    assert_eq!(read(&files).damage, [told]);
+    files.insert("log/hv1-tcpdump-hv1-eth0.log", b"tcpdump: listening on hv1-eth0\n".to_vec());
+    assert_eq!(read(&files).damage, [""; 0], "it was killed and has not counted");
+}
+
 /// The trial without the packet of frame 1; the viewer says that it has all before it and `more` bytes.
 fn without_frame_1(more: u32) -> TrialTrace {
     let mut files = files();

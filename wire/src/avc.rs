@@ -52,7 +52,7 @@ pub fn picture_in_tag(payload: &[u8], length_size: usize) -> Option<Picture> {
 }
 
 /// How many bytes the lengths before NAL units have, by the payload of an AVC sequence header (ISO/IEC 14496-15,
-/// 5.3.3.1.2); `None`: it is none.
+/// 5.3.3.1.2); `None`: the payload is no such header.
 #[must_use]
 pub fn length_size(payload: &[u8]) -> Option<usize> {
     if !is_avc(payload) || Content::of(TagKind::Video, payload) != Content::VideoConfig {

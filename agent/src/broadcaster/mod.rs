@@ -35,11 +35,12 @@ use self::recording::Recording;
 pub use self::recording::RecordingError;
 use self::session::Settings;
 use self::studio::{Files, Studio};
-use crate::cli::{ByteCount, CdnAddress, ServiceArgs};
+use crate::cli::{ByteCount, CdnAddress, LONGEST, ServiceArgs, endpoint};
 use crate::notification::{self, Hasten, Interest, Named};
 use crate::serve::serve;
 use crate::socket;
 use crate::tell::tell;
+use crate::whole::whole;
 
 /// Receive buffer of a program's connection when the upload buffer is bounded: the kernel doubles it, and some more
 /// waits at the program.
@@ -57,7 +58,7 @@ pub struct BroadcasterArgs {
     #[arg(long, value_name = "IP[:PORT]")]
     pub cdn: CdnAddress,
     /// Address to listen on for the program
-    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1935))]
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1935), value_parser = endpoint)]
     pub listen: SocketAddrV4,
     /// File for the log of births (CSV) [default: no log]
     #[arg(long, value_name = "FILE")]
@@ -66,10 +67,10 @@ pub struct BroadcasterArgs {
     #[arg(long, value_name = "FILE")]
     pub recording: Option<PathBuf>,
     /// Address to serve peers on
-    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, peer::PORT))]
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, peer::PORT), value_parser = endpoint)]
     pub peers: SocketAddrV4,
     /// Notification service, through which the controller introduces peers; without it, only --admit-all allows peers
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = endpoint)]
     pub notify: Option<SocketAddrV4>,
     /// How peers are served
     #[command(flatten)]
@@ -79,13 +80,13 @@ pub struct BroadcasterArgs {
     pub upload_buffer: ByteCount,
     /// Bandwidth of this host's uplink in bit/s, for pacing the upload to the CDN while peers are served
     /// [default: no pacing]
-    #[arg(long, value_name = "BIT/S")]
+    #[arg(long, value_name = "BIT/S", value_parser = whole::<u64>(0..=u64::MAX))]
     pub uplink: Option<u64>,
     /// Seconds that a program may wait for an unreachable CDN
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = whole::<u64>(0..=LONGEST))]
     pub patience: u64,
     /// Seconds after the stream's end for which the CDN or a peer may accept no data before it is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = whole::<u64>(0..=LONGEST))]
     pub drain: u64,
     /// Exit when the stream has ended, and the CDN and all peers have everything
     #[arg(long)]
@@ -101,6 +102,9 @@ pub enum BroadcasterError {
     /// The recording.
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    /// The log of births or the recording cannot be closed.
+    #[error("the log of births may be incomplete: something still held it when the agent ended")]
+    InUse,
     /// The program's port, or the peers'.
     #[error(
         "cannot listen on {address}: {source}; is another program using the port, or does the address belong to another host?"
@@ -170,7 +174,9 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     sessions.shutdown().await;
     beside.shutdown().await;
     let frames = studio.frames();
-    let Files { births, recording } = Arc::into_inner(studio).map(Studio::into_files).unwrap_or_default();
+    // Somebody who still holds it may still write, and then nobody knows whether all of it could be written.
+    let studio = Arc::into_inner(studio).ok_or(BroadcasterError::InUse)?;
+    let Files { births, recording } = studio.into_files();
     births.map(BirthLog::close).transpose()?;
     recording.map(Recording::close).transpose()?;
     tell(Event::Ended { frames });

@@ -172,7 +172,7 @@ impl Peers {
     }
 
     /// Hands what has come of the next tag to every peer that has all before it. `may_begin`: it is certain that what
-    /// begins with this part will be the next tag. It is none before all of it was [sent](Self::send).
+    /// begins with this part will be the next tag. It counts as a tag once all of it was [sent](Self::send).
     pub(crate) fn send_part(&self, part: &Part<'_>, may_begin: bool) {
         let (mut live, now, lag) = (self.live(), self.now(), self.limits.lag);
         let Live { begun, queues, .. } = &mut *live;

@@ -31,7 +31,7 @@ pub(super) enum Cdn {
     Open(Box<Link>),
     /// It will be tried again then.
     Waiting(Instant),
-    /// There is none, and none is needed.
+    /// There is no connection, and none is needed.
     Gone,
 }
 

@@ -33,7 +33,7 @@ pub struct Tag {
     pub timestamp: u32,
     /// Identity of its payload.
     pub id: FrameId,
-    /// Its payload.
+    /// Payload of the tag.
     pub payload: Vec<u8>,
 }
 

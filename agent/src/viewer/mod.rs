@@ -27,11 +27,12 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use self::session::Surroundings;
-use crate::cli::{CdnAddress, CutThrough, ServiceArgs};
+use crate::cli::{CdnAddress, CutThrough, LONGEST, ServiceArgs, endpoint};
 use crate::notification::{self, Hasten, Interest, Named, Report};
 use crate::serve::{self, Peers};
 use crate::socket;
 use crate::tell::tell;
+use crate::whole::whole;
 
 /// From so many bytes on pictures are passed on before they are whole: from where a tag takes more than one packet
 /// (of 1448 bytes, with header and trailer of 11 and 4). Nothing larger was better in any tree that was measured
@@ -50,13 +51,13 @@ pub struct ViewerArgs {
     #[arg(long, value_name = "IP[:PORT]")]
     pub cdn: CdnAddress,
     /// Address to listen on for the player
-    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1935))]
+    #[arg(long, value_name = "IP:PORT", default_value_t = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1935), value_parser = endpoint)]
     pub listen: SocketAddrV4,
     /// Notification service, through which the controller introduces peers
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = endpoint)]
     pub notify: Option<SocketAddrV4>,
     /// Peer to use without an introduction; of several, the first that serves
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = endpoint)]
     pub peer: Vec<SocketAddrV4>,
     /// What to do with frames that the player still lacks when a peer takes over
     #[arg(long, value_enum, value_name = "POLICY", default_value_t = HandoverPolicy::Complete)]
@@ -65,15 +66,15 @@ pub struct ViewerArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = positive)]
     pub peer_silence: f64,
     /// Seconds that a player may wait while neither the CDN nor a peer can be reached
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = whole::<u64>(0..=LONGEST))]
     pub patience: u64,
     /// Bytes of a data message, which no player shows, to send before the end of the stream, for players that lose
     /// its last bytes; mplayer -dumpstream loses up to 2047
-    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    #[arg(long, value_name = "BYTES", default_value_t = 0, value_parser = whole::<u16>(0..=65_535))]
     pub end_padding: u16,
     /// Address to serve peers on, with what the player gets [default: serve none]. The controller says which peers
     /// may come
-    #[arg(long, value_name = "IP:PORT")]
+    #[arg(long, value_name = "IP:PORT", value_parser = endpoint)]
     pub serve: Option<SocketAddrV4>,
     /// How they are served
     #[command(flatten)]
@@ -83,7 +84,7 @@ pub struct ViewerArgs {
     #[arg(long, value_name = "BYTES|off", default_value_t = CutThrough::From(CUT_THROUGH))]
     pub cut_through: CutThrough,
     /// Seconds after the stream's end for which a peer may accept no data before it is given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = whole::<u64>(0..=LONGEST))]
     pub drain: u64,
     /// Print the state of the player at this interval in seconds (event `now`) [default: never]
     #[arg(long, value_name = "SECONDS", value_parser = positive)]
@@ -104,7 +105,7 @@ pub enum HandoverPolicy {
 
 fn positive(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.01..=3600.0).contains(seconds));
-    seconds.ok_or_else(|| "a number of seconds from 0.01 to 3600".to_owned())
+    seconds.ok_or_else(|| "a number of seconds from 0.01 to 3600 is expected".to_owned())
 }
 
 /// Why a viewer's agent gave up.

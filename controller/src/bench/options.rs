@@ -11,6 +11,7 @@ use super::process::processor_time;
 use super::traffic::{Buffering, LEAST_FRAME, MAX_STATIONS};
 use crate::cli::VersionName;
 use crate::openflow::Version;
+use crate::whole::whole;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -43,7 +44,7 @@ pub struct Options {
     #[arg(long)]
     against_itself: bool,
     /// Run only that responder, at this address, until killed; to give it its own core
-    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with_all = ["targets", "against_itself"])]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = crate::cli::address, conflicts_with_all = ["targets", "against_itself"])]
     respond: Option<SocketAddr>,
     /// How packet-ins are sent
     #[arg(long = "loop", value_enum, value_delimiter = ',', value_name = "LOOPS", default_value = "open,closed")]
@@ -53,22 +54,22 @@ pub struct Options {
     openflow: Vec<VersionName>,
     /// Number of switches
     #[arg(long, value_delimiter = ',', value_name = "COUNTS", default_value = "1,16",
-          value_parser = clap::value_parser!(u16).range(1..=4096))]
+          value_parser = whole::<u16>(1..=4096))]
     switches: Vec<u16>,
     /// Addresses of each switch
     #[arg(long, value_delimiter = ',', value_name = "COUNTS", default_value = "1000",
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_STATIONS)))]
+          value_parser = whole::<u32>(1..=MAX_STATIONS.into()))]
     macs: Vec<u32>,
     /// Open loop: packet-ins in flight at each switch. The default is enough for full reads and writes at both ends,
     /// and little enough that no socket fills up, because ovs-testcontroller then drops answers
-    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = whole::<u32>(1..=65_536))]
     window: u32,
     /// Where the switches keep the packets
     #[arg(long, value_enum, default_value_t = Buffering::Buffered)]
     packets: Buffering,
     /// Bytes of each frame; of a buffered frame at most 128 are sent to the controller
     #[arg(long, value_name = "BYTES", default_value_t = LEAST_FRAME as u16,
-          value_parser = clap::value_parser!(u16).range(LEAST_FRAME as i64..=9000))]
+          value_parser = whole::<u16>(LEAST_FRAME as u64..=9000))]
     frame_size: u16,
     /// Warm-up before each measurement, in seconds
     #[arg(long, value_name = "SECONDS", default_value = "0.5", value_parser = seconds)]
@@ -77,7 +78,7 @@ pub struct Options {
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
     duration: Duration,
     /// Number of measurements of each controller; controllers take turns
-    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "COUNT", default_value_t = 5, value_parser = whole::<u32>(1..=u32::MAX.into()))]
     repetitions: u32,
     /// Seconds between two connections
     #[arg(long, value_name = "SECONDS", default_value = "0.02", value_parser = seconds)]
@@ -192,11 +193,9 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    match Duration::try_from_secs_f64(number) {
-        Ok(time) if time <= Duration::from_secs(3600) => Ok(time),
-        _ => Err("0 to 3600 seconds are possible".to_owned()),
-    }
+    let time = text.parse().ok().and_then(|number| Duration::try_from_secs_f64(number).ok());
+    time.filter(|time| *time <= Duration::from_secs(3600))
+        .ok_or_else(|| "a number of seconds from 0 to 3600 is expected".to_owned())
 }
 
 #[cfg(test)]

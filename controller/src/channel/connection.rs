@@ -53,7 +53,7 @@ pub enum Came {
     Bytes(usize),
     /// Nothing now.
     Nothing,
-    /// Its end.
+    /// It ends: there is nothing more to read.
     End,
 }
 

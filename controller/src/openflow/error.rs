@@ -19,7 +19,7 @@ pub enum ParseError {
     Length {
         /// Which message or part of it.
         what: &'static str,
-        /// Its bytes.
+        /// Length that was found, in bytes.
         length: usize,
         /// What it should be.
         expected: &'static str,
@@ -29,9 +29,9 @@ pub enum ParseError {
     Value {
         /// Which message or part of it.
         what: &'static str,
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
-        /// Its value.
+        /// Value of the field.
         value: u64,
     },
     /// Right by the specification, but nothing that this crate can hold.
@@ -39,9 +39,9 @@ pub enum ParseError {
     Unsupported {
         /// Which message or part of it.
         what: &'static str,
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
-        /// Its value.
+        /// Value of the field.
         value: u64,
     },
 }

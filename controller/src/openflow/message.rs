@@ -36,7 +36,7 @@ pub enum Message<'a> {
     EchoReply(&'a [u8]),
     /// Asks a switch who it is.
     FeaturesRequest,
-    /// Who it is.
+    /// A switch says who it is.
     FeaturesReply(Features),
     /// Asks for the configuration.
     GetConfigRequest,
@@ -74,7 +74,7 @@ pub enum Message<'a> {
 /// An error, in the version's own numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorReport<'a> {
-    /// OFPET_…
+    /// Kind of error: `OFPET_…`.
     pub kind: u16,
     /// Depends on `kind`.
     pub code: u16,
@@ -93,7 +93,7 @@ pub struct Features {
     pub tables: u8,
     /// In 1.3: 0 for the main connection.
     pub auxiliary: u8,
-    /// OFPC_…
+    /// What the switch can do: `OFPC_…`.
     pub capabilities: u32,
     /// In 1.0: the actions it supports, a bit each.
     pub actions: u32,
@@ -249,7 +249,7 @@ pub struct FlowRemoved {
     pub cookie: u64,
     /// Priority of the flow.
     pub priority: u16,
-    /// The reason.
+    /// Why it is told.
     pub reason: Removal,
     /// Its age in seconds.
     pub duration: u32,
@@ -275,7 +275,7 @@ pub enum PortStatusReason {
 /// A port came, went or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortStatus {
-    /// The reason.
+    /// Why it is told.
     pub reason: PortStatusReason,
     /// The port as it is now.
     pub port: Port,

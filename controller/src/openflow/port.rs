@@ -75,7 +75,7 @@ impl fmt::Debug for PortNo {
 /// What a switch says of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Its number.
+    /// Number of the port, in the numbering of 1.3.
     pub number: PortNo,
     /// Its Ethernet address.
     pub mac: MacAddr,

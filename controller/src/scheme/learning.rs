@@ -1,4 +1,4 @@
-//! The learning switch that all schemes are built on: one address table a switch, flows that forget.
+//! The learning switch that all schemes are built on: address tables for each switch, flows that forget.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,8 +11,9 @@ use crate::mac::MacAddr;
 use crate::mac_table::{AGEING, Learnt, MacTable};
 use crate::news::News;
 use crate::openflow::{
-    Command, FlowMatch, FlowMod, Message, PacketIn, PacketOut, PortNo, PortStatus, PortStatusReason,
+    Command, FlowMatch, FlowMod, Message, PacketIn, PacketOut, PortNo, PortStatus, PortStatusReason, Vlan,
 };
+use crate::tagged::Tagged;
 
 /// How a learning switch behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,8 @@ const MAX_LASTING: usize = 65_536;
 pub struct Learning {
     settings: Settings,
     tables: HashMap<Dpid, MacTable>,
+    /// Those of stations on VLANs, of switches where any was heard.
+    tagged: HashMap<Dpid, Tagged>,
     /// Stations to which a switch has, or had, flows without a hard time-out.
     lasting: HashSet<(Dpid, MacAddr)>,
     /// Bytes of all tables.
@@ -80,9 +83,9 @@ pub struct Learning {
     at_hand: Option<Dpid>,
 }
 
-/// Bytes of tables that the caches next to a processor's core do not hold besides all else;
+/// From so many bytes on, all tables together no longer fit the caches next to a processor's core.
 const MANY: usize = 512 << 10;
-/// and bytes of one that the smallest of them does not hold while it is at work.
+/// From so many bytes on, a single table no longer fits the smallest of those caches.
 const LARGE: usize = 32 << 10;
 /// A table of so many times the bytes of the packet-ins to come is read whole sooner than in the places that they ask
 /// for, since it is read in sequence (as measured with 600 to 1,500 stations at each of 256 switches).
@@ -92,7 +95,14 @@ impl Learning {
     /// Knows nothing.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, tables: HashMap::new(), lasting: HashSet::new(), size: 0, at_hand: None }
+        Self {
+            settings,
+            tables: HashMap::new(),
+            tagged: HashMap::new(),
+            lasting: HashSet::new(),
+            size: 0,
+            at_hand: None,
+        }
     }
 
     /// The life of a flow that was made because its first packet came.
@@ -112,6 +122,7 @@ impl Learning {
     /// Forgets a switch.
     pub fn switch_down(&mut self, at: Dpid) {
         self.size -= self.tables.remove(&at).map_or(0, |table| table.size());
+        self.tagged.remove(&at);
         self.lasting.retain(|(dpid, _)| *dpid != at);
     }
 
@@ -145,6 +156,7 @@ impl Learning {
     /// Forgets who was silent too long.
     pub fn tick(&mut self, now: Duration) {
         self.tables.values_mut().for_each(|table| table.sweep(now.as_secs()));
+        self.tagged.values_mut().for_each(|tagged| tagged.sweep(now.as_secs()));
     }
 
     /// Forgets the stations behind a port that went down, and ends the flows that lead there or come from there.
@@ -154,6 +166,9 @@ impl Learning {
         }
         if let Some(table) = self.tables.get_mut(&at) {
             table.forget_port(status.port.number);
+            if let Some(tagged) = self.tagged.get_mut(&at) {
+                tagged.forget_port(status.port.number);
+            }
             let lead_there = FlowMod { out_port: Some(status.port.number), ..FlowMod::delete(FlowMatch::ANY) };
             let come_from_there = FlowMatch { in_port: Some(status.port.number), ..FlowMatch::ANY };
             out.send(at, Message::FlowMod(lead_there));
@@ -169,14 +184,16 @@ impl Learning {
         self.lasting.insert((at, station));
     }
 
-    /// The port of a switch behind which a station is, as far as that is known.
+    /// The port of a switch behind which a station is, on whichever VLAN, as far as that is known.
     #[must_use]
     pub fn port(&self, now: Duration, at: Dpid, station: MacAddr) -> Option<PortNo> {
-        self.tables.get(&at)?.port(station, now.as_secs())
+        let now = now.as_secs();
+        let on_vlan = || self.tagged.get(&at)?.port_on_any(station, now);
+        self.tables.get(&at)?.port(station, now).or_else(on_vlan)
     }
 
     /// Learns from a frame where its sender is, and says what a learning switch does with it. If the sender was
-    /// elsewhere before, its flows there, to it and from it, are ended.
+    /// elsewhere before, its flows there, to it and from it, are ended. A station is one of its VLAN: the same address may be another one on another.
     pub fn learn_and_route(
         &mut self,
         now: Duration,
@@ -187,10 +204,17 @@ impl Learning {
     ) -> Route {
         let flows_outlive_stations = self.settings.hard_timeout == 0 || self.settings.hard_timeout >= AGEING;
         let Some(table) = self.tables.get_mut(&at) else { return route(frame, None, in_port) };
-        self.at_hand = Some(at);
-        let before = table.size();
-        let learnt = table.learn(frame.src, in_port, now.as_secs());
-        self.size += table.size() - before;
+        let (vlan, seconds) = (frame.vlan_id(), now.as_secs());
+        let (learnt, to) = if let Some(vlan) = vlan {
+            let tagged = self.tagged.entry(at).or_insert_with(|| Tagged::new(self.settings.mac_table));
+            (tagged.learn(vlan, frame.src, in_port, seconds), tagged.port(vlan, frame.dst, seconds))
+        } else {
+            self.at_hand = Some(at);
+            let before = table.size();
+            let learnt = table.learn(frame.src, in_port, seconds);
+            self.size += table.size() - before;
+            (learnt, table.port(frame.dst, seconds))
+        };
         let has_moved = match learnt {
             Learnt::Moved(_) => true,
             // Maybe: a flow may have hidden it for so long that it was forgotten.
@@ -198,15 +222,17 @@ impl Learning {
             Learnt::Same | Learnt::Nothing => false,
         };
         if has_moved {
-            let lead_to_it = FlowMatch { eth_dst: Some(frame.src), ..FlowMatch::ANY };
-            let come_from_it = FlowMatch { eth_src: Some(frame.src), ..FlowMatch::ANY };
+            // Without a VLAN all of them: those of a tag for the priority alone are its own, too, and any others begin anew.
+            let its_own = FlowMatch { vlan: vlan.map(Vlan::Id), ..FlowMatch::ANY };
+            let lead_to_it = FlowMatch { eth_dst: Some(frame.src), ..its_own };
+            let come_from_it = FlowMatch { eth_src: Some(frame.src), ..its_own };
             out.send(at, Message::FlowMod(FlowMod::delete(lead_to_it)));
             out.send(at, Message::FlowMod(FlowMod::delete(come_from_it)));
         }
         if matches!(learnt, Learnt::New | Learnt::Moved(_)) && self.settings.report_learned {
-            out.tell(News::Learned { dpid: at.0, mac: frame.src, port: in_port });
+            out.tell(News::Learned { dpid: at.0, mac: frame.src, port: in_port, vlan });
         }
-        route(frame, table.port(frame.dst, now.as_secs()), in_port)
+        route(frame, to, in_port)
     }
 
     /// Treats a packet as a learning switch does.

@@ -14,7 +14,7 @@ use crate::plan::{Placeholder, Stream, Video, VideoSource, filled};
 /// to be cut short.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 
-/// The actor.
+/// The program that the recipe names by its command, as an actor on the broadcaster's host.
 pub(super) fn actor(words: &[String], video: &Video, stream: &Stream, folders: &Folders) -> Actor {
     let host = stream.broadcaster.as_str();
     let home = folders.scratch.join(format!("{host}-command"));

@@ -32,7 +32,7 @@ const LATENESS: Duration = Duration::from_millis(100);
 /// of even size, as for any low-latency stream.
 const BUFFERS_PER_SECOND: u64 = 4;
 
-/// The actor.
+/// ffmpeg as an actor on the broadcaster's host, publishing to the agent there.
 pub(super) fn actor(video: &Video, stream: &Stream, cdn: std::net::Ipv4Addr, folders: &Folders) -> Actor {
     let host = stream.broadcaster.as_str();
     Actor {

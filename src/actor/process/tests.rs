@@ -52,6 +52,20 @@ async fn ordinary_death_is_noticed_with_its_last_words() {
 }
 
 #[tokio::test]
+async fn a_line_that_is_no_utf8_does_not_silence_those_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut actor = shell(folder.path(), r"printf 'one\n\377\376\r\ntwo\n'");
+    actor.output = Output::Lines;
+    let mut process = start(&actor);
+    let mut lines = process.lines().unwrap();
+    let mut told = Vec::new();
+    while let Some(line) = lines.recv().await {
+        told.push(line);
+    }
+    assert_eq!(told, ["one", "\u{fffd}\u{fffd}", "two"]);
+}
+
+#[tokio::test]
 async fn not_ready_in_time() {
     let folder = tempfile::tempdir().unwrap();
     let mut actor = shell(folder.path(), "echo waiting; exec sleep 60");

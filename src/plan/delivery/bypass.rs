@@ -3,7 +3,7 @@
 use super::{Carrier, Colour, Delivery, Edge, Givers, through_cdn};
 use crate::plan::{Network, Stream};
 
-/// The scheme.
+/// `bypass`: the broadcaster serves viewers at its own switch.
 pub(super) struct Bypass;
 
 impl Delivery for Bypass {

@@ -3,7 +3,7 @@
 use super::{Colour, Delivery, Edge, through_cdn};
 use crate::plan::{Network, Stream};
 
-/// The scheme.
+/// `direct`: everything through the CDN.
 pub(super) struct Direct;
 
 impl Delivery for Direct {

@@ -16,7 +16,7 @@ pub enum Carrier {
 /// Who serves over it: the word of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Via {
-    /// The CDN.
+    /// The CDN, by RTMP or in segments.
     Cdn,
     /// A peer.
     Peer,

@@ -3,7 +3,7 @@
 use super::{Carrier, Colour, Delivery, Edge, through_cdn};
 use crate::plan::{Network, Stream};
 
-/// The scheme.
+/// `hls`: segments, fetched from the CDN by HTTP.
 pub(super) struct Hls;
 
 impl Delivery for Hls {

@@ -3,7 +3,7 @@
 use super::{Carrier, Colour, Delivery, Edge, Givers, through_cdn};
 use crate::plan::{Network, Stream};
 
-/// The scheme.
+/// `multicast`: datagrams to a group, copied by switches.
 pub(super) struct Multicast;
 
 impl Delivery for Multicast {

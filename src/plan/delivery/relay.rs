@@ -3,7 +3,7 @@
 use super::{Carrier, Colour, Delivery, Edge, Givers, through_cdn};
 use crate::plan::{Network, Stream};
 
-/// The scheme.
+/// `relay`: viewers pass the stream on, along a tree of the controller's.
 pub(super) struct Relay;
 
 impl Delivery for Relay {

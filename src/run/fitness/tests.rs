@@ -56,6 +56,8 @@ fn every_limit_is_held() {
     assert_eq!(with(&|seen| seen.births[0].lateness.p99 = millis(101)), ["birth_p99"]);
     assert_eq!(with(&|seen| seen.unknown.push("no report".into())), ["unknown"]);
     assert_eq!(with(&|seen| seen.samples.truncate(59)), ["unknown"], "a second was not looked at");
+    let short = |seen: &mut Observations| (seen.samples, seen.heartbeat.count) = (Vec::new(), 99);
+    assert_eq!(with(&short), ["unknown"], "no second was looked at");
     assert_eq!(with(&|seen| seen.not_followed.push("hv1".into())), ["not_followed"]);
     assert_eq!(exceeded(&Observations::default()), ["unknown"], "nothing was seen");
 }
@@ -154,12 +156,19 @@ fn samples_are_shares_of_what_passed_between_two_looks() {
     };
     let before = look(1000, 800, 10, Some(5_000), millis(1000), millis(9_000));
     let after = look(1200, 850, 20, Some(505_000), millis(2000), millis(10_003));
-    let sample = before.sample(&after, millis(1000), millis(2));
+    let sample = before.sample(&after, millis(1000), millis(2)).unwrap();
     assert!((sample.busy - 0.75).abs() < 1e-9 && (sample.steal - 0.05).abs() < 1e-9);
     assert!((sample.pressure.unwrap() - 0.5).abs() < 1e-9);
     assert_eq!(sample.clock_step_ns, 3_000_000);
-    let backwards = before.sample(&look(1200, 850, 20, None, millis(2000), millis(8_000)), millis(1000), millis(2));
+    let backwards = look(1200, 850, 20, None, millis(2000), millis(8_000));
+    let backwards = before.sample(&backwards, millis(1000), millis(2)).unwrap();
     assert_eq!((backwards.clock_step_ns, backwards.pressure), (-2_000_000_000, None));
+    let standing = look(1000, 800, 10, Some(505_000), millis(2000), millis(10_000));
+    assert_eq!(
+        before.sample(&standing, millis(1000), millis(2)),
+        None,
+        "counters that stand still are not an idle machine"
+    );
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub enum Change {
 pub struct Difference {
     /// What was looked at.
     pub kind: Kind,
-    /// Its name.
+    /// Name of the interface, process, file or setting.
     pub name: String,
     /// What happened to it.
     pub change: Change,

@@ -21,7 +21,7 @@ pub enum ControlError {
          `--engine local` needs no Slurm"
     )]
     NotInstalled {
-        /// Which.
+        /// Slurm's program: `sbatch`, `squeue`, ….
         program: String,
     },
     /// The partition does not exist.
@@ -57,7 +57,7 @@ pub enum ControlError {
     /// Slurm does not take the job.
     #[error("`{command}` failed: {said}")]
     Refused {
-        /// The command.
+        /// The command line that was refused.
         command: String,
         /// What the program printed.
         said: String,

@@ -30,7 +30,7 @@ pub struct Job {
 /// A node that gets no jobs, with its state and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Down {
-    /// Its name.
+    /// Name of the node.
     pub node: String,
     /// `drained`, `down*`, ….
     pub state: String,

@@ -25,7 +25,7 @@ pub struct Log {
 /// What a session's logs tell.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Logs {
-    /// Its name.
+    /// Name of the session.
     pub session: String,
     /// Its own log.
     pub own: Vec<Line>,

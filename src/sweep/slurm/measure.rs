@@ -28,7 +28,7 @@ const LONGEST: u64 = 64 << 20;
 /// What is to be measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Errand {
-    /// The trial.
+    /// Plan of the trial.
     pub trial: Trial,
     /// The same as the sweep has it.
     pub planned: Planned,

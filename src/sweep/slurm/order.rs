@@ -77,7 +77,7 @@ pub struct Asked {
 /// A trial of a round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Place {
-    /// Which.
+    /// The trial, as the sweep's file has it.
     pub trial: Planned,
     /// Where its plan begins in `plans.jsonl`.
     pub at: u64,
@@ -100,7 +100,7 @@ impl Order {
         Order::folder_of(&self.sweep(), &self.session)
     }
 
-    /// Its file.
+    /// Path of `order.json` in that folder.
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.folder().join("order.json")

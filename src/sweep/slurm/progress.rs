@@ -34,9 +34,9 @@ pub struct Running {
     pub node: String,
     /// Slurm's name of the task.
     pub task: String,
-    /// The trial.
+    /// The trial that it runs.
     pub trial: Planned,
-    /// Where it is.
+    /// Phase of the trial; `None`: it has not begun one.
     pub phase: Option<Phase>,
     /// Since when.
     pub since: Timestamp,

@@ -35,7 +35,7 @@ pub fn require_none(outlook: &Outlook, name: impl Fn(&str) -> String) -> Result<
         return Ok(());
     }
     let jobs = live.into_iter().collect::<Vec<_>>().join(", ");
-    Err(SlurmError::Running { jobs, sweep: outlook.sweep.path().display().to_string() })
+    Err(SlurmError::Running { jobs, sweep: crate::shell_word::path(outlook.sweep.path()) })
 }
 
 /// Begins a session: writes down what is asked for and hands the first round to Slurm.

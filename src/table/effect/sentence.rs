@@ -48,7 +48,7 @@ impl Effects {
         sorted(said.iter().filter_map(|rows| dependence(rows, &names)).collect())
     }
 
-    /// The parameters, those with the largest effects on any figure first; the scheme is none of them.
+    /// The parameters, those with the largest effects on any figure first; without the scheme.
     #[must_use]
     pub fn largest(&self) -> Vec<&str> {
         let mut sizes: BTreeMap<&str, f64> = BTreeMap::new();

@@ -14,7 +14,7 @@ pub enum Line {
     Notice,
     /// An answer.
     Reply {
-        /// Its number.
+        /// Number of the echo request that it answers (`icmp_seq`).
         seq: u32,
         /// Round-trip time in nanoseconds.
         rtt_ns: u64,

@@ -123,7 +123,7 @@ pub enum PingError {
     Other {
         /// Path of the file.
         path: PathBuf,
-        /// Whose.
+        /// What printed it: `traceroute`, `fping`, ….
         program: &'static str,
     },
 }

@@ -156,13 +156,13 @@ impl<'a> FlowModView<'a> {
         Ok(Self(message))
     }
 
-    /// OFPFC_…
+    /// What is to be done with the flow: `OFPFC_…`.
     #[must_use]
     pub fn command(&self) -> u16 {
         u16_at(self.0, flow_mod::COMMAND)
     }
 
-    /// OFPFF_…
+    /// Flags of the flow: `OFPFF_…`.
     #[must_use]
     pub fn flags(&self) -> u16 {
         u16_at(self.0, flow_mod::FLAGS)
@@ -186,7 +186,7 @@ impl<'a> FlowModView<'a> {
         from(self.0, flow_mod::ACTIONS)
     }
 
-    /// The value.
+    /// What the message says, as a value.
     ///
     /// # Errors
     /// When a field means nothing, or its actions are not all outputs.
@@ -269,13 +269,13 @@ impl<'a> FlowRemovedView<'a> {
         Ok(Self(message))
     }
 
-    /// OFPRR_…
+    /// Why the flow is gone: `OFPRR_…`.
     #[must_use]
     pub fn reason(&self) -> u8 {
         u8_at(self.0, flow_removed::REASON)
     }
 
-    /// The value.
+    /// What the message says, as a value.
     ///
     /// # Errors
     /// When a field of the match means nothing.

@@ -46,7 +46,7 @@ impl<'a> PacketInView<'a> {
         u16_at(self.0, packet_in::IN_PORT)
     }
 
-    /// OFPR_…
+    /// Why the packet was sent up: `OFPR_…`.
     #[must_use]
     pub fn reason(&self) -> u8 {
         u8_at(self.0, packet_in::REASON)
@@ -58,7 +58,7 @@ impl<'a> PacketInView<'a> {
         from(self.0, packet_in::DATA)
     }
 
-    /// The value.
+    /// What the message says, as a value.
     ///
     /// # Errors
     /// When the reason means nothing.
@@ -130,13 +130,13 @@ impl<'a> PacketOutView<'a> {
         from(self.0, packet_out::ACTIONS).get(..length).unwrap_or_default()
     }
 
-    /// The frame.
+    /// The frame that is to be sent; empty if the switch has it in its buffer.
     #[must_use]
     pub fn data(&self) -> &'a [u8] {
         from(self.0, packet_out::ACTIONS + usize::from(u16_at(self.0, packet_out::ACTIONS_LEN)))
     }
 
-    /// The value.
+    /// What the message says, as a value.
     ///
     /// # Errors
     /// When its actions are not at most one output.

@@ -68,7 +68,7 @@ impl<'a> FeaturesView<'a> {
         u64_at(self.0, features::DPID)
     }
 
-    /// The value.
+    /// What the message says, as a value.
     #[must_use]
     pub fn parse(&self) -> Features {
         Features {
@@ -112,13 +112,13 @@ impl<'a> PortStatusView<'a> {
         Ok(Self(message))
     }
 
-    /// OFPPR_…
+    /// What happened to the port: `OFPPR_…`.
     #[must_use]
     pub fn reason(&self) -> u8 {
         u8_at(self.0, port_status::REASON)
     }
 
-    /// The value.
+    /// What the message says, as a value.
     ///
     /// # Errors
     /// When the reason means nothing.

@@ -4,7 +4,7 @@
 use std::net::Ipv4Addr;
 
 use super::*;
-use crate::openflow::{Message, Version};
+use crate::openflow::{Message, PortNo, Version, Vlan};
 use crate::testing::{Network, TcpFrame, arp_request};
 
 const VERSIONS: [Version; 2] = [Version::V10, Version::V13];
@@ -110,7 +110,7 @@ fn a_host_that_moves_is_found_at_once() {
         net.everyone_is_known();
         assert_eq!(arrived(&mut net, segment(2, 1)), [1]);
         assert_eq!(arrived(&mut net, segment(2, 1)), [1]);
-        net.switches.get_mut(&Dpid(1)).unwrap().ports.push(crate::openflow::PortNo(4));
+        net.switches.get_mut(&Dpid(1)).unwrap().ports.push(PortNo(4));
         net.move_host("10.0.0.1", 1, 4);
         // It speaks, and the flow that leads to its old port is gone.
         arrived(&mut net, arp_request(ip(1), ip(2)));
@@ -202,6 +202,63 @@ fn new_stations_are_news_when_asked_for() {
     net.move_host("10.0.0.1", 1, 3);
     arrived(&mut net, segment(1, 2));
     assert_eq!(net.news.len(), 3);
+}
+
+/// The frame with a tag: VLAN and priority (IEEE 802.1Q).
+fn tagged(mut frame: Vec<u8>, vlan: u16, priority: u8) -> Vec<u8> {
+    let [high, low] = (u16::from(priority) << 13 | vlan).to_be_bytes();
+    frame.splice(12..12, [0x81, 0x00, high, low]);
+    frame
+}
+
+#[test]
+fn one_address_on_two_vlans_is_two_stations() {
+    for version in VERSIONS {
+        let settings = Settings { report_learned: true, ..Settings::default() };
+        let mut net = Network::new(Direct::new(settings), version);
+        net.switch(1, 3);
+        for host in 1..=3 {
+            net.host(&format!("10.0.0.{host}"), 1, host);
+        }
+        // A router's address: on VLAN 5 behind port 1, on VLAN 6 behind port 3, and without a tag behind port 2.
+        let ports_of = |net: &mut Network, frame: Vec<u8>| {
+            let mut hosts: Vec<u8> =
+                net.inject(Dpid(1), PortNo(9), frame).iter().map(|a| a.host.octets()[3]).collect();
+            hosts.sort_unstable();
+            hosts
+        };
+        let (from, to) = (segment(1, 7), segment(7, 1));
+        for (vlan, port) in [(Some(5), 1), (Some(6), 3), (None, 2)] {
+            let frame = vlan.map_or_else(|| from.clone(), |vlan| tagged(from.clone(), vlan, 0));
+            net.inject(Dpid(1), PortNo(port), frame);
+        }
+        assert_eq!(net.news.len(), 3, "three stations: {:?}", net.news);
+        for _ in 0..2 {
+            assert_eq!(ports_of(&mut net, tagged(to.clone(), 5, 0)), [1]);
+            assert_eq!(ports_of(&mut net, tagged(to.clone(), 6, 0)), [3]);
+            assert_eq!(ports_of(&mut net, to.clone()), [2]);
+            assert_eq!(ports_of(&mut net, tagged(to.clone(), 0, 3)), [2], "a tag for the priority alone is no VLAN");
+            assert_eq!(ports_of(&mut net, tagged(to.clone(), 7, 0)), [1, 2, 3], "nobody is known on VLAN 7");
+        }
+        let ups = net.ups(1);
+        assert_eq!(ports_of(&mut net, tagged(to.clone(), 5, 0)), [1]);
+        assert_eq!(net.ups(1), ups, "the switch does it by itself");
+        let vlans: Vec<_> = net.switches[&Dpid(1)].flows().map(|flow| (flow.matching.vlan, flow.output)).collect();
+        for expected in [(Vlan::Id(5), 1), (Vlan::Id(6), 3), (Vlan::Untagged, 2)] {
+            assert!(vlans.contains(&(Some(expected.0), Some(PortNo(expected.1)))), "{vlans:?}");
+        }
+
+        // It moves on VLAN 6 alone. Flows of the others stay.
+        net.inject(Dpid(1), PortNo(2), tagged(from.clone(), 6, 0));
+        assert_eq!(ports_of(&mut net, tagged(to.clone(), 6, 0)), [2]);
+        let ups = net.ups(1);
+        assert_eq!(ports_of(&mut net, tagged(to.clone(), 5, 0)), [1]);
+        assert_eq!(ports_of(&mut net, to.clone()), [2]);
+        assert_eq!(net.ups(1), ups);
+        net.port_down(1, 2);
+        assert_eq!(ports_of(&mut net, tagged(to.clone(), 6, 0)), [1, 2, 3], "what was there is forgotten");
+        assert_eq!(ports_of(&mut net, tagged(to.clone(), 5, 0)), [1]);
+    }
 }
 
 #[test]

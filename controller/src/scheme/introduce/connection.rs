@@ -10,9 +10,9 @@ use crate::openflow::{FlowMatch, Ipv4Prefix};
 /// A TCP connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Connection {
-    /// Who connected.
+    /// Address of who connected.
     pub client: SocketAddrV4,
-    /// To whom.
+    /// Address of the server that it connected to.
     pub server: SocketAddrV4,
 }
 

@@ -57,7 +57,7 @@ pub struct Attached {
 }
 
 impl Attached {
-    /// A member.
+    /// Where a member is attached.
     pub fn of(member: &Member, presence: &Presence) -> Self {
         Self {
             host: member.host(),
@@ -73,9 +73,9 @@ impl Attached {
 pub struct Copied {
     /// Where it is sent.
     pub group: SocketAddrV4,
-    /// The stream.
+    /// Stream whose datagrams these are.
     pub stream: StreamKey,
-    /// Who sends.
+    /// Where the broadcaster is attached.
     pub from: Attached,
     /// To whom it is copied.
     pub to: Vec<Attached>,

@@ -77,7 +77,7 @@ impl Introductions {
     /// broadcaster before) is returned. If there are too many, nothing is kept, and that is the error.
     ///
     /// # Errors
-    /// The limit.
+    /// The limit that was reached.
     pub fn arrive(&mut self, now: Duration, member: Member, presence: Presence) -> Result<Vec<Member>, usize> {
         let kept = Kept { presence, alone_since: now, is_introduced: false, reason: None, is_announced: false };
         if let Some(announced) = self.announced_as(&member) {

@@ -37,7 +37,7 @@ impl Part {
 pub struct Member {
     /// What it does.
     pub part: Part,
-    /// The stream.
+    /// Stream that it plays or publishes.
     pub stream: StreamKey,
     /// Its RTMP connection to the CDN, by which it is known; of a broadcaster that is only announced, its agent's to
     /// the notification service.
@@ -178,7 +178,7 @@ impl<T: std::fmt::Debug> Members<T> {
         self.members.get_mut(connection)
     }
 
-    /// All of them.
+    /// All members, with what is noted of each.
     pub fn iter(&self) -> impl Iterator<Item = &(Member, T)> {
         self.members.values()
     }

@@ -16,7 +16,7 @@ pub const VIDEO_IDLE: u16 = 75;
 /// A port of a switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {
-    /// The switch.
+    /// Datapath id of the switch.
     pub dpid: Dpid,
     /// Port of the switch.
     pub port: PortNo,
@@ -25,7 +25,7 @@ pub struct Place {
 /// A TCP segment on its way through a switch.
 #[derive(Clone, Copy)]
 pub struct Passing<'a, 'p> {
-    /// When.
+    /// When it passes, by the controller's clock.
     pub now: Duration,
     /// Through which switch.
     pub at: Dpid,
@@ -40,7 +40,7 @@ pub struct Passing<'a, 'p> {
 }
 
 impl<'a> Passing<'a, '_> {
-    /// Its payload.
+    /// Payload of the segment.
     pub fn payload(&self) -> &'a [u8] {
         self.frame.payload(self.tcp)
     }

@@ -134,7 +134,7 @@ impl Change {
 /// From whom a viewer has its stream now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
-    /// The stream.
+    /// Stream that the viewer plays.
     pub stream: StreamKey,
     /// IPv4 address of the viewer.
     pub host: Ipv4Addr,
