@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use livectl::sandbox::running::running;
-use livectl::store::{Captures, Cause, Manifest, RunDir, SweepDir, TrialState};
+use livectl::store::{Captures, Cause, Made, Manifest, RunDir, SweepDir, TrialState};
 use livectl::sweep::session::{Did, sessions};
 use livectl::sweep::status::Status;
 use livectl::table::read_summary;
@@ -213,6 +213,73 @@ fn a_point_that_fails_stops_no_other_and_a_sweep_stops_when_it_is_asked_to() {
     assert!(dir.done().unwrap().is_superset(&done));
     assert_eq!(livectl(&["stop", "tiny"], &results).output().unwrap().status.code(), Some(2));
     assert_host_becomes(&before, folder.path());
+}
+
+#[test]
+fn predicted_points_are_computed_beside_measured_ones_and_never_pooled_with_them() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let before = host(folder.path());
+    let results = folder.path().join("results");
+    let delays = "network.hosts.hs.link.delay: [2 ms, 20 ms]";
+    let plain = recipe(folder.path(), &format!("matrix: {{ {delays} }}"), "size: 160x90, ");
+    let output = sweep(&plain, &results, &[]).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    let dir = SweepDir::open(&results.join("tiny")).unwrap();
+    let kept = content(&dir.trials());
+
+    // What was measured before holds; only the predictions are new.
+    let path =
+        recipe(folder.path(), &format!("matrix: {{ engine: [emulate, predict], {delays} }}"), "size: 160x90, ");
+    let output = sweep(&path, &results, &["--dry-run"]).output().unwrap();
+    assert!(text(&output).contains("4 trials: 2 done, 0 given up, 2 to try"), "{}", text(&output));
+    let began = Instant::now();
+    let output = sweep(&path, &results, &[]).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    assert!(text(&output).contains("4 of 4 trials are done (2 now)"), "{}", text(&output));
+    assert!(!text(&output).contains("booting"), "no network is booted for a prediction: {}", text(&output));
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_host_becomes(&before, folder.path());
+    let now = content(&dir.trials());
+    assert!(kept.iter().all(|(path, bytes)| now.get(path) == Some(bytes)), "what was measured is as it was");
+
+    let run = RunDir::open(dir.path()).unwrap();
+    let manifest = Manifest::load(&run).unwrap();
+    assert_eq!(manifest.made(), Made::Both { predicted: 2 });
+    let summary = read_summary(&run.summary()).unwrap();
+    for delay in ["2 ms", "20 ms"] {
+        let mine =
+            summary.iter().filter(|row| row.point.parameters.get("network.hosts.hs.link.delay") == Some(delay));
+        let (predicted, measured): (Vec<_>, Vec<_>) = mine.partition(|row| row.point.is_predicted());
+        assert_eq!((predicted.len(), measured.len()), (1, 1), "{delay}");
+        let [model, truth] = [predicted[0], measured[0]].map(|row| row.delay_p50_ms.unwrap());
+        eprintln!("{delay}: predicted {model:.1} ms, measured {truth:.1} ms, fit: {}", measured[0].fit);
+        // A busy machine is slower than the model; it is never faster by more than what a program takes.
+        assert!(truth > model - 3.0 && (!measured[0].fit || truth < model + 10.0), "{delay}: {model} and {truth}");
+    }
+    let estimates = std::fs::read_to_string(run.estimates()).unwrap();
+    assert!(estimates.lines().next().unwrap().split(',').any(|name| name == "engine"), "{estimates}");
+
+    let picture = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));
+        command.args(["plot", "--plot", "sweep", "--include-unfit", "--text", "--format", "svg"]).args(more);
+        let output = command.arg(dir.path()).stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+        (text(&output), std::fs::read_to_string(dir.path().join("sweep-plot.svg")).unwrap())
+    };
+    for more in [&[][..], &["--by", "scheme"]] {
+        let (table, svg) = picture(more);
+        assert_eq!(table.matches("predict").count().min(2), 2, "a line for each of its points: {table}");
+        assert!(
+            svg.contains("measured") && svg.contains("predicted") && svg.contains("2 trials PREDICTED"),
+            "{table}"
+        );
+    }
+    for words in [&["report"][..], &["verify"], &["analyze"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));
+        let output = command.args(words).arg(dir.path()).stdin(Stdio::null()).output().unwrap();
+        assert!(matches!(output.status.code(), Some(0 | 6)), "{words:?}: {}", text(&output));
+    }
 }
 
 /// Processes below `root`, with their command lines.

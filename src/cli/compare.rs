@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
-use crate::plan::Scheme;
-use crate::store::{self, Manifest, Owner, RunDir};
+use crate::plan::{ENGINE, Scheme};
+use crate::store::{Made, Manifest, Owner, RunDir};
 use crate::table::{
     self, DifferenceRow, Differences, Digests, FrameFigure, PlayoutRow, StoredTables, SummaryRow, TableError,
 };
@@ -47,7 +47,12 @@ type Fact = fn(&Manifest) -> String;
 const FACTS: [(&str, Fact); 6] = [
     ("recipe", |m| m.recipe.name.clone()),
     ("made", |m| {
-        m.predicted.as_ref().map_or_else(|| "measured".into(), |p| format!("predicted by model {}", p.model))
+        let model = || m.predicted.as_ref().map_or_else(String::new, |p| format!(" by model {}", p.model));
+        match m.made() {
+            Made::Measured => "measured".into(),
+            Made::Predicted => format!("predicted{}", model()),
+            Made::Both { .. } => format!("measured, and predicted{}", model()),
+        }
     }),
     ("links", |m| m.link.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
     ("datapath", |m| m.datapath.as_ref().map_or_else(|| "unknown".into(), |choice| choice.used.to_string())),
@@ -213,7 +218,7 @@ impl Side {
         // Whoever compares a prediction with a measurement means the same points.
         if side.is_predicted() {
             for row in &mut side.summary {
-                row.point.parameters = row.point.parameters.without(store::ENGINE);
+                row.point.parameters = row.point.parameters.without(ENGINE);
             }
         }
         if side.manifests.len() > 1 {
@@ -280,7 +285,7 @@ impl Side {
 
     /// Whether nothing of it was measured.
     fn is_predicted(&self) -> bool {
-        self.manifests.iter().all(|manifest| manifest.predicted.is_some())
+        self.manifests.iter().all(|manifest| manifest.made() == Made::Predicted)
     }
 
     fn units(&self) -> Vec<table::Unit<'_>> {

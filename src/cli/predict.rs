@@ -1,7 +1,8 @@
 //! `livectl predict`: what a recipe's trials would come to, without a network.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::anyhow;
 use clap::Args;
@@ -10,14 +11,14 @@ use super::RunArgs;
 use super::exit::{Exit, Failure, WithExit};
 use super::whole::whole;
 use crate::parallel;
-use crate::plan::{Plan, Point, Scheme, Trial};
+use crate::plan::{Plan, Scheme, Trial};
 use crate::plot;
-use crate::predict::{self, Unpredictable, births};
+use crate::predict::folder::{self, Encoded, Frames, moved};
+use crate::predict::{self, Unpredictable};
 use crate::store::{
-    self, Captures, Choice, FileRecord, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError,
-    TrialDir, TrialRecord, TrialState, write_atomic,
+    self, Choice, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, TrialRecord, TrialState, write_atomic,
 };
-use crate::table::{self, Analysis, Observed};
+use crate::table;
 use crate::trace::Births;
 use crate::ui::{self, Progress};
 
@@ -61,9 +62,6 @@ struct Task {
     /// Whose frames are taken; `None`: the encoder's.
     frames: Option<RunDir>,
 }
-
-/// A trial's frames, those of each stream.
-type Frames = Vec<Births>;
 
 /// Predicts.
 pub(super) fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
@@ -133,6 +131,9 @@ fn measured(path: &Path) -> Result<RunDir, Failure> {
 }
 
 fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
+    // A recipe may have a point as measured and as predicted, which are the same here.
+    let mut known = BTreeSet::new();
+    task.plan.trials.retain(|trial| known.insert(trial.point.as_predicted()));
     // What the model does not hold is left out and named, so that the rest of a recipe can be had.
     let mut told: Vec<Unpredictable> = Vec::new();
     let are_stored = task.frames.is_some();
@@ -153,7 +154,7 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     let zero_ns = i64::try_from(now.as_nanosecond()).unwrap_or_default();
     let frames = frames(&task, zero_ns)?;
     for trial in &mut task.plan.trials {
-        trial.point = as_predicted(&trial.point);
+        trial.point = trial.point.as_predicted();
         trial.links = predict::LINKS;
         trial.id = trial.point.id();
     }
@@ -205,39 +206,14 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     Ok(if is_unfit { Exit::Unfit } else { Exit::Done })
 }
 
-/// A point that nobody takes for a measured one.
-fn as_predicted(point: &Point) -> Point {
-    let mut parameters = BTreeMap::from(point.parameters.clone());
-    parameters.insert(store::ENGINE.to_owned(), store::PREDICTED.to_owned());
-    Point { parameters: parameters.into(), ..point.clone() }
-}
-
 /// The frames of all trials, as if moment 0 of each was `zero_ns`.
 fn frames(task: &Task, zero_ns: i64) -> Result<Vec<Frames>, Failure> {
     if let Some(run) = &task.frames {
         let manifest = Manifest::load(run).exit(Exit::Results)?;
         return task.plan.trials.iter().map(|trial| stored(run, &manifest, trial, zero_ns)).collect();
     }
-    // Trials differ in schemes and networks much more often than in their video.
-    let mut made: Vec<(crate::plan::Video, Births)> = Vec::new();
-    let mut frames = Vec::new();
-    for trial in &task.plan.trials {
-        let known = made.iter().find(|(video, _)| *video == trial.video).map(|(_, births)| births.clone());
-        let births = match known {
-            Some(births) => births,
-            None => {
-                let births = births::encode(&trial.video, 0).exit(Exit::Machine)?;
-                made.push((trial.video.clone(), births.clone()));
-                births
-            }
-        };
-        let of_stream = |stream: &crate::plan::Stream| {
-            let first = i64::try_from(predict::first_birth(trial, &stream.broadcaster)).unwrap_or_default();
-            moved(births.clone(), zero_ns.saturating_add(first))
-        };
-        frames.push(trial.streams.iter().map(of_stream).collect());
-    }
-    Ok(frames)
+    let encoded = Encoded::default();
+    task.plan.trials.iter().map(|trial| encoded.frames(trial, zero_ns).exit(Exit::Machine)).collect()
 }
 
 /// Those of a measured trial: the same one, or else the first with the same scheme, or any.
@@ -287,51 +263,11 @@ fn names(trial: &Trial) -> String {
     trial.streams.iter().map(|stream| stream.broadcaster.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Later by so much.
-fn moved(mut births: Births, by_ns: i64) -> Births {
-    for birth in births.frames.iter_mut().chain(&mut births.others) {
-        birth.birth_ns = birth.birth_ns.saturating_add(by_ns);
-    }
-    births
-}
-
 /// Predicts a trial and writes its folder. Returns its record, and how many packets never came out of a link.
 fn one(run: &RunDir, trial: &Trial, frames: &Frames, zero_ns: i64) -> Result<(TrialRecord, u64), Failure> {
     let code = |why: Unpredictable| Failure::new(Exit::Recipe, anyhow!("{}: {why}", trial.id));
-    let prediction = predict::predict(trial, frames, zero_ns).map_err(code)?;
     let dir = run.trial(&trial.id);
-    let mut record = TrialRecord {
-        state: TrialState::Done,
-        captures: Captures::Never,
-        zero_ns: Some(zero_ns),
-        ..TrialRecord::planned(trial)
-    };
-    let observed = Observed {
-        trace: prediction.trace,
-        told: prediction.told,
-        pings: Vec::new(),
-        problems: Vec::new(),
-        damage: Vec::new(),
-    };
-    let analysis = table::tabulate(&dir, observed, &record, Some(predict::LINKS));
-    // None is to be expected; if there is one, the model is wrong, and its run says so.
-    record.set_doubts(analysis.doubts.clone());
-    write(&dir, trial, frames, &analysis).exit(Exit::Results)?;
-    record.files = FileRecord::of_folder(dir.path()).exit(Exit::Results)?;
-    Ok((record, prediction.dropped))
-}
-
-fn write(dir: &TrialDir, trial: &Trial, frames: &Frames, analysis: &Analysis) -> Result<(), table::TableError> {
-    std::fs::create_dir_all(dir.path()).map_err(|error| StoreError::writing(dir.path(), error))?;
-    let plan = serde_json::to_vec_pretty(trial)
-        .map_err(|error| StoreError::writing(dir.plan(), std::io::Error::other(error)))?;
-    write_atomic(&dir.plan(), &plan)?;
-    for (stream, births) in trial.streams.iter().zip(frames) {
-        let path = dir.births(&stream.broadcaster);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|error| StoreError::writing(parent, error))?;
-        }
-        write_atomic(&path, births.text().as_bytes())?;
-    }
-    analysis.write(dir)
+    let predicted = folder::tabulated(&dir, trial, frames, zero_ns, &AtomicBool::new(false)).map_err(code)?;
+    let dropped = predicted.dropped;
+    Ok((folder::write(&dir, trial, frames, predicted).exit(Exit::Results)?, dropped))
 }

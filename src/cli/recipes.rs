@@ -10,7 +10,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use super::RunArgs;
 use super::exit::{Exit, Failure};
 use crate::actor::broadcaster::rehearsal::{Depth, Unsuited, rehearse};
-use crate::plan::{Plan, Program, Scheme, Video};
+use crate::plan::{Plan, Program, Scheme, Trial, Video};
 use crate::recipe::{self, Loaded, RecipeError, VideoFault, VideoKey};
 
 /// For looking at what one video file gives.
@@ -52,6 +52,15 @@ pub(super) fn load(args: &RunArgs, path: &Path) -> Result<Loaded, Failure> {
     // So often it is then.
     loaded.until = loaded.until.filter(|_| args.repetitions.is_none());
     let varies = loaded.plan.trials.iter().any(|trial| !trial.point.parameters.is_empty());
+    let predicted = |trial: &Trial| trial.point.is_predicted();
+    if !args.is_sweep && loaded.plan.trials.iter().all(predicted) {
+        let path = path.display();
+        let why = anyhow!(
+            "the recipe has `engine: predict`, so nothing of it runs: `livectl predict {path}` predicts it, \
+             and `livectl sweep {path}` does as the trials of a sweep; neither needs root"
+        );
+        return Err(Failure::new(Exit::Usage, why));
+    }
     if !args.is_sweep && (varies || loaded.until.is_some()) {
         let what = if varies { "a matrix" } else { "`until`" };
         let mut words = if args.dry_run { vec![] } else { vec!["sudo".to_owned()] };

@@ -13,10 +13,13 @@ use tokio::sync::watch;
 use super::RunArgs;
 use super::exit::{Exit, Failure, WithExit};
 use super::whole::whole;
-use crate::plan::{Datapath, LinkKind, Until};
+use crate::plan::{Datapath, LinkKind, Plan, Until};
+use crate::predict;
+use crate::predict::refused::{Refused, refused};
+use crate::recipe::Loaded;
 use crate::run::{Job, Urgency};
-use crate::sandbox::capability::{Capabilities, Places};
-use crate::store;
+use crate::sandbox::capability::{Capabilities, Choice, Places};
+use crate::store::{self, Planned};
 use crate::sweep::SweepError;
 use crate::sweep::identity::identified;
 use crate::sweep::keep::Keep;
@@ -156,22 +159,45 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Exit, Failure> {
     if let Some(flag) = args.slurm.in_vain() {
         return Err(Failure::new(Exit::Usage, anyhow!("{flag} is for Slurm: add `--engine slurm`")));
     }
-    if !nix::unistd::geteuid().is_root() {
-        let again = crate::actor::process::Command::new("sudo", super::run::command_line());
-        return Err(Failure::new(Exit::Machine, anyhow!("running a network needs root; try: {again}")));
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, run(args))
 }
 
-/// The job of a recipe on this machine.
-pub(super) fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<Until>), Failure> {
-    let loaded = super::recipes::load(&args.as_run(), &args.recipe)?;
+/// The recipe, without what the model does not hold.
+fn load(args: &SweepArgs) -> Result<Loaded, Failure> {
+    let mut loaded = super::recipes::load(&args.as_run(), &args.recipe)?;
     for warning in &loaded.warnings {
         ui::warn(&format!("{}: warning: {warning}", args.recipe.display()));
     }
-    let longest = loaded.plan.trials.iter().map(|trial| trial.timeline.end).max().unwrap_or_default();
+    let refused = refused(&mut loaded.plan);
+    for Refused { why, first, trials } in &refused {
+        let more = match trials - 1 {
+            0 => String::new(),
+            1 => ", and one trial more".to_owned(),
+            more => format!(", and {more} trials more"),
+        };
+        ui::warn(&format!("not predicted: {first}{more}: {why}"));
+    }
+    if loaded.plan.trials.is_empty() {
+        return Err(Failure::new(Exit::Recipe, anyhow!("no trial of it can be predicted")));
+    }
+    Ok(loaded)
+}
+
+/// Whether none of the trials is played.
+fn only_predicts(plan: &Plan) -> bool {
+    plan.trials.iter().all(|trial| trial.point.is_predicted())
+}
+
+/// The job of a recipe on this machine.
+pub(super) fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<Until>), Failure> {
+    job_of(args, load(args)?, here)
+}
+
+fn job_of(args: &SweepArgs, loaded: Loaded, here: &Capabilities) -> Result<(Job, Option<Until>), Failure> {
+    let played = loaded.plan.trials.iter().filter(|trial| !trial.point.is_predicted());
+    let longest = played.map(|trial| trial.timeline.end).max().unwrap_or_default();
     if let Some(deadline) = args.trial_deadline.filter(|deadline| *deadline <= longest) {
         let (deadline, longest) = (ui::span(deadline), ui::span(longest));
         let why = anyhow!(
@@ -182,6 +208,11 @@ pub(super) fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<
     let until = loaded.until;
     let mut job = if args.slurm.is_asked_for() {
         super::slurm::job(args, loaded, here)?
+    } else if only_predicts(&loaded.plan) {
+        let why = || "the model's".to_owned();
+        let links = (predict::LINKS, Choice { kind: predict::LINKS, why: why() });
+        let datapath = (Datapath::User, Choice { kind: Datapath::User, why: why() });
+        super::run::job_elsewhere(&args.results, &args.recipe, loaded, here, (links, datapath))?
     } else {
         super::run::job((&args.results, 1), &args.recipe, loaded, here)?
     };
@@ -192,9 +223,14 @@ pub(super) fn job(args: &SweepArgs, here: &Capabilities) -> Result<(Job, Option<
 async fn run(args: &SweepArgs) -> Result<Exit, Failure> {
     let (urgency_in, urgency) = watch::channel(Urgency::None);
     tokio::task::spawn_local(super::run::heed_signals(urgency_in));
+    let loaded = load(args)?;
+    if !only_predicts(&loaded.plan) && !nix::unistd::geteuid().is_root() {
+        let again = crate::actor::process::Command::new("sudo", super::run::command_line());
+        return Err(Failure::new(Exit::Machine, anyhow!("running a network needs root; try: {again}")));
+    }
     let places = Places { results: args.results.clone() };
     let here = tokio::task::spawn_blocking(move || Capabilities::probe(&places)).await?;
-    let (job, until) = job(args, &here)?;
+    let (job, until) = job_of(args, loaded, &here)?;
     let outlook = Outlook::of(&job, until).map_err(failure)?;
     warn_of_changes(&outlook);
     require_disk(args, &job, &outlook)?;
@@ -363,12 +399,23 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     if let Some(change) = &outlook.change {
         let _ = writeln!(text, "{change}");
     }
-    let span = outlook.pace.span(to_try.iter().copied());
-    let from = match outlook.pace.from {
-        0 => "typical values; no trial has run here yet".to_owned(),
+    let (predicted, played): (Vec<&Planned>, Vec<&Planned>) = to_try.iter().partition(|trial| trial.is_predicted());
+    let learned = |from: usize, without: &str| match from {
+        0 => without.to_owned(),
         count => format!("learned from {count} trials"),
     };
-    let _ = writeln!(text, "{}, {from}", about(&span));
+    let span = outlook.pace.span(to_try.iter().copied());
+    if !played.is_empty() || predicted.is_empty() {
+        let from = learned(outlook.pace.from, "typical values; no trial has run here yet");
+        let _ = writeln!(text, "{}, {from}", about(&span));
+    }
+    if !predicted.is_empty() {
+        let count = predicted.len();
+        let span = outlook.pace.span(predicted);
+        let from = learned(outlook.pace.predicted.from, "an estimate; nothing was predicted here yet");
+        let of = if played.is_empty() { "predicted: " } else { "of them predicted: " };
+        let _ = writeln!(text, "{of}{count}, {}, {from}", about(&span));
+    }
     if let Some(until) = until {
         let beyond = outlook.beyond();
         let more = about(&outlook.pace.span(beyond.iter().copied()));

@@ -84,6 +84,14 @@ impl Parameters {
         Parameters(Arc::new(others.map(|(name, value)| (name.clone(), value.clone())).collect()))
     }
 
+    /// The same with that value at that key.
+    #[must_use]
+    pub fn with(&self, key: &str, value: &str) -> Parameters {
+        let mut values = BTreeMap::clone(&self.0);
+        values.insert(key.to_owned(), value.to_owned());
+        Parameters(Arc::new(values))
+    }
+
     /// Keys and values, in the order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))

@@ -10,10 +10,10 @@ use super::family::{
 use super::key::Condition;
 use super::loaded::{Loaded, MOST_OVER_TIME};
 use super::pictures::Subject;
-use super::selection::{Selection, schemes, select};
+use super::selection::{Selection, asked, schemes, select};
 use super::{Around, Picture, PlotError, View};
 use crate::plan::{LinkKind, Trial};
-use crate::store::TrialState;
+use crate::store::{Made, TrialState};
 use crate::table::{Figures, metrics, trial_metrics};
 
 /// Trials of a run that have pictures of their own: with repetitions there are many of a kind.
@@ -84,7 +84,7 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
     let compares = families.iter().any(|family| family.compares());
     let selection = if compares { Some(select(runs, view)?) } else { None };
     // Its groups have panels of their own, and parameters that it is not drawn over are averaged over.
-    let by = if view.by.is_empty() { schemes(runs) } else { view.by.clone() };
+    let by = if view.by.is_empty() { schemes(runs) } else { asked(runs, &view.by) };
     let panels = families.contains(&Family::Heat).then(|| select(runs, &View { by, ..view.clone() })).transpose()?;
     let of_family = |family| if family == Family::Heat { panels.as_ref() } else { selection.as_ref() };
     known_metric(families, selection.as_ref(), view)?;
@@ -93,8 +93,8 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
     let draw = |Task { family, run, trial }: Task<'_>| -> Result<Shown, PlotError> {
         let nothing = |why: &str| PlotError::Empty { picture: family.stem(), why: why.to_owned() };
         let plate = match (family, run.and_then(|run| runs.get(run)), trial, of_family(family)) {
-            (Family::Delay, Some(run), ..) => timeline::delay(run, view, picture),
-            (Family::FrameDelay, Some(run), ..) => timeline::frame_delay(run, view, picture),
+            (Family::Delay, Some(run), ..) => timeline::delay(run, &run.apart(view), picture),
+            (Family::FrameDelay, Some(run), ..) => timeline::frame_delay(run, &run.apart(view), picture),
             (Family::Tree, Some(run), Some(trial), _) => tree::plate(run, trial, view),
             (Family::Servers, Some(run), Some(trial), _) => servers::plate(run, trial, view),
             (Family::Tree | Family::Servers, Some(_), None, _) => Err(nothing("no selected trial has peers")),
@@ -279,7 +279,8 @@ fn around(runs: &[Loaded]) -> Around {
     };
     let links: BTreeSet<String> =
         runs.iter().filter_map(|run| run.manifest.link.as_ref()).map(|choice| choice.used.to_string()).collect();
-    let predicted = runs.iter().filter(|run| run.manifest.predicted.is_some()).count();
+    let predicted = runs.iter().filter(|run| run.manifest.made() == Made::Predicted).count();
+    let partly = runs.iter().filter(|run| matches!(run.manifest.made(), Made::Both { .. })).count();
     let versions: BTreeSet<&str> = runs.iter().map(|run| run.manifest.livectl.version.as_str()).collect();
     let origin = match runs {
         [run] => Subject::of(&run.manifest).origin,
@@ -288,6 +289,9 @@ fn around(runs: &[Loaded]) -> Around {
             origin.extend(links.iter().map(|link| format!("{link} links")));
             if predicted > 0 {
                 origin.push(format!("{predicted} PREDICTED, not measured"));
+            }
+            if partly > 0 {
+                origin.push(format!("{partly} partly PREDICTED"));
             }
             origin.push(format!("livectl {}", versions.into_iter().collect::<Vec<_>>().join(", ")));
             origin.join(" · ")

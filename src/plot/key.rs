@@ -10,8 +10,7 @@ use serde_json::Value as Json;
 
 use super::PlotError;
 use super::loaded::Loaded;
-use crate::plan::{Datapath, LinkKind, Measure, Scheme, Trial, natural};
-use crate::store::{ENGINE, PREDICTED};
+use crate::plan::{Datapath, EMULATED, ENGINE, LinkKind, Measure, PREDICTED, Scheme, Trial, natural};
 
 /// Keys that are not paths into the plan.
 const NAMED: [&str; 12] = [
@@ -86,7 +85,7 @@ impl Key {
             "link" => Value::Text(LinkKind::to_string(&link())),
             "datapath" => Value::Text(Datapath::to_string(&datapath())),
             "node" => Value::Text(asked.run.node(&trial.id)?.to_owned()),
-            ENGINE => Value::Text(if manifest.predicted.is_some() { PREDICTED } else { "measure" }.to_owned()),
+            ENGINE => Value::Text(if trial.point.is_predicted() { PREDICTED } else { EMULATED }.to_owned()),
             path => match trial.point.parameters.get(path) {
                 Some(text) => measured(text).0,
                 None => value(lookup(asked.run.plan_json(&trial.id)?, path)?)?,
@@ -119,6 +118,7 @@ impl Key {
             "link" => format!("{value} links"),
             "datapath" => format!("{value} datapath"),
             "node" => format!("on {value}"),
+            ENGINE => if value == PREDICTED { "predicted" } else { "measured" }.to_owned(),
             path => format!("{} {value}", path.rsplit('.').next().unwrap_or(path)),
         }
     }
@@ -196,6 +196,11 @@ impl FromStr for Condition {
 }
 
 impl Condition {
+    /// Only what was measured.
+    pub(super) fn measured() -> Condition {
+        Condition { key: Key::from(ENGINE), equal: true, values: vec![EMULATED.to_owned()] }
+    }
+
     /// Its key.
     #[must_use]
     pub fn key(&self) -> &Key {

@@ -1,5 +1,6 @@
 //! Stored runs in memory: what pictures are made from.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -7,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value as Json;
 
-use super::key::Asked;
+use super::key::{Asked, Condition};
 use super::{Family, PlotError, View, family, gallery};
-use crate::plan::Trial;
-use crate::store::{Manifest, RunDir, TrialRecord};
+use crate::plan::{ENGINE, Trial};
+use crate::store::{Made, Manifest, RunDir, TrialRecord};
 use crate::table::{
     self, AudienceRow, BUFFERS_S, Digests, FrameRow, PingRow, PlayoutRow, StoredTables, SummaryRow, TableError, Unit,
     ViewerFacts, audiences, play, summarise,
@@ -118,7 +119,9 @@ impl Loaded {
         let peers = families.iter().any(|family| family.of_trials());
         let with_peers = trials().filter(|trial| peers && trial.point.scheme.has_peers()).take(gallery::MOST_TRIALS);
         let mut known = HashSet::new();
-        let few = trials().take(MOST_OVER_TIME).chain(with_peers).map(|trial| trial.id.as_str());
+        let apart = self.apart(view);
+        let over_time = trials().filter(|trial| self.means(trial, &apart)).take(MOST_OVER_TIME);
+        let few = over_time.chain(with_peers).map(|trial| trial.id.as_str());
         few.filter(|id| known.insert(*id)).collect()
     }
 
@@ -127,8 +130,20 @@ impl Loaded {
         if !self.is_sweep {
             return 0;
         }
-        let trials = self.manifest.plan.trials.iter();
-        trials.filter(|trial| self.means(trial, view)).count().saturating_sub(MOST_OVER_TIME)
+        let (trials, apart) = (self.manifest.plan.trials.iter(), self.apart(view));
+        trials.filter(|trial| self.means(trial, &apart)).count().saturating_sub(MOST_OVER_TIME)
+    }
+
+    /// The view for pictures in which each frame is a point: where there are predicted trials beside measured ones, and
+    /// nobody has said which are meant, only measured ones. They could not be told apart.
+    pub(super) fn apart<'v>(&self, view: &'v View) -> Cow<'v, View> {
+        let is_said = view.only.iter().any(|condition| condition.key().name() == ENGINE);
+        if is_said || !matches!(self.manifest.made(), Made::Both { .. }) {
+            return Cow::Borrowed(view);
+        }
+        let mut apart = view.clone();
+        apart.only.push(Condition::measured());
+        Cow::Owned(apart)
     }
 
     /// Whether the view means one of its viewers.

@@ -10,7 +10,7 @@ use super::happening::{self, Mark};
 use super::{Picture, PlotError};
 use crate::plan::delivery::Via;
 use crate::plan::{Datapath, LinkKind, Scheme};
-use crate::store::Manifest;
+use crate::store::{Made, Manifest};
 use crate::table::{FrameRow, PingDelay};
 
 const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
@@ -52,8 +52,12 @@ impl Subject {
         if manifest.imported.is_some() {
             origin.push("imported".to_owned());
         }
-        if manifest.predicted.is_some() {
-            origin.push("PREDICTED, not measured".to_owned());
+        let points = manifest.plan.trials.iter().filter(|trial| shown(&trial.id)).map(|trial| &trial.point);
+        match Made::of(points) {
+            Made::Measured => {}
+            Made::Predicted => origin.push("PREDICTED, not measured".to_owned()),
+            Made::Both { predicted: 1 } => origin.push("1 trial PREDICTED, not measured".to_owned()),
+            Made::Both { predicted } => origin.push(format!("{predicted} trials PREDICTED, not measured")),
         }
         origin.push(format!("livectl {}", manifest.livectl.version));
         let trials = manifest.trials.iter().filter(|t| shown(&t.id));

@@ -9,9 +9,8 @@ use super::chart::{BLACK, Dash};
 use super::key::{Asked, Condition, Key, Value};
 use super::loaded::Loaded;
 use super::{PlotError, View};
-use crate::plan::{Scheme, Trial, natural};
-use crate::store::ENGINE;
-use crate::store::TrialRecord;
+use crate::plan::{ENGINE, Scheme, Trial, natural};
+use crate::store::{Made, TrialRecord};
 use crate::table::Unit;
 
 /// More colours and markers than these cannot be told apart.
@@ -163,9 +162,12 @@ pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a
             })
         })
     });
+    let engine = by.iter().position(|key| key.name() == ENGINE);
+    // A key that tells no groups apart needs no look of its own.
+    let is_idle = engine.is_some_and(|at| groups.windows(2).all(|pair| pair[0].values[at] == pair[1].values[at]));
     for (place, group) in groups.iter_mut().enumerate() {
-        group.style = match group.values[..] {
-            [Some(Value::Scheme(scheme))] => style_of(scheme),
+        group.style = match group.but(engine.filter(|_| is_idle))[..] {
+            [Some(Value::Scheme(scheme))] => style_of(*scheme),
             _ => style(place),
         };
     }
@@ -200,7 +202,7 @@ fn without_data<'a>(run: &'a Loaded, view: &View) -> Vec<&'a str> {
 /// groups can be told apart; unless something else was asked for.
 fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
     if !view.by.is_empty() {
-        return view.by.clone();
+        return asked(runs, &view.by);
     }
     let by = schemes(runs);
     let varied: Vec<Key> =
@@ -215,14 +217,25 @@ fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
     if groups * recipes.len() > MOST_GROUPS { by } else { [by, varied].concat() }
 }
 
+/// What was asked to group by, and whatever else must not be pooled.
+pub(super) fn asked(runs: &[Loaded], by: &[Key]) -> Vec<Key> {
+    let engine = engine(runs).filter(|engine| !by.contains(engine));
+    by.iter().cloned().chain(engine).collect()
+}
+
 /// By scheme, where several recipes come together by recipe, and where predicted runs come together with measured ones
 /// by that: they are never pooled.
 pub(super) fn schemes(runs: &[Loaded]) -> Vec<Key> {
     let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
     let recipe = (recipes.len() > 1).then(|| Key::from("recipe"));
-    let predicted = runs.iter().filter(|run| run.manifest.predicted.is_some()).count();
-    let engine = (predicted > 0 && predicted < runs.len()).then(|| Key::from(ENGINE));
-    recipe.into_iter().chain([Key::from("scheme")]).chain(engine).collect()
+    recipe.into_iter().chain([Key::from("scheme")]).chain(engine(runs)).collect()
+}
+
+/// The key that keeps predicted and measured trials apart, where there are both.
+pub(super) fn engine(runs: &[Loaded]) -> Option<Key> {
+    let trials = runs.iter().flat_map(|run| &run.manifest.plan.trials);
+    let both = matches!(Made::of(trials.map(|trial| &trial.point)), Made::Both { .. });
+    both.then(|| Key::from(ENGINE))
 }
 
 /// The names of parameters that have several values.
@@ -268,7 +281,56 @@ impl<'a> Selection<'a> {
     }
 }
 
+/// A group beside others of which it may be the prediction, or the measurement.
+pub(super) struct Paired<'s, 'a> {
+    pub(super) group: &'s Group<'a>,
+    /// Which pair it belongs to, in the groups' order.
+    pub(super) pair: usize,
+    /// It has the other one's, as far as there is one.
+    pub(super) style: Style,
+    pub(super) predicted: bool,
+    /// The other one is there.
+    pub(super) is_paired: bool,
+}
+
+impl<'a> Selection<'a> {
+    /// The groups, those together that differ in nothing but the engine; and how many pairs that makes.
+    pub(super) fn paired(&self) -> (Vec<Paired<'_, 'a>>, usize) {
+        let engine = self.by.iter().position(|key| key.name() == ENGINE);
+        let is_predicted = |group: &Group<'_>| group.members.iter().all(|m| m.asked.trial.point.is_predicted());
+        let mut pairs: Vec<Vec<Option<&Value>>> = Vec::new();
+        let mut of_groups = Vec::new();
+        for group in &self.groups {
+            let rest = group.but(engine);
+            let pair = pairs.iter().position(|known| *known == rest).unwrap_or_else(|| {
+                pairs.push(rest);
+                pairs.len() - 1
+            });
+            of_groups.push(pair);
+        }
+        let both = pairs.len() < self.groups.len();
+        let paired = self.groups.iter().zip(&of_groups).map(|(group, pair)| Paired {
+            group,
+            pair: *pair,
+            style: match pairs[*pair][..] {
+                _ if !both => group.style,
+                [Some(Value::Scheme(scheme))] => style_of(*scheme),
+                _ => style(*pair),
+            },
+            predicted: is_predicted(group),
+            is_paired: of_groups.iter().filter(|other| *other == pair).count() > 1,
+        });
+        (paired.collect(), pairs.len())
+    }
+}
+
 impl<'a> Group<'a> {
+    /// The values of its keys but for one.
+    fn but(&self, key: Option<usize>) -> Vec<Option<&Value>> {
+        let others = self.values.iter().enumerate().filter(|(place, _)| Some(*place) != key);
+        others.map(|(_, value)| value.as_ref()).collect()
+    }
+
     /// Its label on one line.
     pub(super) fn name(&self) -> String {
         self.label.replace('\n', ", ")

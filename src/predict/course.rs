@@ -4,6 +4,7 @@
 //! programs and switches take beside the links are the constants of this room, as measured on two cores (`docs/prediction.md`).
 
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ENCODER_STARTS;
 use super::agenda::{Agenda, Nanos};
@@ -357,11 +358,14 @@ impl<'a> Course<'a> {
         self.tell(told);
     }
 
-    /// Lets it go on until nothing is to come, or until a moment.
-    pub fn run(&mut self, until: Nanos) {
+    /// Lets it go on until nothing is to come, or until a moment. `false`: `halt` was set before.
+    pub fn run(&mut self, until: Nanos, halt: &AtomicBool) -> bool {
         while let Some(event) = self.agenda.advance() {
+            if halt.load(Ordering::Relaxed) {
+                return false;
+            }
             if self.agenda.now() > until {
-                return;
+                return true;
             }
             match event {
                 Event::Born { stream } => self.born(stream),
@@ -393,6 +397,7 @@ impl<'a> Course<'a> {
                 Event::Controller { stream, heard } => self.heard_by_controller(stream, heard),
             }
         }
+        true
     }
 
     /// The connection over which a stream goes to the CDN.

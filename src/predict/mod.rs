@@ -9,6 +9,7 @@
 //! | [`tcp`], `connection`, `network` | windows and losses; what passes a connection; links, by [`Shaper`](crate::emulator::shaper::Shaper) |
 //! | [`agenda`] | events in the order of time |
 //! | `outcome` | what would have been captured and told |
+//! | [`folder`], [`cost`], [`refused`] | a predicted trial as it is stored; what a prediction takes; what there is none of |
 //!
 //! The outcome is what [`trace`](crate::trace) makes of a measured trial's files, so that tables, pictures and comparisons are the same code.
 //! What the model holds and what it leaves out is in `docs/prediction.md`.
@@ -17,15 +18,19 @@ pub mod agenda;
 pub mod births;
 mod connection;
 mod controller;
+pub mod cost;
 pub mod course;
+pub mod folder;
 mod network;
 mod outcome;
 mod programs;
+pub mod refused;
 pub mod tcp;
 mod watching;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use livectl_wire::birth::BirthKind;
@@ -99,6 +104,9 @@ pub enum Unpredictable {
     /// Stored births are of another recipe.
     #[error("stream {0}: the births are of another recipe")]
     Births(String),
+    /// Nobody wants it any more.
+    #[error("it was halted")]
+    Halted,
 }
 
 /// Whether the model holds a trial. `are_stored`: births are known from a run.
@@ -160,6 +168,20 @@ pub fn first_birth(trial: &Trial, broadcaster: &str) -> Nanos {
 /// # Errors
 /// [`Unpredictable`].
 pub fn predict(trial: &Trial, births: &[Births], zero_ns: i64) -> Result<Prediction, Unpredictable> {
+    let never = AtomicBool::new(false);
+    predict_unless(trial, births, zero_ns, &never)
+}
+
+/// The same, given up when `halt` is set.
+///
+/// # Errors
+/// [`Unpredictable`].
+pub fn predict_unless(
+    trial: &Trial,
+    births: &[Births],
+    zero_ns: i64,
+    halt: &AtomicBool,
+) -> Result<Prediction, Unpredictable> {
     let streams: Vec<(Rc<[Born]>, Frames<'_>)> = trial
         .streams
         .iter()
@@ -169,7 +191,9 @@ pub fn predict(trial: &Trial, births: &[Births], zero_ns: i64) -> Result<Predict
     let born: Vec<Rc<[Born]>> = streams.iter().map(|(born, _)| born.clone()).collect();
     let frames: Vec<Frames<'_>> = streams.into_iter().map(|(_, frames)| frames).collect();
     let mut course = Course::new(trial, &born).ok_or(Unpredictable::Host)?;
-    course.run(nanos(trial.timeline.end + trial.timeline.drain));
+    if !course.run(nanos(trial.timeline.end + trial.timeline.drain), halt) {
+        return Err(Unpredictable::Halted);
+    }
     Ok(Prediction {
         trace: outcome::trace(&course, trial, &frames, zero_ns),
         told: outcome::told(&course, trial, zero_ns),

@@ -9,7 +9,7 @@ use super::program::{PlayerFile, ProgramFile};
 use super::text::{At, Entries, Optional, Text};
 use super::unit::{Bandwidth, Delay, FrameSize, Loss, Moment, Share, UploadBuffer, Whole};
 use super::word::{CaptureName, CongestionControl, FilePath, Flag, NodeName, Pattern, Prose};
-use crate::plan::{Codec, Datapath, Figure, Handover, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Engine, Figure, Handover, LinkKind, Role, Scheme};
 
 /// Repetitions of each scheme.
 pub type Repetitions = Whole<1, 1000>;
@@ -40,6 +40,11 @@ pub struct RecipeFile {
     #[serde(default)]
     #[schemars(extend("minItems" = 1, "uniqueItems" = true, "default" = ["direct", "bypass"]))]
     pub schemes: Optional<At<Vec<Text<Scheme>>>>,
+    /// What figures come from: programs on an emulated network, or the model of `livectl predict`. A sweep may have
+    /// both: `matrix: { engine: [emulate, predict], … }`. Default: emulate.
+    #[serde(default)]
+    #[schemars(extend("default" = "emulate"))]
+    pub engine: Optional<Text<Engine>>,
     /// How often each scheme is tried. Default: 1.
     #[serde(default)]
     #[schemars(extend("default" = 1))]

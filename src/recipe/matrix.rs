@@ -9,7 +9,7 @@ use super::problem::Finding;
 use super::text::{At, Entries, Span, Text};
 use super::validate::Notes;
 use super::word::{listed, nearest, shown};
-use crate::plan::{Parameters, Scheme};
+use crate::plan::{ENGINE, Parameters, Scheme};
 
 /// Points of a matrix at most, before any are left out. Each is validated as a recipe of its own.
 pub(super) const MOST_POINTS: usize = 10_000;
@@ -287,6 +287,13 @@ fn read_parameters<'f>(
                 taken.push((path.to_owned(), span));
                 keys.push(way);
             }
+        }
+        let is_whole = !keys.is_empty();
+        if is_whole && (name.text == ENGINE) != keys.contains(&vec![ENGINE]) || name.text == ENGINE && keys.len() > 1
+        {
+            let message = format!("matrix: the name {ENGINE} is that of the key {ENGINE}, and no other");
+            let finding = Finding::new(&name.span, message, "not its name");
+            notes.errors.push(finding.help("write `engine: [emulate, predict]`, and another name for other keys"));
         }
         parameters.push(Parameter { name: &name.text, keys, values });
     }

@@ -148,11 +148,13 @@ part!(LinkChangeFile, made up: None, at of direction bandwidth delay jitter loss
 
 impl Place for RecipeFile {
     fn put(&mut self, keys: &[&str], value: Written<'_>) -> Result<(), Astray> {
-        let known = || ["video", "network", "cdn", "timeline", "agents", "captures"].map(str::to_owned).to_vec();
+        let known =
+            || ["engine", "video", "network", "cdn", "timeline", "agents", "captures"].map(str::to_owned).to_vec();
         let Some((first, rest)) = keys.split_first() else {
             return Err(Astray { left: 0, why: Why::Shallow(known()) });
         };
         match *first {
+            "engine" => self.engine.put(rest, value),
             "video" => self.video.put(rest, value),
             "network" => self.network.put(rest, value),
             "cdn" => self.cdn.put(rest, value),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::unit::{Misread, Value};
-use crate::plan::{Codec, Datapath, Directions, Figure, Handover, LinkKind, Role, Scheme};
+use crate::plan::{Codec, Datapath, Directions, Engine, Figure, Handover, LinkKind, Role, Scheme};
 
 /// The text in backticks, fit for a message: short, and without anything a terminal would obey.
 pub(super) fn shown(text: &str) -> String {
@@ -110,6 +110,7 @@ impl Value for Scheme {
 }
 
 words!(LinkKind, "a kind of link", ["auto" => LinkKind::Auto, "netem" => LinkKind::Netem, "emulated" => LinkKind::Emulated]);
+words!(Engine, "an engine", ["emulate" => Engine::Emulate, "predict" => Engine::Predict]);
 words!(Datapath, "a datapath", ["auto" => Datapath::Auto, "kernel" => Datapath::Kernel, "user" => Datapath::User]);
 words!(Role, "a role", [
     "broadcaster" => Role::Broadcaster,
@@ -506,6 +507,7 @@ mod tests {
         check::<Scheme>(&["direct", "bypass", "relay", "multicast"]);
         check::<LinkKind>(&["auto", "netem", "emulated"]);
         check::<Datapath>(&["auto", "kernel", "user"]);
+        check::<Engine>(&["emulate", "predict"]);
         check::<Role>(&["broadcaster", "cdn", "viewer", "idle"]);
         check::<Codec>(&["flv1", "h264"]);
         check::<Directions>(&["up", "down", "both"]);

@@ -13,7 +13,7 @@ use super::files::{self, File};
 use super::picture::{self, Figure};
 use super::stored::Stored;
 use super::watch;
-use crate::store::{Choice, CommandRecord, TrialRecord, TrialState};
+use crate::store::{Choice, CommandRecord, Made, Manifest, TrialRecord, TrialState};
 use crate::table::{self, AudienceRow, EffectRow, Effects, EstimateRow};
 
 /// Answers in words, of the schemes and points of a sweep; the others are in the table.
@@ -195,10 +195,7 @@ pub(super) fn brief(run: &Stored, id: Option<&str>) -> Brief {
         trials: manifest.trials.len() as u64,
         sound: count(|t| t.state == TrialState::Done && t.unfit.is_empty()) as u64,
         doubts: doubts.join(", "),
-        link: match &manifest.predicted {
-            Some(predicted) => format!("PREDICTED, model {}", predicted.model),
-            None => manifest.link.as_ref().map_or_else(String::new, |c| c.used.to_string()),
-        },
+        link: links(manifest),
         datapath: manifest.datapath.as_ref().map_or_else(String::new, |c| c.used.to_string()),
         kernel: manifest.machine.kernel.clone(),
         livectl: software(run, 12),
@@ -207,6 +204,20 @@ pub(super) fn brief(run: &Stored, id: Option<&str>) -> Brief {
     let estimates = if id.is_some() { table::estimates(&units) } else { Vec::new() };
     let effects = Effects::of(&run.loaded.summary);
     Brief { line, answers: answer::answers(&units, &estimates), effects, estimates }
+}
+
+/// What made its links, and what had none.
+fn links(manifest: &Manifest) -> String {
+    let model =
+        || manifest.predicted.as_ref().map_or_else(String::new, |predicted| format!(", model {}", predicted.model));
+    let used = || manifest.link.as_ref().map_or_else(String::new, |c| c.used.to_string());
+    match manifest.made() {
+        Made::Measured => used(),
+        Made::Predicted => format!("PREDICTED{}", model()),
+        Made::Both { predicted } => {
+            format!("{}; {predicted} of {} trials PREDICTED{}", used(), manifest.trials.len(), model())
+        }
+    }
 }
 
 /// All that the page says of a run.

@@ -115,6 +115,8 @@ pub enum Phase {
     Prove,
     /// Captures become tables.
     Analyse,
+    /// Of a predicted trial, all that there is: the model computes it.
+    Predict,
 }
 
 /// One thing that happened inside a trial. There are a few a second: their size does not matter.

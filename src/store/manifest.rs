@@ -53,7 +53,7 @@ pub struct Manifest {
     /// Where it was measured elsewhere and imported: from what. `None`: livectl ran it.
     #[serde(default)]
     pub imported: Option<Imported>,
-    /// By which model it was predicted; `None`: it was measured.
+    /// By which model those of its trials were predicted that say so ([`Point::is_predicted`]); `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted: Option<Predicted>,
     /// The trials in the order of the plan.
@@ -249,12 +249,38 @@ pub struct TrialRecord {
     pub files: BTreeMap<String, FileRecord>,
 }
 
-/// The parameter by which trials are told apart that were not measured, and its value.
-pub const ENGINE: &str = "engine";
-/// Value of [`ENGINE`] of trials that were predicted.
-pub const PREDICTED: &str = "predict";
+/// Where the figures of trials come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// All of them were measured.
+    Measured,
+    /// All were predicted.
+    Predicted,
+    /// So many were predicted, and others measured.
+    Both {
+        /// That count.
+        predicted: usize,
+    },
+}
 
-/// How a run was predicted.
+impl Made {
+    /// Those of trials at these points; of none, measured.
+    #[must_use]
+    pub fn of<'p>(points: impl Iterator<Item = &'p Point>) -> Made {
+        let (mut all, mut predicted) = (0, 0);
+        for point in points {
+            all += 1;
+            predicted += usize::from(point.is_predicted());
+        }
+        match predicted {
+            0 => Made::Measured,
+            _ if predicted == all => Made::Predicted,
+            _ => Made::Both { predicted },
+        }
+    }
+}
+
+/// How what is predicted of a run was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Predicted {
     /// [`predict::MODEL`](crate::predict::MODEL).
@@ -316,6 +342,12 @@ impl Manifest {
             files: BTreeMap::new(),
             analysis: None,
         }
+    }
+
+    /// Where the figures of its trials come from.
+    #[must_use]
+    pub fn made(&self) -> Made {
+        Made::of(self.plan.trials.iter().map(|trial| &trial.point))
     }
 
     /// The record of a trial.

@@ -28,8 +28,8 @@ pub(crate) use layout::make_folders;
 pub use layout::{Found, RECORD, RunDir, TrialDir};
 pub(crate) use manifest::moment;
 pub use manifest::{
-    AnalysisRecord, Captures, Cause, Choice, CommandRecord, ENGINE, FORMAT, Machine, Manifest, PREDICTED, Phase,
-    Predicted, RecipeRecord, Software, TrialRecord, TrialState,
+    AnalysisRecord, Captures, Cause, Choice, CommandRecord, FORMAT, Machine, Made, Manifest, Phase, Predicted,
+    RecipeRecord, Software, TrialRecord, TrialState,
 };
 pub use owner::{Owner, Settled};
 pub use sweep::{Attempt, Planned, SWEEP_FORMAT, SweepDir, SweepFile};

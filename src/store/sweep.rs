@@ -24,8 +24,8 @@ use serde::{Deserialize, Serialize};
 use super::layout::{file_name, folders, make_folders};
 use super::manifest::moment;
 use super::{
-    Choice, Machine, Manifest, Owner, RecipeRecord, RunDir, Software, StoreError, TrialDir, TrialRecord, TrialState,
-    write_atomic,
+    Choice, Machine, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError, TrialDir, TrialRecord,
+    TrialState, write_atomic,
 };
 use crate::parallel;
 use crate::plan::{Datapath, LinkKind, Plan, Point, Trial, Until};
@@ -76,6 +76,9 @@ pub struct SweepFile {
     /// that needs them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Until>,
+    /// The model of the trials that are predicted; `None`: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<u32>,
     /// The trials in the order in which they are tried.
     pub trials: Vec<Planned>,
 }
@@ -88,10 +91,18 @@ pub struct Planned {
     /// Which one it is.
     #[serde(flatten)]
     pub point: Point,
-    /// Length of its timeline in seconds.
+    /// Length of its timeline in seconds; of a predicted trial what the prediction takes, about.
     pub seconds: f64,
-    /// Size of what it leaves, by the nominal bitrate of the video.
+    /// Size of what it leaves, by the nominal bitrate of the video; of a predicted trial by its frames.
     pub bytes: u64,
+}
+
+impl Planned {
+    /// Whether it is computed by the model, and not played.
+    #[must_use]
+    pub fn is_predicted(&self) -> bool {
+        self.point.is_predicted()
+    }
 }
 
 /// A folder of `attempts/`.
@@ -366,7 +377,7 @@ pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> R
         link: Some(file.link),
         datapath: Some(file.datapath),
         imported: None,
-        predicted: None,
+        predicted: file.model.map(|model| Predicted { model, births: None }),
         trials,
         files: BTreeMap::new(),
         analysis: None,
@@ -410,6 +421,7 @@ mod tests {
             link: Choice { asked: LinkKind::Auto, used: LinkKind::Emulated, why: "no netem".into() },
             datapath: Choice { asked: Datapath::Auto, used: Datapath::User, why: "no module".into() },
             until: None,
+            model: None,
             trials: plan.trials.iter().map(planned).collect(),
         };
         file.save(&sweep).unwrap();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::plan::Trial;
+use crate::predict;
 use crate::store::{Attempt, Cause, Owner, StoreError, SweepDir, TrialDir, TrialRecord, TrialState};
 
 /// What an attempt may take beyond its timeline: boot, measurement, teardown, and as much for what a trial is killed
@@ -40,7 +41,13 @@ pub(super) fn elsewhere(sweep: &SweepDir, trial: &Trial, mine: &str) -> Result<E
 }
 
 fn allowance(trial: &Trial) -> Duration {
-    trial.timeline.end + trial.timeline.drain + ROOM
+    let takes = if trial.point.is_predicted() {
+        // An estimate, and machines differ.
+        predict::cost::takes(trial) * 10
+    } else {
+        trial.timeline.end + trial.timeline.drain
+    };
+    takes.saturating_add(ROOM)
 }
 
 fn judged(attempts: &[Attempt], mine: &str, now: Timestamp, allowance: Duration) -> Elsewhere {

@@ -11,6 +11,7 @@ use livectl_wire::frame::FrameId;
 use serde::Serialize;
 
 use crate::plan::{Datapath, LinkKind, Parameters, Plan, Scheme, Trial, VideoSource};
+use crate::predict;
 use crate::store::{FileRecord, Planned, StoreError};
 
 /// Goes up when livectl changes in such a way that trials come out otherwise than those of before.
@@ -25,11 +26,15 @@ struct Deciding<'a> {
     seed: u64,
     trial: &'a Trial,
     video: Option<&'a FileRecord>,
+    /// By which model it is predicted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<u32>,
 }
 
 /// Settles what trials leave open, names each after what decides its outcome, and brings them into the order in which
 /// they are tried: all points of the first repetition, shuffled, then those of the second. The schemes of a point
-/// follow each other, so that they meet the machine in one mood.
+/// follow each other, so that they meet the machine in one mood. Of each repetition the predicted points come first:
+/// they take little, and what is measured is then seen against them.
 ///
 /// # Errors
 /// [`StoreError::Io`] for a video file that cannot be read.
@@ -37,7 +42,11 @@ pub fn identified(mut plan: Plan, links: LinkKind, datapath: Datapath) -> Result
     let mut videos: HashMap<std::path::PathBuf, FileRecord> = HashMap::new();
     let mut hashes: HashMap<(Scheme, Parameters), String> = HashMap::new();
     for trial in &mut plan.trials {
-        (trial.links, trial.datapath) = (links, datapath);
+        // A prediction is the same on all machines.
+        (trial.links, trial.datapath) = match trial.point.is_predicted() {
+            true => (predict::LINKS, Datapath::User),
+            false => (links, datapath),
+        };
     }
     for trial in plan.trials.iter().filter(|trial| trial.point.repetition == 1) {
         let video = match &trial.video.source {
@@ -50,7 +59,8 @@ pub fn identified(mut plan: Plan, links: LinkKind, datapath: Datapath) -> Result
             VideoSource::Generated { .. } => None,
         };
         let nameless = Trial { id: String::new(), ..trial.clone() };
-        let deciding = Deciding { generation: GENERATION, seed: plan.seed, trial: &nameless, video };
+        let model = trial.point.is_predicted().then_some(predict::MODEL);
+        let deciding = Deciding { generation: GENERATION, seed: plan.seed, trial: &nameless, video, model };
         let text = serde_json::to_vec(&deciding).map_err(|error| StoreError::Io {
             doing: "put into JSON for",
             path: trial.id.clone().into(),
@@ -79,12 +89,17 @@ fn shuffled(trials: Vec<Trial>, seed: u64) -> Vec<Trial> {
         }
     }
     let mut all = Vec::new();
-    for (repetition, mut points) in repetitions {
-        let mut rng = Rng::with_seed(seed ^ u64::from(repetition).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        rng.shuffle(&mut points);
-        for mut point in points {
-            rng.shuffle(&mut point);
-            all.append(&mut point);
+    for (repetition, points) in repetitions {
+        let (predicted, played): (Vec<_>, Vec<_>) =
+            points.into_iter().partition(|point| point[0].point.is_predicted());
+        // The same order, whether or not there are predictions as well.
+        for mut points in [predicted, played] {
+            let mut rng = Rng::with_seed(seed ^ u64::from(repetition).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            rng.shuffle(&mut points);
+            for mut point in points {
+                rng.shuffle(&mut point);
+                all.append(&mut point);
+            }
         }
     }
     all
@@ -93,11 +108,12 @@ fn shuffled(trials: Vec<Trial>, seed: u64) -> Vec<Trial> {
 /// The trials as `sweep.json` has them.
 #[must_use]
 pub fn planned(plan: &Plan) -> Vec<Planned> {
-    let of = |trial: &Trial| Planned {
-        id: trial.id.clone(),
-        point: trial.point.clone(),
-        seconds: trial.timeline.end.as_secs_f64(),
-        bytes: trial.disk_bytes(),
+    let of = |trial: &Trial| {
+        let (takes, bytes) = match trial.point.is_predicted() {
+            true => (predict::cost::takes(trial), predict::cost::leaves(trial)),
+            false => (trial.timeline.end, trial.disk_bytes()),
+        };
+        Planned { id: trial.id.clone(), point: trial.point.clone(), seconds: takes.as_secs_f64(), bytes }
     };
     plan.trials.iter().map(of).collect()
 }
@@ -118,6 +134,29 @@ pub(super) mod tests {
 
     fn ids(plan: &Plan) -> BTreeSet<String> {
         plan.trials.iter().map(|trial| trial.id.clone()).collect()
+    }
+
+    #[test]
+    fn predictions_leave_what_is_measured_as_it_is_and_come_first() {
+        let before = plan(|text| format!("repetitions: 2\n{text}"));
+        let both = plan(|text| {
+            format!("repetitions: 2\n{}", text.replace("matrix:", "matrix:\n  engine: [emulate, predict]"))
+        });
+        let predicted: Vec<&Trial> = both.trials.iter().filter(|trial| trial.point.is_predicted()).collect();
+        let played: Vec<&Trial> = both.trials.iter().filter(|trial| !trial.point.is_predicted()).collect();
+        assert_eq!(played, before.trials.iter().collect::<Vec<_>>(), "the same trials in the same order");
+        assert_eq!((predicted.len(), both.trials.len()), (16, 32));
+        let firsts: Vec<bool> = both.trials.iter().map(|trial| trial.point.is_predicted()).collect();
+        assert_eq!(firsts, [[true; 8], [false; 8], [true; 8], [false; 8]].concat());
+        let text = include_str!("../../recipes/sweep-smoke.yaml").replace("matrix:", "engine: predict\nmatrix:");
+        let raw = || crate::recipe::from_str("recipes/x.yaml", &text).unwrap().plan;
+        let here = identified(raw(), LinkKind::Netem, Datapath::Kernel).unwrap();
+        let there = identified(raw(), LinkKind::Emulated, Datapath::User).unwrap();
+        assert_eq!(here, there, "a prediction is the same on all machines");
+        assert!(ids(&here).is_subset(&ids(&both)));
+        let took = super::planned(&both);
+        assert!(took.iter().all(|trial| trial.is_predicted() == (trial.seconds < 1.0)), "no timeline: {took:?}");
+        assert!(took.iter().all(|trial| trial.is_predicted() == (trial.bytes < 500_000)), "no captures: {took:?}");
     }
 
     #[test]

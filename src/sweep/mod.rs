@@ -14,6 +14,7 @@ pub mod keep;
 pub mod outlook;
 pub mod pace;
 pub mod perform;
+mod predicted;
 pub mod queue;
 mod recover;
 mod repeat;

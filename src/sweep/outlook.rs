@@ -181,6 +181,7 @@ fn elsewhere(job: &Job, host: &str) -> Result<Vec<Ran>, SweepError> {
                     took_s: (ended - started).total(jiff::Unit::Second).unwrap_or(0.0),
                     planned_bytes: trial.disk_bytes(),
                     bytes: record.files.values().map(|file| file.bytes).sum(),
+                    predicted: record.point.is_predicted(),
                 });
             }
         }

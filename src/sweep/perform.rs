@@ -19,8 +19,9 @@ use super::repeat::further;
 use super::report::{End, Report, report};
 use super::session::{Did, Known, Process, Session, asked, sessions};
 use crate::plan::{LinkKind, Trial, Until};
+use crate::predict::{self, folder::Encoded};
 use crate::run::event::{Happening, Update};
-use crate::run::{Context, Job, Urgency, supervise, tell};
+use crate::run::{Context, Job, Urgency, tell};
 use crate::store::{
     self, Cause, Choice, Owner, Planned, RunDir, SWEEP_FORMAT, Software, StoreError, SweepDir, SweepFile,
     TrialRecord, TrialState,
@@ -129,6 +130,7 @@ pub async fn perform(
         round: request.until.map_or(0, |until| until.least),
         put_off: 0,
         failed_elsewhere: BTreeSet::new(),
+        encoded: std::sync::Arc::default(),
     };
     let end = stage.play(&context, &after.1).await;
     let done_now = stage.done_now;
@@ -180,6 +182,7 @@ pub fn file_of(job: &Job, outlook: &Outlook) -> SweepFile {
         link: Choice { asked: *asked_link, used: link.kind, why: link.why.clone() },
         datapath: Choice { asked: *asked_datapath, used: datapath.kind, why: datapath.why.clone() },
         until: outlook.until,
+        model: outlook.trials.iter().any(Planned::is_predicted).then_some(predict::MODEL),
         trials: outlook.trials.clone(),
     }
 }
@@ -250,6 +253,8 @@ struct Stage<'a> {
     put_off: usize,
     /// Attempts of others that have failed and were counted.
     failed_elsewhere: BTreeSet<String>,
+    /// The videos of predicted trials.
+    encoded: std::sync::Arc<Encoded>,
 }
 
 impl Stage<'_> {
@@ -328,7 +333,7 @@ impl Stage<'_> {
 
     /// What this session's trials tell, once there are a few; until then what was known before.
     fn pace(&self) -> Pace {
-        if self.ran.len() < 3 { self.outlook.pace } else { Pace::learned(&self.ran) }
+        Pace::learned(&self.ran).or(self.outlook.pace)
     }
 
     /// How long the trials take that wait.
@@ -379,7 +384,7 @@ impl Stage<'_> {
         tell(&context.updates, Update::Next { trial: trial.id.clone(), what, left, at_most }).await;
         self.session.borrow_mut().write(Did::TrialStarted { trial: trial.id.clone(), attempt: name })?;
         let serial = u32::try_from(self.tried).unwrap_or(u32::MAX);
-        let mut record = supervise::trial(context, trial, &dir, serial).await?;
+        let mut record = super::predicted::trial(context, trial, &dir, serial, &self.encoded).await?;
         let bytes: u64 = record.files.values().map(|file| file.bytes).sum();
 
         let mut commit_s = 0.0;
@@ -411,7 +416,13 @@ impl Stage<'_> {
                 self.done.insert(trial.id.clone());
                 self.done_now += 1;
                 let took_s = began.elapsed().as_secs_f64();
-                self.ran.push(Ran { planned_s: planned.seconds, took_s, planned_bytes: planned.bytes, bytes });
+                self.ran.push(Ran {
+                    planned_s: planned.seconds,
+                    took_s,
+                    planned_bytes: planned.bytes,
+                    bytes,
+                    predicted: planned.is_predicted(),
+                });
             }
             TrialState::Failed { .. } => {
                 self.queue.ended(&trial.id, Ended::Failed(record.cause.unwrap_or(Cause::Trial)));
@@ -433,6 +444,7 @@ impl Stage<'_> {
             commit_s,
             planned_bytes: planned.bytes,
             bytes,
+            predicted: planned.is_predicted(),
         })?;
         Ok(())
     }

@@ -111,6 +111,9 @@ pub enum Did {
         planned_bytes: u64,
         /// Their size, captures included.
         bytes: u64,
+        /// It was predicted: what was planned are estimates of the prediction's.
+        #[serde(default, skip_serializing_if = "is_false")]
+        predicted: bool,
     },
     /// The sweep was handed to Slurm: the session is its jobs, and no process.
     SlurmStarted {
@@ -180,6 +183,11 @@ pub struct Known {
     pub log: PathBuf,
     /// Who it is; `None`: its log does not begin.
     pub process: Option<Process>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl Process {

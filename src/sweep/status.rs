@@ -96,13 +96,24 @@ impl History {
     fn take(&mut self, log: &str, here: bool) {
         for line in log.lines().filter(|line| line.starts_with(r#"{"event":"trial_ended""#)) {
             let Ok(Line { what, .. }) = serde_json::from_str(line) else { continue };
-            let Did::TrialEnded { trial, state, unfit, damage, planned_s, took_s, planned_bytes, bytes, .. } = what
+            let Did::TrialEnded {
+                trial,
+                state,
+                unfit,
+                damage,
+                planned_s,
+                took_s,
+                planned_bytes,
+                bytes,
+                predicted,
+                ..
+            } = what
             else {
                 continue;
             };
             if state == TrialState::Done {
                 if here {
-                    self.ran.push(Ran { planned_s, took_s, planned_bytes, bytes });
+                    self.ran.push(Ran { planned_s, took_s, planned_bytes, bytes, predicted });
                 }
                 if unfit.is_empty() && damage.is_empty() {
                     // It was tried again.

@@ -42,6 +42,10 @@ pub struct Effects {
     pub left_out: usize,
     /// The others are unfit: there are no pairs of sound ones.
     pub unfit: bool,
+    /// All trials were predicted.
+    pub predicted: bool,
+    /// Trials that were predicted beside those that were measured, and are in no effect.
+    pub beside: usize,
 }
 
 /// A trial, or a difference of two: where it is, and its figures.
@@ -82,20 +86,32 @@ impl Effects {
     /// Those of trials; lines of one trial follow each other.
     #[must_use]
     pub fn of(summary: &[SummaryRow]) -> Effects {
-        let trials: Vec<&[SummaryRow]> = summary.chunk_by(|a, b| a.trial == b.trial).collect();
+        let trials = summary.chunk_by(|a, b| a.trial == b.trial);
+        let (predicted, measured): (Vec<&[SummaryRow]>, Vec<_>) =
+            trials.partition(|rows| rows[0].point.is_predicted());
+        // A mean over both would be neither's.
+        match (measured.is_empty(), predicted.len()) {
+            (true, 0) => Effects::default(),
+            (true, _) => Effects { predicted: true, ..Effects::of_trials(&predicted) },
+            (false, beside) => Effects { beside, ..Effects::of_trials(&measured) },
+        }
+    }
+
+    fn of_trials(trials: &[&[SummaryRow]]) -> Effects {
         let sound = |rows: &&&[SummaryRow]| rows.iter().all(|row| row.fit && !row.partial);
         let whole = |rows: &&&[SummaryRow]| rows.iter().all(|row| !row.partial);
         let used: Vec<&[SummaryRow]> = trials.iter().filter(sound).copied().collect();
         let rows = effects(&used);
         let all = trials.len();
         if !rows.is_empty() || used.len() == all {
-            return Effects { rows, trials: all, left_out: all - used.len(), unfit: false };
+            let left_out = all - used.len();
+            return Effects { rows, trials: all, left_out, ..Effects::default() };
         }
         // What a machine measured that was too busy is better than nothing, as long as it is called that.
         let used: Vec<&[SummaryRow]> = trials.iter().filter(whole).copied().collect();
         let rows: Vec<EffectRow> = effects(&used).into_iter().map(|row| EffectRow { unfit: true, ..row }).collect();
         let unfit = !rows.is_empty();
-        Effects { rows, trials: all, left_out: all - used.len(), unfit }
+        Effects { rows, trials: all, left_out: all - used.len(), unfit, ..Effects::default() }
     }
 
     /// Whether anything but the scheme was varied.

@@ -23,6 +23,7 @@ pub(super) fn phase(phase: Phase) -> &'static str {
         Phase::Stop => "stopping",
         Phase::Prove => "checking the host",
         Phase::Analyse => "analysing",
+        Phase::Predict => "predicting",
     }
 }
 

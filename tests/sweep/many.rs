@@ -55,6 +55,7 @@ pub fn fabricated(folder: &Path, delays: u32, bandwidths: u32) -> (PathBuf, Swee
         link: Choice { asked: LINK, used: LINK, why: why() },
         datapath: Choice { asked: DATAPATH, used: DATAPATH, why: why() },
         until: None,
+        model: None,
         trials: planned(&plan),
     };
     file.save(&dir).unwrap();
@@ -92,6 +93,7 @@ fn log(dir: &SweepDir, plan: &Plan) {
             commit_s: 0.1,
             planned_bytes: 100,
             bytes: 200,
+            predicted: false,
         };
         session.write(did).unwrap();
     }

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Family, Plate, blank, count, empty, key_columns, line_entry, remarked};
-use crate::plot::chart::{Piece, Series, Shape};
+use crate::plot::canvas::Marker;
+use crate::plot::chart::{Dash, Entry, Piece, Series, Shape, Swatch};
 use crate::plot::key::{Key, Value, paths};
 use crate::plot::loaded::Loaded;
-use crate::plot::selection::{Group, Selection, trials, varied};
+use crate::plot::selection::{Group, Paired, Selection, engine, trials, varied};
 use crate::plot::{Around, PlotError, Scale, View};
 use crate::table::{Estimate, Figures, Sample, metrics, sample};
 
@@ -44,6 +45,9 @@ fn parameter(runs: &[Loaded]) -> Option<Key> {
     let audience = streams().next().map(|stream| stream.viewers.len());
     if streams().any(|stream| Some(stream.viewers.len()) != audience) {
         return Some(Key::from("viewers"));
+    }
+    if let Some(engine) = engine(runs) {
+        return Some(engine);
     }
     let mut values: BTreeMap<String, Vec<Option<Value>>> = BTreeMap::new();
     let mut trials = 0;
@@ -109,9 +113,12 @@ pub(in crate::plot) fn plate(
         chart.categories = names.iter().map(|name| name.to_string()).collect();
     }
     chart.y_label = axis_label(&metric);
-    let groups = selection.groups.len() as f64;
-    for (place, group) in selection.groups.iter().enumerate() {
-        let aside = if numbers { 0.0 } else { (place as f64 - (groups - 1.0) / 2.0) * (0.5 / groups.max(4.0)) };
+    let (paired, pairs) = selection.paired();
+    let pairs = pairs as f64;
+    // Lines of the model lie below what was measured.
+    let mut lines: Vec<Series> = Vec::new();
+    for Paired { group, pair, style, predicted, is_paired } in paired {
+        let aside = if numbers { 0.0 } else { (pair as f64 - (pairs - 1.0) / 2.0) * (0.5 / pairs.max(4.0)) };
         let at = |x: &Value| match x.number() {
             Some(number) if numbers => number * factor,
             _ => names.iter().position(|name| *name == x).unwrap_or(0) as f64 + aside,
@@ -120,19 +127,43 @@ pub(in crate::plot) fn plate(
         if mine.is_empty() {
             continue;
         }
+        let (colour, dash) = (style.colour, style.dash);
+        let line: Vec<_> = mine.iter().map(|p| (at(&p.x), Some(p.estimate.value))).collect();
+        if predicted {
+            // One point makes no line.
+            let shape = match line.len() {
+                1 => Shape::Points { marker: Marker::Cross, radius: 9.0 },
+                _ => Shape::Line { width: 3.0 },
+            };
+            lines.push(Series { shape, colour, opacity: 1.0, dash, points: line });
+            let swatch = match dash {
+                Dash::Whole => Swatch::Shape(shape, colour),
+                _ if mine.len() == 1 => Swatch::Shape(shape, colour),
+                dash => Swatch::Broken(dash, None, colour),
+            };
+            chart.legend.push(Entry { swatch, label: remarked(group) });
+            continue;
+        }
         let band: Vec<_> =
             mine.iter().filter_map(|p| p.estimate.interval.map(|(low, high)| (at(&p.x), low, high))).collect();
-        let colour = group.style.colour;
-        if numbers && band.len() > 1 {
+        if numbers && band.len() > 1 && !is_paired {
             chart.pieces.push(Piece::Band { points: band, colour });
         } else {
             chart.pieces.extend(band.into_iter().map(|(x, low, high)| Piece::Interval { x, low, high, colour }));
         }
-        let shape = Shape::Joined { marker: group.style.marker, radius: 7.0, width: 3.0 };
-        let line = mine.iter().map(|p| (at(&p.x), Some(p.estimate.value))).collect();
-        chart.series.push(Series { shape, colour, opacity: 1.0, dash: group.style.dash, points: line });
-        chart.legend.push(line_entry(group.style, remarked(group)));
+        // The line through its marks is the model's.
+        let (shape, entry) = if is_paired {
+            let shape = Shape::Points { marker: style.marker, radius: 7.0 };
+            (shape, Entry { swatch: Swatch::Shape(shape, colour), label: remarked(group) })
+        } else {
+            let shape = Shape::Joined { marker: style.marker, radius: 7.0, width: 3.0 };
+            (shape, line_entry(style, remarked(group)))
+        };
+        chart.series.push(Series { shape, colour, opacity: 1.0, dash, points: line });
+        chart.legend.push(entry);
     }
+    let has_lines = !lines.is_empty();
+    chart.series.splice(0..0, lines);
     let keys: Vec<_> = points.iter().map(|point| &point.group.values[..]).collect();
     let xs: Vec<[Option<Value>; 1]> = points.iter().map(|point| [Some(point.x.clone())]).collect();
     let mut table = key_columns(Figures::default(), &selection.by, &keys);
@@ -146,8 +177,14 @@ pub(in crate::plot) fn plate(
         .numbers("value", points.iter().map(|point| point.estimate.value))
         .numbers("low_95", points.iter().map(|point| point.estimate.interval.map(|i| i.0)))
         .numbers("high_95", points.iter().map(|point| point.estimate.interval.map(|i| i.1)));
+    let predicted = match has_lines {
+        true => {
+            " What is called predicted was computed by the model and not measured: a line without marks, whose interval over seeds is in the table."
+        }
+        false => "",
+    };
     let caption = format!(
-        "{metric} over {}, with the 95 % confidence interval from resampling whole trials; a single trial has none.",
+        "{metric} over {}, with the 95 % confidence interval from resampling whole trials; a single trial has none.{predicted}",
         key.name()
     );
     Ok(Plate { chart, caption, table, points: None })

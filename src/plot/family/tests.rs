@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::float_cmp)]
 
 mod audiences;
+mod predicted;
 
 use super::*;
 use crate::plan::Plan;

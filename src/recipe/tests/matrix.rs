@@ -127,3 +127,38 @@ fn until_lists_as_many_repetitions_as_there_can_be() {
     let usual = super::loaded(&text("repetitions: 12\nuntil: { figure: delay_p50_ms }")).until.unwrap();
     assert_eq!((usual.least, usual.most), (12, 60));
 }
+
+#[test]
+fn the_engine_is_varied_as_any_value_and_only_what_is_predicted_says_so() {
+    let plain = points("schemes: [direct]\nmatrix:\n  video.fps: [25, 30]\n");
+    let both = points("schemes: [direct]\nmatrix:\n  engine: [emulate, predict]\n  video.fps: [25, 30]\n");
+    assert_eq!(both[..2], plain, "what is measured is the same point as without predictions");
+    let values: Vec<&str> = both[2..].iter().map(|(_, values)| values.as_str()).collect();
+    assert_eq!(values, ["engine=predict video.fps=25", "engine=predict video.fps=30"]);
+    let less = "schemes: [direct]\nmatrix:\n  engine: [emulate, predict]\n  video.fps: [25, 30]\n\
+        exclude:\n  - { engine: emulate, video.fps: 30 }\ninclude:\n  - { engine: predict, video.fps: 50 }\n";
+    assert_eq!(points(less).len(), 4);
+    assert_eq!(points("schemes: [direct]\nengine: predict\n"), [("direct".to_owned(), "engine=predict".to_owned())]);
+    assert_eq!(points("schemes: [direct]\nengine: emulate\n"), points("schemes: [direct]\n"));
+}
+
+#[test]
+fn the_engine_has_its_name_and_its_words() {
+    let wrong = |text: &str| from_str("x.yaml", &format!("{text}{BASE}")).unwrap_err().to_string();
+    for (text, word) in [
+        (
+            "matrix:\n  kind: { of: engine, values: [emulate, predict] }\n",
+            "the name engine is that of the key engine",
+        ),
+        (
+            "matrix:\n  engine: { of: video.codec, values: [flv1, h264] }\n",
+            "the name engine is that of the key engine",
+        ),
+        ("matrix:\n  engine: [emulate, predicted]\n", "predicted"),
+        ("engine: [emulate, predict]\n", "engine"),
+        ("engine: model\n", "model"),
+    ] {
+        let told = wrong(text);
+        assert!(told.contains(word), "{text}: {told}");
+    }
+}

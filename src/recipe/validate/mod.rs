@@ -27,8 +27,8 @@ use super::unit::Value;
 use super::word::{NodeName, shown};
 use super::{LookAtVideo, VideoKey};
 use crate::plan::{
-    Agents, Audience, CapturePoint, Cdn, Datapath, LinkKind, MOST_TRIAL_HOSTS, Network, Parameters, PingTrain, Plan,
-    Point, Role, Scheme, Stream, Trial, Until, VideoSource,
+    Agents, Audience, CapturePoint, Cdn, Datapath, Engine, LinkKind, MOST_TRIAL_HOSTS, Network, Parameters,
+    PingTrain, Plan, Point, Role, Scheme, Stream, Trial, Until, VideoSource,
 };
 pub(super) use changes::Reader;
 
@@ -127,6 +127,7 @@ impl<'s> Notes<'s> {
 /// What every trial of a point has in common.
 struct Common {
     parameters: Parameters,
+    engine: Engine,
     schemes: Vec<Scheme>,
     network: Network,
     streams: Vec<Stream>,
@@ -237,6 +238,7 @@ fn validate_common(
 
     let agents = agents::validate_agents(file.agents.get(), notes);
 
+    let engine = notes.read_or("engine", &file.engine, Engine::default());
     let links = notes.read_or("link", &file.network.link, LinkKind::default());
     let datapath = notes.read_or("datapath", &file.network.datapath, Datapath::default());
     let default = super::word::CongestionControl("cubic");
@@ -289,6 +291,7 @@ fn validate_common(
     }
     Some(Common {
         parameters: Parameters::default(),
+        engine: engine?,
         schemes: schemes.to_vec(),
         network: topology.network,
         streams,

@@ -63,7 +63,8 @@ pub(super) fn validate_points(
         let recipe = matrix.recipe(file, point);
         let common = validate_common(&recipe, &files, schemes, &mut own);
         let label = matrix.label(point);
-        commons.extend(common.map(|common| Common { parameters: matrix.parameters(point), ..common }));
+        let parameters = matrix.parameters(point);
+        commons.extend(common.map(|common| Common { parameters: common.engine.mark(&parameters), ..common }));
         errors.add(own.errors, &label);
         warnings.add(own.warnings, &label);
     }
@@ -82,7 +83,7 @@ fn differ(commons: &[Common], matrix: &Matrix<'_>, notes: &mut Notes<'_>) -> Opt
     let mut seen: HashMap<FrameId, &Draft<'_>> = HashMap::new();
     for (common, point) in commons.iter().zip(&matrix.points) {
         let trial = common.trial(Point::new(Scheme::Direct, 1), 0);
-        let meaning = FrameId::of(&serde_json::to_vec(&trial).unwrap_or_default());
+        let meaning = FrameId::of(&serde_json::to_vec(&(trial, common.engine)).unwrap_or_default());
         if let Some(first) = seen.insert(meaning, point) {
             let (here, there) = matrix.difference(point, first).unwrap_or_default();
             let message =

@@ -11,13 +11,14 @@ use tokio::sync::{mpsc, watch};
 
 use super::SlurmError;
 use crate::plan::{Datapath, LinkKind, Trial};
-use crate::run::{Context, Urgency, supervise};
+use crate::run::{Context, Urgency};
 use crate::sandbox::capability::{self, Capabilities, Places};
 use crate::sandbox::running::running;
 use crate::store::{self, Owner, Planned, TrialDir, TrialRecord, TrialState};
 use crate::sweep::SweepError;
 use crate::sweep::keep::{Keep, drop_captures};
 use crate::sweep::perform::{RESERVE, line_of};
+use crate::sweep::predicted;
 use crate::sweep::session::{Did, Line};
 
 /// For the kernel to take a sandbox away that was killed, and for its files to be removed after it.
@@ -148,7 +149,7 @@ async fn do_it(errand: &Errand, say: impl Fn(Did) + 'static) -> Result<Ended, Sl
         deadline: errand.deadline,
         node: node.clone(),
     };
-    let played = supervise::trial(&context, trial, &dir, 1).await;
+    let played = predicted::trial(&context, trial, &dir, 1, &std::sync::Arc::default()).await;
     drop(context);
     let _ = scribe.await;
     let mut record = played.map_err(SweepError::Run)?;
@@ -172,6 +173,7 @@ async fn do_it(errand: &Errand, say: impl Fn(Did) + 'static) -> Result<Ended, Sl
         commit_s: 0.0,
         planned_bytes: planned.bytes,
         bytes,
+        predicted: planned.is_predicted(),
     });
     Ok(Ended::Played)
 }

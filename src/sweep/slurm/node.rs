@@ -110,6 +110,7 @@ pub(super) mod tests {
             commit_s: 0.1,
             planned_bytes: 1,
             bytes: 2,
+            predicted: false,
         }
     }
 

@@ -291,6 +291,7 @@ fn partial(errand: &Errand) -> Did {
         commit_s: 0.0,
         planned_bytes: errand.planned.bytes,
         bytes: 0,
+        predicted: errand.planned.is_predicted(),
     }
 }
 
@@ -304,8 +305,19 @@ async fn ended(
     line: Line,
     log: &Log,
 ) -> Result<Outcome, SlurmError> {
-    let Did::TrialEnded { trial, state, cause, unfit, damage, planned_s, took_s, planned_bytes, bytes, .. } =
-        line.what
+    let Did::TrialEnded {
+        trial,
+        state,
+        cause,
+        unfit,
+        damage,
+        planned_s,
+        took_s,
+        planned_bytes,
+        bytes,
+        predicted,
+        ..
+    } = line.what
     else {
         return Err(SlurmError::Changed);
     };
@@ -351,6 +363,7 @@ async fn ended(
         commit_s,
         planned_bytes,
         bytes,
+        predicted,
     })?;
     if let (Some(Cause::Machine), Outcome::Failed(why)) = (whose, &outcome) {
         outcome = node_failed(order, task, log, why.clone()).await?;

@@ -66,12 +66,19 @@ impl Effects {
     pub fn basis(&self) -> String {
         let Effects { trials, left_out, unfit, .. } = self;
         let used = trials - left_out;
+        let made = if self.predicted { "PREDICTED, not measured, " } else { "" };
+        let beside = match self.beside {
+            0 => String::new(),
+            count => format!("; {count} predicted ones are not among them"),
+        };
         match (unfit, left_out) {
             (true, _) => format!(
                 "ALL {trials} trials are UNFIT or partial: this is what {used} unfit ones say, and it may be the machine's doing, not the network's"
             ),
-            (false, 0) => format!("from {trials} trials"),
-            (false, _) => format!("from {used} of {trials} trials; {left_out} left out as unfit or partial"),
+            (false, 0) => format!("{made}from {trials} trials{beside}"),
+            (false, _) => {
+                format!("{made}from {used} of {trials} trials; {left_out} left out as unfit or partial{beside}")
+            }
         }
     }
 

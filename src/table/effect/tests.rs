@@ -245,3 +245,21 @@ fn the_table_is_read_as_it_was_written() {
         assert_eq!(read_effects(&path).unwrap(), effects.rows);
     }
 }
+
+#[test]
+fn what_is_predicted_moves_nothing_that_was_measured() {
+    let measured = sweep(5);
+    let mut predicted = sweep(5);
+    for row in &mut predicted {
+        row.trial += "-predicted";
+        row.point = row.point.as_predicted();
+        row.excess_p95_ms = row.excess_p95_ms.map(|excess| excess * 3.0);
+    }
+    let alone = Effects::of(&measured);
+    let both = Effects::of(&[measured, predicted.clone()].concat());
+    assert_eq!((&both.rows, both.trials, both.beside), (&alone.rows, 60, 60));
+    assert_eq!(both.basis(), "from 60 trials; 60 predicted ones are not among them");
+    let only = Effects::of(&predicted);
+    assert_eq!((only.rows.len(), only.predicted), (alone.rows.len(), true));
+    assert_eq!(only.basis(), "PREDICTED, not measured, from 60 trials");
+}

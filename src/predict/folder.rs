@@ -1,0 +1,125 @@
+//! A predicted trial as it is stored: the folder of a measured one, without captures, logs and pings.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, PoisonError};
+
+use super::births::{BirthsError, encode};
+use super::{LINKS, Unpredictable, first_birth, predict_unless};
+use crate::plan::{Trial, Video};
+use crate::store::{Captures, FileRecord, StoreError, TrialDir, TrialRecord, TrialState, write_atomic};
+use crate::table::{self, Analysis, Observed, TableError};
+use crate::trace::Births;
+
+/// A trial's frames, those of each stream.
+pub type Frames = Vec<Births>;
+
+/// What the encoder makes of videos: of each once, however many trials have it.
+#[derive(Debug, Default)]
+pub struct Encoded {
+    known: Mutex<Vec<(Video, Births)>>,
+}
+
+impl Encoded {
+    /// The frames of a trial whose moment 0 is `zero_ns`, in nanoseconds of CLOCK_REALTIME.
+    ///
+    /// # Errors
+    /// [`BirthsError`].
+    pub fn frames(&self, trial: &Trial, zero_ns: i64) -> Result<Frames, BirthsError> {
+        // Whoever wants the same video meanwhile waits for it.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = match known.iter().position(|(video, _)| *video == trial.video) {
+            Some(place) => place,
+            None => {
+                let births = encode(&trial.video, 0)?;
+                known.push((trial.video.clone(), births));
+                known.len() - 1
+            }
+        };
+        let births = known[place].1.clone();
+        drop(known);
+        let of_stream = |stream: &crate::plan::Stream| {
+            let first = i64::try_from(first_birth(trial, &stream.broadcaster)).unwrap_or_default();
+            moved(births.clone(), zero_ns.saturating_add(first))
+        };
+        Ok(trial.streams.iter().map(of_stream).collect())
+    }
+}
+
+/// Later by so much.
+#[must_use]
+pub fn moved(mut births: Births, by_ns: i64) -> Births {
+    for birth in births.frames.iter_mut().chain(&mut births.others) {
+        birth.birth_ns = birth.birth_ns.saturating_add(by_ns);
+    }
+    births
+}
+
+/// A trial that has been predicted and is not stored yet.
+#[derive(Debug)]
+pub struct Predicted {
+    /// Its record, without files.
+    pub record: TrialRecord,
+    /// Its tables.
+    pub analysis: Analysis,
+    /// Packets that never came out of a link.
+    pub dropped: u64,
+}
+
+/// Predicts a trial whose folder will be `dir`, and writes nothing. It is given up when `halt` is set.
+///
+/// # Errors
+/// [`Unpredictable`].
+pub fn tabulated(
+    dir: &TrialDir,
+    trial: &Trial,
+    frames: &Frames,
+    zero_ns: i64,
+    halt: &AtomicBool,
+) -> Result<Predicted, Unpredictable> {
+    let prediction = predict_unless(trial, frames, zero_ns, halt)?;
+    let mut record = TrialRecord {
+        state: TrialState::Done,
+        captures: Captures::Never,
+        zero_ns: Some(zero_ns),
+        ..TrialRecord::planned(trial)
+    };
+    let observed = Observed {
+        trace: prediction.trace,
+        told: prediction.told,
+        pings: Vec::new(),
+        problems: Vec::new(),
+        damage: Vec::new(),
+    };
+    let analysis = table::tabulate(dir, observed, &record, Some(LINKS));
+    // None is to be expected; if there is one, the model is wrong, and its run says so.
+    record.set_doubts(analysis.doubts.clone());
+    Ok(Predicted { record, analysis, dropped: prediction.dropped })
+}
+
+/// Writes the folder of a predicted trial. Its record then has the files.
+///
+/// # Errors
+/// [`TableError`].
+pub fn write(
+    dir: &TrialDir,
+    trial: &Trial,
+    frames: &Frames,
+    predicted: Predicted,
+) -> Result<TrialRecord, TableError> {
+    let Predicted { mut record, analysis, .. } = predicted;
+    std::fs::create_dir_all(dir.path()).map_err(|error| StoreError::writing(dir.path(), error))?;
+    let plan = serde_json::to_vec_pretty(trial)
+        .map_err(|error| StoreError::writing(dir.plan(), std::io::Error::other(error)))?;
+    write_atomic(&dir.plan(), &plan)?;
+    for (stream, births) in trial.streams.iter().zip(frames) {
+        let path = dir.births(&stream.broadcaster);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|error| StoreError::writing(parent, error))?;
+        }
+        write_atomic(&path, births.text().as_bytes())?;
+    }
+    analysis.write(dir)?;
+    record.files = FileRecord::of_folder(dir.path())?;
+    record.files.remove(crate::store::RECORD);
+    Ok(record)
+}
