@@ -157,7 +157,7 @@ fn what_cannot_be_predicted_is_named_before_anything_runs() {
     let room = Room::new();
     let matrix = format!("matrix: {{ engine: [emulate, predict], {DELAYS} }}");
     let write = |more: &str, schemes: &str| {
-        let path = recipe(room.folder.path(), more, "size: 160x90, ");
+        let path = recipe(room.folder.path(), more, "size: 160x90, codec: h264, ");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, text.replace("schemes: [direct]", schemes)).unwrap();
         path

@@ -41,6 +41,7 @@ mod tests {
     fn what_the_model_does_not_hold_is_named_and_what_is_measured_stays() {
         let text =
             include_str!("../../recipes/smoke.yaml").replace("schemes: [direct, bypass]", "schemes: [direct, hls]");
+        let text = text.replace("  bitrate:", "  codec: h264\n  bitrate:");
         let text = format!("repetitions: 2\nmatrix: {{ engine: [emulate, predict] }}\n{text}");
         let mut plan = crate::recipe::from_str("recipes/x.yaml", &text).unwrap().plan;
         assert_eq!(plan.trials.len(), 8);
