@@ -258,7 +258,7 @@ fn predicted_points_are_computed_beside_measured_ones_and_never_pooled_with_them
         assert!(truth > model - 3.0 && (!measured[0].fit || truth < model + 10.0), "{delay}: {model} and {truth}");
     }
     let estimates = std::fs::read_to_string(run.estimates()).unwrap();
-    assert!(estimates.lines().next().unwrap().split(',').any(|name| name == "engine"), "{estimates}");
+    assert!(estimates.lines().next().unwrap().split(',').any(|name| name == "parameter.engine"), "{estimates}");
 
     let picture = |more: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_livectl"));

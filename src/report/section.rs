@@ -403,7 +403,12 @@ fn in_a_line(run: &Stored) -> String {
         moment(manifest.started),
         format!("schemes {}", schemes(run)),
         format!("{trials} trial{}", if trials == 1 { "" } else { "s" }),
-        manifest.link.as_ref().map_or_else(String::new, |choice| format!("{} links", choice.used)),
+        match manifest.made() {
+            Made::Measured => {
+                manifest.link.as_ref().map_or_else(String::new, |choice| format!("{} links", choice.used))
+            }
+            _ => links(manifest),
+        },
         manifest.datapath.as_ref().map_or_else(String::new, |choice| format!("{} datapath", choice.used)),
         manifest.machine.kernel.clone(),
         format!("livectl {}", software(run, 12)),
