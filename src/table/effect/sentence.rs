@@ -73,7 +73,7 @@ impl Effects {
         };
         match (unfit, left_out) {
             (true, _) => format!(
-                "ALL {trials} trials are UNFIT or partial: this is what {used} unfit ones say, and it may be the machine's doing, not the network's"
+                "ALL {trials} trials are UNFIT or partial: this is what {used} unfit ones say, and it may be the machine's doing, not the network's{beside}"
             ),
             (false, 0) => format!("{made}from {trials} trials{beside}"),
             (false, _) => {

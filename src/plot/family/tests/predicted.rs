@@ -65,7 +65,7 @@ fn drawn(run: Loaded, view: &View) -> Plate {
 }
 
 /// Those of a shape, in the order in which they are drawn.
-fn those<'c>(plate: &'c Plate, is: fn(&Shape) -> bool) -> Vec<(usize, &'c Series)> {
+fn those(plate: &Plate, is: fn(&Shape) -> bool) -> Vec<(usize, &Series)> {
     plate.chart.series.iter().enumerate().filter(|(_, series)| is(&series.shape)).collect()
 }
 
