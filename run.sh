@@ -468,7 +468,7 @@ lint() {
   if as_builder "$cargo" deny --version >/dev/null 2>&1; then
     # The advisories need a database, which comes from the network.
     as_builder test -d "$(advisories)" || what=(bans licenses sources)
-    checked "cargo deny check ${what[*]}" as_builder "$cargo" --locked --offline deny --config .ci/deny.toml check --disable-fetch "${what[@]}"
+    checked "cargo deny check ${what[*]}" as_builder "$cargo" deny --workspace --locked --offline --config .ci/deny.toml check "${what[@]}"
     ((${#what[@]} == 4)) || say "advisories: not checked, they were never fetched (cargo deny fetch)"
   else
     say "licences, sources, duplicates, advisories: not checked, cargo-deny is not installed (cargo install --locked cargo-deny@0.20.2)"

@@ -433,13 +433,13 @@ test_lint_checks_everything_and_fails_if_one_does() {
   says "clippy: ok"
   logged "cargo clippy --release --locked --workspace --all-targets -- -D warnings"
   logged "cargo doc --release"
-  logged "check --disable-fetch bans licenses sources"
+  logged "cargo deny --workspace --locked --offline --config .ci/deny.toml check bans licenses sources"
   says "advisories: not checked"
   rm "$state/shellcheck-complains"
   mkdir "$home/.cargo/advisory-dbs"
   run lint
   status_is 0
-  logged "check --disable-fetch advisories bans licenses sources"
+  logged "cargo deny --workspace --locked --offline --config .ci/deny.toml check advisories bans licenses sources"
 }
 
 test_lint_says_what_it_cannot_check() {
