@@ -141,7 +141,7 @@ disable_services() {
     if command -v systemctl >/dev/null; then
       # --root: by its links, so that it also works where systemd is installed but not running.
       systemctl --root=/ --quiet disable "$service.service" >/dev/null 2>&1 || say "warning: could not disable $service.service"
-    else
+    elif [[ -e $machine/etc/init.d/$service ]]; then # some services are systemd's alone, whose init script has another name
       update-rc.d "$service" disable >/dev/null 2>&1 || say "warning: could not disable /etc/init.d/$service"
     fi
   done

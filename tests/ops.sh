@@ -285,6 +285,28 @@ test_new_services_are_not_started_and_others_are() {
   [[ ! -e $sbin/policy-rc.d ]] || wrong "the policy should be gone again"
 }
 
+test_without_systemctl_init_scripts_are_disabled_where_there_are_some() {
+  rm "$state/installed/nginx-light" "$bin/systemctl"
+  mkdir "$world/without-systemctl"
+  ln -sf /usr/sbin/* /usr/bin/* "$world/without-systemctl"
+  rm -f "$world/without-systemctl/systemctl"
+  settings=("PATH=$bin:$world/without-systemctl")
+  program "$bin/update-rc.d" <<'PROGRAM'
+echo "update-rc.d $*" >>"$state/log"
+[ -e "$machine/etc/init.d/$1" ]
+PROGRAM
+  run packages
+  status_is 0
+  not_logged update-rc.d
+  [[ $output != *warning* ]] || wrong "a service without an init script should not be warned of"
+  rm "$state/installed/nginx-light" "$machine/lib/systemd/system/nginx.service"
+  mkdir -p "$machine/etc/init.d"
+  touch "$machine/etc/init.d/nginx"
+  run packages
+  status_is 0
+  logged "update-rc.d nginx disable"
+}
+
 test_services_that_were_there_are_not_held() {
   rm "$state/installed/nginx-light" "$state/installed/ffmpeg"
   touch "$machine/lib/systemd/system/nginx.service" # of another package, say
