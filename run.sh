@@ -328,6 +328,9 @@ package() {
   "$target_dir/release/livectl" completions fish >"$made/livectl.fish"
   "$target_dir/release/livectl" schema >"$made/recipe.schema.json"
   gzip -9n <CHANGELOG.md >"$made/CHANGELOG.md.gz"
+  # It reads the manifests of all crates, also of those that only other systems need and that no build here has fetched.
+  supervise as_builder "$cargo" fetch --locked || status=$?
+  ((status == 0)) || stop_or_fail "$status" "the crates of other systems could not be fetched (cargo's message is above)."
   supervise as_builder "$cargo" about generate --workspace --locked --offline --fail --config install/debian/about.toml \
     --output-file "$made/notices" install/debian/about.hbs || status=$?
   ((status == 0)) || stop_or_fail "$status" "the licences of what is linked in could not be collected."
