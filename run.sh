@@ -310,6 +310,10 @@ tool() {
 # A package of the release this runs on, and of newer ones.
 package() {
   local made name status=0 deb
+  find_cargo
+  ((EUID != 0)) || packages build deb
+  # Without it cargo-deb only warns, and the package would not depend on the C library.
+  command -v dpkg-shlibdeps >/dev/null || fail 4 "dpkg-shlibdeps is not installed." "sudo apt-get install dpkg-dev"
   build
   tool cargo-deb@3.8.0
   tool cargo-about@0.9.3 --features cli

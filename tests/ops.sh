@@ -32,7 +32,7 @@ make_world() {
   echo cargo-about 99.0.0 >"$state/cargo-about-version"
   : >"$state/log"
   chmod 666 "$state/log"
-  for package in $("$checkout/install/packages.sh" list build run test slurm lint); do
+  for package in $("$checkout/install/packages.sh" list build run test slurm lint deb); do
     touch "$state/installed/$package" "$state/known/$package"
   done
 
@@ -342,7 +342,7 @@ test_the_machines_own_policy_is_back_after_a_failure() {
 test_every_line_of_the_package_list_is_understood() {
   local odd
   odd=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$place/install/packages.txt" |
-    grep -vE '^(build|run|test|slurm|obs|screens|tools|lint|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
+    grep -vE '^(build|run|test|slurm|obs|screens|tools|lint|deb|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
   [[ -z $odd ]] || wrong "these lines are not WHEN PACKAGE|ALTERNATIVE: $odd"
 }
 
@@ -416,6 +416,18 @@ test_a_package_is_made_with_the_tools_that_are_there() {
   not_logged "cargo install"
   logged "livectl man by"
   owned_by_user
+}
+
+test_a_package_is_not_made_without_what_names_its_libraries() {
+  mkdir "$world/without-shlibdeps"
+  ln -sf /usr/sbin/* /usr/bin/* "$world/without-shlibdeps"
+  rm -f "$world/without-shlibdeps/dpkg-shlibdeps" "$state/installed/dpkg-dev"
+  settings=("PATH=$bin:$world/without-shlibdeps")
+  run package
+  status_is 4
+  logged "--no-remove dpkg-dev"
+  says "apt-get install dpkg-dev"
+  not_logged "cargo build"
 }
 
 test_a_package_gets_the_tools_that_are_missing_or_old() {
