@@ -310,6 +310,10 @@ tool() {
 # A package of the release this runs on, and of newer ones.
 package() {
   local made name status=0 deb
+  find_cargo
+  ((EUID != 0)) || packages build deb
+  # Without it cargo-deb only warns, and the package would not depend on the C library.
+  command -v dpkg-shlibdeps >/dev/null || fail 4 "dpkg-shlibdeps is not installed." "sudo apt-get install dpkg-dev"
   build
   tool cargo-deb@3.8.0
   tool cargo-about@0.9.3 --features cli
@@ -328,6 +332,9 @@ package() {
   "$target_dir/release/livectl" completions fish >"$made/livectl.fish"
   "$target_dir/release/livectl" schema >"$made/recipe.schema.json"
   gzip -9n <CHANGELOG.md >"$made/CHANGELOG.md.gz"
+  # It reads the manifests of all crates, also of those that only other systems need and that no build here has fetched.
+  supervise as_builder "$cargo" fetch --locked || status=$?
+  ((status == 0)) || stop_or_fail "$status" "the crates of other systems could not be fetched (cargo's message is above)."
   supervise as_builder "$cargo" about generate --workspace --locked --offline --fail --config install/debian/about.toml \
     --output-file "$made/notices" install/debian/about.hbs || status=$?
   ((status == 0)) || stop_or_fail "$status" "the licences of what is linked in could not be collected."
@@ -468,7 +475,7 @@ lint() {
   if as_builder "$cargo" deny --version >/dev/null 2>&1; then
     # The advisories need a database, which comes from the network.
     as_builder test -d "$(advisories)" || what=(bans licenses sources)
-    checked "cargo deny check ${what[*]}" as_builder "$cargo" --locked --offline deny --config .ci/deny.toml check --disable-fetch "${what[@]}"
+    checked "cargo deny check ${what[*]}" as_builder "$cargo" deny --workspace --locked --offline --config .ci/deny.toml check "${what[@]}"
     ((${#what[@]} == 4)) || say "advisories: not checked, they were never fetched (cargo deny fetch)"
   else
     say "licences, sources, duplicates, advisories: not checked, cargo-deny is not installed (cargo install --locked cargo-deny@0.20.2)"

@@ -6,7 +6,7 @@
 #   install/packages.sh install GROUP…   installs those (root); does nothing at all when none is missing
 #   install/packages.sh depends GROUP…   all of them with their alternatives, as a Debian package names what it depends on
 #
-# GROUP is build, run, test, slurm, obs, screens, tools, lint or guest. Exit codes: 0 done, 2 wrong usage, 4 the packages cannot be had here.
+# GROUP is build, run, test, slurm, obs, screens, tools, lint, deb or guest. Exit codes: 0 done, 2 wrong usage, 4 the packages cannot be had here.
 #
 # Some of these packages bring a service that Debian starts at once and at every boot: nginx on port 80, Open vSwitch.
 # livectl starts its own copies of both inside its sandbox and needs neither service, so `install` does not start them
@@ -141,7 +141,7 @@ disable_services() {
     if command -v systemctl >/dev/null; then
       # --root: by its links, so that it also works where systemd is installed but not running.
       systemctl --root=/ --quiet disable "$service.service" >/dev/null 2>&1 || say "warning: could not disable $service.service"
-    else
+    elif [[ -e $machine/etc/init.d/$service ]]; then # some services are systemd's alone, whose init script has another name
       update-rc.d "$service" disable >/dev/null 2>&1 || say "warning: could not disable /etc/init.d/$service"
     fi
   done
@@ -194,7 +194,7 @@ install_packages() {
 action=$1
 shift
 for group in "$@"; do
-  case $group in build | run | test | slurm | obs | screens | tools | lint | guest) ;; *) usage ;; esac
+  case $group in build | run | test | slurm | obs | screens | tools | lint | deb | guest) ;; *) usage ;; esac
 done
 if [[ $action != list && $action != depends ]] && ! command -v dpkg-query >/dev/null; then
   fail "this is not a Debian or Ubuntu machine (no dpkg-query), so packages cannot be looked up or installed." \

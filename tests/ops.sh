@@ -32,7 +32,7 @@ make_world() {
   echo cargo-about 99.0.0 >"$state/cargo-about-version"
   : >"$state/log"
   chmod 666 "$state/log"
-  for package in $("$checkout/install/packages.sh" list build run test slurm lint); do
+  for package in $("$checkout/install/packages.sh" list build run test slurm lint deb); do
     touch "$state/installed/$package" "$state/known/$package"
   done
 
@@ -285,6 +285,28 @@ test_new_services_are_not_started_and_others_are() {
   [[ ! -e $sbin/policy-rc.d ]] || wrong "the policy should be gone again"
 }
 
+test_without_systemctl_init_scripts_are_disabled_where_there_are_some() {
+  rm "$state/installed/nginx-light" "$bin/systemctl"
+  mkdir "$world/without-systemctl"
+  ln -sf /usr/sbin/* /usr/bin/* "$world/without-systemctl"
+  rm -f "$world/without-systemctl/systemctl"
+  settings=("PATH=$bin:$world/without-systemctl")
+  program "$bin/update-rc.d" <<'PROGRAM'
+echo "update-rc.d $*" >>"$state/log"
+[ -e "$machine/etc/init.d/$1" ]
+PROGRAM
+  run packages
+  status_is 0
+  not_logged update-rc.d
+  [[ $output != *warning* ]] || wrong "a service without an init script should not be warned of"
+  rm "$state/installed/nginx-light" "$machine/lib/systemd/system/nginx.service"
+  mkdir -p "$machine/etc/init.d"
+  touch "$machine/etc/init.d/nginx"
+  run packages
+  status_is 0
+  logged "update-rc.d nginx disable"
+}
+
 test_services_that_were_there_are_not_held() {
   rm "$state/installed/nginx-light" "$state/installed/ffmpeg"
   touch "$machine/lib/systemd/system/nginx.service" # of another package, say
@@ -320,7 +342,7 @@ test_the_machines_own_policy_is_back_after_a_failure() {
 test_every_line_of_the_package_list_is_understood() {
   local odd
   odd=$(sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$place/install/packages.txt" |
-    grep -vE '^(build|run|test|slurm|obs|screens|tools|lint|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
+    grep -vE '^(build|run|test|slurm|obs|screens|tools|lint|deb|guest) +[a-z0-9.+-]+(\|[a-z0-9.+-]+)*[[:space:]]*$')
   [[ -z $odd ]] || wrong "these lines are not WHEN PACKAGE|ALTERNATIVE: $odd"
 }
 
@@ -389,10 +411,23 @@ test_a_package_is_made_with_the_tools_that_are_there() {
   run_sudo package
   status_is 0
   says "the package: $place/target/debian/livectl.deb"
+  logged "cargo fetch --locked by" # or cargo about fails where cargo has only built
   logged "cargo about generate"
   not_logged "cargo install"
   logged "livectl man by"
   owned_by_user
+}
+
+test_a_package_is_not_made_without_what_names_its_libraries() {
+  mkdir "$world/without-shlibdeps"
+  ln -sf /usr/sbin/* /usr/bin/* "$world/without-shlibdeps"
+  rm -f "$world/without-shlibdeps/dpkg-shlibdeps" "$state/installed/dpkg-dev"
+  settings=("PATH=$bin:$world/without-shlibdeps")
+  run package
+  status_is 4
+  logged "--no-remove dpkg-dev"
+  says "apt-get install dpkg-dev"
+  not_logged "cargo build"
 }
 
 test_a_package_gets_the_tools_that_are_missing_or_old() {
@@ -433,13 +468,13 @@ test_lint_checks_everything_and_fails_if_one_does() {
   says "clippy: ok"
   logged "cargo clippy --release --locked --workspace --all-targets -- -D warnings"
   logged "cargo doc --release"
-  logged "check --disable-fetch bans licenses sources"
+  logged "cargo deny --workspace --locked --offline --config .ci/deny.toml check bans licenses sources"
   says "advisories: not checked"
   rm "$state/shellcheck-complains"
   mkdir "$home/.cargo/advisory-dbs"
   run lint
   status_is 0
-  logged "check --disable-fetch advisories bans licenses sources"
+  logged "cargo deny --workspace --locked --offline --config .ci/deny.toml check advisories bans licenses sources"
 }
 
 test_lint_says_what_it_cannot_check() {
