@@ -11,7 +11,7 @@ use super::exit::{Exit, Failure, WithExit};
 use crate::parallel;
 use crate::plan::{Plan, Point, Scheme, Trial};
 use crate::plot;
-use crate::predict::{self, Unpredictable, births};
+use crate::predict::{self, Unpredictable, births, crowd};
 use crate::store::{
     self, Captures, Choice, FileRecord, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, StoreError,
     TrialDir, TrialRecord, TrialState, write_atomic,
@@ -25,6 +25,7 @@ Examples:
   livectl predict recipes/relay.yaml
   livectl predict results/p2p/20261122T231700Z                # beside what was measured, with its very frames
   livectl predict --births results/relay/20261122T231700Z my-relay.yaml
+  livectl predict --viewers 10,100,1000,10000,100000 recipes/relay.yaml   # the same recipe, for many more
   livectl compare results/p2p/20261122T231700Z results/p2p/20261201T101500Z
 No root, no Mininet: a discrete-event model of the same plan, with the controller's own policies. The result is a run
 like any other, marked as predicted. What the model holds, and how well: docs/prediction.md.";
@@ -44,6 +45,9 @@ pub(super) struct PredictArgs {
     /// Only these schemes of the recipe (direct, bypass, relay, multicast)
     #[arg(long = "scheme", value_name = "SCHEME", hide_possible_values = true)]
     schemes: Vec<Scheme>,
+    /// For so many viewers: each of the recipe's stands for as many (1 to 1,000,000; several with commas)
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = count)]
+    viewers: Vec<usize>,
     /// How often each scheme is predicted, whatever the recipe says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: Option<u32>,
@@ -59,6 +63,20 @@ struct Task {
     seed: u64,
     /// Whose frames are taken; `None`: the encoder's.
     frames: Option<RunDir>,
+}
+
+/// A number as people write it: 100000, 100,000 is two numbers, 100_000 and 1e5 are one.
+fn count(text: &str) -> Result<usize, String> {
+    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    let whole = plain.parse().ok().or_else(|| {
+        let number: f64 = plain.parse().ok().filter(|_| plain.contains(['e', 'E']))?;
+        // Exact below 2⁵³, and what is no whole number is none.
+        (number.fract() == 0.0 && (0.0..9e15).contains(&number)).then_some(number as usize)
+    });
+    match whole {
+        Some(count @ 1..=crowd::MOST) => Ok(count),
+        _ => Err(format!("a number of viewers is expected, 1 to {}", crowd::MOST)),
+    }
 }
 
 /// A trial's frames, those of each stream.
@@ -135,7 +153,18 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     // What the model does not hold is left out and named, so that the rest of a recipe can be had.
     let mut told: Vec<Unpredictable> = Vec::new();
     let are_stored = task.frames.is_some();
-    task.plan.trials.retain(|trial| match predict::holds(trial, are_stored) {
+    if !args.viewers.is_empty() {
+        let mut sizes = args.viewers.clone();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let all = |trial: &Trial| sizes.iter().map(|viewers| crowd::scaled(trial, *viewers)).collect::<Vec<_>>();
+        task.plan.trials = task.plan.trials.iter().flat_map(all).collect();
+    }
+    let holds = |trial: &Trial| match trial.crowd {
+        Some(viewers) => crowd::holds(trial, are_stored, viewers),
+        None => predict::holds(trial, are_stored),
+    };
+    task.plan.trials.retain(|trial| match holds(trial) {
         Ok(()) => true,
         Err(why) => {
             if !told.contains(&why) {
@@ -297,7 +326,6 @@ fn moved(mut births: Births, by_ns: i64) -> Births {
 /// Predicts a trial and writes its folder. Returns its record, and how many packets never came out of a link.
 fn one(run: &RunDir, trial: &Trial, frames: &Frames, zero_ns: i64) -> Result<(TrialRecord, u64), Failure> {
     let code = |why: Unpredictable| Failure::new(Exit::Recipe, anyhow!("{}: {why}", trial.id));
-    let prediction = predict::predict(trial, frames, zero_ns).map_err(code)?;
     let dir = run.trial(&trial.id);
     let mut record = TrialRecord {
         state: TrialState::Done,
@@ -305,19 +333,26 @@ fn one(run: &RunDir, trial: &Trial, frames: &Frames, zero_ns: i64) -> Result<(Tr
         zero_ns: Some(zero_ns),
         ..TrialRecord::planned(trial)
     };
-    let observed = Observed {
-        trace: prediction.trace,
-        told: prediction.told,
-        pings: Vec::new(),
-        problems: Vec::new(),
-        damage: Vec::new(),
+    let (trial, figures, trace, told, dropped) = match (trial.crowd, frames.first()) {
+        (Some(viewers), Some(births)) => {
+            let crowd = crowd::predict(trial, births, zero_ns, viewers).map_err(code)?;
+            (crowd.trace.trial.clone(), Some(crowd.figures), crowd.trace, crowd.told, 0)
+        }
+        _ => {
+            let prediction = predict::predict(trial, frames, zero_ns).map_err(code)?;
+            (trial.clone(), None, prediction.trace, prediction.told, prediction.dropped)
+        }
     };
-    let analysis = table::tabulate(&dir, observed, &record, Some(predict::LINKS));
+    let observed = Observed { trace, told, pings: Vec::new(), problems: Vec::new(), damage: Vec::new() };
+    let mut analysis = table::tabulate(&dir, observed, &record, Some(predict::LINKS));
+    if let (Some(figures), Some(births)) = (figures, frames.first()) {
+        crowd::enter(&trial, &figures, births, &mut analysis);
+    }
     // None is to be expected; if there is one, the model is wrong, and its run says so.
     record.set_doubts(analysis.doubts.clone());
-    write(&dir, trial, frames, &analysis).exit(Exit::Results)?;
+    write(&dir, &trial, frames, &analysis).exit(Exit::Results)?;
     record.files = FileRecord::of_folder(dir.path()).exit(Exit::Results)?;
-    Ok((record, prediction.dropped))
+    Ok((record, dropped))
 }
 
 fn write(dir: &TrialDir, trial: &Trial, frames: &Frames, analysis: &Analysis) -> Result<(), table::TableError> {
