@@ -191,11 +191,9 @@ impl<'a> Course<'a> {
             if upload.is_some() && upload <= event.or(upload) {
                 self.leaves();
             } else if let Some(Reverse((at, _, event))) = self.agenda.pop() {
-                self.upload.follow(at);
                 self.happens(at, event);
             }
         }
-        self.upload.follow(end);
     }
 
     fn emit(&mut self, item: usize, now: Nanos) {
@@ -205,7 +203,6 @@ impl<'a> Course<'a> {
         if self.scheme == Scheme::Multicast {
             self.multicast(item, now);
         }
-        self.sweep.stretch = self.upload.stretch();
         self.sweep.begin(BROADCASTER, now);
         let order = self.served.order(BROADCASTER);
         self.sweep.pass(&order, item, &self.served);
@@ -214,19 +211,23 @@ impl<'a> Course<'a> {
         self.upload.give(item, now, parcel.total, parcel.payload);
     }
 
-    /// The upload of an item has left the broadcaster.
+    /// Packets of the upload leave, behind those that peers were given.
     fn leaves(&mut self) {
+        let Some(now) = self.upload.next() else { return };
+        let mut whole = Vec::new();
         let sweep = &self.sweep;
-        let Some(item) = self.upload.pop(|item| sweep.parcel(Carrier::Rtmp, item).payload) else { return };
-        let now = self.upload.at;
-        let parcel = self.sweep.parcel(Carrier::Rtmp, item);
+        let payload = |item: usize| sweep.parcel(Carrier::Rtmp, item).payload;
+        let bytes = self.upload.leaves(payload, |item| whole.push(item));
+        let left = self.sweep.takes_uplink(BROADCASTER, now, bytes);
         let (from, to) = (ground::BROADCASTER, ground::CDN);
         let window = self.sweep.window(self.upload.given, self.ground.round_trip(from, to));
         let first = self.sweep.items[0].at;
-        let on_link = self.ground.paces[usize::from(to)].time(parcel.last);
-        let arrives = (now + on_link).max(first + window) + self.ground.way(from, to).delay;
-        self.at_cdn = self.at_cdn.max(arrives);
-        self.note(self.at_cdn, Event::AtCdn { item: item as u32 });
+        for item in whole {
+            let on_link = self.ground.paces[usize::from(to)].time(self.sweep.parcel(Carrier::Rtmp, item).last);
+            let arrives = (left + on_link).max(first + window) + self.ground.way(from, to).delay;
+            self.at_cdn = self.at_cdn.max(arrives);
+            self.note(self.at_cdn, Event::AtCdn { item: item as u32 });
+        }
     }
 
     fn multicast(&mut self, item: usize, now: Nanos) {

@@ -322,16 +322,23 @@ fn trace(trial: &Trial, births: &Births, zero_ns: i64, sights: &[&[Option<Sight>
             frame
         };
         let frames = unarrived(trial, stream, name, births, zero_ns);
+        let bytes = |is_counted: fn(&Sight) -> bool| {
+            let all = births.frames.iter().zip(sights.iter());
+            let counted = all.filter(|(_, sight)| sight.as_ref().is_some_and(is_counted));
+            Some(counted.map(|(birth, _)| u64::from(birth.size)).sum())
+        };
+        let is_group = carrier == Carrier::Group;
+        let peers = bytes(|sight| sight.root != CDN || sight.way.len() > 1);
         let none = None;
-        let sights = sights.iter().chain(std::iter::repeat(&none));
+        let seen = sights.iter().chain(std::iter::repeat(&none));
         ViewerTrace {
             stream: stream.name.clone(),
             viewer: name.clone(),
-            frames: frames.into_iter().zip(sights).map(|(frame, sight)| see(frame, sight)).collect(),
-            cdn_bytes: None,
-            peer_bytes: None,
-            group_bytes: None,
-            viewer_bytes: None,
+            frames: frames.into_iter().zip(seen).map(|(frame, sight)| see(frame, sight)).collect(),
+            cdn_bytes: bytes(|sight| sight.root == CDN && sight.way.len() == 1),
+            peer_bytes: if is_group { Some(0) } else { peers },
+            group_bytes: if is_group { peers } else { Some(0) },
+            viewer_bytes: bytes(|sight| sight.way.len() > 1),
             repeated_bytes: None,
             cdn_sent: None,
             peer_sent: None,

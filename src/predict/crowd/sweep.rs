@@ -99,8 +99,6 @@ pub(super) struct Sweep<'a> {
     initial_window: u64,
     frame_time: Nanos,
     seed: u64,
-    /// How much longer the broadcaster's copies take than alone, in thousandths.
-    pub stretch: u64,
     pub had: Had,
     pub sights: BTreeMap<Node, Vec<Option<Sight>>>,
 }
@@ -135,7 +133,6 @@ impl<'a> Sweep<'a> {
             initial_window: u64::from(trial.initial_window.max(1)) * u64::from(SEGMENT),
             frame_time: 1_000_000_000 / Nanos::from(trial.video.fps.max(1)),
             seed: trial.seed,
-            stretch: 0,
             had: Had::default(),
             sights: BTreeMap::new(),
         }
@@ -205,6 +202,14 @@ impl<'a> Sweep<'a> {
         self.hot[node as usize].up_free.saturating_sub(now)
     }
 
+    /// Other bytes pass a node's uplink: when they have left.
+    pub fn takes_uplink(&mut self, node: Node, now: Nanos, bytes: u64) -> Nanos {
+        let pace = self.ground.paces[usize::from(self.kinds[node as usize])];
+        let hot = &mut self.hot[node as usize];
+        hot.up_free = hot.up_free.max(now) + pace.time(bytes);
+        hot.up_free
+    }
+
     /// A node is served by another one from now on.
     pub fn connect(&mut self, node: Node, now: Nanos) {
         let hot = &mut self.hot[node as usize];
@@ -268,10 +273,7 @@ impl<'a> Sweep<'a> {
         let takes = program(parent);
         let Hot { first: had_first, last: had_all, up_free, .. } = self.hot[parent as usize];
         let (first_ready, ready) = (had_first + takes, had_all + takes);
-        let [first_takes, last_takes, mut all_take] = [first, last, total].map(|bytes| up.time(bytes));
-        if parent == BROADCASTER {
-            all_take += all_take * self.stretch / 1000;
-        }
+        let [first_takes, last_takes, all_take] = [first, last, total].map(|bytes| up.time(bytes));
         // Viewers pass on what comes of a picture of more than a packet, to one child after the other, packet by packet.
         let by_packet =
             parent >= FIRST && packets > 1 && self.items[item].bytes > CUT_THROUGH && up_free <= first_ready;

@@ -14,8 +14,8 @@ fn crowd(scheme: Scheme, viewers: usize, change: impl Fn(String) -> String) -> (
 }
 
 fn churning(text: String) -> String {
-    text.replace("end: 12 s", "end: 42 s").replace("frames: 90", "frames: 900")
-        + "churn: { stay: 20 s, away: 3 s, crash: 0.5, from: 4 s, until: 30 s }\n"
+    text.replace("frames: 90", "frames: 900")
+        .replace("end: 12 s", "churn: { stay: 20 s, away: 3 s, crash: 50 %, from: 4 s, until: 30 s }, end: 42 s")
 }
 
 fn same(text: String) -> String {
@@ -29,15 +29,16 @@ fn a_frame_of_one_packet_to_the_only_viewer_takes_what_its_links_take() {
     let by_hand = 10.0 + 881.0 * 8.0 / 1e3 + 881.0 * 8.0 / 500.0 + 0.35;
     let p50 = crowd.figures.delay.p50.unwrap();
     // Packets of the upload go between its own.
-    assert!((by_hand..by_hand + 1.0).contains(&p50), "{p50} beside {by_hand}");
+    assert!((by_hand - 0.001..by_hand + 1.0).contains(&p50), "{p50} beside {by_hand}");
     assert_eq!((trial.streams[0].viewers.len(), crowd.figures.owed, crowd.figures.missing), (1, 90, 0));
 }
 
 #[test]
 fn as_many_as_in_the_recipe_have_what_the_packets_have() {
+    let long = |text: String| text.replace("frames: 90", "frames: 600").replace("end: 12 s", "end: 30 s");
     for scheme in [Scheme::Direct, Scheme::Bypass, Scheme::Relay, Scheme::Multicast] {
         let by_packet = {
-            let trial = trial(scheme, same);
+            let trial = trial(scheme, long);
             let prediction = super::super::predict(&trial, &births(&trial), 0).unwrap();
             let frames = prediction.trace.viewers.iter().flat_map(|viewer| &viewer.frames);
             let mut delays: Vec<f64> =
@@ -45,9 +46,9 @@ fn as_many_as_in_the_recipe_have_what_the_packets_have() {
             delays.sort_by(f64::total_cmp);
             [0.5, 0.95].map(|p| table::quantile(&delays, p).unwrap())
         };
-        let (_, Crowd { figures, .. }) = crowd(scheme, 3, same);
+        let (_, Crowd { figures, .. }) = crowd(scheme, 3, long);
         let by_frame = [figures.delay.p50.unwrap(), figures.delay.p95.unwrap()];
-        assert_eq!((figures.missing, figures.owed), (0, 270), "{scheme}");
+        assert_eq!((figures.missing, figures.owed), (0, 1800), "{scheme}");
         for (frame, packet) in by_frame.into_iter().zip(by_packet) {
             assert!((frame - packet).abs() <= 0.05 * packet + 2.0, "{scheme}: {by_frame:?} beside {by_packet:?}");
         }
@@ -69,8 +70,7 @@ fn those_whom_the_plan_names_stand_for_all() {
     let scratch = tempfile::tempdir().unwrap();
     let observed =
         Observed { trace: many.trace, told: many.told, pings: Vec::new(), problems: Vec::new(), damage: Vec::new() };
-    let mut analysis =
-        table::tabulate(&TrialDir::at(scratch.path()), observed, &record, Some(super::super::LINKS));
+    let mut analysis = table::tabulate(&TrialDir::at(scratch.path()), observed, &record, Some(super::super::LINKS));
     enter(&trial, &many.figures, &births(&trial)[0], &mut analysis);
     assert_eq!((analysis.frames.len(), analysis.summary.len(), analysis.doubts.len()), (270, 3, 0));
     assert!(analysis.frames.iter().all(|frame| frame.excess_ms.unwrap() >= 0.0));
@@ -97,7 +97,12 @@ fn who_loses_a_parent_finds_the_stream_again() {
 #[test]
 fn the_same_seed_gives_the_same_and_another_one_another() {
     let with = |seed: u64| {
-        let mut trial = scaled(&trial(Scheme::Relay, |text| churning(text).replace("delay: 5 ms }", "delay: 5 ms, jitter: 2 ms, loss: 1% }")), 200);
+        let mut trial = scaled(
+            &trial(Scheme::Relay, |text| {
+                churning(text).replace("delay: 5 ms }", "delay: 5 ms, jitter: 2 ms, loss: 1% }")
+            }),
+            200,
+        );
         trial.seed = seed;
         predict(&trial, &births(&trial)[0], 0, 200).unwrap().figures
     };
@@ -111,6 +116,7 @@ fn what_a_crowd_cannot_be_is_said() {
     let plain = trial(Scheme::Relay, same);
     assert_eq!(told(&plain, 0), "0 viewers: a crowd has 1 to 1000000");
     assert_eq!(told(&plain, 1_000_001), "1000001 viewers: a crowd has 1 to 1000000");
-    let long = trial(Scheme::Relay, |text| text.replace("frames: 90", "frames: 1800").replace("end: 12 s", "end: 80 s"));
+    let long =
+        trial(Scheme::Relay, |text| text.replace("frames: 90", "frames: 1800").replace("end: 12 s", "end: 80 s"));
     assert!(told(&long, 1_000_000).contains("all are kept in memory"));
 }

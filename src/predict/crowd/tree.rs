@@ -101,7 +101,6 @@ impl Served {
             .any(|at| at == above)
     }
 
-
     /// Takes the order of a root's tree; [`Served::keep`] gives it back.
     pub fn order(&mut self, root: Node) -> Order {
         self.orders[root as usize].take().unwrap_or_else(|| self.below(root))

@@ -6,19 +6,24 @@ use livectl_policy::pacing;
 
 use super::super::agenda::Nanos;
 use super::super::programs::{LEAST_LOOKS, LOOK, RATE_LOOKS};
+use super::ground::Pace;
+use crate::trace::floor::{HEADERS, SEGMENT};
 
-/// The upload. What is in it leaves evenly, at a rate that changes.
+/// Full segments that leave at once, however slow the pace: as Linux has it.
+const BURST: u64 = 2 * (SEGMENT + HEADERS) as u64;
+
+/// The upload.
 #[derive(Debug)]
 pub(super) struct Upload {
-    /// The broadcaster's uplink; `None`: no limit.
+    /// The broadcaster's uplink in bit/s; `None`: no limit.
     link: Option<u64>,
     planned: f64,
     /// What it may take of that on the wire, in bit/s; `None`: all.
     pub allowed: Option<u64>,
-    /// Items, with the bits that are left of each.
-    waiting: VecDeque<(usize, f64)>,
-    /// Up to when it has been followed.
-    pub at: Nanos,
+    /// Items, with the bytes that are left of each on the wire.
+    waiting: VecDeque<(usize, u64)>,
+    /// When the pace lets the next ones leave.
+    paced_until: Nanos,
     /// Payload of what waits, in bytes, and of what was ever there.
     backlog: u64,
     pub given: u64,
@@ -33,7 +38,7 @@ impl Upload {
             planned: planned_bit_per_s,
             allowed: None,
             waiting: VecDeque::new(),
-            at: 0,
+            paced_until: 0,
             backlog: 0,
             given: 0,
             looks: Vec::new(),
@@ -42,41 +47,38 @@ impl Upload {
 
     /// Another item, of so many bytes on the wire.
     pub fn give(&mut self, item: usize, now: Nanos, wire: u64, payload: u64) {
-        self.follow(now);
-        self.waiting.push_back((item, wire as f64 * 8.0));
+        if self.waiting.is_empty() {
+            self.paced_until = self.paced_until.max(now);
+        }
+        self.waiting.push_back((item, wire));
         self.backlog += payload;
         self.given += payload;
     }
 
-    fn bit_per_ns(&self) -> Option<f64> {
-        let rate = match (self.allowed, self.link) {
-            (Some(allowed), Some(link)) => Some(allowed.min(link)),
-            (allowed, link) => allowed.or(link),
-        };
-        rate.map(|rate| rate as f64 / 1e9)
-    }
-
-    /// When the next item has left; `None`: there is none.
+    /// When the next packets leave; `None`: there are none.
     pub fn next(&self) -> Option<Nanos> {
-        let (_, bits) = self.waiting.front()?;
-        Some(self.at + self.bit_per_ns().map_or(0, |rate| (bits / rate).ceil() as Nanos))
+        self.waiting.front().map(|_| self.paced_until)
     }
 
-    /// That item has left.
-    pub fn pop(&mut self, payload: impl Fn(usize) -> u64) -> Option<usize> {
-        self.at = self.next()?;
-        let (item, _) = self.waiting.pop_front()?;
-        self.backlog -= payload(item);
-        Some(item)
-    }
-
-    /// Nothing leaves whole until that moment.
-    pub fn follow(&mut self, to: Nanos) {
-        let passed = to.saturating_sub(self.at);
-        if let (Some(rate), Some((_, bits))) = (self.bit_per_ns(), self.waiting.front_mut()) {
-            *bits = (*bits - passed as f64 * rate).max(0.0);
+    /// Packets leave the sender: how many bytes. `whole` is told the items of which they are the last.
+    pub fn leaves(&mut self, payload: impl Fn(usize) -> u64, mut whole: impl FnMut(usize)) -> u64 {
+        let most = if self.allowed.is_some() { BURST } else { u64::MAX };
+        let mut left = most;
+        while let Some((item, bytes)) = self.waiting.front_mut() {
+            let now = left.min(*bytes);
+            (*bytes, left) = (*bytes - now, left - now);
+            if *bytes > 0 {
+                break;
+            }
+            self.backlog -= payload(*item);
+            whole(*item);
+            self.waiting.pop_front();
         }
-        self.at = self.at.max(to);
+        let bytes = most - left;
+        if let Some(allowed) = self.allowed {
+            self.paced_until += Pace::of(Some(allowed)).time(bytes);
+        }
+        bytes
     }
 
     /// The broadcaster's agent looks at what so many peers leave. `born` are bytes of the stream until now, `lag` is by how much peers are behind.
@@ -87,7 +89,6 @@ impl Upload {
 
     /// The same, between two looks: somebody came or went.
     pub fn pace(&mut self, now: Nanos, peers: usize, lag: Nanos) {
-        self.follow(now);
         let Some(link) = self.link else { return };
         let looks = &self.looks[self.looks.len().saturating_sub(RATE_LOOKS + 1)..];
         let measured = (looks.len() > LEAST_LOOKS).then(|| {
@@ -99,15 +100,13 @@ impl Upload {
         let behind = self.backlog as f64 * 8.0 / rate > pacing::CDN_LAG;
         let allowed = (peers > 0).then(|| pacing::allowance(link, Some(rate), peers, catching_up, behind));
         if pacing::differs(self.allowed, allowed) {
+            // What has left at the former pace counts at the new one from now on.
+            if self.paced_until > now {
+                let owed = (self.paced_until - now) as f64;
+                let share = self.allowed.zip(allowed).map_or(0.0, |(old, new)| old as f64 / new.max(1) as f64);
+                self.paced_until = now + (owed * share) as Nanos;
+            }
             self.allowed = allowed;
-        }
-    }
-
-    /// How much longer a copy for a peer takes, since packets of the upload go between its own; in thousandths.
-    pub fn stretch(&self) -> u64 {
-        match (self.allowed, self.link) {
-            (Some(allowed), Some(link)) if !self.waiting.is_empty() => 1000 * allowed.min(link) / link.max(1),
-            _ => 0,
         }
     }
 
@@ -122,33 +121,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_waits_leaves_at_the_rate_of_the_moment() {
-        let mut upload = Upload::of(Some(1_000_000), 500e3);
-        upload.give(0, 0, 125, 100);
-        upload.give(1, 0, 125, 100);
-        // 1000 bits at 1 Mbit/s.
-        assert_eq!(upload.next(), Some(1_000_000));
-        assert_eq!(upload.pop(|_| 100), Some(0));
-        upload.follow(1_500_000);
-        // Half of the second one has left; the rest takes ten times as long.
-        upload.allowed = Some(100_000);
-        assert_eq!(upload.next(), Some(1_500_000 + 5_000_000));
-        assert_eq!((upload.pop(|_| 100), upload.next(), upload.is_done()), (Some(1), None, true));
-        assert_eq!(Upload::of(None, 1.0).next(), None);
-        let mut wide = Upload::of(None, 1.0);
-        wide.give(7, 5, 1_000_000, 1);
-        assert_eq!(wide.next(), Some(5), "no limit");
-    }
-
-    #[test]
-    fn peers_come_first() {
+    fn packets_leave_two_by_two_at_the_pace_of_the_moment() {
         let mut upload = Upload::of(Some(4_000_000), 2_500_000.0);
-        upload.look(0, 0, 0, 0);
-        assert_eq!(upload.allowed, None);
-        upload.look(1, 0, 1, 0);
-        assert_eq!(upload.allowed, Some(200_000), "nobody knows what the stream takes");
-        assert_eq!(upload.stretch(), 0, "there is nothing to be sent");
-        upload.give(0, 2, 1000, 1000);
-        assert_eq!(upload.stretch(), 50);
+        upload.give(0, 5, 4000, 3000);
+        assert_eq!(upload.next(), Some(5));
+        // Nobody else needs the link.
+        let mut whole = Vec::new();
+        assert_eq!(upload.leaves(|_| 3000, |item| whole.push(item)), 4000);
+        assert_eq!((whole.as_slice(), upload.next(), upload.is_done()), ([0].as_slice(), None, true));
+        // A peer does: nobody knows what the stream takes, so 5 % are left.
+        upload.look(10, 0, 1, 0);
+        assert_eq!(upload.allowed, Some(200_000));
+        upload.give(1, 20, 4000, 3000);
+        assert_eq!(upload.next(), Some(20));
+        assert_eq!(upload.leaves(|_| 3000, |item| whole.push(item)), 3028);
+        assert_eq!(upload.next(), Some(20 + 3028 * 40_000));
+        assert_eq!(whole, [0]);
+        // The peer has gone.
+        upload.pace(1_000_000, 0, 0);
+        assert_eq!(upload.next(), Some(1_000_000));
+        assert_eq!(upload.leaves(|_| 3000, |item| whole.push(item)), 972);
+        assert_eq!(whole, [0, 1]);
     }
 }
