@@ -56,6 +56,9 @@ pub(super) struct PredictArgs {
     seed: Option<u64>,
 }
 
+/// Viewers times frames from which on a trial is predicted alone.
+const LARGE: usize = 100_000_000;
+
 /// What is to be predicted.
 struct Task {
     recipe: RecipeRecord,
@@ -201,11 +204,19 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
 
     let progress = Progress::new("predicting", task.plan.trials.len() as u64);
     let work: Vec<(&Trial, &Frames)> = task.plan.trials.iter().zip(&frames).collect();
-    let predicted = parallel::map(&work, |(trial, frames)| {
+    let predict = |(trial, frames): &(&Trial, &Frames)| {
         let made = one(&run, trial, frames, zero_ns);
         progress.step();
         made
-    });
+    };
+    // Each trial is computed by one thread, so that nothing depends on how many there are. Large ones, which need gigabytes, come one after the other.
+    let is_large = |trial: &Trial| {
+        trial.crowd.is_some_and(|viewers| viewers.saturating_mul(trial.video.frames as usize) > LARGE)
+    };
+    let predicted: Vec<_> = match task.plan.trials.iter().any(is_large) {
+        true => work.iter().map(predict).collect(),
+        false => parallel::map(&work, predict),
+    };
     drop(progress);
     let mut dropped = 0;
     for (record, made) in manifest.trials.iter_mut().zip(predicted) {

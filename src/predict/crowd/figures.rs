@@ -53,12 +53,10 @@ pub struct Figures {
     pub delay: Spread,
     /// By how much that was more than the floor of the frame's way.
     pub excess: Spread,
-    /// Medians of viewers: the median and the worst, in milliseconds.
-    pub viewer_p50_median_ms: Option<f64>,
-    /// The worst.
-    pub viewer_p50_worst_ms: Option<f64>,
-    /// The worst of viewers' 95th percentiles.
-    pub viewer_p95_worst_ms: Option<f64>,
+    /// Medians of the viewers' delays in milliseconds: the best, the median and the worst; `None`: nothing arrived.
+    pub viewer_p50_ms: Option<[f64; 3]>,
+    /// The same of their 95th percentiles.
+    pub viewer_p95_ms: Option<[f64; 3]>,
     /// From when a player that starts wants pictures to its first keyframe, in first spells.
     pub startup: Spread,
     /// How long it was until those had the stream again whose parent went.
@@ -126,11 +124,8 @@ impl Figures {
                 }
             }
         }
-        medians.sort_by(f64::total_cmp);
-        p95s.sort_by(f64::total_cmp);
-        figures.viewer_p50_median_ms = (!medians.is_empty()).then(|| middle(&medians));
-        figures.viewer_p50_worst_ms = medians.last().copied();
-        figures.viewer_p95_worst_ms = p95s.last().copied();
+        figures.viewer_p50_ms = range(medians);
+        figures.viewer_p95_ms = range(p95s);
         figures.delay = spread(|| rows.iter().copied().filter(|delay| *delay < FOREIGN));
         figures.startup = spread(|| startups.iter().copied());
         let again = |how: Option<Departure>| {
@@ -228,12 +223,15 @@ fn between(ascending: &[u32], p: f64) -> f64 {
     (below + (above - below) * share) / 1000.0
 }
 
-fn middle(ascending: &[f64]) -> f64 {
-    let half = ascending.len() / 2;
-    match ascending.len() % 2 {
-        0 => f64::midpoint(ascending[half - 1], ascending[half]),
-        _ => ascending[half],
-    }
+/// The least, the median and the greatest.
+fn range(mut values: Vec<f64>) -> Option<[f64; 3]> {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    let median = match values.len() % 2 {
+        0 => f64::midpoint(*values.get(half.checked_sub(1)?)?, values[half]),
+        _ => values[half],
+    };
+    Some([*values.first()?, median, *values.last()?])
 }
 
 /// Exact quantiles of any number of times, of which there need not be a second copy: counted twice, by their upper and by their lower halves.
