@@ -167,11 +167,17 @@ pub struct Class {
 /// one of another, or of its own. `None` if somebody gets no copy.
 #[must_use]
 pub fn last_of(classes: &[Class], delay: impl Fn(usize, usize) -> Duration) -> Option<Duration> {
+    // Times in nanoseconds: half of what is done here is to compare them.
+    #[derive(Clone, Copy)]
     struct Sender {
-        class: usize,
-        free_at: Duration,
+        class: u32,
         sent: u32,
+        free_at: u64,
     }
+    let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let copy_times: Vec<u64> = classes.iter().map(|class| nanos(class.uplink.copy_time)).collect();
+    let delays: Vec<Vec<u64>> =
+        (0..classes.len()).map(|from| (0..classes.len()).map(|to| nanos(delay(from, to))).collect()).collect();
     // From each class, all that viewers are in; the nearest first, as for single hosts.
     let nearest: Vec<Vec<usize>> = (0..classes.len())
         .map(|from| {
@@ -185,36 +191,37 @@ pub fn last_of(classes: &[Class], delay: impl Fn(usize, usize) -> Duration) -> O
         .collect();
     let mut lacking: Vec<usize> = classes.iter().map(|class| class.hosts).collect();
     let mut left: usize = lacking.iter().skip(1).sum();
-    let mut last = Duration::ZERO;
+    let mut last = 0;
     let mut senders: Vec<Sender> = Vec::new();
     let mut offers = BinaryHeap::new();
     let offer = |sender: &Sender, lacking: &[usize]| {
-        let uplink = classes[sender.class].uplink;
-        let to = *nearest[sender.class].iter().find(|to| lacking[**to] > 0)?;
-        let at = sender.free_at.saturating_add(uplink.copy_time).saturating_add(delay(sender.class, to));
-        (sender.sent < uplink.copies).then_some((at, to))
+        let class = sender.class as usize;
+        let to = *nearest[class].iter().find(|to| lacking[**to] > 0)?;
+        let at = sender.free_at.saturating_add(copy_times[class]).saturating_add(delays[class][to]);
+        (sender.sent < classes[class].uplink.copies).then_some((at, to as u32))
     };
-    let first = Sender { class: 0, free_at: Duration::ZERO, sent: 0 };
+    let first = Sender { class: 0, sent: 0, free_at: 0 };
     if !classes.is_empty() {
-        offers.extend(offer(&first, &lacking).map(|(at, to)| Reverse((at, 0, to))));
+        offers.extend(offer(&first, &lacking).map(|(at, to)| Reverse((at, 0u32, to))));
     }
     senders.push(first);
     while left > 0 {
         let Reverse((at, by, to)) = offers.pop()?;
-        if lacking[to] > 0 {
-            (lacking[to], left, last) = (lacking[to] - 1, left - 1, at);
-            let sender = &mut senders[by];
+        let lacks = &mut lacking[to as usize];
+        if *lacks > 0 {
+            (*lacks, left, last) = (*lacks - 1, left - 1, at);
+            let sender = &mut senders[by as usize];
             sender.sent += 1;
-            sender.free_at += classes[sender.class].uplink.copy_time;
-            let new = Sender { class: to, free_at: at, sent: 0 };
+            sender.free_at = sender.free_at.saturating_add(copy_times[sender.class as usize]);
+            let new = Sender { class: to, sent: 0, free_at: at };
             if let Some((at, to)) = offer(&new, &lacking) {
-                offers.push(Reverse((at, senders.len(), to)));
+                offers.push(Reverse((at, senders.len() as u32, to)));
                 senders.push(new);
             }
         }
-        offers.extend(offer(&senders[by], &lacking).map(|(at, to)| Reverse((at, by, to))));
+        offers.extend(offer(&senders[by as usize], &lacking).map(|(at, to)| Reverse((at, by, to))));
     }
-    Some(last)
+    Some(Duration::from_nanos(last))
 }
 
 /// The last arrival: the bound to print. `None` if somebody gets no copy.

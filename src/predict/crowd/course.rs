@@ -5,7 +5,7 @@
 //! it did not have yet: that is [taken back](Course::departs), and what a viewer lacks when it has found the stream again is
 //! [made up for](Course::catches_up), with all below it.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::super::agenda::Nanos;
@@ -64,9 +64,8 @@ const ABSENT: Viewer = Viewer {
     orphan: None,
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy)]
 enum Event {
-    Plays { node: Node },
     Departs { node: Node, spell: u32 },
     Left { node: Node, spell: u32 },
     Told { to: Node, number: u32, parent: Node },
@@ -79,6 +78,61 @@ enum Event {
     Tick,
     Look,
     AtCdn { item: u32 },
+}
+
+/// What is to happen, in the order of time, and of two at once what was noted first.
+#[derive(Debug, Default)]
+struct Agenda {
+    events: BinaryHeap<Noted>,
+    noted: u64,
+}
+
+#[derive(Debug)]
+struct Noted {
+    /// The moment, and behind it the number; the greatest comes first in a heap.
+    key: Reverse<u128>,
+    event: Event,
+}
+
+impl Agenda {
+    fn note(&mut self, at: Nanos, event: Event) {
+        self.noted += 1;
+        self.events.push(Noted { key: Reverse(u128::from(at) << 64 | u128::from(self.noted)), event });
+    }
+
+    fn next(&self) -> Option<Nanos> {
+        self.events.peek().map(Noted::at)
+    }
+
+    fn pop(&mut self) -> Option<(Nanos, Event)> {
+        self.events.pop().map(|noted| (noted.at(), noted.event))
+    }
+}
+
+impl Noted {
+    fn at(&self) -> Nanos {
+        (self.key.0 >> 64) as Nanos
+    }
+}
+
+impl PartialEq for Noted {
+    fn eq(&self, other: &Self) -> bool {
+        self.key == other.key
+    }
+}
+
+impl Eq for Noted {}
+
+impl PartialOrd for Noted {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Noted {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key.cmp(&other.key)
+    }
 }
 
 /// A viewer that had to find the stream again.
@@ -97,8 +151,9 @@ pub(super) struct Course<'a> {
     ground: &'a Ground,
     people: &'a People,
     controller: Controller,
-    agenda: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
-    noted: u64,
+    agenda: Agenda,
+    /// When viewers begin to play, the earliest last.
+    plays: Vec<(Nanos, Node)>,
     pub viewers: Vec<Viewer>,
     pub served: Served,
     pub sweep: Sweep<'a>,
@@ -129,8 +184,8 @@ impl<'a> Course<'a> {
             ground,
             people,
             controller: Controller::of(trial, ground, nodes, published),
-            agenda: BinaryHeap::new(),
-            noted: 0,
+            agenda: Agenda::default(),
+            plays: Vec::new(),
             viewers: vec![ABSENT; nodes],
             served: Served::of(people.len()),
             upload: Upload::of(link, trial.video.total_bitrate() as f64),
@@ -150,9 +205,10 @@ impl<'a> Course<'a> {
             let node = viewer as Node + FIRST;
             for spell in people.spells(viewer) {
                 let trips = course.words(node, u64::from(TRIPS_TO_PLAY));
-                course.note(spell.from + PLAYER_STARTS + trips, Event::Plays { node });
+                course.plays.push((spell.from + PLAYER_STARTS + trips, node));
             }
         }
+        course.plays.sort_unstable_by_key(|(at, node)| Reverse((*at, *node)));
         if let Some(first) = course.sweep.items.first() {
             course.note(first.at, Event::Look);
         }
@@ -165,8 +221,7 @@ impl<'a> Course<'a> {
     }
 
     fn note(&mut self, at: Nanos, event: Event) {
-        self.noted += 1;
-        self.agenda.push(Reverse((at, self.noted, event)));
+        self.agenda.note(at, event);
     }
 
     /// All of it.
@@ -182,15 +237,19 @@ impl<'a> Course<'a> {
     /// Everything that happens until that moment.
     fn until(&mut self, end: Nanos) {
         loop {
-            let event = self.agenda.peek().map(|Reverse((at, ..))| *at);
+            let event = self.agenda.next();
+            let plays = self.plays.last().map(|(at, _)| *at);
             let upload = self.upload.next();
-            let next = event.into_iter().chain(upload).min();
-            if next.is_none_or(|next| next > end) {
+            let Some(next) = event.into_iter().chain(plays).chain(upload).min().filter(|next| *next <= end) else {
                 break;
-            }
-            if upload.is_some() && upload <= event.or(upload) {
+            };
+            if upload == Some(next) {
                 self.leaves();
-            } else if let Some(Reverse((at, _, event))) = self.agenda.pop() {
+            } else if plays == Some(next)
+                && let Some((at, node)) = self.plays.pop()
+            {
+                self.plays(node, at);
+            } else if let Some((at, event)) = self.agenda.pop() {
                 self.happens(at, event);
             }
         }
@@ -249,7 +308,6 @@ impl<'a> Course<'a> {
 
     fn happens(&mut self, now: Nanos, event: Event) {
         match event {
-            Event::Plays { node } => self.plays(node, now),
             Event::Departs { node, spell } => {
                 if self.viewers[node as usize].spells == spell {
                     self.departs(node, now);

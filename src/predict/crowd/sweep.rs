@@ -17,7 +17,7 @@ use crate::trace::floor::SEGMENT;
 /// In a row: it has not arrived.
 pub(super) const MISSING: u32 = u32::MAX;
 /// A window that has been opened so many times over opens as fast as anybody sends.
-const OPEN: u64 = 256;
+const OPEN: u64 = 32;
 /// Lost packets are told by so many that follow.
 const TELLING: u64 = 3;
 /// Of a packet that is lost again and again.
@@ -75,6 +75,16 @@ pub(super) struct Had {
     pub from_cdn: u64,
     pub from_broadcaster: u64,
     pub from_viewers: u64,
+}
+
+impl Had {
+    fn by(&mut self, source: Node) -> &mut u64 {
+        match source {
+            CDN => &mut self.from_cdn,
+            BROADCASTER => &mut self.from_broadcaster,
+            _ => &mut self.from_viewers,
+        }
+    }
 }
 
 /// All items on their ways.
@@ -218,8 +228,7 @@ impl<'a> Sweep<'a> {
 
     /// Before the first of so many bytes can have left, TCP's window has to open: so long, from the beginning of a connection on.
     pub fn window(&self, given: u64, round_trip: Nanos) -> Nanos {
-        let times = given.saturating_sub(1) / self.initial_window;
-        Nanos::from((1 + times).ilog2()) * round_trip
+        opens(given, self.initial_window, round_trip)
     }
 
     /// The root of a tree has an item.
@@ -280,6 +289,13 @@ impl<'a> Sweep<'a> {
         let count = children.len() as u64;
         let mut begins = if by_packet { first_ready } else { up_free.max(ready) };
         let last_round = ready.max(first_ready + (packets - 1) * count * first_takes);
+        // Where a frame's arrivals go, and when none counts any more.
+        let frame = self.frame_of[item];
+        let born = self.items[item].at;
+        let row_at = frame.map_or(0, |frame| frame as usize * self.viewers);
+        let open = OPEN * self.initial_window;
+        let mut had = 0;
+        let mut receiver = self.receiver(kind, self.kinds[children[0] as usize], &parcel);
         for (place, child) in children.iter().enumerate() {
             let (mut out_first, mut out) = if by_packet {
                 let turn = place as u64 + 1;
@@ -290,62 +306,56 @@ impl<'a> Sweep<'a> {
                 left
             };
             let to = self.kinds[*child as usize];
+            if to != receiver.kind {
+                receiver = self.receiver(kind, to, &parcel);
+            }
+            let Receiver { down_first, down_last, down_all, round_trip, way, .. } = receiver;
+            let initial_window = self.initial_window;
             let hot = &mut self.hot[*child as usize];
-            if hot.given < OPEN * self.initial_window {
+            if hot.given < open {
                 let before = hot.given + first.min(payload);
                 hot.given += payload;
-                let (started, given) = (hot.started, hot.given);
-                let round_trip = self.ground.round_trip(kind, to);
-                out_first = out_first.max(started + self.window(before, round_trip));
-                out = out.max(started + self.window(given, round_trip) + last_takes);
+                out_first = out_first.max(hot.started + opens(before, initial_window, round_trip));
+                out = out.max(hot.started + opens(hot.given, initial_window, round_trip) + last_takes);
             }
-            let way = self.ground.way(kind, to);
             if !way.trunks.is_empty() {
                 (out_first, out) = over(&mut self.trunks, &self.ground.trunks, way, &parcel, out_first, out);
             }
-            let down = self.ground.paces[usize::from(to)];
-            let hot = &mut self.hot[*child as usize];
             let begins_down = hot.down_free.max(out_first);
-            let mut arrives_first = begins_down + down.time(first);
-            let mut arrives = (begins_down + down.time(total)).max(out + down.time(last));
+            let arrives_first = begins_down + down_first + way.rest;
+            let mut arrives = (begins_down + down_all).max(out + down_last);
             hot.down_free = arrives;
-            let before = hot.last;
-            if !way.noise.is_empty() {
-                arrives += shaken(self.seed, *child, item, way, packets, self.frame_time);
-            }
-            arrives_first += way.rest;
             arrives += way.rest;
             if !way.noise.is_empty() {
                 // TCP gives nothing out of order.
-                arrives = arrives.max(before);
+                let shaken = shaken(self.seed, *child, item, way, packets, self.frame_time);
+                arrives = (arrives + shaken).max(hot.last);
             }
-            let hot = &mut self.hot[*child as usize];
             (hot.first, hot.last) = (arrives_first.min(arrives), arrives);
-            self.record(parent, *child, item, arrives);
+            if frame.is_some() && arrives <= self.end {
+                let row = &mut self.rows[row_at + (*child - FIRST) as usize];
+                had += u64::from(*row == MISSING);
+                *row = (*row).min(micros(arrives - born));
+            }
         }
+        *self.had.by(parent) += had * payload;
         self.hot[parent as usize].up_free = match by_packet {
             true => last_round + count * last_takes,
             false => begins,
         };
     }
 
-    fn record(&mut self, from: Node, node: Node, item: usize, arrives: Nanos) {
-        let Some(frame) = self.frame_of[item] else { return };
-        if arrives > self.end {
-            return;
+    /// What all receivers of a kind have in common for an item from a kind of senders.
+    fn receiver(&self, from: Kind, kind: Kind, parcel: &Parcel) -> Receiver<'a> {
+        let pace = self.ground.paces[usize::from(kind)];
+        Receiver {
+            kind,
+            down_first: pace.time(parcel.first),
+            down_last: pace.time(parcel.last),
+            down_all: pace.time(parcel.total),
+            round_trip: self.ground.round_trip(from, kind),
+            way: self.ground.way(from, kind),
         }
-        let delay = u32::try_from((arrives - self.items[item].at) / 1000).unwrap_or(MISSING - 1).min(MISSING - 1);
-        let at = self.at(node, frame);
-        let row = &mut self.rows[at];
-        if *row == MISSING {
-            let payload = self.parcels[item].payload;
-            match from {
-                CDN => self.had.from_cdn += payload,
-                BROADCASTER => self.had.from_broadcaster += payload,
-                _ => self.had.from_viewers += payload,
-            }
-        }
-        *row = delay.min(*row);
     }
 
     /// Switches copy an item to all who are there. Returns who had it; what a link loses is missing.
@@ -393,8 +403,13 @@ impl<'a> Sweep<'a> {
             has(node);
             let hot = &mut self.hot[node as usize];
             (hot.first, hot.last) = (arrives, arrives);
-            self.record(BROADCASTER, node, item, arrives);
-            if let (Some(frame), Some(sights)) = (self.frame_of[item], self.sights.get_mut(&node)) {
+            let Some(frame) = self.frame_of[item].filter(|_| arrives <= self.end) else { continue };
+            let at = self.at(node, frame);
+            if self.rows[at] == MISSING {
+                self.had.from_broadcaster += self.parcels[item].payload;
+            }
+            self.rows[at] = self.rows[at].min(micros(arrives - now));
+            if let Some(sights) = self.sights.get_mut(&node) {
                 sights[frame as usize].get_or_insert(Sight {
                     first: arrives,
                     way: vec![(node, arrives)],
@@ -428,6 +443,29 @@ impl<'a> Sweep<'a> {
     pub fn into_rows(self) -> (Vec<u32>, BTreeMap<Node, Vec<Option<Sight>>>) {
         (self.rows, self.sights)
     }
+}
+
+/// When the window has opened so far since the connection began.
+fn opens(given: u64, initial_window: u64, round_trip: Nanos) -> Nanos {
+    let times = given.saturating_sub(1) / initial_window;
+    Nanos::from((1 + times).ilog2()) * round_trip
+}
+
+/// In a row: microseconds from birth to arrival.
+fn micros(delay: Nanos) -> u32 {
+    u32::try_from(delay / 1000).unwrap_or(MISSING - 2).min(MISSING - 2)
+}
+
+/// A kind of receivers, for one item.
+#[derive(Debug, Clone, Copy)]
+struct Receiver<'a> {
+    kind: Kind,
+    /// What the first packet takes on its downlink, the last one, and all.
+    down_first: Nanos,
+    down_last: Nanos,
+    down_all: Nanos,
+    round_trip: Nanos,
+    way: &'a Way,
 }
 
 /// Over the links between switches: when the first packet is past the last of them, and all. The delay before each of them is in it.

@@ -14,7 +14,9 @@ fn crowd(scheme: Scheme, viewers: usize, change: impl Fn(String) -> String) -> (
 }
 
 fn churning(text: String) -> String {
-    text.replace("frames: 90", "frames: 900")
+    // Uplinks that are not full, so that who has lost something catches up.
+    text.replace("bandwidth: 500 kbit/s", "bandwidth: 1 Mbit/s")
+        .replace("frames: 90", "frames: 900")
         .replace("end: 12 s", "churn: { stay: 20 s, away: 3 s, crash: 50 %, from: 4 s, until: 30 s }, end: 42 s")
 }
 
