@@ -10,7 +10,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use livectl::plan::Trial;
-use livectl::predict::{self, predict};
+use livectl::predict::{self, crowd, predict};
 use livectl::store::{TrialDir, TrialRecord};
 use livectl::table::{self, Observed, SummaryRow, read_summary};
 use livectl::trace::Births;
@@ -60,6 +60,18 @@ const CASES: [Case; 13] = [
     off("churn-relay", 0.30, 0.60),
 ];
 
+const CROWD_CASES: [Case; 9] = [
+    case("smoke-direct"),
+    case("smoke-bypass"),
+    off("p2p-direct", 0.45, 0.30),
+    case("p2p-bypass"),
+    off("regions-direct", 0.12, 0.10),
+    case("relay-1-viewer"),
+    case("relay-8-viewers"),
+    off("relay-16-viewers", 0.05, 0.15),
+    off("relay-32-viewers", 0.10, 0.10),
+];
+
 impl Within {
     fn holds(self, predicted: f64, measured: f64) -> bool {
         (predicted - measured).abs() <= self.share * measured + self.ms
@@ -70,21 +82,35 @@ fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/predicted").join(name)
 }
 
-fn predicted(dir: &Path) -> Vec<SummaryRow> {
+/// Which of the two models.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    /// One step for each packet.
+    Packet,
+    /// One for each frame at each viewer, as for crowds.
+    Frame,
+}
+
+fn predicted(dir: &Path, step: Step) -> Vec<SummaryRow> {
     let trial: Trial = serde_json::from_slice(&fs::read(dir.join("trial.json")).unwrap()).unwrap();
     let births = |stream: &livectl::plan::Stream| {
         let path = dir.join("births").join(format!("{}.csv", stream.broadcaster));
         Births::read(BufReader::new(File::open(path).unwrap())).unwrap()
     };
     let births: Vec<Births> = trial.streams.iter().map(births).collect();
-    let prediction = predict(&trial, &births, 0).unwrap();
-    let observed = Observed {
-        trace: prediction.trace,
-        told: prediction.told,
-        pings: Vec::new(),
-        problems: Vec::new(),
-        damage: Vec::new(),
+    let (trial, trace, told) = match step {
+        Step::Packet => {
+            let prediction = predict(&trial, &births, 0).unwrap();
+            (trial, prediction.trace, prediction.told)
+        }
+        Step::Frame => {
+            let viewers = trial.streams[0].viewers.len();
+            let trial = crowd::scaled(&trial, viewers);
+            let crowd = crowd::predict(&trial, &births[0], 0, viewers).unwrap();
+            (trial, crowd.trace, crowd.told)
+        }
     };
+    let observed = Observed { trace, told, pings: Vec::new(), problems: Vec::new(), damage: Vec::new() };
     let record = TrialRecord { zero_ns: Some(0), ..TrialRecord::planned(&trial) };
     let scratch = tempfile::tempdir().unwrap();
     table::tabulate(&TrialDir::at(scratch.path()), observed, &record, Some(predict::LINKS)).summary
@@ -104,12 +130,22 @@ fn shown(values: [f64; 3]) -> String {
 
 #[test]
 fn the_model_gives_what_was_measured() {
+    hold_against_measurement(&CASES, Step::Packet);
+}
+
+/// As far as a crowd's model goes: one stream, links that do not change.
+#[test]
+fn the_model_of_crowds_gives_what_was_measured() {
+    hold_against_measurement(&CROWD_CASES, Step::Frame);
+}
+
+fn hold_against_measurement(cases: &[Case], step: Step) {
     println!("| trial | p50 measured | predicted | p95 measured | predicted | from peers measured | predicted |");
     println!("|---|---|---|---|---|---|---|");
     let mut off = Vec::new();
-    for Case { name, p50, p95, offload } in CASES {
+    for Case { name, p50, p95, offload } in cases {
         let dir = folder(name);
-        let (measured, model) = (read_summary(&dir.join("summary.csv")).unwrap(), predicted(&dir));
+        let (measured, model) = (read_summary(&dir.join("summary.csv")).unwrap(), predicted(&dir, step));
         let figure =
             |rows: &[SummaryRow], of: fn(&SummaryRow) -> Option<f64>| rows.iter().filter_map(of).collect::<Vec<_>>();
         let [real, ours] = [&measured, &model].map(|rows| figure(rows, |row| row.delay_p50_ms));
@@ -140,7 +176,7 @@ fn the_model_gives_what_was_measured() {
                 }
             }
         }
-        if (peers - our_peers).abs() > offload {
+        if (peers - our_peers).abs() > *offload {
             off.push(format!("{name}: {our_peers:.3} from peers predicted, {peers:.3} measured"));
         }
     }

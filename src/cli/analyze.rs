@@ -133,6 +133,7 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                     dir.trunks(),
                     dir.shown(),
                     dir.broadcasts(),
+                    dir.crowds(),
                 ];
                 for path in tables.into_iter().filter(|path| path.exists()) {
                     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();

@@ -14,7 +14,7 @@ use crate::parallel;
 use crate::plan::{Plan, Scheme, Trial};
 use crate::plot;
 use crate::predict::folder::{self, Encoded, Frames, moved};
-use crate::predict::{self, Unpredictable};
+use crate::predict::{self, Unpredictable, crowd};
 use crate::store::{
     self, Choice, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, TrialRecord, TrialState, write_atomic,
 };
@@ -27,6 +27,7 @@ Examples:
   livectl predict recipes/relay.yaml
   livectl predict results/p2p/20261122T231700Z                # beside what was measured, with its very frames
   livectl predict --births results/relay/20261122T231700Z my-relay.yaml
+  livectl predict --viewers 10,100,1000,10000,100000 recipes/relay.yaml   # the same recipe, for many more
   livectl compare results/p2p/20261122T231700Z results/p2p/20261201T101500Z
 No root, no Mininet: a discrete-event model of the same plan, with the controller's own policies. The result is a run
 like any other, marked as predicted. What the model holds, and how well: docs/prediction.md.";
@@ -46,6 +47,9 @@ pub(super) struct PredictArgs {
     /// Only these schemes of the recipe (direct, bypass, relay, multicast)
     #[arg(long = "scheme", value_name = "SCHEME", hide_possible_values = true)]
     schemes: Vec<Scheme>,
+    /// For so many viewers: each of the recipe's stands for as many (1 to 1,000,000; several with commas)
+    #[arg(long, value_name = "N", value_delimiter = ',', value_parser = count)]
+    viewers: Vec<usize>,
     /// How often each scheme is predicted, whatever the recipe says
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1000))]
     repetitions: Option<u32>,
@@ -54,6 +58,9 @@ pub(super) struct PredictArgs {
     seed: Option<u64>,
 }
 
+/// Viewers times frames from which on a trial is predicted alone.
+const LARGE: usize = 100_000_000;
+
 /// What is to be predicted.
 struct Task {
     recipe: RecipeRecord,
@@ -61,6 +68,20 @@ struct Task {
     seed: u64,
     /// Whose frames are taken; `None`: the encoder's.
     frames: Option<RunDir>,
+}
+
+/// A number as people write it: 100000, 100,000 is two numbers, 100_000 and 1e5 are one.
+fn count(text: &str) -> Result<usize, String> {
+    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    let whole = plain.parse().ok().or_else(|| {
+        let number: f64 = plain.parse().ok().filter(|_| plain.contains(['e', 'E']))?;
+        // Exact below 2⁵³, and what is no whole number is none.
+        (number.fract() == 0.0 && (0.0..9e15).contains(&number)).then_some(number as usize)
+    });
+    match whole {
+        Some(count @ 1..=crowd::MOST) => Ok(count),
+        _ => Err(format!("a number of viewers is expected, 1 to {}", crowd::MOST)),
+    }
 }
 
 /// Predicts.
@@ -137,7 +158,18 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     // What the model does not hold is left out and named, so that the rest of a recipe can be had.
     let mut told: Vec<Unpredictable> = Vec::new();
     let are_stored = task.frames.is_some();
-    task.plan.trials.retain(|trial| match predict::holds(trial, are_stored) {
+    if !args.viewers.is_empty() {
+        let mut sizes = args.viewers.clone();
+        sizes.sort_unstable();
+        sizes.dedup();
+        let all = |trial: &Trial| sizes.iter().map(|viewers| crowd::scaled(trial, *viewers)).collect::<Vec<_>>();
+        task.plan.trials = task.plan.trials.iter().flat_map(all).collect();
+    }
+    let holds = |trial: &Trial| match trial.crowd {
+        Some(viewers) => crowd::holds(trial, are_stored, viewers),
+        None => predict::holds(trial, are_stored),
+    };
+    task.plan.trials.retain(|trial| match holds(trial) {
         Ok(()) => true,
         Err(why) => {
             if !told.contains(&why) {
@@ -174,16 +206,24 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
 
     let progress = Progress::new("predicting", task.plan.trials.len() as u64);
     let work: Vec<(&Trial, &Frames)> = task.plan.trials.iter().zip(&frames).collect();
-    let predicted = parallel::map(&work, |(trial, frames)| {
+    let predict = |(trial, frames): &(&Trial, &Frames)| {
         let made = one(&run, trial, frames, zero_ns);
         progress.step();
         made
-    });
+    };
+    // Each trial is computed by one thread, so that nothing depends on how many there are. Large ones, which need gigabytes, come one after the other.
+    let is_large = |trial: &Trial| {
+        trial.crowd.is_some_and(|viewers| viewers.saturating_mul(trial.video.frames as usize) > LARGE)
+    };
+    let predicted: Vec<_> = match task.plan.trials.iter().any(is_large) {
+        true => work.iter().map(predict).collect(),
+        false => parallel::map(&work, predict),
+    };
     drop(progress);
     let mut dropped = 0;
-    for (record, made) in manifest.trials.iter_mut().zip(predicted) {
-        let (made, lost) = made?;
-        (*record, dropped) = (made, dropped + lost);
+    for ((record, trial), made) in manifest.trials.iter_mut().zip(&mut manifest.plan.trials).zip(predicted) {
+        let (made, planned, lost) = made?;
+        (*record, *trial, dropped) = (made, planned, dropped + lost);
     }
     manifest.ended = Some(jiff::Timestamp::now());
     let _whole = store::writing();
@@ -263,11 +303,11 @@ fn names(trial: &Trial) -> String {
     trial.streams.iter().map(|stream| stream.broadcaster.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-/// Predicts a trial and writes its folder. Returns its record, and how many packets never came out of a link.
-fn one(run: &RunDir, trial: &Trial, frames: &Frames, zero_ns: i64) -> Result<(TrialRecord, u64), Failure> {
+/// Predicts a trial and writes its folder. Returns its record, its plan as it was predicted, and how many packets never came out of a link.
+fn one(run: &RunDir, trial: &Trial, frames: &Frames, zero_ns: i64) -> Result<(TrialRecord, Trial, u64), Failure> {
     let code = |why: Unpredictable| Failure::new(Exit::Recipe, anyhow!("{}: {why}", trial.id));
     let dir = run.trial(&trial.id);
     let predicted = folder::tabulated(&dir, trial, frames, zero_ns, &AtomicBool::new(false)).map_err(code)?;
-    let dropped = predicted.dropped;
-    Ok((folder::write(&dir, trial, frames, predicted).exit(Exit::Results)?, dropped))
+    let (dropped, planned) = (predicted.dropped, predicted.trial.clone());
+    Ok((folder::write(&dir, frames, predicted).exit(Exit::Results)?, planned, dropped))
 }

@@ -54,6 +54,7 @@ pub(super) fn trial(point: Point, pings: Vec<PingTrain>, streaming: Option<(Dura
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: String::new(),
+        crowd: None,
         initial_window: 0,
         cdn: Cdn::default(),
     }

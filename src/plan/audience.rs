@@ -171,15 +171,21 @@ impl Trial {
         })
     }
 
+    /// What the chance of the viewer of that number begins with: far from the others', for each generator is a walk through
+    /// the same numbers.
+    #[must_use]
+    pub fn seed_of_viewer(&self, number: usize) -> u64 {
+        Chance(self.seed ^ Chance(number as u64).next()).next()
+    }
+
     /// The same, with whoever moves by chance moved again: as the trial's seed has it, which is the same for all
     /// schemes of a repetition.
     #[must_use]
     pub fn with_audience_drawn(mut self) -> Trial {
         let Some(churn) = self.audience.churn else { return self };
         let moved = self.viewers().enumerate().filter(|(_, (name, _))| !self.audience.planned.contains_key(*name));
-        // Far from each other, for each generator is a walk through the same numbers.
-        let seed = |number: usize| Chance(self.seed ^ Chance(number as u64).next()).next();
-        let drawn = moved.map(|(number, (name, view_at))| (name.to_owned(), churn.spells(view_at, seed(number))));
+        let drawn = moved
+            .map(|(number, (name, view_at))| (name.to_owned(), churn.spells(view_at, self.seed_of_viewer(number))));
         let drawn = drawn.collect();
         self.audience.drawn = drawn;
         self

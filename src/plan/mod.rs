@@ -164,6 +164,9 @@ pub struct Trial {
     /// Which viewers come and go while the stream is on.
     #[serde(default, skip_serializing_if = "Audience::is_plain")]
     pub audience: Audience,
+    /// How many viewers those of the plan stand for in a prediction, one after the other and each for as many; `None`: for themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crowd: Option<usize>,
     /// What the agents do beside passing the stream on.
     #[serde(default)]
     pub agents: Agents,
@@ -413,6 +416,13 @@ impl Timeline {
 }
 
 impl Trial {
+    /// Which of the plan's viewers one of a crowd is like. All of them are in the plan's order.
+    #[must_use]
+    pub fn stands_for(viewer: usize, crowd: usize, planned: usize) -> usize {
+        // Both are below 2³².
+        ((viewer as u64 * planned as u64) / (crowd as u64).max(1)) as usize
+    }
+
     /// Over which edges one of its streams goes at one time, at most.
     #[must_use]
     pub fn edges_at_once<'a>(&'a self, stream: &'a Stream) -> Vec<delivery::Edge<'a>> {

@@ -80,7 +80,8 @@ impl Key {
             #[allow(clippy::cast_precision_loss)]
             "viewers" => {
                 let stream = trial.streams.iter().find(|stream| stream.name == asked.stream);
-                Value::Number(stream?.viewers.len() as f64)
+                // In a prediction for a crowd each of the plan's viewers stands for many.
+                Value::Number(trial.crowd.unwrap_or(stream?.viewers.len()) as f64)
             }
             "link" => Value::Text(LinkKind::to_string(&link())),
             "datapath" => Value::Text(Datapath::to_string(&datapath())),

@@ -13,7 +13,7 @@ use crate::plan::Trial;
 use crate::plan::delivery::Scheme;
 
 /// Heartbeats of agents that expect news.
-const HEARTBEAT: Nanos = 100_000_000;
+pub(super) const HEARTBEAT: Nanos = 100_000_000;
 
 /// A member of a tree: a host in one of its spells.
 type Key = (Host, u32);

@@ -17,11 +17,11 @@ use crate::plan::{Departure, Trial};
 use crate::trace::floor::HEADERS;
 
 /// From a packet's arrival at a host until its program has written what comes of it.
-const PROGRAM: Nanos = 500_000;
+pub(super) const PROGRAM: Nanos = 500_000;
 /// What a switch takes, and the program that makes a link.
-const SWITCH: Nanos = 350_000;
+pub(super) const SWITCH: Nanos = 350_000;
 /// Bytes of a command on the wire.
-const WORD: usize = 200;
+pub(super) const WORD: usize = 200;
 /// A command that was lost is sent again after this.
 const AGAIN: Nanos = 1_000_000_000;
 

@@ -4,7 +4,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 
 use super::births::{BirthsError, encode};
-use super::{LINKS, Unpredictable, first_birth, predict_unless};
+use super::crowd::{self, Crowd};
+use super::{LINKS, Prediction, Unpredictable, first_birth, predict_unless};
 use crate::plan::{Trial, Video};
 use crate::store::{Captures, FileRecord, StoreError, TrialDir, TrialRecord, TrialState, write_atomic};
 use crate::table::{self, Analysis, Observed, TableError};
@@ -59,6 +60,8 @@ pub fn moved(mut births: Births, by_ns: i64) -> Births {
 pub struct Predicted {
     /// Its record, without files.
     pub record: TrialRecord,
+    /// Its plan: of a crowd, with the comings and goings of those who are named.
+    pub trial: Trial,
     /// Its tables.
     pub analysis: Analysis,
     /// Packets that never came out of a link.
@@ -76,39 +79,40 @@ pub fn tabulated(
     zero_ns: i64,
     halt: &AtomicBool,
 ) -> Result<Predicted, Unpredictable> {
-    let prediction = predict_unless(trial, frames, zero_ns, halt)?;
+    let (trial, figures, trace, told, dropped) = match (trial.crowd, frames.first()) {
+        (Some(viewers), Some(births)) => {
+            let Crowd { figures, trace, told } = crowd::predict(trial, births, zero_ns, viewers)?;
+            (trace.trial.clone(), Some((figures, births)), trace, told, 0)
+        }
+        _ => {
+            let Prediction { trace, told, dropped } = predict_unless(trial, frames, zero_ns, halt)?;
+            (trial.clone(), None, trace, told, dropped)
+        }
+    };
     let mut record = TrialRecord {
         state: TrialState::Done,
         captures: Captures::Never,
         zero_ns: Some(zero_ns),
-        ..TrialRecord::planned(trial)
+        ..TrialRecord::planned(&trial)
     };
-    let observed = Observed {
-        trace: prediction.trace,
-        told: prediction.told,
-        pings: Vec::new(),
-        problems: Vec::new(),
-        damage: Vec::new(),
-    };
-    let analysis = table::tabulate(dir, observed, &record, Some(LINKS));
+    let observed = Observed { trace, told, pings: Vec::new(), problems: Vec::new(), damage: Vec::new() };
+    let mut analysis = table::tabulate(dir, observed, &record, Some(LINKS));
+    if let Some((figures, births)) = figures {
+        crowd::enter(&trial, &figures, births, &mut analysis);
+    }
     // None is to be expected; if there is one, the model is wrong, and its run says so.
     record.set_doubts(analysis.doubts.clone());
-    Ok(Predicted { record, analysis, dropped: prediction.dropped })
+    Ok(Predicted { record, trial, analysis, dropped })
 }
 
 /// Writes the folder of a predicted trial. Its record then has the files.
 ///
 /// # Errors
 /// [`TableError`].
-pub fn write(
-    dir: &TrialDir,
-    trial: &Trial,
-    frames: &Frames,
-    predicted: Predicted,
-) -> Result<TrialRecord, TableError> {
-    let Predicted { mut record, analysis, .. } = predicted;
+pub fn write(dir: &TrialDir, frames: &Frames, predicted: Predicted) -> Result<TrialRecord, TableError> {
+    let Predicted { mut record, trial, analysis, .. } = predicted;
     std::fs::create_dir_all(dir.path()).map_err(|error| StoreError::writing(dir.path(), error))?;
-    let plan = serde_json::to_vec_pretty(trial)
+    let plan = serde_json::to_vec_pretty(&trial)
         .map_err(|error| StoreError::writing(dir.plan(), std::io::Error::other(error)))?;
     write_atomic(&dir.plan(), &plan)?;
     for (stream, births) in trial.streams.iter().zip(frames) {

@@ -7,6 +7,7 @@
 //! | `programs`, `watching` | what broadcaster, CDN and viewers do; who watches what from whom |
 //! | `controller` | who is named to whom and when, by `livectl-policy` |
 //! | [`tcp`], `connection`, `network` | windows and losses; what passes a connection; links, by [`Shaper`](crate::emulator::shaper::Shaper) |
+//! | [`crowd`] | audiences far beyond a machine, a step a frame |
 //! | [`agenda`] | events in the order of time |
 //! | `outcome` | what would have been captured and told |
 //! | [`folder`], [`cost`], [`refused`] | a predicted trial as it is stored; what a prediction takes; what there is none of |
@@ -20,6 +21,7 @@ mod connection;
 mod controller;
 pub mod cost;
 pub mod course;
+pub mod crowd;
 pub mod folder;
 mod network;
 mod outcome;
@@ -101,6 +103,26 @@ pub enum Unpredictable {
     /// No CDN.
     #[error("there is no CDN, or a broadcaster has no way to it")]
     Host,
+    /// More than one stream for a crowd.
+    #[error("{0} streams: a crowd watches one")]
+    Streams(usize),
+    /// A host with more than one link.
+    #[error("{0} has more than one link, which is not in the model of a crowd")]
+    Links(String),
+    /// A crowd behind links that change.
+    #[error("links that change are not in the model of a crowd")]
+    CrowdChanges,
+    /// Nobody, or too many.
+    #[error("{0} viewers: a crowd has 1 to {most}", most = crowd::MOST)]
+    Crowd(usize),
+    /// More than can be kept.
+    #[error("{viewers} viewers with {frames} frames each: all are kept in memory, {most} at most; take fewer frames or viewers", most = crowd::MOST_FRAMES)]
+    Frames {
+        /// Viewers.
+        viewers: usize,
+        /// Frames of the stream.
+        frames: u32,
+    },
     /// Stored births are of another recipe.
     #[error("stream {0}: the births are of another recipe")]
     Births(String),

@@ -12,15 +12,15 @@ use livectl_wire::datagram;
 const RTMP_HEADER: u64 = 12;
 const RTMP_CHUNK: u64 = 4096;
 /// Agents pass on pictures of more bytes while they come, but for the last so many.
-const CUT_THROUGH: u64 = 1434;
+pub(super) const CUT_THROUGH: u64 = 1434;
 const HELD_BACK: u64 = 64;
 /// Between two looks of the broadcaster's agent at what peers leave of the uplink.
-const LOOK: Nanos = 250_000_000;
+pub(super) const LOOK: Nanos = 250_000_000;
 /// Over how many looks it takes the stream's rate, and from how many on it knows it.
-const RATE_LOOKS: usize = 8;
-const LEAST_LOOKS: usize = 4;
+pub(super) const RATE_LOOKS: usize = 8;
+pub(super) const LEAST_LOOKS: usize = 4;
 /// Headers of Ethernet, IPv4 and UDP.
-const UDP_HEADERS: usize = 14 + 20 + 8;
+pub(super) const UDP_HEADERS: usize = 14 + 20 + 8;
 
 impl Course<'_> {
     pub(super) fn born(&mut self, number: usize) {
@@ -242,7 +242,7 @@ impl Course<'_> {
 }
 
 /// Bytes of an item on a connection.
-fn on_the_wire(carrier: Carrier, payload: u64) -> u64 {
+pub(super) fn on_the_wire(carrier: Carrier, payload: u64) -> u64 {
     match carrier {
         Carrier::Peer | Carrier::Group => payload + u64::from(TAG_OVERHEAD),
         Carrier::Rtmp | Carrier::Hls => payload + RTMP_HEADER + payload.saturating_sub(1) / RTMP_CHUNK,

@@ -22,12 +22,12 @@ timeline: { view: { at: 1 s }, broadcast: { at: 3 s }, end: 12 s, drain: 20 s }
     crate::recipe::from_str("few.yaml", &change(text.to_owned())).unwrap().plan.trials
 }
 
-fn trial(scheme: Scheme, change: impl Fn(String) -> String) -> Trial {
+pub(super) fn trial(scheme: Scheme, change: impl Fn(String) -> String) -> Trial {
     trials(change).into_iter().find(|trial| trial.point.scheme == scheme).unwrap()
 }
 
 /// Frames of 800 bytes, keyframes of 4000, on the grid of 30 a second.
-fn births(trial: &Trial) -> Vec<Births> {
+pub(super) fn births(trial: &Trial) -> Vec<Births> {
     let of_stream = |stream: &crate::plan::Stream| {
         let first = i64::try_from(first_birth(trial, &stream.broadcaster)).unwrap();
         let mut register = Register::default();

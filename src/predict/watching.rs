@@ -9,24 +9,24 @@ use crate::plan::Departure;
 use crate::plan::delivery::{Carrier, Scheme};
 
 /// Trips between a player and the CDN until it has the command to play: TCP's handshake, RTMP's, connect, createStream, play.
-const TRIPS_TO_PLAY: u8 = 9;
+pub(super) const TRIPS_TO_PLAY: u8 = 9;
 /// From the start of a player until it talks to its agent.
-const PLAYER_STARTS: Nanos = 60_000_000;
+pub(super) const PLAYER_STARTS: Nanos = 60_000_000;
 /// How often an agent looks whether its children hear enough, and whether it hears enough itself.
-const BEAT: Nanos = 100_000_000;
+pub(super) const BEAT: Nanos = 100_000_000;
 /// A parent of whom nothing is heard for this long is lost: in `relay`, and in `bypass`, where at least four times as long as from picture to picture.
-const SILENCE: Nanos = 300_000_000;
-const SILENCE_OF_BROADCASTER: Nanos = 1_000_000_000;
+pub(super) const SILENCE: Nanos = 300_000_000;
+pub(super) const SILENCE_OF_BROADCASTER: Nanos = 1_000_000_000;
 /// Bytes of a tag that says that there is nothing to be sent.
 const MARK: u64 = 40;
 /// Who asks a parent waits so long to be served.
-const PATIENCE: Nanos = 1_000_000_000;
+pub(super) const PATIENCE: Nanos = 1_000_000_000;
 /// Who has just come does not wait for a CDN that is further behind.
-const FAR_BEHIND: Nanos = 2_000_000_000;
+pub(super) const FAR_BEHIND: Nanos = 2_000_000_000;
 /// For how long a broadcaster's agent expects a peer that was named to it.
 const EXPECTED: Nanos = 10_000_000_000;
 /// How long a parent that was lost gets no further children.
-const HOLD: Nanos = 10_000_000_000;
+pub(super) const HOLD: Nanos = 10_000_000_000;
 
 /// Whether a host's agent answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -194,6 +194,12 @@ impl RunDir {
         self.path.join("shown.parquet")
     }
 
+    /// A line for each trial that was predicted for a crowd.
+    #[must_use]
+    pub fn crowds(&self) -> PathBuf {
+        self.path.join("crowds.csv")
+    }
+
     /// A line for each stream, where a program other than ffmpeg broadcasts.
     #[must_use]
     pub fn broadcasts(&self) -> PathBuf {
@@ -416,6 +422,12 @@ impl TrialDir {
     #[must_use]
     pub fn shown(&self) -> PathBuf {
         self.path.join("shown.parquet")
+    }
+
+    /// A line for each trial that was predicted for a crowd.
+    #[must_use]
+    pub fn crowds(&self) -> PathBuf {
+        self.path.join("crowds.csv")
     }
 
     /// A line for each stream, where a program other than ffmpeg broadcasts.

@@ -378,6 +378,7 @@ impl Manifest {
             run.trunks(),
             run.shown(),
             run.broadcasts(),
+            run.crowds(),
         ];
         for path in [run.recipe()].into_iter().chain(tables) {
             if let Some(name) = path.file_name().filter(|_| path.is_file()) {

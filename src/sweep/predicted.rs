@@ -59,8 +59,8 @@ async fn predicted(
     let is_interrupted = *context.urgency.borrow() > Urgency::None;
     record = match computed {
         Some(Ok((frames, predicted))) if !is_interrupted => {
-            let (trial, dir) = (trial.clone(), dir.clone());
-            let written = tokio::task::spawn_blocking(move || folder::write(&dir, &trial, &frames, predicted)).await;
+            let dir = dir.clone();
+            let written = tokio::task::spawn_blocking(move || folder::write(&dir, &frames, predicted)).await;
             written.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
         }
         _ if is_interrupted => TrialRecord { state: TrialState::Partial { why: "interrupted".to_owned() }, ..record },

@@ -6,10 +6,11 @@ use std::net::IpAddr;
 use super::audience::{StreamFacts, audiences};
 use super::broadcasts::broadcast_rows;
 use super::doubt::doubts;
-use super::files::{write_broadcasts, write_if_any, write_shown, write_trunks};
+use super::files::{write_broadcasts, write_crowds, write_if_any, write_shown, write_trunks};
 use super::playout::playouts;
 use super::rows::{
-    AudienceRow, BroadcastRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow, SummaryRow, TrunkRow,
+    AudienceRow, BroadcastRow, CrowdRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow, SummaryRow,
+    TrunkRow,
 };
 use super::shown::{screen_facts, shown_rows};
 use super::summary::{ViewerFacts, mark_late, summarise};
@@ -43,6 +44,8 @@ pub struct Analysis {
     pub shown: Vec<ShownRow>,
     /// `broadcasts.csv`, where a program other than ffmpeg broadcasts.
     pub broadcasts: Vec<BroadcastRow>,
+    /// `crowds.csv`, of a prediction for a crowd.
+    pub crowds: Vec<CrowdRow>,
     /// What is missing or cannot be read, for people; empty: everything was there.
     pub problems: Vec<String>,
     /// Why the delays cannot be taken for the network's ([`doubts`]); empty: nothing speaks against them.
@@ -156,6 +159,7 @@ pub fn tabulate(trial: &TrialDir, observed: Observed, record: &TrialRecord, link
         trunks,
         shown,
         broadcasts,
+        crowds: Vec::new(),
         problems,
         doubts,
         damage,
@@ -172,6 +176,7 @@ impl Analysis {
         write_trunks(&trial.trunks(), &self.trunks)?;
         write_shown(&trial.shown(), &self.shown)?;
         write_broadcasts(&trial.broadcasts(), &self.broadcasts)?;
+        write_crowds(&trial.crowds(), &self.crowds)?;
         write_trial(trial, &self.frames, &self.pings, &self.summary, &self.playouts, &self.audience)
     }
 }

@@ -38,6 +38,7 @@ impl Analysis {
         wanted.extend(wanted_if_any(trial.trunks(), &self.trunks));
         wanted.extend(wanted_if_any(trial.shown(), &self.shown));
         wanted.extend(wanted_if_any(trial.broadcasts(), &self.broadcasts));
+        wanted.extend(wanted_if_any(trial.crowds(), &self.crowds));
         compare_all(wanted)
     }
 }
@@ -195,6 +196,7 @@ mod tests {
             trunks: Vec::new(),
             shown: Vec::new(),
             broadcasts: Vec::new(),
+            crowds: Vec::new(),
             problems: Vec::new(),
             doubts: Vec::new(),
             damage: Vec::new(),

@@ -12,11 +12,11 @@ use super::broadcasts::broadcasts_text;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
 use super::rows::{
-    AudienceRow, BroadcastRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, ShownRow,
-    SummaryRow, TrunkRow,
+    AudienceRow, BroadcastRow, CrowdRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow,
+    ShownRow, SummaryRow, TrunkRow,
 };
 use super::spells::reattachments_text;
-use super::text::{audience_text, estimates_text, screens_text, summary_text};
+use super::text::{audience_text, crowds_text, estimates_text, screens_text, summary_text};
 use super::trunks::trunks_text;
 use crate::store::{RunDir, TrialDir, write_atomic};
 
@@ -58,6 +58,8 @@ pub struct Tables {
     pub shown: Vec<ShownRow>,
     /// `broadcasts.csv`.
     pub broadcasts: Vec<BroadcastRow>,
+    /// `crowds.csv`.
+    pub crowds: Vec<CrowdRow>,
     /// `summary.csv`.
     pub summary: Vec<SummaryRow>,
     /// `estimates.csv`.
@@ -71,6 +73,7 @@ impl Tables {
     pub fn text(&self, width: usize) -> String {
         let first = Some(summary_text(&self.summary, width));
         let texts = [
+            crowds_text(&self.crowds, width),
             first,
             screens_text(&self.summary, width),
             audience_text(&self.audience, width),
@@ -105,6 +108,7 @@ impl Tables {
             broadcasts: concatenated(&trials, TrialDir::broadcasts, &run.broadcasts(), read_broadcasts, |row| {
                 &row.trial
             })?,
+            crowds: concatenated(&trials, TrialDir::crowds, &run.crowds(), read_crowds, |row| &row.trial)?,
             summary: concatenated(&trials, TrialDir::summary, &run.summary(), read_summary, |row| &row.trial)?,
             estimates: Vec::new(),
         };
@@ -126,6 +130,7 @@ impl Tables {
         write_trunks(&run.trunks(), &self.trunks)?;
         write_shown(&run.shown(), &self.shown)?;
         write_broadcasts(&run.broadcasts(), &self.broadcasts)?;
+        write_crowds(&run.crowds(), &self.crowds)?;
         write_summary(&run.summary(), &self.summary)
     }
 }
@@ -326,6 +331,25 @@ pub fn write_broadcasts(path: &Path, rows: &[BroadcastRow]) -> Result<(), TableE
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_broadcasts(path: &Path) -> Result<Vec<BroadcastRow>, TableError> {
     BroadcastRow::read(&Table::csv(path, &BroadcastRow::texts())?)
+}
+
+/// Writes `crowds.csv` (RFC 4180, empty fields for null), whole or not at all, where there are any rows, or were.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_crowds(path: &Path, rows: &[CrowdRow]) -> Result<(), TableError> {
+    if rows.is_empty() && !path.exists() {
+        return Ok(());
+    }
+    write_csv(path, rows.len(), CrowdRow::columns(rows))
+}
+
+/// Reads what [`write_crowds`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_crowds(path: &Path) -> Result<Vec<CrowdRow>, TableError> {
+    CrowdRow::read(&Table::csv(path, &CrowdRow::texts())?)
 }
 
 /// Writes `estimates.csv` (RFC 4180, empty fields for null), whole or not at all.

@@ -503,6 +503,78 @@ rows! {
         pub continuity: Option<f64>,
     }
 
+    /// What a prediction for a crowd came to, over all its viewers and all their frames: `crowds.csv`. Quantiles are
+    /// exact. A trial's other tables have the viewers that the plan names, each in the middle of those it stands for.
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct CrowdRow {
+        /// [`plan::Trial::id`](crate::plan::Trial::id).
+        pub trial: String,
+        /// Which trial that is.
+        pub point: Point,
+        /// Viewers.
+        pub viewers: u64,
+        /// Frames of the stream.
+        pub frames: u64,
+        /// Frames that were born while viewers were there and had time to arrive, summed over the viewers.
+        pub owed: u64,
+        /// Those of them that never arrived.
+        pub missing: u64,
+        /// Of those, the ones before the first frame of the viewer's spell that did.
+        pub missing_start: u64,
+        /// Frames that came later than two seconds after their birth, or never, from that first one on.
+        pub uncovered: u64,
+        /// From birth to arrival, over all frames that arrived; median.
+        pub delay_p50_ms: Option<f64>,
+        /// 95th percentile.
+        pub delay_p95_ms: Option<f64>,
+        /// 99th percentile.
+        pub delay_p99_ms: Option<f64>,
+        /// The latest of all.
+        pub delay_max_ms: Option<f64>,
+        /// By how much that is more than the floor of the frame's way; median.
+        pub excess_p50_ms: Option<f64>,
+        /// 95th percentile.
+        pub excess_p95_ms: Option<f64>,
+        /// Of the viewers' medians, the median.
+        pub viewer_p50_median_ms: Option<f64>,
+        /// The worst.
+        pub viewer_p50_worst_ms: Option<f64>,
+        /// Of the viewers' 95th percentiles, the worst.
+        pub viewer_p95_worst_ms: Option<f64>,
+        /// From the start of a viewer's first player, or of the stream if that came later, to its first keyframe; median.
+        pub startup_p50_ms: Option<f64>,
+        /// 95th percentile.
+        pub startup_p95_ms: Option<f64>,
+        /// How often a viewer had to find the stream again because another one went.
+        pub reattachments: u64,
+        /// Until it had the next frame; median.
+        pub reattach_p50_ms: Option<f64>,
+        /// 95th percentile.
+        pub reattach_p95_ms: Option<f64>,
+        /// 95th percentile after crashes.
+        pub reattach_crash_p95_ms: Option<f64>,
+        /// Bytes of frames that viewers had first from anyone but the CDN / all, 0 to 1.
+        pub peer_offload: Option<f64>,
+        /// The same from viewers.
+        pub viewer_offload: Option<f64>,
+        /// What viewers carry if the broadcaster's uplink is full.
+        pub viewer_offload_bound: Option<f64>,
+        /// Bytes of frames that the CDN gave.
+        pub cdn_bytes: u64,
+        /// Viewers that had nobody but the CDN at the end.
+        pub at_cdn: u64,
+        /// Links in the tree from who has the stream from encoder or CDN to a viewer, at the end; mean.
+        pub depth_mean: Option<f64>,
+        /// The most.
+        pub depth_max: u64,
+        /// The least that the most can be in a tree of whole copies; `None`: there is no such tree.
+        pub depth_bound: Option<u64>,
+        /// When the last viewer could have a frame of mean size at the earliest, by whole copies, since its birth; `None`: not all can.
+        pub relay_bound_ms: Option<f64>,
+        /// The same of a frame that is larger than 95 % of them.
+        pub relay_bound_p95_ms: Option<f64>,
+    }
+
     /// One stream in one trial, over all its viewers: `audience.csv`. Best, median and worst are over the viewers,
     /// for each figure by itself.
     #[derive(Debug, Clone, PartialEq)]

@@ -121,6 +121,7 @@ pub(crate) fn trial(id: &str, viewers: &[&str]) -> Trial {
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
+        crowd: None,
         initial_window: 10,
         cdn: Cdn::default(),
     }

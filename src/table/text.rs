@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::rows::{AudienceRow, EstimateRow, SummaryRow};
+use super::rows::{AudienceRow, CrowdRow, EstimateRow, SummaryRow};
 use super::summary::quantile;
 use crate::plan::{Parameters, Scheme};
 
@@ -64,6 +64,27 @@ const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
     number("", "p95", 6, |a| milliseconds(a.at(1.0, |r| r.relay_bound_p95_ms))),
     number("by peers", "%", 4, |a| percent(a.share(|r| r.peer_offload))),
     number("by viewers", "%", 4, |a| percent(a.share(|r| r.viewer_offload))),
+];
+
+/// A crowd, over all its viewers and frames.
+const CROWD_COLUMNS: [Column<CrowdRow>; 17] = [
+    words("scheme", |r| r.point.scheme.to_string()),
+    number("", "viewers", 0, |r| r.viewers.to_string()),
+    number("delay ms", "p50", 0, |r| milliseconds(r.delay_p50_ms)),
+    number("", "p95", 0, |r| milliseconds(r.delay_p95_ms)),
+    number("", "worst", 0, |r| milliseconds(r.delay_max_ms)),
+    number("excess ms", "p50", 4, |r| milliseconds(r.excess_p50_ms)),
+    number("", "p95", 4, |r| milliseconds(r.excess_p95_ms)),
+    number("relay bound", "mean", 1, |r| milliseconds(r.relay_bound_ms)),
+    number("", "p95", 3, |r| milliseconds(r.relay_bound_p95_ms)),
+    number("startup ms", "p50", 5, |r| milliseconds(r.startup_p50_ms)),
+    number("found again ms", "p95", 5, |r| milliseconds(r.reattach_p95_ms)),
+    number("missing", "%", 0, |r| percent(part(r.missing, r.owed))),
+    number("by peers", "%", 0, |r| percent(r.peer_offload)),
+    number("by viewers", "%", 2, |r| percent(r.viewer_offload)),
+    number("", "bound", 2, |r| percent(r.viewer_offload_bound)),
+    number("depth", "most", 6, |r| r.depth_max.to_string()),
+    number("", "at least", 6, |r| r.depth_bound.map_or_else(|| "-".to_owned(), |depth| depth.to_string())),
 ];
 
 /// What was on the viewers' screens.
@@ -149,6 +170,28 @@ pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
             .to_owned(),
     );
     Some(laid.join("\n") + "\n")
+}
+
+/// What predictions for crowds came to, a line for each trial; `None` where there is none. `crowds.csv` has it all.
+#[must_use]
+pub fn crowds_text(rows: &[CrowdRow], width: usize) -> Option<String> {
+    if rows.is_empty() {
+        return None;
+    }
+    let mut laid = vec!["predicted, over all viewers and frames:".to_owned()];
+    laid.extend(within(&CROWD_COLUMNS, rows, width));
+    laid.push(
+        "Relay bound: when the last viewer could have a frame at the earliest, by whole copies. crowds.csv has more. The tables below have the viewers of \
+         the recipe, each in the middle of those it stands for."
+            .to_owned(),
+    );
+    Some(laid.join("\n") + "\n")
+}
+
+/// One part of a whole.
+#[allow(clippy::cast_precision_loss)]
+fn part(part: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| part as f64 / all as f64)
 }
 
 /// What was on the screens, a line for each viewer that has one; `None` where there are none. `shown.parquet` has

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use livectl_policy::bound::{self, Uplink, greedy};
+use livectl_policy::bound::{self, Class, Uplink, greedy};
 use livectl_policy::uplink::Rate;
 
 use super::floor::floor;
@@ -47,9 +47,11 @@ impl Carriage {
         let copy = rate(trial).copy();
         let (first, viewers) = audience.hosts.split_first()?;
         let up = |host: &(usize, u32)| audience.places[host.0].link.bandwidth.map_or(f64::INFINITY, |up| up as f64);
-        let greatest = bound::rate((up(first) - copy).max(0.0), &viewers.iter().map(up).collect::<Vec<f64>>());
+        let all = audience.viewers();
+        let uplinks: Vec<f64> = all.clone().map(|viewer| up(&viewers[viewer])).collect();
+        let greatest = bound::rate((up(first) - copy).max(0.0), &uplinks);
         let most = viewers.iter().map(|(_, copies)| *copies).max()?;
-        let count = u32::try_from(viewers.len()).ok()?;
+        let count = u32::try_from(all.len()).ok()?;
         Some(Carriage {
             copy,
             greatest_rate: Some(greatest).filter(|rate| rate.is_finite()),
@@ -86,6 +88,8 @@ impl Bound {
 }
 
 struct Audience<'a> {
+    /// How many viewers those of the plan stand for, if for more than themselves.
+    crowd: Option<usize>,
     places: Vec<Place<'a>>,
     /// Of each host, the broadcaster first: its place, and how many copies it can send.
     hosts: Vec<(usize, u32)>,
@@ -123,7 +127,32 @@ impl<'a> Audience<'a> {
                 ways.insert((*from, *to), path.get(1..path.len() - 1).unwrap_or_default().to_vec());
             }
         }
-        Some(Self { places, hosts, ways })
+        Some(Self { crowd: trial.crowd, places, hosts, ways })
+    }
+
+    /// All viewers, each as the place of the one in the plan that is like it.
+    fn viewers(&self) -> impl ExactSizeIterator<Item = usize> + Clone + use<> {
+        let plan = self.hosts.len() - 1;
+        let all = self.crowd.unwrap_or(plan);
+        (0..all).map(move |viewer| Trial::stands_for(viewer, all, plan))
+    }
+
+    /// The broadcaster, and viewers by what they have.
+    fn classes(&self, copy_times: &[Duration]) -> (Vec<Class>, Vec<usize>) {
+        let class = |(place, copies): (usize, u32), hosts| Class {
+            uplink: Uplink { copies, copy_time: copy_times[place] },
+            hosts,
+        };
+        let mut counts: Vec<((usize, u32), usize)> = Vec::new();
+        for viewer in self.viewers() {
+            let host = self.hosts[viewer + 1];
+            match counts.iter_mut().find(|(known, _)| *known == host) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((host, 1)),
+            }
+        }
+        let all = std::iter::once((self.hosts[0], 1)).chain(counts);
+        all.map(|(host, count)| (class(host, count), host.0)).unzip()
     }
 
     /// When the last viewer has a frame of that size, since it was born; `None`: one never has.
@@ -140,6 +169,10 @@ impl<'a> Audience<'a> {
         let all = 0..self.places.len();
         let delays: Vec<Vec<Duration>> =
             all.clone().map(|from| all.clone().map(|to| between(from, to)).collect()).collect();
+        if self.crowd.is_some() {
+            let (classes, places) = self.classes(&copy_times);
+            return bound::last_of(&classes, |from, to| delays[places[from]][places[to]]);
+        }
         let uplinks: Vec<Uplink> = self
             .hosts
             .iter()

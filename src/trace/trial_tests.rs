@@ -89,6 +89,7 @@ fn trial() -> Trial {
         links: LinkKind::Emulated,
         datapath: Datapath::User,
         congestion_control: "cubic".into(),
+        crowd: None,
         initial_window: 10,
         cdn: Cdn::default(),
     }

@@ -79,6 +79,7 @@ pub(crate) fn trial() -> Trial {
         links: LinkKind::Auto,
         datapath: Datapath::Auto,
         congestion_control: "cubic".into(),
+        crowd: None,
         initial_window: 10,
         cdn: Cdn::default(),
     }

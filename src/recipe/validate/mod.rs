@@ -368,6 +368,7 @@ impl Common {
             links: self.links,
             datapath: self.datapath,
             congestion_control: self.congestion_control.clone(),
+            crowd: None,
             initial_window: self.initial_window,
             cdn: self.cdn,
         }
