@@ -523,13 +523,14 @@ rows! {
         pub missing_start: u64,
         /// Frames that came later than two seconds after their birth, or never, from that first one on.
         pub uncovered: u64,
-        /// From birth to arrival, over all frames that arrived; median.
+        /// From birth to arrival, over all frames that are owed, of which those that never arrived are later than all that did;
+        /// median. `None`, here and below: half of them never arrived.
         pub delay_p50_ms: Option<f64>,
         /// 95th percentile.
         pub delay_p95_ms: Option<f64>,
         /// 99th percentile.
         pub delay_p99_ms: Option<f64>,
-        /// The latest of all.
+        /// The latest of those that arrived.
         pub delay_max_ms: Option<f64>,
         /// By how much that is more than the floor of the frame's way; median.
         pub excess_p50_ms: Option<f64>,

@@ -49,7 +49,7 @@ pub struct Figures {
     pub missing_start: u64,
     /// Later than a buffer of two seconds covers, or missing after the first of their spell.
     pub uncovered: u64,
-    /// From birth to arrival, over all frames that arrived.
+    /// From birth to arrival, over all frames that are owed: what never arrived is later than all that did.
     pub delay: Spread,
     /// By how much that was more than the floor of the frame's way.
     pub excess: Spread,
@@ -126,14 +126,15 @@ impl Figures {
         }
         figures.viewer_p50_ms = range(medians);
         figures.viewer_p95_ms = range(p95s);
-        figures.delay = spread(|| rows.iter().copied().filter(|delay| *delay < FOREIGN));
-        figures.startup = spread(|| startups.iter().copied());
+        // What never arrived is later than all that did.
+        figures.delay = spread(figures.missing, || rows.iter().copied().filter(|delay| *delay < FOREIGN));
+        figures.startup = spread(0, || startups.iter().copied());
         let again = |how: Option<Departure>| {
             let mine = material.reattached.iter().filter(move |one| how.is_none_or(|how| one.how == how));
             mine.map(|one| u32::try_from(one.after / 1000).unwrap_or(FOREIGN - 1))
         };
-        figures.reattach = spread(|| again(None));
-        figures.reattach_crash = spread(|| again(Some(Departure::Crash)));
+        figures.reattach = spread(0, || again(None));
+        figures.reattach_crash = spread(0, || again(Some(Departure::Crash)));
         let floors: Vec<Vec<u32>> = material
             .floors
             .iter()
@@ -144,7 +145,7 @@ impl Figures {
             .collect();
         let has_floors = floors.iter().flatten().all(|floor| *floor < FOREIGN);
         if has_floors && viewers > 0 {
-            figures.excess = spread(|| {
+            figures.excess = spread(figures.missing, || {
                 rows.chunks_exact(viewers).enumerate().flat_map(|(frame, row)| {
                     let floors = &floors;
                     row.iter()
@@ -235,7 +236,8 @@ fn range(mut values: Vec<f64>) -> Option<[f64; 3]> {
 }
 
 /// Exact quantiles of any number of times, of which there need not be a second copy: counted twice, by their upper and by their lower halves.
-fn spread<I: Iterator<Item = u32>>(times: impl Fn() -> I) -> Spread {
+/// `never` are so many more that are later than all of them: a quantile among those there is none of.
+fn spread<I: Iterator<Item = u32>>(never: u64, times: impl Fn() -> I) -> Spread {
     let mut upper = vec![0u64; 1 << 16];
     let (mut count, mut max) = (0u64, 0u32);
     for time in times() {
@@ -248,10 +250,11 @@ fn spread<I: Iterator<Item = u32>>(times: impl Fn() -> I) -> Spread {
     }
     // The places that are asked for, two for each quantile.
     let quantiles = [0.5, 0.95, 0.99];
+    let all = count + never;
     let places = quantiles.map(|p| {
-        let at = p * (count - 1) as f64;
+        let at = p * (all - 1) as f64;
         let below = at.floor() as u64;
-        (below, (below + 1).min(count - 1), at.fract())
+        (below, (below + 1).min(all - 1), at.fract())
     });
     let mut cumulative = 0;
     let mut starts = vec![0u64; (1 << 16) + 1];
@@ -262,7 +265,7 @@ fn spread<I: Iterator<Item = u32>>(times: impl Fn() -> I) -> Spread {
     let half_of = |place: u64| starts.partition_point(|start| *start <= place) - 1;
     let mut lower: Vec<(usize, Vec<u64>)> = Vec::new();
     for (below, above, _) in places {
-        for half in [half_of(below), half_of(above)] {
+        for half in [below, above].into_iter().filter(|place| *place < count).map(half_of) {
             if !lower.iter().any(|(known, _)| *known == half) {
                 lower.push((half, vec![0; 1 << 16]));
             }
@@ -286,8 +289,11 @@ fn spread<I: Iterator<Item = u32>>(times: impl Fn() -> I) -> Spread {
         f64::from(max)
     };
     let [p50, p95, p99] = places.map(|(below, above, share)| {
-        let (below, above) = (value(below), value(above));
-        Some((below + (above - below) * share) / 1000.0)
+        let above = if share > 0.0 { above } else { below };
+        (above < count).then(|| {
+            let (below, above) = (value(below), value(above));
+            (below + (above - below) * share) / 1000.0
+        })
     });
     Spread { count, p50, p95, p99, max: Some(f64::from(max) / 1000.0) }
 }
@@ -302,13 +308,18 @@ mod tests {
         let mut chance = fastrand::Rng::with_seed(3);
         for count in [1usize, 2, 3, 10, 1000, 70_000] {
             let mut times: Vec<u32> = (0..count).map(|_| chance.u32(0..300_000_000)).collect();
-            let spread = spread(|| times.iter().copied());
+            let spread = spread(0, || times.iter().copied());
             times.sort_unstable();
             for (found, p) in [(spread.p50, 0.5), (spread.p95, 0.95), (spread.p99, 0.99), (spread.max, 1.0)] {
                 assert!((found.unwrap() - between(&times, p)).abs() < 1e-9, "{p} of {count}");
             }
             assert_eq!(spread.count, count as u64);
         }
-        assert_eq!(spread(std::iter::empty), Spread::default());
+        assert_eq!(spread(0, std::iter::empty), Spread::default());
+        // Half of them never came.
+        let half = spread(6, || (1..=6u32).map(|second| second * 1_000_000));
+        assert_eq!((half.p50, half.p95, half.max), (None, None, Some(6000.0)));
+        let most = spread(4, || (1..=7u32).map(|second| second * 1_000_000));
+        assert_eq!((most.p50, most.p95), (Some(6000.0), None));
     }
 }
