@@ -90,6 +90,7 @@ fn trial() -> Trial {
         }
     }
     Trial {
+        crowd: None,
         id: "direct-1".into(),
         point: Point::new(Scheme::Direct, 1),
         seed: 1,

@@ -238,6 +238,10 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
             "links dropped or lost {dropped} packets; how TCP makes up for it differs from trial to trial\n"
         );
     }
+    if !gathered.crowds.is_empty() {
+        let run = crate::shell_word::path(run.path());
+        text += &format!("over the size of the audience: livectl plot --plot audience,offload {run}\n");
+    }
     for picture in drawn.pictures {
         text += &format!("{}\n", picture.display());
     }

@@ -7,7 +7,7 @@ use super::chart::Chart;
 use super::family::{
     self, Family, Plate, audience, cdf, heat, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
 };
-use super::key::Condition;
+use super::key::{Condition, Key};
 use super::loaded::{Loaded, MOST_OVER_TIME};
 use super::pictures::Subject;
 use super::selection::{Selection, asked, schemes, select};
@@ -86,7 +86,15 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
     // Its groups have panels of their own, and parameters that it is not drawn over are averaged over.
     let by = if view.by.is_empty() { schemes(runs) } else { asked(runs, &view.by) };
     let panels = families.contains(&Family::Heat).then(|| select(runs, &View { by, ..view.clone() })).transpose()?;
-    let of_family = |family| if family == Family::Heat { panels.as_ref() } else { selection.as_ref() };
+    // These are drawn over the size of the audience, which a prediction for crowds has as a parameter.
+    let is_sized = |family| matches!(family, Family::Audience | Family::Offload);
+    let over = View { x: Some(view.x.clone().unwrap_or_else(|| Key::from("viewers"))), ..view.clone() };
+    let sizes = families.iter().copied().any(is_sized).then(|| select(runs, &over)).transpose()?;
+    let of_family = |family| match family {
+        Family::Heat => panels.as_ref(),
+        family if is_sized(family) => sizes.as_ref(),
+        _ => selection.as_ref(),
+    };
     known_metric(families, selection.as_ref(), view)?;
     let around = around(runs);
     let tasks: Vec<Task<'_>> = families.iter().flat_map(|family| tasks(*family, runs, view)).collect();

@@ -137,7 +137,7 @@ fn unreported(report: &emulator::Report, trial: &Trial) -> Vec<String> {
         return vec![format!("the emulated links' report tells of {told} directions of {planned}")];
     }
     let direction = |(n, told): (usize, &emulator::Direction)| {
-        let course = trial.course(n / 2, n % 2 == 0);
+        let course = trial.course(n / 2, n.is_multiple_of(2));
         let due = course.iter().filter(|step| step.at <= trial.timeline.end).count() as u64;
         (told.changes < due).then(|| {
             let (from, to, came) = (&told.from, &told.to, told.changes);
@@ -246,7 +246,7 @@ pub(super) mod tests {
             dropped_queue: 0,
             dropped_loss: 0,
             dropped_link: 0,
-            changes: trial.course(n / 2, n % 2 == 0).len() as u64,
+            changes: trial.course(n / 2, n.is_multiple_of(2)).len() as u64,
             dropped_down: 0,
             dropped_write: 0,
             longest_queue: 0,
