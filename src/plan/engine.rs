@@ -6,6 +6,8 @@ use super::{Parameters, Point};
 
 /// The parameter by which trials are told apart that were not measured.
 pub const ENGINE: &str = "engine";
+/// The parameter that tells for how many viewers a trial was predicted, where those of its plan stand for many.
+pub const CROWD: &str = "crowd";
 /// Its value.
 pub const PREDICTED: &str = "predict";
 /// What trials without that parameter would have there.

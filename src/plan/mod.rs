@@ -29,7 +29,7 @@ pub use agents::{Agents, Handover};
 pub use audience::{Audience, Churn, Departure, LEAST_SPELL, Parting, Spell, program_name, program_of};
 pub use change::{Change, Condition, Directions, LinkChange, LinkTrace, Piece, Setting, Step};
 pub use delivery::{Scheme, UnknownScheme};
-pub use engine::{EMULATED, ENGINE, Engine, PREDICTED};
+pub use engine::{CROWD, EMULATED, ENGINE, Engine, PREDICTED};
 pub use estimate::{AUDIO_BITRATE, Estimate, FILM_BITRATE, TRIAL_OVERHEAD};
 /// The TCP port of RTMP on the CDN.
 pub use livectl_wire::http::PORT as HTTP_PORT;

@@ -9,7 +9,7 @@ use super::chart::{BLACK, Dash};
 use super::key::{Asked, Condition, Key, Value};
 use super::loaded::Loaded;
 use super::{PlotError, View};
-use crate::plan::{ENGINE, Scheme, Trial, natural};
+use crate::plan::{CROWD, ENGINE, Scheme, Trial, natural};
 use crate::store::{Made, TrialRecord};
 use crate::table::Unit;
 
@@ -206,7 +206,7 @@ fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
     }
     let by = schemes(runs);
     let varied: Vec<Key> =
-        varied(runs).into_iter().map(Key::from).filter(|key| Some(key) != view.x.as_ref()).collect();
+        varied(runs).into_iter().map(Key::from).filter(|key| !is_over(key, view.x.as_ref())).collect();
     let trials = runs.iter().flat_map(|run| &run.manifest.plan.trials);
     let point = |trial: &'_ Trial| -> (Scheme, Vec<String>) {
         let values = varied.iter().map(|key| trial.point.parameters.get(key.name()).unwrap_or_default().to_owned());
@@ -221,6 +221,11 @@ fn grouping(runs: &[Loaded], view: &View) -> Vec<Key> {
 pub(super) fn asked(runs: &[Loaded], by: &[Key]) -> Vec<Key> {
     let engine = engine(runs).filter(|engine| !by.contains(engine));
     by.iter().cloned().chain(engine).collect()
+}
+
+/// Whether a picture over `x` is one over that parameter.
+fn is_over(parameter: &Key, x: Option<&Key>) -> bool {
+    x.is_some_and(|x| x == parameter || x.name() == "viewers" && parameter.name() == CROWD)
 }
 
 /// By scheme, where several recipes come together by recipe, and where predicted runs come together with measured ones

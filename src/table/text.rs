@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::rows::{AudienceRow, CrowdRow, EstimateRow, SummaryRow};
 use super::summary::quantile;
-use crate::plan::{Parameters, Scheme};
+use crate::plan::{CROWD, ENGINE, Parameters, Scheme};
 
 /// Blanks between columns.
 const GAP: usize = 2;
@@ -68,7 +68,7 @@ const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
 
 /// A crowd, over all its viewers and frames.
 const CROWD_COLUMNS: [Column<CrowdRow>; 17] = [
-    words("scheme", |r| r.point.scheme.to_string()),
+    words("scheme", scheme_and_parameters),
     number("", "viewers", 0, |r| r.viewers.to_string()),
     number("delay ms", "p50", 0, |r| milliseconds(r.delay_p50_ms)),
     number("", "p95", 0, |r| milliseconds(r.delay_p95_ms)),
@@ -123,17 +123,17 @@ const CARRIAGE_COLUMNS: [Column<AudienceRow>; 14] = [
 ];
 
 /// With more viewers in a trial there is a line for the trial, and none for each of them.
-const MOST_VIEWERS: usize = 8;
+const MOST_CROWD: usize = 8;
 
 /// The summary as an aligned table with units in its header, and below it a line for each trial that is partial or
-/// unfit. Where a trial has more viewers than [a few](MOST_VIEWERS), the table has a line for each trial. Columns
+/// unfit. Where a trial has more viewers than [a few](MOST_CROWD), the table has a line for each trial. Columns
 /// that `width` characters have no room for are left out, the least telling first; `summary.csv` has them all. 80 is
 /// wide enough for those that stay, with names of up to twelve characters. Milliseconds lose their decimals from
 /// 10,000 on.
 #[must_use]
 pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
     let audiences = audiences(rows);
-    let mut laid = if audiences.iter().any(|audience| audience.rows.len() > MOST_VIEWERS) {
+    let mut laid = if audiences.iter().any(|audience| audience.rows.len() > MOST_CROWD) {
         let mut laid = within(&AUDIENCE_COLUMNS, &audiences, width);
         laid.push(
             "Best, median and worst of the viewers, for each figure by itself. Relay bound: the earliest at which the last of them can have a frame \
@@ -155,11 +155,11 @@ pub fn summary_text(rows: &[SummaryRow], width: usize) -> String {
     laid.join("\n") + "\n"
 }
 
-/// Who carried the stream, a line for each trial; `None` where no trial has more viewers than [a few](MOST_VIEWERS).
+/// Who carried the stream, a line for each trial; `None` where no trial has more viewers than [a few](MOST_CROWD).
 /// `audience.csv` has it all.
 #[must_use]
 pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
-    if !rows.iter().any(|row| row.viewers as usize > MOST_VIEWERS) {
+    if !rows.iter().any(|row| row.viewers as usize > MOST_CROWD) {
         return None;
     }
     let mut laid = vec!["who carried the stream:".to_owned()];
@@ -170,6 +170,13 @@ pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
             .to_owned(),
     );
     Some(laid.join("\n") + "\n")
+}
+
+/// What tells a crowd's trial from others beside its size: `relay givers=16 takers=16`.
+fn scheme_and_parameters(row: &CrowdRow) -> String {
+    let others = row.point.parameters.iter().filter(|(name, _)| ![ENGINE, CROWD].contains(name));
+    let others: String = others.map(|(name, value)| format!(" {name}={value}")).collect();
+    format!("{}{others}", row.point.scheme)
 }
 
 /// What predictions for crowds came to, a line for each trial; `None` where there is none. `crowds.csv` has it all.

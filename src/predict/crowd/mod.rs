@@ -32,7 +32,7 @@ use std::time::Duration;
 
 use super::Unpredictable;
 use crate::plan::delivery::{Carrier, Scheme};
-use crate::plan::{PEER_PORT, RTMP_PORT, Role, Trial};
+use crate::plan::{CROWD, PEER_PORT, RTMP_PORT, Role, Trial};
 use crate::table::{Analysis, CrowdRow};
 use crate::trace::floor::floor;
 use crate::trace::{
@@ -46,8 +46,6 @@ use people::{People, middle};
 use sweep::{Sight, Sweep};
 use tree::{CDN, FIRST, Node};
 
-/// The parameter of a trial that tells how large its crowd is.
-pub const VIEWERS: &str = "viewers";
 /// The largest crowd: what fits into 8 GiB with 60 frames.
 pub const MOST: usize = 1_000_000;
 /// Viewers times frames that are kept in memory at most, four bytes each.
@@ -114,7 +112,7 @@ pub fn scaled(trial: &Trial, viewers: usize) -> Trial {
     trial.captures = captures;
     trial.film.clear();
     let mut parameters = BTreeMap::from(trial.point.parameters.clone());
-    parameters.insert(VIEWERS.to_owned(), viewers.to_string());
+    parameters.insert(CROWD.to_owned(), viewers.to_string());
     trial.point.parameters = parameters.into();
     trial.crowd = Some(viewers);
     trial
