@@ -536,9 +536,9 @@ rows! {
         pub excess_p50_ms: Option<f64>,
         /// 95th percentile.
         pub excess_p95_ms: Option<f64>,
-        /// Of the viewers' medians, the median.
+        /// Of the viewers' medians, what never arrived being later than all that did, the median.
         pub viewer_p50_median_ms: Option<f64>,
-        /// The worst.
+        /// The worst; `None`, here and below: some viewer has none.
         pub viewer_p50_worst_ms: Option<f64>,
         /// Of the viewers' 95th percentiles, the worst.
         pub viewer_p95_worst_ms: Option<f64>,

@@ -564,13 +564,15 @@ impl<'a> Course<'a> {
     /// What a viewer would have passed on after it went, nobody got.
     fn take_back(&mut self, node: Node, child: Node, now: Nanos) {
         let frames = self.sweep.frames_of(self.born);
-        let first =
-            (0..frames).rev().take_while(|frame| self.sweep.leaves(node, *frame).is_none_or(|at| at > now)).last();
-        let Some(first) = first.filter(|first| self.sweep.has(child, *first)) else { return };
+        let leaves = |frame: &u32| self.sweep.leaves(node, *frame);
+        let latest = (0..frames).rev().take_while(|frame| leaves(frame).is_none_or(|at| at > now));
+        // What it did not have it has given to nobody.
+        let never_left: Vec<u32> = latest.filter(|frame| leaves(frame).is_some()).collect();
+        let Some(first) = never_left.last().copied() else { return };
         let order = self.served.below(child);
         for below in std::iter::once(child).chain(order.children.iter().copied()) {
-            for frame in first..frames {
-                self.sweep.forget(below, frame);
+            for frame in &never_left {
+                self.sweep.forget(below, *frame);
             }
             let viewer = &mut self.viewers[below as usize];
             viewer.upto = viewer.upto.min(first);

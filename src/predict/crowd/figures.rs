@@ -53,10 +53,11 @@ pub struct Figures {
     pub delay: Spread,
     /// By how much that was more than the floor of the frame's way.
     pub excess: Spread,
-    /// Medians of the viewers' delays in milliseconds: the best, the median and the worst; `None`: nothing arrived.
-    pub viewer_p50_ms: Option<[f64; 3]>,
+    /// Medians of the viewers' delays in milliseconds, what never arrived being later than all that did: the best, the median and the
+    /// worst; `None`: half of that viewer's frames never arrived.
+    pub viewer_p50_ms: [Option<f64>; 3],
     /// The same of their 95th percentiles.
-    pub viewer_p95_ms: Option<[f64; 3]>,
+    pub viewer_p95_ms: [Option<f64>; 3],
     /// From when a player that starts wants pictures to its first keyframe, in first spells.
     pub startup: Spread,
     /// How long it was until those had the stream again whose parent went.
@@ -111,7 +112,8 @@ impl Figures {
                 let column = &mut block[(viewer - begin) * births.len()..][..births.len()];
                 figures.tell(material.people, viewer, &births, &keyframes, column, &mut startups);
                 own.clear();
-                own.extend(column.iter().copied().filter(|delay| *delay < FOREIGN));
+                // Missing ones come last.
+                own.extend(column.iter().copied().filter(|delay| *delay != FOREIGN));
                 if !own.is_empty() {
                     own.sort_unstable();
                     medians.push(between(&own, 0.5));
@@ -215,24 +217,27 @@ impl Figures {
     }
 }
 
-/// The quantile of ascending times in microseconds, between two of them in proportion; in milliseconds.
+/// The quantile of ascending times in microseconds, between two of them in proportion; in milliseconds. Infinite if it is among those that
+/// are [`MISSING`].
 fn between(ascending: &[u32], p: f64) -> f64 {
     let at = p * (ascending.len() - 1) as f64;
     let (below, share) = (at.floor() as usize, at.fract());
-    let above = (below + 1).min(ascending.len() - 1);
+    let above = if share > 0.0 { (below + 1).min(ascending.len() - 1) } else { below };
+    if ascending[above] == MISSING {
+        return f64::INFINITY;
+    }
     let [below, above] = [ascending[below], ascending[above]].map(f64::from);
     (below + (above - below) * share) / 1000.0
 }
 
-/// The least, the median and the greatest.
-fn range(mut values: Vec<f64>) -> Option<[f64; 3]> {
+/// The least, the median and the greatest; `None` for one that is infinite.
+fn range(mut values: Vec<f64>) -> [Option<f64>; 3] {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;
-    let median = match values.len() % 2 {
-        0 => f64::midpoint(*values.get(half.checked_sub(1)?)?, values[half]),
-        _ => values[half],
-    };
-    Some([*values.first()?, median, *values.last()?])
+    let (Some(least), Some(greatest)) = (values.first().copied(), values.last().copied()) else { return [None; 3] };
+    let median =
+        if values.len().is_multiple_of(2) { f64::midpoint(values[half - 1], values[half]) } else { values[half] };
+    [least, median, greatest].map(|value| Some(value).filter(|value| value.is_finite()))
 }
 
 /// Exact quantiles of any number of times, of which there need not be a second copy: counted twice, by their upper and by their lower halves.
@@ -316,6 +321,8 @@ mod tests {
             assert_eq!(spread.count, count as u64);
         }
         assert_eq!(spread(0, std::iter::empty), Spread::default());
+        assert_eq!(range(vec![3.0, f64::INFINITY, 1.0, 2.0]), [Some(1.0), Some(2.5), None]);
+        assert_eq!((between(&[1000, 2000, MISSING], 0.5), between(&[1000, MISSING], 0.5)), (2.0, f64::INFINITY));
         // Half of them never came.
         let half = spread(6, || (1..=6u32).map(|second| second * 1_000_000));
         assert_eq!((half.p50, half.p95, half.max), (None, None, Some(6000.0)));

@@ -190,9 +190,9 @@ pub fn enter(trial: &Trial, figures: &Figures, births: &Births, analysis: &mut A
         delay_max_ms: delay.max,
         excess_p50_ms: excess.p50,
         excess_p95_ms: excess.p95,
-        viewer_p50_median_ms: figures.viewer_p50_ms.map(|[_, median, _]| median),
-        viewer_p50_worst_ms: figures.viewer_p50_ms.map(|[_, _, worst]| worst),
-        viewer_p95_worst_ms: figures.viewer_p95_ms.map(|[_, _, worst]| worst),
+        viewer_p50_median_ms: figures.viewer_p50_ms[1],
+        viewer_p50_worst_ms: figures.viewer_p50_ms[2],
+        viewer_p95_worst_ms: figures.viewer_p95_ms[2],
         startup_p50_ms: startup.p50,
         startup_p95_ms: startup.p95,
         reattachments: reattach.count,
@@ -213,9 +213,8 @@ pub fn enter(trial: &Trial, figures: &Figures, births: &Births, analysis: &mut A
     for row in analysis.audience.iter_mut().filter(|row| row.stream == stream.name) {
         row.viewers = u32::try_from(figures.viewers).unwrap_or(u32::MAX);
         row.missing = Some(figures.missing);
-        let spread = |spread: Option<[f64; 3]>| spread.map_or([None; 3], |spread| spread.map(Some));
-        [row.delay_p50_best_ms, row.delay_p50_median_ms, row.delay_p50_worst_ms] = spread(figures.viewer_p50_ms);
-        [row.delay_p95_best_ms, row.delay_p95_median_ms, row.delay_p95_worst_ms] = spread(figures.viewer_p95_ms);
+        [row.delay_p50_best_ms, row.delay_p50_median_ms, row.delay_p50_worst_ms] = figures.viewer_p50_ms;
+        [row.delay_p95_best_ms, row.delay_p95_median_ms, row.delay_p95_worst_ms] = figures.viewer_p95_ms;
         // Who passes it on are all but the viewer itself.
         row.depth_max = u32::try_from(figures.depth_max.saturating_sub(1)).ok();
         row.viewer_offload = figures.from_viewers;
