@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
-use crate::plan::{ENGINE, Scheme};
+use crate::plan::{CROWD, ENGINE, Scheme, Trial};
 use crate::store::{Made, Manifest, Owner, RunDir};
 use crate::table::{
     self, DifferenceRow, Differences, Digests, FrameFigure, PlayoutRow, StoredTables, SummaryRow, TableError,
@@ -217,8 +217,16 @@ impl Side {
         }
         // Whoever compares a prediction with a measurement means the same points.
         if side.is_predicted() {
+            let stands_for_itself =
+                |trial: &Trial| trial.streams.iter().all(|stream| trial.crowd == Some(stream.viewers.len()));
+            let mut trials = side.manifests.iter().flat_map(|manifest| &manifest.plan.trials);
+            let is_as_large = trials.all(stands_for_itself);
             for row in &mut side.summary {
                 row.point.parameters = row.point.parameters.without(ENGINE);
+                // A crowd of as many as the recipe has is the recipe's audience.
+                if is_as_large {
+                    row.point.parameters = row.point.parameters.without(CROWD);
+                }
             }
         }
         if side.manifests.len() > 1 {

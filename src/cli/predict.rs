@@ -72,7 +72,7 @@ struct Task {
 
 /// A number as people write it: 100000, 100,000 is two numbers, 100_000 and 1e5 are one.
 fn count(text: &str) -> Result<usize, String> {
-    let plain: String = text.chars().filter(|c| *c != '_').collect();
+    let plain: String = text.trim().chars().filter(|c| *c != '_').collect();
     let whole = plain.parse().ok().or_else(|| {
         let number: f64 = plain.parse().ok().filter(|_| plain.contains(['e', 'E']))?;
         // Exact below 2⁵³, and what is no whole number is none.
@@ -80,7 +80,7 @@ fn count(text: &str) -> Result<usize, String> {
     });
     match whole {
         Some(count @ 1..=crowd::MOST) => Ok(count),
-        _ => Err(format!("a number of viewers is expected, 1 to {}", crowd::MOST)),
+        _ => Err(format!("a number of viewers is expected, 1 to {}, as in 100000, 100_000 or 1e5", crowd::MOST)),
     }
 }
 
@@ -246,7 +246,7 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
         text += &format!("{}\n", picture.display());
     }
     ui::print(text.trim_end())?;
-    let is_unfit = manifest.trials.iter().any(TrialRecord::is_unfit);
+    let is_unfit = manifest.trials.iter().any(|trial| !trial.unfit.is_empty());
     Ok(if is_unfit { Exit::Unfit } else { Exit::Done })
 }
 

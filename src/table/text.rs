@@ -187,11 +187,14 @@ pub fn crowds_text(rows: &[CrowdRow], width: usize) -> Option<String> {
     }
     let mut laid = vec!["predicted, over all viewers and frames:".to_owned()];
     laid.extend(within(&CROWD_COLUMNS, rows, width));
-    laid.push(
-        "Relay bound: when the last viewer could have a frame at the earliest, by whole copies. crowds.csv has more. The tables below have the viewers of \
-         the recipe, each in the middle of those it stands for."
-            .to_owned(),
-    );
+    let bound = if rows.iter().any(|row| row.relay_bound_ms.is_some()) {
+        "Relay bound: when the last viewer could have a frame at the earliest, by whole copies. "
+    } else {
+        ""
+    };
+    laid.push(format!(
+        "{bound}crowds.csv has more. The tables below have the viewers of the recipe, each in the middle of those it stands for."
+    ));
     Some(laid.join("\n") + "\n")
 }
 

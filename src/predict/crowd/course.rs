@@ -158,8 +158,8 @@ pub(super) struct Course<'a> {
     pub served: Served,
     pub sweep: Sweep<'a>,
     upload: Upload,
-    /// In `multicast`: switches copy the stream to somebody.
-    has_group: bool,
+    /// In `multicast`: to how many switches copy the stream.
+    group: usize,
     /// When the CDN had the latest item.
     at_cdn: Nanos,
     /// Items that have been born.
@@ -189,7 +189,7 @@ impl<'a> Course<'a> {
             viewers: vec![ABSENT; nodes],
             served: Served::of(people.len()),
             upload: Upload::of(link, trial.video.total_bitrate() as f64),
-            has_group: false,
+            group: 0,
             at_cdn: 0,
             born: 0,
             born_bytes: 0,
@@ -284,7 +284,7 @@ impl<'a> Course<'a> {
         for item in whole {
             let on_link = self.ground.paces[usize::from(to)].time(self.sweep.parcel(Carrier::Rtmp, item).last);
             let arrives = (left + on_link).max(first + window) + self.ground.way(from, to).delay;
-            self.at_cdn = self.at_cdn.max(arrives);
+            self.at_cdn = self.at_cdn.max(arrives + self.sweep.shaken_upload(item));
             self.note(self.at_cdn, Event::AtCdn { item: item as u32 });
         }
     }
@@ -363,7 +363,7 @@ impl<'a> Course<'a> {
     }
 
     fn peers(&self) -> usize {
-        self.served.children(BROADCASTER).count() + usize::from(self.has_group)
+        self.served.children(BROADCASTER).count() + usize::from(self.group > 0)
     }
 
     fn tick_after(&mut self, at: Nanos) {
@@ -432,7 +432,7 @@ impl<'a> Course<'a> {
         }
         self.served.join(node, CDN);
         self.sweep.connect(node, now);
-        self.has_group |= self.scheme == Scheme::Multicast;
+        self.group += usize::from(self.scheme == Scheme::Multicast);
         let kind = self.sweep.kinds[node as usize];
         // Introductions are counted by the controller; what was before this spell counts no more.
         self.control(|controller, ground, told| controller.plays(ground, node, kind, now, told));
@@ -535,6 +535,7 @@ impl<'a> Course<'a> {
         let how =
             self.people.spells((node - FIRST) as usize).get(spell as usize - 1).map_or(Departure::Leave, |s| s.how);
         viewer.is_there = false;
+        self.group -= usize::from(self.scheme == Scheme::Multicast);
         viewer.has_crashed = how == Departure::Crash;
         viewer.at_cdn = false;
         viewer.orphan = None;
@@ -614,7 +615,7 @@ impl<'a> Course<'a> {
     pub fn at_the_cdn(&self) -> u64 {
         let is_alone =
             |node: Node| self.viewers[node as usize].is_there && matches!(self.served.source(node), CDN | NOBODY);
-        let is_group = self.has_group;
+        let is_group = self.scheme == Scheme::Multicast;
         (FIRST..self.viewers.len() as Node).filter(|node| !is_group && is_alone(*node)).count() as u64
     }
 }

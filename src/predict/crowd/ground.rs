@@ -40,8 +40,17 @@ pub(super) struct Way {
     pub rest: Nanos,
     /// The whole delay, of all links and switches.
     pub delay: Nanos,
-    /// Jitter and loss of each link that has any.
-    pub noise: Box<[(Nanos, f64)]>,
+    /// What each link does that has jitter or loses packets.
+    pub noise: Box<[Noise]>,
+}
+
+/// Jitter and loss of a link.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Noise {
+    pub jitter: Nanos,
+    pub loss: f64,
+    /// Its number, if it is there once: between switches, or of the broadcaster or the CDN.
+    pub shared: Option<usize>,
 }
 
 /// A rate as the time that a byte takes.
@@ -134,22 +143,26 @@ impl Ground {
             }
         };
         let mut way = Way { rest: nanos(one.link.delay) + SWITCH, ..Way::default() };
-        let mut noise: Vec<Shape> = vec![one.link];
+        let own = |kind: usize| {
+            let host = &network.hosts[self.places[kind].example];
+            host.interfaces.first().map(|interface| interface.link).filter(|_| kind < 2)
+        };
+        let mut noise: Vec<(Shape, Option<usize>)> = vec![(one.link, own(from))];
         let mut lanes = Vec::new();
         for passed in trunks {
             let shape = network.links.get(passed.link)?.shape;
             lanes.push((2 * passed.link + usize::from(!passed.forward), way.rest));
             way.delay += way.rest;
             way.rest = nanos(shape.delay) + SWITCH;
-            noise.push(shape);
+            noise.push((shape, Some(passed.link)));
         }
-        noise.push(other.link);
+        noise.push((other.link, own(to)));
         way.rest += nanos(other.link.delay);
         way.delay += way.rest;
         way.trunks = lanes.into();
-        let noisy = |shape: &Shape| shape.loss > 0.0 || shape.jitter > Duration::ZERO;
+        let noisy = noise.into_iter().filter(|(shape, _)| shape.loss > 0.0 || shape.jitter > Duration::ZERO);
         way.noise =
-            noise.iter().filter(|shape| noisy(shape)).map(|shape| (nanos(shape.jitter), shape.loss)).collect();
+            noisy.map(|(shape, shared)| Noise { jitter: nanos(shape.jitter), loss: shape.loss, shared }).collect();
         Some(way)
     }
 

@@ -7,7 +7,7 @@ use super::super::course::{Born, PROGRAM};
 use super::super::programs::CUT_THROUGH;
 use super::chance::Chance;
 use super::course::program;
-use super::ground::{self, Ground, Kind, Pace, Way};
+use super::ground::{self, Ground, Kind, Noise, Pace, Way};
 use super::parcel::Parcel;
 use super::tree::{BROADCASTER, CDN, FIRST, NOBODY, Node, Order, Served};
 use crate::plan::Trial;
@@ -38,25 +38,89 @@ struct Hot {
     given: u64,
 }
 
-/// A direction of a link between switches: from when until when it is busy. Items do not come in the order of time.
-#[derive(Debug, Clone, Copy, Default)]
+/// The time of a direction of a link between switches, slot by slot. Items do not come in the order of time, so each takes what is free from its
+/// coming on; in which order items of one slot leave is left open.
+#[derive(Debug, Clone, Default)]
 struct Busy {
-    since: Nanos,
-    until: Nanos,
+    /// Of each slot, how much is taken, and from where on the next one that is free is looked for.
+    slots: Vec<(u32, u32)>,
 }
 
+/// A slot.
+const SLOT: u32 = 1_000_000;
+/// Never.
+const NEVER: Nanos = Nanos::MAX / 8;
+
 impl Busy {
-    /// So much to be sent that comes then: when it begins to leave.
-    fn take(&mut self, comes: Nanos, takes: Nanos) -> Nanos {
-        if comes + takes <= self.since {
-            return comes;
+    /// The first slot from that one on in which something is free.
+    fn free(&mut self, slot: usize) -> usize {
+        let mut at = slot;
+        while let Some((SLOT, next)) = self.slots.get(at) {
+            at = *next as usize;
         }
-        let begins = comes.max(self.until);
-        if begins == comes {
-            self.since = comes;
+        // Whoever comes this way again goes straight there.
+        let mut passed = slot;
+        while passed < at {
+            let next = self.slots[passed].1 as usize;
+            self.slots[passed].1 = at as u32;
+            passed = next;
         }
-        self.until = begins + takes;
-        begins
+        at
+    }
+
+    /// So much to be sent that comes then, before `end`: when it begins to leave, and when all of it has left.
+    fn take(&mut self, comes: Nanos, takes: Nanos, end: Nanos) -> (Nanos, Nanos) {
+        if comes >= end {
+            return (NEVER, NEVER);
+        }
+        let first = (comes / Nanos::from(SLOT)) as usize;
+        let mut at = self.free(first);
+        let begins = comes.max(at as Nanos * Nanos::from(SLOT));
+        let mut left = takes;
+        loop {
+            let start = at as Nanos * Nanos::from(SLOT);
+            if start >= end {
+                return (begins, NEVER);
+            }
+            if self.slots.len() <= at {
+                let known = self.slots.len();
+                self.slots.extend((known..=at).map(|slot| (0, slot as u32 + 1)));
+            }
+            let (taken, _) = &mut self.slots[at];
+            let now = left.min(Nanos::from(SLOT - *taken));
+            *taken += now as u32;
+            left -= now;
+            if left == 0 {
+                return (begins, (begins + takes).max(start + Nanos::from(*taken)));
+            }
+            at = self.free(at + 1);
+        }
+    }
+}
+
+/// When packets of an item have passed a link: the first, the last but one, and the last.
+#[derive(Debug, Clone, Copy)]
+struct Passed {
+    first: Nanos,
+    full: Nanos,
+    all: Nanos,
+}
+
+impl Passed {
+    /// Over the next link, on which nothing is sent before `begins`: packets follow each other, and the last waits for the full one before it.
+    fn over(self, parcel: &Parcel, pace: Pace, begins: Nanos) -> Self {
+        let begins = begins.max(self.first);
+        let [first, last] = [parcel.first, parcel.last].map(|bytes| pace.time(bytes));
+        if parcel.packets == 1 {
+            let all = begins + first;
+            return Self { first: all, full: all, all };
+        }
+        let full = (self.full + first).max(begins + pace.time(parcel.total - parcel.last));
+        Self { first: begins + first, full, all: self.all.max(full) + last }
+    }
+
+    fn later(self, by: Nanos) -> Self {
+        Self { first: self.first + by, full: self.full + by, all: self.all + by }
     }
 }
 
@@ -212,6 +276,12 @@ impl<'a> Sweep<'a> {
         self.hot[node as usize].up_free.saturating_sub(now)
     }
 
+    /// By how much jitter and loss hold an item up on its way to the CDN.
+    pub fn shaken_upload(&self, item: usize) -> Nanos {
+        let way = self.ground.way(ground::BROADCASTER, ground::CDN);
+        shaken(self.seed, CDN, item, way, self.from_cdn[item].packets, self.frame_time)
+    }
+
     /// Other bytes pass a node's uplink: when they have left.
     pub fn takes_uplink(&mut self, node: Node, now: Nanos, bytes: u64) -> Nanos {
         let pace = self.ground.paces[usize::from(self.kinds[node as usize])];
@@ -295,37 +365,39 @@ impl<'a> Sweep<'a> {
         let row_at = frame.map_or(0, |frame| frame as usize * self.viewers);
         let open = OPEN * self.initial_window;
         let mut had = 0;
-        let mut receiver = self.receiver(kind, self.kinds[children[0] as usize], &parcel);
+        let mut receiver = self.receiver(kind, self.kinds[children[0] as usize]);
         for (place, child) in children.iter().enumerate() {
-            let (mut out_first, mut out) = if by_packet {
+            let mut out = if by_packet {
                 let turn = place as u64 + 1;
-                (begins + turn * first_takes, last_round + turn * last_takes)
+                let first = begins + turn * first_takes;
+                let full = if packets == 2 { first } else { last_round - (count - turn) * first_takes };
+                Passed { first, full, all: last_round + turn * last_takes }
             } else {
-                let left = (begins + first_takes, begins + all_take);
+                let from = begins;
                 begins += all_take;
-                left
+                Passed { first: from + first_takes, full: begins - last_takes, all: begins }
             };
             let to = self.kinds[*child as usize];
             if to != receiver.kind {
-                receiver = self.receiver(kind, to, &parcel);
+                receiver = self.receiver(kind, to);
             }
-            let Receiver { down_first, down_last, down_all, round_trip, way, .. } = receiver;
+            let Receiver { down, round_trip, way, .. } = receiver;
             let initial_window = self.initial_window;
             let hot = &mut self.hot[*child as usize];
             if hot.given < open {
                 let before = hot.given + first.min(payload);
                 hot.given += payload;
-                out_first = out_first.max(hot.started + opens(before, initial_window, round_trip));
-                out = out.max(hot.started + opens(hot.given, initial_window, round_trip) + last_takes);
+                out.first = out.first.max(hot.started + opens(before, initial_window, round_trip));
+                out.all = out.all.max(hot.started + opens(hot.given, initial_window, round_trip) + last_takes);
             }
-            if !way.trunks.is_empty() {
-                (out_first, out) = over(&mut self.trunks, &self.ground.trunks, way, &parcel, out_first, out);
+            for (lane, before) in &way.trunks {
+                out =
+                    trunk(&mut self.trunks[*lane], self.ground.trunks[*lane], &parcel, out.later(*before), self.end);
             }
-            let begins_down = hot.down_free.max(out_first);
-            let arrives_first = begins_down + down_first + way.rest;
-            let mut arrives = (begins_down + down_all).max(out + down_last);
-            hot.down_free = arrives;
-            arrives += way.rest;
+            let came = out.over(&parcel, down, hot.down_free);
+            hot.down_free = came.all;
+            let arrives_first = came.first + way.rest;
+            let mut arrives = came.all + way.rest;
             if !way.noise.is_empty() {
                 // TCP gives nothing out of order.
                 let shaken = shaken(self.seed, *child, item, way, packets, self.frame_time);
@@ -345,14 +417,11 @@ impl<'a> Sweep<'a> {
         };
     }
 
-    /// What all receivers of a kind have in common for an item from a kind of senders.
-    fn receiver(&self, from: Kind, kind: Kind, parcel: &Parcel) -> Receiver<'a> {
-        let pace = self.ground.paces[usize::from(kind)];
+    /// What all receivers of a kind have in common, from a kind of senders.
+    fn receiver(&self, from: Kind, kind: Kind) -> Receiver<'a> {
         Receiver {
             kind,
-            down_first: pace.time(parcel.first),
-            down_last: pace.time(parcel.last),
-            down_all: pace.time(parcel.total),
+            down: self.ground.paces[usize::from(kind)],
             round_trip: self.ground.round_trip(from, kind),
             way: self.ground.way(from, kind),
         }
@@ -361,38 +430,44 @@ impl<'a> Sweep<'a> {
     /// Switches copy an item to all who are there. Returns who had it; what a link loses is missing.
     pub fn group(&mut self, item: usize, now: Nanos, is_there: impl Fn(Node) -> bool, mut has: impl FnMut(Node)) {
         let parcel = self.datagrams[item];
-        let Parcel { packets, first, last, total, .. } = parcel;
+        let packets = parcel.packets;
         let up = self.ground.paces[usize::from(ground::BROADCASTER)];
-        let sends = self.hot[BROADCASTER as usize].up_free.max(now);
-        let (sent_first, sent) = (sends + up.time(first), sends + up.time(total));
-        self.hot[BROADCASTER as usize].up_free = sent;
+        let free = self.hot[BROADCASTER as usize].up_free;
+        let sent = Passed { first: now, full: now, all: now }.over(&parcel, up, free);
+        self.hot[BROADCASTER as usize].up_free = sent.all;
         // One copy on each link between switches, whoever is behind it.
-        let mut by_kind: Vec<Option<(Nanos, Nanos)>> = vec![None; self.ground.places.len()];
-        let mut passed: BTreeMap<usize, (Nanos, Nanos)> = BTreeMap::new();
+        let mut by_kind: Vec<Option<Passed>> = vec![None; self.ground.places.len()];
+        let mut passed: BTreeMap<usize, Passed> = BTreeMap::new();
         for node in FIRST..self.hot.len() as Node {
             if !is_there(node) {
                 continue;
             }
             let kind = self.kinds[node as usize];
             let way = self.ground.way(ground::BROADCASTER, kind);
-            let (at_first, at) = *by_kind[usize::from(kind)].get_or_insert_with(|| {
-                let mut at = (sent_first, sent);
+            let at = *by_kind[usize::from(kind)].get_or_insert_with(|| {
+                let mut at = sent;
                 for (lane, before) in &way.trunks {
                     at = *passed.entry(*lane).or_insert_with(|| {
-                        let pace = self.ground.trunks[*lane];
-                        hop(&mut self.trunks[*lane], pace, &parcel, at.0 + before, at.1 + before)
+                        trunk(
+                            &mut self.trunks[*lane],
+                            self.ground.trunks[*lane],
+                            &parcel,
+                            at.later(*before),
+                            self.end,
+                        )
                     });
                 }
                 at
             });
-            let down = self.ground.paces[usize::from(kind)];
             let hot = &mut self.hot[node as usize];
-            let begins = hot.down_free.max(at_first);
-            let mut arrives = (begins + down.time(total)).max(at + down.time(last));
-            hot.down_free = arrives;
-            let mut chance = Chance::of(self.seed, node.into(), item as u64);
+            let came = at.over(&parcel, self.ground.paces[usize::from(kind)], hot.down_free);
+            hot.down_free = came.all;
+            let mut arrives = came.all;
             let mut is_lost = false;
-            for (jitter, loss) in &way.noise {
+            for Noise { jitter, loss, shared } in &way.noise {
+                // What a link loses that all of these have before them, all of them miss.
+                let whose = shared.map_or(u64::from(node), |link| u64::MAX - link as u64);
+                let mut chance = Chance::of(self.seed, whose, item as u64);
                 is_lost |= *loss > 0.0 && (0..packets).any(|_| chance.share() < *loss);
                 arrives = (arrives + chance.draw(2 * jitter + 1)).saturating_sub(*jitter);
             }
@@ -456,37 +531,24 @@ fn micros(delay: Nanos) -> u32 {
     u32::try_from(delay / 1000).unwrap_or(MISSING - 2).min(MISSING - 2)
 }
 
-/// A kind of receivers, for one item.
+/// A kind of receivers.
 #[derive(Debug, Clone, Copy)]
 struct Receiver<'a> {
     kind: Kind,
-    /// What the first packet takes on its downlink, the last one, and all.
-    down_first: Nanos,
-    down_last: Nanos,
-    down_all: Nanos,
+    down: Pace,
     round_trip: Nanos,
     way: &'a Way,
 }
 
-/// Over the links between switches: when the first packet is past the last of them, and all. The delay before each of them is in it.
-fn over(trunks: &mut [Busy], paces: &[Pace], way: &Way, parcel: &Parcel, first: Nanos, all: Nanos) -> (Nanos, Nanos) {
-    let mut at = (first, all);
-    for (lane, before) in &way.trunks {
-        at = hop(&mut trunks[*lane], paces[*lane], parcel, at.0 + before, at.1 + before);
-    }
-    at
-}
-
-/// Over one of them: packets come one after the other, the first at one moment and the last at another.
-fn hop(trunk: &mut Busy, pace: Pace, parcel: &Parcel, first: Nanos, all: Nanos) -> (Nanos, Nanos) {
+/// Over a link between switches.
+fn trunk(trunk: &mut Busy, pace: Pace, parcel: &Parcel, comes: Passed, end: Nanos) -> Passed {
     let takes = pace.time(parcel.total);
     if takes == 0 {
-        return (first, all);
+        return comes;
     }
-    let begins = trunk.take(first, takes);
-    let left_first = begins + pace.time(parcel.first);
-    let left = (begins + takes).max(all + pace.time(parcel.last));
-    (left_first, left)
+    let (begins, left) = trunk.take(comes.first, takes, end);
+    let passed = comes.over(parcel, pace, begins);
+    Passed { all: passed.all.max(left), ..passed }
 }
 
 /// What jitter and loss do to an item on a connection: later by what the last packet's delays differ from the planned ones, and by a round trip for
@@ -494,11 +556,11 @@ fn hop(trunk: &mut Busy, pace: Pace, parcel: &Parcel, first: Nanos, all: Nanos) 
 fn shaken(seed: u64, node: Node, item: usize, way: &Way, packets: u64, frame_time: Nanos) -> Nanos {
     let mut chance = Chance::of(seed, node.into(), item as u64);
     let (mut later, mut least) = (0, 0);
-    for (jitter, _) in &way.noise {
+    for Noise { jitter, .. } in &way.noise {
         later += chance.draw(2 * jitter + 1);
         least += jitter;
     }
-    for (_, loss) in &way.noise {
+    for Noise { loss, .. } in &way.noise {
         for packet in 0..packets {
             let mut times = 0;
             while times < MOST_TIMES_LOST && *loss > 0.0 && chance.share() < *loss {
@@ -508,4 +570,44 @@ fn shaken(seed: u64, node: Node, item: usize, way: &Way, packets: u64, frame_tim
         }
     }
     later.saturating_sub(least)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const MS: Nanos = 1_000_000;
+
+    #[test]
+    fn a_link_sends_no_more_than_it_can_in_whatever_order_items_come() {
+        let end = 1000 * MS;
+        let mut busy = Busy::default();
+        assert_eq!(busy.take(10 * MS, 3 * MS, end), (10 * MS, 13 * MS));
+        // What comes at the same time waits; what came long before does not, unless there is too much of it.
+        assert_eq!(busy.take(10 * MS, MS, end), (13 * MS, 14 * MS));
+        assert_eq!(busy.take(5 * MS, 4 * MS, end), (5 * MS, 9 * MS));
+        assert_eq!(busy.take(5 * MS, 2 * MS, end).1, 15 * MS);
+        assert_eq!(busy.take(end, MS, end), (NEVER, NEVER));
+        // A thousand items of 1.5 ms within a second, from the last to the first: all of its time is used, and a third never leaves.
+        let mut busy = Busy::default();
+        let left: Vec<Nanos> = (0..1000).rev().map(|at| busy.take(at * MS, 3 * MS / 2, end).1).collect();
+        assert!(left.iter().filter(|left| **left == NEVER).count() >= 333);
+        assert_eq!(busy.slots.iter().map(|(taken, _)| Nanos::from(*taken)).sum::<Nanos>(), end);
+    }
+
+    #[test]
+    fn the_last_packet_waits_for_the_full_one_before_it() {
+        // Three packets that left together over 1.2 Mbit/s, and go on at 1.6 Mbit/s: 1514, 1514 and 86 bytes.
+        let parcel = Parcel { packets: 3, first: 1514, last: 86, total: 3114, payload: 2916 };
+        let (slow, fast) = (Pace::of(Some(1_200_000)), Pace::of(Some(1_600_000)));
+        let sent = Passed { first: 0, full: 0, all: 0 }.over(&parcel, slow, 0);
+        assert_eq!(sent.all, slow.time(3114));
+        let came = sent.over(&parcel, fast, 0);
+        assert_eq!(came.all, 2 * slow.time(1514) + fast.time(1514) + fast.time(86));
+        assert_eq!(came.first, slow.time(1514) + fast.time(1514));
+        // Where the next link is the slower one, all of them wait for each other.
+        let came = Passed { first: 0, full: 0, all: 0 }.over(&parcel, fast, 0).over(&parcel, slow, 0);
+        assert_eq!(came.all, fast.time(1514) + slow.time(3114));
+    }
 }

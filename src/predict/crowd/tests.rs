@@ -121,3 +121,31 @@ fn what_a_crowd_cannot_be_is_said() {
         trial(Scheme::Relay, |text| text.replace("frames: 90", "frames: 1800").replace("end: 12 s", "end: 80 s"));
     assert!(told(&long, 1_000_000).contains("all are kept in memory"));
 }
+
+#[test]
+fn no_frame_is_ahead_of_what_the_network_allows() {
+    let faster = |text: String| {
+        text.replace("bandwidth: 1 Mbit/s", "bandwidth: 1200 kbit/s").replace("500 kbit/s", "1600 kbit/s")
+    };
+    for scheme in [Scheme::Direct, Scheme::Bypass, Scheme::Relay, Scheme::Multicast] {
+        for viewers in [1, 3, 50] {
+            let (_, Crowd { trace, .. }) = crowd(scheme, viewers, faster);
+            for frame in trace.viewers.iter().flat_map(|viewer| &viewer.frames) {
+                let delay = Duration::from_nanos((frame.arrival.unwrap().time_ns - frame.birth_ns) as u64);
+                assert!(delay >= frame.floor.unwrap(), "{scheme} {viewers}: {delay:?} of {:?}", frame.floor);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_broadcasters_link_loses_of_a_multicast_all_miss() {
+    let losing = |text: String| text.replace("delay: 5 ms } }\n    hs", "delay: 5 ms, loss: 10 % } }\n    hs");
+    let (_, Crowd { trace, figures, .. }) = crowd(Scheme::Multicast, 100, losing);
+    let missing = |viewer: &ViewerTrace| -> Vec<u64> {
+        viewer.frames.iter().filter(|frame| frame.arrival.is_none()).map(|frame| frame.index).collect()
+    };
+    let first = missing(&trace.viewers[0]);
+    assert!(!first.is_empty() && trace.viewers.iter().all(|viewer| missing(viewer) == first), "{first:?}");
+    assert_eq!(figures.missing, 100 * first.len() as u64);
+}
