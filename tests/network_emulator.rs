@@ -182,7 +182,9 @@ fn errors_of(shape: Shape, count: u32, gap: Duration, length: usize) -> Vec<f64>
             })
             .collect::<Vec<_>>()
     });
-    let arrivals: Vec<_> = (0..count).map(|_| right.receive().expect("every frame arrives")).collect();
+    // On a busy machine nothing may come for more than the second that a port waits.
+    let next = |_| (0..10).find_map(|_| right.receive()).expect("every frame arrives");
+    let arrivals: Vec<_> = (0..count).map(next).collect();
     let sent = sender.join().unwrap();
     let sending = shape.bandwidth.map_or(0.0, |rate| length as f64 * 8e3 / rate as f64);
     let ideal = shape.delay.as_secs_f64() * 1e3 + sending;
@@ -198,7 +200,9 @@ fn rate_error(rate: u64) -> f64 {
     for number in 0..count {
         left.send(number, 1514);
     }
-    let arrivals: Vec<_> = (0..count).map(|_| right.receive().expect("every frame arrives")).collect();
+    // On a busy machine nothing may come for more than the second that a port waits.
+    let next = |_| (0..10).find_map(|_| right.receive()).expect("every frame arrives");
+    let arrivals: Vec<_> = (0..count).map(next).collect();
     let numbers: Vec<u32> = arrivals.iter().map(|a| a.0).collect();
     assert_eq!(numbers, (0..count).collect::<Vec<_>>(), "in order");
     let time = (arrivals[arrivals.len() - 1].1 - arrivals[0].1) as f64 / 1e9;
