@@ -470,7 +470,10 @@ fn what_keeps_a_sweep_from_slurm_is_told_and_so_is_what_keeps_it_waiting() {
     told(&status, 0, "2 are held (JobHeldUser) and block the sweep until `scontrol release ");
     told(&cluster.livectl(&[], &["stop", "tiny"]), 0, "waiting tasks were cancelled");
     assert_eq!(cluster.ended(60), "stopped, as `livectl stop` asked");
-    told(&cluster.livectl(&[], &["status", "tiny"]), 0, "to resume: livectl sweep --engine slurm");
+    // With the options that it was started with.
+    let stopped = cluster.livectl(&[], &["status", "tiny"]);
+    told(&stopped, 0, "to resume: livectl sweep --link emulated");
+    told(&stopped, 0, " --engine slurm --scratch ");
     told(&cluster.livectl(&[], &["stop", "tiny"]), 2, "no sweep is running");
 
     // A folder that only the submitting machine has.
