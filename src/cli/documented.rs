@@ -1,7 +1,7 @@
 //! Whether the commands that the documentation names are commands: that their parts and options exist, and the recipes in them.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use super::Cli;
 
@@ -101,4 +101,10 @@ fn an_option_that_does_not_exist_is_wrong_even_beside_a_placeholder() {
     assert!(told("livectl plot RUN --colour X").is_some_and(|told| told.contains("--colour")));
     assert!(told("livectl chek recipes/p2p.yaml").is_some());
     assert_eq!(lost_recipes(&["livectl".into(), "recipes/none.yaml".into()]).count(), 1);
+}
+
+#[test]
+fn a_value_that_is_none_is_answered_with_what_is_expected() {
+    let refused = documents::refused_words(&Cli::command());
+    assert!(refused >= 10, "{refused} options refuse a word");
 }

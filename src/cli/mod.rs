@@ -348,37 +348,6 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// Every option that takes a value, with the commands before it.
-    fn options(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
-        for option in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
-            if let Some(long) = option.get_long() {
-                found.push([path, &[format!("--{long}=two")]].concat());
-            }
-        }
-        for part in command.get_subcommands().filter(|part| part.get_name() != "internal") {
-            options(part, &[path, &[part.get_name().to_owned()]].concat(), found);
-        }
-    }
-
-    #[test]
-    fn a_value_that_is_none_is_answered_with_what_is_expected() {
-        let mut found = Vec::new();
-        options(&Cli::command(), &["livectl".to_owned()], &mut found);
-        let mut refused = 0;
-        for words in found {
-            let Err(error) = Cli::command().try_get_matches_from(&words) else { continue };
-            if error.kind() != clap::error::ErrorKind::ValueValidation {
-                continue;
-            }
-            refused += 1;
-            let text = error.to_string();
-            for word in ["invalid digit", "invalid float", "syntax", "not a number", "out of range"] {
-                assert!(!text.contains(word), "{words:?}: {text}");
-            }
-        }
-        assert!(refused >= 10, "{refused} options refuse a word");
-    }
-
     #[test]
     fn sizes_have_bounds() {
         assert_eq!(size("1600x900"), Ok((1600, 900)));

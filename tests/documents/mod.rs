@@ -111,3 +111,31 @@ pub fn check(program: &str, parse: impl Fn(&[String]) -> Result<(), clap::Error>
     }
     (checked, all)
 }
+
+/// Gives every option of a program that takes a value, and those of its commands, a word that is none of their values. Panics if one answers with what a parser says
+/// of it and not with what is expected. Returns how many refused the word.
+pub fn refused_words(program: &clap::Command) -> usize {
+    fn options(command: &clap::Command, path: &[String], found: &mut Vec<Vec<String>>) {
+        for option in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+            if let Some(long) = option.get_long() {
+                found.push([path, &[format!("--{long}=two")]].concat());
+            }
+        }
+        for part in command.get_subcommands().filter(|part| part.get_name() != "internal") {
+            options(part, &[path, &[part.get_name().to_owned()]].concat(), found);
+        }
+    }
+    let mut found = Vec::new();
+    options(program, &[program.get_name().to_owned()], &mut found);
+    let refusal = |words: &Vec<String>| {
+        let error = program.clone().try_get_matches_from(words).err()?;
+        (error.kind() == ErrorKind::ValueValidation).then(|| error.to_string())
+    };
+    let refused: Vec<String> = found.iter().filter_map(refusal).collect();
+    for text in &refused {
+        for word in ["invalid digit", "invalid float", "syntax", "not a number", "out of range"] {
+            assert!(!text.contains(word), "{text}");
+        }
+    }
+    refused.len()
+}
