@@ -172,7 +172,7 @@ pub(super) struct Course<'a> {
     told: Vec<Told>,
     ticks_until: Nanos,
     /// When the stream ends.
-    pub ended: Nanos,
+    ended: Nanos,
 }
 
 impl<'a> Course<'a> {

@@ -46,7 +46,7 @@ use people::{People, middle};
 use sweep::{Sight, Sweep};
 use tree::{CDN, FIRST, Node};
 
-/// The largest crowd: what fits into 8 GiB with 60 frames.
+/// The largest crowd that was tried.
 pub const MOST: usize = 1_000_000;
 /// Viewers times frames that are kept in memory at most, four bytes each.
 pub const MOST_FRAMES: usize = 1_500_000_000;
