@@ -19,7 +19,7 @@ use livectl::sandbox::running::running;
 use livectl::store::{RunDir, SweepDir, TrialState};
 use livectl::sweep::session::Did;
 use livectl::sweep::slurm::log::Logs;
-use livectl::table::read_summary;
+use livectl::table::{read_models, read_summary};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tiny::recipe;
@@ -312,7 +312,8 @@ fn done(logs: &Logs) -> BTreeMap<String, u32> {
 fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial() {
     let _alone = alone();
     let cluster = Cluster::start("");
-    let more = "repetitions: 2\nmatrix: { network.hosts.hs.link.delay: [2 ms, 4 ms] }";
+    // Two trials are measured and two predicted; these are tasks as well.
+    let more = "repetitions: 2\nmatrix: { engine: [emulate, predict] }";
     let path = recipe(cluster.folder.path(), more, "size: 160x90, ");
     let user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"];
     let dry = cluster.sweep(&user, &path, &["--dry-run"]);
@@ -360,6 +361,10 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
     let nodes: BTreeSet<&str> = summary.iter().map(|row| row.node.as_deref().unwrap()).collect();
     assert!(nodes.len() > 1 && nodes.iter().all(|node| logs.nodes.contains_key(*node)), "{nodes:?}");
     assert!(summary.iter().all(|row| row.frames == 60), "{summary:?}");
+    assert_eq!(summary.iter().filter(|row| row.point.is_predicted()).count(), 2, "{summary:?}");
+    let models = read_models(&RunDir::open(dir.path()).unwrap().models()).unwrap();
+    let median = models.iter().find(|row| row.metric == "delay_p50_ms").unwrap();
+    assert_eq!((median.trials, median.predictions), (2, 2), "{median:?}");
     let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(dir.trials().join(&lost)).unwrap());
     assert_ne!(owner, 0, "the results are the user's");
     let told = text(&cluster.livectl(&user, &["status", "tiny"]));

@@ -18,7 +18,7 @@ use livectl::sandbox::running::running;
 use livectl::store::{Captures, Cause, Made, Manifest, RunDir, SweepDir, TrialState};
 use livectl::sweep::session::{Did, sessions};
 use livectl::sweep::status::Status;
-use livectl::table::read_summary;
+use livectl::table::{read_models, read_summary};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tiny::recipe;
@@ -257,6 +257,22 @@ fn predicted_points_are_computed_beside_measured_ones_and_never_pooled_with_them
         // A busy machine is slower than the model; it is never faster by more than what a program takes.
         assert!(truth > model - 3.0 && (!measured[0].fit || truth < model + 10.0), "{delay}: {model} and {truth}");
     }
+    let models = read_models(&run.models()).unwrap();
+    let medians: Vec<_> = models.iter().filter(|row| row.metric == "delay_p50_ms").collect();
+    assert_eq!(medians.len(), 2, "{models:#?}");
+    for row in medians {
+        let is = |predicted: bool| {
+            let mut rows = summary.iter().filter(|line| line.point.is_predicted() == predicted);
+            let delay = rows.find(|line| line.point.parameters.without("engine") == row.parameters).unwrap();
+            delay.delay_p50_ms.unwrap()
+        };
+        assert_eq!((row.measured, row.predicted, row.trials, row.predictions), (is(false), is(true), 1, 1));
+    }
+    assert!(
+        text(&output).contains("and predicted:\nscheme  at ") && text(&output).contains("within 5 % + 2 ms"),
+        "{}",
+        text(&output)
+    );
     let estimates = std::fs::read_to_string(run.estimates()).unwrap();
     assert!(estimates.lines().next().unwrap().split(',').any(|name| name == "parameter.engine"), "{estimates}");
 

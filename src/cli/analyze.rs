@@ -151,7 +151,8 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
         let trials = manifest.trials.iter().map(|record| (record.id.as_str(), &record.point));
         let tables = table::SweepTables::of(run, trials).exit(Exit::Results)?;
         let effects = table::effects_text(&tables.effects).unwrap_or_default();
-        let text = format!("{effects}{}", table::estimates_text(&tables.estimates).unwrap_or_default());
+        let models = table::models_text(&tables.models).unwrap_or_default();
+        let text = format!("{effects}{models}{}", table::estimates_text(&tables.estimates).unwrap_or_default());
         ui::print(&format!("{}: {}\n{text}", run.path().display(), ui::trials(manifest.trials.len())))?;
         let unfit = manifest.trials.iter().any(|record| !record.unfit.is_empty());
         return Ok(if exit == Exit::Done && unfit { Exit::Unfit } else { exit });

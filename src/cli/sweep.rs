@@ -301,6 +301,9 @@ pub(super) fn text(report: &Report) -> String {
     if let Some(effects) = crate::table::effects_text(&report.effects) {
         text += &effects;
     }
+    if let Some(models) = crate::table::models_text(&report.models) {
+        text += &models;
+    }
     if let Some(nodes) = &report.nodes {
         let _ = writeln!(text, "{nodes}");
     }

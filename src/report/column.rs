@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::answer::Answer;
 use super::effects::EFFECTS;
 use super::section::OVERVIEW;
-use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, PlayoutRow, SummaryRow, TrunkRow};
+use crate::table::{AudienceRow, EstimateRow, LATE_BUFFER_MS, ModelRow, PlayoutRow, SummaryRow, TrunkRow};
 
 /// What stands where there is nothing.
 pub(super) const NOTHING: &str = "–";
@@ -116,6 +116,7 @@ pub(super) fn definitions() -> Vec<Definitions> {
     vec![
         Definitions { title: "Overview, if the page has several runs", heads: heads(OVERVIEW) },
         Definitions { title: "What parameters do (effects.csv of a sweep)", heads: heads(EFFECTS) },
+        Definitions { title: "The model against measurement (model.csv of a sweep)", heads: heads(MODELS) },
         Definitions { title: "The answer", heads: heads(ANSWERS) },
         Definitions { title: "The audience (audience.csv)", heads: heads(AUDIENCE) },
         Definitions { title: "Between switches (trunks.csv)", heads: heads(TRUNKS) },
@@ -591,6 +592,58 @@ pub(super) const ESTIMATES: &[Column<EstimateRow>] = &[
         |r| Cell::count(u64::from(r.trials)),
     ),
     figure("left_out", "left out", "trials", "Partial or unfit trials.", |r| Cell::count(u64::from(r.left_out))),
+];
+
+/// The columns of the model against measurement.
+pub(super) const MODELS: &[Column<ModelRow>] = &[
+    words("scheme", "scheme", SCHEME, |r| Cell::words(r.scheme.to_string()).doubtful_if(r.unfit)),
+    where_any(words("", "parameters", PARAMETERS, |r| Cell::words(r.parameters.to_string()))),
+    words(
+        "metric",
+        "figure",
+        "Quantiles: of all frames of all viewers. Anything else: the mean over trials and viewers.",
+        |r| Cell::words(metric_name(&r.metric)),
+    ),
+    words("", "unit", "The unit of the figure and its interval; empty for counts.", |r| {
+        Cell::words(metric_unit(&r.metric))
+    }),
+    figure("measured", "measured", "", "The figure of the trials that were measured.", |r| {
+        metric_value(&r.metric, Some(r.measured))
+    }),
+    figure(
+        "low_95",
+        "from",
+        "",
+        "Where the 95 % confidence interval of the measured figure begins; a single trial has none, and with fewer than five trials it is too narrow.",
+        |r| metric_value(&r.metric, r.low_95),
+    ),
+    figure("high_95", "to", "", "Where that interval ends.", |r| metric_value(&r.metric, r.high_95)),
+    figure("predicted", "predicted", "", "The same figure of the trials that were predicted.", |r| {
+        metric_value(&r.metric, Some(r.predicted))
+    }),
+    figure("difference", "difference", "", "predicted − measured.", |r| {
+        metric_value(&r.metric, Some(r.difference))
+    }),
+    words(
+        "near",
+        "near enough",
+        "Within 5 % + 2 ms (p50), 10 % + 10 ms (p95), 2 percentage points (share from peers); a dash: no such aim.",
+        |r| Cell::words(r.near.map_or("", |near| if near { "yes" } else { "no" })),
+    ),
+    figure(
+        "trials",
+        "trials",
+        "",
+        "Measured trials that have the figure; partial and unfit ones are not among them.",
+        |r| Cell::count(u64::from(r.trials)),
+    ),
+    figure("left_out", "left out", "trials", "Partial or unfit trials.", |r| Cell::count(u64::from(r.left_out))),
+    words("unfit", "unfit", "Whether the trials counted are unfit, because there are no fit ones.", |r| {
+        Cell::words(if r.unfit { "yes" } else { "" })
+    }),
+    figure("predictions", "predictions", "", "Predicted trials that have the figure.", |r| {
+        Cell::count(u64::from(r.predictions))
+    }),
 ];
 
 const METRIC: &str = "A quantile of the delay or excess: of the frames of all trials together. Anything else: the mean over the trials of the column \

@@ -14,7 +14,7 @@ use super::picture::{self, Figure};
 use super::stored::Stored;
 use super::watch;
 use crate::store::{Choice, CommandRecord, Made, Manifest, TrialRecord, TrialState};
-use crate::table::{self, AudienceRow, EffectRow, Effects, EstimateRow};
+use crate::table::{self, AudienceRow, EffectRow, Effects, EstimateRow, ModelRow};
 
 /// Answers in words, of the schemes and points of a sweep; the others are in the table.
 const MOST_ANSWERS: usize = 40;
@@ -164,6 +164,8 @@ pub(super) struct Brief {
     pub(super) line: RunLine,
     pub(super) answers: Vec<Answer>,
     effects: Effects,
+    /// Of a sweep that has both measured and predicted trials.
+    models: Vec<ModelRow>,
     /// None if the run gets no section.
     estimates: Vec<EstimateRow>,
 }
@@ -203,7 +205,8 @@ pub(super) fn brief(run: &Stored, id: Option<&str>) -> Brief {
     let units = run.loaded.units();
     let estimates = if id.is_some() { table::estimates(&units) } else { Vec::new() };
     let effects = Effects::of(&run.loaded.summary);
-    Brief { line, answers: answer::answers(&units, &estimates), effects, estimates }
+    let models = if id.is_some() { table::models(&units) } else { Vec::new() };
+    Brief { line, answers: answer::answers(&units, &estimates), effects, estimates, models }
 }
 
 /// What made its links, and what had none.
@@ -301,6 +304,14 @@ fn sheets(run: &Stored, id: &str, brief: &Brief, room: &Room) -> Vec<Sheet> {
             effects,
             room.rows,
             &stored("effects.csv"),
+        ),
+        Sheet::of(
+            format!("{id}-model"),
+            "The model against measurement: figures of all viewers together, measured with their 95 % intervals, and predicted",
+            column::MODELS,
+            &brief.models,
+            room.rows,
+            &stored("model.csv"),
         ),
         Sheet::of(
             format!("{id}-answer"),

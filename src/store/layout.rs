@@ -212,6 +212,12 @@ impl RunDir {
         self.path.join("estimates.csv")
     }
 
+    /// A line for each figure of each point of a sweep that was measured and predicted.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.path.join("model.csv")
+    }
+
     /// A line for each effect of a parameter of a sweep.
     #[must_use]
     pub fn effects(&self) -> PathBuf {

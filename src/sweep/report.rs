@@ -11,7 +11,7 @@ use super::until::{self, is_enough};
 use crate::parallel;
 use crate::plan::{Parameters, Point, Scheme, Until};
 use crate::store::{Owner, Planned, RunDir, SweepDir};
-use crate::table::{self, Effects, EstimateRow};
+use crate::table::{self, Effects, EstimateRow, ModelRow};
 
 /// How a session ended.
 #[derive(Debug)]
@@ -40,6 +40,8 @@ pub struct Report {
     pub nodes: Option<String>,
     /// Which parameter moves the excess how much ([`table::effects_text`] says it).
     pub effects: Effects,
+    /// What the model foretold, where there are predicted trials beside measured ones.
+    pub models: Vec<ModelRow>,
 }
 
 /// Why a session ended.
@@ -95,9 +97,12 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         table::write_audience(&run.audience(), &tables.audience)?;
         table::write_estimates(&run.estimates(), &tables.estimates)?;
         table::write_effects(&run.effects(), &tables.effects.rows)?;
+        table::write_models(&run.models(), &tables.models)?;
         let owner = Owner::of_this_process()?;
-        for path in [run.summary(), run.audience(), run.estimates(), run.effects()] {
-            owner.take(&path)?;
+        for path in [run.summary(), run.audience(), run.estimates(), run.effects(), run.models()] {
+            if path.exists() {
+                owner.take(&path)?;
+            }
         }
     }
     let by_id: BTreeMap<&str, &Planned> = outlook.trials.iter().map(|trial| (trial.id.as_str(), trial)).collect();
@@ -139,6 +144,7 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         nodes: table::node_effect(&tables.summary).and_then(|effect| effect.sentence()),
         estimates: tables.estimates,
         effects: tables.effects,
+        models: tables.models,
     })
 }
 

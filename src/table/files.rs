@@ -12,13 +12,13 @@ use super::broadcasts::broadcasts_text;
 use super::estimate::{estimates, units};
 use super::field::{Row, Table};
 use super::rows::{
-    AudienceRow, BroadcastRow, CrowdRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow,
-    ShownRow, SummaryRow, TrunkRow,
+    AudienceRow, BroadcastRow, CrowdRow, EffectRow, EstimateRow, FrameRow, ModelRow, PingRow, PlayoutRow,
+    ReattachmentRow, ShownRow, SummaryRow, TrunkRow,
 };
 use super::spells::reattachments_text;
 use super::text::{audience_text, crowds_text, estimates_text, screens_text, summary_text};
 use super::trunks::trunks_text;
-use crate::store::{RunDir, TrialDir, write_atomic};
+use crate::store::{RunDir, StoreError, TrialDir, write_atomic};
 
 /// Writes the tables of one trial into its folder, each whole or not at all.
 ///
@@ -366,6 +366,30 @@ pub fn write_estimates(path: &Path, rows: &[EstimateRow]) -> Result<(), TableErr
 /// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
 pub fn read_estimates(path: &Path) -> Result<Vec<EstimateRow>, TableError> {
     EstimateRow::read(&Table::csv(path, &EstimateRow::texts())?)
+}
+
+/// Writes `model.csv` (RFC 4180, empty fields for null), whole or not at all. Without rows there is no such table, and one of before goes.
+///
+/// # Errors
+/// [`TableError::Store`].
+pub fn write_models(path: &Path, rows: &[ModelRow]) -> Result<(), TableError> {
+    if rows.is_empty() {
+        return match std::fs::remove_file(path) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(StoreError::Io { doing: "remove", path: path.to_owned(), source }.into())
+            }
+            _ => Ok(()),
+        };
+    }
+    write_csv(path, rows.len(), ModelRow::columns(rows))
+}
+
+/// Reads what [`write_models`] wrote.
+///
+/// # Errors
+/// [`TableError::Read`], [`TableError::Damaged`], [`TableError::Column`].
+pub fn read_models(path: &Path) -> Result<Vec<ModelRow>, TableError> {
+    ModelRow::read(&Table::csv(path, &ModelRow::texts())?)
 }
 
 /// Writes `effects.csv` (RFC 4180, empty fields for null), whole or not at all.

@@ -24,6 +24,7 @@ mod estimate;
 mod field;
 mod figures;
 mod files;
+mod model;
 mod nodes;
 mod ping_delay;
 mod ping_phases;
@@ -56,17 +57,18 @@ pub use field::Note;
 pub use figures::Figures;
 pub use files::{
     Tables, gather, read_audience, read_broadcasts, read_crowds, read_effects, read_estimates, read_frames,
-    read_pings, read_playouts, read_reattachments, read_shown, read_summary, read_trunks, write_audience,
-    write_broadcasts, write_crowds, write_effects, write_estimates, write_frames, write_pings, write_playouts,
-    write_reattachments, write_shown, write_summary, write_trial, write_trunks,
+    read_models, read_pings, read_playouts, read_reattachments, read_shown, read_summary, read_trunks,
+    write_audience, write_broadcasts, write_crowds, write_effects, write_estimates, write_frames, write_models,
+    write_pings, write_playouts, write_reattachments, write_shown, write_summary, write_trial, write_trunks,
 };
+pub use model::{AIMS, Aim, models, models_text};
 pub use nodes::{NodeEffect, node_effect};
 pub use ping_delay::{PAIRING_TOLERANCE_S, PingDelay, half, half_sum, ping_delays, ping_rows};
 pub use ping_phases::{Phase, PingPhase, ping_phases, ping_phases_text};
 pub use playout::{BUFFERS_S, Playout, play, play_spells, playouts};
 pub use rows::{
-    AudienceRow, BroadcastRow, CrowdRow, EffectRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow,
-    ShownRow, SummaryRow, TrunkRow,
+    AudienceRow, BroadcastRow, CrowdRow, EffectRow, EstimateRow, FrameRow, ModelRow, PingRow, PlayoutRow,
+    ReattachmentRow, ShownRow, SummaryRow, TrunkRow,
 };
 pub use spells::COVER_MS;
 pub use stored::{StoredTables, SweepTables};

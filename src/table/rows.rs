@@ -689,6 +689,38 @@ rows! {
         pub high_95: Option<f64>,
     }
 
+    /// What a model foretold of a figure against what was measured, at a point of a sweep that has both: `model.csv`. See
+    /// [`models`](super::models).
+    #[derive(Debug, Clone, PartialEq)]
+    pub struct ModelRow {
+        /// How video was delivered.
+        pub scheme: Scheme,
+        /// With which parameters, without that of the engine.
+        pub parameters: Parameters,
+        /// `delay_p50_ms`: a quantile of all frames of all viewers; others: the mean over trials of the mean over viewers.
+        pub metric: String,
+        /// Measured trials that have it.
+        pub trials: u32,
+        /// Measured trials that are partial or unfit, and not counted.
+        pub left_out: u32,
+        /// The trials counted are unfit, because there are no fit ones.
+        pub unfit: bool,
+        /// The measured figure, in the unit of its name.
+        pub measured: f64,
+        /// Where its 95 % confidence interval begins; `None`: a single trial.
+        pub low_95: Option<f64>,
+        /// Upper end of the 95 % confidence interval.
+        pub high_95: Option<f64>,
+        /// Predicted trials that have it.
+        pub predictions: u32,
+        /// The predicted figure.
+        pub predicted: f64,
+        /// predicted − measured.
+        pub difference: f64,
+        /// The difference is within what docs/prediction.md aims at; `None`: it has no aim for this figure.
+        pub near: Option<bool>,
+    }
+
     /// What another value of one parameter does to a figure, everything else being the same: `effects.csv`. See
     /// [`Effects`](super::Effects).
     #[derive(Debug, Clone, PartialEq)]

@@ -10,7 +10,10 @@ use super::estimate::{estimates, units_of_digests};
 use super::files::{
     read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary, read_trunks,
 };
-use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow};
+use super::model::{Side, models_of};
+use super::rows::{
+    AudienceRow, EstimateRow, FrameRow, ModelRow, PingRow, PlayoutRow, ReattachmentRow, SummaryRow, TrunkRow,
+};
 use crate::parallel;
 use crate::plan::Point;
 use crate::store::{Manifest, RunDir, TrialDir};
@@ -27,6 +30,8 @@ pub struct SweepTables {
     pub estimates: Vec<EstimateRow>,
     /// Which parameter moves the excess how much.
     pub effects: Effects,
+    /// What the model foretold, where there are predicted trials beside measured ones.
+    pub models: Vec<ModelRow>,
 }
 
 impl SweepTables {
@@ -53,17 +58,20 @@ impl SweepTables {
                 let read = |path: &Path| Digests::read(path, &FrameFigure::ESTIMATED);
                 digests.extend(if_there(&trial.frames(), read)?.unwrap_or_default(), |trial| trial);
             }
-            let estimates = estimates(&units_of_digests(&summary, &digests, &playouts));
-            Ok((summary, audience, estimates))
+            let units = units_of_digests(&summary, &digests, &playouts);
+            let (estimates, side) = (estimates(&units), Side::of(&units));
+            Ok((summary, audience, estimates, side))
         };
-        let mut all = SweepTables::default();
+        let (mut all, mut sides) = (SweepTables::default(), Vec::new());
         for tables in parallel::map(&groups, of_group) {
-            let (summary, audience, estimates) = tables?;
+            let (summary, audience, estimates, side) = tables?;
+            sides.extend(side);
             all.summary.extend(summary);
             all.audience.extend(audience);
             all.estimates.extend(estimates);
         }
         all.effects = Effects::of(&all.summary);
+        all.models = models_of(sides);
         Ok(all)
     }
 }

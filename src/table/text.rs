@@ -172,11 +172,15 @@ pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
     Some(laid.join("\n") + "\n")
 }
 
-/// What tells a crowd's trial from others beside its size: `relay givers=16 takers=16`.
+/// What tells a crowd's trial from others beside its size: `relay givers=16 takers=16 repetition 2`; the first repetition is not called that.
 fn scheme_and_parameters(row: &CrowdRow) -> String {
     let others = row.point.parameters.iter().filter(|(name, _)| ![ENGINE, CROWD].contains(name));
     let others: String = others.map(|(name, value)| format!(" {name}={value}")).collect();
-    format!("{}{others}", row.point.scheme)
+    let repetition = match row.point.repetition {
+        1 => String::new(),
+        repetition => format!(" repetition {repetition}"),
+    };
+    format!("{}{others}{repetition}", row.point.scheme)
 }
 
 /// What predictions for crowds came to, a line for each trial; `None` where there is none. `crowds.csv` has it all.
@@ -342,7 +346,7 @@ fn count(value: Option<u32>) -> String {
     value.map_or_else(|| "-".to_owned(), |n| n.to_string())
 }
 
-fn milliseconds(value: Option<f64>) -> String {
+pub(super) fn milliseconds(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(v) if v.abs() >= 9999.95 => format!("{v:.0}"),
@@ -358,7 +362,7 @@ fn kilobits(bit_per_s: Option<f64>) -> String {
     bit_per_s.map_or_else(|| "-".to_owned(), |bits| format!("{:.0}", bits / 1e3))
 }
 
-fn percent(share: Option<f64>) -> String {
+pub(super) fn percent(share: Option<f64>) -> String {
     share.map_or_else(|| "-".to_owned(), |s| format!("{:.1}", s * 100.0))
 }
 
@@ -400,30 +404,39 @@ pub fn estimates_text(rows: &[EstimateRow]) -> Option<String> {
         line.splice(1..1, varied.then(|| viewer.parameters.to_string()));
         for (metric, _) in SHOWN {
             let row = figures.get(&(key(viewer), metric));
-            line.push(row.map_or_else(|| "-".to_owned(), |row| interval(row)));
+            let cell = |row: &&EstimateRow| interval(row.value, row.low_95.zip(row.high_95), milliseconds);
+            line.push(row.map_or_else(|| "-".to_owned(), cell));
         }
         lines.push(line);
     }
-    let widths: Vec<usize> =
-        (0..lines[0].len()).map(|i| lines.iter().map(|line| length(&line[i])).max().unwrap_or(0)).collect();
     let mut text = String::from("over repetitions, with 95 % confidence intervals:\n");
-    for line in lines {
-        let padded =
-            line.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - length(cell))));
-        text.push_str(padded.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end());
-        text.push('\n');
-    }
+    text.push_str(&aligned(&lines));
     if let Some(left_out) = rows.iter().map(|row| row.left_out).max().filter(|count| *count > 0) {
         text.push_str(&format!("without those that are partial or unfit: up to {left_out} of a scheme\n"));
     }
     Some(text)
 }
 
+/// Cells under each other, flush left; the first line is the head.
+pub(super) fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let widest = |i: usize| lines.iter().filter_map(|line| line.get(i)).map(|cell| length(cell)).max();
+    let widths: Vec<usize> = (0..columns).map(|i| widest(i).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in lines {
+        let padded =
+            line.iter().zip(&widths).map(|(cell, width)| format!("{cell}{}", " ".repeat(width - length(cell))));
+        text.push_str(padded.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end());
+        text.push('\n');
+    }
+    text
+}
+
 /// `245.0 (240.1 to 250.0)`.
-fn interval(row: &EstimateRow) -> String {
-    let value = milliseconds(Some(row.value));
-    match row.low_95.zip(row.high_95) {
-        Some((low, high)) => format!("{value} ({} to {})", milliseconds(Some(low)), milliseconds(Some(high))),
+pub(super) fn interval(value: f64, interval: Option<(f64, f64)>, shown: fn(Option<f64>) -> String) -> String {
+    let value = shown(Some(value));
+    match interval {
+        Some((low, high)) => format!("{value} ({} to {})", shown(Some(low)), shown(Some(high))),
         None => value,
     }
 }
