@@ -30,6 +30,9 @@ const SHOWN: [&str; 12] = [
     "continuity_buffer_1s",
 ];
 
+/// Of what one side has and the other has not, so many are named.
+const SHOWN_UNMATCHED: usize = 6;
+
 /// Why trials that are not sound do not count, and what shows the figures of those in these folders.
 fn not_compared(folders: &[&str]) -> String {
     let folders: Vec<String> = folders.iter().map(|folder| crate::shell_word::quoted(folder)).collect();
@@ -156,8 +159,12 @@ impl CompareArgs {
         let rows: Vec<DifferenceRow> =
             differences.rows.iter().filter(|row| self.wants(&row.metric)).cloned().collect();
         let mut text = format!("\n{}", table::differences_text(&rows, first, second));
-        for unmatched in &differences.unmatched {
+        for unmatched in differences.unmatched.iter().take(SHOWN_UNMATCHED) {
             text += &format!("left out: {unmatched}\n");
+        }
+        match differences.unmatched.len().saturating_sub(SHOWN_UNMATCHED) {
+            0 => {}
+            more => text += &format!("left out: {more} more\n"),
         }
         if differences.left_out > 0 {
             text += &format!("left out: {} viewers of trials that are partial or unfit\n", differences.left_out);
@@ -282,7 +289,10 @@ impl Side {
         // A run may be compared with itself.
         doubtful.dedup();
         if doubtful.is_empty() {
-            return format!("the runs have no fit trials of the same viewer: {}", differences.unmatched.join("; "));
+            let (named, all) = (SHOWN_UNMATCHED.min(differences.unmatched.len()), differences.unmatched.len());
+            let more = if named < all { format!("; and {} more", all - named) } else { String::new() };
+            let named = differences.unmatched[..named].join("; ");
+            return format!("the runs have no fit trials of the same viewer at the same point: {named}{more}");
         }
         format!(
             "nothing to compare: all trials of {} are unfit or partial, {}",

@@ -39,12 +39,16 @@ impl Subject {
     #[must_use]
     pub fn of_trials(manifest: &Manifest, shown: impl Fn(&str) -> bool) -> Subject {
         let mut origin = vec![format!("run {}", manifest.run)];
-        match manifest.link.as_ref().map(|choice| choice.used) {
+        let points = manifest.plan.trials.iter().filter(|trial| shown(&trial.id)).map(|trial| &trial.point);
+        let made = Made::of(points);
+        // Of a sweep that has both, a picture of predictions alone is of no links that were made.
+        let measured = made != Made::Predicted;
+        match manifest.link.as_ref().filter(|_| measured).map(|choice| choice.used) {
             Some(LinkKind::Netem) => origin.push("netem links".to_owned()),
             Some(LinkKind::Emulated) => origin.push("emulated links".to_owned()),
             Some(LinkKind::Auto) | None => {}
         }
-        match manifest.datapath.as_ref().map(|choice| choice.used) {
+        match manifest.datapath.as_ref().filter(|_| measured).map(|choice| choice.used) {
             Some(Datapath::Kernel) => origin.push("Open vSwitch, kernel datapath".to_owned()),
             Some(Datapath::User) => origin.push("Open vSwitch, user datapath".to_owned()),
             Some(Datapath::Auto) | None => {}
@@ -52,8 +56,7 @@ impl Subject {
         if manifest.imported.is_some() {
             origin.push("imported".to_owned());
         }
-        let points = manifest.plan.trials.iter().filter(|trial| shown(&trial.id)).map(|trial| &trial.point);
-        match Made::of(points) {
+        match made {
             Made::Measured => {}
             Made::Predicted => origin.push("PREDICTED, not measured".to_owned()),
             Made::Both { predicted: 1 } => origin.push("1 trial PREDICTED, not measured".to_owned()),
