@@ -81,7 +81,8 @@ pub fn audiences(
             depth_bound: carriage.and_then(|carriage| carriage.depth),
             viewer_offload: shared(viewers.iter().copied(), |row| row.viewer_offload).map(to_millionths),
             viewer_offload_bound: carriage.map(|carriage| to_millionths(carriage.by_viewers)),
-            peer_offload: shared(viewers.iter().copied(), |row| row.peer_offload).map(to_millionths),
+            // Copies of switches are not the CDN's.
+            peer_offload: shared(viewers.iter().copied(), not_from_cdn).map(to_millionths),
             video_bytes,
             server_egress_bytes: egress,
             broadcaster_bytes: facts.broadcaster_bytes,
@@ -98,6 +99,13 @@ pub fn audiences(
         })
     };
     trial.streams.iter().filter_map(row).collect()
+}
+
+/// The share of a viewer's bytes that others than the CDN sent: peers, and switches that copy.
+#[allow(clippy::cast_precision_loss)]
+fn not_from_cdn(row: &SummaryRow) -> Option<f64> {
+    let (cdn, others) = (row.cdn_bytes?, row.peer_bytes? + row.group_bytes.unwrap_or(0));
+    (cdn + others > 0).then(|| others as f64 / (cdn + others) as f64)
 }
 
 /// Size of each frame of the stream in bytes, by its index. A viewer has rows for the frames that were born while it

@@ -1,6 +1,7 @@
 //! What programs other than ffmpeg made of the broadcasts that were asked of them.
 
 use super::rows::BroadcastRow;
+use super::summary::{quantile, to_microseconds};
 use crate::plan::Stream;
 use crate::store::{TrialDir, TrialRecord};
 use crate::trace::{Births, ObsTotals, TrialTrace};
@@ -46,10 +47,9 @@ fn intervals_ms(births: &Births) -> Vec<f64> {
     all
 }
 
-/// By nearest rank.
-fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
-    let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.checked_sub(1)?).map(|ms| (ms * 1e3).round() / 1e3)
+/// Definition 7 of Hyndman and Fan, as everywhere.
+fn percentile(sorted: &[f64], percent: u32) -> Option<f64> {
+    quantile(sorted, f64::from(percent) / 100.0).map(to_microseconds)
 }
 
 /// A line for each stream of a run in which a program other than ffmpeg broadcasts; `None` if there is none.
@@ -149,8 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_by_nearest_rank() {
-        assert_eq!([50, 95, 100].map(|p| percentile(&[1.0, 2.0, 3.0, 40.0], p)), [Some(2.0), Some(40.0), Some(40.0)]);
+    fn percentiles_are_those_of_all_tables() {
+        assert_eq!(
+            [50, 95, 100].map(|p| percentile(&[1.0, 2.0, 3.0, 40.0], p)),
+            [Some(2.5), Some(34.45), Some(40.0)]
+        );
         assert_eq!(percentile(&[], 50), None);
     }
 }

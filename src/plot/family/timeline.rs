@@ -137,5 +137,8 @@ fn viewers(frames: &[FrameRow]) -> Figures {
         .numbers("delay_p50_ms", delay(0.5))
         .numbers("delay_p95_ms", delay(0.95))
         .numbers("delay_max_ms", delay(1.0))
-        .numbers("floor_p50_ms", rows.values().map(|rows| at(rows, |f| f.floor_ms, 0.5)))
+        .numbers(
+            "floor_p50_ms",
+            rows.values().map(|rows| at(rows, |f| f.floor_ms.filter(|_| f.arrival_ns.is_some()), 0.5)),
+        )
 }

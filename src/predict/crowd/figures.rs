@@ -74,6 +74,8 @@ pub struct Figures {
     pub depth_mean: Option<f64>,
     /// The greatest.
     pub depth_max: u64,
+    /// The greatest number of hosts that passed an item on, the CDN being one of them.
+    pub passed_on_most: u64,
     /// Viewers that had the CDN, or nobody, at the end.
     pub at_cdn: u64,
 }
@@ -183,27 +185,27 @@ impl Figures {
             let from = next + births[next..].partition_point(|birth| *birth < spell.from);
             let until = from + births[from..].partition_point(|birth| *birth < spell.until);
             column[next..from].fill(FOREIGN);
-            let mut has_begun = false;
-            let mut picture = None::<Nanos>;
+            let (mut first, mut picture) = (None::<(Nanos, usize)>, None::<Nanos>);
             for frame in from..until {
                 let arrives = births[frame] + Nanos::from(column[frame]) * 1000;
-                let had_time = births[frame] + ON_ITS_WAY <= spell.until;
-                let is_there = column[frame] != MISSING && arrives <= spell.until;
-                if !is_there {
+                if column[frame] == MISSING || arrives > spell.until {
                     // Either it had its time, or it is no one's.
-                    column[frame] = if had_time { MISSING } else { FOREIGN };
-                    if !had_time {
-                        continue;
-                    }
+                    column[frame] = if births[frame] + ON_ITS_WAY <= spell.until { MISSING } else { FOREIGN };
+                    continue;
                 }
-                self.owed += 1;
-                self.missing += u64::from(!is_there);
-                self.missing_start += u64::from(!is_there && !has_begun);
-                self.uncovered += u64::from(has_begun && !is_there || is_there && column[frame] > COVER);
-                has_begun |= is_there;
-                if is_there && keyframes[frame] {
+                first = first.into_iter().chain([(arrives, frame)]).min();
+                if keyframes[frame] {
                     picture = picture.into_iter().chain([arrives]).min();
                 }
+            }
+            // As in the tables: from the first to arrive on, whichever that is; if none does, all are too late.
+            let begins = first.map_or(from, |(_, frame)| frame);
+            for frame in (from..until).filter(|frame| column[*frame] != FOREIGN) {
+                let is_missing = column[frame] == MISSING;
+                self.owed += 1;
+                self.missing += u64::from(is_missing);
+                self.missing_start += u64::from(is_missing && frame < begins);
+                self.uncovered += u64::from(frame >= begins && (is_missing || column[frame] > COVER));
             }
             if number == 0
                 && let Some(picture) = picture

@@ -156,7 +156,7 @@ pub fn predict(trial: &Trial, births: &Births, zero_ns: i64, viewers: usize) -> 
     let material =
         Material { items: &items, people: &people, kinds: &kinds, floors: &floors, had, reattached: &reattached };
     let mut figures = Figures::of(&material, &mut rows);
-    (figures.depth_mean, figures.depth_max) = depths;
+    (figures.depth_mean, figures.depth_max, figures.passed_on_most) = depths;
     figures.at_cdn = at_cdn;
     let sights: Vec<&[Option<Sight>]> =
         named.iter().map(|node| sights.get(node).map(Vec::as_slice).unwrap_or_default()).collect();
@@ -215,16 +215,16 @@ pub fn enter(trial: &Trial, figures: &Figures, births: &Births, analysis: &mut A
         row.missing = Some(figures.missing);
         [row.delay_p50_best_ms, row.delay_p50_median_ms, row.delay_p50_worst_ms] = figures.viewer_p50_ms;
         [row.delay_p95_best_ms, row.delay_p95_median_ms, row.delay_p95_worst_ms] = figures.viewer_p95_ms;
-        // Who passes it on are all but the viewer itself.
-        row.depth_max = u32::try_from(figures.depth_max.saturating_sub(1)).ok();
+        row.depth_max = u32::try_from(figures.passed_on_most).ok();
         row.viewer_offload = figures.from_viewers;
         row.peer_offload = figures.from_peers;
     }
 }
 
-/// The mean and the greatest number of links that an item passes to a viewer, at the end.
-fn depths(course: &Course<'_>) -> (Option<f64>, u64) {
-    let (mut sum, mut count, mut most) = (0u64, 0u64, 0);
+/// The mean and the greatest number of links that an item passes to a viewer from the broadcaster or the CDN, and the greatest number of hosts that pass it on, of
+/// which the CDN is one; at the end.
+fn depths(course: &Course<'_>) -> (Option<f64>, u64, u64) {
+    let (mut sum, mut count, mut most, mut passed_on) = (0u64, 0u64, 0, 0);
     for root in [tree::BROADCASTER, CDN] {
         let order = course.served.below(root);
         // Level by level: who has children has its own depth by then.
@@ -239,9 +239,10 @@ fn depths(course: &Course<'_>) -> (Option<f64>, u64) {
             sum += depth * u64::from(*children);
             count += u64::from(*children);
             most = most.max(depth);
+            passed_on = passed_on.max(if root == CDN { depth } else { depth - 1 });
         }
     }
-    ((count > 0).then(|| sum as f64 / count as f64), most)
+    ((count > 0).then(|| sum as f64 / count as f64), most, passed_on)
 }
 
 /// By kind and frame.
