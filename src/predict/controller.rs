@@ -7,13 +7,15 @@ use livectl_policy::uplink::Rate;
 use livectl_policy::{Changes, Member, Switches, Tree, Why};
 
 use super::agenda::Nanos;
-use super::course::nanos;
 use super::network::Host;
 use crate::plan::Trial;
 use crate::plan::delivery::Scheme;
 
-/// Heartbeats of agents that expect news.
+/// Between two heartbeats for agents that expect news.
 pub(super) const HEARTBEAT: Nanos = 100_000_000;
+
+/// In `multicast` the broadcaster waits so long for viewers to be in the group.
+const JOINING: Nanos = 500_000_000;
 
 /// A member of a tree: a host in one of its spells.
 type Key = (Host, u32);
@@ -21,7 +23,7 @@ type Key = (Host, u32);
 /// An agent hears of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Introduction {
-    /// When it hears of it, in nanoseconds since the timeline began.
+    /// From when on the controller has it to tell, in nanoseconds since the timeline began: with the next heartbeat that passes.
     pub at: Nanos,
     /// Of which stream.
     pub stream: usize,
@@ -44,6 +46,19 @@ pub enum Named {
     Cdn,
     /// Who is going to ask it.
     Child(Host),
+    /// Switches copy the stream.
+    Group,
+}
+
+impl Named {
+    /// What is told later stands for what was to be told before.
+    pub(super) fn replaces(self, before: Named) -> bool {
+        match (self, before) {
+            (Named::Standby(_), Named::Standby(_)) => true,
+            (Named::Parent(_) | Named::Cdn, Named::Parent(_) | Named::Cdn) => true,
+            _ => self == before,
+        }
+    }
 }
 
 /// The controller's view of a trial.
@@ -64,7 +79,7 @@ struct Known {
     switch: usize,
     delay: Duration,
     up: Option<f64>,
-    /// When its heartbeats pass, within [`HEARTBEAT`].
+    /// When its heartbeats are sent, within [`HEARTBEAT`].
     phase: Nanos,
 }
 
@@ -74,9 +89,11 @@ struct State {
     tree: Option<Tree<Key>>,
     /// In which spell each viewer is that came.
     spells: BTreeMap<Host, u32>,
-    /// In `bypass`: viewers that play, and those that the broadcaster serves.
+    /// In `bypass`: viewers that play, and those that the broadcaster serves. In `multicast`: viewers that were not told of the group, and those that were.
     playing: Vec<(Host, Nanos)>,
     served: Vec<Host>,
+    /// In `multicast`: those that have not answered yet.
+    joining: Vec<Host>,
 }
 
 impl Controller {
@@ -134,7 +151,8 @@ impl Controller {
                 self.introduced(stream, &changes, 0)
             }
             Scheme::Bypass => self.bypass(stream, at),
-            Scheme::Direct | Scheme::Multicast | Scheme::Hls => Vec::new(),
+            Scheme::Multicast => self.multicast(stream, at),
+            Scheme::Direct | Scheme::Hls => Vec::new(),
         }
     }
 
@@ -159,7 +177,42 @@ impl Controller {
                 told.extend(self.bypass(stream, at));
                 told
             }
-            Scheme::Direct | Scheme::Multicast | Scheme::Hls => Vec::new(),
+            Scheme::Multicast => {
+                let mut told = self.left(stream, host, at);
+                self.streams[stream].playing.push((host, at));
+                told.extend(self.multicast(stream, at));
+                told
+            }
+            Scheme::Direct | Scheme::Hls => Vec::new(),
+        }
+    }
+
+    /// Whoever plays a stream is told of its group, and so is the broadcaster once somebody is in it.
+    fn multicast(&mut self, stream: usize, now: Nanos) -> Vec<Introduction> {
+        let Some((broadcaster, since)) = self.streams[stream].broadcaster else { return Vec::new() };
+        let is_first = self.streams[stream].served.is_empty();
+        let mut told = Vec::new();
+        for (host, came) in std::mem::take(&mut self.streams[stream].playing) {
+            self.streams[stream].served.push(host);
+            told.push(self.tell(stream, host, Named::Group, now.max(since).max(came)));
+        }
+        self.streams[stream].joining.extend(told.iter().map(|one| one.to));
+        if is_first && let Some(first) = told.first().copied() {
+            told.push(self.tell(stream, broadcaster, Named::Group, first.at + JOINING));
+        }
+        told
+    }
+
+    /// A viewer has answered that it is in the group. When all have, the broadcaster need not wait any more.
+    pub fn joined(&mut self, stream: usize, host: Host, now: Nanos) -> Vec<Introduction> {
+        let joining = &mut self.streams[stream].joining;
+        let were_some = !joining.is_empty();
+        joining.retain(|one| *one != host);
+        match self.streams[stream].broadcaster {
+            Some((broadcaster, _)) if were_some && self.streams[stream].joining.is_empty() => {
+                vec![self.tell(stream, broadcaster, Named::Group, now)]
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -194,6 +247,7 @@ impl Controller {
         }
         state.playing.retain(|(other, _)| *other != host);
         state.served.retain(|other| *other != host);
+        state.joining.retain(|other| *other != host);
         match self.scheme {
             Scheme::Bypass => self.bypass(stream, at),
             _ => Vec::new(),
@@ -238,11 +292,13 @@ impl Controller {
         present.into_iter().map(|(to, named)| self.tell(stream, to.0, named, at)).collect()
     }
 
-    /// With the next heartbeat that passes.
     fn tell(&mut self, stream: usize, to: Host, named: Named, at: Nanos) -> Introduction {
-        let Known { phase, delay, .. } = self.hosts[to];
-        let waits = (phase + HEARTBEAT - at % HEARTBEAT) % HEARTBEAT;
         self.numbered += 1;
-        Introduction { at: at + waits + nanos(delay), stream, to, named, number: self.numbered }
+        Introduction { at, stream, to, named, number: self.numbered }
+    }
+
+    /// When a host's heartbeats are sent, within [`HEARTBEAT`].
+    pub(super) fn phase(&self, host: Host) -> Nanos {
+        self.hosts[host].phase
     }
 }

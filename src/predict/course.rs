@@ -6,12 +6,13 @@
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::ENCODER_STARTS;
 use super::agenda::{Agenda, Nanos};
 use super::connection::{Connection, Item};
-use super::controller::{Controller, Introduction};
+use super::controller::{Controller, HEARTBEAT, Introduction, Named};
 use super::network::{Host, Network, Way};
+use super::programs::LOOK;
 use super::tcp::{Ack, Answer, Control, DELAYED_ACK, Range, Turn};
+use super::{ENCODER_STARTS, PROGRAM_STARTS};
 use crate::plan::delivery::{Carrier, Scheme};
 use crate::plan::{Departure, Trial};
 use crate::trace::floor::HEADERS;
@@ -24,6 +25,11 @@ pub(super) const SWITCH: Nanos = 350_000;
 pub(super) const WORD: usize = 200;
 /// A command that was lost is sent again after this.
 const AGAIN: Nanos = 1_000_000_000;
+/// Between two heartbeats for agents that expect nothing.
+const SLOW_HEARTBEAT: Nanos = 1_000_000_000;
+/// For how long an agent expects news after its program was accepted, and after anything that it heard or told.
+pub(super) const AFTER_ACCEPTANCE: Nanos = 10_000_000_000;
+pub(super) const AFTER_NEWS: Nanos = 3_000_000_000;
 
 /// An item of a stream as it is born.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +65,9 @@ pub(super) struct Stream {
     pub looks: Vec<u64>,
     /// What the upload to the CDN may take, in bit/s on the wire; `None`: no limit.
     pub allowed: Option<u64>,
-    /// Viewers to whom switches copy it.
+    /// Viewers to whom switches copy it, and whether the broadcaster sends to them.
     pub group: Vec<usize>,
+    pub is_grouped: bool,
 }
 
 /// A viewer of a stream.
@@ -164,7 +171,8 @@ pub(super) enum Event {
     Word { spoken: Box<Spoken>, hop: usize },
     Joins { viewer: usize },
     Departs { viewer: usize, how: Departure },
-    Told { introduction: Introduction },
+    Expects { host: Host, until: Nanos },
+    Heart { host: Host, serial: u32 },
     Look { stream: usize },
     Beat { viewer: usize, spell: usize },
     Patience { viewer: usize, introduction: u64 },
@@ -176,6 +184,7 @@ pub(super) enum Event {
 pub(super) enum Heard {
     Left(Host),
     Lost { child: Host, parent: Host },
+    Joined(Host),
     Tick,
 }
 
@@ -186,6 +195,19 @@ pub(super) struct Spoken {
     pub to: Host,
     pub way: Way,
     pub word: Word,
+    /// What the controller has put into it.
+    pub news: Vec<Introduction>,
+}
+
+/// The heartbeats for the agent of a host.
+#[derive(Debug, Default)]
+pub(super) struct Hearts {
+    /// Until when it expects news.
+    pub until: Nanos,
+    /// Of the next one; one that was noted before counts no more.
+    serial: u32,
+    /// What the controller has to tell it.
+    pending: Vec<Introduction>,
 }
 
 /// A datagram that switches copy, and to whom.
@@ -246,6 +268,8 @@ pub(super) enum Word {
     Gone {
         connection: usize,
     },
+    /// Of the CDN's service, in whose place the controller may put news.
+    Heartbeat,
 }
 
 /// A trial as it goes on.
@@ -263,6 +287,7 @@ pub struct Course<'a> {
     pub(super) cdn: Host,
     /// By stream and host, the viewer's place.
     by_host: Vec<Vec<Option<usize>>>,
+    pub(super) hearts: Vec<Hearts>,
     control: Control,
 }
 
@@ -281,6 +306,7 @@ impl<'a> Course<'a> {
             controller: Controller::of(trial),
             cdn,
             by_host: vec![vec![None; trial.network.hosts.len()]; trial.streams.len()],
+            hearts: trial.network.hosts.iter().map(|_| Hearts::default()).collect(),
             control: if trial.congestion_control == "reno" { Control::Reno } else { Control::Cubic },
         };
         for (number, (stream, items)) in trial.streams.iter().zip(births).enumerate() {
@@ -300,6 +326,7 @@ impl<'a> Course<'a> {
                 looks: Vec::new(),
                 allowed: None,
                 group: Vec::new(),
+                is_grouped: false,
             });
             for viewer in &stream.viewers {
                 let host = host(viewer)?;
@@ -349,7 +376,12 @@ impl<'a> Course<'a> {
         let (broadcaster, first) = (self.streams[number].broadcaster, self.streams[number].items.first().copied());
         let Some(first) = first else { return };
         self.agenda.note(first.at, Event::Born { stream: number });
-        self.agenda.note(first.at, Event::Look { stream: number });
+        // The agent has looked since the trial's beginning, and begins to count with the look before the stream.
+        self.agenda.note(first.at.div_ceil(LOOK) * LOOK, Event::Look { stream: number });
+        self.streams[number].looks.push(0);
+        let begins = nanos(self.trial.timeline.broadcast_at) + PROGRAM_STARTS;
+        let until = first.at.saturating_add(AFTER_ACCEPTANCE);
+        self.agenda.note(begins.min(first.at), Event::Expects { host: broadcaster, until });
         // The CDN's consent passes the switch, and when it is there the program begins.
         let way = self.network.way(self.trial, self.cdn, broadcaster);
         let last = way.and_then(|way| way.last().copied()).map_or(0, |lane| self.delay(lane));
@@ -390,7 +422,8 @@ impl<'a> Course<'a> {
                 Event::Word { spoken, hop } => self.word(spoken, hop),
                 Event::Joins { viewer } => self.joins(viewer),
                 Event::Departs { viewer, how } => self.departs(viewer, how),
-                Event::Told { introduction } => self.told(introduction),
+                Event::Expects { host, until } => self.expects(host, until),
+                Event::Heart { host, serial } => self.heart(host, serial),
                 Event::Look { stream } => self.look(stream),
                 Event::Beat { viewer, spell } => self.beat(viewer, spell),
                 Event::Patience { viewer, introduction } => self.waited(viewer, introduction),
@@ -586,20 +619,24 @@ impl<'a> Course<'a> {
 
     pub(super) fn say(&mut self, from: Host, to: Host, word: Word) {
         if let Some(way) = self.network.way(self.trial, from, to) {
-            self.word(Box::new(Spoken { from, to, way, word }), 0);
+            self.word(Box::new(Spoken { from, to, way, word, news: Vec::new() }), 0);
         }
     }
 
     /// The same, later.
     pub(super) fn say_at(&mut self, at: Nanos, from: Host, to: Host, word: Word) {
         if let Some(way) = self.network.way(self.trial, from, to) {
-            self.agenda.note(at, Event::Word { spoken: Box::new(Spoken { from, to, way, word }), hop: 0 });
+            let spoken = Box::new(Spoken { from, to, way, word, news: Vec::new() });
+            self.agenda.note(at, Event::Word { spoken, hop: 0 });
         }
     }
 
-    fn word(&mut self, spoken: Box<Spoken>, hop: usize) {
+    fn word(&mut self, mut spoken: Box<Spoken>, hop: usize) {
         if hop >= spoken.way.len() {
             return self.heard(&spoken);
+        }
+        if hop == 1 && spoken.word == Word::Heartbeat && spoken.news.is_empty() {
+            spoken.news = self.news_for(spoken.to);
         }
         let way = spoken.way.clone();
         match self.pass(&way, hop, WORD) {
@@ -608,10 +645,54 @@ impl<'a> Course<'a> {
         }
     }
 
+    /// The controller has that to tell, from the moments of the introductions on.
     pub(super) fn tell(&mut self, told: Vec<Introduction>) {
         for introduction in told {
-            self.agenda.note(introduction.at, Event::Told { introduction });
+            let pending = &mut self.hearts[introduction.to].pending;
+            pending.retain(|one| one.stream != introduction.stream || !introduction.named.replaces(one.named));
+            pending.push(introduction);
         }
+    }
+
+    /// What the controller puts into a heartbeat that passes: one introduction, or all children.
+    fn news_for(&mut self, host: Host) -> Vec<Introduction> {
+        let now = self.agenda.now();
+        let pending = &mut self.hearts[host].pending;
+        let Some(first) = pending.iter().find(|one| one.at <= now).copied() else { return Vec::new() };
+        let is_child = |one: &Introduction| matches!(one.named, Named::Child(_));
+        let goes = |one: &mut Introduction| *one == first || is_child(&first) && is_child(one) && one.at <= now;
+        pending.extract_if(.., goes).collect()
+    }
+
+    /// An agent expects news until then.
+    pub(super) fn expects(&mut self, host: Host, until: Nanos) {
+        let now = self.agenda.now();
+        let was_slow = std::mem::replace(&mut self.hearts[host].until, until) <= now;
+        if was_slow && until > now && self.has_news() {
+            self.hearts[host].serial += 1;
+            let serial = self.hearts[host].serial;
+            let way = self.network.way(self.trial, host, self.cdn).unwrap_or_default();
+            let trip: Nanos = way.iter().map(|lane| self.delay(*lane)).sum();
+            let first = now + trip + self.controller.phase(host);
+            self.agenda.note(first, Event::Heart { host, serial });
+        }
+    }
+
+    /// The service sends a heartbeat.
+    fn heart(&mut self, host: Host, serial: u32) {
+        let now = self.agenda.now();
+        let is_over = self.streams.iter().all(|stream| stream.born >= stream.items.len());
+        if self.hearts[host].serial != serial || is_over {
+            return;
+        }
+        let next = now + if now < self.hearts[host].until { HEARTBEAT } else { SLOW_HEARTBEAT };
+        self.agenda.note(next, Event::Heart { host, serial });
+        self.say(self.cdn, host, Word::Heartbeat);
+    }
+
+    /// Whether agents have anything to hear of the controller.
+    fn has_news(&self) -> bool {
+        self.has_peers() || self.trial.point.scheme == Scheme::Multicast
     }
 
     /// Whether agents know each other by the controller.

@@ -35,7 +35,7 @@ impl Course<'_> {
         for at in 0..self.streams[number].peers.len() {
             self.give(self.streams[number].peers[at], item);
         }
-        if !self.streams[number].group.is_empty() {
+        if self.streams[number].is_grouped && !self.streams[number].group.is_empty() {
             let to = self.streams[number].group.clone();
             self.give_group(number, item, &to);
         }
@@ -178,6 +178,11 @@ impl Course<'_> {
         if payload <= CUT_THROUGH || viewer.upto != item || viewer.has[item] || come <= HELD_BACK {
             return;
         }
+        // The first picture of all is passed on when it is whole.
+        let items = &self.streams[viewer.stream].items;
+        if !viewer.first.is_some_and(|first| items[first..item].iter().any(|before| before.is_frame)) {
+            return;
+        }
         let given = come.min(bytes) - HELD_BACK;
         for place in 0..self.viewers[at].children.len() {
             let child = self.viewers[at].children[place];
@@ -218,7 +223,7 @@ impl Course<'_> {
         let seconds = |connection: usize| self.connections[connection].sender.waiting() as f64 * 8.0 / rate;
         let now = self.agenda.now();
         let expected = stream.expected.iter().filter(|(_, until)| now < *until).count();
-        let peers = stream.peers.len() + expected + usize::from(!stream.group.is_empty());
+        let peers = stream.peers.len() + expected + usize::from(stream.is_grouped && !stream.group.is_empty());
         let lag = stream.peers.iter().map(|peer| seconds(*peer)).fold(0.0, f64::max);
         let catching_up = expected > 0 || measured.is_none() || lag > pacing::TOLERATED_LAG;
         let behind = seconds(stream.upload) > pacing::CDN_LAG;
@@ -227,7 +232,7 @@ impl Course<'_> {
         if pacing::differs(stream.allowed, allowed) {
             self.streams[number].allowed = allowed;
             let pace = allowed.map(|allowed| f64::from(pacing::payload_per_s(allowed)));
-            self.connections[upload].sender.pace(pace, now);
+            self.connections[upload].sender.pace(pace);
             self.connections[upload].paced = None;
             self.send(upload);
         }

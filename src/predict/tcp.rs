@@ -195,18 +195,8 @@ impl Sender {
         (self.sent_bytes, self.sent_again)
     }
 
-    /// So many bytes a second may leave from now on; `None`: as many as the windows let.
-    pub fn pace(&mut self, bytes_per_s: Option<f64>, now: Nanos) {
-        if bytes_per_s == self.pace {
-            return;
-        }
-        // What has left at the former pace counts at the new one from now on.
-        self.paced_until = match (self.pace, bytes_per_s) {
-            (Some(before), Some(pace)) if pace > 0.0 => {
-                now + (self.paced_until.saturating_sub(now) as f64 * before / pace) as Nanos
-            }
-            _ => self.paced_until.min(now),
-        };
+    /// So many bytes a second may leave from now on; `None`: as many as the windows let. As in Linux, what has left at the former pace is waited for at that.
+    pub fn pace(&mut self, bytes_per_s: Option<f64>) {
         self.pace = bytes_per_s;
     }
 
@@ -216,7 +206,7 @@ impl Sender {
             return Turn::Idle;
         }
         let in_burst = self.burst.0 == now && self.burst.1 == 1;
-        if self.pace.is_some() && now < self.paced_until && !in_burst && (self.lost > 0 || self.next < self.written) {
+        if now < self.paced_until && !in_burst && (self.lost > 0 || self.next < self.written) {
             return Turn::Wait(self.paced_until);
         }
         let range =
@@ -614,7 +604,7 @@ mod tests {
     #[test]
     fn a_pace_spreads_packets() {
         let mut sender = Sender::new(Control::Cubic, 10);
-        sender.pace(Some(FULL as f64 * 100.0), 0);
+        sender.pace(Some(FULL as f64 * 100.0));
         sender.write(3 * FULL);
         assert!(matches!(sender.turn(0), Turn::Send(_)));
         assert!(matches!(sender.turn(0), Turn::Send(_)), "two at once");

@@ -3,7 +3,7 @@
 use super::agenda::Nanos;
 use super::connection::Item;
 use super::controller::{Introduction, Named};
-use super::course::{Course, Event, Heard, Spoken, Stay, Word};
+use super::course::{AFTER_ACCEPTANCE, AFTER_NEWS, Course, Event, Heard, Spoken, Stay, Word};
 use super::network::Host;
 use crate::plan::Departure;
 use crate::plan::delivery::{Carrier, Scheme};
@@ -55,6 +55,7 @@ impl Course<'_> {
         let spell = self.viewers[at].stays.len();
         let word = Word::Session { viewer: at, spell, trips: TRIPS_TO_PLAY - 1 };
         self.say_at(now + PLAYER_STARTS, host, self.cdn, word);
+        self.agenda.note(now + PLAYER_STARTS, Event::Expects { host, until: Nanos::MAX });
         if self.has_peers() {
             self.agenda.note(now + BEAT, Event::Beat { viewer: at, spell });
         }
@@ -103,6 +104,13 @@ impl Course<'_> {
             Word::Playing { viewer } => {
                 self.viewers[viewer].came = now;
                 self.viewers[viewer].facts.playing.get_or_insert(now);
+                self.expects(here, now + AFTER_ACCEPTANCE);
+            }
+            Word::Heartbeat => {
+                for introduction in spoken.news.clone() {
+                    self.expects(here, now + AFTER_NEWS);
+                    self.told(introduction);
+                }
             }
             Word::Syn { viewer, introduction } => match self.presence(self.viewers[viewer].stream, here) {
                 Presence::There => self.say(here, there, Word::SynAck { viewer, introduction }),
@@ -163,24 +171,25 @@ impl Course<'_> {
         let now = self.agenda.now();
         let told = self.controller.play(stream, host, now);
         self.tell(told);
+        // Switches copy to whoever plays, from now on.
         if self.trial.point.scheme == Scheme::Multicast {
-            self.join_group(at);
+            self.streams[stream].group.push(at);
         }
     }
 
-    /// Switches copy the stream to a viewer from now on; who broadcasts begins with what there is since the last keyframe.
-    fn join_group(&mut self, at: usize) {
-        let stream = self.viewers[at].stream;
-        let is_first = self.streams[stream].group.is_empty();
-        self.streams[stream].group.push(at);
-        if is_first {
-            let (items, born) = (&self.streams[stream].items, self.streams[stream].born);
-            let from = items[..born].iter().rposition(|item| item.keyframe).unwrap_or(0);
-            for item in from..born {
-                self.give_group(stream, item, &[at]);
-            }
-            self.pace(stream);
+    /// The broadcaster's agent hears that somebody is in the group: it begins with what there is since the last keyframe.
+    fn send_to_group(&mut self, number: usize) {
+        let stream = &mut self.streams[number];
+        if std::mem::replace(&mut stream.is_grouped, true) {
+            return;
         }
+        let born = stream.born;
+        let from = stream.items[..born].iter().rposition(|item| item.keyframe).unwrap_or(0);
+        let to = stream.group.clone();
+        for item in from..born {
+            self.give_group(number, item, &to);
+        }
+        self.pace(number);
     }
 
     /// nginx-rtmp gives a viewer what comes from now on, or nothing more. It serves those first who came last.
@@ -196,12 +205,26 @@ impl Course<'_> {
     /// An agent hears of a peer.
     pub(super) fn told(&mut self, introduction: Introduction) {
         let Introduction { stream, to, named, number, .. } = introduction;
-        if let Named::Child(child) = named {
-            return self.admit(stream, child);
+        match named {
+            Named::Child(child) => return self.admit(stream, child),
+            Named::Group if self.streams[stream].broadcaster == to => return self.send_to_group(stream),
+            _ => {}
         }
         let Some(at) = self.viewer_at(stream, to).filter(|at| self.viewers[*at].is_there) else { return };
         match named {
             Named::Child(_) => {}
+            Named::Group => {
+                let now = self.agenda.now();
+                let passes = self.up_to_switch(to);
+                self.agenda.note(now + passes, Event::Controller { stream, heard: Heard::Joined(to) });
+                let viewer = &mut self.viewers[at];
+                viewer.facts.introduced.get_or_insert(now);
+                viewer.facts.reached.get_or_insert(now);
+                // Who has nothing yet waits for the group.
+                if viewer.first.is_none() && !std::mem::replace(&mut viewer.is_cdn_paused, true) {
+                    self.say(to, self.cdn, Word::Pause { viewer: at });
+                }
+            }
             Named::Standby(standby) => self.viewers[at].standby = standby,
             Named::Parent(parent) => {
                 let viewer = &mut self.viewers[at];
@@ -340,6 +363,7 @@ impl Course<'_> {
             return;
         }
         viewer.is_there = false;
+        self.hearts[viewer.host].until = 0;
         if let Some(stay) = viewer.stays.last_mut() {
             stay.end = Some((now, how));
         }
@@ -410,6 +434,7 @@ impl Course<'_> {
                 }
             }
         }
+        self.expects(host, now + AFTER_NEWS);
         let passes = self.up_to_switch(host);
         let heard = Heard::Lost { child: host, parent };
         self.agenda.note(now + passes, Event::Controller { stream, heard });
@@ -444,6 +469,7 @@ impl Course<'_> {
         let now = self.agenda.now();
         let told = match heard {
             Heard::Left(host) => self.controller.left(stream, host, now),
+            Heard::Joined(host) => self.controller.joined(stream, host, now),
             Heard::Lost { child, parent } => {
                 self.agenda.note(now + HOLD, Event::Controller { stream, heard: Heard::Tick });
                 self.controller.lost(stream, child, parent, now)

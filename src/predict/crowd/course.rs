@@ -15,13 +15,14 @@ use super::super::watching::{
     BEAT, FAR_BEHIND, HOLD, PATIENCE, PLAYER_STARTS, SILENCE, SILENCE_OF_BROADCASTER, TRIPS_TO_PLAY,
 };
 use super::control::{Controller, Named, Told};
-use super::ground::{self, Ground};
+use super::ground::{self, Ground, Pace};
 use super::people::People;
 use super::sweep::Sweep;
 use super::tree::{BROADCASTER, CDN, FIRST, NOBODY, Node, Served};
 use super::upload::Upload;
 use crate::plan::delivery::{Carrier, Scheme};
 use crate::plan::{Departure, Trial};
+use crate::trace::floor::{HEADERS, SEGMENT};
 
 /// Who would be served by one below itself asks again after this.
 const AGAIN: Nanos = 100_000_000;
@@ -68,6 +69,7 @@ const ABSENT: Viewer = Viewer {
 enum Event {
     Departs { node: Node, spell: u32 },
     Left { node: Node, spell: u32 },
+    News { to: Node, number: u32, named: Named },
     Told { to: Node, number: u32, parent: Node },
     ToldStandby { to: Node, standby: Node },
     ToldCdn { to: Node, number: u32 },
@@ -170,6 +172,8 @@ pub(super) struct Course<'a> {
     waiting: Vec<Node>,
     pub reattached: Vec<Reattached>,
     told: Vec<Told>,
+    /// How long a packet can wait in front of the CDN's link.
+    longest_queue: Nanos,
     ticks_until: Nanos,
     /// When the stream ends.
     ended: Nanos,
@@ -179,6 +183,7 @@ impl<'a> Course<'a> {
     pub fn new(trial: &Trial, ground: &'a Ground, people: &'a People, sweep: Sweep<'a>, published: Nanos) -> Self {
         let nodes = people.len() + FIRST as usize;
         let link = ground.places[usize::from(ground::BROADCASTER)].link.bandwidth;
+        let cdn = ground.places[usize::from(ground::CDN)].link;
         let mut course = Self {
             scheme: trial.point.scheme,
             ground,
@@ -197,6 +202,7 @@ impl<'a> Course<'a> {
             waiting: Vec::new(),
             reattached: Vec::new(),
             told: Vec::new(),
+            longest_queue: Pace::of(cdn.bandwidth).time(u64::from(cdn.queue) * u64::from(SEGMENT + HEADERS)),
             ticks_until: 0,
             ended: sweep.items.last().map_or(0, |item| item.at),
             sweep,
@@ -210,7 +216,7 @@ impl<'a> Course<'a> {
         }
         course.plays.sort_unstable_by_key(|(at, node)| Reverse((*at, *node)));
         if let Some(first) = course.sweep.items.first() {
-            course.note(first.at, Event::Look);
+            course.note(first.at.div_ceil(LOOK) * LOOK, Event::Look);
         }
         course
     }
@@ -318,6 +324,18 @@ impl<'a> Course<'a> {
                     self.control(|controller, ground, told| controller.left(ground, node, now, told));
                 }
             }
+            Event::News { to, number, named } => {
+                let event = match named {
+                    Named::Parent(parent) => Event::Told { to, number, parent },
+                    Named::Standby(standby) => Event::ToldStandby { to, standby },
+                    Named::Cdn => Event::ToldCdn { to, number },
+                };
+                // The heartbeat waits in front of the CDN's link as everything else that it sends.
+                match self.sweep.lag(CDN, now).min(self.longest_queue) {
+                    0 => self.happens(now, event),
+                    lag => self.note(now + lag, event),
+                }
+            }
             Event::Told { to, number, parent } => self.told(to, parent, number, now),
             Event::ToldStandby { to, standby } => self.viewers[to as usize].standby = standby,
             Event::ToldCdn { to, number } => {
@@ -353,7 +371,7 @@ impl<'a> Course<'a> {
             Event::Look => {
                 let peers = self.peers();
                 let lag = self.sweep.lag(BROADCASTER, now);
-                self.upload.look(now, self.born_bytes, peers, lag);
+                self.upload.look(self.born_bytes, peers, lag);
                 if self.born < self.sweep.items.len() || !self.upload.is_done() {
                     self.note(now + LOOK, Event::Look);
                 }
@@ -394,12 +412,7 @@ impl<'a> Course<'a> {
         let mut all = std::mem::take(&mut self.told);
         does(&mut self.controller, self.ground, &mut all);
         for Told { at, to, named, number } in all.drain(..) {
-            let event = match named {
-                Named::Parent(parent) => Event::Told { to, number, parent },
-                Named::Standby(standby) => Event::ToldStandby { to, standby },
-                Named::Cdn => Event::ToldCdn { to, number },
-            };
-            self.note(at, event);
+            self.note(at, Event::News { to, number, named });
         }
         self.told = all;
     }
@@ -482,7 +495,7 @@ impl<'a> Course<'a> {
         self.viewers[node as usize].had_peer = true;
         if parent == BROADCASTER && self.born > 0 {
             let (peers, lag) = (self.peers(), self.sweep.lag(BROADCASTER, now));
-            self.upload.pace(now, peers, lag);
+            self.upload.pace(peers, lag);
         }
     }
 

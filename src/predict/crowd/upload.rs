@@ -41,7 +41,8 @@ impl Upload {
             paced_until: 0,
             backlog: 0,
             given: 0,
-            looks: Vec::new(),
+            // The agent has looked since the trial's beginning, and begins to count with the look before the stream.
+            looks: vec![0],
         }
     }
 
@@ -82,13 +83,13 @@ impl Upload {
     }
 
     /// The broadcaster's agent looks at what so many peers leave. `born` are bytes of the stream until now, `lag` is by how much peers are behind.
-    pub fn look(&mut self, now: Nanos, born: u64, peers: usize, lag: Nanos) {
+    pub fn look(&mut self, born: u64, peers: usize, lag: Nanos) {
         self.looks.push(born);
-        self.pace(now, peers, lag);
+        self.pace(peers, lag);
     }
 
     /// The same, between two looks: somebody came or went.
-    pub fn pace(&mut self, now: Nanos, peers: usize, lag: Nanos) {
+    pub fn pace(&mut self, peers: usize, lag: Nanos) {
         let Some(link) = self.link else { return };
         let looks = &self.looks[self.looks.len().saturating_sub(RATE_LOOKS + 1)..];
         let measured = (looks.len() > LEAST_LOOKS).then(|| {
@@ -100,12 +101,7 @@ impl Upload {
         let behind = self.backlog as f64 * 8.0 / rate > pacing::CDN_LAG;
         let allowed = (peers > 0).then(|| pacing::allowance(link, Some(rate), peers, catching_up, behind));
         if pacing::differs(self.allowed, allowed) {
-            // What has left at the former pace counts at the new one from now on.
-            if self.paced_until > now {
-                let owed = (self.paced_until - now) as f64;
-                let share = self.allowed.zip(allowed).map_or(0.0, |(old, new)| old as f64 / new.max(1) as f64);
-                self.paced_until = now + (owed * share) as Nanos;
-            }
+            // As in Linux, what has left at the former pace is waited for at that.
             self.allowed = allowed;
         }
     }
@@ -130,16 +126,16 @@ mod tests {
         assert_eq!(upload.leaves(|_| 3000, |item| whole.push(item)), 4000);
         assert_eq!((whole.as_slice(), upload.next(), upload.is_done()), ([0].as_slice(), None, true));
         // A peer does: nobody knows what the stream takes, so 5 % are left.
-        upload.look(10, 0, 1, 0);
+        upload.look(0, 1, 0);
         assert_eq!(upload.allowed, Some(200_000));
         upload.give(1, 20, 4000, 3000);
         assert_eq!(upload.next(), Some(20));
         assert_eq!(upload.leaves(|_| 3000, |item| whole.push(item)), 3028);
         assert_eq!(upload.next(), Some(20 + 3028 * 40_000));
         assert_eq!(whole, [0]);
-        // The peer has gone.
-        upload.pace(1_000_000, 0, 0);
-        assert_eq!(upload.next(), Some(1_000_000));
+        // The peer has gone; what has left is still waited for.
+        upload.pace(0, 0);
+        assert_eq!(upload.next(), Some(20 + 3028 * 40_000));
         assert_eq!(upload.leaves(|_| 3000, |item| whole.push(item)), 972);
         assert_eq!(whole, [0, 1]);
     }
