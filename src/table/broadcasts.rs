@@ -46,7 +46,7 @@ fn intervals_ms(births: &Births) -> Vec<f64> {
     all
 }
 
-/// By nearest rank.
+/// By nearest rank, in milliseconds; `None` of no values.
 fn percentile(sorted: &[f64], percent: usize) -> Option<f64> {
     let rank = (sorted.len() * percent).div_ceil(100);
     sorted.get(rank.checked_sub(1)?).map(|ms| (ms * 1e3).round() / 1e3)
