@@ -34,9 +34,9 @@ pub(super) struct Viewer {
     /// Who was named to it, and who stands by.
     parent: Node,
     standby: Node,
-    /// The introduction that it follows.
+    /// Number of the introduction that it follows.
     number: u32,
-    /// Spells that have begun.
+    /// How many of its spells have begun.
     spells: u32,
     pub is_there: bool,
     has_crashed: bool,
@@ -46,7 +46,7 @@ pub(super) struct Viewer {
     /// The first frame of this spell, and the first of which it is not known that it has it.
     begins: u32,
     upto: u32,
-    /// When who served it went.
+    /// When and how its parent went, until it has the stream again.
     orphan: Option<(Nanos, Departure)>,
 }
 
@@ -162,7 +162,7 @@ pub(super) struct Course<'a> {
     group: usize,
     /// When the CDN had the latest item.
     at_cdn: Nanos,
-    /// Items that have been born.
+    /// How many items have been born.
     born: usize,
     born_bytes: u64,
     fps: u32,
@@ -171,7 +171,7 @@ pub(super) struct Course<'a> {
     pub reattached: Vec<Reattached>,
     told: Vec<Told>,
     ticks_until: Nanos,
-    /// When the stream ends.
+    /// When the last item is born.
     ended: Nanos,
 }
 
@@ -224,7 +224,7 @@ impl<'a> Course<'a> {
         self.agenda.note(at, event);
     }
 
-    /// All of it.
+    /// Plays the trial up to `end`.
     pub fn run(&mut self, end: Nanos) {
         for item in 0..self.sweep.items.len() {
             let now = self.sweep.items[item].at;
@@ -620,7 +620,7 @@ impl<'a> Course<'a> {
     }
 }
 
-/// The end of a trial.
+/// The end of a trial, with the time that its viewers have to receive the rest.
 pub(super) fn end(trial: &Trial) -> Nanos {
     nanos(trial.timeline.end + trial.timeline.drain)
 }
