@@ -11,9 +11,9 @@ const MAX_STREAMS: usize = 64;
 /// What a client does with a message stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// It gives.
+    /// The client publishes on it.
     Publish,
-    /// It takes.
+    /// The client plays on it.
     Play,
 }
 
@@ -24,27 +24,27 @@ pub enum Meaning {
     Asked {
         /// Whether it wants to publish or to play.
         part: Part,
-        /// On this message stream.
+        /// The message stream that it asks for.
         stream_id: u32,
         /// The stream; `Err`: its name as the client wrote it, when heartbeats cannot carry it.
         stream: Result<StreamKey, String>,
     },
-    /// The server has consented.
+    /// The server has consented to a publish or play.
     Accepted {
         /// What was asked for: to publish or to play.
         part: Part,
-        /// On this message stream.
+        /// The message stream that was asked for.
         stream_id: u32,
     },
-    /// The server has refused.
+    /// The server has refused a publish or play.
     Refused {
         /// What was asked for: to publish or to play.
         part: Part,
-        /// On this message stream.
+        /// The message stream that was asked for.
         stream_id: u32,
-        /// `NetStream.Publish.BadName` and the like.
+        /// The reason as a code: `NetStream.Publish.BadName` and the like.
         code: String,
-        /// The server's words.
+        /// The reason as the server says it.
         why: String,
     },
     /// The client ends what it does on this message stream.
@@ -70,7 +70,7 @@ pub struct Wish {
     pub name: String,
 }
 
-/// Follows a connection's commands.
+/// Follows the commands of a connection in both directions.
 #[derive(Debug, Default)]
 pub struct Conversation {
     app: String,
@@ -82,7 +82,7 @@ pub struct Conversation {
 struct Stream {
     id: u32,
     part: Part,
-    /// As the client gives it.
+    /// Stream name, as the client gives it.
     name: String,
 }
 

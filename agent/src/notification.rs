@@ -52,7 +52,7 @@ pub(crate) struct Named {
     pub(crate) peer: SocketAddrV4,
 }
 
-/// What the network is told.
+/// What the network is told by an agent.
 #[derive(Debug)]
 pub(crate) enum Report {
     /// That peer does not serve, or no longer. It is told again and again until the network names another one.
@@ -63,14 +63,14 @@ pub(crate) enum Report {
     Left(oneshot::Sender<()>),
 }
 
-/// Whether news is expected.
+/// Whether an agent expects to be told something, and for how long.
 #[derive(Debug, Clone, Copy, Default)]
 struct Expectation {
     /// When the program or player connected; `None` if there is none.
     since: Option<Instant>,
     /// Hasten until then; without it and with a program or player, until something happens.
     until: Option<Instant>,
-    /// It has been accepted once.
+    /// A publish or play has been accepted once.
     was_accepted: bool,
 }
 
@@ -96,7 +96,7 @@ impl Hasten {
         });
     }
 
-    /// It is gone.
+    /// The program or player is gone.
     pub(crate) fn end(&self) {
         self.0.send_modify(|expected| (expected.since, expected.until) = (None, None));
     }

@@ -8,9 +8,9 @@ use crate::openflow::{FlowMatch, Ipv4Prefix, PortNo, Vlan};
 
 /// What lies behind the Ethernet header of IPv4 packets.
 pub const IPV4: u16 = 0x0800;
-/// Address Resolution Protocol.
+/// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
-/// Link Layer Discovery Protocol.
+/// EtherType of LLDP.
 pub const LLDP: u16 = 0x88cc;
 /// IP protocol number of TCP.
 pub const TCP: u8 = 6;
@@ -31,50 +31,50 @@ const SNAP: [u8; 6] = [0xaa, 0xaa, 0x03, 0, 0, 0];
 /// judge them.
 #[derive(Debug, Clone, Copy)]
 pub struct Frame<'a> {
-    /// The whole frame.
+    /// The bytes of the whole frame, from its destination address on.
     pub bytes: &'a [u8],
-    /// Source address.
+    /// MAC address of the sender.
     pub src: MacAddr,
-    /// Destination address.
+    /// MAC address of the receiver.
     pub dst: MacAddr,
     /// VLAN id and priority of the outermost tag.
     pub vlan: Option<(u16, u8)>,
     /// Type behind the tag; 0x05ff without one.
     pub eth_type: u16,
-    /// What is in it.
+    /// The network layer, as far as flows can match it.
     pub network: Network,
 }
 
 /// Network layer, as far as flows distinguish it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Network {
-    /// Nothing that flows look into.
+    /// Neither ARP nor IPv4, or one that cannot be read.
     Other,
-    /// ARP for IPv4 over Ethernet.
+    /// An ARP message for IPv4 over Ethernet.
     Arp {
         /// The operation; 0 when it is above 255.
         operation: u8,
-        /// Sender's protocol address.
+        /// IPv4 address of the sender.
         sender: Ipv4Addr,
-        /// Target's protocol address.
+        /// IPv4 address of the target: in a request the one that is asked for.
         target: Ipv4Addr,
     },
-    /// IPv4.
+    /// An IPv4 packet.
     Ipv4 {
-        /// Source address.
+        /// IPv4 address of the sender.
         src: Ipv4Addr,
-        /// Destination address.
+        /// IPv4 address of the receiver.
         dst: Ipv4Addr,
-        /// Differentiated services code point.
+        /// Differentiated services code point, 0 to 63.
         dscp: u8,
-        /// Protocol number.
+        /// IP protocol number, such as 6 for TCP.
         protocol: u8,
-        /// What is in it.
+        /// The transport layer, as far as flows can match it.
         transport: Transport,
     },
 }
 
-/// Transport layer.
+/// The transport layer of an IPv4 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// A protocol whose ports flows do not look at.
@@ -95,24 +95,24 @@ pub enum Transport {
     },
 }
 
-/// A TCP segment in a frame.
+/// The header of a TCP segment, and where in the frame its payload lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tcp {
-    /// Where it is from.
+    /// Address and port of the sender.
     pub src: SocketAddrV4,
-    /// Where it goes.
+    /// Address and port of the receiver.
     pub dst: SocketAddrV4,
-    /// Sequence number.
+    /// Sequence number of the first byte of the payload, or of SYN.
     pub seq: u32,
-    /// Acknowledgement number.
+    /// Acknowledgement number; it counts where `is_ack` is set.
     pub ack: u32,
-    /// SYN flag.
+    /// The connection is begun.
     pub syn: bool,
-    /// ACK flag.
+    /// The acknowledgement number counts.
     pub is_ack: bool,
-    /// FIN flag.
+    /// The sender has no more to send.
     pub fin: bool,
-    /// RST flag.
+    /// The connection is broken off.
     pub rst: bool,
     /// Where its checksum lies in the frame.
     pub checksum: usize,
@@ -123,14 +123,14 @@ pub struct Tcp {
 /// A range of bytes in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payload {
-    /// First byte.
+    /// Offset in the frame of the first byte.
     pub start: usize,
-    /// After the last.
+    /// Offset in the frame behind the last byte.
     pub end: usize,
 }
 
 impl Payload {
-    /// As a range.
+    /// The same as a range of offsets.
     #[must_use]
     pub fn range(self) -> Range<usize> {
         self.start..self.end
@@ -254,7 +254,7 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// The bytes of a payload.
+    /// The bytes of a segment's payload.
     #[must_use]
     pub fn payload(&self, tcp: &Tcp) -> &'a [u8] {
         self.bytes.get(tcp.payload.range()).unwrap_or_default()
@@ -295,7 +295,7 @@ fn arp(bytes: &[u8], at: usize) -> Option<Network> {
     })
 }
 
-/// RFC 791, section 3.1.
+/// Reads an IPv4 header (RFC 791, section 3.1) that begins at `at`.
 fn ipv4(bytes: &[u8], at: usize) -> Option<Network> {
     let packet = bytes.get(at..)?;
     let version_and_length = *packet.first()?;

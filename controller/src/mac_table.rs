@@ -21,18 +21,18 @@ const SWEEP_PARTS: usize = 64;
 /// Sets of a table that begins, at most.
 const FIRST_SETS: usize = 48;
 
-/// Addresses and ports.
+/// At which port each station was heard, of as many as there is room for.
 #[derive(Debug, Clone)]
 pub struct MacTable {
     sets: Vec<Set>,
-    /// Sets at most.
+    /// How many sets there may be.
     limit: usize,
     seed: u64,
     len: usize,
     sweep_at: usize,
 }
 
-/// Places that compete.
+/// Places for stations that compete for them.
 #[derive(Debug, Clone, Copy, Default)]
 #[repr(align(64))]
 struct Set {
@@ -54,7 +54,7 @@ struct At {
 pub enum Learnt {
     /// A station that was not known.
     New,
-    /// It is where it was.
+    /// A station at the port where it was.
     Same,
     /// It was at this port before.
     Moved(PortNo),
@@ -125,7 +125,7 @@ impl MacTable {
         self.len
     }
 
-    /// Whether it holds none.
+    /// Whether it holds no station.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -190,7 +190,7 @@ impl MacTable {
         set.is_fresh(way, now).then(|| PortNo::from_v10(set.places[way] as u16))
     }
 
-    /// How many bytes it takes.
+    /// How many bytes of memory it takes.
     #[must_use]
     pub fn size(&self) -> usize {
         self.sets.len() * size_of::<Set>()

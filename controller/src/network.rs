@@ -27,7 +27,7 @@ pub struct Network {
     rates: BTreeMap<StreamKey, Rate>,
     switches: Switches,
     count: usize,
-    /// Whether there was a file.
+    /// Whether a map was given.
     is_known: bool,
 }
 
@@ -41,7 +41,7 @@ struct Host {
 /// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {file}: {error}")]
     Read {
         /// Path of the file.
@@ -54,7 +54,7 @@ pub enum NetworkError {
     Form {
         /// Path of the file.
         file: String,
-        /// What, with line and column.
+        /// What is wrong, with line and column.
         error: serde_json::Error,
     },
     /// A value that means nothing.
@@ -62,32 +62,32 @@ pub enum NetworkError {
     Value {
         /// Path of the file.
         file: String,
-        /// What and where.
+        /// What is wrong with which value.
         what: ValueError,
     },
 }
 
-/// A value that means nothing.
+/// What is wrong with a value of a map.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ValueError {
-    /// No name of a stream.
+    /// The key of a stream cannot be one.
     #[error("streams.{key:?}: {error}")]
     Stream {
-        /// What stands there.
+        /// The key as it stands there.
         key: String,
         /// What is wrong with it.
         error: StreamKeyError,
     },
-    /// No rate.
+    /// A rate of that stream is not more than 0.
     #[error("streams.{0:?}: bit_per_s and frames_per_s must be more than 0")]
     Rate(String),
     /// More switches than ways between them can be found in reasonable time.
     #[error("it names {0} switches; at most {MAX_SWITCHES} are supported")]
     Switches(usize),
-    /// A link that cannot be.
+    /// A link joins what it cannot join.
     #[error("links[{at}]: {why}")]
     Link {
-        /// Which, from 0.
+        /// Place of the link in the list, from 0.
         at: usize,
         /// The reason, in words.
         why: &'static str,

@@ -14,7 +14,7 @@ use crate::openflow::PortNo;
 pub enum News {
     /// The controller accepts switches.
     Listening {
-        /// Address and port.
+        /// Address and port at which it accepts them.
         address: SocketAddr,
         /// One of [`SCHEMES`](crate::scheme::SCHEMES).
         scheme: &'static str,
@@ -23,9 +23,9 @@ pub enum News {
     SwitchConnected {
         /// Datapath id of the switch.
         dpid: u64,
-        /// `1.0` or `1.3`.
+        /// Version of OpenFlow that it speaks: `1.0` or `1.3`.
         version: &'static str,
-        /// Where it connected from.
+        /// Address and port that it connected from.
         peer: SocketAddr,
     },
     /// A switch that was ready is gone.
@@ -37,7 +37,7 @@ pub enum News {
     },
     /// A connection was closed before it was a switch, or because of what it sent.
     ConnectionRefused {
-        /// Where it came from.
+        /// Address and port that it came from.
         peer: SocketAddr,
         /// The reason, in words.
         why: String,
@@ -46,7 +46,7 @@ pub enum News {
     Learned {
         /// Datapath id of the switch.
         dpid: u64,
-        /// The station.
+        /// Ethernet address of the station.
         #[serde(serialize_with = "as_text")]
         mac: MacAddr,
         /// Port of the switch that leads to it.
@@ -99,7 +99,7 @@ pub enum News {
     Acknowledged {
         /// IPv4 address of the acknowledging host.
         by: Ipv4Addr,
-        /// What the other is.
+        /// What the other is to it: `parent`, `child`, `standby`, `cdn` or `group`.
         role: &'static str,
         /// Address and port of the peer.
         peer: SocketAddrV4,
@@ -134,7 +134,7 @@ pub enum News {
         host: Ipv4Addr,
         /// From whom it has the stream; `None` is the CDN.
         parent: Option<Ipv4Addr>,
-        /// Who serves it if that one does not.
+        /// Who would serve it if that one did not; `None`: nobody.
         standby: Option<Ipv4Addr>,
         /// `joined`, `left`, `lost`, `capacity`, `moved` or `gone`.
         why: &'static str,
@@ -172,7 +172,7 @@ pub enum News {
     },
     /// So many lines could not be written since the last that could.
     Dropped {
-        /// Number of lines.
+        /// How many lines were dropped.
         count: u64,
     },
 }
@@ -182,7 +182,7 @@ pub enum News {
 pub struct Member {
     /// IPv4 address of the host.
     pub host: Ipv4Addr,
-    /// What it plays or publishes.
+    /// The stream that it plays or publishes, as `app/name`.
     pub stream: String,
     /// The switch that it is at.
     pub dpid: u64,
@@ -208,7 +208,7 @@ fn as_numbers<S: serde::Serializer>(ports: &[PortNo], to: S) -> Result<S::Ok, S:
 /// A line as it is written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Line {
-    /// When, in nanoseconds of CLOCK_REALTIME.
+    /// When it was written, in nanoseconds of CLOCK_REALTIME.
     pub time_ns: u64,
     /// The event and its fields.
     #[serde(flatten)]

@@ -75,13 +75,13 @@ pub fn carried_by_viewers(viewers: u32, broadcaster: u32) -> f64 {
 /// What one has for passing a stream on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Uplink {
-    /// Whole copies that it carries: k.
+    /// Whole copies of the stream that it carries at once: k.
     pub copies: u32,
     /// The time that one copy of the frame takes: τ.
     pub copy_time: Duration,
 }
 
-/// How a viewer gets a frame.
+/// From whom and when a viewer has a frame, whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arrival {
     /// From whom: 0 is the broadcaster, the first viewer 1.
@@ -146,19 +146,19 @@ pub fn greedy(hosts: &[Uplink], delay: impl Fn(usize, usize) -> Duration) -> Vec
 
 struct Sender {
     host: usize,
-    /// Its uplink.
+    /// When its uplink is free for the next copy, since the broadcaster had the frame.
     free_at: Duration,
     sent: u32,
     /// Those who had no copy when it got its own; the nearest last.
     nearest: Vec<usize>,
 }
 
-/// Many hosts that are alike.
+/// Hosts that are alike: how many, and what uplink each has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Class {
-    /// What each of them has.
+    /// The uplink that each of them has.
     pub uplink: Uplink,
-    /// How many there are.
+    /// How many hosts there are.
     pub hosts: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Delays between switches.
+//! Delays between switches, along the quickest way over the links that join them.
 
 use std::time::Duration;
 

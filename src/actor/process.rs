@@ -24,10 +24,10 @@ use tokio::sync::{mpsc, watch};
 pub use actor::{Actor, Command, Output, Place, Station, Stop};
 pub use readiness::Readiness;
 
-/// How a process ended.
+/// How a process ended, and whether it was to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// Its status.
+    /// Exit code, or the signal that ended it.
     pub status: ExitStatus,
     /// Whether [`Process::stop`] had been called.
     pub asked: bool,
@@ -61,7 +61,7 @@ pub enum ProcessError {
     Ended {
         /// Host and name, as `host/name`.
         actor: String,
-        /// What was waited for.
+        /// The condition that was waited for.
         condition: String,
         /// How it ended.
         exit: Exit,
@@ -73,9 +73,9 @@ pub enum ProcessError {
     NotReady {
         /// Host and name, as `host/name`.
         actor: String,
-        /// What was waited for.
+        /// The condition that was waited for.
         condition: String,
-        /// The deadline.
+        /// How long was waited.
         within: Duration,
         /// Its last log lines.
         log: LogTail,

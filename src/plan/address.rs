@@ -8,7 +8,7 @@ const HOSTS_PER_BLOCK: usize = 250;
 /// The subnet of an island of switches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subnet {
-    /// The subnet's first address.
+    /// First address of the subnet, as a number.
     base: u32,
     /// Length of its prefix in bits.
     pub prefix: u8,

@@ -26,7 +26,7 @@ pub enum Departure {
 /// The moment at which a viewer goes, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parting {
-    /// On the trial's timeline.
+    /// When it goes, on the trial's timeline.
     pub at: Duration,
     /// Whether it leaves or crashes.
     pub how: Departure,
@@ -37,7 +37,7 @@ pub struct Parting {
 pub struct Spell {
     /// When its player starts, on the trial's timeline.
     pub from: Duration,
-    /// `None`: it ends with the stream.
+    /// When and how it goes before the stream ends; `None`: it stays to the end of the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<Parting>,
 }
@@ -45,15 +45,15 @@ pub struct Spell {
 /// Viewers that come and go by chance.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Churn {
-    /// How long one stays on average.
+    /// How long a viewer stays on average.
     pub stay: Duration,
     /// How long it is away on average.
     pub away: Duration,
     /// The share of departures that are crashes, 0 to 1.
     pub crash: f64,
-    /// Nobody goes before.
+    /// Nobody goes before this moment of the timeline.
     pub from: Duration,
-    /// Nobody comes or goes after.
+    /// Nobody comes or goes after this moment of the timeline.
     pub until: Duration,
 }
 
@@ -63,7 +63,7 @@ pub struct Audience {
     /// As they were planned one by one, by viewer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub planned: BTreeMap<String, Vec<Spell>>,
-    /// What moves all others.
+    /// By what chance all others come and go; `None`: they stay to the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub churn: Option<Churn>,
     /// What it came to in this trial, by viewer. Stored, so that tables of stored trials never depend on how chance
@@ -84,7 +84,7 @@ impl Departure {
 }
 
 impl Audience {
-    /// Whether nobody comes or goes.
+    /// Whether nobody comes or goes while the stream is on.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         *self == Audience::default()

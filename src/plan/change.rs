@@ -19,7 +19,7 @@ pub enum Directions {
     Up,
     /// To the host, or to the first switch of a trunk.
     Down,
-    /// Either.
+    /// Both, each on its own.
     #[default]
     Both,
 }
@@ -27,21 +27,21 @@ pub enum Directions {
 /// A link is another one from a moment on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LinkChange {
-    /// When, on the trial's timeline.
+    /// When it changes, on the trial's timeline.
     pub at: Duration,
     /// Index into [`Network::links`].
     pub link: usize,
     /// `Up` is from the link's end `a` to its end `b`.
     pub directions: Directions,
-    /// What changes.
+    /// What becomes of those directions.
     pub change: Change,
 }
 
-/// What changes of a link.
+/// What becomes of a link.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Change {
-    /// This, once.
+    /// It has these settings from then on.
     Set(Setting),
     /// It follows a trace, until the next change of its bandwidth.
     Follow(LinkTrace),
@@ -54,7 +54,7 @@ pub struct Setting {
     /// bit/s; 0: nothing passes, and the queue holds what waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bandwidth: Option<u64>,
-    /// One-way delay of the link.
+    /// One-way delay, without that of the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay: Option<Duration>,
     /// Each packet's delay is uniform in `delay ± jitter`.
@@ -82,7 +82,7 @@ pub struct LinkTrace {
     pub pieces: Vec<Piece>,
 }
 
-/// A piece of a trace.
+/// What a trace says of a link from one moment on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Piece {
     /// Milliseconds from the beginning of the trace.
@@ -100,14 +100,14 @@ pub struct Piece {
 pub struct Condition {
     /// As ever, but a bandwidth of 0 lets nothing pass.
     pub shape: Shape,
-    /// What comes is lost.
+    /// What comes to the link is lost.
     pub down: bool,
 }
 
 /// A direction of a link is another one from a moment on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Step {
-    /// When, on the trial's timeline.
+    /// From when on, on the trial's timeline.
     pub at: Duration,
     /// What it does to packets from then on.
     pub condition: Condition,
@@ -188,7 +188,7 @@ impl Condition {
         Condition { shape, down: false }
     }
 
-    /// The same after a change.
+    /// The condition after these settings; what they do not say stays.
     fn after(mut self, setting: &Setting) -> Condition {
         self.shape.bandwidth = setting.bandwidth.or(self.shape.bandwidth);
         self.shape.delay = setting.delay.unwrap_or(self.shape.delay);

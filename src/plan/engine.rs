@@ -8,7 +8,7 @@ use super::{Parameters, Point};
 pub const ENGINE: &str = "engine";
 /// The parameter that tells for how many viewers a trial was predicted, where those of its plan stand for many.
 pub const CROWD: &str = "crowd";
-/// Its value.
+/// What [`ENGINE`] is of trials that were predicted.
 pub const PREDICTED: &str = "predict";
 /// What trials without that parameter would have there.
 pub const EMULATED: &str = "emulate";

@@ -20,7 +20,7 @@ const CAPTURE_OVERHEAD: f64 = 1.15;
 /// Logs, transcripts, tables and pictures of a trial.
 const TRIAL_FILES: u64 = 1_000_000;
 
-/// What a run will take, roughly.
+/// What a run will take: time, and space on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
     /// Until the last trial is done, if trials run one after the other.

@@ -33,7 +33,7 @@ pub use engine::{CROWD, EMULATED, ENGINE, Engine, PREDICTED};
 pub use estimate::{AUDIO_BITRATE, Estimate, FILM_BITRATE, TRIAL_OVERHEAD};
 /// The TCP port of RTMP on the CDN.
 pub use livectl_wire::http::PORT as HTTP_PORT;
-/// The TCP port on which a broadcaster's agent serves peers.
+/// The TCP port on which agents serve peers: a broadcaster's, and viewers' that pass the stream on.
 pub use livectl_wire::peer::PORT as PEER_PORT;
 pub use livectl_wire::rtmp::PORT as RTMP_PORT;
 pub use measure::{Measure, natural};
@@ -57,7 +57,7 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
-/// RFC 6928, section 2.
+/// Segments of the initial congestion window that RFC 6928 (section 2) allows.
 pub(crate) const fn usual_initial_window() -> u32 {
     10
 }
@@ -133,7 +133,7 @@ pub struct Plan {
     pub recipe: String,
     /// What the recipe says of itself; may be empty.
     pub description: String,
-    /// What the trials' seeds come from.
+    /// The number that the trials' seeds are made from.
     #[serde(default)]
     pub seed: u64,
     /// The trials, in the order in which they run.
@@ -143,9 +143,9 @@ pub struct Plan {
 /// One scheme, one set of parameters, one repetition, on one freshly booted network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// [`Point::id`].
+    /// Its name and that of its folder: [`Point::id`].
     pub id: String,
-    /// Which one it is.
+    /// Its scheme, parameters and repetition.
     #[serde(flatten)]
     pub point: Point,
     /// Seeds jitter and loss of emulated links.
@@ -170,16 +170,16 @@ pub struct Trial {
     /// What the agents do beside passing the stream on.
     #[serde(default)]
     pub agents: Agents,
-    /// The ping trains.
+    /// Who pings whom, when and how often.
     pub pings: Vec<PingTrain>,
     /// Interfaces to capture on.
     pub captures: Vec<CapturePoint>,
     /// Viewers whose screens are filmed side by side.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub film: Vec<String>,
-    /// What makes the links.
+    /// What makes the links of its network.
     pub links: LinkKind,
-    /// What forwards packets.
+    /// What forwards packets in its switches.
     pub datapath: Datapath,
     /// TCP congestion control set in every host (`cubic`, `reno`, `bbr`).
     pub congestion_control: String,
@@ -191,7 +191,7 @@ pub struct Trial {
     pub cdn: Cdn,
 }
 
-/// The emulated network.
+/// The emulated network of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Network {
     /// Switches in the recipe's order.
@@ -211,7 +211,7 @@ pub struct Switch {
     pub dpid: u64,
 }
 
-/// A host.
+/// A host of the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
     /// Mininet's name of it: `hb`.
@@ -220,7 +220,7 @@ pub struct Host {
     pub role: Role,
     /// One per link, in link order.
     pub interfaces: Vec<Interface>,
-    /// What a viewer watches with.
+    /// What a viewer watches with; of other hosts it does not matter.
     #[serde(default, skip_serializing_if = "Player::is_usual")]
     pub player: Player,
 }
@@ -228,7 +228,7 @@ pub struct Host {
 /// A host's end of a link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
-    /// `hb-eth0`.
+    /// Name on the host: `hb-eth0`.
     pub name: String,
     /// Ethernet address, `02:…` (locally administered), unique in the trial.
     pub mac: String,
@@ -265,7 +265,7 @@ pub struct Link {
 pub struct Shape {
     /// Rate in bit/s, counting whole Ethernet frames without FCS and preamble; `None`: as fast as the machine.
     pub bandwidth: Option<u64>,
-    /// One-way delay.
+    /// One-way delay, without that of the queue.
     pub delay: Duration,
     /// Each packet's delay is uniform in `delay ± jitter`.
     pub jitter: Duration,
@@ -275,16 +275,16 @@ pub struct Shape {
     pub queue: u32,
 }
 
-/// What the encoder makes.
+/// What every encoder makes, and from what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Video {
     /// Where pictures come from.
     pub source: VideoSource,
     /// Pictures per second.
     pub fps: u32,
-    /// How many pictures are encoded.
+    /// How many pictures are encoded: rate times length of the stream.
     pub frames: u32,
-    /// Video codec as ffmpeg names it: `flv1`, `libx264`.
+    /// Codec of the video; in H.264 ffmpeg encodes it with libx264.
     pub codec: Codec,
     /// Video bitrate in bit/s.
     pub bitrate: u64,
@@ -321,7 +321,7 @@ pub enum VideoSource {
     },
     /// A file, looped as often as the frames need.
     File {
-        /// Absolute path.
+        /// Absolute path of the file.
         path: std::path::PathBuf,
     },
 }
@@ -350,7 +350,7 @@ impl Default for Cdn {
     }
 }
 
-/// One live stream.
+/// One live stream: who makes it and who watches it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stream {
     /// Stream name under [`RTMP_APP`]: the broadcaster's host name.
@@ -359,7 +359,7 @@ pub struct Stream {
     pub broadcaster: String,
     /// Hosts that watch it.
     pub viewers: Vec<String>,
-    /// What makes it.
+    /// The program that makes it.
     #[serde(default, skip_serializing_if = "Program::is_usual")]
     pub program: Program,
 }
@@ -367,7 +367,7 @@ pub struct Stream {
 /// Moments in the life of a trial, counted from when the network has been measured and is ready.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Timeline {
-    /// Encoders start.
+    /// When the encoders start.
     pub broadcast_at: Duration,
     /// The first player starts; before or after `broadcast_at`.
     pub view_at: Duration,
@@ -384,26 +384,26 @@ pub struct Timeline {
 /// Pings from one host to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PingTrain {
-    /// Host that pings.
+    /// Name of the host that pings.
     pub from: String,
-    /// Host that answers.
+    /// Name of the host that answers.
     pub to: String,
     /// Address of `to` that `from` shares a subnet with.
     pub address: Ipv4Addr,
-    /// First ping, on the trial's timeline.
+    /// When the first ping is sent, on the trial's timeline.
     pub start: Duration,
-    /// Between pings.
+    /// Time from one ping to the next.
     pub interval: Duration,
-    /// Number of pings.
+    /// How many pings are sent.
     pub count: u32,
 }
 
 /// An interface whose packets are captured.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CapturePoint {
-    /// Host.
+    /// Name of the host that it is on.
     pub host: String,
-    /// Its interface.
+    /// Name of the interface: `hb-eth0`.
     pub interface: String,
 }
 
@@ -431,13 +431,13 @@ impl Trial {
 }
 
 impl Network {
-    /// The host of that name.
+    /// The host of that name; `None`: there is none.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|h| h.name == name)
     }
 
-    /// The links between two switches.
+    /// The links that join two switches.
     pub fn trunks(&self) -> impl Iterator<Item = &Link> {
         let is_switch = |end: &End| self.switches.iter().any(|switch| switch.name == end.node);
         self.links.iter().filter(move |link| is_switch(&link.a) && is_switch(&link.b))

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::program::{ArgumentPart, Placeholder, argument_parts};
 
-/// A viewer's player.
+/// The program with which a viewer watches.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Player {
@@ -15,9 +15,9 @@ pub enum Player {
     Rtmpdump,
     /// mplayer, which shows the stream in a window.
     MplayerWindow,
-    /// ffplay, in a window.
+    /// ffplay, which shows the stream in a window.
     Ffplay,
-    /// mpv, in a window.
+    /// mpv, which shows the stream in a window.
     Mpv,
     /// Whatever else plays RTMP.
     Command {
@@ -30,7 +30,7 @@ pub enum Player {
 }
 
 impl Player {
-    /// Those that have a name.
+    /// The players that recipes name; all others are commands.
     pub const NAMED: [Player; 5] =
         [Player::Mplayer, Player::Rtmpdump, Player::MplayerWindow, Player::Ffplay, Player::Mpv];
 

@@ -65,19 +65,19 @@ impl Point {
 }
 
 impl Parameters {
-    /// Whether there are none.
+    /// Whether there are no parameters.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The value of that key.
+    /// The value of the parameter of that name; `None`: there is none.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 
-    /// The others, without that key.
+    /// The others, without the parameter of that name.
     #[must_use]
     pub fn without(&self, key: &str) -> Parameters {
         let others = self.0.iter().filter(|(name, _)| *name != key);

@@ -1,4 +1,4 @@
-//! What broadcasts a stream.
+//! Programs that broadcast a stream, and what their commands are told.
 
 use std::fmt;
 
@@ -23,9 +23,9 @@ pub enum Program {
 /// What stands for something in the arguments of a command, in braces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholder {
-    /// Where the stream is published.
+    /// The URL at which the stream is published, or played.
     Url,
-    /// How many pictures.
+    /// How many pictures the stream has.
     Frames,
     /// Frame rate, in pictures per second.
     Fps,
@@ -33,18 +33,18 @@ pub enum Placeholder {
     Size,
     /// Bitrate in bit/s.
     Bitrate,
-    /// Length of the stream: `20.000`.
+    /// Length of the stream in seconds: `20.000`.
     Seconds,
-    /// The file that a player writes.
+    /// Path of the file that a player writes.
     Dump,
 }
 
-/// A piece of an argument.
+/// A piece of an argument of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ArgumentPart<'a> {
-    /// As it is.
+    /// Text that stands for itself.
     Plain(&'a str),
-    /// What a placeholder stands for.
+    /// A placeholder, for whose value it stands.
     Of(Placeholder),
     /// Looks like a placeholder but is not one.
     Unknown(&'a str),
@@ -68,7 +68,7 @@ impl Program {
         *self == Program::Ffmpeg
     }
 
-    /// OBS, whatever its settings.
+    /// Whether it is OBS, with any settings.
     #[must_use]
     pub fn is_obs(&self) -> bool {
         matches!(self, Program::Obs | Program::ObsDefaults)
@@ -93,7 +93,7 @@ impl fmt::Display for Program {
 }
 
 impl Placeholder {
-    /// Those of a program that publishes.
+    /// Placeholders of a program that publishes.
     pub const PUBLISHING: &[Placeholder] = &[
         Placeholder::Url,
         Placeholder::Frames,
@@ -102,10 +102,10 @@ impl Placeholder {
         Placeholder::Bitrate,
         Placeholder::Seconds,
     ];
-    /// Those of a player.
+    /// Placeholders of a player.
     pub const WATCHING: &[Placeholder] = &[Placeholder::Url, Placeholder::Dump];
 
-    /// What is written between the braces.
+    /// Its name, as it is written between the braces.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Repetitions.
+//! Repeats a plan's trials: each repetition has its number and its seeds.
 
 use super::{Plan, Point, Trial};
 

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 /// Repetitions go on until a figure is known as precisely as wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Until {
-    /// The figure, as `summary.csv` has it.
+    /// The figure that is to be known: a column of `summary.csv`.
     pub figure: Figure,
     /// By which share of it it may be off: 0.05 is 5 %.
     pub precision: f64,
-    /// Repetitions before it is looked at.
+    /// Repetitions before the figure is looked at for the first time.
     pub least: u32,
     /// Repetitions after which it ends, whatever is known.
     pub most: u32,
@@ -21,19 +21,19 @@ pub struct Until {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Figure {
-    /// The median of the frames' delays.
+    /// Median of the frames' delays.
     #[serde(rename = "delay_p50_ms")]
     DelayP50,
-    /// Their 95th percentile.
+    /// 95th percentile of the frames' delays.
     #[serde(rename = "delay_p95_ms")]
     DelayP95,
-    /// The median of what they are above the floor.
+    /// Median of the frames' excess: how much longer than the floor they took.
     #[serde(rename = "excess_p50_ms")]
     ExcessP50,
-    /// The 95th percentile of that.
+    /// 95th percentile of the frames' excess.
     #[serde(rename = "excess_p95_ms")]
     ExcessP95,
-    /// How long the player waits for its first picture.
+    /// From the start of the player, or of the stream if that came later, to the arrival of the first keyframe.
     #[serde(rename = "startup_delay_ms")]
     StartupDelay,
 }
@@ -44,11 +44,11 @@ impl Until {
 }
 
 impl Figure {
-    /// All variants.
+    /// All figures, in the order of declaration.
     pub const ALL: [Figure; 5] =
         [Figure::DelayP50, Figure::DelayP95, Figure::ExcessP50, Figure::ExcessP95, Figure::StartupDelay];
 
-    /// The column's name.
+    /// The column's name in `summary.csv`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

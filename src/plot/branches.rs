@@ -9,10 +9,10 @@ use super::canvas::{Align, Sheet, Type};
 use super::chart::{Area, BLACK, GREY};
 use super::piece::SMALLEST_TYPE;
 
-/// Branches.
+/// Colour of branches.
 const TWIG: RGBColor = RGBColor(150, 150, 150);
 const WHITE: RGBColor = RGBColor(255, 255, 255);
-/// Of a node without a value.
+/// Colour of a node without a value.
 const PALE: RGBColor = RGBColor(205, 205, 205);
 /// From the least value to the greatest: viridis (van der Walt and Smith, 2015) from its light end on. Its lightness
 /// falls evenly, so that it is read in grey and with any kind of colour vision.
@@ -30,13 +30,13 @@ const WIDE: f64 = 10.0;
 /// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Node {
-    /// Under it.
+    /// Written under it.
     pub(super) name: String,
     /// Under its name; empty: nothing.
     pub(super) below: String,
     /// Which node it hangs from, and the share, 0 to 1, that the branch is as wide as; `None`: none.
     pub(super) parent: Option<(usize, f64)>,
-    /// Its colour.
+    /// What its colour stands for, by the scale under the tree; `None`: it is pale.
     pub(super) value: Option<f64>,
     /// It stands in the uppermost layer and is black. Any other without a parent stands a layer below, at the end.
     pub(super) is_root: bool,
@@ -99,7 +99,7 @@ impl Branches {
         (spots, leaves)
     }
 
-    /// The least and the greatest value.
+    /// The least and the greatest value of all nodes; `None`: none has one.
     fn range(&self) -> Option<(f64, f64)> {
         let values = || self.nodes.iter().filter_map(|node| node.value).filter(|value| value.is_finite());
         values().min_by(f64::total_cmp).zip(values().max_by(f64::total_cmp))

@@ -68,9 +68,9 @@ pub(super) struct Sheet<'a, B: DrawingBackend> {
     faces: Faces,
     /// Text is pixels here; on other sheets it stays text.
     raster: bool,
-    /// Width in pixels.
+    /// Width of the sheet in pixels.
     pub(super) width: f64,
-    /// Height in pixels.
+    /// Height of the sheet in pixels.
     pub(super) height: f64,
 }
 
@@ -91,7 +91,7 @@ pub(super) fn picture(drawing: &impl Drawing, size: (u32, u32), format: Format) 
     }
 }
 
-/// DejaVu Sans, embedded.
+/// The faces of DejaVu Sans that are embedded.
 struct Faces {
     regular: FontRef<'static>,
     bold: FontRef<'static>,
@@ -396,7 +396,7 @@ impl<B: DrawingBackend> Sheet<'_, B> {
 
 /// Characters that were to be drawn as pixels and are not in the embedded font.
 static LACKING: Mutex<BTreeSet<char>> = Mutex::new(BTreeSet::new());
-/// So many of them are named.
+/// How many of the characters that the font lacks are named.
 const MOST_NAMED: usize = 12;
 
 /// Remembers the characters of a text that a font has no picture of, those that nobody sees left aside.

@@ -29,7 +29,7 @@ pub(super) enum Known {
     Figure { value: f64, doubtful: bool },
     /// There were trials, and none of them counts or has the figure.
     Unsound,
-    /// There was no trial.
+    /// No trial has this pair of values.
     Nothing,
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Panel {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Cells {
     pub(super) columns: Vec<String>,
-    /// The first is at the top.
+    /// Names of the rows; the first is at the top.
     pub(super) rows: Vec<String>,
     pub(super) x_label: String,
     pub(super) y_label: String,
@@ -56,10 +56,10 @@ pub(super) struct Cells {
 
 /// How the panels lie, in lengths of the sheet.
 struct Layout {
-    /// Panels beside each other.
+    /// How many panels are beside each other.
     across: usize,
     cell: (f64, f64),
-    /// From one panel to the next.
+    /// From one panel's beginning to the next one's, across and down.
     step: (f64, f64),
     /// The first cell of the first panel.
     origin: (f64, f64),
@@ -82,7 +82,7 @@ impl Cells {
         self.panels.iter().flat_map(|panel| &panel.cells).filter_map(value).filter(shown)
     }
 
-    /// The least and the greatest.
+    /// The least and the greatest figure that has a colour; `None`: there is none.
     fn range(&self) -> Option<(f64, f64)> {
         self.values().fold(None, |range: Option<(f64, f64)>, value| {
             Some(range.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))

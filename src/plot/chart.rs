@@ -27,7 +27,7 @@ const MOST_WARNING_LINES: usize = 4;
 /// How high a stroke is that stands on the horizontal axis, at the reference size.
 const STROKE: f64 = 22.0;
 
-/// A picture's contents.
+/// What is on a picture.
 #[derive(Default)]
 pub(super) struct Chart {
     pub(super) title: String,
@@ -52,7 +52,7 @@ pub(super) struct Chart {
     pub(super) pieces: Vec<Piece>,
     /// In the order of drawing: later ones lie over earlier ones.
     pub(super) series: Vec<Series>,
-    /// Dashed vertical lines.
+    /// Dashed vertical lines, by their place on the horizontal axis.
     pub(super) marks: Vec<f64>,
     /// Strokes that stand on the horizontal axis, in the colour of what happened then.
     pub(super) happenings: Vec<Mark>,
@@ -61,11 +61,11 @@ pub(super) struct Chart {
     pub(super) beside: Vec<Chart>,
     /// A tree in the place of axes and data.
     pub(super) branches: Option<Branches>,
-    /// The same with cells.
+    /// Cells with colours in the place of axes and data.
     pub(super) cells: Option<Cells>,
 }
 
-/// A part of the sheet.
+/// A part of the sheet, in its pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Area {
     pub(super) left: f64,
@@ -87,7 +87,7 @@ pub(super) struct Series {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Shape {
-    /// Points.
+    /// Points alone.
     Points { marker: Marker, radius: f64 },
     /// Points joined by a line.
     Joined { marker: Marker, radius: f64, width: f64 },
@@ -118,7 +118,7 @@ impl Dash {
     }
 }
 
-/// A line of the legend.
+/// A line of the legend: a sample, and what it stands for.
 pub(super) struct Entry {
     pub(super) swatch: Swatch,
     pub(super) label: String,
@@ -128,9 +128,9 @@ pub(super) enum Swatch {
     Shape(Shape, RGBColor),
     /// A line that is broken, with or without a marker.
     Broken(Dash, Option<Marker>, RGBColor),
-    /// A part of a stack.
+    /// A part of a stack of bars.
     Block(RGBColor),
-    /// A level.
+    /// A level, such as the floor.
     Level(RGBColor),
     Dashes,
     /// A stroke on the horizontal axis.
@@ -152,7 +152,7 @@ impl Swatch {
 
 /// The names under the horizontal axis as they fit.
 enum Names {
-    /// In lines beside each other.
+    /// In lines, beside each other; a name may have several lines.
     Lines(Vec<Vec<String>>),
     /// Upwards, where they are too many or too long.
     Upwards(Vec<String>),
@@ -236,7 +236,7 @@ impl Drawing for Chart {
 }
 
 impl Chart {
-    /// Axes and data.
+    /// Draws axes, marks and data.
     fn draw_plane<B: DrawingBackend>(&self, sheet: &Sheet<B>, area: Area, unit: f64) -> Result<(), PlotError> {
         let Some((x, y)) = self.axes() else { return Ok(()) };
         let wide = area.right - area.left;

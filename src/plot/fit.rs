@@ -4,7 +4,7 @@
 /// Fewer sizes than this fit any curve.
 pub(super) const FEWEST_SIZES: usize = 4;
 
-/// What the size goes through.
+/// Which function of the size a line is through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Growth {
     /// a + b·log₂ N.
@@ -48,7 +48,7 @@ impl Line {
         Some(Line { growth, a: mean_y - b * mean_x, b, r_squared })
     }
 
-    /// Its value at a size.
+    /// Its value at that size of the audience.
     pub(super) fn at(&self, size: f64) -> f64 {
         self.a + self.b * self.growth.of(size)
     }
@@ -72,7 +72,7 @@ pub(super) fn both(points: &[(f64, f64)]) -> Option<[Line; 2]> {
     Some([Line::through(points, Growth::Logarithmic)?, Line::through(points, Growth::Linear)?])
 }
 
-/// The one that explains more.
+/// The line that explains the greater share of the variance.
 pub(super) fn better(lines: &[Line; 2]) -> Line {
     if lines[1].r_squared > lines[0].r_squared { lines[1] } else { lines[0] }
 }

@@ -22,17 +22,17 @@ pub(super) const MOST_TRIALS: usize = 16;
 /// A picture that was drawn.
 #[derive(Debug)]
 pub struct Shown {
-    /// What kind it is.
+    /// The kind of picture that it is.
     pub family: Family,
     /// Which of the runs it is of; `None`: all of them together.
     pub run: Option<usize>,
     /// The file's name without its end: `cdf-plot`, `tree-plot-relay-1`.
     pub name: String,
-    /// As it stands above the picture.
+    /// Its title, as it stands above the picture.
     pub title: String,
-    /// One sentence.
+    /// What it shows, in one sentence.
     pub caption: String,
-    /// PNG or SVG, as asked for.
+    /// Bytes of a PNG or SVG file, as asked for.
     pub bytes: Vec<u8>,
     /// What it shows in a few lines.
     pub table: Figures,
@@ -41,7 +41,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// All that it shows.
+    /// All figures that it shows: the points if there are any, else the table.
     #[must_use]
     pub fn figures(&self) -> &Figures {
         self.points.as_ref().unwrap_or(&self.table)
@@ -53,15 +53,15 @@ impl Shown {
 pub struct Gallery {
     /// In the order of the families asked for.
     pub shown: Vec<Shown>,
-    /// Pictures that were left out.
+    /// Pictures that were asked for and are not there, and why.
     pub left_out: Vec<LeftOut>,
-    /// How many trials the view means.
+    /// How many trials meet the view's conditions.
     pub trials: usize,
     /// Of these, those that are in no comparison because they are unfit or partial: their names.
     pub unsound: Vec<String>,
 }
 
-/// A picture that was left out.
+/// A picture that was asked for and cannot be drawn.
 #[derive(Debug)]
 pub struct LeftOut {
     /// Which of the runs it would have been of; `None`: all of them together.
@@ -141,7 +141,7 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
     Ok(drawn)
 }
 
-/// A picture to draw.
+/// A picture that is to be drawn.
 #[derive(Clone, Copy)]
 struct Task<'r> {
     family: Family,
@@ -278,7 +278,7 @@ fn known_metric(families: &[Family], selection: Option<&Selection<'_>>, view: &V
     Err(PlotError::Metric { metric: asked.to_owned(), known: known.join(", ") })
 }
 
-/// The words for runs taken together.
+/// Title, origin and warnings of pictures that show runs together.
 fn around(runs: &[Loaded]) -> Around {
     let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
     let subject = match recipes.len() {

@@ -6,16 +6,16 @@ use plotters::style::RGBColor;
 use super::chart::{Entry, Swatch};
 use crate::plan::{Departure, Trial};
 
-/// What happened.
+/// What happened to a link or a viewer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// A link became another one, or began to follow a trace.
     LinkChange,
     /// A viewer came that had not been there from the beginning.
     Join,
-    /// A viewer went and said so.
+    /// A viewer left, and took leave of its peers.
     Leave,
-    /// A viewer went silent.
+    /// A viewer crashed: it went silent.
     Crash,
 }
 

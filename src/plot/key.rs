@@ -29,7 +29,7 @@ const NAMED: [&str; 12] = [
 ];
 /// Parts of the plan of which every trial has so many that to list them helps nobody.
 const UNLISTED: [&str; 9] = ["hosts", "pings", "captures", "switches", "streams", "a", "b", "planned", "drawn"];
-/// More would not be read.
+/// How many keys are listed in an error at most.
 const MOST_LISTED: usize = 40;
 
 /// What a trial's viewer can be asked for: `scheme`, `video.bitrate`, `network.links.0.shape.bandwidth` or, by the
@@ -45,7 +45,8 @@ pub(super) enum Value {
     Text(String),
 }
 
-/// `KEY=VALUE`, `KEY=VALUE,VALUE` (one of them), `KEY!=VALUE`.
+/// What a trial's viewer must be to be shown: `KEY=VALUE`, `KEY=VALUE,VALUE` (one of them), `KEY!=VALUE` (none of
+/// them).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     key: Key,
@@ -94,7 +95,7 @@ impl Key {
         })
     }
 
-    /// As it was written.
+    /// The key as it was written: `video.bitrate`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0
@@ -197,12 +198,12 @@ impl FromStr for Condition {
 }
 
 impl Condition {
-    /// Only what was measured.
+    /// The condition that a trial was measured, not predicted.
     pub(super) fn measured() -> Condition {
         Condition { key: Key::from(ENGINE), equal: true, values: vec![EMULATED.to_owned()] }
     }
 
-    /// Its key.
+    /// The key whose value is compared.
     #[must_use]
     pub fn key(&self) -> &Key {
         &self.key
@@ -298,7 +299,7 @@ fn measured(text: &str) -> (Value, (&'static str, f64)) {
     }
 }
 
-/// All paths that have a value.
+/// The paths of all values in a plan.
 pub(super) fn paths(json: &Json) -> Vec<String> {
     fn walk(json: &Json, path: &str, found: &mut Vec<String>) {
         if value(json).is_some() {

@@ -25,11 +25,11 @@ pub(super) const MOST_OVER_TIME: usize = 24;
 pub struct Loaded {
     /// Folder of the run.
     pub path: PathBuf,
-    /// What was run.
+    /// The run's manifest: its recipe, plan, machine and trials.
     pub manifest: Manifest,
     /// `frames.parquet`; empty, here and below, if there is none.
     pub frames: Vec<FrameRow>,
-    /// `pings.parquet`.
+    /// `pings.parquet`, as `frames`.
     pub pings: Vec<PingRow>,
     /// `summary.csv`; made from the frames if there is none.
     pub summary: Vec<SummaryRow>,
@@ -195,7 +195,7 @@ impl Loaded {
         Loaded { frames, pings, summary, playouts, audience, ..Loaded::without_tables(path, manifest) }
     }
 
-    /// A run that lies nowhere.
+    /// A run of these frames that lies in no folder.
     #[cfg(test)]
     pub(super) fn of(manifest: Manifest, frames: Vec<FrameRow>) -> Loaded {
         let nowhere = Path::new("nowhere");
@@ -235,7 +235,7 @@ impl Loaded {
         places.get(trial).copied().unwrap_or_default()
     }
 
-    /// A trial's record, without a search.
+    /// The record of a trial, found by its place among them.
     pub(super) fn record(&self, trial: &str) -> Option<&TrialRecord> {
         self.place(trial).0.and_then(|place| self.manifest.trials.get(place))
     }

@@ -45,7 +45,7 @@ use crate::table::{self, TableError};
 /// What the bytes of a picture are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
-    /// A bitmap.
+    /// A bitmap, PNG.
     #[default]
     Png,
     /// Shapes and text; the text is set in the reader's DejaVu Sans, or what is nearest to it.
@@ -69,20 +69,20 @@ pub enum Scale {
     /// From 0 on: lengths compare as delays do.
     #[default]
     Linear,
-    /// For delays of very different size.
+    /// Equal factors are equally long; for delays of very different size. There is no 0 on it.
     Logarithmic,
 }
 
-/// How a picture looks.
+/// Size, format, title and scale of a picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// Width and height in pixels; type and lines grow with them.
     pub size: (u32, u32),
-    /// PNG or SVG.
+    /// What its bytes are: PNG or SVG.
     pub format: Format,
     /// Instead of the title made from the recipe.
     pub title: Option<String>,
-    /// The vertical axis.
+    /// How its vertical axis is laid out.
     pub scale: Scale,
 }
 
@@ -115,9 +115,9 @@ const MOST_PANELS: usize = 8;
 
 /// The words around a picture of several runs.
 struct Around {
-    /// The recipes.
+    /// Names of the recipes, or how many there are.
     subject: String,
-    /// Runs, link kind, version.
+    /// In small type under the title: runs, link kind, version.
     origin: String,
     /// What makes the runs hard to compare.
     warnings: Vec<String>,
@@ -126,7 +126,7 @@ struct Around {
 /// What [`draw_run`] is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
-    /// How both pictures look.
+    /// Size, format, title and scale of both pictures.
     pub picture: Picture,
     /// The folder to write them to, made if it does not exist; `None`: the run's own.
     pub out: Option<PathBuf>,
@@ -135,7 +135,7 @@ pub struct Options {
 /// What [`draw_run`] did.
 #[derive(Debug)]
 pub struct Drawn {
-    /// The pictures written.
+    /// Paths of the pictures that were written.
     pub pictures: Vec<PathBuf>,
     /// Why a picture was left out: the run has no such data.
     pub left_out: Vec<PlotError>,
@@ -149,7 +149,7 @@ pub enum PlotError {
     Empty {
         /// The picture's name: `delay-plot`.
         picture: &'static str,
-        /// What is missing.
+        /// What data is missing, and why.
         why: String,
     },
     /// No picture can have that size.
@@ -163,33 +163,33 @@ pub enum PlotError {
         /// Height in pixels.
         height: u32,
     },
-    /// No trial has such a key.
+    /// No trial has a value for the key that was given.
     #[error("no trial has {key:?}: {hint}")]
     Key {
-        /// As it was written.
+        /// The key as it was written.
         key: String,
-        /// Those that there are.
+        /// Keys that there are, in words.
         hint: String,
     },
-    /// There is no such figure.
+    /// The picture has no such metric.
     #[error("there is no metric {metric:?} for these pictures: choose from {known}")]
     Metric {
-        /// As it was written.
+        /// The metric as it was written.
         metric: String,
-        /// Those that there are.
+        /// The metrics that there are.
         known: String,
     },
-    /// They could not be told apart.
+    /// There are more groups than could be told apart.
     #[error(
         "{count} groups are too many for one picture (at most {most}): select with --where, or group --by fewer keys"
     )]
     Groups {
-        /// How many there are.
+        /// How many groups there are.
         count: usize,
-        /// How many there can be.
+        /// How many groups one picture can have.
         most: usize,
     },
-    /// plotters failed.
+    /// plotters cannot draw the picture; what it says.
     #[error("cannot draw: {0}")]
     Drawing(String),
     /// The run cannot be read, or the picture not be written.

@@ -205,7 +205,7 @@ impl Kind {
     }
 }
 
-/// The points of each trial's viewers.
+/// Points of the lines, by kind, trial and viewer: time and delay.
 type Lines = BTreeMap<(Kind, String, String), Vec<(f64, Option<f64>)>>;
 
 fn grouped<'a, T>(

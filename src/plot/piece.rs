@@ -17,9 +17,9 @@ const WHITE: RGBColor = RGBColor(255, 255, 255);
 pub(super) enum Piece {
     /// Where a line may lie: x, low, high.
     Band { points: Vec<(f64, f64, f64)>, colour: RGBColor },
-    /// A part of a stack.
+    /// A part of a stack of bars, `from` to `to` high.
     Bar { x: f64, width: f64, from: f64, to: f64, colour: RGBColor },
-    /// Quartiles, and whiskers to further quantiles.
+    /// A box from the lower to the upper quartile, with whiskers to further quantiles and the median in it.
     Box { x: f64, width: f64, whiskers: (f64, f64), quartiles: (f64, f64), median: f64, colour: RGBColor },
     /// An interval about a point.
     Interval { x: f64, low: f64, high: f64, colour: RGBColor },

@@ -29,7 +29,7 @@ const PALETTE: [RGBColor; 8] = [VERMILLION, BLUE, ORANGE, SKY_BLUE, PURPLE, GREE
 const MARKERS: [Marker; 5] = [Marker::Circle, Marker::Triangle, Marker::Square, Marker::Diamond, Marker::Cross];
 const DASHES: [Dash; 4] = [Dash::Whole, Dash::Strokes, Dash::Dots, Dash::Alternating];
 
-/// How a group looks.
+/// What a group's points and lines look like.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Style {
     pub(super) colour: RGBColor,
@@ -58,7 +58,7 @@ fn style_of(scheme: Scheme) -> Style {
 #[derive(Clone, Copy)]
 pub(super) struct Member<'a> {
     pub(super) asked: Asked<'a>,
-    /// Which of the runs.
+    /// Which of the runs, by its place among them.
     pub(super) run: usize,
     pub(super) unit: Unit<'a>,
 }
@@ -72,21 +72,21 @@ impl Member<'_> {
 /// Members with the same values of the keys that were asked to group by.
 pub(super) struct Group<'a> {
     pub(super) values: Vec<Option<Value>>,
-    /// One line for each key.
+    /// What the group is called: a line for each key.
     pub(super) label: String,
     pub(super) style: Style,
     pub(super) members: Vec<Member<'a>>,
-    /// Members that were left out.
+    /// Its members that are left out because they are unfit or partial.
     pub(super) unsound: Vec<Member<'a>>,
-    /// Trials that were left out.
+    /// How many trials those are of.
     pub(super) left_out: usize,
 }
 
-/// What a picture is of.
+/// The groups that a picture is of.
 pub(super) struct Selection<'a> {
     pub(super) by: Vec<Key>,
     pub(super) groups: Vec<Group<'a>>,
-    /// Trials that meet the conditions.
+    /// How many trials meet the conditions.
     pub(super) trials: usize,
     /// Of these, those that are unfit or partial and therefore left out: their names.
     pub(super) left_out: Vec<String>,
@@ -255,7 +255,7 @@ pub(super) fn varied(runs: &[Loaded]) -> Vec<&str> {
 }
 
 impl<'a> Selection<'a> {
-    /// Why there is nothing to draw.
+    /// Why there is nothing to draw, in words; `data` is what the picture needs.
     pub(super) fn why_empty(&self, data: &str) -> String {
         if !self.any_frames {
             "the runs have no frames".to_owned()
@@ -294,7 +294,7 @@ pub(super) struct Paired<'s, 'a> {
     /// It has the other one's, as far as there is one.
     pub(super) style: Style,
     pub(super) predicted: bool,
-    /// The other one is there.
+    /// A group that differs in nothing but the engine is there too.
     pub(super) is_paired: bool,
 }
 

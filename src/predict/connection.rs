@@ -8,10 +8,10 @@ use crate::plan::delivery::Carrier;
 /// An item of a stream: a frame, or what is sent among the frames, by its place in the order of births.
 pub type Item = usize;
 
-/// An item on a connection.
+/// An item's place in a connection's bytes, and when it passed.
 #[derive(Debug, Clone, Copy)]
 pub struct Piece {
-    /// The item, by its number.
+    /// The item, by its place in the order of births.
     pub item: Item,
     /// Where it lies in the connection's bytes.
     pub range: Range,
@@ -28,21 +28,21 @@ pub struct Piece {
 pub struct Connection {
     /// Host that sends the stream.
     pub from: Host,
-    /// Who receives.
+    /// Host that receives the stream.
     pub to: Host,
     /// Which stream, by its place in the plan.
     pub stream: usize,
     /// How the stream crosses it: RTMP, from a peer, ….
     pub carrier: Carrier,
-    /// The way of its packets.
+    /// The way of its packets, from sender to receiver.
     pub out: Way,
-    /// The way of the acknowledgements.
+    /// The way of the acknowledgements, from receiver to sender.
     pub back: Way,
-    /// The sending end.
+    /// TCP at the sender.
     pub sender: Sender,
-    /// The receiving end.
+    /// TCP at the receiver.
     pub receiver: Receiver,
-    /// The items, in order.
+    /// The items that were given to it, in that order.
     pub pieces: Vec<Piece>,
     /// The first piece of which nothing has left, of which not all has arrived in order, and that the program has not read.
     leaving: usize,
@@ -68,7 +68,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Nothing has been sent.
+    /// A connection on which nothing has been sent.
     pub fn new(
         from: Host,
         to: Host,
@@ -169,7 +169,7 @@ impl Connection {
         (come > 0).then_some((piece.item, come))
     }
 
-    /// The passage of an item.
+    /// The piece of that item; `None`: it was not given to this connection.
     pub fn piece(&self, item: Item) -> Option<&Piece> {
         // Items are given in their order.
         let at = self.pieces.binary_search_by_key(&item, |piece| piece.item).ok()?;

@@ -25,13 +25,13 @@ type Key = (Host, u32);
 pub struct Introduction {
     /// From when on the controller has it to tell, in nanoseconds since the timeline began: with the next heartbeat that passes.
     pub at: Nanos,
-    /// Of which stream.
+    /// The stream that they share, by its place in the plan.
     pub stream: usize,
-    /// Whose agent.
+    /// The host whose agent hears of it.
     pub to: Host,
-    /// Who is named to it.
+    /// What peer is named to it, and what for.
     pub named: Named,
-    /// Counts introductions.
+    /// Number of the introduction; a later one has a greater number.
     pub number: u64,
 }
 
@@ -42,7 +42,7 @@ pub enum Named {
     Parent(Host),
     /// Who has it when the parent does not; `None`: nobody does any more.
     Standby(Option<Host>),
-    /// Nobody but the CDN.
+    /// The CDN: no peer is to give it the stream.
     Cdn,
     /// Who is going to ask it.
     Child(Host),
@@ -97,7 +97,7 @@ struct State {
 }
 
 impl Controller {
-    /// Nobody is there.
+    /// The controller of a trial, when nobody is there.
     pub fn of(trial: &Trial) -> Self {
         let names: Vec<&str> = trial.network.switches.iter().map(|switch| switch.name.as_str()).collect();
         let number = |name: &str| names.iter().position(|switch| *switch == name).unwrap_or_default();
@@ -156,7 +156,7 @@ impl Controller {
         }
     }
 
-    /// A viewer plays.
+    /// A viewer plays: where its stream is to come from, and who is told so.
     pub fn play(&mut self, stream: usize, host: Host, at: Nanos) -> Vec<Introduction> {
         match self.scheme {
             Scheme::Relay => {
@@ -237,7 +237,7 @@ impl Controller {
         told
     }
 
-    /// A viewer has taken leave.
+    /// A viewer has taken leave: where its children find the stream.
     pub fn left(&mut self, stream: usize, host: Host, at: Nanos) -> Vec<Introduction> {
         let key = self.key(stream, host);
         let state = &mut self.streams[stream];

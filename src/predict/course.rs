@@ -36,11 +36,11 @@ pub(super) const AFTER_NEWS: Nanos = 3_000_000_000;
 pub struct Born {
     /// Bytes of its payload.
     pub bytes: u64,
-    /// When, on the trial's timeline.
+    /// When it is born, on the trial's timeline.
     pub at: Nanos,
     /// A frame that can be decoded without any before it.
     pub keyframe: bool,
-    /// A picture.
+    /// It is a picture: sound and headers are not.
     pub is_frame: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Stream {
     pub broadcaster: Host,
     pub born: usize,
     pub born_bytes: u64,
-    /// The connection to the CDN.
+    /// The connection to the CDN, by its place in [`Course::connections`].
     pub upload: usize,
     /// Connections from the CDN to viewers, in the order in which they are served.
     pub subscribed: Vec<usize>,
@@ -70,22 +70,22 @@ pub(super) struct Stream {
     pub is_grouped: bool,
 }
 
-/// A viewer of a stream.
+/// A viewer of a stream, and what has come to it.
 #[derive(Debug)]
 pub struct Viewer {
     /// Host of the viewer.
     pub host: Host,
-    /// Which stream.
+    /// The stream that it watches, by its place in the plan.
     pub stream: usize,
-    /// First whole copies, by item.
+    /// By item, the first whole copy; `None`: none has arrived.
     pub arrivals: Vec<Option<Arrived>>,
-    /// Whole copies of each item.
+    /// By item, how many whole copies have arrived.
     pub copies: Vec<u32>,
-    /// What its spells were.
+    /// Its spells until now.
     pub stays: Vec<Stay>,
     /// What its agent would tell of its first spell.
     pub facts: Facts,
-    /// Bytes of the group's datagrams.
+    /// Bytes of the group's datagrams that have come to it.
     pub group_bytes: u64,
     pub(super) is_there: bool,
     pub(super) has: Vec<bool>,
@@ -130,31 +130,31 @@ pub enum Over {
     Group(Nanos),
 }
 
-/// A viewer's spell.
+/// A viewer's spell, as it came to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stay {
     /// When its player started.
     pub from: Nanos,
-    /// When and how it went.
+    /// When and how it went; `None`: it is there to the end.
     pub end: Option<(Nanos, Departure)>,
 }
 
 /// What a viewer's agent would tell.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Its player talked to it.
+    /// Its player was connected to it.
     pub began: Option<Nanos>,
     /// The CDN accepted its connection.
     pub connected: Option<Nanos>,
     /// The CDN's consent to the play was there.
     pub playing: Option<Nanos>,
-    /// It heard of its peer.
+    /// It heard of its first peer.
     pub introduced: Option<Nanos>,
-    /// The peer answered.
+    /// The peer answered that it serves.
     pub reached: Option<Nanos>,
     /// It had the first frame from it.
     pub first_from_peer: Option<Nanos>,
-    /// It had the first keyframe.
+    /// Its player had the first keyframe.
     pub first_picture: Option<Nanos>,
 }
 
@@ -179,7 +179,7 @@ pub(super) enum Event {
     Controller { stream: usize, heard: Heard },
 }
 
-/// What passes the controller's switch.
+/// What the controller hears as it passes a switch, or that time has passed.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Heard {
     Left(Host),
@@ -230,7 +230,7 @@ pub(super) enum Word {
         spell: usize,
         trips: u8,
     },
-    /// The CDN's consent.
+    /// The CDN's consent to the play.
     Playing {
         viewer: usize,
     },

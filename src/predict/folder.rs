@@ -46,7 +46,7 @@ impl Encoded {
     }
 }
 
-/// Later by so much.
+/// The same births, later by so many nanoseconds.
 #[must_use]
 pub fn moved(mut births: Births, by_ns: i64) -> Births {
     for birth in births.frames.iter_mut().chain(&mut births.others) {
@@ -58,11 +58,11 @@ pub fn moved(mut births: Births, by_ns: i64) -> Births {
 /// A trial that has been predicted and is not stored yet.
 #[derive(Debug)]
 pub struct Predicted {
-    /// Its record, without files.
+    /// Its record, without files: it is stored when they are.
     pub record: TrialRecord,
     /// Its plan: of a crowd, with the comings and goings of those who are named.
     pub trial: Trial,
-    /// Its tables.
+    /// Its tables, as a measured trial has them.
     pub analysis: Analysis,
     /// Packets that never came out of a link.
     pub dropped: u64,

@@ -74,7 +74,7 @@ pub enum Unpredictable {
     /// The scheme has no model.
     #[error("scheme {0} is not in the model (direct, bypass, relay and multicast are)")]
     Scheme(Scheme),
-    /// Another program broadcasts.
+    /// A program other than ffmpeg makes the stream.
     #[error("stream {0}: only ffmpeg's frames are known beforehand; `--births RUN` takes those of a stored run")]
     Program(String),
     /// Screens are not in the model.
@@ -82,10 +82,10 @@ pub enum Unpredictable {
         "viewer {0}: what its player holds back before it shows a picture is not in the model; use a player that writes the stream"
     )]
     Player(String),
-    /// Congestion control.
+    /// Another congestion control than CUBIC's and Reno's.
     #[error("congestion control {0} is not in the model (cubic and reno are)")]
     CongestionControl(String),
-    /// Nagle's algorithm at the CDN.
+    /// The CDN does not set TCP_NODELAY.
     #[error("a CDN without TCP_NODELAY is not in the model")]
     Nagle,
     /// What agents do otherwise than usual.
@@ -99,10 +99,10 @@ pub enum Unpredictable {
     /// Churn beyond what was held against measurement.
     #[error("relay with stays of {0:?} on average is not in the model: it holds from {LEAST_STAY:?} on")]
     Stay(Duration),
-    /// A file's sound.
+    /// A file is broadcast with its sound.
     #[error("a video file with sound is not in the model; `--births RUN` takes the frames of a stored run")]
     Sound,
-    /// No CDN.
+    /// The network has no CDN, or a broadcaster has no way to it.
     #[error("there is no CDN, or a broadcaster has no way to it")]
     Host,
     /// More than one stream for a crowd.
@@ -114,21 +114,21 @@ pub enum Unpredictable {
     /// A crowd behind links that change.
     #[error("links that change are not in the model of a crowd")]
     CrowdChanges,
-    /// Nobody, or too many.
+    /// The crowd has no viewers, or too many.
     #[error("{0} viewers: a crowd has 1 to {most}", most = crowd::MOST)]
     Crowd(usize),
-    /// More than can be kept.
+    /// Viewers times frames are more than memory holds.
     #[error("{viewers} viewers with {frames} frames each: all are kept in memory, {most} at most; take fewer frames or viewers", most = crowd::MOST_FRAMES)]
     Frames {
-        /// Viewers.
+        /// How many viewers the crowd has.
         viewers: usize,
-        /// Frames of the stream.
+        /// How many frames the stream has.
         frames: u32,
     },
     /// Stored births are of another recipe.
     #[error("stream {0}: the births are of another recipe")]
     Births(String),
-    /// Nobody wants it any more.
+    /// The prediction was told to halt.
     #[error("it was halted")]
     Halted,
 }

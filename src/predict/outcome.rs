@@ -17,7 +17,7 @@ const PORTS: u16 = 40_000;
 /// A stream's births, and which of the course's items are its frames.
 pub(super) struct Frames<'a> {
     pub births: &'a Births,
-    /// By frame, the item.
+    /// By frame, the number of its item in the course.
     pub items: Vec<Item>,
 }
 

@@ -6,11 +6,11 @@ use crate::plan::{Plan, Point};
 /// Trials that cannot be predicted for one reason.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// The reason.
+    /// The reason why they cannot be predicted.
     pub why: Unpredictable,
-    /// The first of them.
+    /// The first of these trials.
     pub first: Point,
-    /// How many they are.
+    /// How many trials have that reason.
     pub trials: usize,
 }
 

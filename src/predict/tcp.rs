@@ -21,7 +21,7 @@ const LONGEST_TIMEOUT: Nanos = 120_000_000_000;
 /// Linux's receive window at first, and at most (`tcp_rmem`).
 const FIRST_WINDOW: u64 = 65_535;
 const LARGEST_WINDOW: u64 = 6 << 20;
-/// CUBIC's constants.
+/// CUBIC's constants C and β (RFC 9438).
 const CUBIC_C: f64 = 0.4;
 const CUBIC_BETA: f64 = 0.7;
 /// HyStart looks at so many round trips of a round, in windows of at least so many segments.
@@ -33,27 +33,27 @@ pub const DELAYED_ACK: Nanos = 40_000_000;
 /// How the window grows when nothing is lost, and what is left of it after a loss.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Control {
-    /// RFC 9438.
+    /// CUBIC (RFC 9438), the usual one of Linux.
     Cubic,
-    /// RFC 5681.
+    /// Reno (RFC 5681).
     Reno,
 }
 
 /// Bytes of a connection's stream, from an offset on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// Offset of the first.
+    /// Offset of the first byte.
     pub from: u64,
-    /// Offset behind the last.
+    /// Offset behind the last byte.
     pub to: u64,
 }
 
-/// What a receiver says.
+/// An acknowledgement, with what SACK says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ack {
-    /// All before it has arrived.
+    /// All bytes before this offset have arrived.
     pub next: u64,
-    /// What has arrived beyond.
+    /// What has arrived beyond that, in pieces (SACK).
     pub beyond: Vec<Range>,
     /// Bytes beyond `next` that it takes.
     pub window: u64,
@@ -62,7 +62,7 @@ pub struct Ack {
 /// A packet that may leave now, or when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// These bytes leave.
+    /// These bytes leave now.
     Send(Range),
     /// Its pace lets the next one leave then.
     Wait(Nanos),
@@ -87,7 +87,7 @@ struct Segment {
     again: bool,
 }
 
-/// The sending end.
+/// TCP at the end that sends.
 #[derive(Debug)]
 pub struct Sender {
     control: Control,
@@ -435,7 +435,7 @@ impl Sender {
     }
 }
 
-/// The receiving end.
+/// TCP at the end that receives.
 #[derive(Debug, Default)]
 pub struct Receiver {
     next: u64,
@@ -455,12 +455,12 @@ pub enum Answer {
 }
 
 impl Receiver {
-    /// Nothing has come.
+    /// A receiver to which nothing has come.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// All before it has come.
+    /// All bytes before this offset have come.
     pub fn next(&self) -> u64 {
         self.next
     }

@@ -40,9 +40,9 @@ pub struct Cast {
     pub pings: Vec<(Duration, Actor)>,
     /// Players with their agents, in each spell of each viewer.
     pub viewers: Vec<Attendance>,
-    /// Encoders with their agents.
+    /// Encoders with their agents, one for each stream.
     pub broadcasts: Vec<Broadcaster>,
-    /// What films screens.
+    /// What films viewers' screens; `None`: nothing is filmed.
     pub camera: Option<Actor>,
     /// What is done when all is over: reading the clock in each stream, taking a picture of the film.
     pub readers: Vec<Actor>,
@@ -55,21 +55,21 @@ pub struct Attendance {
     pub host: String,
     /// Which of its spells, from 1.
     pub number: u32,
-    /// When it is there.
+    /// When it comes, and how it goes.
     pub spell: Spell,
     /// It is there when the others are, and not because it was told to come.
     pub is_usual: bool,
-    /// Its programs.
+    /// Its player, and its agent if it has one.
     pub viewer: Viewer,
 }
 
-/// The plan is incomplete.
+/// The plan lacks something without which it cannot be played.
 #[derive(Debug, thiserror::Error)]
 pub enum CastError {
-    /// No CDN.
+    /// There is no CDN.
     #[error(transparent)]
     Cdn(#[from] CdnError),
-    /// No shared subnet.
+    /// This host shares no subnet with the CDN.
     #[error("{0} shares no subnet with the CDN")]
     Unreachable(String),
 }

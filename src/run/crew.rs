@@ -43,11 +43,11 @@ pub(super) struct Trouble {
     of_network: bool,
     /// Somebody or something outside the trial killed it.
     pub(super) was_killed: bool,
-    /// In words.
+    /// What it is, in words.
     pub(super) text: String,
 }
 
-/// Started programs.
+/// The programs of a trial that were started.
 pub(super) struct Crew {
     teller: Teller,
     members: Vec<Arc<Process>>,
@@ -63,9 +63,9 @@ struct Roll(Arc<Mutex<BTreeMap<i32, String>>>);
 /// A program that did not end well.
 #[derive(Debug)]
 pub(super) struct Unwell {
-    /// `host/name`.
+    /// Host and name, as `host/name`.
     pub label: String,
-    /// How it ended.
+    /// How the program ended.
     pub exit: Exit,
 }
 

@@ -16,22 +16,22 @@ use crate::store::{Cause, TrialState};
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone)]
 pub enum Update {
-    /// A recipe's run begins.
+    /// The run of a recipe begins.
     RunStarted {
-        /// The recipe's name.
+        /// The recipe's name, which its folder in the results has too.
         recipe: String,
-        /// Where results go.
+        /// The run's folder.
         folder: PathBuf,
-        /// How many trials it has.
+        /// How many trials the run has.
         trials: usize,
-        /// Expected length of the whole.
+        /// How long all its trials are likely to take.
         expected: Duration,
     },
     /// Something that the recipe may leave open is settled.
     Settled {
-        /// `links`, `datapath`.
+        /// What was settled: `links`, `datapath`.
         what: &'static str,
-        /// What is used: `emulated`, `user`.
+        /// What is used: `emulated`, `netem`, `kernel`, `user`.
         used: String,
         /// The reason, in words.
         why: String,
@@ -40,14 +40,14 @@ pub enum Update {
     Next {
         /// The trial's id, such as `direct-1`.
         trial: String,
-        /// Which one it is, in words.
+        /// Its scheme, parameters and repetition, in words.
         what: String,
         /// How long the trials are likely to take that are left.
         left: Duration,
         /// How long if every point is tried as often as it may be; `None`: how often is known.
         at_most: Option<Duration>,
     },
-    /// A trial begins.
+    /// A trial begins: its folder and its plan are written.
     TrialStarted {
         /// The trial's id, such as `direct-1`.
         trial: String,
@@ -56,7 +56,7 @@ pub enum Update {
     Trial {
         /// The trial's id, such as `direct-1`.
         trial: String,
-        /// What and when.
+        /// What happened, and when.
         what: Stamped,
     },
     /// How a trial's viewers stand: for the screen alone, and stored nowhere.
@@ -65,7 +65,7 @@ pub enum Update {
         trial: String,
         /// Time in nanoseconds of CLOCK_REALTIME.
         time_ns: i64,
-        /// Those that are there.
+        /// The viewers that are there: where the stream of each comes from, and how late it is.
         viewers: Vec<Present>,
     },
     /// Something is wrong with what a trial left.
@@ -75,11 +75,11 @@ pub enum Update {
         /// The message, for people.
         text: String,
     },
-    /// A trial is over.
+    /// A trial is over, and so is its analysis.
     TrialEnded {
         /// The trial's id, such as `direct-1`.
         trial: String,
-        /// How it ended.
+        /// How it stands, and what is wrong with it.
         ending: Ending,
     },
     /// The run is over.
@@ -89,15 +89,15 @@ pub enum Update {
 /// How a trial ended, all in all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ending {
-    /// How it stands in the manifest.
+    /// Whether it is done, partial or failed: its state in the manifest.
     pub state: TrialState,
-    /// Why its delays cannot be taken for the network's.
+    /// Why its delays cannot be taken for the network's; empty: they can.
     pub unfit: Vec<String>,
-    /// What its captures and births lack.
+    /// What was gone or damaged of births and captures; empty: nothing.
     pub damage: Vec<String>,
 }
 
-/// Where a trial stands. In order.
+/// Which part of its course a trial is in; they come in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -107,13 +107,13 @@ pub enum Phase {
     Measure,
     /// CDN, notification service and captures come up.
     Ready,
-    /// The recipe's own timeline.
+    /// The recipe's own timeline goes by.
     Stream,
-    /// Everything is stopped politely.
+    /// Programs are told to end, and waited for.
     Stop,
     /// The host is compared with what it was before.
     Prove,
-    /// Captures become tables.
+    /// Tables are made from captures.
     Analyse,
     /// Of a predicted trial, all that there is: the model computes it.
     Predict,
@@ -131,7 +131,7 @@ pub enum Happening {
     },
     /// Second zero of the recipe's timeline is now.
     TimelineZero {
-        /// Until the planned end, in nanoseconds.
+        /// From second zero to the planned end, in nanoseconds.
         length_ns: u64,
     },
     /// A program was started.
@@ -145,13 +145,13 @@ pub enum Happening {
     },
     /// A program ended.
     Ended {
-        /// Host, or `-`.
+        /// Host that it ran on, or `-` for the network's own programs.
         host: Station,
-        /// What it was.
+        /// What it was: `ffmpeg`, `agent`, `nginx`, `mn`, ….
         actor: String,
-        /// Its exit code, if it exited.
+        /// Its exit code; `None`: a signal ended it.
         code: Option<i32>,
-        /// The signal that ended it.
+        /// The signal that ended it; `None`: it exited.
         signal: Option<i32>,
     },
     /// A viewer has come, again or later than the others: its agent was started.
@@ -175,9 +175,9 @@ pub enum Happening {
     Report {
         /// Host, or `-` for the controller.
         host: Station,
-        /// The actor that reports.
+        /// Which actor reports: `agent`, `controller`, ….
         actor: String,
-        /// Its event line.
+        /// Its event line, a JSON object.
         what: serde_json::Value,
     },
     /// A path was measured before streaming.
@@ -188,7 +188,7 @@ pub enum Happening {
         to: String,
         /// Least round-trip time of the pings, in milliseconds.
         rtt_ms: f64,
-        /// What the plan promises, in milliseconds.
+        /// The round-trip time that the plan's links promise, in milliseconds.
         planned_ms: f64,
     },
     /// A link of the network has changed, as the plan has it. Of a trace that it follows from now on its beginning is
@@ -196,9 +196,9 @@ pub enum Happening {
     LinkChanged {
         /// What a recipe calls the link.
         link: String,
-        /// Which of its directions.
+        /// Which of its directions have changed.
         directions: Directions,
-        /// How, in words.
+        /// The link's new condition, in words.
         change: String,
         /// The planned moment, in nanoseconds from second zero of the timeline. Emulated links change at that very
         /// moment.
@@ -259,11 +259,11 @@ pub fn unix_ns() -> i64 {
 /// What the fitness watch saw, and its judgement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Fitness {
-    /// Whether delays can be trusted.
+    /// Whether delays can be taken for the network's.
     pub verdict: Verdict,
-    /// What it rests on.
+    /// What the watch observed, which the verdict rests on.
     pub observations: Observations,
-    /// What is tolerated.
+    /// How much of each is tolerated.
     pub limits: Limits,
 }
 

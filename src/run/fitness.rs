@@ -86,13 +86,13 @@ impl Default for Limits {
 /// How late something was, over all its occasions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Lateness {
-    /// Occasions.
+    /// How many occasions there were.
     pub count: u64,
-    /// Half were no later.
+    /// Half of them were no later than this.
     pub p50: Duration,
-    /// 99 % were no later.
+    /// 99 % of them were no later than this.
     pub p99: Duration,
-    /// None was later.
+    /// None of them was later than this.
     pub max: Duration,
 }
 
@@ -119,10 +119,10 @@ impl Lateness {
     }
 }
 
-/// One second of the machine.
+/// One second of the machine, as the watch saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Sample {
-    /// When, since the watch began.
+    /// The end of that second, since the watch began.
     pub at: Duration,
     /// Share of the processors' time that was not idle, 0 to 1.
     pub busy: f64,
@@ -139,7 +139,7 @@ pub struct Sample {
 /// Packets that one capture missed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureDrops {
-    /// The interface.
+    /// Name of the interface.
     pub interface: String,
     /// Packets that arrived faster than they were written.
     pub dropped: u64,
@@ -150,25 +150,25 @@ pub struct CaptureDrops {
 pub struct BirthLateness {
     /// Host of the broadcaster.
     pub broadcaster: String,
-    /// Against a steady frame rate.
+    /// How late births were against a steady frame rate.
     pub lateness: Lateness,
 }
 
 /// Everything that was observed in a trial. The [`Watch`] fills the first two; the rest comes from the trial's programs.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Observations {
-    /// Second by second.
+    /// One for each second.
     pub samples: Vec<Sample>,
-    /// Wake-ups of the heartbeat.
+    /// How late the heartbeat woke.
     pub heartbeat: Lateness,
-    /// Of each capture.
+    /// What captures missed, one for each.
     pub captures: Vec<CaptureDrops>,
     /// Of emulated links, all together; `None`: there were none.
     pub emulator: Option<Lateness>,
     /// Packets that emulated links dropped because the receiving interface had no room for them.
     #[serde(default)]
     pub emulator_dropped: u64,
-    /// Of each broadcaster.
+    /// How late births were, one for each broadcaster.
     pub births: Vec<BirthLateness>,
     /// Connections to the CDN that the controller could not follow, each in words.
     #[serde(default)]
@@ -179,7 +179,7 @@ pub struct Observations {
 }
 
 impl Observations {
-    /// Nothing was seen, and why.
+    /// An empty observation; `why` nothing was seen.
     #[must_use]
     pub fn none(why: String) -> Self {
         Observations { unknown: vec![why], ..Observations::default() }
@@ -192,9 +192,9 @@ impl Observations {
 pub enum Verdict {
     /// The machine kept up.
     Fit,
-    /// It did not.
+    /// It did not keep up.
     Unfit {
-        /// All limits that were exceeded.
+        /// Each limit that was exceeded.
         reasons: Vec<Reason>,
     },
 }

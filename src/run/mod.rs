@@ -34,12 +34,12 @@ use event::Update;
 /// How urgently a run is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Urgency {
-    /// Not at all.
+    /// It is not to end.
     #[default]
     None,
     /// Politely: actors are interrupted and waited for, what was measured is kept.
     Stop,
-    /// With little patience.
+    /// As `Stop`, with little patience.
     Hurry,
     /// At once: sandboxes are killed.
     Now,
@@ -48,33 +48,33 @@ pub enum Urgency {
 /// What to run, where, and with what.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The recipe's trials.
+    /// The trials, as the recipe plans them.
     pub plan: Plan,
-    /// The recipe as it was.
+    /// The recipe's text, and where it was read.
     pub recipe: store::RecipeRecord,
     /// Seed that the trials' seeds come from.
     pub seed: u64,
-    /// Folder for results.
+    /// Folder under which the run gets its own.
     pub results: PathBuf,
-    /// Trials at the same time.
+    /// How many trials run at the same time.
     pub jobs: usize,
     /// What makes the links, and why.
     pub links: (LinkKind, capability::Choice<LinkKind>),
     /// What forwards packets, and why.
     pub datapath: (Datapath, capability::Choice<Datapath>),
-    /// The controller's program.
+    /// Path of the controller's program.
     pub controller: PathBuf,
-    /// The agents' program.
+    /// Path of the agents' program.
     pub agent: PathBuf,
-    /// Versions of the programs used.
+    /// Versions of the programs used: `ffmpeg` → `ffmpeg version 5.1.6-0+deb12u1`.
     pub tools: std::collections::BTreeMap<String, String>,
-    /// The machine.
+    /// The machine that it runs on.
     pub machine: store::Machine,
-    /// The command line.
+    /// The command line that began it, program name first.
     pub command: Vec<String>,
 }
 
-/// How a run ended.
+/// How a run ended, and what it has come to.
 #[derive(Debug)]
 pub struct Report {
     /// Folder of the run.
@@ -87,7 +87,7 @@ pub struct Report {
     pub unfit: Vec<(String, String)>,
     /// Trials that came to their end and are not whole, with what is missing or damaged.
     pub damaged: Vec<(String, String)>,
-    /// It was interrupted.
+    /// It was interrupted before its end.
     pub interrupted: bool,
 }
 

@@ -21,13 +21,13 @@ use crate::store::TrialDir;
 /// The programs that a trial is played with.
 #[derive(Debug, Clone)]
 pub struct Programs {
-    /// livectl's own.
+    /// Path of livectl's own program.
     pub livectl: PathBuf,
-    /// The controller's.
+    /// Path of the controller's program.
     pub controller: PathBuf,
-    /// The agents'.
+    /// Path of the agents' program.
     pub agent: PathBuf,
-    /// What makes the links.
+    /// Whether netem or livectl makes the links.
     pub links: Links,
 }
 
@@ -38,7 +38,7 @@ pub struct Score(pub Vec<Entry>);
 /// Something that happens, and when.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// When it is due.
+    /// The moment at which it is due.
     pub due: Due,
     /// What happens then.
     pub act: Act,
@@ -49,7 +49,7 @@ pub struct Entry {
 pub enum Due {
     /// The network's own programs, before there is a network.
     Machinery,
-    /// The network.
+    /// The network itself: Mininet boots it.
     Network,
     /// When the paths have been measured: captures first, so that they miss nothing.
     Captures,
@@ -62,13 +62,13 @@ pub enum Due {
     /// What must be there before the programs that talk to it, so that the network can introduce peers from the first
     /// frame on.
     Agents,
-    /// On the trial's timeline.
+    /// At this moment of the trial's timeline.
     At(Duration),
     /// When nothing is measured any more: what is read of what was kept.
     After,
 }
 
-/// Something that happens.
+/// Something that is done in a trial.
 #[derive(Debug, Clone)]
 pub enum Act {
     /// A program starts.
@@ -81,7 +81,7 @@ pub enum Act {
     /// The program of a broadcaster that has just started is watched: it is to be on the air soon, and told to end
     /// when that has been long enough.
     KeepOnAir {
-        /// The broadcaster's host.
+        /// Name of the broadcaster's host.
         host: String,
         /// How soon it has to be on the air, and for how long.
         air: Air,
@@ -90,7 +90,7 @@ pub enum Act {
     ChangeLink {
         /// What a recipe calls the link.
         link: String,
-        /// How it changes.
+        /// What becomes of it.
         change: LinkChange,
     },
     /// A viewer comes, again or later than the others: its agent starts, and its player as soon as that is ready.
@@ -99,7 +99,7 @@ pub enum Act {
         whose: Whose,
         /// Its agent, if it has one.
         agent: Option<Box<Part>>,
-        /// Its player.
+        /// Its player, which starts when the agent is ready.
         player: Box<Part>,
     },
     /// A viewer goes before the stream has ended.
@@ -114,7 +114,7 @@ pub enum Act {
 /// A viewer's spell.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Whose {
-    /// The viewer's host.
+    /// Name of the viewer's host.
     pub host: String,
     /// Which of its spells, from 1.
     pub spell: u32,
@@ -123,9 +123,9 @@ pub struct Whose {
 /// A program's part in a trial.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// The program as a value.
+    /// The program, with all that is needed to run it.
     pub actor: Actor,
-    /// When it may end.
+    /// Whether it may end by itself.
     pub duty: Duty,
     /// Where the lines of its output go, besides into the trial's events.
     pub copy: Option<PathBuf>,

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::StoreError;
 
-/// How much is being written now.
+/// How many [`Writing`]s live.
 static WRITINGS: Mutex<usize> = Mutex::new(0);
 static DONE: Condvar = Condvar::new();
 
@@ -16,7 +16,7 @@ static DONE: Condvar = Condvar::new();
 #[derive(Debug)]
 pub struct Writing(());
 
-/// While it lives, nobody writes.
+/// While it lives, nobody writes: whoever wants to waits for it to go.
 #[derive(Debug)]
 pub struct NobodyWrites(#[allow(dead_code)] MutexGuard<'static, usize>);
 

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 
-/// Read at once.
+/// Bytes read at once.
 const BUFFER: usize = 1 << 18;
 
-/// A file as it was.
+/// Length and checksum of a file, as it was when it was recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileRecord {
     /// Its length in bytes.

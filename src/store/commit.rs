@@ -13,20 +13,20 @@ use super::{StoreError, TrialDir};
 /// What became of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Committed {
-    /// The trial is done.
+    /// The attempt is now the trial's folder.
     First,
     /// Someone else had done it before; the attempt stays where it is.
     Superseded,
 }
 
-/// A call to the file system.
+/// A call to the file system; [`steps`] has them in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Step {
     /// What was written into the file is on the disk.
     SyncFile(PathBuf),
     /// The names in the folder are on the disk.
     SyncFolder(PathBuf),
-    /// The folder gets its place.
+    /// The folder is moved to its place: of two that try, one fails.
     Rename { from: PathBuf, to: PathBuf },
 }
 

@@ -25,9 +25,9 @@ pub struct ImportedFile {
     pub trial: String,
     /// Host that pinged, as the plan names it.
     pub from: String,
-    /// Host that was to answer.
+    /// Host that was to answer, as the plan names it.
     pub to: String,
-    /// Where the file lay.
+    /// Where the file lay when it was imported.
     pub path: PathBuf,
     /// Its size in bytes.
     pub bytes: u64,

@@ -24,7 +24,7 @@ pub struct RunDir {
 /// What [`RunDir::find`] found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Folders of runs.
+    /// Folders of runs, each once.
     pub runs: Vec<PathBuf>,
     /// Folders beside them that are no runs.
     pub skipped: Vec<PathBuf>,
@@ -119,13 +119,13 @@ impl RunDir {
         Ok(found)
     }
 
-    /// The folder itself.
+    /// Path of the run's folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its name: when it began.
+    /// Name of its folder: when the run began, `20261122T231700Z`; of a sweep `sweep`.
     #[must_use]
     pub fn name(&self) -> String {
         // `plot .` must know the name too.
@@ -146,13 +146,13 @@ impl RunDir {
         self.path.join("recipe.yaml")
     }
 
-    /// Every trial's frames.
+    /// `frames.parquet`: frames of all trials.
     #[must_use]
     pub fn frames(&self) -> PathBuf {
         self.path.join("frames.parquet")
     }
 
-    /// Every trial's pings.
+    /// `pings.parquet`: pings of all trials.
     #[must_use]
     pub fn pings(&self) -> PathBuf {
         self.path.join("pings.parquet")
@@ -249,7 +249,7 @@ impl TrialDir {
         Ok(())
     }
 
-    /// The folder itself.
+    /// Path of the trial's folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -267,7 +267,7 @@ impl TrialDir {
         self.path.join(RECORD)
     }
 
-    /// The topology that Mininet booted.
+    /// `topology.py`: the topology that Mininet booted, as its own script.
     #[must_use]
     pub fn topology(&self) -> PathBuf {
         self.path.join("topology.py")
@@ -292,7 +292,7 @@ impl TrialDir {
         self.path.join("events.jsonl")
     }
 
-    /// The controller's event lines.
+    /// What the controller told, a JSON object a line.
     #[must_use]
     pub fn controller_events(&self) -> PathBuf {
         self.path.join("controller.jsonl")
@@ -310,7 +310,7 @@ impl TrialDir {
         self.path.join("ports.json")
     }
 
-    /// What an actor printed.
+    /// What an actor printed on a host: `log/hb-encoder.log`.
     #[must_use]
     pub fn log(&self, host: &str, actor: &str) -> PathBuf {
         self.path.join("log").join(format!("{host}-{actor}.log"))
@@ -340,7 +340,7 @@ impl TrialDir {
         self.path.join("screen").join(format!("{viewer}.csv"))
     }
 
-    /// What `ping` printed.
+    /// What `ping` printed on host `from`, as it printed it.
     #[must_use]
     pub fn ping(&self, from: &str, to: &str) -> PathBuf {
         self.path.join("ping").join(format!("{from}-{to}.txt"))
@@ -376,19 +376,19 @@ impl TrialDir {
         self.path.join("film.webm")
     }
 
-    /// A picture of that.
+    /// A picture out of that film.
     #[must_use]
     pub fn still(&self) -> PathBuf {
         self.path.join("film.png")
     }
 
-    /// This trial's frames.
+    /// `frames.parquet`: a row for each frame and viewer of this trial.
     #[must_use]
     pub fn frames(&self) -> PathBuf {
         self.path.join("frames.parquet")
     }
 
-    /// This trial's pings.
+    /// `pings.parquet`: a row for each ping of this trial.
     #[must_use]
     pub fn pings(&self) -> PathBuf {
         self.path.join("pings.parquet")

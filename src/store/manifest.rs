@@ -19,16 +19,16 @@ pub const FORMAT: u64 = 1;
 pub struct Manifest {
     /// [`FORMAT`] of the livectl that wrote it.
     pub format: u64,
-    /// Name of the run's folder.
+    /// Name of the run's folder: when it began, in UTC.
     pub run: String,
-    /// livectl itself.
+    /// The livectl that made the run.
     pub livectl: Software,
     /// The command line that began the run, program name first.
     #[serde(default)]
     pub command: Vec<String>,
-    /// The recipe as it was.
+    /// The recipe's text, and where it was read.
     pub recipe: RecipeRecord,
-    /// What the recipe meant.
+    /// What the recipe came to: every trial with network, streams and timeline.
     pub plan: Plan,
     /// Seed that the trials' seeds come from.
     pub seed: u64,
@@ -38,7 +38,7 @@ pub struct Manifest {
     /// When it ended; `None` while it runs, or if it was killed.
     #[serde(default, with = "optional_moment")]
     pub ended: Option<Timestamp>,
-    /// What it ran on.
+    /// The machine that it ran on.
     #[serde(default)]
     pub machine: Machine,
     /// Versions of the programs used: `ffmpeg` → `ffmpeg version 5.1.6-0+deb12u1`.
@@ -69,9 +69,9 @@ pub struct Manifest {
 /// Which livectl computed tables, and when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AnalysisRecord {
-    /// With which livectl.
+    /// The livectl that computed them.
     pub livectl: Software,
-    /// When they were computed.
+    /// When it computed them.
     #[serde(with = "moment")]
     pub time: Timestamp,
 }
@@ -101,19 +101,19 @@ impl Software {
     }
 }
 
-/// The recipe as it was.
+/// A recipe as it was when the run began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecipeRecord {
     /// Name of its folder under `results/`.
     pub name: String,
-    /// Path of the file.
+    /// Path of the recipe's file, as it was given; `None`: it was not read from a file.
     #[serde(default)]
     pub path: Option<PathBuf>,
-    /// Its text.
+    /// The recipe's text, comments and all.
     pub text: String,
 }
 
-/// The machine of the run.
+/// The machine of a run; numbers are 0 and texts empty where they are not known.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Machine {
@@ -132,9 +132,9 @@ pub struct Machine {
 pub struct Choice<T> {
     /// As in the recipe or on the command line; perhaps `auto`.
     pub asked: T,
-    /// What was used.
+    /// What was used: never `auto`.
     pub used: T,
-    /// `the kernel has no netem`.
+    /// The reason, in words: `the kernel has no netem`.
     pub why: String,
 }
 
@@ -154,7 +154,7 @@ pub enum TrialState {
         /// `interrupted by the user`.
         why: String,
     },
-    /// Something broke.
+    /// It broke: a program ended early, the network differed from the plan, or the machine failed.
     Failed {
         /// What broke, in words: `nginx ended early`.
         why: String,
@@ -188,7 +188,7 @@ pub enum Captures {
 }
 
 impl Captures {
-    /// Whether nobody dropped them on purpose.
+    /// Whether they were kept: [`Captures::Kept`].
     #[must_use]
     pub fn are_kept(&self) -> bool {
         *self == Captures::Kept
@@ -200,10 +200,10 @@ impl Captures {
 pub struct TrialRecord {
     /// [`plan::Trial::id`](crate::plan::Trial::id).
     pub id: String,
-    /// Which one it is.
+    /// Its scheme, parameters and repetition.
     #[serde(flatten)]
     pub point: Point,
-    /// How it stands.
+    /// Whether it ran to its end, and if not, why.
     pub state: TrialState,
     /// Whether the failure is the machine's or the trial's, if it failed and that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -235,13 +235,13 @@ pub struct TrialRecord {
     /// How long each phase took, in order.
     #[serde(default)]
     pub phases: Vec<Phase>,
-    /// Every command run on its hosts.
+    /// Every command that was run for it, in the order of starting.
     #[serde(default)]
     pub commands: Vec<CommandRecord>,
     /// What the fitness watch saw, as it saw it.
     #[serde(default)]
     pub fitness: serde_json::Value,
-    /// What became of its captures.
+    /// Whether its captures are kept.
     #[serde(default, skip_serializing_if = "Captures::are_kept")]
     pub captures: Captures,
     /// The files in its folder as they were stored: captures, births, logs, tables. Empty for runs of older livectls.
@@ -252,13 +252,13 @@ pub struct TrialRecord {
 /// Where the figures of trials come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Made {
-    /// All of them were measured.
+    /// All of them were measured, or there are none.
     Measured,
     /// All were predicted.
     Predicted,
     /// So many were predicted, and others measured.
     Both {
-        /// That count.
+        /// How many were predicted.
         predicted: usize,
     },
 }
@@ -283,7 +283,7 @@ impl Made {
 /// How what is predicted of a run was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Predicted {
-    /// [`predict::MODEL`](crate::predict::MODEL).
+    /// Version of the model that predicted them: [`predict::MODEL`](crate::predict::MODEL).
     pub model: u32,
     /// The measured run whose frames were taken; `None`: the encoder's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -293,13 +293,14 @@ pub struct Predicted {
 /// A phase of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Phase {
-    /// `boot`, `measure`, `timeline`, `teardown`, `analysis`.
+    /// As [`run::event::Phase`](crate::run::event::Phase) in `events.jsonl`: `boot`, `measure`, `ready`, `stream`,
+    /// `stop`, `prove`, `analyse`; `predict` alone of a predicted trial.
     pub name: String,
-    /// How long it took.
+    /// How long it took, in seconds.
     pub seconds: f64,
 }
 
-/// A command run for a trial.
+/// A command that was run for a trial, and how it ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CommandRecord {
     /// The host that it ran on; `None`: in the sandbox, on no host.
@@ -307,12 +308,12 @@ pub struct CommandRecord {
     pub host: Option<String>,
     /// `broadcaster`, `nginx`, `tcpdump hb-eth0`.
     pub actor: String,
-    /// Program and arguments.
+    /// The command line: the program, then its arguments.
     pub argv: Vec<String>,
     /// Its exit code; `None` while it runs or if a signal ended it.
     #[serde(default)]
     pub exit_code: Option<i32>,
-    /// The signal that ended it.
+    /// The signal that ended it; `None`: it runs, or it exited.
     #[serde(default)]
     pub signal: Option<i32>,
 }
@@ -350,7 +351,7 @@ impl Manifest {
         Made::of(self.plan.trials.iter().map(|trial| &trial.point))
     }
 
-    /// The record of a trial.
+    /// The record of the trial with that id; `None`: the run has no such trial.
     #[must_use]
     pub fn trial(&self, id: &str) -> Option<&TrialRecord> {
         self.trials.iter().find(|t| t.id == id)
@@ -592,7 +593,7 @@ impl TrialRecord {
     }
 }
 
-/// RFC 3339.
+/// A moment as RFC 3339 text.
 pub(crate) mod moment {
     use super::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};
@@ -606,7 +607,7 @@ pub(crate) mod moment {
     }
 }
 
-/// RFC 3339, or null.
+/// A moment as RFC 3339 text, or null.
 mod optional_moment {
     use super::Timestamp;
     use serde::{Deserialize, Deserializer, Serializer};

@@ -38,15 +38,15 @@ pub use traffic::TrunkTraffic;
 /// Why results could not be stored or found again. All of these are exit code 5.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The user may not write there.
+    /// The user may not write in the folder.
     #[error(
         "cannot write {}: {source}. Make its folder writable for this user, or choose another results folder",
         path.display()
     )]
     NotWritable {
-        /// What was to be written.
+        /// The file or folder that was to be written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// No space, or no quota, is left.
@@ -56,22 +56,22 @@ pub enum StoreError {
         path.display()
     )]
     Full {
-        /// What was to be written.
+        /// The file or folder that was to be written.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There would not be enough space.
+    /// The disk has less free space than is needed.
     #[error(
         "{} has {} MiB free, but this needs about {} MiB. Free some space, or choose a results folder on another disk",
         path.display(), free >> 20, (need >> 20) + 1
     )]
     TooLittleSpace {
-        /// A folder on the disk.
+        /// A folder on that disk.
         path: PathBuf,
         /// Bytes that this user can still write.
         free: u64,
-        /// Bytes asked for.
+        /// Bytes that are needed.
         need: u64,
     },
     /// Something else went wrong with a file.
@@ -79,9 +79,9 @@ pub enum StoreError {
     Io {
         /// What was tried: `read`, `make the folder`.
         doing: &'static str,
-        /// The file or folder.
+        /// The file or folder that it was about.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The name cannot be a folder of its own under `results/`.
@@ -89,16 +89,16 @@ pub enum StoreError {
         "{name:?} cannot be a folder's name: use letters, digits, `-`, `_` and `.`, beginning with a letter or digit"
     )]
     Name {
-        /// The recipe's or trial's name.
+        /// Name of the recipe or the trial, as it was given.
         name: String,
     },
-    /// A thousand runs in one second.
+    /// All names for a run of that second are taken.
     #[error("{} and a thousand names after it are taken. Has the clock stopped?", path.display())]
     NoNameFree {
-        /// The first name tried.
+        /// The first name that was tried.
         path: PathBuf,
     },
-    /// The folder has no manifest.
+    /// The folder is that of no run, and contains none.
     #[error(
         "{} is neither the folder of a run (with a manifest.json) nor one that contains runs: name results/RECIPE/RUN, or results/RECIPE for all",
         path.display()
@@ -107,7 +107,7 @@ pub enum StoreError {
         /// Path of the folder.
         path: PathBuf,
     },
-    /// The folder has no sweep.
+    /// The folder is that of no sweep.
     #[error(
         "{} is not the folder of a sweep (with a sweep.json): name results/RECIPE, look elsewhere with --results DIR, or start one with `livectl sweep RECIPE.yaml`",
         path.display()
@@ -116,7 +116,7 @@ pub enum StoreError {
         /// Path of the folder.
         path: PathBuf,
     },
-    /// The manifest is damaged.
+    /// The manifest cannot be understood.
     #[error(
         "cannot understand {}: {source}. It is truncated, damaged or edited, and the run cannot be read without it: restore it from a copy",
         path.display()
@@ -134,7 +134,7 @@ pub enum StoreError {
         path: PathBuf,
         /// The trial's id, such as `direct-1`.
         id: String,
-        /// `and that twice`.
+        /// What is wrong with it: `and that twice`.
         why: &'static str,
     },
     /// The manifest is of a later livectl.
@@ -146,18 +146,18 @@ pub enum StoreError {
     Newer {
         /// Path of the manifest.
         path: PathBuf,
-        /// Its format.
+        /// The format that it says it has.
         found: u64,
     },
-    /// sudo's variables make no sense.
+    /// The environment says that sudo was used, but not by whom.
     #[error(
         "{variable}={value:?} is not a user or group number; under sudo it determines the owner of the results. \
          Start livectl through sudo, or unset SUDO_UID and SUDO_GID"
     )]
     Owner {
-        /// `SUDO_UID` or `SUDO_GID`.
+        /// Name of the variable: `SUDO_UID` or `SUDO_GID`.
         variable: &'static str,
-        /// Value of the variable.
+        /// Its value, which is no number.
         value: String,
     },
 }

@@ -18,9 +18,9 @@ pub enum Owner {
     Process,
     /// The user who started it through sudo.
     User {
-        /// Number of the user.
+        /// User id.
         uid: u32,
-        /// Number of the group.
+        /// Group id.
         gid: u32,
     },
 }

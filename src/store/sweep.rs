@@ -36,7 +36,7 @@ pub const SWEEP_FORMAT: u64 = 1;
 /// What the folder of a sweep is called.
 const NAME: &str = "sweep";
 
-/// The folder of a sweep.
+/// The folder of a sweep, `results/<recipe>/sweep/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepDir {
     path: PathBuf,
@@ -47,14 +47,14 @@ pub struct SweepDir {
 pub struct SweepFile {
     /// [`SWEEP_FORMAT`] of the livectl that wrote it.
     pub format: u64,
-    /// livectl itself.
+    /// The livectl that wrote it.
     pub livectl: Software,
     /// The command line that wrote it, program name first.
     #[serde(default)]
     pub command: Vec<String>,
-    /// The recipe as it was.
+    /// The recipe's text, and where it was read.
     pub recipe: RecipeRecord,
-    /// What the recipe says of itself.
+    /// The recipe's `description`; empty: it has none.
     #[serde(default)]
     pub description: String,
     /// Seed of the trials' seeds, and of the order.
@@ -62,15 +62,15 @@ pub struct SweepFile {
     /// When it was written.
     #[serde(with = "moment")]
     pub written: Timestamp,
-    /// What it was to run on.
+    /// The machine that it was written on.
     #[serde(default)]
     pub machine: Machine,
-    /// Versions of the programs used.
+    /// Versions of the programs found there: `ffmpeg` → `ffmpeg version 5.1.6-0+deb12u1`.
     #[serde(default)]
     pub tools: BTreeMap<String, String>,
-    /// What makes the links.
+    /// What makes the links: what was asked for, and what is used.
     pub link: Choice<LinkKind>,
-    /// Datapath of Open vSwitch.
+    /// Datapath of Open vSwitch: what was asked for, and what is used.
     pub datapath: Choice<Datapath>,
     /// Until what is known trials are repeated. Those of later repetitions than the least are tried only as far as
     /// that needs them.
@@ -83,12 +83,12 @@ pub struct SweepFile {
     pub trials: Vec<Planned>,
 }
 
-/// A trial of a sweep.
+/// A trial that a sweep is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Planned {
     /// Stands for all that decides its outcome.
     pub id: String,
-    /// Which one it is.
+    /// Its scheme, parameters and repetition.
     #[serde(flatten)]
     pub point: Point,
     /// Length of its timeline in seconds; of a predicted trial what the prediction takes, about.
@@ -105,12 +105,12 @@ impl Planned {
     }
 }
 
-/// A folder of `attempts/`.
+/// A folder of `attempts/`: one try at a trial, which runs or did not succeed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// The trial that was tried.
+    /// Id of the trial that was tried.
     pub trial: String,
-    /// Folder of the attempt.
+    /// The attempt's folder, laid out as a trial's.
     pub dir: TrialDir,
     /// How it stands; `None`: nothing was recorded.
     pub record: Option<TrialRecord>,
@@ -168,13 +168,13 @@ impl SweepDir {
         Ok(())
     }
 
-    /// The folder itself.
+    /// Path of the sweep's folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What is to be done: [`SweepFile`].
+    /// `sweep.json`, what is to be done: [`SweepFile`].
     #[must_use]
     pub fn file(&self) -> PathBuf {
         self.path.join("sweep.json")
@@ -186,13 +186,13 @@ impl SweepDir {
         self.path.join("attempts")
     }
 
-    /// Trials that are done.
+    /// The folder `trials/`, with a folder for each trial that is done.
     #[must_use]
     pub fn trials(&self) -> PathBuf {
         self.path.join("trials")
     }
 
-    /// What sessions did.
+    /// The folder `log/`, in which sessions write what they did.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.path.join("log")

@@ -10,15 +10,15 @@ use super::{StoreError, write_atomic};
 /// it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrunkTraffic {
-    /// The switch that sent it.
+    /// The switch at the sending end of the link.
     pub from: String,
-    /// The switch that got it.
+    /// The switch at the receiving end of the link.
     pub to: String,
     /// Bytes that went in, Ethernet headers included.
     pub sent_bytes: u64,
-    /// Bytes that came out.
+    /// Bytes that came out at the receiving end, Ethernet headers included.
     pub received_bytes: u64,
-    /// Packets that came out.
+    /// Packets that came out at the receiving end.
     pub received_packets: u64,
     /// Packets that the sending port dropped; what the link itself dropped is not in it.
     pub dropped_packets: u64,

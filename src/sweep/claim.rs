@@ -27,9 +27,9 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What others have made of a trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Elsewhere {
-    /// Nothing that matters.
+    /// Nobody is at it, and no failure counts.
     Free,
-    /// Somebody is at it.
+    /// Somebody else is at it.
     Claimed,
     /// Attempts of others have failed for the trial's sake: their names.
     Failed(BTreeSet<String>),

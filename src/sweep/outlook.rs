@@ -15,12 +15,12 @@ use crate::plan::{Trial, Until};
 use crate::run::Job;
 use crate::store::{Manifest, Planned, RunDir, Software, SweepDir, SweepFile, TrialState};
 
-/// What is there before a session begins.
+/// What is known of a sweep before a session begins.
 #[derive(Debug)]
 pub struct Outlook {
     /// The sweep's folder.
     pub sweep: SweepDir,
-    /// The trials in order.
+    /// All trials, in the order in which they are tried.
     pub trials: Vec<Planned>,
     /// Until what is known they are repeated.
     pub until: Option<Until>,
@@ -28,7 +28,7 @@ pub struct Outlook {
     pub change: Option<Change>,
     /// The livectl that the sweep was begun with, if it is another one.
     pub begun_with: Option<Software>,
-    /// Trials that are done.
+    /// Ids of the trials that are done.
     pub done: BTreeSet<String>,
     /// Trials that failed in earlier sessions.
     pub failed: Vec<Failure>,

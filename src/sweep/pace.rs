@@ -21,13 +21,13 @@ pub struct Ran {
     pub took_s: f64,
     /// Size of its files, by the nominal bitrate.
     pub planned_bytes: u64,
-    /// Their size in bytes.
+    /// Size of its files in bytes.
     pub bytes: u64,
     /// It was predicted: the planned seconds and bytes are estimates of the prediction's.
     pub predicted: bool,
 }
 
-/// What was learned.
+/// How long trials take, and how much they leave, as learned from those that ran.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
     /// Seconds beyond the timeline: the median, and where four fifths of them lie.
@@ -36,7 +36,7 @@ pub struct Pace {
     bulk: f64,
     /// Trials that it was learned from; those that were predicted are not among them.
     pub from: usize,
-    /// The same of predictions.
+    /// What was learned of predictions.
     pub predicted: Predictions,
 }
 
@@ -54,7 +54,7 @@ pub struct Predictions {
 /// How long something takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// Most likely.
+    /// As long as it most likely takes.
     pub likely: Duration,
     /// If every trial is as quick as the quick ones, or as slow as the slow ones.
     pub between: (Duration, Duration),
@@ -108,7 +108,7 @@ impl Pace {
         Span { likely: with(likely, factor.0), between: (with(quick, factor.1), with(slow, factor.2)) }
     }
 
-    /// How much they leave.
+    /// Bytes that these trials are likely to leave.
     #[must_use]
     pub fn bytes<'a>(&self, trials: impl IntoIterator<Item = &'a Planned>) -> u64 {
         let of = |trial: &Planned| {

@@ -29,14 +29,14 @@ pub struct Policy {
     pub max_failures: Option<u32>,
 }
 
-/// How an attempt ended.
+/// How an attempt at a trial ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The trial is done.
     Done,
     /// It came to its end, and the machine had not kept up.
     Unfit,
-    /// It failed.
+    /// It failed, for this cause.
     Failed(Cause),
 }
 
@@ -49,10 +49,10 @@ pub struct Before {
     pub unfit: BTreeMap<String, u32>,
 }
 
-/// What comes next.
+/// What a session does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// This trial.
+    /// The trial of this id is tried.
     Trial(String),
     /// Nothing: every trial is done or given up.
     Finished,

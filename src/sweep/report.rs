@@ -18,7 +18,7 @@ use crate::table::{self, Effects, EstimateRow, ModelRow};
 pub struct Report {
     /// The sweep's folder.
     pub sweep: SweepDir,
-    /// Trials of the sweep.
+    /// How many trials the sweep has.
     pub trials: usize,
     /// Those of them that are done.
     pub done: usize,
@@ -49,15 +49,15 @@ pub struct Report {
 pub enum End {
     /// Every trial is done or given up.
     Finished,
-    /// Failures.
+    /// Trials failed, and the session was to stop then.
     Stopped(Stop),
     /// The machine cannot go on: no space.
     Machine(String),
-    /// `livectl stop`.
+    /// `livectl stop` asked for it.
     Asked,
-    /// The deadline.
+    /// No further trial would end before the deadline.
     Deadline,
-    /// A signal.
+    /// A signal interrupted it.
     Interrupted,
 }
 

@@ -16,11 +16,11 @@ use crate::store::{Cause, Owner, StoreError, SweepDir, TrialState, moment};
 /// was booted again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
-    /// The machine's name.
+    /// Name of the machine.
     pub host: String,
     /// The kernel's id of this boot.
     pub boot: String,
-    /// Process id.
+    /// Process id, of this boot.
     pub pid: i32,
     /// When it started, since boot, in clock ticks.
     pub started: u64,
@@ -31,9 +31,9 @@ pub struct Process {
 pub enum Life {
     /// It runs on this machine.
     Alive,
-    /// It is no more.
+    /// It has ended.
     Gone,
-    /// It is no more, for the machine was booted again since.
+    /// It has ended, since the machine was booted again.
     Rebooted,
     /// It is on another machine, which only its log tells of.
     Elsewhere,
@@ -50,7 +50,7 @@ pub struct Line {
     pub time: Timestamp,
 }
 
-/// What happened.
+/// What happened in a session; each is a line of its log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Did {
@@ -61,7 +61,7 @@ pub enum Did {
         process: Process,
         /// Trials that are still to be tried.
         left: usize,
-        /// Trials of the sweep.
+        /// How many trials the sweep has.
         trials: usize,
     },
     /// A trial begins.
@@ -89,27 +89,27 @@ pub enum Did {
     TrialEnded {
         /// The trial's id, such as `direct-1`.
         trial: String,
-        /// How it ended.
+        /// Whether it is done, partial or failed, and why.
         state: TrialState,
         /// Whose failure it is, if it failed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
-        /// Why its delays cannot be taken for the network's.
+        /// Why its delays cannot be taken for the network's; empty: they can.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unfit: Vec<String>,
-        /// What its files lack.
+        /// What was gone or damaged of births and captures; empty: nothing.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         damage: Vec<String>,
         /// Length of its timeline in seconds.
         planned_s: f64,
         /// From its start until it was committed, in seconds.
         took_s: f64,
-        /// Of which the commit.
+        /// Of these seconds, what the commit took.
         #[serde(default)]
         commit_s: f64,
         /// Size of its files, by the nominal bitrate.
         planned_bytes: u64,
-        /// Their size, captures included.
+        /// Size of its files in bytes, captures included.
         bytes: u64,
         /// It was predicted: what was planned are estimates of the prediction's.
         #[serde(default, skip_serializing_if = "is_false")]
@@ -117,12 +117,12 @@ pub enum Did {
     },
     /// The sweep was handed to Slurm: the session is its jobs, and no process.
     SlurmStarted {
-        /// Who handed it over.
+        /// The process that handed it over.
         #[serde(flatten)]
         process: Process,
         /// Trials that are still to be tried.
         left: usize,
-        /// Trials of the sweep.
+        /// How many trials the sweep has.
         trials: usize,
     },
     /// A round of trials was handed to Slurm.
@@ -133,7 +133,7 @@ pub enum Did {
         jobs: Vec<String>,
         /// The job that makes the next round when those are over.
         next: String,
-        /// Number of trials.
+        /// How many trials are in the round.
         trials: usize,
         /// Nodes that are left out.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -145,14 +145,14 @@ pub enum Did {
         round: u32,
         /// The trial's id, such as `direct-1`.
         trial: String,
-        /// `17_3`: array and task.
+        /// Slurm's name of it, `17_3`: array and task.
         task: String,
         /// How often Slurm has started it before.
         restart: u32,
     },
     /// A node cannot run trials, or failed one for its own sake.
     NodeFailed {
-        /// The node's name.
+        /// Name of the node.
         node: String,
         /// The reason, in words.
         why: String,
@@ -164,7 +164,7 @@ pub enum Did {
     },
 }
 
-/// A session that runs.
+/// A session that runs: it writes its log, and looks whether it is asked to stop.
 #[derive(Debug)]
 pub struct Session {
     name: String,
@@ -191,7 +191,7 @@ fn is_false(flag: &bool) -> bool {
 }
 
 impl Process {
-    /// This one.
+    /// The process that this is.
     #[must_use]
     pub fn this() -> Process {
         let pid = i32::try_from(std::process::id()).unwrap_or(i32::MAX);

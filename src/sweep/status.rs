@@ -10,12 +10,12 @@ use super::session::{Did, Known, Life, Line, Process, sessions, text_of};
 use crate::run::event::Phase;
 use crate::store::{Cause, Planned, SweepDir, SweepFile, TrialState};
 
-/// How a sweep stands.
+/// How a sweep stands, by its folder and its logs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// What is to be done.
+    /// What is to be done: the trials in their order.
     pub file: SweepFile,
-    /// Trials that are done.
+    /// How many trials are done.
     pub done: usize,
     /// Those of them that are unfit or damaged, as far as logs tell.
     pub doubtful: usize,
@@ -38,22 +38,22 @@ pub struct Status {
 pub struct Failure {
     /// The trial, as the sweep's file has it.
     pub trial: Planned,
-    /// Number of failures.
+    /// How often it failed.
     pub times: u32,
-    /// Why, the last time.
+    /// Why it failed the last time.
     pub why: String,
-    /// Whose failure it is.
+    /// Whose failure it was; `None`: it is not known.
     pub cause: Option<Cause>,
     /// The folder that it left.
     pub folder: std::path::PathBuf,
 }
 
-/// Where a session is.
+/// What a session is at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct At {
     /// The session's process.
     pub process: Process,
-    /// Whether it still is.
+    /// Whether the process still runs.
     pub life: Life,
     /// The trial that it is at, with the phase, and since when.
     pub trial: Option<(Planned, Option<Phase>, Timestamp)>,

@@ -25,7 +25,7 @@
 use crate::plan::{Figure, Until};
 use crate::table::SummaryRow;
 
-/// 95 %.
+/// One less the confidence of 95 %.
 const ALPHA: f64 = 0.05;
 /// Makes the sequence tightest at 20 trials.
 const RHO_SQUARED: f64 = 0.41;
@@ -39,7 +39,7 @@ pub struct Known {
     pub value: f64,
     /// By which share of it it may be off: 0.05 is 5 %.
     pub precision: f64,
-    /// Number of trials.
+    /// How many trials the figure is of.
     pub trials: usize,
 }
 

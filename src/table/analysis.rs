@@ -23,12 +23,12 @@ use crate::trace::{
     ping,
 };
 
-/// The tables of a trial.
+/// The tables of a trial, row by row, and what is wrong with what they were made from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Analysis {
     /// One for each frame of each stream that was born while the viewer was there, at each viewer whose packets were captured.
     pub frames: Vec<FrameRow>,
-    /// One for each ping.
+    /// One for each ping and each further answer.
     pub pings: Vec<PingRow>,
     /// One for each viewer of each stream.
     pub summary: Vec<SummaryRow>,
@@ -101,15 +101,15 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
 /// What is known of a trial, however it came to be known.
 #[derive(Debug)]
 pub struct Observed {
-    /// What was born and what arrived.
+    /// Births, arrivals and ways of frames, as read from the trial's files or computed by the model.
     pub trace: TrialTrace,
-    /// What agents told, by host.
+    /// What each host's agent told, by the host's name.
     pub told: BTreeMap<String, Told>,
-    /// A row for each ping.
+    /// A row for each ping and each further answer.
     pub pings: Vec<PingRow>,
-    /// As [`Analysis::problems`], so far.
+    /// What could not be read until now; becomes [`Analysis::problems`].
     pub problems: Vec<String>,
-    /// As [`Analysis::damage`], so far.
+    /// What was gone or damaged until now; becomes [`Analysis::damage`].
     pub damage: Vec<String>,
 }
 
@@ -181,7 +181,7 @@ impl Analysis {
     }
 }
 
-/// When each viewer was there.
+/// By viewer, its spells: when it came and when it went.
 struct Presence<'a>(BTreeMap<&'a str, Vec<Stay>>);
 
 impl<'a> Presence<'a> {
@@ -205,7 +205,7 @@ impl<'a> Presence<'a> {
         })
     }
 
-    /// Who of the others went when and how.
+    /// Which of the other viewers went when, and how.
     fn departures(&self, viewer: &str) -> Vec<(&'a str, i64, Departure)> {
         let others = self.0.iter().filter(|(name, _)| **name != viewer);
         let went = |(name, stays): (&&'a str, &Vec<Stay>)| {
@@ -285,7 +285,7 @@ fn frame_row(trace: &TrialTrace, viewer: &ViewerTrace, frame: &FrameDelay, zero_
     }
 }
 
-/// What became of the viewer when others went.
+/// For each time that the viewer's source went, when it had the next frame and from whom.
 fn reattachments(trace: &TrialTrace, viewer: &ViewerTrace, presence: &Presence<'_>) -> Vec<Reattachment> {
     let servers: BTreeMap<IpAddr, &str> = trace
         .trial
@@ -330,7 +330,7 @@ fn host_at(trace: &TrialTrace, address: IpAddr) -> Option<String> {
     trace.trial.network.hosts.iter().find(here).map(|host| host.name.clone())
 }
 
-/// By stream.
+/// [`Bound`] of each stream, by the stream's name.
 fn bounds(trace: &TrialTrace) -> BTreeMap<&str, Bound> {
     let streams = trace.trial.streams.iter().filter_map(|stream| {
         let births = trace.births.iter().find(|births| births.stream == stream.name)?.births.as_ref()?;

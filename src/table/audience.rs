@@ -13,11 +13,11 @@ use crate::trace::Carriage;
 /// captures, that is nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamFacts {
-    /// Its broadcaster's name.
+    /// The stream that they are of: its broadcaster's name.
     pub stream: String,
     /// TCP payload that the broadcaster sent, to CDN and viewers, each byte as often as it was sent.
     pub broadcaster_bytes: Option<u64>,
-    /// The same of all senders.
+    /// The same of all senders: broadcaster, CDN and viewers; `None`: not all of it was captured.
     pub sent_bytes: Option<u64>,
 }
 
@@ -126,7 +126,7 @@ fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
-/// As other shares in tables.
+/// Shares and ratios in tables have six decimals.
 fn to_millionths(share: f64) -> f64 {
     (share * 1e6).round() / 1e6
 }

@@ -17,7 +17,7 @@ use crate::plan::{Parameters, Scheme};
 pub struct Subject {
     /// How video was delivered.
     pub scheme: Scheme,
-    /// With which parameters.
+    /// The values of the recipe's parameters.
     pub parameters: Parameters,
     /// The stream: its broadcaster's name.
     pub stream: String,
@@ -39,7 +39,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// As the table has it.
+    /// The word in the table: `equal`, `chance`, `real`, `unknown`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,34 +51,34 @@ impl Verdict {
     }
 }
 
-/// A figure of two sides.
+/// A figure that both sides have, and by how much it differs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DifferenceRow {
-    /// Of the first side.
+    /// What it is a figure of on the first side.
     pub base: Subject,
-    /// Of the other; the same unless schemes are compared.
+    /// What it is a figure of on the other side; the same unless schemes are compared.
     pub other: Subject,
-    /// As in `estimates.csv`.
+    /// The figure's name, as in `estimates.csv`.
     pub metric: String,
-    /// The first side's figure.
+    /// The first side's figure, in the unit that its name ends in.
     pub base_value: f64,
-    /// The other's.
+    /// The other side's figure, in the same unit.
     pub other_value: f64,
-    /// By how much it is larger.
+    /// other − base, in the same unit.
     pub difference: f64,
     /// Where the 95 % interval of the difference begins; `None`: a side has a single trial.
     pub low_95: Option<f64>,
     /// Upper end of the 95 % confidence interval.
     pub high_95: Option<f64>,
-    /// Trials of the first side.
+    /// Trials of the first side that have the figure.
     pub base_trials: u32,
-    /// Trials of the other.
+    /// Trials of the other side that have the figure.
     pub other_trials: u32,
-    /// What it amounts to.
+    /// Whether the difference is more than chance.
     pub verdict: Verdict,
 }
 
-/// What the comparison came to.
+/// What the comparison of two sides, or of the schemes of one, came to.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Differences {
     /// A row for each figure that both sides have.
@@ -97,7 +97,7 @@ impl Subject {
 }
 
 impl Unit<'_> {
-    /// What it is to be compared with.
+    /// What a unit of another side must be of to be compared with it: the same scheme, parameters, stream and viewer.
     #[must_use]
     pub fn subject(&self) -> Subject {
         let row = self.summary;
@@ -144,13 +144,13 @@ pub fn compare_schemes(units: &[Unit<'_>]) -> Differences {
     of_pairs(units, units, &pairs)
 }
 
-/// In the order in which they are met.
+/// Each subject once, in the order in which they are met.
 fn subjects(units: &[Unit<'_>]) -> Vec<Subject> {
     let mut seen = HashSet::new();
     units.iter().map(Unit::subject).filter(|subject| seen.insert(subject.clone())).collect()
 }
 
-/// The sound units of each subject.
+/// The fit and complete units of each subject.
 fn sound<'u>(units: &[Unit<'u>]) -> HashMap<Subject, Vec<Unit<'u>>> {
     let mut sound: HashMap<Subject, Vec<Unit<'u>>> = HashMap::new();
     for unit in units.iter().filter(|unit| unit.is_sound()) {

@@ -13,7 +13,7 @@ use crate::store::{RunDir, TrialDir};
 /// How a stored table differs from the same table computed again.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Comparison {
-    /// Differences, for people; empty if there are none.
+    /// What differs, in sentences for people; empty if nothing does.
     pub differences: Vec<String>,
     /// Columns that the stored table does not have, since an older livectl wrote it.
     pub not_stored: Vec<String>,

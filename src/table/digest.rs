@@ -9,36 +9,36 @@ use super::field::{Field, Table};
 use super::rows::FrameRow;
 use crate::plan::delivery::Via;
 
-/// A figure of a frame in ms.
+/// A figure of a frame, in milliseconds: a column of `frames.parquet`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameFigure {
-    /// `delay_ms`.
+    /// [`FrameRow::delay_ms`].
     Delay,
-    /// `excess_ms`.
+    /// [`FrameRow::excess_ms`].
     Excess,
-    /// `stream_excess_ms`.
+    /// [`FrameRow::stream_excess_ms`].
     StreamExcess,
-    /// `floor_ms`, of frames that never arrived too.
+    /// [`FrameRow::floor_ms`] of all frames, also those that never arrived.
     Floor,
-    /// `floor_ms` of those that arrived.
+    /// [`FrameRow::floor_ms`] of the frames that arrived.
     FloorOfArrived,
-    /// `queue_ms`.
+    /// [`FrameRow::queue_ms`].
     Queue,
-    /// `uplink_ms`.
+    /// [`FrameRow::uplink_ms`].
     Uplink,
-    /// `dwell_ms`.
+    /// [`FrameRow::dwell_ms`].
     Dwell,
-    /// `downlink_ms`.
+    /// [`FrameRow::downlink_ms`].
     Downlink,
-    /// `transfer_ms`.
+    /// [`FrameRow::transfer_ms`].
     Transfer,
 }
 
 impl FrameFigure {
-    /// Those that [estimates](super::estimates) are made of.
+    /// The figures that [estimates](super::estimates) are made of.
     pub const ESTIMATED: [FrameFigure; 3] = [FrameFigure::Delay, FrameFigure::Excess, FrameFigure::StreamExcess];
 
-    /// Of one frame.
+    /// Its value for one frame; `None`: the frame does not have it.
     #[must_use]
     pub fn of(self, row: &FrameRow) -> Option<f64> {
         match self {
@@ -73,25 +73,25 @@ impl FrameFigure {
 /// What is kept of the frames of a viewer of a stream in a trial.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Digest {
-    /// All that the viewer was owed.
+    /// How many frames the viewer was owed.
     frames: usize,
     missing: usize,
-    /// From the CDN, from peers, from groups.
+    /// How many of them arrived from the CDN, from peers and from groups: see [`place`].
     arrived: [usize; 3],
     floor_mean_ms: Option<f64>,
     values: Vec<(FrameFigure, Vec<f64>)>,
 }
 
-/// The digests of many trials.
+/// The digests of many trials, by trial; within each by stream and viewer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Digests(HashMap<String, Vec<(String, String, Digest)>>);
 
 /// The frames of a unit: themselves, or what was kept of them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Frames<'a> {
-    /// All of them.
+    /// All of them, as rows of `frames.parquet`.
     Rows(&'a [FrameRow]),
-    /// Without those of their figures that nobody asked for.
+    /// Their number, where they came from, and those of their figures that were asked for.
     Digest(&'a Digest),
 }
 
@@ -104,7 +104,7 @@ fn place(via: Via) -> usize {
 }
 
 impl Frames<'_> {
-    /// How many there are.
+    /// How many frames the viewer was owed, whether or not they arrived.
     #[must_use]
     pub fn count(&self) -> usize {
         match self {
@@ -113,7 +113,7 @@ impl Frames<'_> {
         }
     }
 
-    /// How many never arrived.
+    /// How many of them never arrived.
     #[must_use]
     pub fn missing(&self) -> usize {
         match self {
@@ -122,7 +122,7 @@ impl Frames<'_> {
         }
     }
 
-    /// How many came that way.
+    /// How many of them first arrived whole that way.
     #[must_use]
     pub fn arrived(&self, via: Via) -> usize {
         match self {
@@ -131,7 +131,7 @@ impl Frames<'_> {
         }
     }
 
-    /// Mean floor of those that arrived.
+    /// Mean floor in milliseconds of the frames that arrived; `None`: none arrived, or none has a floor.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]
     pub fn floor_mean_ms(&self) -> Option<f64> {
@@ -145,7 +145,7 @@ impl Frames<'_> {
         }
     }
 
-    /// Adds the figure of each frame that has it.
+    /// Adds the figure's value for each frame that has it to `values`. A digest has those that it was read with.
     pub fn add_to(&self, values: &mut Vec<f64>, figure: FrameFigure) {
         match self {
             Frames::Rows(rows) => values.extend(rows.iter().filter_map(|row| figure.of(row))),
@@ -158,20 +158,20 @@ impl Frames<'_> {
 }
 
 impl Digests {
-    /// Of a viewer of a stream in a trial.
+    /// The digest of a viewer of a stream in a trial; `None`: the trial has no frames of it.
     #[must_use]
     pub fn get(&self, trial: &str, stream: &str, viewer: &str) -> Option<&Digest> {
         let of_trial = self.0.get(trial)?;
         of_trial.iter().find(|(s, v, _)| s == stream && v == viewer).map(|(_, _, digest)| digest)
     }
 
-    /// Whether there are none.
+    /// Whether there is no frame of any trial.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All frames of all of them.
+    /// How many frames there are in all trials, whether or not they arrived.
     #[must_use]
     pub fn frames(&self) -> usize {
         self.0.values().flatten().map(|(_, _, digest)| digest.frames).sum()

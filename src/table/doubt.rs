@@ -7,7 +7,7 @@ use super::rows::{FrameRow, ShownRow};
 
 /// By how much one in a hundred may be off, ms.
 const P99_MS: f64 = 1.0;
-/// By how much any may be off, ms.
+/// By how much any may be off, in milliseconds.
 const MAX_MS: f64 = 10.0;
 
 /// Why the delays of a trial cannot be taken for the network's, as its frames show it; empty: nothing speaks against

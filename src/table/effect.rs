@@ -24,19 +24,19 @@ use crate::plan::{Measure, Scheme, natural};
 pub(super) const SCHEME: &str = "scheme";
 const CONFIDENCE: f64 = 0.95;
 
-/// The figures that are asked for.
+/// A figure that effects are computed of: its column in the summary, and its value in a row.
 type Metric = (&'static str, fn(&SummaryRow) -> Option<f64>);
 const METRICS: [Metric; 2] = [("excess_p50_ms", |row| row.excess_p50_ms), ("excess_p95_ms", |row| row.excess_p95_ms)];
 
 /// A value for each of [`METRICS`].
 type Values = [Option<f64>; METRICS.len()];
 
-/// What parameters do.
+/// What parameters do to the excess: the effects and interactions of a sweep.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Effects {
     /// The rows of `effects.csv`: effects scheme by scheme and parameter by parameter, then interactions.
     pub rows: Vec<EffectRow>,
-    /// Trials that there are.
+    /// Trials that effects are computed from, whether or not they count.
     pub trials: usize,
     /// Those of them that are in no effect because they are unfit or partial.
     pub left_out: usize,
@@ -249,7 +249,7 @@ impl Pair {
     }
 }
 
-/// What pairs are of.
+/// Which effect or interaction pairs are of: the scheme, the factor and the place of its other value.
 #[derive(Clone, Copy)]
 struct Named<'f> {
     factors: &'f [Factor],

@@ -16,42 +16,42 @@ use super::summary::{quantile, to_microseconds};
 
 /// How often trials are drawn again.
 pub const RESAMPLES: usize = 1000;
-/// Any number will do.
+/// Seeds the draws; any number would do, as long as it stays the same.
 const SEED: u64 = 0x6c69_7665_6374_6c00;
 
-/// One viewer of one stream in one trial.
+/// One viewer of one stream in one trial, with its rows of three tables.
 #[derive(Debug, Clone, Copy)]
 pub struct Unit<'a> {
-    /// Its line of the summary.
+    /// Its row of the summary.
     pub summary: &'a SummaryRow,
     /// Its frames; none if nothing was captured there.
     pub frames: Frames<'a>,
-    /// Its lines of the playout table.
+    /// Its rows of the playout table, one for each buffer; none if nothing was captured there.
     pub playouts: &'a [PlayoutRow],
 }
 
-/// A figure of several trials.
+/// A figure's values in several trials, and what they are to be put together to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Sample {
-    /// A quantile of all their values together.
+    /// A quantile of the values of all trials together.
     Quantile {
         /// Each trial's values, ascending.
         trials: Vec<Vec<f64>>,
-        /// Which, 0 to 1.
+        /// Which quantile, 0 to 1.
         p: f64,
     },
-    /// The mean of one value for each trial.
+    /// The mean over the trials of one value for each.
     Mean(Vec<f64>),
 }
 
-/// What a figure comes to.
+/// A figure over several trials, and how sure it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Estimate {
-    /// From all trials.
+    /// The figure from the values of all trials.
     pub value: f64,
     /// The 95 % confidence interval; `None` for a single trial.
     pub interval: Option<(f64, f64)>,
-    /// Number of trials.
+    /// How many trials have values.
     pub trials: usize,
 }
 
@@ -72,7 +72,7 @@ pub fn units<'a>(summary: &'a [SummaryRow], frames: &'a [FrameRow], playouts: &'
     })
 }
 
-/// The same of what was kept of frames.
+/// The same with digests in place of the frames' rows.
 #[must_use]
 pub fn units_of_digests<'a>(
     summary: &'a [SummaryRow],
@@ -338,7 +338,7 @@ impl Sample {
 /// How often each of so many trials is drawn, [`RESAMPLES`] times in a row. They are the same each time, and asked
 /// for once for each figure: so those of the last few are kept.
 fn draws(count: usize, seed: u64) -> Rc<[u32]> {
-    /// Numbers; more are drawn again.
+    /// How many numbers a set of draws may have to be kept; a larger one is drawn anew each time.
     const KEPT: usize = 1 << 20;
     type Known = Vec<((usize, u64), Rc<[u32]>)>;
     thread_local! {

@@ -20,9 +20,9 @@ pub(super) const PARAMETER: &str = "parameter.";
 
 /// A row type that is the definition of its table: every field is a column.
 pub(super) trait Row: Sized {
-    /// The rows as columns.
+    /// A column for each field, in the order of the fields.
     fn columns(rows: &[Self]) -> Vec<Column>;
-    /// The rows of a table.
+    /// The rows of a table; columns that are not fields are passed over.
     fn read(table: &Table<'_>) -> Result<Vec<Self>, TableError>;
     /// Columns that are text whatever they look like: a viewer may be called `7`.
     fn texts() -> Vec<&'static str>;

@@ -1,4 +1,4 @@
-//! Rows ↔ Parquet and CSV, through polars.
+//! Writes rows as Parquet and CSV and reads them again, through polars.
 
 use std::path::{Path, PathBuf};
 
@@ -39,30 +39,30 @@ pub fn write_trial(
     write_summary(&trial.summary(), summary)
 }
 
-/// The tables of a run.
+/// The tables of a run, each as rows; those of all its trials one after the other.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tables {
-    /// `frames.parquet`.
+    /// `frames.parquet`: a row for each frame and viewer.
     pub frames: Vec<FrameRow>,
-    /// `pings.parquet`.
+    /// `pings.parquet`: a row for each ping and each further answer.
     pub pings: Vec<PingRow>,
-    /// `playout.csv`.
+    /// `playout.csv`: a row for each viewer and buffer.
     pub playouts: Vec<PlayoutRow>,
-    /// `audience.csv`.
+    /// `audience.csv`: a row for each stream.
     pub audience: Vec<AudienceRow>,
-    /// `reattachments.parquet`.
+    /// `reattachments.parquet`: a row for each time that a viewer's source went.
     pub reattachments: Vec<ReattachmentRow>,
-    /// `trunks.csv`.
+    /// `trunks.csv`: a row for each direction of each link between switches; empty on one switch.
     pub trunks: Vec<TrunkRow>,
-    /// `shown.parquet`.
+    /// `shown.parquet`: a row for each frame and viewer with a screen.
     pub shown: Vec<ShownRow>,
-    /// `broadcasts.csv`.
+    /// `broadcasts.csv`: a row for each stream; empty if ffmpeg makes them all.
     pub broadcasts: Vec<BroadcastRow>,
-    /// `crowds.csv`.
+    /// `crowds.csv`: a row for each trial predicted for a crowd.
     pub crowds: Vec<CrowdRow>,
-    /// `summary.csv`.
+    /// `summary.csv`: a row for each viewer of each stream.
     pub summary: Vec<SummaryRow>,
-    /// `estimates.csv`.
+    /// `estimates.csv`: a row for each figure over the repetitions.
     pub estimates: Vec<EstimateRow>,
 }
 

@@ -95,7 +95,7 @@ pub enum TableError {
     Read {
         /// Path of the table.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The file is cut off, damaged or no table at all.
@@ -103,7 +103,7 @@ pub enum TableError {
     Damaged {
         /// Path of the table.
         path: PathBuf,
-        /// What polars said.
+        /// What polars says is wrong with it.
         why: String,
     },
     /// A column is missing, holds something else than it should, or nothing where something must be.
@@ -111,9 +111,9 @@ pub enum TableError {
     Column {
         /// Path of the table.
         path: PathBuf,
-        /// The column.
+        /// Name of the column, or of the field that is to be in it.
         column: String,
-        /// What is wrong with it.
+        /// What is wrong with it: what was expected, or found.
         why: String,
     },
     /// The rows cannot be made into a table.
@@ -121,7 +121,7 @@ pub enum TableError {
     Make {
         /// Path of the table.
         path: PathBuf,
-        /// What polars said.
+        /// What polars says is wrong with the rows.
         why: String,
     },
 }

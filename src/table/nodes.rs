@@ -20,13 +20,13 @@ const SHUFFLES: u32 = 2000;
 const LEVEL: f64 = 0.01;
 /// Fewer trials on a machine, in blocks that other machines have part in, tell nothing.
 const FEWEST: usize = 4;
-/// Any number will do.
+/// Seeds the shuffles; any number would do, as long as it stays the same.
 const SEED: u64 = 0x6e6f_6465_7300_0000;
 
 /// What the trials tell of the machines.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeEffect {
-    /// How likely machines that are alike differ as much.
+    /// How likely machines that are alike differ as much, 0 to 1.
     pub chance: f64,
     /// By which factor the figure of each is off the mean of all: 1.08 is 8 % more. In the order of their names.
     pub factors: Vec<(String, f64)>,
@@ -59,7 +59,7 @@ impl NodeEffect {
 /// A trial's figure, and where it ran.
 struct Figure<'a> {
     node: &'a str,
-    /// Distance of the logarithm from its block's mean.
+    /// The figure's logarithm less the mean of those of its block.
     off: f64,
 }
 

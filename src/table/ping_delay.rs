@@ -25,11 +25,11 @@ pub struct PingDelay {
     pub broadcaster: String,
     /// The viewer's name.
     pub viewer: String,
-    /// The way that the pings went.
+    /// The way that the pings stand for: from peer to peer, or through the CDN.
     pub via: Via,
     /// When the (first) ping was sent, on the trial's timeline.
     pub time_s: f64,
-    /// `None`: a ping had no answer.
+    /// Half of the round trips on the way, in milliseconds; `None`: a ping had no answer.
     pub delay_ms: Option<f64>,
 }
 

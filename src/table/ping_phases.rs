@@ -8,13 +8,13 @@ use crate::plan::{Scheme, Trial};
 /// A part of the trials' timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Up to the stream's begin.
+    /// Before the stream begins.
     Before,
     /// From the stream's begin, which belongs to it, to its end, which does not.
     During,
-    /// From the stream's end.
+    /// From the stream's end on.
     After,
-    /// All of it.
+    /// The whole timeline.
     Overall,
 }
 
@@ -45,9 +45,9 @@ impl Phase {
 pub struct PingPhase {
     /// How video was delivered.
     pub scheme: Scheme,
-    /// Which part of the timeline.
+    /// The part of the timeline that the pings were sent in.
     pub phase: Phase,
-    /// Number of known delays.
+    /// Number of pings, or pairs of pings, with a known delay.
     pub delays: usize,
     /// Their mean; `None`, here and below: there are none.
     pub mean_ms: Option<f64>,

@@ -19,20 +19,20 @@ use crate::store::TrialRecord;
 /// The buffers that `playout.csv` has, in seconds of the stream.
 pub const BUFFERS_S: [f64; 4] = [0.0, 0.5, 1.0, 2.0];
 
-/// How a stream would have played.
+/// How a stream would have played at a viewer with a given buffer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Playout {
     /// When the first picture was shown: nanoseconds of CLOCK_REALTIME.
     pub begun_ns: i64,
     /// How often the picture stood still.
     pub stalls: u32,
-    /// For how long in all, in nanoseconds.
+    /// For how long it stood still in all, in nanoseconds.
     pub stalled_ns: i64,
-    /// The longest of them.
+    /// The longest of these stalls, in nanoseconds.
     pub longest_ns: i64,
     /// Share of the frames in time at a player that never waits, 0 to 1.
     pub continuity: f64,
-    /// How many frames that is a share of.
+    /// How many frames `continuity` is a share of.
     pub due: usize,
 }
 

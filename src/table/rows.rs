@@ -69,19 +69,19 @@ rows! {
         pub index: u64,
         /// The frame's own time stamp, milliseconds since the stream began.
         pub timestamp_ms: u32,
-        /// The tag's payload in bytes.
+        /// Bytes of the FLV tag's payload.
         pub size_bytes: u32,
-        /// Whether a player can begin here.
+        /// Whether it is a keyframe, with which a player can begin.
         pub keyframe: bool,
         /// XXH3-128 of the tag's payload, 32 hex digits.
         pub id: String,
-        /// When the encoder emitted it.
+        /// When the encoder had handed its last byte to the broadcaster's agent.
         pub birth_ns: i64,
         /// When its last missing byte reached the viewer; `None`: never.
         pub arrival_ns: Option<i64>,
-        /// Where from; `None` if it never arrived.
+        /// The source of its first whole copy; `None`: it never arrived.
         pub via: Option<Via>,
-        /// How often the whole frame arrived.
+        /// How many whole copies arrived; 0: none.
         pub copies: u32,
         /// arrival − birth, in milliseconds.
         pub delay_ms: Option<f64>,
@@ -89,7 +89,7 @@ rows! {
         pub floor_ms: Option<f64>,
         /// delay − floor, in milliseconds.
         pub excess_ms: Option<f64>,
-        /// Birth on the trial's timeline.
+        /// When it was born, in seconds on the trial's timeline.
         pub time_s: f64,
         /// It arrived after the moment to show it ([`mark_late`](super::mark_late)).
         pub late: bool,
@@ -106,13 +106,14 @@ rows! {
             pub cdn_departure_ns: Option<i64>,
             /// From birth to leaving the broadcaster. These parts add up to the delay.
             pub queue_ms: Option<f64>,
-            /// From there to the CDN.
+            /// From leaving the broadcaster to arriving whole at the CDN; `None`, here and in the next two: it came
+            /// from a peer or a group.
             pub uplink_ms: Option<f64>,
-            /// In the CDN.
+            /// From arriving whole at the CDN to leaving it for the viewer.
             pub dwell_ms: Option<f64>,
-            /// From there to the viewer.
+            /// From leaving the CDN to arriving whole at the viewer.
             pub downlink_ms: Option<f64>,
-            /// On the links from the broadcaster to the viewer, if it came from a peer.
+            /// On the links from the broadcaster to the viewer, if it came from a peer or a group.
             pub transfer_ms: Option<f64>,
             /// The least delay that the network allows it if the path must also carry all that its stream has sent
             /// before it; `None` also in tables of an older livectl.
@@ -145,9 +146,9 @@ rows! {
         pub trial: String,
         /// Which trial that is.
         pub point: Point,
-        /// Host that pinged.
+        /// The host that sent the ping.
         pub from: String,
-        /// Host that was to answer.
+        /// The host that it was sent to.
         pub to: String,
         /// Number of the ping, from 1.
         pub seq: u32,
@@ -155,9 +156,9 @@ rows! {
         pub sent_ns: Option<i64>,
         /// When it was sent, on the trial's timeline; by the plan of the ping train where `sent_ns` is null.
         pub time_s: f64,
-        /// Round-trip time; `None`: no answer.
+        /// Round-trip time in milliseconds; `None`: no answer.
         pub rtt_ms: Option<f64>,
-        /// A further answer to a ping already answered.
+        /// It is a further answer to a ping already answered.
         pub duplicate: bool,
     }
 
@@ -177,36 +178,38 @@ rows! {
         pub frames: u32,
         /// Of those, frames that never arrived; `None`, here and below: nothing was captured at the viewer.
         pub missing: Option<u32>,
-        /// Whole copies beyond the first.
+        /// Whole copies beyond each frame's first, summed over the frames.
         pub duplicate: Option<u32>,
         /// Frames that arrived after the moment to show them ([`mark_late`](super::mark_late)).
         pub late: Option<u32>,
         /// From the start of the viewer's player, or of the stream if that came later, to the arrival of the first
         /// keyframe.
         pub startup_delay_ms: Option<f64>,
-        /// Median delay in milliseconds.
+        /// Median of the delay ([`FrameRow::delay_ms`]) of the frames that arrived; `None`, here and below: none
+        /// arrived.
         pub delay_p50_ms: Option<f64>,
-        /// 95th percentile of the delay.
+        /// 95th percentile of the same.
         pub delay_p95_ms: Option<f64>,
-        /// 99th percentile of the delay.
+        /// 99th percentile of the same.
         pub delay_p99_ms: Option<f64>,
-        /// Largest delay in milliseconds.
+        /// The largest of the same.
         pub delay_max_ms: Option<f64>,
-        /// Median floor of the frames that arrived.
+        /// Median floor ([`FrameRow::floor_ms`]) of the frames that arrived.
         pub floor_p50_ms: Option<f64>,
-        /// Median excess in milliseconds.
+        /// Median excess ([`FrameRow::excess_ms`]) of the frames that arrived.
         pub excess_p50_ms: Option<f64>,
-        /// 95th percentile of the excess.
+        /// 95th percentile of the same.
         pub excess_p95_ms: Option<f64>,
-        /// Largest excess in milliseconds.
+        /// The largest of the same.
         pub excess_max_ms: Option<f64>,
-        /// Bytes that came from the CDN.
+        /// Bytes of the stream that came from the CDN; `None`, here and below: nothing was captured at the viewer.
         pub cdn_bytes: Option<u64>,
-        /// Bytes that came from peers.
+        /// Bytes of the stream that came from peers, the broadcaster among them.
         pub peer_bytes: Option<u64>,
         /// Peer bytes / all bytes (those that switches copied are among all), 0 to 1.
         pub peer_offload: Option<f64>,
-        /// Longest pause between two arrivals at which the source changed from CDN to peer; `None`: it never did.
+        /// Longest pause between two arrivals at which the source changed from the CDN to a peer or a group; `None`:
+        /// it never did.
         pub handover_gap_ms: Option<f64>,
         /// The trial was stopped or broke before its end.
         pub partial: bool,
@@ -224,52 +227,52 @@ rows! {
             /// Bytes of TCP payload sent to it again / all bytes sent to it, 0 to 1; `None`: not captured at every
             /// sender.
             pub retransmission_rate: Option<f64>,
-            /// Mean delay in milliseconds.
+            /// Mean delay of the frames that arrived, in milliseconds; `None`: none arrived.
             pub delay_mean_ms: Option<f64>,
             /// What it is made of: the means of the parts of [`FrameRow`], over all frames that arrived, where a part
             /// that is not on a frame's way counts as 0, so that they add up to the mean delay. `None`: not all of
             /// the way of all these frames was captured.
             pub queue_mean_ms: Option<f64>,
-            /// See `queue_mean_ms`.
+            /// Mean of [`FrameRow::uplink_ms`], as `queue_mean_ms`.
             pub uplink_mean_ms: Option<f64>,
-            /// See `queue_mean_ms`.
+            /// Mean of [`FrameRow::dwell_ms`], as `queue_mean_ms`.
             pub dwell_mean_ms: Option<f64>,
-            /// See `queue_mean_ms`.
+            /// Mean of [`FrameRow::downlink_ms`], as `queue_mean_ms`.
             pub downlink_mean_ms: Option<f64>,
-            /// See `queue_mean_ms`.
+            /// Mean of [`FrameRow::transfer_ms`], as `queue_mean_ms`.
             pub transfer_mean_ms: Option<f64>,
             /// Frames that were left out on purpose when the viewer was handed over
             /// ([`Handover::Live`](crate::plan::Handover::Live)); they are not among the missing ones.
             pub skipped: Option<u32>,
             /// Median of the stream's floor, of the frames that arrived.
             pub stream_floor_p50_ms: Option<f64>,
-            /// Median excess over it.
+            /// Median excess over the stream's floor ([`FrameRow::stream_excess_ms`]) of the frames that arrived.
             pub stream_excess_p50_ms: Option<f64>,
-            /// 95th percentile of that.
+            /// 95th percentile of the same.
             pub stream_excess_p95_ms: Option<f64>,
             /// From the broadcaster's program connecting to the CDN's consent to its publish; `None`, here and below:
             /// it did not happen, or was not told.
             pub publish_ms: Option<f64>,
             /// From the player connecting to its agent to the agent's connection to the CDN.
             pub connect_ms: Option<f64>,
-            /// To the CDN's consent to the play.
+            /// From the player connecting to its agent to the CDN's consent to the play.
             pub play_ms: Option<f64>,
-            /// To the first keyframe that the player was handed.
+            /// From the player connecting to its agent to the first keyframe that the player was handed.
             pub first_picture_ms: Option<f64>,
             /// From when the CDN had consented to both publish and play to the introduction of the peer.
             pub introduction_ms: Option<f64>,
-            /// To the connection to the peer.
+            /// From the same moment to the peer's answer that it serves.
             pub peer_connect_ms: Option<f64>,
-            /// To the first frame from the peer that the player was handed.
+            /// From the same moment to the first frame from the peer that the player was handed.
             pub handover_ms: Option<f64>,
-            /// See `queue_mean_ms`.
+            /// Mean of [`FrameRow::relay_ms`], as `queue_mean_ms`.
             pub relay_mean_ms: Option<f64>,
             /// Median of the hosts that passed a frame on, of the frames that arrived and whose way is known; `None`:
             /// there are none.
             pub depth_p50: Option<f64>,
-            /// The most of them.
+            /// The most hosts that passed one of these frames on.
             pub depth_max: Option<u32>,
-            /// Bytes from viewers / all bytes, 0 to 1.
+            /// Bytes from viewers / all bytes that came, 0 to 1; `None`: not captured, or nothing came.
             pub viewer_offload: Option<f64>,
             /// When the last viewer of the stream could have a frame of mean size, if viewers pass it on in whole
             /// copies ([`trace::Bound`](crate::trace::Bound)); `None`: the uplinks carry less than a copy for each.
@@ -295,11 +298,11 @@ rows! {
             /// Median time to the first frame from somebody else; `None`, here and below: there was none, or too many
             /// never had one.
             pub reattach_p50_ms: Option<f64>,
-            /// 95th percentile of that.
+            /// 95th percentile of the time to the first frame from somebody else.
             pub reattach_p95_ms: Option<f64>,
-            /// The same after those that left.
+            /// The same, only after sources that left.
             pub reattach_leave_p95_ms: Option<f64>,
-            /// The same after those that crashed.
+            /// The same, only after sources that crashed.
             pub reattach_crash_p95_ms: Option<f64>,
             /// Bytes that switches copied to it, which neither the CDN nor a peer sent it.
             pub group_bytes: Option<u64>,
@@ -310,9 +313,10 @@ rows! {
             /// Frames that were on its screen; `None`, here and below: it has none, the pictures carry no clock, or
             /// it cannot be read ([`shown`](super::shown)).
             pub shown: Option<u32>,
-            /// Frames that never were, after the first that was.
+            /// Frames that were never on its screen, after the first that was; without those whose own clock is not
+            /// known.
             pub never_shown: Option<u32>,
-            /// Frames before that.
+            /// Frames before the first that was on its screen; also without those.
             pub never_shown_start: Option<u32>,
             /// Frames that stood there for one and a half frame intervals or more, or came again.
             pub shown_twice: Option<u32>,
@@ -320,7 +324,7 @@ rows! {
             pub shown_late: Option<u32>,
             /// Median shown delay: from taking a picture to seeing it on the screen.
             pub shown_delay_p50_ms: Option<f64>,
-            /// 95th percentile of that.
+            /// 95th percentile of the shown delay.
             pub shown_delay_p95_ms: Option<f64>,
             /// Mean shown delay of the frames that were shown; it is the sum of the mean of their delays and of the
             /// next two.
@@ -329,18 +333,18 @@ rows! {
             pub encode_mean_ms: Option<f64>,
             /// Mean of its last part: from the arrival of a frame to seeing it.
             pub player_mean_ms: Option<f64>,
-            /// Median of its first part.
+            /// Median of the first part: from taking a picture to the birth of its frame.
             pub encode_p50_ms: Option<f64>,
-            /// Median of its last part.
+            /// Median of the last part: from the arrival of a frame to seeing it on the screen.
             pub player_p50_ms: Option<f64>,
-            /// 95th percentile of that.
+            /// 95th percentile of the last part.
             pub player_p95_ms: Option<f64>,
             /// By how much a frame may have been there before it was seen, 95th percentile.
             pub shown_unsure_p95_ms: Option<f64>,
             /// Mean of [`FrameRow::chunking_ms`]; `None`, here and below: no frame came in a segment, or a table of
             /// an older livectl.
             pub chunking_mean_ms: Option<f64>,
-            /// Mean of [`FrameRow::polling_ms`].
+            /// Mean of [`FrameRow::polling_ms`] over the frames that have one.
             pub polling_mean_ms: Option<f64>,
         }
     }
@@ -361,25 +365,25 @@ rows! {
         pub index: u64,
         /// When its picture was taken; `None`: the clock in it cannot be read.
         pub clock_ns: Option<i64>,
-        /// When the encoder emitted it.
+        /// When the encoder had handed its frame's last byte to the broadcaster's agent.
         pub birth_ns: i64,
         /// When its last missing byte reached the viewer; `None`: never.
         pub arrival_ns: Option<i64>,
-        /// When it was seen on the screen; `None`: never.
+        /// When it was first seen on the screen; `None`: never.
         pub shown_ns: Option<i64>,
         /// By how much it may have been there before: the time since the last look at something else.
         pub unsure_ms: Option<f64>,
-        /// For how long it was there in all.
+        /// For how long it was on the screen, all its appearances together; `None`: it was not seen.
         pub shown_for_ms: Option<f64>,
-        /// How often it came; 0: it was not seen.
+        /// How often it appeared on the screen; 0: it was not seen.
         pub times: u32,
         /// birth − clock. These three parts add up to the shown delay.
         pub encode_ms: Option<f64>,
-        /// arrival − birth: the delay of `frames.parquet`.
+        /// arrival − birth, in milliseconds: [`FrameRow::delay_ms`].
         pub network_ms: Option<f64>,
-        /// shown − arrival, in milliseconds.
+        /// shown − arrival, in milliseconds: agent, player's buffer, decoder and drawing.
         pub player_ms: Option<f64>,
-        /// shown − clock, in milliseconds.
+        /// shown − clock, in milliseconds: the sum of the three.
         pub shown_delay_ms: Option<f64>,
     }
 
@@ -395,15 +399,15 @@ rows! {
         pub stream: String,
         /// The viewer's name.
         pub viewer: String,
-        /// Host that went away.
+        /// The host that the viewer had the stream from, and that went away.
         pub from: String,
         /// The source of the next frame; `None` if none came.
         pub to: Option<String>,
-        /// How the other went: `leave` or `crash`.
+        /// How the source went: `leave` or `crash`.
         pub how: Departure,
-        /// When, on the trial's timeline.
+        /// When the source went, in seconds on the trial's timeline.
         pub at_s: f64,
-        /// From then to the arrival of the next frame; `None`: there was none.
+        /// From then to the arrival of the next frame, in milliseconds; `None`: none came.
         pub ms: Option<f64>,
     }
 
@@ -414,18 +418,18 @@ rows! {
         pub trial: String,
         /// Which trial that is.
         pub point: Point,
-        /// The switch that sent it.
+        /// The switch at the sending end of the link.
         pub from: String,
-        /// The switch that got it.
+        /// The switch at the receiving end of the link.
         pub to: String,
         /// Bytes that came out of the link from the timeline's beginning to its end, Ethernet headers included, as
         /// the port there counted them.
         pub bytes: u64,
-        /// The same in packets.
+        /// Packets that came out of the link, counted as the bytes are.
         pub packets: u64,
         /// Bytes that went into it and did not come out: lost on the link, or still on it.
         pub lost_bytes: u64,
-        /// Streams that the trial has.
+        /// How many streams the trial has.
         pub streams: u32,
         /// Bytes of all frames of all streams that were emitted; `None`: not known of all.
         pub video_bytes: Option<u64>,
@@ -449,26 +453,26 @@ rows! {
         pub stream: String,
         /// `ffmpeg`, `obs`, `obs-defaults`, or of a command its program.
         pub program: String,
-        /// Frames that were planned.
+        /// Frames that the recipe asks of the broadcaster.
         pub planned: u32,
-        /// Frames that it gave its agent; `None`, here and below: not known.
+        /// Frames that the program gave its agent; `None`, here and below: not known.
         pub born: Option<u32>,
-        /// From the birth of one frame to that of the next: median.
+        /// Median of the time from the birth of one frame to that of the next.
         pub interval_p50_ms: Option<f64>,
-        /// 95th percentile of that.
+        /// 95th percentile of the same.
         pub interval_p95_ms: Option<f64>,
-        /// The longest.
+        /// The longest of the same.
         pub interval_max_ms: Option<f64>,
         /// Frames that OBS dropped because its connection took no more ([`ObsTotals`](crate::trace::ObsTotals)); they
         /// were not born. `None`, here and below: it is not OBS, or its log does not tell.
         pub dropped: Option<u32>,
-        /// Frames that it composed too late, and encoded the one before once more.
+        /// Frames that OBS composed too late, so that it encoded the one before once more.
         pub lagged: Option<u32>,
-        /// Frames that it did not encode because its encoder was busy.
+        /// Frames that OBS composed and did not encode because its encoder was busy.
         pub skipped: Option<u32>,
-        /// Frames that it composed from when it began to connect.
+        /// Frames that OBS composed from when it began to connect.
         pub drawn: Option<u32>,
-        /// Frames that it encoded and did not drop; what waited to be sent when it ended was not born.
+        /// Frames that OBS encoded and did not drop; what waited to be sent when it ended was not born.
         pub output: Option<u32>,
         /// The trial was stopped or broke before its end.
         pub partial: bool,
@@ -488,16 +492,17 @@ rows! {
         pub stream: String,
         /// The viewer's name.
         pub viewer: String,
-        /// How much of the stream the player has before it shows anything.
+        /// Seconds of the stream that the player has before it shows anything: one of
+        /// [`BUFFERS_S`](super::BUFFERS_S).
         pub buffer_s: f64,
         /// From the start of the viewer's player, or of the stream if that came later, to the first picture; `None`,
         /// here and below: no frame arrived.
         pub startup_delay_ms: Option<f64>,
-        /// How often the picture stood still.
+        /// How often the picture stood still, over all of the viewer's spells.
         pub stalls: Option<u32>,
-        /// For how long in all.
+        /// For how long it stood still in all, in milliseconds.
         pub stalled_ms: Option<f64>,
-        /// The longest of them.
+        /// The longest of these stalls, in milliseconds.
         pub longest_stall_ms: Option<f64>,
         /// Share of the frames that a player which never waits would have had in time, 0 to 1.
         pub continuity: Option<f64>,
@@ -511,68 +516,69 @@ rows! {
         pub trial: String,
         /// Which trial that is.
         pub point: Point,
-        /// Viewers.
+        /// Viewers of the crowd.
         pub viewers: u64,
-        /// Frames of the stream.
+        /// Frames of the stream that were born.
         pub frames: u64,
         /// Frames that were born while viewers were there and had time to arrive, summed over the viewers.
         pub owed: u64,
-        /// Those of them that never arrived.
+        /// Owed frames that never arrived.
         pub missing: u64,
-        /// Of those, the ones before the first frame of the viewer's spell that did.
+        /// Of the missing frames, those before the first of the viewer's spell that arrived.
         pub missing_start: u64,
-        /// Frames that came later than two seconds after their birth, or never, from that first one on.
+        /// Owed frames that arrived later than two seconds after their birth, or never, from that first one on.
         pub uncovered: u64,
         /// From birth to arrival, over all frames that are owed, of which those that never arrived are later than all that did;
         /// median. `None`, here and below: half of them never arrived.
         pub delay_p50_ms: Option<f64>,
-        /// 95th percentile.
+        /// 95th percentile of the same.
         pub delay_p95_ms: Option<f64>,
-        /// 99th percentile.
+        /// 99th percentile of the same.
         pub delay_p99_ms: Option<f64>,
-        /// The latest of those that arrived.
+        /// The largest delay of the frames that arrived.
         pub delay_max_ms: Option<f64>,
         /// By how much that is more than the floor of the frame's way; median.
         pub excess_p50_ms: Option<f64>,
-        /// 95th percentile.
+        /// 95th percentile of the same.
         pub excess_p95_ms: Option<f64>,
         /// Of the viewers' medians, what never arrived being later than all that did, the median.
         pub viewer_p50_median_ms: Option<f64>,
         /// The worst; `None`, here and below: some viewer has none.
         pub viewer_p50_worst_ms: Option<f64>,
-        /// Of the viewers' 95th percentiles, the worst.
+        /// The highest of the viewers' 95th percentiles, missing frames again later than all others.
         pub viewer_p95_worst_ms: Option<f64>,
         /// From the start of a viewer's first player, or of the stream if that came later, to its first keyframe; median.
         pub startup_p50_ms: Option<f64>,
-        /// 95th percentile.
+        /// 95th percentile of the same.
         pub startup_p95_ms: Option<f64>,
         /// How often a viewer had to find the stream again because another one went.
         pub reattachments: u64,
-        /// Until it had the next frame; median.
+        /// From when the source went until the viewer had the next frame; median.
         pub reattach_p50_ms: Option<f64>,
-        /// 95th percentile.
+        /// 95th percentile of the same.
         pub reattach_p95_ms: Option<f64>,
-        /// 95th percentile after crashes.
+        /// 95th percentile of the same, only after crashes.
         pub reattach_crash_p95_ms: Option<f64>,
-        /// Bytes of frames that viewers had first from anyone but the CDN / all, 0 to 1.
+        /// Bytes of frames that viewers had first from the broadcaster or from viewers / bytes of all that they had,
+        /// 0 to 1.
         pub peer_offload: Option<f64>,
-        /// The same from viewers.
+        /// Bytes of frames that viewers had first from viewers / bytes of all that they had, 0 to 1.
         pub viewer_offload: Option<f64>,
-        /// What viewers carry if the broadcaster's uplink is full.
+        /// What that is if the broadcaster gives all the whole copies that its uplink has room for.
         pub viewer_offload_bound: Option<f64>,
-        /// Bytes of frames that the CDN gave.
+        /// Bytes of frames that viewers had first from the CDN.
         pub cdn_bytes: u64,
         /// Viewers that had nobody but the CDN at the end.
         pub at_cdn: u64,
         /// Links in the tree from who has the stream from encoder or CDN to a viewer, at the end; mean.
         pub depth_mean: Option<f64>,
-        /// The most.
+        /// The most links in that tree to a viewer, at the end.
         pub depth_max: u64,
-        /// The least that the most can be in a tree of whole copies; `None`: there is no such tree.
+        /// The least that `depth_max` can be in a tree of whole copies; `None`: there is no such tree.
         pub depth_bound: Option<u64>,
         /// When the last viewer could have a frame of mean size at the earliest, by whole copies, since its birth; `None`: not all can.
         pub relay_bound_ms: Option<f64>,
-        /// The same of a frame that is larger than 95 % of them.
+        /// The same for a frame larger than 95 % of them.
         pub relay_bound_p95_ms: Option<f64>,
     }
 
@@ -586,31 +592,31 @@ rows! {
         pub point: Point,
         /// The stream: its broadcaster's name.
         pub stream: String,
-        /// How many viewers it has by the plan.
+        /// Viewers that the plan gives the stream.
         pub viewers: u32,
-        /// Frames that the encoder emitted.
+        /// Frames that the encoder emitted while at least one viewer was there.
         pub frames: u32,
         /// Frames that never arrived, summed over the viewers; `None`: nothing was captured at any of them.
         pub missing: Option<u64>,
-        /// Frames left out on purpose, summed over the viewers.
+        /// Frames left out on purpose when viewers were handed over, summed over the viewers.
         pub skipped: Option<u64>,
-        /// Least of the viewers' median delays.
+        /// The least of the viewers' [`SummaryRow::delay_p50_ms`].
         pub delay_p50_best_ms: Option<f64>,
-        /// Median of the viewers' quantiles in milliseconds.
+        /// The median of the viewers' [`SummaryRow::delay_p50_ms`].
         pub delay_p50_median_ms: Option<f64>,
-        /// Largest of the viewers' quantiles in milliseconds.
+        /// The largest of the viewers' [`SummaryRow::delay_p50_ms`].
         pub delay_p50_worst_ms: Option<f64>,
-        /// Least of the viewers' 95th percentiles of the delay.
+        /// The least of the viewers' [`SummaryRow::delay_p95_ms`].
         pub delay_p95_best_ms: Option<f64>,
-        /// Median of the viewers' quantiles in milliseconds.
+        /// The median of the viewers' [`SummaryRow::delay_p95_ms`].
         pub delay_p95_median_ms: Option<f64>,
-        /// Largest of the viewers' quantiles in milliseconds.
+        /// The largest of the viewers' [`SummaryRow::delay_p95_ms`].
         pub delay_p95_worst_ms: Option<f64>,
-        /// Median of the viewers' median floors.
+        /// Median of the viewers' [`SummaryRow::floor_p50_ms`].
         pub floor_p50_ms: Option<f64>,
-        /// [`SummaryRow::relay_bound_ms`].
+        /// The largest of the viewers' [`SummaryRow::relay_bound_ms`].
         pub relay_bound_ms: Option<f64>,
-        /// [`SummaryRow::relay_bound_p95_ms`].
+        /// The largest of the viewers' [`SummaryRow::relay_bound_p95_ms`].
         pub relay_bound_p95_ms: Option<f64>,
         /// What one copy of the stream takes of an uplink, in bit/s ([`trace::Carriage`](crate::trace::Carriage));
         /// `None`, here and in the other bounds: not all viewers can reach each other.
@@ -618,7 +624,7 @@ rows! {
         /// The greatest rate at which all viewers can have a stream from the broadcaster and from each other; `None`
         /// too: nothing limits it.
         pub greatest_bit_per_s: Option<f64>,
-        /// The most hosts that passed a frame on.
+        /// The most hosts that passed a frame on to any viewer, the CDN among them ([`FrameRow::hops`]).
         pub depth_max: Option<u32>,
         /// The least that this can be for the farthest viewer of a tree of whole copies; `None` too: there is no such
         /// tree.
@@ -628,7 +634,7 @@ rows! {
         /// What that is if the broadcaster gives all the whole copies that its uplink has room for; where it gives
         /// fewer, viewers carry more.
         pub viewer_offload_bound: Option<f64>,
-        /// Bytes from anyone but the CDN / all bytes that came, 0 to 1.
+        /// Bytes from peers, the broadcaster among them, and copies of switches / all bytes that came, 0 to 1.
         pub peer_offload: Option<f64>,
         /// Bytes of all frames emitted; `None`: nothing was captured at any viewer.
         pub video_bytes: Option<u64>,
@@ -640,16 +646,17 @@ rows! {
         pub broadcaster_bytes: Option<u64>,
         /// Bytes that everyone sent: broadcaster, CDN and viewers; `None`: not all of that was captured.
         pub sent_bytes: Option<u64>,
-        /// server_egress_bytes / video_bytes.
+        /// server_egress_bytes / video_bytes: copies of the video that the CDN sent, a little more for sound and
+        /// headers.
         pub cdn_copies: Option<f64>,
-        /// broadcaster_bytes / video_bytes.
+        /// broadcaster_bytes / video_bytes: copies of the video that the broadcaster sent, in the same way.
         pub broadcaster_copies: Option<f64>,
         /// sent_bytes / (video_bytes · viewers): what a byte of video at a viewer costs.
         pub sent_per_video: Option<f64>,
         /// Share of the processors' time that was not idle, 0 to 1, over the trial's seconds: the mean; `None`:
         /// nobody watched.
         pub cpu_mean: Option<f64>,
-        /// The busiest second.
+        /// The same in the busiest second.
         pub cpu_max: Option<f64>,
         /// The trial was stopped or broke before its end.
         pub partial: bool,
@@ -668,7 +675,7 @@ rows! {
     pub struct EstimateRow {
         /// How video was delivered.
         pub scheme: Scheme,
-        /// With which parameters.
+        /// The values of the recipe's parameters; empty if it varies only the scheme.
         pub parameters: Parameters,
         /// The stream: its broadcaster's name.
         pub stream: String,
@@ -679,11 +686,11 @@ rows! {
         pub metric: String,
         /// Trials that have it; those that are partial or unfit are not among them.
         pub trials: u32,
-        /// Trials that are partial or unfit.
+        /// Trials that are partial or unfit, and not counted.
         pub left_out: u32,
-        /// The figure.
+        /// The figure, in the unit that its name ends in.
         pub value: f64,
-        /// Where its 95 % confidence interval begins; `None`: a single trial.
+        /// Lower end of the 95 % confidence interval; `None`, here and below: a single trial.
         pub low_95: Option<f64>,
         /// Upper end of the 95 % confidence interval.
         pub high_95: Option<f64>,
@@ -727,48 +734,48 @@ rows! {
     pub struct EffectRow {
         /// In which scheme; `None`: it is the scheme that differs.
         pub scheme: Option<Scheme>,
-        /// Which parameter; `scheme` is one.
+        /// The parameter that differs: one of the recipe's, or `scheme`.
         pub parameter: String,
         /// Its value that others are compared with: the lowest, or the first.
         pub from: String,
-        /// The other value.
+        /// Its other value, which is compared with that.
         pub to: String,
         /// Of an interaction, here and below: the parameter on whose value the effect may depend; `None`: the row is
         /// an effect.
         pub given: Option<String>,
-        /// The value of that one that others are compared with.
+        /// The value of `given` that others are compared with.
         pub given_from: Option<String>,
-        /// Its other value.
+        /// The other value of `given`.
         pub given_to: Option<String>,
         /// The figure, as in the summary; a trial's is the mean over its viewers.
         pub metric: String,
-        /// Sets of the other parameters' values that there are pairs of.
+        /// Sets of the other parameters' values for which there are pairs; all weigh the same.
         pub points: u32,
-        /// Repetitions that there are pairs of.
+        /// Repetitions for which there are pairs.
         pub repetitions: u32,
-        /// Pairs of trials; of an interaction pairs of pairs.
+        /// Pairs of trials with the same repetition and seed; of an interaction, pairs of pairs.
         pub pairs: u32,
         /// The figure at `from`, the mean over points; of an interaction the effect at `given_from`.
         pub from_ms: f64,
-        /// The same at `to`, or at `given_to`.
+        /// The figure at `to`, the mean over points; of an interaction the effect at `given_to`.
         pub to_ms: f64,
         /// The effect, or the interaction: to_ms − from_ms.
         pub difference_ms: f64,
-        /// Where its 95 % confidence interval begins; `None`, here and below: too few repetitions.
+        /// Lower end of the 95 % confidence interval; `None`, here and below: too few repetitions.
         pub low_95: Option<f64>,
         /// Upper end of the 95 % confidence interval.
         pub high_95: Option<f64>,
         /// The geometric mean of the figure at `to` / the figure at `from`; `None`, here and below: an interaction,
         /// or one of the figures is not positive.
         pub ratio: Option<f64>,
-        /// Where its 95 % confidence interval begins.
+        /// Lower end of the ratio's 95 % confidence interval.
         pub ratio_low_95: Option<f64>,
-        /// Upper end of the 95 % confidence interval.
+        /// Upper end of the ratio's 95 % confidence interval.
         pub ratio_high_95: Option<f64>,
         /// The difference can be told from chance: effects if their interval leaves 0 out, interactions if one would
         /// that holds for all of them together.
         pub real: Option<bool>,
-        /// It stands on unfit trials, for want of others.
+        /// It rests on unfit trials, since there are no pairs of fit ones.
         pub unfit: bool,
     }
 }

@@ -12,11 +12,11 @@ const TWICE: f64 = 1.5;
 /// What a viewer's screen showed of the frames that it was owed.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct ScreenFacts {
-    /// Frames that were on it.
+    /// Frames that were on the viewer's screen.
     pub shown: u32,
     /// Frames that were not, after the first that was. Those whose own clock is not known are not counted.
     pub never: u32,
-    /// Frames before that.
+    /// Frames before the first that was on it; without the same.
     pub never_start: u32,
     /// Frames that stood there for one and a half frame intervals, or came again.
     pub twice: u32,
@@ -27,9 +27,9 @@ pub struct ScreenFacts {
     /// Means of that, of the part before the birth and of the part after the arrival, over the frames of which all
     /// three are known, in ms.
     pub delay_mean_ms: Option<f64>,
-    /// See `delay_mean_ms`.
+    /// Mean of the part before the birth: see `delay_mean_ms`.
     pub encode_mean_ms: Option<f64>,
-    /// See `delay_mean_ms`.
+    /// Mean of the part after the arrival: see `delay_mean_ms`.
     pub player_mean_ms: Option<f64>,
     /// Median of the part before the birth: source and encoder, in ms.
     pub encode_p50_ms: Option<f64>,

@@ -21,7 +21,7 @@ pub(super) struct Coverage {
     pub(super) uncovered: u32,
 }
 
-/// How long viewers were without the stream.
+/// How long viewers were without the stream after their source had gone.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Reattached {
     pub(super) count: u32,
@@ -29,9 +29,9 @@ pub(super) struct Reattached {
     pub(super) never: u32,
     pub(super) p50_ms: Option<f64>,
     pub(super) p95_ms: Option<f64>,
-    /// After a leave.
+    /// 95th percentile of the times after sources that left.
     pub(super) leave_p95_ms: Option<f64>,
-    /// After a crash.
+    /// 95th percentile of the times after sources that crashed.
     pub(super) crash_p95_ms: Option<f64>,
 }
 

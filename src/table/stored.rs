@@ -22,11 +22,11 @@ use crate::store::{Manifest, RunDir, TrialDir};
 /// grow with the number of points.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SweepTables {
-    /// A line for each trial and viewer.
+    /// A row for each trial and viewer.
     pub summary: Vec<SummaryRow>,
-    /// A line for each trial and stream.
+    /// A row for each trial and stream.
     pub audience: Vec<AudienceRow>,
-    /// A line for each figure of each point and viewer.
+    /// A row for each figure of each point and viewer.
     pub estimates: Vec<EstimateRow>,
     /// Which parameter moves the excess how much.
     pub effects: Effects,
@@ -81,12 +81,12 @@ impl SweepTables {
 #[derive(Debug)]
 pub struct StoredTables {
     run: RunDir,
-    /// Of a sweep: its trials.
+    /// The folders of the trials to read; of a run that is no sweep they are not looked at.
     trials: Vec<TrialDir>,
 }
 
 impl StoredTables {
-    /// Those of a run.
+    /// The tables of a run; of a sweep, those of all trials in its manifest.
     #[must_use]
     pub fn of(run: &RunDir, manifest: &Manifest) -> StoredTables {
         let trials = manifest.trials.iter().filter(|_| run.is_sweep()).map(|record| run.trial(&record.id));

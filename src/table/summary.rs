@@ -18,34 +18,34 @@ pub const LATE_BUFFER_MS: f64 = 1000.0;
 pub struct ViewerFacts {
     /// The stream it watched: its broadcaster's name.
     pub stream: String,
-    /// The viewer's host.
+    /// Name of the viewer's host.
     pub viewer: String,
     /// Frames that the encoder emitted while it was there.
     pub born: u32,
     /// Its packets were captured and births recorded, so that frames without an arrival are known not to have
     /// arrived.
     pub captured: bool,
-    /// What was told at the viewer.
+    /// What the viewer's agent told of its session.
     pub told: Told,
-    /// What was told at the broadcaster.
+    /// What the broadcaster's agent told of its session.
     pub broadcaster: Told,
-    /// Bytes that the CDN delivered to it.
+    /// Bytes of the stream that the CDN delivered to it; `None`, here and below: nothing was captured at the viewer.
     pub cdn_bytes: Option<u64>,
-    /// Bytes that peers delivered to it.
+    /// Bytes of the stream that peers delivered to it, the broadcaster among them.
     pub peer_bytes: Option<u64>,
-    /// Bytes that switches copied to it.
+    /// Bytes of datagrams that switches copied to it.
     pub group_bytes: Option<u64>,
-    /// Of those from peers, what viewers delivered to it.
+    /// Of the bytes from peers, those that viewers delivered to it.
     pub viewer_bytes: Option<u64>,
-    /// What the CDN put on the wire for it.
+    /// TCP payload that the CDN sent it, and what of it was sent again; `None`: nothing was captured at the CDN.
     pub cdn_sent: Option<Sent>,
-    /// What peers put on the wire for it.
+    /// The same of the peers that served it; `None`: not captured at all of them.
     pub peer_sent: Option<Sent>,
     /// When the last of its stream's viewers could have a frame at the earliest.
     pub bound: Option<Bound>,
-    /// How often it came.
+    /// How many spells it had: how often it came.
     pub spells: u32,
-    /// When the stream's first frame was born.
+    /// When the stream's first frame was born, in nanoseconds of CLOCK_REALTIME; `None`: births were not recorded.
     pub stream_began_ns: Option<i64>,
     /// When the first keyframe arrived in its first spell, which may be of before.
     pub first_keyframe_ns: Option<i64>,
@@ -53,9 +53,9 @@ pub struct ViewerFacts {
     pub rejoins_ms: Vec<f64>,
     /// What became of it when those went that it had the stream from.
     pub reattachments: Vec<Reattachment>,
-    /// What it watched with.
+    /// The player that it watched with.
     pub player: Player,
-    /// What its screen showed.
+    /// What its screen showed; `None`: it has none that was read.
     pub screen: Option<ScreenFacts>,
 }
 
@@ -223,7 +223,7 @@ fn startup_delay_ms(facts: &ViewerFacts, frames: &[&FrameRow]) -> Option<f64> {
     Some(milliseconds(first - wanted_ns(facts, frames)?))
 }
 
-/// The share of these bytes in all that came.
+/// The share of these bytes in all that came, 0 to 1, to six decimals; `None`: not captured, or nothing came.
 #[allow(clippy::cast_precision_loss)]
 fn offload(facts: &ViewerFacts, bytes: Option<u64>) -> Option<f64> {
     let all = facts.cdn_bytes?.checked_add(facts.peer_bytes?)?.checked_add(facts.group_bytes.unwrap_or(0));
@@ -268,7 +268,7 @@ fn retransmission_rate(facts: &ViewerFacts) -> Option<f64> {
     (bytes > 0).then(|| (again as f64 / bytes as f64 * 1e6).round() / 1e6)
 }
 
-/// Means in milliseconds.
+/// Means of the delay and of its parts, in milliseconds.
 #[derive(Debug, Clone, Copy, Default)]
 struct MeanParts {
     delay: f64,
@@ -321,7 +321,7 @@ struct Viewer {
     spell: Option<u32>,
 }
 
-/// A viewer's spell in a trial.
+/// Trial, stream, viewer and number of the spell.
 type Key<'a> = (&'a str, &'a str, &'a str, Option<u32>);
 
 impl Viewer {

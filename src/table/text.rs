@@ -46,7 +46,7 @@ const COLUMNS: [Column<SummaryRow>; 15] = [
     number("handover", "ms", 7, |r| milliseconds(r.handover_gap_ms)),
 ];
 
-/// The same for trials of many viewers.
+/// Columns for trials of many viewers: a line for each stream.
 const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
     words("trial", |a| a.common(trial)),
     words("stream", |a| a.common(|r| r.stream.clone())),
@@ -66,7 +66,7 @@ const AUDIENCE_COLUMNS: [Column<Audience>; 16] = [
     number("by viewers", "%", 4, |a| percent(a.share(|r| r.viewer_offload))),
 ];
 
-/// A crowd, over all its viewers and frames.
+/// Columns for crowds: a line for each trial, over all its viewers and frames.
 const CROWD_COLUMNS: [Column<CrowdRow>; 17] = [
     words("scheme", scheme_and_parameters),
     number("", "viewers", 0, |r| r.viewers.to_string()),
@@ -87,7 +87,7 @@ const CROWD_COLUMNS: [Column<CrowdRow>; 17] = [
     number("", "at least", 6, |r| r.depth_bound.map_or_else(|| "-".to_owned(), |depth| depth.to_string())),
 ];
 
-/// What was on the viewers' screens.
+/// Columns for what was on the viewers' screens.
 const SCREEN_COLUMNS: [Column<SummaryRow>; 13] = [
     words("trial", trial),
     words("viewer", |r| r.viewer.clone()),
@@ -202,7 +202,7 @@ pub fn crowds_text(rows: &[CrowdRow], width: usize) -> Option<String> {
     Some(laid.join("\n") + "\n")
 }
 
-/// One part of a whole.
+/// `part` of `all`, 0 to 1; `None`: there are none at all.
 #[allow(clippy::cast_precision_loss)]
 fn part(part: u64, all: u64) -> Option<f64> {
     (all > 0).then(|| part as f64 / all as f64)
@@ -243,7 +243,7 @@ struct Audience {
     rows: Vec<SummaryRow>,
 }
 
-/// In the order of the summary.
+/// One for each stream and trial, in the order of the summary.
 fn audiences(rows: &[SummaryRow]) -> Vec<Audience> {
     let mut audiences: Vec<Audience> = Vec::new();
     for row in rows {
@@ -271,7 +271,7 @@ impl Audience {
         quantile(&values, p)
     }
 
-    /// Over those of whom it is known.
+    /// The sum over the viewers that have this figure; `None`: none has it.
     fn sum(&self, figure: impl Fn(&SummaryRow) -> Option<u32>) -> Option<u64> {
         self.rows.iter().filter_map(figure).map(u64::from).fold(None, |sum, n| Some(sum.unwrap_or(0) + n))
     }

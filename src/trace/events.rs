@@ -22,13 +22,13 @@ pub struct Told {
     pub departed_ns: BTreeMap<u32, i64>,
     /// The CDN's consent to the publish reached the program.
     pub publish_accepted_ns: Option<i64>,
-    /// The same in ms.
+    /// The same in ms since the program connected.
     pub publish_ms: Option<f64>,
     /// The viewer's agent was connected to the CDN.
     pub connect_ms: Option<f64>,
     /// The CDN's consent to the play reached the player.
     pub play_accepted_ns: Option<i64>,
-    /// The same in ms.
+    /// The same in ms since the player connected.
     pub play_ms: Option<f64>,
     /// The player was handed its first keyframe.
     pub first_picture_ms: Option<f64>,

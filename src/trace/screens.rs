@@ -18,11 +18,11 @@ pub struct Shown {
     /// For how long it was there, in nanoseconds, from when it was seen first to when something else was; the last
     /// one to when it was seen last.
     pub for_ns: i64,
-    /// How often it came.
+    /// How often it appeared.
     pub times: u32,
 }
 
-/// A viewer's screen.
+/// What was seen on a viewer's screen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Screen {
     /// The frames that were on it, by index.

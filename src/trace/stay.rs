@@ -21,11 +21,11 @@ pub struct Stay {
 /// What became of a viewer when the one that it had the stream from went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reattachment {
-    /// Host that went away.
+    /// Host that the viewer had the stream from, and that went away.
     pub from: String,
     /// Whether it left or crashed.
     pub how: Departure,
-    /// When: nanoseconds of CLOCK_REALTIME.
+    /// When it went, in nanoseconds of CLOCK_REALTIME.
     pub at_ns: i64,
     /// Who gave it the next frame that did not come from the one that went, and how many nanoseconds later that
     /// arrived; `None`: nobody did.

@@ -33,25 +33,25 @@ pub enum TraceError {
     /// Its plan is not there or cannot be read.
     #[error("cannot read the plan of the trial, {}: {source}", path.display())]
     Read {
-        /// `trial.json`.
+        /// Path of `trial.json`.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Its plan is cut off, damaged or of another version.
     #[error("cannot understand the plan of the trial, {}: {source}", path.display())]
     Plan {
-        /// `trial.json`.
+        /// Path of `trial.json`.
         path: PathBuf,
-        /// Where and why.
+        /// What is wrong, with line and column.
         source: serde_json::Error,
     },
 }
 
-/// What a trial showed.
+/// What was born in a trial, what arrived, and by what way.
 #[derive(Debug, Clone)]
 pub struct TrialTrace {
-    /// Its plan.
+    /// The plan of the trial.
     pub trial: Trial,
     /// What was emitted, stream by stream, in the plan's order.
     pub births: Vec<StreamBirths>,
@@ -72,7 +72,7 @@ pub struct StreamBirths {
     pub births: Option<Births>,
     /// What the broadcaster sent the CDN; `None`, here and below: nothing was captured at the broadcaster.
     pub to_cdn: Option<Sent>,
-    /// What it sent peers.
+    /// What the broadcaster sent peers.
     pub to_peers: Option<Sent>,
     /// When each frame's picture was taken, and when it was on which screen; `None`: its pictures carry no clock, or it cannot be read.
     pub screens: Option<StreamScreens>,
@@ -83,13 +83,13 @@ pub struct StreamBirths {
 pub struct ViewerTrace {
     /// Name of the stream.
     pub stream: String,
-    /// The viewer's host.
+    /// Name of the viewer's host.
     pub viewer: String,
     /// One for each frame born, in the order of births.
     pub frames: Vec<FrameDelay>,
     /// TCP payload bytes from the CDN on this stream's connections, each counted once; `None` without a capture.
     pub cdn_bytes: Option<u64>,
-    /// The same from peers.
+    /// TCP payload bytes from peers, each counted once; `None` without a capture.
     pub peer_bytes: Option<u64>,
     /// UDP payload bytes of datagrams that switches copied to it, each counted once.
     pub group_bytes: Option<u64>,
@@ -135,13 +135,13 @@ pub struct FrameDelay {
     pub size: u32,
     /// It can be decoded without any before it.
     pub keyframe: bool,
-    /// Identity of its payload.
+    /// XXH3-128 of its payload.
     pub id: FrameId,
     /// When it was emitted: nanoseconds of CLOCK_REALTIME.
     pub birth_ns: i64,
     /// The first time that all of it had arrived; `None`: never.
     pub arrival: Option<FirstArrival>,
-    /// What that copy passed.
+    /// The way of that copy, hop by hop.
     pub way: Way,
     /// In what it came, where the CDN makes segments.
     pub segment: Option<Segment>,

@@ -8,12 +8,12 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
-/// An event with its time: one line.
+/// An event with its time: one line of an agent's output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
-    /// Time in nanoseconds of CLOCK_REALTIME.
+    /// When it happened, in nanoseconds of CLOCK_REALTIME.
     pub time_ns: i64,
-    /// The event.
+    /// What happened; its fields stand beside `time_ns`.
     #[serde(flatten)]
     pub event: Event,
 }
@@ -41,7 +41,7 @@ pub enum Leaving {
 /// The picture that a player was handed last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latest {
-    /// Which way it came.
+    /// Which way the picture came.
     pub path: Path,
     /// The peer or the group that gave it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,20 +52,20 @@ pub struct Latest {
     pub handed_ns: i64,
 }
 
-/// What happened.
+/// What happened to an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    /// The agent is up.
+    /// The agent is up, and waits where it says.
     Ready {
         /// Where it waits for its program or player.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         listen: Option<SocketAddrV4>,
-        /// Where a broadcaster's agent serves peers.
+        /// Where the agent serves peers; `None`: it serves nobody.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         address: Option<SocketAddrV4>,
     },
-    /// The notification service has been reached.
+    /// The agent is connected to the notification service.
     Connected {
         /// Address and port of the notification service.
         service: SocketAddrV4,
@@ -92,7 +92,7 @@ pub enum Event {
     CdnConnected {
         /// Address and port of the CDN.
         cdn: SocketAddrV4,
-        /// Since the program or player connected.
+        /// Milliseconds since the program or player connected.
         ms: f64,
     },
     /// What passes cannot be read as RTMP; it is passed on all the same, and nothing is known of it.
@@ -113,17 +113,17 @@ pub enum Event {
     },
     /// Broadcaster: the CDN's consent to the publish has been passed on to the program.
     PublishAccepted {
-        /// Since the program connected.
+        /// Milliseconds since the program connected.
         publish_ms: f64,
     },
     /// Broadcaster: the CDN has refused the publish, which has been passed on to the program.
     PublishRefused {
         /// `NetStream.Publish.BadName` and the like.
         code: String,
-        /// The CDN's words.
+        /// What the CDN says of the reason.
         why: String,
     },
-    /// Broadcaster: the stream's first picture.
+    /// Broadcaster: the stream's first picture has been born.
     BirthFirst {
         /// When it was born, nanoseconds of CLOCK_REALTIME.
         birth_ns: i64,
@@ -131,7 +131,7 @@ pub enum Event {
     /// Broadcaster: for the first time in this session the upload buffer is full; the program is not read until there
     /// is room.
     UploadFull {
-        /// Number of bytes that wait.
+        /// Number of bytes that wait in the buffer.
         bytes: u64,
     },
     /// Broadcaster: the upload buffer, which had been full, is empty.
@@ -146,36 +146,36 @@ pub enum Event {
     },
     /// Broadcaster: the CDN has been sent everything and has closed.
     UploadEnded {
-        /// Bytes sent to it in this session.
+        /// Bytes sent to the CDN in this session.
         bytes: u64,
         /// How long the program was not read since the upload buffer was full, in all, milliseconds.
         waited_ms: f64,
     },
-    /// Broadcaster: a peer is being served.
+    /// A peer is being served: by a broadcaster, or by a viewer that passes the stream on.
     PeerJoined {
         /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// Bytes that it gets at once.
+        /// Bytes of the stream that it is sent at once, before anything new.
         backlog: u64,
-        /// Pictures that its policy skips.
+        /// Pictures that the policy `live` skips for it; `None`: it is not known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         skipped: Option<u64>,
         /// Pictures that it lacks and that are not kept any more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost: Option<u64>,
     },
-    /// Broadcaster: a peer was turned away.
+    /// A peer that asked for the stream was turned away.
     PeerRefused {
         /// Address and port of the peer.
         peer: SocketAddrV4,
         /// The reason, in words.
         why: String,
     },
-    /// Broadcaster: a peer is no longer served.
+    /// A peer is no longer served.
     PeerLeft {
         /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// Bytes that its connection took.
+        /// Bytes that its connection took in all.
         bytes: u64,
         /// `None`: it has everything, to the end of the stream. Else what went wrong.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,7 +183,7 @@ pub enum Event {
     },
     /// Broadcaster: the upload to the CDN may now take so much.
     Pacing {
-        /// Bit/s; `None`: as much as it can.
+        /// Rate of the upload, in bit/s; `None`: it is not limited.
         bit_per_s: Option<u64>,
         /// Peers served, and those that were introduced and are expected to come.
         peers: usize,
@@ -201,39 +201,39 @@ pub enum Event {
     },
     /// Viewer: the CDN has accepted the play.
     PlayAccepted {
-        /// Since the player connected.
+        /// Milliseconds since the player connected.
         ms: f64,
     },
     /// Viewer: the player has been handed its first keyframe.
     FirstKeyframe {
-        /// Which way it came.
+        /// Which way the keyframe came.
         path: Path,
-        /// Its timestamp in milliseconds.
+        /// Its timestamp, in milliseconds.
         timestamp_ms: u32,
         /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
         id: String,
-        /// Since the player connected.
+        /// Milliseconds since the player connected.
         ms: f64,
     },
-    /// Viewer: a peer was reached.
+    /// Viewer: a peer has answered that it serves.
     PeerConnected {
         /// Address and port of the peer.
         peer: SocketAddrV4,
-        /// Since the player connected.
+        /// Milliseconds since the player connected.
         ms: f64,
     },
     /// Viewer: the first frame from a peer has been handed to the player.
     FirstFromPeer {
-        /// Its timestamp in milliseconds.
+        /// The frame's timestamp in milliseconds.
         timestamp_ms: u32,
         /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
         id: String,
-        /// Since the player connected.
+        /// Milliseconds since the player connected.
         ms: f64,
     },
     /// Viewer: another source gives the frames from this one on.
     Handover {
-        /// Who.
+        /// Which way the frames come from now on.
         to: Path,
         /// The first frame's timestamp in milliseconds.
         timestamp_ms: u32,
@@ -244,9 +244,9 @@ pub enum Event {
     },
     /// Viewer: the frames between the one before and this one were given by nobody.
     Jump {
-        /// Who gives this one.
+        /// Which way this frame came.
         path: Path,
-        /// Its timestamp in milliseconds.
+        /// This frame's timestamp in milliseconds.
         timestamp_ms: u32,
         /// XXH3-128 of the frame's payload, 32 hexadecimal digits.
         id: String,
@@ -259,7 +259,7 @@ pub enum Event {
     },
     /// Viewer: the peer gives what is needed, so the CDN gives nothing any more.
     CdnLeft {
-        /// How.
+        /// Whether its session is paused or its connection closed.
         how: Leaving,
     },
     /// Viewer: the peer is lost, so the CDN is asked to go on.
@@ -307,14 +307,14 @@ pub enum Event {
         /// Viewer: tags of which something was lost, between the first and the last that came.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lost_tags: Option<u64>,
-        /// Datagrams that were sent, or came.
+        /// Broadcaster: datagrams sent. Viewer: datagrams that came.
         datagrams: u64,
         /// Broadcaster: datagrams that were refused. Viewer: those that did not come.
         lost: u64,
     },
     /// Viewer: tags from the group were lost; those after them are handed to the player all the same.
     TagsLost {
-        /// Number of tags.
+        /// How many tags in a row.
         tags: u32,
     },
     /// Broadcaster: the program's stream has ended. Viewer: the player has been told that the stream has.
@@ -327,16 +327,16 @@ pub enum Event {
         /// What it was handed last; `None`: no picture yet.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         latest: Option<Latest>,
-        /// Pictures handed to it in this session.
+        /// Pictures handed to the player in this session.
         frames: u64,
     },
     /// Viewer: the session is over.
     PlayerLeft {
-        /// `end_of_stream`, or what else ended it.
+        /// `end_of_stream`, or in words what else ended it.
         why: String,
         /// Pictures handed to it, as far as they were looked at.
         frames: u64,
-        /// Bytes written to it.
+        /// Bytes of the stream written to the player.
         bytes: u64,
     },
     /// The agent has done all it had to.

@@ -1,47 +1,47 @@
 //! AMF0 values (Adobe's Action Message Format AMF 0 specification, section 2).
 
-/// A value.
+/// An AMF0 value of any type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// IEEE 754 double; marker 0.
     Number(f64),
-    /// Marker 1.
+    /// True or false; marker 1.
     Boolean(bool),
     /// Marker 2, or 12 when it has more than 65535 bytes.
     String(String),
     /// Anonymous object, its properties in order; marker 3.
     Object(Vec<(String, Value)>),
-    /// Marker 5.
+    /// Null; marker 5.
     Null,
-    /// Marker 6.
+    /// Undefined; marker 6.
     Undefined,
     /// Index of an object before it; marker 7.
     Reference(u16),
     /// Associative array; marker 8.
     EcmaArray(Vec<(String, Value)>),
-    /// Marker 10.
+    /// Array of values without keys; marker 10.
     StrictArray(Vec<Value>),
-    /// Marker 11.
+    /// A moment; marker 11.
     Date {
         /// Milliseconds since 1970, UTC.
         milliseconds: f64,
-        /// Reserved; senders write 0.
+        /// Time zone: reserved, senders write 0.
         zone: i16,
     },
-    /// Marker 13.
+    /// What its sender could not encode; marker 13.
     Unsupported,
-    /// Marker 15.
+    /// XML document as text; marker 15.
     Xml(String),
     /// Object of a named class; marker 16.
     TypedObject(String, Vec<(String, Value)>),
 }
 
-/// How deep and how many values may be.
+/// How much one payload may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Objects and arrays within each other.
+    /// How many objects and arrays may be within each other.
     pub depth: usize,
-    /// Values, those within others included.
+    /// How many values there may be, those within others included.
     pub values: usize,
 }
 
@@ -56,30 +56,30 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not AMF0 at byte {offset}: {problem}")]
 pub struct Amf0Error {
-    /// Offset in the payload.
+    /// Offset in the payload of the value that cannot be decoded.
     pub offset: usize,
-    /// The problem.
+    /// What is wrong there.
     pub problem: Problem,
 }
 
-/// What can be wrong.
+/// What can be wrong with a payload.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The payload ends within a value.
     #[error("the payload ends within a value")]
     Truncated,
-    /// Reserved, unknown, or AMF3.
+    /// A marker that is reserved or unknown, or changes to AMF3.
     #[error("marker {0} is not one of a value")]
     Marker(u8),
-    /// [`Limits::depth`].
+    /// Objects and arrays are nested deeper than [`Limits::depth`].
     #[error("more than {0} objects within each other")]
     Depth(usize),
-    /// [`Limits::values`].
+    /// There are more values than [`Limits::values`].
     #[error("more than {0} values")]
     Values(usize),
 }
 
-/// Decodes values one after the other.
+/// Decodes the values of a payload one after the other.
 #[derive(Debug, Clone)]
 pub struct Decoder<'a> {
     bytes: &'a [u8],
@@ -109,7 +109,7 @@ impl<'a> Decoder<'a> {
         self.nested(0).map(Some).inspect_err(|_| self.offset = start)
     }
 
-    /// Offset of what follows.
+    /// Offset in the payload of the value that comes next.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset

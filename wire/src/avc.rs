@@ -17,7 +17,7 @@ const SLICES: std::ops::RangeInclusive<u8> = 1..=5;
 /// A slice of a picture that can be decoded without any before it.
 const IDR: u8 = 5;
 
-/// A coded picture.
+/// A coded picture of H.264, told apart from others whatever container it comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Picture {
     /// XXH3-128 of its slices' NAL units, each with its length (32 bits, big-endian) before it: the same in every

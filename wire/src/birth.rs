@@ -24,17 +24,17 @@ pub const HEADER: &str = "index,tag,timestamp_ms,size,keyframe,id,birth_ns";
 pub struct Birth {
     /// Counts the tags of its kind, from 0.
     pub index: u64,
-    /// What it is.
+    /// What the tag holds.
     pub kind: BirthKind,
     /// The tag's timestamp in milliseconds.
     pub timestamp_ms: u32,
-    /// Bytes of its payload.
+    /// Bytes of the tag's payload.
     pub size: u32,
     /// A picture that can be decoded without any before it.
     pub keyframe: bool,
-    /// Its payload's identity.
+    /// XXH3-128 of the tag's payload.
     pub id: FrameId,
-    /// When it was emitted: nanoseconds of CLOCK_REALTIME.
+    /// When the agent had its last byte: nanoseconds of CLOCK_REALTIME.
     pub birth_ns: i64,
 }
 
@@ -54,18 +54,18 @@ pub enum BirthKind {
 /// Why a line is not one of the log's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BirthError {
-    /// Not seven fields.
+    /// It has this many fields, not seven.
     #[error("a line of births has 7 fields ({HEADER}), this has {0}")]
     Fields(usize),
-    /// A field that cannot be read.
+    /// A field that is no value of its column.
     #[error("`{text}` is not a valid {field}")]
     Field {
         /// Name of the column.
         field: &'static str,
-        /// What stands there.
+        /// The text that stands there.
         text: String,
     },
-    /// The id.
+    /// The id is not 32 hexadecimal digits.
     #[error(transparent)]
     Id(#[from] FrameIdError),
 }
@@ -82,7 +82,7 @@ impl BirthKind {
         }
     }
 
-    /// The word in the log.
+    /// The word in the log: `video`, `audio`, `script`, `codec`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

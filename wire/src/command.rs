@@ -3,26 +3,26 @@
 use crate::amf0::{Amf0Error, Decoder, Limits, Value};
 use crate::rtmp::kind;
 
-/// A command message.
+/// A command message, by what it asks for or tells.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// `connect` (7.2.1.1): the first of a client.
     Connect {
-        /// Which answer belongs to it; always 1.
+        /// Number that its answer carries; always 1.
         transaction: f64,
         /// Application name as the client gives it: `live`. Empty when it gives none.
         app: String,
-        /// `rtmp://10.0.0.3:1935/live`, if given.
+        /// URL of the application, `rtmp://10.0.0.3:1935/live`, if given.
         tc_url: Option<String>,
     },
     /// `createStream` (7.2.1.3): asks for a message stream.
     CreateStream {
-        /// Which answer belongs to it.
+        /// Number that its answer carries.
         transaction: f64,
     },
     /// `publish` (7.2.2.6), sent on the message stream it is about.
     Publish {
-        /// Often 0: the answer is an `onStatus`.
+        /// Number that an answer would carry; often 0, since the answer is an `onStatus`.
         transaction: f64,
         /// Stream name as the client gives it.
         name: String,
@@ -31,51 +31,51 @@ pub enum Command {
     },
     /// `play` (7.2.2.1), sent on the message stream it is about.
     Play {
-        /// Often 0: the answer is an `onStatus`.
+        /// Number that an answer would carry; often 0, since the answer is an `onStatus`.
         transaction: f64,
         /// Stream name as the client gives it.
         name: String,
     },
     /// `deleteStream` (7.2.2.3), or `closeStream` for the message stream it is sent on.
     CloseStream {
-        /// Which message stream; `None` for `closeStream`.
+        /// Id of the message stream to delete; `None` for `closeStream`.
         stream: Option<f64>,
     },
     /// `FCUnpublish`: what Flash's encoders and those after them send before `deleteStream`.
     Unpublish {
-        /// Which answer belongs to it.
+        /// Number that its answer carries.
         transaction: f64,
         /// Stream name as the client gives it.
         name: String,
     },
     /// `pause` (7.2.2.8), sent on the message stream it is about.
     Pause {
-        /// Whether to pause or to go on.
+        /// True: pause; false: go on.
         pause: bool,
-        /// Where the player is, in milliseconds.
+        /// Where in the stream the player is, in milliseconds.
         milliseconds: f64,
     },
     /// `onStatus` (7.2.2): what became of a publish or play.
     OnStatus(Status),
-    /// `_result` (7.1.1).
+    /// `_result` (7.1.1): the command was carried out.
     Result {
-        /// Which command it answers.
+        /// Number of the command that it answers.
         transaction: f64,
         /// After the command object: the message stream created, or what the server says of itself.
         value: Option<Value>,
     },
-    /// `_error` (7.1.1).
+    /// `_error` (7.1.1): the command failed.
     Error {
-        /// Which command it answers.
+        /// Number of the command that it answers.
         transaction: f64,
-        /// What went wrong.
+        /// What the server says of the failure.
         status: Status,
     },
-    /// Any other.
+    /// Any other command.
     Other {
-        /// Its name.
+        /// Name of the command.
         name: String,
-        /// Which answer belongs to it; 0 for none.
+        /// Number that its answer carries; 0: there will be none.
         transaction: f64,
     },
 }
@@ -85,22 +85,22 @@ pub enum Command {
 pub struct Status {
     /// `status`, `warning` or `error`.
     pub level: String,
-    /// `NetStream.Play.Start` and so on.
+    /// What happened, `NetStream.Play.Start` and so on.
     pub code: String,
-    /// For people.
+    /// What happened, in words for people.
     pub description: String,
 }
 
 /// Why a message is not a command.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// Another message type.
+    /// The message is of this other type.
     #[error("message type {0} is not a command (20, or 17 for AMF3)")]
     Kind(u8),
     /// A type 17 message that goes on in AMF3.
     #[error("a command in AMF3")]
     Amf3,
-    /// Not AMF0.
+    /// The payload is not AMF0.
     #[error(transparent)]
     Amf0(#[from] Amf0Error),
     /// A value is missing or of another type.
@@ -108,7 +108,7 @@ pub enum CommandError {
     Field {
         /// The command's name; empty when that is what is missing.
         command: String,
-        /// Which value.
+        /// Which value it should have there.
         field: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! The identity of a frame.
+//! The identity of a frame: XXH3-128 of its payload.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,13 +27,13 @@ impl FrameId {
 pub struct Hasher(xxhash_rust::xxh3::Xxh3Default);
 
 impl Hasher {
-    /// Of nothing yet.
+    /// The hash of no bytes yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds bytes.
+    /// Adds the next bytes of the payload.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

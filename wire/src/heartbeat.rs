@@ -48,7 +48,7 @@ pub const LEN: usize = 128;
 /// What every line of livectl's own protocols begins with.
 pub const MAGIC: &str = "livectl/1";
 
-/// Between two heartbeats of the service.
+/// Time between two heartbeats of the service.
 pub const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Between two heartbeats for an agent that hastens;
@@ -60,16 +60,16 @@ pub const HASTENED_FOR: Duration = Duration::from_secs(2);
 /// Sequence numbers have ten digits and begin again at zero after this one.
 pub const MAX_SEQUENCE: u64 = 9_999_999_999;
 
-/// One heartbeat.
+/// One heartbeat: a sequence number, and what it tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heartbeat {
     /// Counts heartbeats of the service on a connection; emitted modulo 10¹⁰.
     pub sequence: u64,
-    /// What it tells.
+    /// What it tells besides that it comes.
     pub news: News,
 }
 
-/// What a heartbeat tells.
+/// What a heartbeat tells besides that it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
     /// Nothing: as the service sends it.
@@ -83,9 +83,9 @@ pub enum News {
     Hasten,
     /// The sender's parent does not serve it, or no longer: an agent tells the network, and asks for another one.
     Lost {
-        /// The parent, as it was introduced.
+        /// Address of the parent, as it was introduced.
         peer: SocketAddrV4,
-        /// Of which stream.
+        /// The stream that it does not give.
         stream: StreamKey,
     },
     /// The sender no longer plays or publishes that stream: an agent tells the network.
@@ -94,7 +94,7 @@ pub enum News {
     Announce(StreamKey),
 }
 
-/// Peers, as told to another.
+/// Peers that share a stream, as told to one of them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Introduction {
     /// What the peers are to the one who is told.
@@ -111,7 +111,7 @@ pub struct Introduction {
 pub enum PeerRole {
     /// It gives the stream, from now on instead of any other.
     Parent,
-    /// It will ask for the stream.
+    /// It will ask for the stream: it may be served.
     Child,
     /// It gives the stream when the parent does not.
     Standby,
@@ -123,7 +123,7 @@ pub enum PeerRole {
 }
 
 impl PeerRole {
-    /// All there are.
+    /// All roles, in the order of declaration.
     pub const ALL: &[PeerRole] =
         &[PeerRole::Parent, PeerRole::Child, PeerRole::Standby, PeerRole::Cdn, PeerRole::Group];
 
@@ -163,7 +163,7 @@ impl fmt::Display for Introduction {
 /// Why bytes are no heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeartbeatError {
-    /// Fewer or more bytes than [`LEN`].
+    /// It has this many bytes, not [`LEN`].
     #[error("a heartbeat has {LEN} bytes, this has {0}")]
     Length(usize),
     /// It begins otherwise: not ours, or a version that this program does not speak.
@@ -175,10 +175,10 @@ pub enum HeartbeatError {
     /// A word that has no meaning at its place.
     #[error("`{0}` means nothing at its place in a heartbeat")]
     Word(String),
-    /// The address is not `a.b.c.d:port`.
+    /// This text is not `a.b.c.d:port`.
     #[error("`{0}` is not an IPv4 address with a port")]
     Address(String),
-    /// The stream's name is not one.
+    /// The stream's name cannot be one.
     #[error(transparent)]
     Stream(#[from] StreamKeyError),
     /// Everything has a meaning, but is not written as a heartbeat is: spacing, padding, leading zeros, line end, more peers than

@@ -3,7 +3,7 @@
 //! A response is read without its request. What only the request would tell is not there in livectl's conversations:
 //! nobody sends HEAD or CONNECT.
 
-/// The port of servers.
+/// The TCP port of HTTP servers.
 pub const PORT: u16 = 80;
 
 /// A header section is not longer, in bytes.
@@ -13,23 +13,23 @@ const MAX_CHUNK_LINE: usize = 1 << 10;
 /// The empty line after a header section, with the end of the line before.
 const EMPTY_LINE: &[u8] = b"\r\n\r\n";
 
-/// Where and why reading ended.
+/// Where and why reading of a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not HTTP/1.1 at byte {offset}: {problem}")]
 pub struct HttpError {
     /// Offset in the stream of what was being read.
     pub offset: u64,
-    /// The problem.
+    /// What is wrong there.
     pub problem: Problem,
 }
 
-/// What can be wrong.
+/// What can be wrong with requests or responses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Neither `GET /… HTTP/1.1` nor `HTTP/1.1 200 …`.
     #[error("the first line is none of HTTP/1.1")]
     FirstLine,
-    /// A header section without an end.
+    /// A header section does not end within the bytes that it may have.
     #[error("a header section of more than {MAX_HEAD} bytes")]
     LongHead,
     /// `Content-Length` is no number, or is there twice with two of them.
@@ -43,16 +43,16 @@ pub enum Problem {
     Hole(u64),
 }
 
-/// A part of a response.
+/// A part of a response, as it is handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// Its beginning: the status.
+    /// Its header section; the number is its status code.
     Head(u16),
     /// Bytes of its body; they lie at that offset of the stream.
     Body(&'a [u8], u64),
     /// So many bytes of its body are missing.
     Missing(u64),
-    /// Its end.
+    /// Its end: the next piece is of the next response.
     End,
 }
 
@@ -62,17 +62,17 @@ pub enum Piece<'a> {
 pub struct Responses {
     expected: Expected,
     partial: Vec<u8>,
-    /// Offset of the next byte.
+    /// Stream offset of the next byte.
     offset: u64,
     failed: Option<HttpError>,
 }
 
-/// What comes next.
+/// What comes next in a connection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Expected {
     #[default]
     Head,
-    /// So many bytes more.
+    /// So many bytes more of a body.
     Body(u64),
     UntilClosed,
     ChunkSize,
@@ -92,7 +92,7 @@ pub struct Requests {
 }
 
 impl Responses {
-    /// At the beginning of a connection.
+    /// A reader at the beginning of a connection.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -236,7 +236,7 @@ impl Responses {
 }
 
 impl Requests {
-    /// At the beginning of a connection.
+    /// A reader at the beginning of a connection.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 pub struct NetworkMap {
     /// By address; a host with several interfaces is there several times.
     pub hosts: BTreeMap<Ipv4Addr, Host>,
-    /// Between switches.
+    /// The links between switches.
     #[serde(default)]
     pub links: Vec<Link>,
-    /// By their keys, as `live/hb`.
+    /// Streams by their keys, as `live/hb`; those that are not known beforehand are missing.
     #[serde(default)]
     pub streams: BTreeMap<String, Stream>,
 }
@@ -32,7 +32,7 @@ pub struct NetworkMap {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Host {
-    /// Name of the switch.
+    /// Name of the switch that it is linked to.
     pub switch: String,
     /// From one end of the link to the other, in microseconds.
     pub delay_us: u64,
@@ -45,19 +45,19 @@ pub struct Host {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Link {
-    /// Their names.
+    /// Names of the two switches.
     pub between: [String; 2],
     /// From one end to the other, in microseconds.
     pub delay_us: u64,
 }
 
-/// What a stream is going to be.
+/// What a stream is going to need of the links.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stream {
     /// Video and sound, without headers of any protocol, in bit/s.
     pub bit_per_s: u64,
-    /// Frame rate, in pictures per second.
+    /// Pictures per second.
     pub frames_per_s: f64,
 }
 

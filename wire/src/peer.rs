@@ -20,7 +20,7 @@ use crate::frame::{FrameId, FrameIdError};
 use crate::heartbeat::MAGIC;
 use crate::stream_key::{StreamKey, StreamKeyError};
 
-/// The TCP port on which a broadcaster's agent serves peers.
+/// The TCP port on which agents serve peers: a broadcaster's, and viewers' that pass the stream on.
 pub const PORT: u16 = 2000;
 
 /// Longest request in bytes, the newline included.
@@ -43,9 +43,9 @@ const FLV: &[u8] = b"FLV\x01";
 /// What someone who wants a stream asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The stream.
+    /// Key of the stream, `live/hb`.
     pub stream: StreamKey,
-    /// What of it.
+    /// Where in the stream to begin.
     pub since: Since,
     /// What is older than the last keyframe is to be skipped.
     pub live: bool,
@@ -54,13 +54,13 @@ pub struct Request {
 /// Where a stream is to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Since {
-    /// With the last keyframe.
+    /// With the last keyframe that the peer has.
     Keyframe,
-    /// With what follows this frame or sound.
+    /// With what follows this frame or sound, which the asker has.
     After {
-        /// Its timestamp in milliseconds.
+        /// Timestamp in milliseconds, as the asker has it.
         timestamp: u32,
-        /// XXH3-128 of the frame's payload.
+        /// XXH3-128 of its payload.
         id: FrameId,
     },
     /// With the last keyframe before that many milliseconds ago, when a player began to wait for a picture.
@@ -82,7 +82,7 @@ pub struct Gap {
 /// How a peer answers a [`Request`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It serves.
+    /// It serves the stream.
     Stream {
         /// What is missing. `None`: it is an agent of a former version and does not say.
         gap: Option<Gap>,
@@ -105,16 +105,16 @@ pub enum Reply {
 /// Why bytes are neither request nor reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// Not what such a line begins with.
+    /// The line begins otherwise; the number is the first byte that differs.
     #[error("byte {0} differs from what every such line begins with ({MAGIC} …)")]
     Unknown(usize),
     /// No newline where the longest line would have one.
     #[error("no newline within {0} bytes")]
     TooLong(usize),
-    /// The stream's name is not one.
+    /// The stream's name cannot be one.
     #[error(transparent)]
     Stream(#[from] StreamKeyError),
-    /// The frame's identity is not one.
+    /// The frame's identity is not 32 hexadecimal digits.
     #[error(transparent)]
     Frame(#[from] FrameIdError),
     /// A word or number that has no meaning at its place.
@@ -129,7 +129,7 @@ pub enum PeerError {
 }
 
 impl Request {
-    /// The request line.
+    /// The request line, its newline included.
     #[must_use]
     pub fn emit(&self) -> String {
         let since = match self.since {
@@ -171,7 +171,7 @@ impl Request {
 }
 
 impl Gap {
-    /// The line before the FLV file.
+    /// The line that stands before the FLV file, its newline included.
     #[must_use]
     pub fn emit(&self) -> String {
         let text = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());

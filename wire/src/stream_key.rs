@@ -11,21 +11,21 @@ pub struct StreamKey {
     slash: usize,
 }
 
-/// Why something is no [`StreamKey`].
+/// Why a text is no [`StreamKey`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StreamKeyError {
     /// No `/`, or nothing on one side of it.
     #[error("a stream is named app/name, as in live/hb; both parts must be there")]
     Part,
-    /// Longer than a heartbeat has room for.
+    /// It has this many bytes, more than a heartbeat has room for.
     #[error("the stream name has {0} bytes; at most {max} fit a heartbeat", max = StreamKey::MAX_LEN)]
     TooLong(usize),
-    /// A byte outside the allowed set.
+    /// It has a byte outside the allowed set.
     #[error("byte {byte:#04x} at offset {offset} of the stream name is not one of A-Z a-z 0-9 . _ -")]
     Byte {
-        /// The byte.
+        /// The byte that is not allowed.
         byte: u8,
-        /// Where, from 0.
+        /// Offset of that byte in the text.
         offset: usize,
     },
 }

@@ -8,7 +8,7 @@ use crate::flv::{self, TagKind};
 use crate::rtmp::{HANDSHAKE_LEN, Header, VERSION, Writer, kind};
 use etherparse::PacketBuilder;
 
-/// A packet with its time in nanoseconds.
+/// The bytes of a packet, with its time in nanoseconds.
 pub type Packet = (i64, Vec<u8>);
 
 /// A classic pcap file with nanoseconds, Ethernet.
@@ -75,7 +75,7 @@ impl Sender {
         (time, self.packet(self.seq, b"", "F"))
     }
 
-    /// A packet that carries nothing.
+    /// A packet of the connection without payload.
     pub fn acknowledge(&self, time: i64) -> Packet {
         (time, self.packet(self.seq, b"", ""))
     }

@@ -7,24 +7,24 @@
 
 use std::ops::Range;
 
-/// Bytes of a packet.
+/// Bytes of a transport stream packet.
 pub const PACKET: usize = 188;
-/// The first of them.
+/// The first byte of every packet.
 pub const SYNC: u8 = 0x47;
 /// Bytes of a PES packet at most: more than an FLV tag can hold.
 const MAX_UNIT: usize = 1 << 24;
 /// `stream_id` of video (table 2-22): 0xe0 to 0xef.
 const VIDEO: u8 = 0xe0;
-/// Ticks of the clock in a millisecond.
+/// Ticks of the PES time stamps' clock in a millisecond.
 const TICKS: u64 = 90;
 
 /// Where reading ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a transport stream at byte {offset}: a packet begins with {found:#04x}, not 0x47")]
 pub struct TsError {
-    /// Where the packet begins.
+    /// Stream offset of the packet.
     pub offset: u64,
-    /// Its first byte.
+    /// Its first byte, which is not [`SYNC`].
     pub found: u8,
 }
 
@@ -33,13 +33,13 @@ pub struct TsError {
 pub struct Unit<'a> {
     /// When it is to be decoded, in milliseconds, of 33 bits of ticks.
     pub timestamp_ms: u32,
-    /// Its bytes behind the PES header.
+    /// Its bytes behind the PES header: an access unit.
     pub payload: &'a [u8],
-    /// Where its packets lie.
+    /// Where in the stream its packets lie, headers included.
     pub spans: &'a [Range<u64>],
 }
 
-/// What there is of the video.
+/// A PES packet of the video, as it is handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Video<'a> {
     /// A whole PES packet.
@@ -53,7 +53,7 @@ pub enum Video<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Reader {
     packet: Vec<u8>,
-    /// Where that begins.
+    /// Stream offset of what is in `packet`.
     packet_at: u64,
     /// Bytes to pass over, up to where a packet begins.
     passing: usize,
@@ -70,7 +70,7 @@ struct Building {
 }
 
 impl Reader {
-    /// At the beginning of a stream.
+    /// A reader at the beginning of a stream.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

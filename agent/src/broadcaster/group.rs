@@ -59,10 +59,10 @@ struct Line {
     lost: u64,
 }
 
-/// How it ends.
+/// Why no more is sent to the group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// With the stream.
+    /// The stream has ended, and receivers are told so.
     OfStream,
     /// Nobody is there who gets it.
     Unneeded,

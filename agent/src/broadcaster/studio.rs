@@ -47,9 +47,9 @@ pub(super) struct Studio {
 /// What the agent writes down of its stream.
 #[derive(Debug, Default)]
 pub(super) struct Files {
-    /// When each tag was born.
+    /// The log of births; `None`: none is asked for.
     pub(super) births: Option<BirthLog>,
-    /// The tags themselves.
+    /// The recording of all tags; `None`: none is asked for.
     pub(super) recording: Option<Recording>,
 }
 
@@ -69,14 +69,14 @@ struct Air {
     holder: Option<u64>,
     register: Register,
     frames: u64,
-    /// Tags so far.
+    /// How many tags of the stream there were so far.
     taken: u64,
     /// Of those, how many from the first on are in the recording.
     recorded: u64,
     timestamp: u32,
     /// The group that the network has named and to which nothing is sent yet, since there is no stream.
     named: Option<SocketAddrV4>,
-    /// The last publication's number.
+    /// Number of the last publication, from which the next one's is made.
     session: u32,
     /// When its first tag was born, nanoseconds of CLOCK_REALTIME.
     first_ns: Option<i64>,

@@ -27,7 +27,7 @@ pub(super) type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> 
 pub(super) enum Cdn {
     /// On the way; `original`: for the player's own session.
     Connecting { connecting: Connecting, original: bool },
-    /// There.
+    /// There is a connection.
     Open(Box<Link>),
     /// It will be tried again then.
     Waiting(Instant),
@@ -41,11 +41,11 @@ pub(super) enum Happened {
     Connected(io::Result<TcpStream>),
     /// Some of what waited was written.
     Took(io::Result<usize>),
-    /// So many bytes have come.
+    /// So many bytes have come from it.
     Said(io::Result<usize>),
 }
 
-/// A connection that is there.
+/// A connection to the CDN that is there.
 pub(super) struct Link {
     from: OwnedReadHalf,
     to: OwnedWriteHalf,
@@ -56,13 +56,13 @@ pub(super) struct Link {
     silent: bool,
     /// When it was asked to be silent or to go on.
     pub(super) asked: Option<Instant>,
-    /// When something came last.
+    /// When anything came from it last.
     pub(super) heard: Instant,
     /// It has said that the stream is being published.
     pub(super) published: bool,
 }
 
-/// How what comes is taken.
+/// How what comes from the CDN is understood.
 enum Speech {
     /// The player's session, which goes through as it is.
     Through(Passing),
@@ -72,10 +72,10 @@ enum Speech {
     Own(Client),
 }
 
-/// What has come.
+/// What has come from the CDN.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
-    /// Media, in order.
+    /// Media for the player, in order.
     pub(super) tags: Vec<Tag>,
     /// For the player, as it is.
     pub(super) through: Vec<u8>,
@@ -83,11 +83,11 @@ pub(super) struct Heard {
     pub(super) ended_at: Option<usize>,
     /// For the player, written by the agent.
     pub(super) answers: Vec<Vec<u8>>,
-    /// The server plays.
+    /// The server has consented to the play.
     pub(super) accepted: bool,
-    /// It refuses to, and why.
+    /// The server has refused the play, for this reason.
     pub(super) refused: Option<String>,
-    /// The stream has ended.
+    /// The server says that the stream has ended.
     pub(super) ended: bool,
     /// It cannot be read any more.
     pub(super) unreadable: Option<String>,
@@ -139,7 +139,7 @@ impl Cdn {
 }
 
 impl Link {
-    /// The player's own session.
+    /// Through this connection goes the player's own session.
     pub(super) fn original(connection: TcpStream) -> Self {
         Self::new(connection, Speech::Through(Passing::new()))
     }

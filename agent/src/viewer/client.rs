@@ -27,16 +27,16 @@ const PING_RESPONSE: u16 = 7;
 /// 2 to 8.
 const OWN_CHUNK_STREAM: u32 = 29;
 
-/// What the server has said.
+/// What the server has said to the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// It plays.
+    /// It consents to the play.
     Accepted,
-    /// It does not.
+    /// It refuses the play, for this reason.
     Refused(String),
     /// The stream is being published.
     Published,
-    /// It is not any more.
+    /// The stream is not published any more.
     Unpublished,
     /// It is silent, as it was asked to be.
     Paused,

@@ -25,20 +25,20 @@ const MAX_WAITING: usize = 32 << 20;
 /// A tag as a source gave it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
-    /// Kind of its content.
+    /// Audio, video or script data.
     pub kind: TagKind,
-    /// What it is good for.
+    /// What the payload is, by its first bytes.
     pub content: Content,
     /// Milliseconds, in the source's own count.
     pub timestamp: u32,
-    /// Identity of its payload.
+    /// XXH3-128 of the payload.
     pub id: FrameId,
     /// Payload of the tag.
     pub payload: Vec<u8>,
 }
 
 impl Tag {
-    /// Of a payload.
+    /// The tag of a payload.
     #[must_use]
     pub fn of(kind: TagKind, timestamp: u32, payload: Vec<u8>) -> Self {
         let (content, id) = (Content::of(kind, &payload), FrameId::of(&payload));
@@ -54,10 +54,10 @@ impl Tag {
     }
 }
 
-/// Something to be written.
+/// A tag that is to be written to the player.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Its source.
+    /// The source that gave it.
     pub path: Path,
     /// It; its timestamp is now in the output's count.
     pub tag: Tag,
@@ -65,25 +65,25 @@ pub struct Written {
     pub jump: bool,
 }
 
-/// Where a source begins.
+/// Where in the stream a source begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beginning {
-    /// Somewhere.
+    /// Anywhere: it is found by what it has in common with others.
     Anywhere,
     /// With what follows the element of that number.
     After {
-        /// As [`Merge::last`] gave it.
+        /// The element's number, as [`Merge::last`] gave it.
         number: u64,
-        /// Its timestamp in the output.
+        /// The element's timestamp in the output.
         written: u32,
-        /// Its timestamp in the source.
+        /// The element's timestamp in the source.
         given: u32,
     },
     /// Later than that on purpose: it has left out what is too old.
     Skipping {
         /// Timestamp in the output of the element after which it was asked for.
         written: u32,
-        /// Its timestamp in the source.
+        /// That element's timestamp in the source.
         given: u32,
     },
 }
@@ -91,11 +91,11 @@ pub enum Beginning {
 /// The last element that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Last {
-    /// Counts elements from 1.
+    /// Number of the element, from 1.
     pub number: u64,
     /// XXH3-128 of the frame's payload.
     pub id: FrameId,
-    /// Its timestamp in the output.
+    /// Timestamp in the output, in milliseconds.
     pub timestamp: u32,
 }
 
@@ -112,7 +112,7 @@ struct Source {
     /// It has given a picture, or what follows one. A CDN that goes on gives sounds at once and pictures from the
     /// next keyframe on: before that, what comes after a sound is not what follows it.
     gives_pictures: bool,
-    /// It will give nothing more.
+    /// The source will give nothing more.
     ended: bool,
     metadata: Option<Tag>,
     video_config: Option<Tag>,

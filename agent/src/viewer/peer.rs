@@ -32,7 +32,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// s away needs 2.3 s until it has caught up with a stream of 2.5 Mbit/s.
 const RECEIVE_BUFFER: u32 = 4 << 20;
 
-/// What comes from a peer.
+/// What comes from a peer, or of one.
 #[derive(Debug)]
 pub(super) enum Reading {
     /// It serves; what is missing, if it says so.
@@ -45,7 +45,7 @@ pub(super) enum Reading {
     Part(Part),
     /// What came last took so much longer than the same way has taken since it was asked.
     Behind(Duration),
-    /// The stream has ended.
+    /// The stream has ended, and the peer has given all of it.
     End,
     /// It gives nothing more although the stream has not ended.
     Lost(String),

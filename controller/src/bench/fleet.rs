@@ -36,43 +36,43 @@ const SAMPLING: u32 = 64;
 /// Why a controller cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// No connection.
+    /// A switch cannot connect to the controller.
     #[error("cannot connect switch {switch} to {address}: {source}; is a controller running there?")]
     Connect {
-        /// Which switch, from 1.
+        /// Number of the switch, from 1.
         switch: usize,
         /// Address and port of the controller.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The controller ended a connection.
     #[error("the controller closed the connection of switch {switch} of {of}")]
     Closed {
-        /// Which switch, from 1.
+        /// Number of the switch, from 1.
         switch: usize,
-        /// How many there are.
+        /// How many switches there are.
         of: usize,
     },
     /// A connection broke.
     #[error("the connection of switch {switch} broke: {source}")]
     Broken {
-        /// Which switch, from 1.
+        /// Number of the switch, from 1.
         switch: usize,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
     /// The controller did not ask all switches who they are, or did not answer all their first packet-ins.
     #[error("the controller did not {what} {missing} of {of} switches within {} s", HANDSHAKE.as_secs())]
     Handshake {
-        /// What it did not do.
+        /// What it did not do, as a verb: `answer`, ….
         what: &'static str,
         /// For how many it did not.
         missing: usize,
-        /// Of how many.
+        /// How many switches there are.
         of: usize,
     },
-    /// It cannot be spoken to.
+    /// It speaks no OpenFlow, or not this version.
     #[error(transparent)]
     Trouble(#[from] Trouble),
     /// The frames are too long.
@@ -81,7 +81,7 @@ pub enum FleetError {
     /// It sends and sends, and reads nothing.
     #[error("the controller does not read: {waiting} bytes wait for it at switch {switch}")]
     DoesNotRead {
-        /// Which switch, from 1.
+        /// Number of the switch, from 1.
         switch: usize,
         /// Number of bytes that wait.
         waiting: usize,
@@ -94,7 +94,7 @@ pub enum FleetError {
 /// What one measurement found.
 #[derive(Debug, Clone, Default)]
 pub struct Sample {
-    /// How long it took.
+    /// How long the measurement took.
     pub elapsed: Duration,
     /// What was counted in that time. Packet-ins that were still under way at its end are counted as sent and, if no
     /// answer came after it, as unanswered.
@@ -103,11 +103,11 @@ pub struct Sample {
     pub errors: u64,
     /// The latest of them: type and code.
     pub latest_error: Option<(u16, u16)>,
-    /// Bytes to the controller.
+    /// Bytes sent to the controller.
     pub bytes_out: u64,
-    /// Bytes from it.
+    /// Bytes that came from the controller.
     pub bytes_in: u64,
-    /// Latencies in nanoseconds.
+    /// Time from each timed packet-in to its answer, in nanoseconds.
     pub latencies: Vec<u64>,
 }
 
@@ -141,7 +141,7 @@ struct Line {
 /// What switches do while time passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Send {
-    /// Answer the controller.
+    /// Nothing of their own: they answer the controller.
     Nothing,
     /// One packet-in, unless one is under way, until one was answered.
     Probe,

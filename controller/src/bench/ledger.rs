@@ -14,11 +14,11 @@ enum State {
 struct Slot {
     number: u32,
     state: State,
-    /// Time of sending in nanoseconds.
+    /// When it was sent, in nanoseconds.
     sent: u64,
 }
 
-/// What was counted.
+/// What was counted of packet-ins and of what came for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Counts {
     /// Packet-ins that were sent.

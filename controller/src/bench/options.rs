@@ -99,22 +99,22 @@ pub struct Options {
 pub enum Task {
     /// To be the responder that does no work.
     Respond(SocketAddr),
-    /// To measure.
+    /// To measure controllers.
     Measure(Measuring),
 }
 
 /// What is to be measured, and where the results go.
 #[derive(Debug)]
 pub struct Measuring {
-    /// Controllers and conditions.
+    /// Which controllers are measured, and under which conditions.
     pub plan: Plan,
     /// Whether the generator is measured, too.
     pub against_itself: bool,
     /// Which controller the others are compared with; `None`: the first.
     pub baseline: Option<String>,
-    /// Where JSON goes.
+    /// File for the results as JSON; `None`: none.
     pub json: Option<PathBuf>,
-    /// Where CSV goes.
+    /// File for the results as CSV; `None`: none.
     pub csv: Option<PathBuf>,
 }
 

@@ -29,9 +29,9 @@ impl fmt::Display for Drive {
 /// A controller to measure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// What the tables call it.
+    /// Name of the controller in the tables.
     pub name: String,
-    /// Where it listens.
+    /// Address and port at which it accepts switches.
     pub address: SocketAddr,
     /// Its process, if its processor time and memory are to be told.
     pub pid: Option<u32>,
@@ -45,9 +45,9 @@ pub struct Cell {
     /// The version that the switches speak.
     #[serde(serialize_with = "as_text")]
     pub openflow: Version,
-    /// How many switches.
+    /// How many switches are connected.
     pub switches: u16,
-    /// Stations of each switch.
+    /// How many stations each switch has.
     pub macs: u32,
 }
 
@@ -60,9 +60,9 @@ fn as_text<S: serde::Serializer>(version: &Version, to: S) -> Result<S::Ok, S::E
 pub struct Plan {
     /// The controllers; each is measured under all conditions.
     pub targets: Vec<Target>,
-    /// The conditions.
+    /// The combinations of conditions.
     pub cells: Vec<Cell>,
-    /// How all cells are measured.
+    /// What holds under all of them.
     pub conduct: Conduct,
 }
 
@@ -71,19 +71,19 @@ pub struct Plan {
 pub struct Conduct {
     /// Packet-ins under way at each switch, in an open loop.
     pub window: u32,
-    /// Where packets are kept.
+    /// Whether switches keep the packets or send them whole.
     pub buffering: Buffering,
     /// Bytes of each frame.
     pub frame_size: usize,
-    /// Before each measurement.
+    /// How long packet-ins are sent before each measurement.
     #[serde(serialize_with = "as_seconds")]
     pub warm_up: Duration,
-    /// Of each measurement.
+    /// How long each measurement is.
     #[serde(serialize_with = "as_seconds")]
     pub duration: Duration,
     /// Measurements of each controller in each cell. Controllers take turns.
     pub repetitions: u32,
-    /// Between two connections.
+    /// Time between connecting one switch and the next.
     #[serde(serialize_with = "as_seconds")]
     pub pause: Duration,
 }
@@ -92,7 +92,7 @@ fn as_seconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::
     to.serialize_f64(time.as_secs_f64())
 }
 
-/// Every combination.
+/// Every combination of these conditions.
 pub fn cells(drives: &[Drive], versions: &[Version], switches: &[u16], macs: &[u32]) -> Vec<Cell> {
     let mut cells = Vec::new();
     for &drive in drives {

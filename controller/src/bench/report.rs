@@ -9,23 +9,23 @@ use super::ledger::Counts;
 use super::plan::{Cell, Conduct};
 use super::statistics::{Spread, quantile};
 
-/// Of the JSON.
+/// Version of the JSON's form.
 const FORMAT: u32 = 1;
 
-/// One measurement.
+/// What one measurement came to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Measurement {
-    /// How long it took.
+    /// How long it took, in seconds.
     pub seconds: f64,
     /// Packet-ins answered each second.
     pub responses_per_second: f64,
     /// Half of the timed packet-ins were answered within so many microseconds.
     pub latency_p50_us: f64,
-    /// 99 of 100 were.
+    /// 99 of 100 timed packet-ins were answered within so many microseconds.
     pub latency_p99_us: f64,
-    /// How many were timed.
+    /// How many packet-ins were timed.
     pub timed: usize,
-    /// Bytes to the controller, and from it.
+    /// Bytes sent to the controller.
     pub bytes_out: u64,
     /// Bytes from the controller.
     pub bytes_in: u64,
@@ -33,7 +33,7 @@ pub struct Measurement {
     pub errors: u64,
     /// Type and code of the latest.
     pub latest_error: Option<(u16, u16)>,
-    /// Processor time of the controller, in cores.
+    /// Processor time of the controller, in cores; `None`: it is not known.
     pub controller_cores: Option<f64>,
     /// All that was counted.
     #[serde(flatten)]
@@ -41,7 +41,7 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// From what a fleet found.
+    /// What a fleet found, as figures.
     pub fn of(mut sample: Sample, controller_cores: Option<f64>) -> Self {
         let seconds = sample.elapsed.as_secs_f64();
         Self {
@@ -68,7 +68,7 @@ impl Measurement {
 /// One controller under the conditions of one cell.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Row {
-    /// Which controller.
+    /// Name of the controller.
     pub controller: String,
     /// The conditions.
     #[serde(flatten)]
@@ -77,12 +77,12 @@ pub struct Row {
     pub peak_memory_kib: Option<u64>,
     /// Why it could not be measured, or not to the end.
     pub trouble: Option<String>,
-    /// What was found.
+    /// One for each repetition that was measured.
     pub measurements: Vec<Measurement>,
 }
 
 impl Row {
-    /// Nothing yet.
+    /// A row without measurements.
     pub fn new(controller: &str, cell: Cell) -> Self {
         let controller = controller.to_owned();
         Self { controller, cell, peak_memory_kib: None, trouble: None, measurements: Vec::new() }
@@ -109,12 +109,12 @@ impl Row {
     }
 }
 
-/// All that was found.
+/// What was measured of all controllers under all conditions.
 #[derive(Debug, Clone, Serialize)]
 pub struct Results {
     format: u32,
     generator: &'static str,
-    /// The command.
+    /// The command line that measured it.
     command: Vec<String>,
     conduct: Conduct,
     baseline: String,

@@ -39,15 +39,15 @@ impl Default for Patience {
 /// What a message means for the one who drives the session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// Nothing, or it was answered.
+    /// Nothing is to be done, or it was answered already.
     Nothing,
-    /// The switch is ready; its flows are being deleted.
+    /// The switch has said what it can do; its flows are being deleted.
     Ready(Features),
-    /// It has no flow for a packet.
+    /// A packet that the switch sends to the controller.
     PacketIn(PacketIn<'a>),
-    /// A flow ended.
+    /// A flow of the switch ended.
     FlowRemoved(FlowRemoved),
-    /// A port came, went or changed.
+    /// A port of the switch was added, was deleted or changed.
     PortStatus(PortStatus),
     /// It says that something sent to it was wrong.
     Error(ErrorReport<'a>),
@@ -59,12 +59,12 @@ pub enum Refusal {
     /// Its first message is no HELLO, or none that can be read.
     #[error("it does not begin with an OpenFlow HELLO: {0}")]
     Hello(ParseError),
-    /// No version in common.
+    /// The switch and the controller have no version in common.
     #[error("it speaks no version of OpenFlow that was offered: {offered} here, wire version {theirs:#04x} there")]
     Versions {
-        /// What was offered.
+        /// The versions that the controller offers, in words.
         offered: &'static str,
-        /// Its highest.
+        /// Highest wire version that the switch offers.
         theirs: u8,
     },
     /// A message that is not right.
@@ -79,7 +79,7 @@ pub enum Refusal {
     /// It was silent for too long.
     #[error("it has been silent for {} s, and does not answer an echo request", .0.as_secs())]
     Silent(Duration),
-    /// It said HELLO_FAILED.
+    /// It answered HELLO with an error, HELLO_FAILED.
     #[error("it refused all versions that were offered")]
     Refused,
 }
@@ -100,15 +100,15 @@ const TABLE_MISS_COOKIE: u64 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing came yet.
+    /// No message has come yet.
     Begun,
     /// Versions are agreed on; its features are awaited.
     Greeted(Version),
-    /// It is a switch.
+    /// It is a switch that speaks this version.
     Ready(Version),
 }
 
-/// One connection.
+/// What is known of one connection, and what it waits for.
 #[derive(Debug)]
 pub struct Session {
     offered: Vec<Version>,
@@ -153,7 +153,7 @@ impl Session {
         }
     }
 
-    /// Appends the HELLO, once.
+    /// Appends the HELLO, if it was not sent yet.
     fn greet(&mut self, out: &mut Vec<u8>) {
         if !self.greeted {
             self.greeted = true;
@@ -161,7 +161,7 @@ impl Session {
         }
     }
 
-    /// The version agreed on.
+    /// The version that was agreed on; `None`: not yet.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
         match self.state {

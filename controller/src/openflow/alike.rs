@@ -1,12 +1,12 @@
-//! What both versions lay out alike.
+//! What versions 1.0 and 1.3 lay out alike.
 
 use super::bytes::{from, put, u16_at};
 use super::header::HEADER_LEN;
 use super::{Config, ErrorReport, Message, ParseError, PortNo, PortStatusReason};
 
-/// OFPAT_OUTPUT.
+/// Type of the action that sends a packet out (OFPAT_OUTPUT).
 pub const OUTPUT: u16 = 0;
-/// OFP_MAX_PORT_NAME_LEN.
+/// Bytes of a port's name (OFP_MAX_PORT_NAME_LEN).
 const NAME_LEN: usize = 16;
 
 pub fn too_short(what: &'static str, bytes: &[u8], expected: &'static str) -> ParseError {

@@ -21,7 +21,7 @@ pub enum ParseError {
         what: &'static str,
         /// Length that was found, in bytes.
         length: usize,
-        /// What it should be.
+        /// The length that it should have, in words.
         expected: &'static str,
     },
     /// A field whose value has no meaning.
@@ -46,7 +46,7 @@ pub enum ParseError {
     },
 }
 
-/// OFPET_BAD_REQUEST in both versions.
+/// Type of an error about a request (OFPET_BAD_REQUEST), in both versions.
 const BAD_REQUEST: u16 = 1;
 
 impl ParseError {

@@ -10,13 +10,13 @@ use crate::mac::MacAddr;
 /// them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct FlowMatch {
-    /// Port that the packet came in.
+    /// Port of the switch that the packet came in on.
     pub in_port: Option<PortNo>,
-    /// Ethernet source.
+    /// MAC address of the sender.
     pub eth_src: Option<MacAddr>,
-    /// Ethernet destination.
+    /// MAC address of the receiver.
     pub eth_dst: Option<MacAddr>,
-    /// VLAN tag.
+    /// VLAN tag, or that there is none.
     pub vlan: Option<Vlan>,
     /// Priority in the VLAN tag, 0 to 7; 0 without a tag.
     pub vlan_pcp: Option<u8>,
@@ -36,12 +36,12 @@ pub struct FlowMatch {
     pub l4_dst: Option<u16>,
 }
 
-/// A VLAN tag or its absence.
+/// What the VLAN tag of a packet must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Vlan {
-    /// No tag.
+    /// The packet has no tag.
     Untagged,
-    /// VLAN id, 0 to 4095.
+    /// The tag has this id, 0 to 4095.
     Id(u16),
 }
 
@@ -69,13 +69,13 @@ impl Ipv4Prefix {
         Self { address, bits }
     }
 
-    /// The one address.
+    /// A prefix of 32 bits: this address alone.
     #[must_use]
     pub fn host(address: Ipv4Addr) -> Self {
         Self { address, bits: 32 }
     }
 
-    /// Its first address.
+    /// The first address of the prefix.
     #[must_use]
     pub fn address(self) -> Ipv4Addr {
         self.address
@@ -87,7 +87,7 @@ impl Ipv4Prefix {
         self.bits
     }
 
-    /// Its network mask.
+    /// The prefix as a network mask.
     #[must_use]
     pub fn mask(self) -> Ipv4Addr {
         Ipv4Addr::from(u32::MAX << (32 - self.bits))
@@ -101,7 +101,7 @@ impl Ipv4Prefix {
 }
 
 impl FlowMatch {
-    /// Matches every packet.
+    /// A match of every packet: no field counts.
     pub const ANY: FlowMatch = FlowMatch {
         in_port: None,
         eth_src: None,

@@ -9,13 +9,13 @@ pub const HEADER_LEN: usize = 8;
 /// What a header says (1.0 section 5.1, 1.3 section 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Wire version.
+    /// Version of the protocol: 1 for 1.0, 4 for 1.3.
     pub version: u8,
-    /// Message type.
+    /// Type of the message: `OFPT_…`, whose numbers depend on the version.
     pub kind: u8,
-    /// Bytes of the whole message.
+    /// Bytes of the whole message, this header included.
     pub length: u16,
-    /// Transaction id.
+    /// Transaction id, which an answer repeats.
     pub xid: u32,
 }
 

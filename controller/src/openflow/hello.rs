@@ -11,7 +11,7 @@ pub const MAX_HELLO_LEN: u16 = 1024;
 
 const ELEMENT_VERSION_BITMAP: u16 = 1;
 
-/// What a HELLO says.
+/// The versions that a HELLO says its sender speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Versions {
     /// The header's version: the highest that the sender speaks.
@@ -78,7 +78,7 @@ impl Versions {
         Ok((header.xid, Self { highest: header.version, bitmap }))
     }
 
-    /// Appends the HELLO.
+    /// Appends a HELLO with these versions.
     pub fn emit(&self, xid: u32, out: &mut Vec<u8>) {
         let start = out.len();
         header::emit(self.highest, HELLO, xid, out);

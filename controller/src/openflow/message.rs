@@ -1,4 +1,4 @@
-//! Messages as values.
+//! OpenFlow messages as values, alike for both versions.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use super::{FlowMatch, Port, PortNo, Versions};
 pub struct BufferId(u32);
 
 impl BufferId {
-    /// On the wire: no buffer.
+    /// Buffer id on the wire if there is no buffer.
     pub(super) const NONE: u32 = 0xffff_ffff;
 
     /// The id on the wire, unless it says that there is no buffer.
@@ -26,46 +26,46 @@ impl BufferId {
 /// A message. What it borrows is the buffer it was read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message<'a> {
-    /// Which versions the sender speaks.
+    /// First message of a connection: the versions that its sender speaks.
     Hello(Versions),
-    /// Something the receiver sent was wrong.
+    /// Something that the receiver had sent was wrong.
     Error(ErrorReport<'a>),
     /// Are you there? The answer carries the same bytes.
     EchoRequest(&'a [u8]),
-    /// The answer.
+    /// The answer to an echo request, with the same data.
     EchoReply(&'a [u8]),
-    /// Asks a switch who it is.
+    /// Asks a switch for its datapath id and what it can do.
     FeaturesRequest,
-    /// A switch says who it is.
+    /// A switch says its datapath id and what it can do.
     FeaturesReply(Features),
-    /// Asks for the configuration.
+    /// Asks a switch for its configuration.
     GetConfigRequest,
-    /// The configuration.
+    /// A switch says its configuration.
     GetConfigReply(Config),
-    /// Sets the configuration.
+    /// Sets the configuration of a switch.
     SetConfig(Config),
-    /// A packet for which the switch has no flow.
+    /// A packet that a switch sends to the controller.
     PacketIn(PacketIn<'a>),
     /// A packet for the switch to send.
     PacketOut(PacketOut<'a>),
-    /// Adds, changes or deletes flows.
+    /// Adds, changes or deletes flows of a switch.
     FlowMod(FlowMod),
-    /// A flow ended.
+    /// A flow of a switch ended.
     FlowRemoved(FlowRemoved),
-    /// A port came, went or changed.
+    /// A port of a switch was added, was deleted or changed.
     PortStatus(PortStatus),
     /// Asks for the ports; 1.3 only, where [`Features`] has none.
     PortsRequest,
     /// A part of the ports; 1.3 only.
     PortsReply {
-        /// The ports in this part.
+        /// The ports that this part of the answer names.
         ports: Vec<Port>,
-        /// Whether more parts follow.
+        /// Whether further parts of the answer follow.
         more: bool,
     },
     /// All before this is to be done before anything after it.
     BarrierRequest,
-    /// All before the request was done.
+    /// All requests before the barrier were done.
     BarrierReply,
     /// A message that the version has and this crate has no use for, and its type.
     Other(u8),
@@ -74,34 +74,34 @@ pub enum Message<'a> {
 /// An error, in the version's own numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ErrorReport<'a> {
-    /// Kind of error: `OFPET_…`.
+    /// Type of error: `OFPET_…`.
     pub kind: u16,
-    /// Depends on `kind`.
+    /// What exactly was wrong; its meaning depends on `kind`.
     pub code: u16,
     /// Usually the beginning of the message that was wrong.
     pub data: &'a [u8],
 }
 
-/// Who a switch is.
+/// What a switch is and can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Features {
     /// Datapath id: its lower 48 bits are usually an Ethernet address.
     pub dpid: u64,
     /// How many packets it can keep for the controller.
     pub buffers: u32,
-    /// How many tables it has.
+    /// How many flow tables it has.
     pub tables: u8,
     /// In 1.3: 0 for the main connection.
     pub auxiliary: u8,
-    /// What the switch can do: `OFPC_…`.
+    /// What the switch can do: bits of `OFPC_…`.
     pub capabilities: u32,
     /// In 1.0: the actions it supports, a bit each.
     pub actions: u32,
-    /// In 1.0: its ports.
+    /// In 1.0 its ports; in 1.3 empty, since they are asked for separately.
     pub ports: Vec<Port>,
 }
 
-/// Configuration.
+/// What a switch does with fragments, and how much of a packet it sends up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Config {
     /// OFPC_FRAG_…: 0 treats IP fragments like all packets.
@@ -110,29 +110,29 @@ pub struct Config {
     pub miss_send_len: u16,
 }
 
-/// Why a packet was sent up.
+/// Why a packet was sent to the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketInReason {
-    /// No flow matched.
+    /// No flow matched it.
     NoMatch,
-    /// A flow said so.
+    /// An action of a flow sent it.
     Action,
     /// Its time to live ran out; 1.3 only.
     InvalidTtl,
 }
 
-/// A packet for which the switch has no flow.
+/// A packet that a switch sends to the controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketIn<'a> {
     /// Where the switch keeps it, if it does.
     pub buffer: Option<BufferId>,
     /// Bytes of the whole frame. Some switches do not fill it in.
     pub total_len: u16,
-    /// Where it came in.
+    /// The port that it came in on.
     pub in_port: PortNo,
-    /// Why it was sent up.
+    /// Why it was sent to the controller.
     pub reason: PacketInReason,
-    /// The frame, or its beginning.
+    /// The frame, or as much of its beginning as the switch sends.
     pub data: &'a [u8],
 }
 
@@ -153,7 +153,7 @@ pub struct PacketOut<'a> {
     pub in_port: PortNo,
     /// Where to send it; `None` drops it.
     pub output: Option<PortNo>,
-    /// The frame; empty with a buffer.
+    /// The frame to send out; empty if it is in a buffer of the switch.
     pub data: Cow<'a, [u8]>,
 }
 
@@ -172,14 +172,14 @@ pub enum Command {
     DeleteStrict,
 }
 
-/// Adds, changes or deletes flows.
+/// Adds, changes or deletes flows of a switch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlowMod {
-    /// What to do.
+    /// Whether to add, to change or to delete.
     pub command: Command,
-    /// Which packets.
+    /// Which packets the flow is for, or which flows it is about.
     pub matching: FlowMatch,
-    /// Comes back in [`FlowRemoved`].
+    /// The controller's own number of the flow; comes back in [`FlowRemoved`].
     pub cookie: u64,
     /// Ends the flow after so many seconds without a packet; 0: never.
     pub idle_timeout: u16,
@@ -189,7 +189,7 @@ pub struct FlowMod {
     pub priority: u16,
     /// A kept packet to which the flow is applied at once.
     pub buffer: Option<BufferId>,
-    /// Deletes only flows that send there.
+    /// Of deletions: only flows that send to this port; `None`: all.
     pub out_port: Option<PortNo>,
     /// Whether the switch tells when the flow ends.
     pub notify_removal: bool,
@@ -218,65 +218,65 @@ impl FlowMod {
         }
     }
 
-    /// All ports to which packets go.
+    /// All ports to which its actions send packets.
     pub fn outputs(&self) -> impl Iterator<Item = PortNo> + '_ {
         self.output.into_iter().chain(self.copies.iter().copied())
     }
 }
 
-/// Why a flow ended.
+/// Why a flow is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// No packet for its idle time-out.
+    /// No packet matched it for its idle time-out.
     Idle,
-    /// Its hard time-out.
+    /// Its hard time-out has passed.
     Hard,
-    /// A flow-mod deleted it.
+    /// A flow-mod of the controller deleted it.
     Deleted,
-    /// Its group went; 1.3 only.
+    /// Its group was deleted; 1.3 only.
     GroupDeleted,
     /// Another reason, in the switch's own number: Open vSwitch makes room in a full table with 4 or 5, which are of
     /// later versions.
     Other(u8),
 }
 
-/// A flow ended.
+/// A flow is gone, with what it counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowRemoved {
-    /// Its match.
+    /// The match that the flow had.
     pub matching: FlowMatch,
-    /// Cookie of the flow.
+    /// The cookie that it was added with.
     pub cookie: u64,
-    /// Priority of the flow.
+    /// The priority that it had.
     pub priority: u16,
-    /// Why it is told.
+    /// Why it is gone.
     pub reason: Removal,
-    /// Its age in seconds.
+    /// How many seconds it was there.
     pub duration: u32,
-    /// Its idle time-out in seconds.
+    /// Idle time-out that it had, in seconds.
     pub idle_timeout: u16,
-    /// Packets it was applied to.
+    /// How many packets it was applied to.
     pub packets: u64,
-    /// Their size in bytes.
+    /// How many bytes those packets had.
     pub bytes: u64,
 }
 
-/// What happened to a port.
+/// What happened to a port of a switch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortStatusReason {
-    /// It came.
+    /// The port was added.
     Added,
-    /// It went.
+    /// The port was deleted.
     Deleted,
-    /// It changed.
+    /// The port has changed.
     Modified,
 }
 
-/// A port came, went or changed.
+/// A port of a switch was added, was deleted or changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortStatus {
-    /// Why it is told.
+    /// What happened to the port.
     pub reason: PortStatusReason,
-    /// The port as it is now.
+    /// The port as it is now, or was when it was deleted.
     pub port: Port,
 }

@@ -37,14 +37,14 @@ pub use port::{Port, PortNo};
 /// A version of OpenFlow that this crate speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Version {
-    /// OpenFlow 1.0.
+    /// OpenFlow 1.0, wire version 1.
     V10,
-    /// OpenFlow 1.3.
+    /// OpenFlow 1.3, wire version 4.
     V13,
 }
 
 impl Version {
-    /// The version byte of its messages.
+    /// The version byte of its messages: 1 or 4.
     #[must_use]
     pub fn wire(self) -> u8 {
         match self {

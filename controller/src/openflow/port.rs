@@ -1,4 +1,4 @@
-//! Ports of a switch.
+//! Numbers and descriptions of a switch's ports.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::mac::MacAddr;
 pub struct PortNo(pub u32);
 
 impl PortNo {
-    /// Where the packet came in (OFPP_IN_PORT).
+    /// The port that the packet came in on (OFPP_IN_PORT).
     pub const IN_PORT: PortNo = PortNo(0xffff_fff8);
     /// Through the flow tables; in packet-outs only (OFPP_TABLE).
     pub const TABLE: PortNo = PortNo(0xffff_fff9);
@@ -27,7 +27,7 @@ impl PortNo {
     /// None or any (OFPP_NONE in 1.0, OFPP_ANY in 1.3).
     pub const ANY: PortNo = PortNo(0xffff_ffff);
 
-    /// The port that 1.0 numbers so.
+    /// The port that 1.0 gives this number, which has 16 bits.
     #[must_use]
     pub fn from_v10(number: u16) -> Self {
         if number < 0xff00 { PortNo(number.into()) } else { PortNo(0xffff_0000 | u32::from(number)) }
@@ -77,7 +77,7 @@ impl fmt::Debug for PortNo {
 pub struct Port {
     /// Number of the port, in the numbering of 1.3.
     pub number: PortNo,
-    /// Its Ethernet address.
+    /// MAC address of the port.
     pub mac: MacAddr,
     /// Its name, at most 15 bytes; `?` stands for each byte that is not UTF-8.
     pub name: String,

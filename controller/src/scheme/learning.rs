@@ -43,16 +43,16 @@ pub enum Route {
     Drop,
     /// Send it to all other ports.
     Flood,
-    /// Send it there.
+    /// Send it to this port.
     To(PortNo),
 }
 
 /// How long a flow lives, and who hears of its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Life {
-    /// Seconds without a packet.
+    /// Ends the flow after so many seconds without a packet; 0: never.
     pub idle: u16,
-    /// Hard timeout in seconds.
+    /// Ends the flow after so many seconds; 0: never.
     pub hard: u16,
     /// Comes back when the flow ends; `None`: nobody wants to know.
     pub cookie: Option<u64>,
@@ -77,7 +77,7 @@ pub struct Learning {
     tagged: HashMap<Dpid, Tagged>,
     /// Stations to which a switch has, or had, flows without a hard time-out.
     lasting: HashSet<(Dpid, MacAddr)>,
-    /// Bytes of all tables.
+    /// Bytes that the tables of all switches take.
     size: usize,
     /// The switch whose table is in the caches next to the processor's core.
     at_hand: Option<Dpid>,
@@ -92,7 +92,7 @@ const LARGE: usize = 32 << 10;
 const LOOKED_UP: usize = 12;
 
 impl Learning {
-    /// Knows nothing.
+    /// Switches of which nothing is known yet.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self {

@@ -56,7 +56,7 @@ impl fmt::Display for Dpid {
 pub enum Event<'a> {
     /// It is ready, and has no flows but, in 1.3, the one that sends packets up.
     SwitchUp,
-    /// Its connection ended.
+    /// Its connection has ended.
     SwitchDown,
     /// It has no flow for a packet.
     PacketIn(PacketIn<'a>),
@@ -71,7 +71,7 @@ pub enum Event<'a> {
 pub struct Outcome<'a> {
     /// Messages and whom they are for.
     pub messages: Vec<(Dpid, Message<'a>)>,
-    /// What to tell the outside.
+    /// What to write as event lines.
     pub news: Vec<News>,
 }
 

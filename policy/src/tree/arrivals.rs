@@ -1,4 +1,4 @@
-//! When whom has a frame.
+//! When each member has a frame, and by what way it comes to be known.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -8,7 +8,7 @@ use super::node::{Id, Source};
 use super::{FROM_CDN, Tree};
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
-    /// From one member's interface to another's.
+    /// Delay from one member's interface to another's: over both links and between their switches.
     pub(super) fn delay(&self, from: Id, to: Id) -> Duration {
         let (from, to) = (&self.nodes[from], &self.nodes[to]);
         from.delay + self.switches.between(from.switch, to.switch) + to.delay

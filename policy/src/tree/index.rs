@@ -11,7 +11,7 @@ use super::node::{Entries, Id, Source};
 /// Ordered by time, then by seniority.
 pub type Ordered = BTreeSet<(Duration, u64, Id)>;
 
-/// Those of one switch.
+/// Members at one switch that a step may look for, each kind in its order.
 #[derive(Debug, Clone, Default)]
 pub struct AtSwitch {
     /// With free slots, by when the next copy is at the switch.
@@ -20,15 +20,15 @@ pub struct AtSwitch {
     pub spare: Ordered,
     /// Leaves with a parent: by what they carry, then by arrival.
     pub leaves: BTreeSet<(u32, Duration, Id)>,
-    /// At the CDN, by their delay.
+    /// Who has the stream from the CDN and would rather have it from a peer; by the delay of its link.
     pub waiting: Ordered,
 }
 
-/// Those of all switches.
+/// Members of all switches that a step may look for, by switch.
 #[derive(Debug, Clone, Default)]
 pub struct Indices {
     pub at: Vec<AtSwitch>,
-    /// Free slots of all.
+    /// Free slots of all members together.
     pub free: usize,
     waiting: usize,
 }
@@ -70,7 +70,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.drop_surplus_standbys(id);
     }
 
-    /// Takes out all entries of a member.
+    /// Takes a member out of all orders that it stands in.
     pub(super) fn unindex(&mut self, id: Id) {
         self.enter(id, Entries::default());
     }

@@ -68,16 +68,16 @@ const MAX_DRAWN_UP: usize = 32;
 /// Parents that one member avoids, at most.
 const MAX_AVOIDED: usize = 4;
 
-/// A member of the tree, as it comes.
+/// A member of the tree, as it joins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member<K> {
-    /// By which it is known.
+    /// What it is known by; unique in the tree.
     pub key: K,
-    /// The number of its switch.
+    /// The number of its switch, as in [`Switches`].
     pub switch: usize,
     /// One-way delay of its link to the switch.
     pub delay: Duration,
-    /// Whole copies that its uplink carries: k.
+    /// Whole copies of the stream that its uplink carries at once: k.
     pub copies: u32,
     /// The time of one copy of a mean frame on its uplink: τ.
     pub copy_time: Duration,
@@ -92,7 +92,7 @@ pub enum Why {
     Left,
     /// Its parent did not serve it, or was lost by most of its children.
     Lost,
-    /// Its parent carries less.
+    /// Its parent carries fewer children than it has.
     Capacity,
     /// It made way for another, or there is a better place for it.
     Moved,
@@ -101,7 +101,7 @@ pub enum Why {
 }
 
 impl Why {
-    /// The word in event lines.
+    /// The word in event lines: `joined`, `left`, `lost`, `capacity`, `moved`, `gone`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -118,33 +118,33 @@ impl Why {
 /// A child that has the stream from somebody else now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move<K> {
-    /// Who.
+    /// The child that has another parent now.
     pub child: K,
     /// From whom until now; `None` is the CDN, or nobody.
     pub from: Option<K>,
     /// From whom now; `None` is the CDN.
     pub to: Option<K>,
-    /// The reason, in words.
+    /// The reason of the move.
     pub why: Why,
 }
 
 /// A child that has another standby now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standby<K> {
-    /// Who.
+    /// The child that has another standby now.
     pub child: K,
-    /// The one until now.
+    /// Its standby until now; `None`: it had none.
     pub from: Option<K>,
-    /// The one from now on.
+    /// Its standby from now on; `None`: it has none.
     pub to: Option<K>,
 }
 
 /// What a step has changed, each child once. What those lose who are gone is not in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes<K> {
-    /// Other parents.
+    /// Who has another parent, or the CDN, now.
     pub moves: Vec<Move<K>>,
-    /// Other standbys.
+    /// Who has another standby, or none, now.
     pub standbys: Vec<Standby<K>>,
 }
 
@@ -154,17 +154,17 @@ impl<K> Default for Changes<K> {
     }
 }
 
-/// The tree.
+/// The push tree of one stream: its members, who has the stream from whom, and who stands by.
 #[derive(Debug, Clone)]
 pub struct Tree<K> {
     switches: Switches,
     nodes: Arena<K>,
     by_key: HashMap<K, Id>,
     root: Option<Id>,
-    /// There has been a broadcaster.
+    /// There has been a broadcaster, though it may have left.
     has_begun: bool,
     indices: Indices,
-    /// Until when who is held.
+    /// Members that take no further children for now, by when that ends.
     holds: BTreeSet<(Duration, Id)>,
     /// Whose children's arrivals are to be looked at.
     stale: VecDeque<Id>,
@@ -180,7 +180,7 @@ pub struct Tree<K> {
 }
 
 impl<K: Copy + Ord + Hash + Debug> Tree<K> {
-    /// Nobody is there.
+    /// A tree without members.
     #[must_use]
     pub fn new(switches: Switches) -> Self {
         Self {
@@ -206,7 +206,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.by_key.contains_key(&key)
     }
 
-    /// Who publishes the stream.
+    /// Key of the member that publishes the stream; `None`: it is not there.
     #[must_use]
     pub fn broadcaster(&self) -> Option<K> {
         self.root.map(|root| self.nodes[root].key)
@@ -238,19 +238,19 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         self.by_key.get(&key).map(|id| self.nodes[*id].arrival)
     }
 
-    /// Whether it counts as gone.
+    /// Whether it counts as gone: most of its children lost it, and it was not heard of since.
     #[must_use]
     pub fn is_gone(&self, key: K) -> bool {
         self.by_key.get(&key).is_some_and(|id| self.nodes[*id].gone.is_some())
     }
 
-    /// Members, the broadcaster too.
+    /// How many members there are, the broadcaster included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Whether nobody is there.
+    /// Whether there are no members.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_key.is_empty()

@@ -11,24 +11,24 @@ pub type Id = usize;
 /// Where a member has the stream from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// It is the broadcaster.
+    /// It publishes the stream.
     Itself,
-    /// Another member.
+    /// It has the stream from another member.
     Peer(Id),
-    /// The CDN.
+    /// It has the stream from the CDN; if it counts as gone, from nobody.
     Cdn,
 }
 
-/// A member.
+/// What is kept of a member.
 #[derive(Debug, Clone)]
 pub struct Node<K> {
     pub key: K,
     pub switch: usize,
-    /// Of its link to the switch.
+    /// One-way delay of its link to the switch.
     pub delay: Duration,
     pub copies: u32,
     pub copy_time: Duration,
-    /// Who came earlier has a smaller one.
+    /// Smaller for a member that came earlier.
     pub seniority: u64,
     pub source: Source,
     /// In the order in which they are served.
@@ -39,7 +39,7 @@ pub struct Node<K> {
     pub size: usize,
     pub free_below: usize,
     pub standby: Option<Id>,
-    /// Whose standby it is.
+    /// The members whose standby it is.
     pub standby_for: Vec<Id>,
     /// Those who did not serve it; the latest last.
     pub avoids: Vec<K>,
@@ -53,11 +53,11 @@ pub struct Node<K> {
     pub is_moving: bool,
     /// Arrivals of its children are to be looked at.
     pub is_stale: bool,
-    /// It looks for a standby.
+    /// It looks for a standby and has not found one.
     pub lacks_standby: bool,
     /// Why its source changed last.
     pub why: Why,
-    /// It was noted in this step.
+    /// Its change in this step is noted already.
     pub is_noted: bool,
     pub entries: Entries,
 }
@@ -65,9 +65,9 @@ pub struct Node<K> {
 /// What stands of a member in the indices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Entries {
-    /// Free slots that are counted.
+    /// How many of its free slots are counted in the index.
     pub free: usize,
-    /// Its next copy's time at the switch.
+    /// When its next copy would be at the switch; `None`: it has no free slot.
     pub offer: Option<Duration>,
     /// The same, while it can be a standby for one more.
     pub spare: Option<Duration>,
@@ -78,7 +78,7 @@ pub struct Entries {
 }
 
 impl<K: PartialEq> Node<K> {
-    /// Further children that it can take now.
+    /// How many further children it can take now.
     pub fn free(&self) -> usize {
         match self.held_until.is_some() || self.gone.is_some() {
             true => 0,
@@ -141,7 +141,7 @@ impl<K> Arena<K> {
         }
     }
 
-    /// Nothing may lead to it any more.
+    /// Frees a member's place. Nothing may lead to it any more.
     pub fn remove(&mut self, id: Id) {
         self.vacant.push(id);
     }

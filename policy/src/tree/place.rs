@@ -1,4 +1,4 @@
-//! Finding a place for somebody.
+//! Finds a place in the tree for a member.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -10,7 +10,7 @@ use super::{Tree, Why};
 /// Leaves of each kind that are looked at before the search is given up: those of one's own subtree are no use.
 const TRIES: usize = 16;
 
-/// Who looks for a place.
+/// Who looks for a place, which decides whose place it may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Search {
     /// One that comes: it may take the place of a weaker one that is nearer to the root.

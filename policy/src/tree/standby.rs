@@ -25,7 +25,7 @@ impl<K: Copy + Ord + Hash + Debug> Tree<K> {
         }
     }
 
-    /// A member has no standby any more.
+    /// Takes a member's standby away.
     pub(super) fn clear_standby(&mut self, child: Id) {
         self.note(child);
         if let Some(standby) = self.nodes[child].standby.take() {

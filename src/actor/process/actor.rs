@@ -25,9 +25,9 @@ pub struct Command {
 pub struct Actor {
     /// What it is to the experiment: `encoder`, `agent`, `nginx`. Unique at its station.
     pub name: String,
-    /// Where it belongs.
+    /// The host that it runs on, or none.
     pub station: Station,
-    /// What is run.
+    /// The program and its arguments.
     pub command: Command,
     /// Folders that must be there before it starts.
     pub folders: Vec<PathBuf>,
@@ -72,9 +72,9 @@ pub enum Output {
 /// How long each step of stopping may take: SIGINT, then SIGTERM, then SIGKILL, always to the whole process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Stop {
-    /// From SIGINT to SIGTERM.
+    /// Time from SIGINT to SIGTERM.
     pub interrupt: Duration,
-    /// From SIGTERM to SIGKILL.
+    /// Time from SIGTERM to SIGKILL.
     pub terminate: Duration,
 }
 

@@ -3,13 +3,13 @@
 /// How a stream is carried over an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Carrier {
-    /// RTMP to or from the CDN.
+    /// RTMP, to or from the CDN.
     Rtmp,
     /// livectl's own protocol between agents: a request line, then FLV.
     Peer,
     /// Datagrams to a group, which the switches copy.
     Group,
-    /// Segments by HTTP from the CDN.
+    /// Segments that are fetched from the CDN by HTTP.
     Hls,
 }
 
@@ -18,7 +18,7 @@ pub enum Carrier {
 pub enum Via {
     /// The CDN, by RTMP or in segments.
     Cdn,
-    /// A peer.
+    /// A peer: the broadcaster or a viewer.
     Peer,
     /// The switches: what the broadcaster sent once.
     Group,
@@ -27,16 +27,16 @@ pub enum Via {
 /// A way that a stream may go from one host to another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Edge<'a> {
-    /// The host that sends.
+    /// Name of the host that sends.
     pub from: &'a str,
-    /// The host that receives.
+    /// Name of the host that receives.
     pub to: &'a str,
-    /// What it goes over.
+    /// By what the stream is carried.
     pub carrier: Carrier,
 }
 
 impl Carrier {
-    /// All variants.
+    /// All carriers, in the order of declaration.
     pub const ALL: &[Carrier] = &[Carrier::Rtmp, Carrier::Peer, Carrier::Group, Carrier::Hls];
 
     /// `rtmp`, `peer`, `group`, `hls`.
@@ -50,7 +50,7 @@ impl Carrier {
         }
     }
 
-    /// Who serves over it.
+    /// Who serves over it: the CDN, a peer or the switches.
     #[must_use]
     pub fn via(self) -> Via {
         match self {
@@ -62,7 +62,7 @@ impl Carrier {
 }
 
 impl Via {
-    /// All variants.
+    /// All words, in the order of declaration.
     pub const ALL: &[Via] = &[Via::Cdn, Via::Peer, Via::Group];
 
     /// `cdn`, `peer`, `group`.
@@ -75,7 +75,7 @@ impl Via {
         }
     }
 
-    /// The one of that name.
+    /// The one that tables call so; `None`: there is none.
     #[must_use]
     pub fn named(name: &str) -> Option<Via> {
         Via::ALL.iter().copied().find(|via| via.name() == name)

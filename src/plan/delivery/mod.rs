@@ -48,28 +48,28 @@ pub enum Scheme {
     Hls,
 }
 
-/// Who gives a stream to peers.
+/// Who gives a stream to peers in a scheme.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Givers {
     /// Nobody but the CDN gives it to anyone.
     Nobody,
-    /// Its broadcaster.
+    /// Its broadcaster alone.
     Broadcaster,
-    /// Its broadcaster, and whoever has it.
+    /// Its broadcaster, and every viewer that has it.
     Everyone,
     /// Its broadcaster, once; the switches copy it.
     Switches,
 }
 
-/// Red, green and blue.
+/// Red, green and blue, 0 to 255.
 pub type Colour = [u8; 3];
 
-/// What a scheme means.
+/// What a scheme means for a network: who may have a stream from whom, and how it is drawn.
 pub trait Delivery: Sync {
-    /// As in recipes and tables: `direct`.
+    /// Its name in recipes and tables: `direct`.
     fn name(&self) -> &'static str;
 
-    /// In a sentence.
+    /// What it does, in a sentence.
     fn summary(&self) -> &'static str;
 
     /// In a few words, for legends: `through the CDN`.
@@ -91,7 +91,7 @@ pub trait Delivery: Sync {
         self.edges(network, stream)
     }
 
-    /// Who gives it to peers.
+    /// Who gives the stream to peers.
     fn givers(&self) -> Givers {
         Givers::Nobody
     }
@@ -114,13 +114,13 @@ pub trait Delivery: Sync {
 pub struct UnknownScheme(pub String);
 
 impl Scheme {
-    /// All there are.
+    /// All schemes, in the order of declaration.
     pub const ALL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass, Scheme::Relay, Scheme::Multicast, Scheme::Hls];
 
     /// Those of recipes that name none, in their order.
     pub const USUAL: &[Scheme] = &[Scheme::Direct, Scheme::Bypass];
 
-    /// What it means.
+    /// What it means: which edges it has, and how it is drawn.
     #[must_use]
     pub fn delivery(self) -> &'static dyn Delivery {
         match self {

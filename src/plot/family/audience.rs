@@ -67,7 +67,7 @@ pub(super) fn crowds<'s, 'a>(selection: &'s Selection<'a>, runs: &'s [Loaded]) -
     crowds
 }
 
-/// The horizontal axis of sizes.
+/// Gives a chart the sizes of these audiences as its horizontal axis, logarithmic.
 pub(super) fn sized(chart: Chart, crowds: &[Crowd<'_, '_>]) -> Chart {
     let sizes: BTreeSet<u32> = crowds.iter().map(|crowd| crowd.viewers).collect();
     Chart {
@@ -102,7 +102,7 @@ pub(super) fn bound(crowds: &[Crowd<'_, '_>], figure: Figure, factor: f64) -> Ve
     }
 }
 
-/// One side of the picture.
+/// One of the two planes: a quantile of the delay.
 struct Side {
     label: &'static str,
     best: Figure,

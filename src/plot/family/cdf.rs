@@ -10,7 +10,7 @@ use crate::table::{Figures, quantile};
 const MOST_POINTS: usize = 1000;
 /// Up to here a curve is drawn as the steps that it is.
 const MOST_STEPS: usize = 200;
-/// Quantiles of the table.
+/// Quantiles in the table of the curves: percents, and as shares.
 const PERCENTS: [(u32, f64); 7] = [(1, 0.01), (5, 0.05), (25, 0.25), (50, 0.5), (75, 0.75), (95, 0.95), (99, 0.99)];
 
 pub(in crate::plot) fn plate(

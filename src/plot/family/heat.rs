@@ -55,7 +55,7 @@ fn axes(runs: &[Loaded], view: &View) -> Result<(Key, Key), PlotError> {
     })
 }
 
-/// Where members are.
+/// A cell and what else tells its members apart: place on x, place on y, the other parameters.
 type Spot<'k> = (usize, usize, &'k Parameters);
 
 pub(in crate::plot) fn plate(

@@ -34,11 +34,11 @@ pub enum Family {
     FrameDelay,
     /// The share of frames within a delay.
     Cdf,
-    /// Quartiles and whiskers for each viewer.
+    /// Quartiles and whiskers of a figure of frames, for each viewer.
     Box,
     /// The parts that the mean delay is made of.
     Parts,
-    /// Stalls under playout buffers.
+    /// How long, or how often, the picture stood still, for each playout buffer.
     Stalls,
     /// Bytes from the CDN and from peers.
     Sources,
@@ -50,9 +50,9 @@ pub enum Family {
     Tree,
     /// Who served whom over time; a picture for each trial with peers.
     Servers,
-    /// A figure over a parameter.
+    /// A figure over the values of one parameter.
     Sweep,
-    /// A figure over two parameters.
+    /// A figure over the values of two parameters, as colours.
     Heat,
 }
 
@@ -74,7 +74,7 @@ impl Family {
         Family::Heat,
     ];
 
-    /// As on the command line: `frame-delay`.
+    /// Its name on the command line and in files: `frame-delay`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -146,12 +146,12 @@ impl FromStr for Family {
     }
 }
 
-/// A picture before it is drawn.
+/// A picture as a value, with its figures, before it is drawn.
 pub(super) struct Plate {
     pub(super) chart: Chart,
-    /// One sentence.
+    /// What it shows, in one sentence.
     pub(super) caption: String,
-    /// A few lines for people.
+    /// The figures that it shows, in a few lines for people.
     pub(super) table: Figures,
     /// Every point, where the table has less.
     pub(super) points: Option<Figures>,

@@ -16,7 +16,7 @@ use crate::plot::selection::{BLUE, VERMILLION};
 use crate::plot::{PlotError, View};
 use crate::table::{Figures, FrameRow};
 
-/// More rows could not be read.
+/// More viewers than these are not drawn: they could not be read.
 const MOST_ROWS: usize = 64;
 /// More servers than these are in the rows alone.
 const MOST_ENTRIES: usize = 14;
@@ -92,7 +92,7 @@ pub(super) fn around(run: &Loaded, trial: &Trial, title: &str) -> Chart {
 /// Frames that follow each other and came from the same host.
 #[derive(Debug, Clone, PartialEq)]
 struct Stretch<'r> {
-    /// `None`: they never arrived.
+    /// Name of the host; `None`: the frames never arrived.
     server: Option<&'r str>,
     from_s: f64,
     until_s: f64,
@@ -208,7 +208,7 @@ fn legend(trial: &Trial, cdn: Option<&str>, colours: &BTreeMap<&str, RGBColor>, 
     legend
 }
 
-/// A line for each viewer.
+/// For each viewer: how often its source changed, what is missing, how many frames came from whom.
 fn summary(trial: &Trial, rows: &Rows<'_, '_>) -> Figures {
     let served = |stretches: &[Stretch<'_>]| {
         let mut frames: BTreeMap<String, usize> = BTreeMap::new();
@@ -241,7 +241,7 @@ fn summary(trial: &Trial, rows: &Rows<'_, '_>) -> Figures {
         .texts("frames_by_server", rows.iter().map(|(_, stretches)| by(stretches)))
 }
 
-/// Every stretch.
+/// A row for each stretch.
 fn points(trial: &Trial, rows: &Rows<'_, '_>) -> Figures {
     let all = || rows.iter().flat_map(|(seen, stretches)| stretches.iter().map(move |stretch| (*seen, stretch)));
     Figures::default()

@@ -9,7 +9,7 @@ use crate::table::{Estimate, Figures, Sample, sample};
 /// What can be shown over the buffers.
 #[derive(Clone, Copy)]
 pub(in crate::plot) struct Metric {
-    /// As `--metric` has it.
+    /// Its name for `--metric`.
     pub(in crate::plot) name: &'static str,
     /// Its name and unit in the estimates, before and after the buffer.
     parts: (&'static str, &'static str),

@@ -10,7 +10,7 @@ use crate::plot::pictures::{self, Subject};
 use crate::plot::{Picture, PlotError, View};
 use crate::table::{self, Figures, FrameRow, PingDelay, quantile};
 
-/// What pings see.
+/// The picture of the delays that pings see, over time.
 pub(in crate::plot) fn delay(run: &Loaded, view: &View, picture: &Picture) -> Result<Plate, PlotError> {
     // Rows of a trial follow each other.
     let of_trials = run.pings.chunk_by(|a, b| a.trial == b.trial);
@@ -35,7 +35,7 @@ pub(in crate::plot) fn delay(run: &Loaded, view: &View, picture: &Picture) -> Re
     Ok(Plate { chart, caption, table: phases(&delays, streaming), points: Some(points) })
 }
 
-/// Each frame's delay.
+/// The picture of each frame's delay, over its birth.
 pub(in crate::plot) fn frame_delay(run: &Loaded, view: &View, picture: &Picture) -> Result<Plate, PlotError> {
     let frames: Vec<FrameRow> = chosen_frames(run, view).cloned().collect();
     let streaming = pictures::streaming_interval(&run.manifest, &frames);
@@ -117,7 +117,7 @@ fn phases(delays: &[PingDelay], streaming: Option<(f64, f64)>) -> Figures {
         .numbers("delay_max_ms", rows.values().map(|values| answered(values).into_iter().max_by(f64::total_cmp)))
 }
 
-/// Quantiles for each trial and viewer.
+/// Quantiles of delay and floor for each trial and viewer.
 fn viewers(frames: &[FrameRow]) -> Figures {
     let mut rows: BTreeMap<_, Vec<&FrameRow>> = BTreeMap::new();
     for f in frames {

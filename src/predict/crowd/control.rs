@@ -22,7 +22,7 @@ pub(super) struct Told {
     pub at: Nanos,
     pub to: Node,
     pub named: Named,
-    /// Counts introductions.
+    /// Number of the introduction; a later one has a greater number.
     pub number: u32,
 }
 
@@ -30,9 +30,9 @@ pub(super) struct Told {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Named {
     Parent(Node),
-    /// [`NOBODY`]: nobody does any more.
+    /// [`NOBODY`]: nobody stands by any more.
     Standby(Node),
-    /// Nobody but the CDN.
+    /// The CDN: no peer is to give it the stream.
     Cdn,
 }
 

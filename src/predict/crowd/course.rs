@@ -35,9 +35,9 @@ pub(super) struct Viewer {
     /// Who was named to it, and who stands by.
     parent: Node,
     standby: Node,
-    /// The introduction that it follows.
+    /// Number of the introduction that it follows.
     number: u32,
-    /// Spells that have begun.
+    /// How many of its spells have begun.
     spells: u32,
     pub is_there: bool,
     has_crashed: bool,
@@ -47,7 +47,7 @@ pub(super) struct Viewer {
     /// The first frame of this spell, and the first of which it is not known that it has it.
     begins: u32,
     upto: u32,
-    /// When who served it went.
+    /// When and how its parent went, until it has the stream again.
     orphan: Option<(Nanos, Departure)>,
 }
 
@@ -164,7 +164,7 @@ pub(super) struct Course<'a> {
     group: usize,
     /// When the CDN had the latest item.
     at_cdn: Nanos,
-    /// Items that have been born.
+    /// How many items have been born.
     born: usize,
     born_bytes: u64,
     fps: u32,
@@ -175,7 +175,7 @@ pub(super) struct Course<'a> {
     /// How long a packet can wait in front of the CDN's link.
     longest_queue: Nanos,
     ticks_until: Nanos,
-    /// When the stream ends.
+    /// When the last item is born.
     ended: Nanos,
 }
 
@@ -230,7 +230,7 @@ impl<'a> Course<'a> {
         self.agenda.note(at, event);
     }
 
-    /// All of it.
+    /// Plays the trial up to `end`.
     pub fn run(&mut self, end: Nanos) {
         for item in 0..self.sweep.items.len() {
             let now = self.sweep.items[item].at;
@@ -633,7 +633,7 @@ impl<'a> Course<'a> {
     }
 }
 
-/// The end of a trial.
+/// The end of a trial, with the time that its viewers have to receive the rest.
 pub(super) fn end(trial: &Trial) -> Nanos {
     nanos(trial.timeline.end + trial.timeline.drain)
 }

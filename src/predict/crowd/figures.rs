@@ -10,7 +10,7 @@ use super::people::People;
 use super::sweep::{Had, MISSING};
 use crate::plan::Departure;
 
-/// Not owed to the viewer.
+/// Row of a frame that the viewer is not owed.
 const FOREIGN: u32 = MISSING - 1;
 /// A frame born so shortly before its viewer went may be on its way still.
 const ON_ITS_WAY: Nanos = 2_000_000_000;
@@ -22,32 +22,32 @@ const SIDE_BY_SIDE: usize = 64;
 /// Two quantiles, the extremes and how many there are. Times in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Spread {
-    /// How many.
+    /// How many times there are.
     pub count: u64,
-    /// The median.
+    /// The median; `None`, here and below: there is no such time, or one that never came.
     pub p50: Option<f64>,
-    /// Of 95 %.
+    /// The 95th percentile.
     pub p95: Option<f64>,
-    /// Of 99 %.
+    /// The 99th percentile.
     pub p99: Option<f64>,
-    /// The greatest.
+    /// The greatest of those that came.
     pub max: Option<f64>,
 }
 
-/// The figures.
+/// What a crowd's trial came to, over all its viewers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Figures {
-    /// Viewers.
+    /// How many viewers there are.
     pub viewers: u64,
-    /// Frames of the stream.
+    /// How many frames the stream has.
     pub frames: u64,
     /// Frames that viewers should have had, all together.
     pub owed: u64,
-    /// Those that never arrived.
+    /// Owed frames that never arrived.
     pub missing: u64,
-    /// Those of them before the first of their spell that did.
+    /// Of the missing frames, those before the first of their spell that arrived; all of a spell in which none did.
     pub missing_start: u64,
-    /// Later than a buffer of two seconds covers, or missing after the first of their spell.
+    /// Frames that arrived later than a buffer of two seconds covers, or are missing after the first of their spell.
     pub uncovered: u64,
     /// From birth to arrival, over all frames that are owed: what never arrived is later than all that did.
     pub delay: Spread,
@@ -62,17 +62,17 @@ pub struct Figures {
     pub startup: Spread,
     /// How long it was until those had the stream again whose parent went.
     pub reattach: Spread,
-    /// Of those, after a crash.
+    /// The same, only after crashes.
     pub reattach_crash: Spread,
     /// Shares of the bytes, 0 to 1, that viewers had first from the broadcaster and from each other.
     pub from_peers: Option<f64>,
-    /// From each other alone.
+    /// Share that viewers had first from each other alone.
     pub from_viewers: Option<f64>,
-    /// What the CDN gave, in bytes.
+    /// Bytes of frames that viewers had first from the CDN.
     pub from_cdn_bytes: u64,
     /// Links on the way to a viewer from who has the stream from the encoder or the CDN, at the end: the mean.
     pub depth_mean: Option<f64>,
-    /// The greatest.
+    /// The greatest number of these links.
     pub depth_max: u64,
     /// The greatest number of hosts that passed an item on, the CDN being one of them.
     pub passed_on_most: u64,

@@ -13,9 +13,9 @@ use crate::plan::{Shape, Stream, Trial};
 
 /// Hosts of one kind are at the same switch, behind links of the same shape.
 pub(super) type Kind = u16;
-/// The broadcaster's kind.
+/// Kind of the broadcaster.
 pub(super) const BROADCASTER: Kind = 0;
-/// The CDN's.
+/// Kind of the CDN.
 pub(super) const CDN: Kind = 1;
 
 /// What hosts of a kind have in common.
@@ -23,7 +23,7 @@ pub(super) const CDN: Kind = 1;
 pub(super) struct Place {
     /// The number of their switch.
     pub switch: usize,
-    /// Their link.
+    /// What the link of each of them does to packets.
     pub link: Shape,
     /// They are at a switch of the broadcaster's.
     pub is_near: bool,
@@ -60,7 +60,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// `None`: takes no time.
+    /// The pace of a rate; `None`: bytes take no time.
     pub fn of(bit_per_s: Option<u64>) -> Self {
         let picoseconds = bit_per_s.map_or(0, |rate| 8_000_000_000_000 / rate.max(1));
         Self { picoseconds }
@@ -71,13 +71,13 @@ impl Pace {
     }
 }
 
-/// The network.
+/// The network under a crowd: its kinds of hosts, and the ways between them.
 #[derive(Debug)]
 pub(super) struct Ground {
     pub places: Vec<Place>,
     /// Of each viewer of the recipe, in its order.
     kinds: Vec<Kind>,
-    /// Viewers of the crowd.
+    /// How many viewers the crowd has.
     viewers: usize,
     pub paces: Vec<Pace>,
     ways: Vec<Way>,

@@ -54,7 +54,7 @@ pub const MOST_FRAMES: usize = 1_500_000_000;
 /// What came of a crowd's trial.
 #[derive(Debug)]
 pub struct Crowd {
-    /// Over all viewers.
+    /// Figures over all viewers and all their frames.
     pub figures: Figures,
     /// Of the viewers that the plan names: each is in the middle of those that it stands for.
     pub trace: TrialTrace,
@@ -245,7 +245,7 @@ fn depths(course: &Course<'_>) -> (Option<f64>, u64, u64) {
     ((count > 0).then(|| sum as f64 / count as f64), most, passed_on)
 }
 
-/// By kind and frame.
+/// By kind and frame, the least delay that the network allows.
 fn floors(trial: &Trial, ground: &Ground, births: &Births) -> Vec<Vec<Option<Duration>>> {
     let broadcaster = &trial.streams[0].broadcaster;
     let of = |(kind, place): (usize, &ground::Place)| {

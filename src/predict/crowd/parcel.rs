@@ -10,15 +10,15 @@ use crate::trace::floor::{HEADERS, SEGMENT};
 /// What an item comes to on links, in bytes with all headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Parcel {
-    /// Packets.
+    /// How many packets it is cut into.
     pub packets: u64,
-    /// The first one.
+    /// Bytes of the first packet.
     pub first: u64,
-    /// The last one.
+    /// Bytes of the last packet.
     pub last: u64,
-    /// All of them.
+    /// Bytes of all packets.
     pub total: u64,
-    /// What TCP counts.
+    /// Bytes of payload that TCP or UDP carries, without these headers.
     pub payload: u64,
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Spell {
 /// All spells of all viewers.
 #[derive(Debug, Default)]
 pub(super) struct People {
-    /// Where each viewer's begin.
+    /// By viewer, where in `spells` its own begin.
     starts: Vec<u32>,
     spells: Vec<Spell>,
 }

@@ -46,9 +46,9 @@ struct Busy {
     slots: Vec<(u32, u32)>,
 }
 
-/// A slot.
+/// Nanoseconds of a slot: what one can be taken for.
 const SLOT: u32 = 1_000_000;
-/// Never.
+/// A moment after all others that still can be added to.
 const NEVER: Nanos = Nanos::MAX / 8;
 
 impl Busy {

@@ -8,7 +8,7 @@ pub(super) const CDN: Node = 1;
 pub(super) const FIRST: Node = 2;
 pub(super) const NOBODY: Node = Node::MAX;
 
-/// A node's place among others.
+/// Whom a node has the stream from, and who is beside and below it.
 #[derive(Debug, Clone, Copy)]
 struct Links {
     source: Node,
@@ -20,7 +20,7 @@ struct Links {
 
 const ALONE: Links = Links { source: NOBODY, first_child: NOBODY, last_child: NOBODY, next: NOBODY, before: NOBODY };
 
-/// Who serves whom.
+/// Who has the stream from whom at the moment.
 #[derive(Debug)]
 pub(super) struct Served {
     links: Vec<Links>,

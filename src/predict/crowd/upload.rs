@@ -12,7 +12,7 @@ use crate::trace::floor::{HEADERS, SEGMENT};
 /// Full segments that leave at once, however slow the pace: as Linux has it.
 const BURST: u64 = 2 * (SEGMENT + HEADERS) as u64;
 
-/// The upload.
+/// What waits to be sent to the CDN, and at which pace it leaves.
 #[derive(Debug)]
 pub(super) struct Upload {
     /// The broadcaster's uplink in bit/s; `None`: no limit.

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// Why one of Slurm's programs did not do what it was told to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
-    /// It is not installed.
+    /// The program is not installed.
     #[error(
         "{program} not found: are Slurm jobs submitted from this machine? On Debian: `sudo apt-get install slurm-client`; \
          `--engine local` needs no Slurm"
@@ -81,7 +81,7 @@ pub fn submit(submission: &Submission) -> Result<String, ControlError> {
     })
 }
 
-/// How much Slurm takes.
+/// How many jobs Slurm takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The least index of an array that it refuses: `MaxArraySize`.
@@ -91,7 +91,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Slurm's own defaults.
+    /// What Slurm has where nothing is configured.
     fn default() -> Limits {
         Limits { array_size: 1001, jobs: 10_000 }
     }

@@ -17,7 +17,7 @@ pub struct Job {
     pub job: String,
     /// Which task of the array; `None`: it is no array.
     pub task: Option<u32>,
-    /// `PENDING`, `RUNNING`, `COMPLETED`, ….
+    /// Its state, as `squeue` has it: `PENDING`, `RUNNING`, `COMPLETED`, ….
     pub state: String,
     /// Where it runs, or ran.
     pub node: Option<String>,
@@ -32,7 +32,7 @@ pub struct Job {
 pub struct Down {
     /// Name of the node.
     pub node: String,
-    /// `drained`, `down*`, ….
+    /// Its state, as `sinfo` has it: `drained`, `down*`, ….
     pub state: String,
     /// What whoever drained it says.
     pub reason: String,

@@ -27,20 +27,20 @@ pub struct Log {
 pub struct Logs {
     /// Name of the session.
     pub session: String,
-    /// Its own log.
+    /// Lines of the session's own log.
     pub own: Vec<Line>,
     /// Those of nodes, by their names, without phases and remarks of trials that are over.
     pub nodes: BTreeMap<String, Vec<Line>>,
 }
 
 impl Log {
-    /// A session's own.
+    /// The log of a session.
     #[must_use]
     pub fn of_session(sweep: &SweepDir, session: &str) -> Log {
         Log { path: sweep.log().join(format!("{session}.jsonl")) }
     }
 
-    /// A node's.
+    /// The log of a node in a session.
     #[must_use]
     pub fn of_node(sweep: &SweepDir, session: &str, node: &str) -> Log {
         Log { path: sweep.log().join(format!("{session}.{node}.jsonl")) }

@@ -26,7 +26,7 @@ const GONE: Duration = Duration::from_secs(10);
 /// An errand is no longer than this.
 const LONGEST: u64 = 64 << 20;
 
-/// What is to be measured.
+/// A trial that a task is to measure, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Errand {
     /// Plan of the trial.
@@ -35,23 +35,23 @@ pub struct Errand {
     pub planned: Planned,
     /// The folder to measure in; it does not exist yet.
     pub dir: PathBuf,
-    /// What the attempt is called.
+    /// Name of the attempt at the trial.
     pub attempt: String,
-    /// What makes the links.
+    /// What makes the links of its network.
     pub links: LinkKind,
-    /// Datapath of Open vSwitch.
+    /// Datapath of its switches.
     pub datapath: Datapath,
-    /// Whose captures are kept.
+    /// Which captures are kept afterwards.
     pub keep: Keep,
     /// A trial that takes longer is killed.
     pub deadline: Option<Duration>,
-    /// What the node is called.
+    /// Name of the node.
     pub node: String,
     /// Folders beside `dir` that tasks left which were killed, and that their user cannot remove.
     pub stale: Vec<PathBuf>,
 }
 
-/// How an errand ended.
+/// How the errand of a task ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// The trial was played; its record says how.

@@ -42,13 +42,13 @@ use control::ControlError;
 /// Why a sweep cannot be handed to Slurm, or a part of it cannot be done.
 #[derive(Debug, thiserror::Error)]
 pub enum SlurmError {
-    /// One of Slurm's programs.
+    /// One of Slurm's programs failed.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The sweep's folder.
+    /// The sweep's folder cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The sweep.
+    /// The sweep cannot be worked at.
     #[error(transparent)]
     Sweep(#[from] SweepError),
     /// The order is not there: this machine sees another folder, or none.
@@ -72,7 +72,7 @@ pub enum SlurmError {
         "this sweep is already submitted to Slurm, as job {jobs}; `livectl status {sweep}` shows its progress, `livectl stop {sweep}` ends it"
     )]
     Running {
-        /// Its jobs.
+        /// Numbers of its jobs.
         jobs: String,
         /// Folder of the sweep.
         sweep: String,

@@ -17,11 +17,11 @@ use crate::sweep::session::{Did, asked};
 /// What came after a round.
 #[derive(Debug)]
 pub enum After {
-    /// The next one.
+    /// The next round was handed over: its number, and its jobs.
     Round(u32, Submitted),
     /// It had been handed over already: Slurm has run this job twice.
     Nothing,
-    /// The session's end.
+    /// The session has ended.
     End(Box<Report>),
 }
 

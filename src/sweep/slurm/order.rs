@@ -25,29 +25,29 @@ use crate::sweep::queue::Policy;
 /// A plan may be so long at most; it is read into memory.
 const LONGEST_PLAN: u64 = 64 << 20;
 
-/// What was asked for.
+/// What was asked for when a sweep was handed to Slurm: `order.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Order {
-    /// The session's name.
+    /// Name of the session.
     pub session: String,
-    /// The recipe's name.
+    /// Name of the recipe.
     pub recipe: String,
     /// The recipe's file, for who is to type it again.
     pub recipe_path: PathBuf,
     /// livectl's program, which is to be at the same path on every node.
     pub livectl: PathBuf,
-    /// The sweep's folder.
+    /// Path of the sweep's folder.
     pub sweep: PathBuf,
-    /// When it was given.
+    /// When it was handed over.
     #[serde(with = "moment")]
     pub given: Timestamp,
-    /// What makes the links.
+    /// What makes the links of all networks.
     pub links: LinkKind,
-    /// Datapath of Open vSwitch.
+    /// Datapath of all switches.
     pub datapath: Datapath,
-    /// What is made of failures.
+    /// What is done when trials fail.
     pub policy: Policy,
-    /// Whose captures are kept.
+    /// Which captures are kept.
     pub keep: Keep,
     /// A trial that takes longer is killed, in seconds.
     pub trial_deadline_s: Option<u64>,
@@ -70,7 +70,7 @@ pub struct Asked {
     pub account: Option<String>,
     /// At most so many trials at a time.
     pub at_once: Option<u32>,
-    /// Further options of sbatch.
+    /// Further options of `sbatch`, as they were given.
     pub more: Vec<String>,
 }
 
@@ -81,7 +81,7 @@ pub struct Place {
     pub trial: Planned,
     /// Where its plan begins in `plans.jsonl`.
     pub at: u64,
-    /// How long it is.
+    /// Bytes that its plan has there.
     pub length: u64,
     /// How long the timeline is with its drain, in seconds.
     pub seconds: f64,
@@ -94,7 +94,7 @@ impl Order {
         sweep.path().join("slurm").join(session)
     }
 
-    /// Its own folder.
+    /// The folder of this order.
     #[must_use]
     pub fn folder(&self) -> PathBuf {
         Order::folder_of(&self.sweep(), &self.session)
@@ -106,13 +106,13 @@ impl Order {
         self.folder().join("order.json")
     }
 
-    /// The sweep's folder.
+    /// The sweep that it is of.
     #[must_use]
     pub fn sweep(&self) -> SweepDir {
         SweepDir::at(&self.sweep)
     }
 
-    /// Where jobs print to.
+    /// Folder for what jobs print.
     #[must_use]
     pub fn out(&self) -> PathBuf {
         self.folder().join("out")
@@ -228,7 +228,7 @@ impl Order {
     }
 }
 
-/// A line of JSON.
+/// A value as a line of JSON.
 fn json(what: &impl Serialize, path: &Path) -> Result<Vec<u8>, StoreError> {
     let mut text =
         serde_json::to_vec(what).map_err(|source| StoreError::Manifest { path: path.to_owned(), source })?;

@@ -12,12 +12,12 @@ use crate::run::event::Phase;
 use crate::store::Planned;
 use crate::sweep::session::{Did, Line};
 
-/// How it stands.
+/// How a session with Slurm stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
     /// The last round, its arrays and the job that comes after them; `None`: nothing was handed over.
     pub submitted: Option<(u32, Vec<String>, String)>,
-    /// What runs, by node.
+    /// Trials that run, by the node that they run on.
     pub running: Vec<Running>,
     /// The end of the session, if it has come.
     pub ended: Option<(Timestamp, String)>,
@@ -30,7 +30,7 @@ pub struct Progress {
 /// A trial that runs on a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Running {
-    /// The node.
+    /// Name of the node.
     pub node: String,
     /// Slurm's name of the task.
     pub task: String,
@@ -38,7 +38,7 @@ pub struct Running {
     pub trial: Planned,
     /// Phase of the trial; `None`: it has not begun one.
     pub phase: Option<Phase>,
-    /// Since when.
+    /// When that phase began, or the trial if it has none.
     pub since: Timestamp,
     /// Whether Slurm knows of such a task; `None`: it cannot be asked.
     pub is_known: Option<bool>,

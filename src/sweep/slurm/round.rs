@@ -9,12 +9,12 @@ use crate::sweep::report::End;
 /// A trial may be begun so often in a session without anything being learned of it.
 const VAIN: u32 = 4;
 
-/// What is there.
+/// What is known when a round is over.
 #[derive(Debug, Clone)]
 pub struct Facts<'a> {
     /// The trials that are to be tried in any case, in order.
     pub needed: Vec<&'a Planned>,
-    /// Those that are done.
+    /// Ids of the trials that are done.
     pub done: &'a BTreeSet<String>,
     /// How often trials have failed for their own sake.
     pub failed: BTreeMap<String, u32>,
@@ -22,20 +22,20 @@ pub struct Facts<'a> {
     pub failed_before: &'a BTreeMap<String, u32>,
     /// Attempts of this session that said nothing of their trial.
     pub vain: BTreeMap<String, u32>,
-    /// What is made of failures.
+    /// What is done when trials fail.
     pub policy: Policy,
     /// Trials that were begun in the round that is over; `None`: there was none.
     pub begun: Option<usize>,
     /// Why nodes are left out.
     pub left_out: BTreeMap<String, String>,
-    /// `livectl stop`.
+    /// `livectl stop` has asked for the end.
     pub asked: bool,
 }
 
-/// What comes next.
+/// What is done next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// These trials.
+    /// A round of these trials.
     Try(Vec<String>),
     /// All that is to be tried in any case was; these were given up.
     Tried(BTreeSet<String>),
@@ -44,7 +44,7 @@ pub enum Next {
 }
 
 impl Facts<'_> {
-    /// Decides.
+    /// Decides what is done next.
     #[must_use]
     pub fn next(&self) -> Next {
         if self.asked {

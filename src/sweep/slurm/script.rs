@@ -21,9 +21,9 @@ pub(super) const OWN_VARIABLES: [&str; 2] = ["LIVECTL_MOVED", "LIVECTL_WITHOUT"]
 /// A call of `sbatch`: its options, and the script for its standard input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submission {
-    /// Options.
+    /// Options for `sbatch`.
     pub options: Vec<String>,
-    /// The script.
+    /// The script for its standard input.
     pub script: String,
 }
 

@@ -14,11 +14,11 @@ use crate::sweep::session::{Did, Process};
 /// What was handed to Slurm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submitted {
-    /// The job arrays.
+    /// Numbers of the job arrays.
     pub arrays: Vec<String>,
     /// The job that makes the next round.
     pub next: String,
-    /// Number of trials.
+    /// How many trials are in the round.
     pub trials: usize,
 }
 

@@ -30,13 +30,13 @@ const ENDING: Duration = Duration::from_secs(25);
 pub struct Task {
     /// Number of the round, from 1.
     pub round: u32,
-    /// Which of its trials.
+    /// Which trial of the round, from 0.
     pub place: usize,
     /// Job and task, such as `17_3`.
     pub task: String,
     /// How often Slurm has started it before.
     pub restart: u32,
-    /// The node's name.
+    /// Name of the node.
     pub node: String,
     /// The folder to measure in.
     pub scratch: PathBuf,
@@ -55,13 +55,13 @@ pub enum Outcome {
     DoneBefore,
     /// Somebody else has finished it meanwhile.
     Superseded,
-    /// It failed.
+    /// It failed, for this reason.
     Failed(String),
     /// The node cannot run trials; whether Slurm starts the task elsewhere.
     NodeFailed(String, bool),
     /// It was not to begin: the sweep ends.
     Ending(String),
-    /// Slurm ended it.
+    /// Slurm ended the task.
     Killed,
 }
 
@@ -201,7 +201,7 @@ enum Told {
     Ended(Line),
     /// It was not: the node cannot.
     Unable(String),
-    /// Slurm wants an end.
+    /// Slurm has sent the signal before it kills.
     Killed,
 }
 

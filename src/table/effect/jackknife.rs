@@ -15,17 +15,17 @@ use super::super::student;
 /// From fewer repetitions no interval is made.
 pub(super) const FEWEST_REPETITIONS: f64 = 3.0;
 
-/// One difference.
+/// The difference of one pair of trials, or of one pair of pairs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Difference {
-    /// The point it is of.
+    /// The set of the other parameters' values that it is of, as a number.
     pub(super) point: usize,
-    /// The repetition.
+    /// The repetition that both trials are of.
     pub(super) repetition: u32,
     pub(super) value: f64,
 }
 
-/// What differences come to.
+/// The mean of differences, and how sure it is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Mean {
     /// The mean over points of the mean over their repetitions.

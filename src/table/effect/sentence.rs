@@ -16,7 +16,7 @@ const TELLING: f64 = 1.5;
 pub struct Sentence {
     /// The scheme that it is said of; `None`: of all.
     pub scheme: Option<Scheme>,
-    /// In words, with a full stop.
+    /// The sentence, with a full stop.
     pub text: String,
     /// It can be told from chance; `None`: too few repetitions to tell.
     pub real: Option<bool>,

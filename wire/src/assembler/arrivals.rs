@@ -16,21 +16,21 @@ pub struct Arrivals {
 #[derive(Debug, Clone, Copy)]
 struct Run {
     start: u64,
-    /// `None`: these bytes were never seen.
+    /// When they were first seen, in nanoseconds; `None`: never.
     time: Option<i64>,
 }
 
-/// Between which times bytes arrived.
+/// From when to when bytes arrived, in nanoseconds of the segments' clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
-    /// When the first of them was there.
+    /// When the first of them had arrived.
     pub first: i64,
-    /// When the last missing one was there.
+    /// When the last missing one of them had arrived.
     pub last: i64,
 }
 
 impl Span {
-    /// The span of both.
+    /// The span of the bytes of both.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
         Self { first: self.first.min(other.first), last: self.last.max(other.last) }

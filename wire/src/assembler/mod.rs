@@ -12,16 +12,16 @@ use std::ops::Range;
 
 pub use arrivals::{Arrivals, Span};
 
-/// A TCP segment.
+/// A TCP segment, as a capture or a switch saw it.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment<'a> {
-    /// Sequence number.
+    /// Sequence number of the SYN, or of the first byte of the payload.
     pub seq: u32,
     /// SYN flag; it takes one sequence number before the payload.
     pub syn: bool,
-    /// FIN flag.
+    /// FIN flag; it takes one sequence number behind the payload.
     pub fin: bool,
-    /// Payload, as far as it was captured.
+    /// The payload, as far as it was captured.
     pub payload: &'a [u8],
     /// When it was seen, in nanoseconds of any clock.
     pub time: i64,
@@ -32,16 +32,16 @@ pub struct Segment<'a> {
 pub struct Chunk<'a> {
     /// Where they lie in the stream. Follows on the chunk before unless a gap was skipped.
     pub offset: u64,
-    /// The bytes; never empty.
+    /// The bytes, where they lie in the segment or waited; never empty.
     pub bytes: &'a [u8],
-    /// When they were first seen.
+    /// When they were first seen, in nanoseconds of the segments' clock.
     pub time: i64,
 }
 
 /// What happened to the bytes of a direction so far. A byte is counted each time it is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Handed on.
+    /// Bytes that were handed on.
     pub delivered: u64,
     /// Seen before, in segments that held nothing new.
     pub retransmitted: u64,
@@ -62,7 +62,7 @@ pub struct Counts {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{waiting} bytes are waiting behind a gap of {gap} bytes; no more are kept")]
 pub struct Full {
-    /// Number of bytes that wait.
+    /// Bytes that wait behind the gap.
     pub waiting: usize,
     /// Bytes of the gap that they wait for.
     pub gap: u64,
@@ -79,7 +79,7 @@ pub struct Assembler {
     waiting: BTreeMap<u64, Piece>,
     /// Payload bytes in `waiting`.
     waiting_bytes: usize,
-    /// Buffers to use again.
+    /// Buffers of pieces that were handed on, to be used again.
     spare: Vec<Vec<u8>>,
     end: Option<u64>,
     counts: Counts,
@@ -292,7 +292,7 @@ impl Assembler {
         self.waiting_bytes + self.waiting.len() * PIECE_COST
     }
 
-    /// What happened so far.
+    /// What happened to the bytes so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.counts

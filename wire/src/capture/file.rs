@@ -23,14 +23,14 @@ pub(super) struct Record<'a> {
 /// Longest packet or block in bytes: packets have 256 KiB at most, other blocks (name tables, key logs) may be
 /// larger.
 const MAX_BLOCK: usize = 1 << 25;
-/// Interfaces of a section.
+/// How many interfaces a section may have.
 const MAX_INTERFACES: usize = 1 << 16;
 
 /// Why reading ended before the end of the file.
 enum Stop {
     /// The file ends here, though not where a packet does.
     Short,
-    /// What stands here cannot be.
+    /// What stands here cannot be, and why.
     Damaged(String),
     /// Zeros stand where a packet or the end should: a machine or a disk that broke down has kept the file's length, and not what was in it.
     Zeros,
@@ -133,12 +133,12 @@ fn only_zeros(window: &mut Window<impl Read>) -> bool {
     }
 }
 
-/// Classic pcap.
+/// A classic pcap file, by its magic number.
 struct Classic {
     order: Order,
     /// How many nanoseconds the unit of a time's fraction is.
     unit: u64,
-    /// Bytes of a packet's header.
+    /// Bytes of the header before each packet.
     header: usize,
 }
 
@@ -278,15 +278,15 @@ impl Sections {
 struct Interface {
     link: u32,
     unit: Unit,
-    /// Nanoseconds to add.
+    /// Nanoseconds to add to each time (`if_tsoffset`); `None`: more than fit.
     offset: Option<i64>,
 }
 
-/// Of an interface's times.
+/// The unit of an interface's times (`if_tsresol`).
 enum Unit {
-    /// So many nanoseconds.
+    /// A unit is so many nanoseconds.
     Nanoseconds(u64),
-    /// So many a second.
+    /// So many units make a second.
     PerSecond(u128),
     /// A resolution that makes no sense.
     Unknown,

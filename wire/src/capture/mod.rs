@@ -16,9 +16,9 @@ use crate::assembler::Segment;
 /// A TCP segment of a capture.
 #[derive(Debug, Clone, Copy)]
 pub struct TcpPacket<'a> {
-    /// Who sent it.
+    /// Address and port of its sender.
     pub from: SocketAddr,
-    /// To whom.
+    /// Address and port that it was sent to.
     pub to: SocketAddr,
     /// The segment; its time is in nanoseconds since 1970, as the capture has it.
     pub segment: Segment<'a>,
@@ -29,9 +29,9 @@ pub struct TcpPacket<'a> {
 /// A UDP datagram of a capture.
 #[derive(Debug, Clone, Copy)]
 pub struct UdpPacket<'a> {
-    /// Who sent it.
+    /// Address and port of its sender.
     pub from: SocketAddr,
-    /// To whom.
+    /// Address and port that it was sent to.
     pub to: SocketAddr,
     /// What it carries, as far as it was captured.
     pub payload: &'a [u8],
@@ -39,19 +39,19 @@ pub struct UdpPacket<'a> {
     pub time: i64,
 }
 
-/// A packet of a capture.
+/// A packet of a capture that can be read.
 #[derive(Debug, Clone, Copy)]
 pub enum Packet<'a> {
-    /// TCP.
+    /// A TCP segment.
     Tcp(TcpPacket<'a>),
-    /// UDP.
+    /// A UDP datagram.
     Udp(UdpPacket<'a>),
 }
 
 /// What was in a capture, readable or not.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CaptureFacts {
-    /// Packets in the file.
+    /// Packets in the file, whatever they are.
     pub packets: u64,
     /// Of those, TCP segments.
     pub segments: u64,
@@ -59,7 +59,7 @@ pub struct CaptureFacts {
     pub other: u64,
     /// Packets that the capture's snapshot length cut short.
     pub cut: u64,
-    /// Bytes that it cut off.
+    /// Bytes that the snapshot length cut off, of all of them.
     pub cut_bytes: u64,
     /// Fragments of IP packets; they are not put together.
     pub fragments: u64,
@@ -76,7 +76,7 @@ pub struct CaptureFacts {
 /// Why a file is no capture.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// Nothing in it.
+    /// The file has no bytes.
     #[error("it is empty")]
     Empty,
     /// It does not begin as pcap or pcapng do.
@@ -85,7 +85,7 @@ pub enum CaptureError {
     /// It begins as they do, and ends before the first packet could stand.
     #[error("it ends within its header")]
     Header,
-    /// Reading it failed at once.
+    /// The system's error at the first attempt to read.
     #[error("it cannot be read: {0}")]
     Read(std::io::Error),
 }

@@ -8,13 +8,13 @@ use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use super::{TcpPacket, UdpPacket};
 use crate::assembler::Segment;
 
-/// What a packet is.
+/// What a packet is, as far as anybody cares.
 pub(super) enum Parsed<'a> {
     Tcp(TcpPacket<'a>),
     Udp(UdpPacket<'a>),
-    /// Neither.
+    /// Neither TCP nor UDP.
     Other,
-    /// A part of an IP packet.
+    /// A fragment of an IP packet.
     Fragment,
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Window<R> {
     /// The bytes that were read and not passed are `buffer[start..end]`.
     start: usize,
     end: usize,
-    /// Where `start` lies in the file.
+    /// Offset in the file of `buffer[start]`.
     offset: u64,
     /// There is no more, or no more can be read.
     exhausted: bool,
@@ -47,7 +47,7 @@ impl<R: Read> Window<R> {
         self.offset += len as u64;
     }
 
-    /// Bytes passed.
+    /// How many bytes were passed.
     pub fn offset(&self) -> u64 {
         self.offset
     }

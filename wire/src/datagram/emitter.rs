@@ -1,4 +1,4 @@
-//! Tags into datagrams.
+//! Cuts tags into datagrams.
 
 use super::{Body, Datagram, MAX_PART, stream_number};
 use crate::StreamKey;
@@ -17,9 +17,9 @@ struct Configuration {
 pub struct Emitter {
     stream: u32,
     session: u32,
-    /// Of the next datagram.
+    /// Serial number of the next datagram.
     serial: u32,
-    /// Of the next tag.
+    /// Number of the next tag.
     number: u32,
     timestamp: u32,
     configuration: Configuration,

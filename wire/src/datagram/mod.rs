@@ -37,7 +37,7 @@ pub const PORT: u16 = 2001;
 /// What every datagram begins with; the last byte is the version.
 pub const MAGIC: [u8; 4] = *b"LVD\x01";
 
-/// Bytes before the payload.
+/// Bytes of a datagram before its part of the payload.
 pub const HEADER_LEN: usize = 32;
 
 /// Bytes of payload in one datagram: what an IP packet of 1500 bytes has room for (28 bytes are IP's and UDP's
@@ -55,24 +55,24 @@ mod field {
     pub const OFFSET: usize = 28;
 }
 
-/// A datagram.
+/// A datagram of a stream: its header, and the part of a tag that it carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// [Which stream](stream_number).
+    /// Number of the stream: see [`stream_number`].
     pub stream: u32,
-    /// Which publication of it.
+    /// Which publication of the stream: a later one has a greater number.
     pub session: u32,
-    /// Counts datagrams.
+    /// Which datagram of the publication, from 0.
     pub serial: u32,
-    /// Counts tags.
+    /// Which tag of the publication, from 0; at the end how many there were.
     pub number: u32,
-    /// Timestamp of the tag in milliseconds.
+    /// Timestamp of the tag in milliseconds; at the end that of the last one.
     pub timestamp: u32,
-    /// What it holds.
+    /// A part of a tag, or the end.
     pub body: Body<'a>,
 }
 
-/// What a datagram holds.
+/// What a datagram holds behind its header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body<'a> {
     /// A part of a tag.
@@ -83,7 +83,7 @@ pub enum Body<'a> {
         size: u32,
         /// Where this part begins in it: a multiple of [`MAX_PART`].
         offset: u32,
-        /// The part.
+        /// The bytes of this part.
         part: &'a [u8],
     },
     /// The news that the stream has ended.
@@ -93,23 +93,23 @@ pub enum Body<'a> {
 /// Why bytes are no datagram of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DatagramError {
-    /// Fewer bytes than a header.
+    /// It has this many bytes, fewer than a header.
     #[error("a datagram has at least {HEADER_LEN} bytes, this has {0}")]
     TooShort(usize),
     /// It begins otherwise: not ours, or of a version that this program does not speak.
     #[error("a datagram begins with LVD and version 1")]
     Magic,
-    /// A kind that there is not.
+    /// It says that its tag is of this kind, which no tag has.
     #[error("no tag is of the kind {0}")]
     Kind(u8),
     /// A part that is not one of those in which a tag of that size is sent.
     #[error("of a tag of {size} bytes no part of {part} bytes begins at {offset}")]
     Part {
-        /// The tag's.
+        /// Bytes of the tag's payload, as the header says.
         size: u32,
-        /// The part's.
+        /// Where in the payload the part begins, as the header says.
         offset: u32,
-        /// Its bytes.
+        /// Bytes of the part that are there.
         part: usize,
     },
 }
@@ -130,7 +130,7 @@ fn part_len(size: u32, offset: u32) -> Option<usize> {
 }
 
 impl<'a> Datagram<'a> {
-    /// Appends its bytes to `out`.
+    /// Appends the whole datagram to `out`.
     pub fn emit(&self, out: &mut Vec<u8>) {
         let (kind, size, offset, part) = match self.body {
             Body::Part { kind, size, offset, part } => (kind.id(), size, offset, part),

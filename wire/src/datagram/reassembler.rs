@@ -1,4 +1,4 @@
-//! Datagrams into tags.
+//! Puts tags together from datagrams.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,32 @@ use crate::flv::TagKind;
 /// How long a tag that is not complete is waited for when a later one is, in nanoseconds: on one way through switches
 /// datagrams hardly ever overtake each other.
 const REORDERING: i64 = 30_000_000;
-/// Tags that may wait.
+/// How many incomplete tags may wait.
 const MAX_TAGS: usize = 256;
 /// Bytes that may wait, but for one tag.
 const MAX_HELD: usize = 32 << 20;
 
-/// A tag that is complete.
+/// A tag that is complete, and when it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
-    /// Counts the publication's tags from 0.
+    /// Which tag of the publication, from 0.
     pub number: u32,
     /// Kind of its content.
     pub kind: TagKind,
     /// Time stamp in milliseconds.
     pub timestamp: u32,
-    /// Its payload.
+    /// The whole payload.
     pub payload: Vec<u8>,
-    /// When the first of its datagrams came.
+    /// When the first of its datagrams came, in nanoseconds.
     pub first_ns: i64,
-    /// When the last that was missing came.
+    /// When the last one that was missing came, in nanoseconds.
     pub whole_ns: i64,
 }
 
-/// What comes out, in order.
+/// What is handed on, in the order of the tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Given {
-    /// The next tag.
+    /// The next tag, complete.
     Tag(Tag),
     /// So many tags are lost, between the one before and the one after.
     Lost(u32),
@@ -41,22 +41,22 @@ pub enum Given {
     End,
 }
 
-/// What came and what did not.
+/// How many tags and datagrams came, and how many did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Tags that were complete and handed on.
     pub tags: u64,
-    /// Tags that were not.
+    /// Tags that were lost: given up, in part or as a whole.
     pub lost_tags: u64,
     /// Datagrams that came, each counted once.
     pub datagrams: u64,
-    /// Their bytes, headers of ours included.
+    /// Bytes of those datagrams, their headers included.
     pub bytes: u64,
     /// Those that never came, or too late, between the first and the last that did.
     pub lost: u64,
-    /// Those that came again, or too late.
+    /// Datagrams that came again, or too late.
     pub repeated: u64,
-    /// Their bytes.
+    /// Bytes of the repeated ones.
     pub repeated_bytes: u64,
     /// Those of another stream, of an earlier publication, or that contradict others.
     pub foreign: u64,
@@ -67,7 +67,7 @@ struct Partial {
     kind: TagKind,
     timestamp: u32,
     payload: Vec<u8>,
-    /// Which parts are there.
+    /// By part, whether it has come.
     there: Vec<bool>,
     missing: usize,
     first_ns: i64,
@@ -80,7 +80,7 @@ pub struct Reassembler {
     stream: Option<u32>,
     session: Option<u32>,
     waiting: BTreeMap<u32, Partial>,
-    /// Bytes of all that wait.
+    /// Bytes of payload that wait in all of them.
     held: usize,
     /// Number of the tag that comes next.
     next: u32,
@@ -95,7 +95,7 @@ pub struct Reassembler {
     came: u64,
     /// Tags that were lost since that was told.
     untold: u32,
-    /// But for what this publication lacks.
+    /// All but `lost` of what this publication lacks: see [`Reassembler::counts`].
     counts: Counts,
 }
 
@@ -207,7 +207,7 @@ impl Reassembler {
         self.later().filter(|_| !ends).map(|(_, since)| since.saturating_add(REORDERING))
     }
 
-    /// What came so far.
+    /// What came and what did not, so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts { lost: self.counts.lost + self.lost(), ..self.counts }
@@ -219,7 +219,7 @@ impl Reassembler {
         all.saturating_sub(self.came)
     }
 
-    /// Bytes of tags that wait.
+    /// Bytes of payload that wait in incomplete tags.
     #[must_use]
     pub fn held(&self) -> usize {
         self.held

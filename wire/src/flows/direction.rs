@@ -24,7 +24,7 @@ pub(super) struct Direction {
     acknowledged: Option<u64>,
 }
 
-/// What a direction held.
+/// What was in a direction, when no more comes.
 pub(super) struct Finished {
     pub frames: Vec<Arrival>,
     pub segments: Vec<usize>,
@@ -40,7 +40,7 @@ pub(super) struct Finished {
 struct Reading {
     application: Application,
     arrivals: Arrivals,
-    /// Offset of the next byte.
+    /// Stream offset of the next byte.
     next: u64,
     found: Found,
 }
@@ -57,9 +57,9 @@ enum Application {
         reader: flv::Reader,
         start: u64,
     },
-    /// What is asked of an HTTP server.
+    /// The requests to an HTTP server.
     Fetching(http::Requests),
-    /// What it answers.
+    /// An HTTP server's responses, with playlists and segments.
     Segments(Box<Segments>),
     /// Nothing more that matters, or nothing that can be understood.
     Nothing,
@@ -298,7 +298,7 @@ impl Found {
         }
     }
 
-    /// What an HTTP server is asked for.
+    /// Takes note of a file that an HTTP server is asked for: it names the stream.
     fn target(&mut self, target: &str) {
         let file = http::file_of_stream(target).filter(|_| self.stream.is_none());
         self.stream = self.stream.take().or_else(|| file.and_then(|(app, name, _)| StreamKey::new(app, name).ok()));

@@ -16,7 +16,7 @@ const MAX_GROUPS: usize = 16;
 #[derive(Default)]
 pub(super) struct Groups {
     all: Vec<Group>,
-    /// Datagrams beyond the limit.
+    /// Datagrams to groups beyond [`MAX_GROUPS`].
     beyond: u64,
 }
 
@@ -105,7 +105,7 @@ impl Group {
     }
 }
 
-/// A tag that is a picture.
+/// The arrival of a tag that is a picture; `None`: it is none.
 fn arrival(tag: &Tag) -> Option<Arrival> {
     let Content::Picture { keyframe } = Content::of(tag.kind, &tag.payload) else { return None };
     Some(Arrival {

@@ -23,7 +23,7 @@ pub struct Arrival {
     pub id: FrameId,
     /// Its timestamp as it was sent.
     pub timestamp_ms: u32,
-    /// Bytes of its payload.
+    /// Bytes of its payload; in segments, of its PES packet's.
     pub size: u32,
     /// It can be decoded without any before it.
     pub keyframe: bool,
@@ -34,10 +34,10 @@ pub struct Arrival {
     pub first_byte_ns: i64,
 }
 
-/// What a connection carries.
+/// Which protocol a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Protocol {
-    /// RTMP, server port 1935.
+    /// RTMP, to or from server port 1935.
     Rtmp,
     /// A request line one way, FLV the other way, server port 2000.
     Peer,
@@ -50,11 +50,11 @@ pub enum Protocol {
 /// One direction of a connection, or what someone sent to a group.
 #[derive(Debug, Clone)]
 pub struct Flow {
-    /// Who sent it.
+    /// Address and port of its sender.
     pub from: SocketAddr,
-    /// To whom.
+    /// Address and port of its receiver, or of the group.
     pub to: SocketAddr,
-    /// What it carries.
+    /// Which protocol it speaks.
     pub protocol: Protocol,
     /// The stream that the connection's client published or asked for; `None` if that was not seen. Datagrams do not name theirs, but
     /// [number](Protocol::Group) it.
@@ -164,9 +164,9 @@ struct Connections {
     all: Vec<Connection>,
     /// The latest connection between a client and a server.
     open: HashMap<(SocketAddr, SocketAddr), usize>,
-    /// Bytes that wait in all of them.
+    /// Bytes that wait behind gaps, in all of them.
     waiting: usize,
-    /// Packets of connections beyond the limit.
+    /// Packets of connections beyond [`Limits`].
     beyond: u64,
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Segments {
     body: Body,
 }
 
-/// The body that is being read.
+/// What the body is that is being read.
 #[derive(Default)]
 enum Body {
     /// Nothing of it has come.
@@ -21,7 +21,7 @@ enum Body {
     Segment(Reader),
 }
 
-/// What was found.
+/// What was found in the responses.
 pub(super) enum Event<'a> {
     /// A segment begins.
     Begun,

@@ -13,11 +13,11 @@ pub enum Content {
     },
     /// What a video decoder must have before its first picture (AVC sequence header).
     VideoConfig,
-    /// Coded sound.
+    /// Coded sound, of any codec.
     Sound,
     /// What an audio decoder must have before its first sound (AAC sequence header).
     AudioConfig,
-    /// `onMetaData`.
+    /// What the stream says of itself: size, rates, codecs (`onMetaData`).
     Metadata,
     /// Carries neither picture nor sound: end of sequence, seek commands, cue points, empty and unknown payloads.
     Other,

@@ -21,16 +21,16 @@ pub const MAX_PAYLOAD: usize = 0xff_ffff;
 /// What a tag carries (E.4.1, TagType). RTMP uses the same numbers as message types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TagKind {
-    /// 8.
+    /// Audio: number 8.
     Audio,
-    /// 9.
+    /// Video: number 9.
     Video,
-    /// 18: metadata and the like, in AMF0.
+    /// Script data, metadata and the like in AMF0: number 18.
     Script,
 }
 
 impl TagKind {
-    /// The kind of that number.
+    /// The kind with that number; `None`: there is none.
     #[must_use]
     pub fn from_id(id: u8) -> Option<Self> {
         match id {
@@ -41,7 +41,7 @@ impl TagKind {
         }
     }
 
-    /// Its number.
+    /// Its number: 8, 9 or 18.
     #[must_use]
     pub fn id(self) -> u8 {
         match self {

@@ -1,4 +1,4 @@
-//! The incremental reader.
+//! Reads FLV as it comes.
 
 use std::io;
 use std::ops::Range;
@@ -26,21 +26,21 @@ pub struct Reader {
     failed: Option<FlvError>,
 }
 
-/// One tag.
+/// A tag that has come as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag<'a> {
-    /// Kind of its content.
+    /// Audio, video or script data.
     pub kind: TagKind,
-    /// Milliseconds, all 32 bits.
+    /// Its timestamp in milliseconds, all 32 bits.
     pub timestamp: u32,
-    /// Its bytes after the tag header.
+    /// Its payload: the bytes behind the tag header.
     pub payload: &'a [u8],
     /// Where the whole tag, header and `PreviousTagSize` included, lies in the stream.
     pub range: Range<u64>,
 }
 
 impl Tag<'_> {
-    /// What the payload is.
+    /// What the payload is, by its first bytes.
     #[must_use]
     pub fn content(&self) -> Content {
         Content::of(self.kind, self.payload)
@@ -50,9 +50,9 @@ impl Tag<'_> {
 /// A tag whose payload has a hole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damaged {
-    /// What it carried.
+    /// Audio, video or script data.
     pub kind: TagKind,
-    /// Time stamp in milliseconds.
+    /// Its timestamp in milliseconds.
     pub timestamp: u32,
     /// Bytes of its payload, the missing ones included.
     pub size: usize,
@@ -61,9 +61,9 @@ pub struct Damaged {
 /// A tag that is not whole yet, as far as it has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Begun<'a> {
-    /// What it will carry.
+    /// Audio, video or script data.
     pub kind: TagKind,
-    /// Milliseconds, all 32 bits.
+    /// Its timestamp in milliseconds, all 32 bits.
     pub timestamp: u32,
     /// Bytes that its payload will have.
     pub size: usize,
@@ -76,9 +76,9 @@ pub struct Begun<'a> {
 /// The end of a stream in the middle of something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tail {
-    /// Where the incomplete part begins.
+    /// Stream offset of the incomplete part.
     pub offset: u64,
-    /// How many bytes of it are there.
+    /// How many bytes of it have come.
     pub bytes: usize,
     /// The tag it would have been; `None` for the file header and for tags cut within their own header.
     pub tag: Option<(TagKind, u32)>,
@@ -90,11 +90,11 @@ pub struct Tail {
 pub struct FlvError {
     /// Offset in the stream of what was being read.
     pub offset: u64,
-    /// The problem.
+    /// What is wrong there.
     pub problem: Problem,
 }
 
-/// What can be wrong.
+/// What can be wrong with a file or stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The file header is not `FLV`, version 1, nine bytes long, followed by a zero.
@@ -106,20 +106,20 @@ pub enum Problem {
     /// The stream id is always 0 (E.4.1).
     #[error("a tag with stream id {0}; it must be 0")]
     StreamId(u32),
-    /// Longer than the owner allows.
+    /// The payload is longer than the reader's owner allows.
     #[error("a tag of {size} bytes; at most {limit} are allowed")]
     TooLong {
-        /// Its payload in bytes.
+        /// Bytes of the payload, as the tag header says.
         size: usize,
-        /// The limit in bytes.
+        /// Bytes that are allowed.
         limit: usize,
     },
     /// `PreviousTagSize` differs from the tag before it.
     #[error("the tag before has {expected} bytes, but its size is repeated as {found}")]
     PreviousTagSize {
-        /// Tag header and payload in bytes.
+        /// Bytes of the tag before, its header included.
         expected: u32,
-        /// What was found.
+        /// The number that stands there.
         found: u32,
     },
     /// Bytes are missing, and not only from one tag: where the next one begins cannot be known.

@@ -2,7 +2,7 @@
 
 /// A chunk header, read but not yet acted on.
 pub(super) struct ChunkHeader {
-    /// Its length in bytes.
+    /// Bytes of the chunk header.
     pub len: usize,
     /// Chunk type, 0 to 3.
     pub format: u8,
@@ -12,7 +12,7 @@ pub(super) struct ChunkHeader {
     pub extended: bool,
     /// Length and type of the message; of types 0 and 1.
     pub what: Option<(u32, u8)>,
-    /// Of type 0.
+    /// Id of the message stream; of type 0.
     pub stream_id: Option<u32>,
 }
 

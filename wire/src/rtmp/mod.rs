@@ -25,27 +25,27 @@ pub const DEFAULT_CHUNK_SIZE: u32 = 128;
 
 /// Message types (sections 5.4 and 7.1).
 pub mod kind {
-    /// Set Chunk Size.
+    /// Sets how many payload bytes a chunk has from now on.
     pub const SET_CHUNK_SIZE: u8 = 1;
-    /// Abort Message.
+    /// Ends an incomplete message of a chunk stream.
     pub const ABORT: u8 = 2;
-    /// Acknowledgement.
+    /// How many bytes the receiver has had.
     pub const ACKNOWLEDGEMENT: u8 = 3;
-    /// User Control Message.
+    /// User control: stream begin and end, ping, buffer length.
     pub const USER_CONTROL: u8 = 4;
-    /// Window Acknowledgement Size.
+    /// After how many bytes an acknowledgement is wanted.
     pub const WINDOW_SIZE: u8 = 5;
-    /// Set Peer Bandwidth.
+    /// How many bytes may be sent without an acknowledgement.
     pub const PEER_BANDWIDTH: u8 = 6;
     /// Audio; the payload is that of an FLV tag.
     pub const AUDIO: u8 = 8;
     /// Video; the payload is that of an FLV tag.
     pub const VIDEO: u8 = 9;
-    /// Data in AMF3.
+    /// Data in AMF3: metadata and the like.
     pub const DATA_AMF3: u8 = 15;
     /// Command in AMF3, which begins with a zero byte and goes on in AMF0.
     pub const COMMAND_AMF3: u8 = 17;
-    /// Data in AMF0: metadata.
+    /// Data in AMF0: metadata and the like.
     pub const DATA_AMF0: u8 = 18;
     /// Command in AMF0.
     pub const COMMAND_AMF0: u8 = 20;
@@ -53,18 +53,18 @@ pub mod kind {
     pub const AGGREGATE: u8 = 22;
 }
 
-/// One message.
+/// One message, put together from its chunks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message<'a> {
     /// Message type id, one of [`kind`] or unknown.
     pub kind: u8,
     /// Message stream id; 0 is the control stream.
     pub stream_id: u32,
-    /// Chunk stream id that it came on.
+    /// Id of the chunk stream that it came on.
     pub chunk_stream: u32,
-    /// Milliseconds, absolute, modulo 2³².
+    /// Timestamp in milliseconds, absolute, modulo 2³².
     pub timestamp: u32,
-    /// Bytes of the whole payload.
+    /// Bytes of the whole payload, also of what is not in `payload`.
     pub length: u32,
     /// The payload, or its beginning: see [`Message::is_whole`].
     pub payload: &'a [u8],

@@ -1,18 +1,18 @@
-//! The chunk stream reader.
+//! Reads messages from chunk streams.
 
 use std::ops::Range;
 
 use super::header::{ChunkHeader, MAX_HEADER};
 use super::{DEFAULT_CHUNK_SIZE, HANDSHAKE_LEN, Message, VERSION, kind};
 
-/// What a reader may keep in memory.
+/// How much a reader may keep in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Longest message in bytes. Of messages whose payload is not kept ([`Media::Head`]) only the kept part counts.
     pub message: usize,
-    /// Chunk streams in one direction.
+    /// How many chunk streams there may be in one direction.
     pub chunk_streams: usize,
-    /// Bytes of all incomplete messages together.
+    /// Bytes that all incomplete messages together may have.
     pub incomplete: usize,
 }
 
@@ -26,7 +26,7 @@ impl Default for Limits {
 /// How much of audio and video payloads is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
-    /// All.
+    /// The whole payload.
     Whole,
     /// The first so many bytes; the rest is counted and passed over. For one who wants to know what happens, not what
     /// is shown.
@@ -36,7 +36,7 @@ pub enum Media {
 /// What became of messages that were not handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Ended by an Abort Message (section 5.4.2).
+    /// Messages that an Abort Message ended (section 5.4.2).
     pub aborted: u64,
     /// Cut off by the header of another message on the same chunk stream.
     pub cut_off: u64,
@@ -48,14 +48,14 @@ pub struct Counts {
 pub struct RtmpError {
     /// Offset in the direction's bytes of the chunk, or of the handshake.
     pub offset: u64,
-    /// The problem.
+    /// What is wrong there.
     pub problem: Problem,
 }
 
-/// What can be wrong.
+/// What can be wrong with the bytes of a direction.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The first byte is not plain RTMP's.
+    /// The first byte is this version, not plain RTMP's.
     #[error("version {0}; only plain RTMP ({VERSION}) can be read")]
     Version(u8),
     /// A chunk that refers to a header that was never there.
@@ -63,32 +63,32 @@ pub enum Problem {
         "the first chunk of chunk stream {chunk_stream} has a header of type {format}, which leaves out the length"
     )]
     NoHeader {
-        /// Chunk stream id.
+        /// Id of the chunk stream.
         chunk_stream: u32,
         /// Chunk type, 2 or 3.
         format: u8,
     },
-    /// Longer than [`Limits::message`].
+    /// A message is longer than [`Limits::message`].
     #[error("a message of {length} bytes; at most {limit} are allowed")]
     TooLong {
-        /// Its payload in bytes.
+        /// Bytes of its payload, as its header says.
         length: u32,
-        /// The limit.
+        /// Bytes that are allowed.
         limit: usize,
     },
-    /// More than [`Limits::chunk_streams`].
+    /// There are more than [`Limits::chunk_streams`] chunk streams.
     #[error("more than {0} chunk streams")]
     ChunkStreams(usize),
-    /// More than [`Limits::incomplete`].
+    /// Incomplete messages have more than [`Limits::incomplete`] bytes.
     #[error("more than {0} bytes of incomplete messages")]
     Incomplete(usize),
     /// A Set Chunk Size or Abort Message with less than four bytes, or a chunk size that is 0 or has its first bit
     /// set.
     #[error("a protocol control message of type {kind} with payload {payload:02x?}")]
     Control {
-        /// Message type, 1 or 2.
+        /// Message type: 1 for Set Chunk Size, 2 for Abort.
         kind: u8,
-        /// Its payload.
+        /// The payload that it came with.
         payload: Vec<u8>,
     },
     /// Bytes are missing, and not only from the payload of one chunk: where the next header is cannot be known.
@@ -218,13 +218,13 @@ impl Reader {
         self.counts
     }
 
-    /// Chunk size in force.
+    /// Payload bytes that a chunk has at most, as last set by the sender.
     #[must_use]
     pub fn chunk_size(&self) -> u32 {
         self.chunk_size
     }
 
-    /// How many bytes were read.
+    /// How many bytes of the direction were read.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
@@ -238,7 +238,7 @@ impl Reader {
         begun.filter_map(|stream| stream.spans.first()).map(|span| span.start).min().unwrap_or(self.offset)
     }
 
-    /// Messages of which a part has come.
+    /// How many messages have begun and are not whole.
     #[must_use]
     pub fn incomplete_messages(&self) -> usize {
         self.streams.iter().filter(|stream| stream.passed.is_some()).count()

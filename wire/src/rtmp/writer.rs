@@ -1,4 +1,4 @@
-//! The chunk stream writer.
+//! Writes messages as chunks.
 
 use std::collections::HashMap;
 
@@ -12,29 +12,29 @@ pub struct Writer {
     last: HashMap<u32, Last>,
 }
 
-/// A message but for its payload.
+/// What a message has beside its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
     /// Chunk stream id to send it on, 2 to 65599.
     pub chunk_stream: u32,
-    /// Message type id.
+    /// Message type id, one of [`kind`].
     pub kind: u8,
-    /// Message stream id.
+    /// Message stream id; 0 is the control stream.
     pub stream_id: u32,
-    /// Time stamp in milliseconds.
+    /// Timestamp in milliseconds, absolute.
     pub timestamp: u32,
 }
 
-/// A message that cannot be written.
+/// Why a message cannot be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WriterError {
-    /// Outside 2 to 65599.
+    /// The chunk stream id is not from 2 to 65599.
     #[error("chunk stream ids are 2 to 65599, not {0}")]
     ChunkStream(u32),
-    /// Over 2²⁴ − 1 bytes.
+    /// The payload has this many bytes, more than 2²⁴ − 1.
     #[error("a message has at most 16777215 bytes, this has {0}")]
     TooLong(usize),
-    /// Outside 1 to 2³¹ − 1.
+    /// The chunk size is not from 1 to 2³¹ − 1.
     #[error("chunk sizes are 1 to 2147483647, not {0}")]
     ChunkSize(u32),
 }

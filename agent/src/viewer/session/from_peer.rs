@@ -50,7 +50,7 @@ pub(super) struct Peer {
     at: usize,
     state: State,
     back_off: Duration,
-    /// When something came last.
+    /// When anything came from it last.
     heard: Instant,
     /// Since when the stream goes on without it: it has given nothing since then, or since the CDN gave something.
     starved: Option<Instant>,
@@ -78,22 +78,22 @@ pub(super) struct Peer {
 
 /// Something that a peer says.
 pub(super) enum Said {
-    /// The parent.
+    /// What comes from the parent.
     Parent(Option<Reading>),
-    /// The one that is to take its place.
+    /// What comes from the one that is to take the parent's place.
     Next(Option<Reading>),
-    /// The one to fall back on.
+    /// What comes from the one to fall back on.
     Standby(Option<Reading>),
 }
 
-/// Where a peer begins.
+/// Where a peer begins, compared with what the player has.
 enum Begins {
     /// The CDN was quicker, by much: what follows that is asked for.
     TooEarly,
     /// With all since the player came, and the CDN's is much older than that: its upload was held back. Nobody waits
     /// for the CDN then.
     FarAhead,
-    /// Somewhere near.
+    /// Near what the player had last.
     Well,
 }
 
@@ -102,7 +102,7 @@ enum State {
     Idle,
     /// It was asked for what follows that element.
     Asked(Fetch, Option<Last>),
-    /// It serves.
+    /// It serves the stream.
     Serving(Fetch),
     /// It will be tried again then.
     Waiting(Instant),
@@ -131,12 +131,12 @@ impl Peer {
         }
     }
 
-    /// Who it is.
+    /// Address of the parent; `None`: none is known.
     pub(super) fn address(&self) -> Option<SocketAddrV4> {
         self.addresses.get(self.at % self.addresses.len().max(1)).copied()
     }
 
-    /// Whether one is known.
+    /// Whether a parent is known.
     pub(super) fn is_known(&self) -> bool {
         !self.addresses.is_empty()
     }
@@ -146,12 +146,12 @@ impl Peer {
         matches!(self.state, State::Asked(..) | State::Serving(_))
     }
 
-    /// Whether it serves.
+    /// Whether the parent serves.
     pub(super) fn is_serving(&self) -> bool {
         matches!(self.state, State::Serving(_))
     }
 
-    /// Ends all connections.
+    /// Ends the connections to all peers.
     pub(super) fn leave(&mut self) {
         self.state = State::Idle;
         (self.next, self.standby, self.leaving, self.fallback) = (None, None, false, None);

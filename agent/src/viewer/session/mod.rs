@@ -85,7 +85,7 @@ struct Session<'a> {
     /// The CDN has consented, and the player knows.
     accepted: bool,
     unreadable: bool,
-    /// `Some`: the agent writes.
+    /// Writes what the player is given; `None`: the CDN's bytes go through as they are.
     player: Option<Player>,
     down: Outbox,
     up: Outbox,
@@ -100,7 +100,7 @@ struct Session<'a> {
     /// It has given everything, to the end of the stream.
     peer_has_ended: bool,
     merge: Merge,
-    /// Who gives the frames.
+    /// The way by which the player's frames come.
     serving: Path,
     first_from_peer: bool,
     keyframe_seen: bool,
@@ -110,7 +110,7 @@ struct Session<'a> {
     timestamp: u32,
     standing: Standing,
     bytes: u64,
-    /// Why the session is over.
+    /// Why the session is over; `None`: it goes on.
     over: Option<String>,
     stream_ended: bool,
     given_up: bool,

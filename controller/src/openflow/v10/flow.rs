@@ -174,7 +174,7 @@ impl<'a> FlowModView<'a> {
         u32_at(self.0, flow_mod::BUFFER_ID)
     }
 
-    /// Only flows that send there.
+    /// Of deletions: only flows that send to this port; `OFPP_NONE`: all.
     #[must_use]
     pub fn out_port(&self) -> u16 {
         u16_at(self.0, flow_mod::OUT_PORT)

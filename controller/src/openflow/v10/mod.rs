@@ -13,7 +13,7 @@ pub use flow::{FlowModView, FlowRemovedView, MATCH_LEN};
 pub use packet::{PacketInView, PacketOutView};
 pub use switch::{FeaturesView, PORT_LEN, PortStatusView};
 
-/// Wire version.
+/// Version byte of 1.0's messages.
 pub const WIRE: u8 = 0x01;
 
 /// Message types (section 5.1).
@@ -36,7 +36,7 @@ mod kind {
     pub const BARRIER_REQUEST: u8 = 18;
     pub const BARRIER_REPLY: u8 = 19;
     pub const QUEUE_GET_CONFIG_REQUEST: u8 = 20;
-    /// The last that there is: OFPT_QUEUE_GET_CONFIG_REPLY.
+    /// The last message type of 1.0: OFPT_QUEUE_GET_CONFIG_REPLY.
     pub const LAST: u8 = 21;
 }
 

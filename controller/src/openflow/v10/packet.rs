@@ -28,7 +28,7 @@ impl<'a> PacketInView<'a> {
         Ok(Self(message))
     }
 
-    /// Where the switch keeps the frame.
+    /// Number of the buffer in which the switch keeps the frame.
     #[must_use]
     pub fn buffer_id(&self) -> u32 {
         u32_at(self.0, packet_in::BUFFER_ID)
@@ -40,7 +40,7 @@ impl<'a> PacketInView<'a> {
         u16_at(self.0, packet_in::TOTAL_LEN)
     }
 
-    /// Where the frame came in.
+    /// The port that the frame came in on.
     #[must_use]
     pub fn in_port(&self) -> u16 {
         u16_at(self.0, packet_in::IN_PORT)
@@ -52,7 +52,7 @@ impl<'a> PacketInView<'a> {
         u8_at(self.0, packet_in::REASON)
     }
 
-    /// The frame or its beginning.
+    /// The frame, or as much of its beginning as the switch sent.
     #[must_use]
     pub fn data(&self) -> &'a [u8] {
         from(self.0, packet_in::DATA)
@@ -117,7 +117,7 @@ impl<'a> PacketOutView<'a> {
         u32_at(self.0, packet_out::BUFFER_ID)
     }
 
-    /// Where the frame came in.
+    /// The port that the frame came in on.
     #[must_use]
     pub fn in_port(&self) -> u16 {
         u16_at(self.0, packet_out::IN_PORT)

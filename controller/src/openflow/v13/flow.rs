@@ -26,11 +26,11 @@ mod flow_mod {
 
 const SEND_FLOW_REM: u16 = 1;
 const FIRST_TABLE: u8 = 0;
-/// OFPTT_ALL; for deleting.
+/// Table id that stands for all tables; for deleting (OFPTT_ALL).
 const ALL_TABLES: u8 = 0xff;
-/// OFPG_ANY.
+/// Group that stands for any group (OFPG_ANY).
 const ANY_GROUP: u32 = 0xffff_ffff;
-/// OFPIT_APPLY_ACTIONS.
+/// Type of the instruction that applies actions at once (OFPIT_APPLY_ACTIONS).
 const APPLY_ACTIONS: u16 = 4;
 const INSTRUCTION_HEADER: u16 = 8;
 
@@ -57,7 +57,7 @@ impl<'a> FlowModView<'a> {
         u16_at(self.0, flow_mod::FLAGS)
     }
 
-    /// Which table.
+    /// Id of the table that the flow is in.
     #[must_use]
     pub fn table(&self) -> u8 {
         u8_at(self.0, flow_mod::TABLE)
@@ -69,7 +69,7 @@ impl<'a> FlowModView<'a> {
         u32_at(self.0, flow_mod::BUFFER_ID)
     }
 
-    /// Only flows that send there.
+    /// Of deletions: only flows that send to this port; `OFPP_ANY`: all.
     #[must_use]
     pub fn out_port(&self) -> u32 {
         u32_at(self.0, flow_mod::OUT_PORT)

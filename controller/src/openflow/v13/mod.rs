@@ -14,7 +14,7 @@ pub use flow::{FlowModView, FlowRemovedView};
 pub use packet::{PacketInView, PacketOutView};
 pub use switch::{FeaturesView, PORT_LEN, PortStatusView};
 
-/// Wire version.
+/// Version byte of 1.3's messages.
 pub const WIRE: u8 = 0x04;
 
 /// Message types (section 7.1).
@@ -40,15 +40,15 @@ mod kind {
     pub const ROLE_REQUEST: u8 = 24;
     pub const GET_ASYNC_REQUEST: u8 = 26;
     pub const SET_ASYNC: u8 = 28;
-    /// The last that there is: OFPT_METER_MOD.
+    /// The last message type of 1.3: OFPT_METER_MOD.
     pub const LAST: u8 = 29;
 }
 
 /// Where the body of a multipart message begins.
 const MULTIPART_BODY: usize = 16;
-/// OFPMP_PORT_DESC.
+/// Type of the request for the ports (OFPMP_PORT_DESC).
 const PORT_DESC: u16 = 13;
-/// OFPMPF_REPLY_MORE.
+/// Flag: further parts of the answer follow (OFPMPF_REPLY_MORE).
 const MORE: u16 = 1;
 
 /// See [`Version::is_for_switches`](super::Version::is_for_switches).

@@ -7,16 +7,16 @@ use super::super::bytes::{array_at, from, u8_at, u16_at, u32_at};
 use super::super::{FlowMatch, Ipv4Prefix, ParseError, PortNo, Vlan};
 use crate::mac::MacAddr;
 
-/// OFPMT_OXM.
+/// Type of a match made of OXM fields (OFPMT_OXM).
 const MATCH_TYPE: u16 = 1;
 /// Length of a match's type and length.
 const MATCH_HEADER: usize = 4;
-/// OFPXMC_OPENFLOW_BASIC.
+/// Class of the fields that every switch knows (OFPXMC_OPENFLOW_BASIC).
 const BASIC: u16 = 0x8000;
 /// OFPVID_PRESENT: set in the id of every VLAN tag.
 const VLAN_PRESENT: u16 = 0x1000;
 
-/// OFPXMT_OFB_… (section 7.2.2.7, table 12).
+/// Numbers of the fields, OFPXMT_OFB_… (section 7.2.2.7, table 12).
 mod field {
     pub const IN_PORT: u8 = 0;
     pub const ETH_DST: u8 = 3;
@@ -67,7 +67,7 @@ fn fields(bytes: &[u8]) -> Result<(&[u8], usize), ParseError> {
     Ok((bytes.get(MATCH_HEADER..length).unwrap_or_default(), padded))
 }
 
-/// Takes the first field off.
+/// Takes the first field off a list; `None`: it is empty.
 fn next<'a>(list: &mut &'a [u8]) -> Result<Option<Oxm<'a>>, ParseError> {
     if list.is_empty() {
         return Ok(None);

@@ -16,7 +16,7 @@ mod packet_in {
     pub const TOTAL_LEN: usize = 12;
     pub const REASON: usize = 14;
     pub const MATCH: usize = 24;
-    /// Between the match and the frame.
+    /// Zero bytes between the match and the frame.
     pub const PADDING: usize = 2;
     /// Table and cookie, of which we know.
     pub const TABLE_AND_COOKIE: usize = 9;
@@ -35,7 +35,7 @@ impl<'a> PacketInView<'a> {
         Ok(Self(message))
     }
 
-    /// Where the switch keeps the frame.
+    /// Number of the buffer in which the switch keeps the frame.
     #[must_use]
     pub fn buffer_id(&self) -> u32 {
         u32_at(self.0, packet_in::BUFFER_ID)
@@ -119,7 +119,7 @@ impl<'a> PacketOutView<'a> {
         u32_at(self.0, packet_out::BUFFER_ID)
     }
 
-    /// Where the frame came in.
+    /// The port that the frame came in on.
     #[must_use]
     pub fn in_port(&self) -> u32 {
         u32_at(self.0, packet_out::IN_PORT)
@@ -164,7 +164,7 @@ pub(super) fn emit_packet_out(packet: &PacketOut<'_>, out: &mut Vec<u8>) {
 
 /// Length of an output action in bytes.
 pub(super) const OUTPUT_LEN: u16 = 16;
-/// OFPCML_NO_BUFFER: the whole packet.
+/// Length that stands for the whole packet, which is then not buffered (OFPCML_NO_BUFFER).
 const WHOLE: u16 = 0xffff;
 
 /// Reads a list of actions: nothing, or one output.

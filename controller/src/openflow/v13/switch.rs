@@ -8,7 +8,7 @@ use crate::mac::MacAddr;
 /// Length of `ofp_port` in bytes.
 pub const PORT_LEN: usize = 64;
 
-/// OFPPC_PORT_DOWN and OFPPS_LINK_DOWN.
+/// Bit of a port that is down: OFPPC_PORT_DOWN and OFPPS_LINK_DOWN alike.
 const DOWN: u32 = 1;
 
 mod port {

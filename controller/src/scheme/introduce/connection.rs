@@ -7,7 +7,7 @@ use std::net::SocketAddrV4;
 use crate::frame::Tcp;
 use crate::openflow::{FlowMatch, Ipv4Prefix};
 
-/// A TCP connection.
+/// A TCP connection, by its two ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Connection {
     /// Address of who connected.

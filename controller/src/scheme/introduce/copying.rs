@@ -38,7 +38,7 @@ const UDP: u8 = 17;
 /// Flows that copy come before those that drop, and those before all that the learning switch makes.
 const COPY_PRIORITY: u16 = 0xa000;
 const DROP_PRIORITY: u16 = 0x9000;
-/// Flows of groups.
+/// Cookie of the flows that copy groups.
 const COOKIE: u64 = 4;
 /// How often a member is announced, a second apart, as long as some switch does not know it.
 const ANNOUNCEMENTS: u32 = 5;
@@ -48,9 +48,9 @@ const ANNOUNCEMENTS: u32 = 5;
 pub struct Attached {
     /// IPv4 address of the host.
     pub host: Ipv4Addr,
-    /// Its station.
+    /// Ethernet address of its station.
     pub station: MacAddr,
-    /// Where it is.
+    /// Switch and port that it is attached to.
     pub edge: Place,
     /// The frame by which it would say so itself.
     pub announcement: Vec<u8>,
@@ -71,13 +71,13 @@ impl Attached {
 /// A group, who sends to it and who gets that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
-    /// Where it is sent.
+    /// Address and port of the group.
     pub group: SocketAddrV4,
     /// Stream whose datagrams these are.
     pub stream: StreamKey,
     /// Where the broadcaster is attached.
     pub from: Attached,
-    /// To whom it is copied.
+    /// The hosts that the switches copy it to.
     pub to: Vec<Attached>,
 }
 
@@ -93,21 +93,21 @@ struct Branching {
 /// The copying of all switches.
 #[derive(Debug, Default)]
 pub struct Copying {
-    /// Those that are there.
+    /// Switches that are connected.
     switches: BTreeSet<Dpid>,
-    /// Members' stations.
+    /// Ethernet addresses of all senders and receivers.
     stations: HashSet<MacAddr>,
     /// Behind which port each is. The learning switch forgets stations whose packets have flows.
     places: HashMap<(Dpid, MacAddr), PortNo>,
-    /// Ports without a link.
+    /// Ports that have no link.
     down: HashSet<(Dpid, PortNo)>,
-    /// How often each was announced.
+    /// By station, how often it was announced.
     announced: HashMap<MacAddr, u32>,
     /// A second has passed since somebody was.
     may_announce: bool,
     /// Some switch does not know a member.
     lacks: bool,
-    /// What switches have been told.
+    /// By switch and group, what it has been told to copy.
     flows: BTreeMap<(Dpid, SocketAddrV4), Branching>,
     /// Of the pairs, when that was arranged.
     revision: u64,

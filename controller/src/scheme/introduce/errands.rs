@@ -45,11 +45,11 @@ impl Matter {
 /// Something that is to be told to an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Errand {
-    /// Who is told.
+    /// The member whose agent is told, by its connection.
     pub to: Connection,
     /// What the other is to it.
     pub role: PeerRole,
-    /// Where the other is.
+    /// Address and port of the other.
     pub peer: SocketAddrV4,
     /// The stream that they have in common.
     pub stream: StreamKey,
@@ -67,7 +67,7 @@ impl Errand {
 #[derive(Debug)]
 pub struct Errands {
     queues: HashMap<Ipv4Addr, Queue>,
-    /// What agents act on.
+    /// What agents have said that they act on.
     heeded: Bounded<(Ipv4Addr, Matter), ()>,
 }
 

@@ -37,7 +37,7 @@ pub struct Introductions {
     acquaintance_order: VecDeque<[Ipv4Addr; 2]>,
     /// Broadcasters that are told of their group when its members have joined it, or at that time.
     held: HashMap<Connection, (Duration, Errand)>,
-    /// Counts changes of pairs.
+    /// Counts how often pairs have changed.
     revision: u64,
 }
 

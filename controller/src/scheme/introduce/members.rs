@@ -15,14 +15,14 @@ pub const MAX_MEMBERS: usize = 65_536;
 /// What a host does with a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Part {
-    /// It publishes it.
+    /// It publishes the stream.
     Broadcaster,
-    /// It plays it.
+    /// It plays the stream.
     Viewer,
 }
 
 impl Part {
-    /// The word in event lines.
+    /// The word in event lines: `broadcaster`, `viewer`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -35,7 +35,7 @@ impl Part {
 /// A host that plays or publishes a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// What it does.
+    /// Whether it publishes or plays.
     pub part: Part,
     /// Stream that it plays or publishes.
     pub stream: StreamKey,
@@ -44,7 +44,7 @@ pub struct Member {
     pub connection: Connection,
     /// The switch that it is at.
     pub dpid: Dpid,
-    /// The port of that switch.
+    /// The port of that switch that it is behind.
     pub port: PortNo,
 }
 
@@ -152,7 +152,7 @@ impl<T: std::fmt::Debug> Members<T> {
         self.members.insert(member.connection, (member, with));
     }
 
-    /// It does so no longer.
+    /// Takes out the member with that connection; `None`: there is none.
     pub fn remove(&mut self, connection: &Connection) -> Option<(Member, T)> {
         let (member, with) = self.members.remove(connection)?;
         if let Some(stream) = self.streams.get_mut(&member.stream) {
@@ -188,7 +188,7 @@ impl<T: std::fmt::Debug> Members<T> {
         self.members.values_mut()
     }
 
-    /// Those of one stream.
+    /// The members that play or publish that stream.
     #[must_use]
     pub fn audience(&self, stream: &StreamKey) -> Audience<'_> {
         Audience { stream: self.streams.get(stream), members: &self.members }

@@ -74,11 +74,11 @@ use rtmp::Watched;
 
 /// RTMP connections that are watched at once. With what each may keep this is at most about 80 MiB.
 const MAX_WATCHED: usize = 1024;
-/// Notification connections at once.
+/// Notification connections that are followed at once.
 const MAX_NOTIFIED: usize = 16_384;
 /// Members that fell silent, and are known again when their connection goes on.
 const MAX_SILENT: usize = 4096;
-/// Servers whose place is known.
+/// Servers whose switch and port are remembered.
 const MAX_SERVERS: usize = 1024;
 
 /// A watched connection that is silent for so long is forgotten. A player may wait long for its stream to begin.
@@ -91,11 +91,11 @@ const NOTIFY_SILENCE: Duration = Duration::from_secs(300);
 /// The TCP ports by which connections are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ports {
-    /// Of RTMP servers.
+    /// Port of RTMP servers.
     pub rtmp: u16,
-    /// Of notification services.
+    /// Port of notification services.
     pub notify: u16,
-    /// On which agents serve peers.
+    /// Port on which agents serve peers.
     pub peer: u16,
 }
 
@@ -105,7 +105,7 @@ impl Default for Ports {
     }
 }
 
-/// A scheme that introduces.
+/// A scheme in which the controller introduces members to each other, as its policy says.
 #[derive(Debug)]
 pub struct Introduce {
     ports: Ports,
@@ -118,7 +118,7 @@ pub struct Introduce {
     /// Hosts that counted as gone and have connected to the notification service again, with what of theirs has been
     /// asked whether it is still there.
     doubted: Bounded<Ipv4Addr, Vec<Connection>>,
-    /// Where switches copy.
+    /// What switches copy to groups; `None`: the scheme has no groups.
     copying: Option<Copying>,
 }
 

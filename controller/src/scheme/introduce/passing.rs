@@ -27,13 +27,13 @@ pub struct Place {
 pub struct Passing<'a, 'p> {
     /// When it passes, by the controller's clock.
     pub now: Duration,
-    /// Through which switch.
+    /// The switch that it passes.
     pub at: Dpid,
-    /// How it came up.
+    /// The packet-in with which it came up.
     pub packet: &'p PacketIn<'a>,
     /// The frame that it lies in.
     pub frame: &'p Frame<'a>,
-    /// Itself.
+    /// The header of the segment.
     pub tcp: &'p Tcp,
     /// Where a learning switch sends it.
     pub route: Route,
@@ -45,7 +45,7 @@ impl<'a> Passing<'a, '_> {
         self.frame.payload(self.tcp)
     }
 
-    /// Where it came in.
+    /// Switch and port at which it came in.
     pub fn place(&self) -> Place {
         Place { dpid: self.at, port: self.packet.in_port }
     }

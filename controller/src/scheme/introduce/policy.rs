@@ -76,7 +76,7 @@ pub struct Pair {
     pub parent: Connection,
     /// Who gets it: it is told of its parent, or its standby.
     pub child: Connection,
-    /// Which of both.
+    /// Whether the parent serves, stands by or sends to a group.
     pub bond: Bond,
 }
 
@@ -142,6 +142,6 @@ pub struct Branch {
     pub parent: Option<Ipv4Addr>,
     /// Who would serve it if that one did not.
     pub standby: Option<Ipv4Addr>,
-    /// Why that is new.
+    /// Why that is new: a word of [`News::Tree`](crate::news::News::Tree).
     pub why: &'static str,
 }

@@ -44,7 +44,7 @@ pub struct Presence {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// It has flows.
+    /// It has flows: packets of its stream pass.
     Streaming,
     /// Its flows are gone since then, for a reason that says nothing of it.
     Unsure { since: Duration },
@@ -58,11 +58,11 @@ enum State {
 /// What is to be done about a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Nothing.
+    /// Nothing is to be done for now.
     Wait,
     /// Send it the segment of this number.
     Ask(u32),
-    /// It is gone: why.
+    /// It is gone, for this reason.
     Gone(&'static str),
 }
 

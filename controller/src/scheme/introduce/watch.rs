@@ -24,7 +24,7 @@ const REQUESTS: usize = 8;
 /// What is known of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// Not enough yet.
+    /// Not enough has been said yet.
     Open,
     /// The client is this in that stream: it asked for it, and the server said yes.
     Role(Part, StreamKey),
