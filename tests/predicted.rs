@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use std::path::{Path, PathBuf};
 use livectl::plan::Trial;
 use livectl::predict::{self, crowd, predict};
 use livectl::store::{TrialDir, TrialRecord};
-use livectl::table::{self, Observed, SummaryRow, read_summary};
-use livectl::trace::Births;
+use livectl::table::{self, Analysis, Observed, SummaryRow, read_summary};
+use livectl::trace::{Births, Told, TrialTrace};
 
 /// By how much a figure may be off: a share of what was measured, and some milliseconds beside it.
 #[derive(Clone, Copy)]
@@ -112,10 +113,14 @@ fn predicted(dir: &Path, step: Step) -> Vec<SummaryRow> {
             (trial, crowd.trace, crowd.told)
         }
     };
+    tabulated(&trial, trace, told).summary
+}
+
+fn tabulated(trial: &Trial, trace: TrialTrace, told: BTreeMap<String, Told>) -> Analysis {
     let observed = Observed { trace, told, pings: Vec::new(), problems: Vec::new(), damage: Vec::new() };
-    let record = TrialRecord { zero_ns: Some(0), ..TrialRecord::planned(&trial) };
+    let record = TrialRecord { zero_ns: Some(0), ..TrialRecord::planned(trial) };
     let scratch = tempfile::tempdir().unwrap();
-    table::tabulate(&TrialDir::at(scratch.path()), observed, &record, Some(predict::LINKS)).summary
+    table::tabulate(&TrialDir::at(scratch.path()), observed, &record, Some(predict::LINKS))
 }
 
 /// Best, median and worst.
@@ -183,6 +188,86 @@ fn hold_against_measurement(cases: &[Case], step: Step) {
         }
     }
     assert!(off.is_empty(), "{} figures are off:\n{}", off.len(), off.join("\n"));
+}
+
+/// Where the model is known to be off by more than is aimed at in recipes/held, by these shares: recipe, scheme, point, p50, p95.
+const HELD_OFF: [(&str, &str, &str, f64, f64); 14] = [
+    // Overloaded: TCP shares a link less evenly than the model.
+    ("sizes", "direct", "viewers 16", 0.05, 0.30),
+    ("sizes", "direct", "viewers 32", 0.05, 0.35),
+    ("sizes", "bypass", "viewers 16", 0.10, 0.50),
+    ("sizes", "bypass", "viewers 32", 0.10, 0.35),
+    ("churn", "bypass", "viewers 16", 0.50, 0.50),
+    // How long the broadcaster holds the CDN back depends on when heartbeats pass: trials differ, too.
+    ("sizes", "bypass", "viewers 2", 0.05, 0.25),
+    ("sizes", "bypass", "viewers 4", 0.35, 0.35),
+    ("sizes", "bypass", "viewers 8", 0.60, 0.30),
+    ("churn", "bypass", "viewers 8", 0.05, 0.15),
+    // The group begins before or after the first half second, which is late.
+    ("sizes", "multicast", "viewers 8", 0.05, 1.2),
+    ("sizes", "multicast", "viewers 32", 0.05, 0.95),
+    // The first second is a little worse than the model's.
+    ("sizes", "relay", "viewers 32", 0.05, 0.15),
+    // Who comes, and who loses its parent, catches up more slowly than in the model.
+    ("churn", "relay", "viewers 8", 0.05, 0.65),
+    ("churn", "relay", "viewers 16", 0.10, 0.75),
+];
+
+/// The sweeps of recipes/held, as they were measured: `tests/predicted/held` has their model.csv. The encoder makes the frames, so that nothing is known to the
+/// model but the recipe.
+#[test]
+fn recipes_give_what_was_measured() {
+    println!("| recipe, scheme, point | p50 measured | predicted | p95 measured | predicted |");
+    println!("|---|---|---|---|---|");
+    let mut off = Vec::new();
+    for (name, repetitions) in [("sizes", 1), ("churn", 3)] {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = root.join("recipes/held").join(format!("{name}.yaml"));
+        let stored = table::read_models(&folder("held").join(format!("{name}.csv"))).unwrap();
+        let plan = livectl::recipe::load(&path).unwrap().plan;
+        let mut births: Option<Births> = None;
+        for measured in stored.iter().filter(|row| row.metric == "delay_p50_ms") {
+            let is_it = |trial: &&Trial| {
+                let point = &trial.point;
+                point.is_predicted()
+                    && point.repetition <= repetitions
+                    && (point.scheme, point.parameters.without("engine"))
+                        == (measured.scheme, measured.parameters.clone())
+            };
+            let trials: Vec<&Trial> = plan.trials.iter().filter(is_it).collect();
+            assert_eq!(trials.len(), repetitions as usize, "{name} {} {}", measured.scheme, measured.parameters);
+            let first = i64::try_from(predict::first_birth(trials[0], "hb")).unwrap();
+            let births = births.get_or_insert_with(|| predict::births::encode(&plan.trials[0].video, first).unwrap());
+            let mut frames = Vec::new();
+            for trial in trials {
+                let prediction = predict(trial, std::slice::from_ref(births), 0).unwrap();
+                let tables = tabulated(trial, prediction.trace, prediction.told);
+                frames.extend(tables.frames.iter().filter_map(|frame| frame.delay_ms));
+            }
+            frames.sort_by(f64::total_cmp);
+            let [p50, p95] = [0.5, 0.95].map(|p| table::quantile(&frames, p).unwrap());
+            let same = |row: &&table::ModelRow| {
+                (row.scheme, &row.parameters, row.metric.as_str())
+                    == (measured.scheme, &measured.parameters, "delay_p95_ms")
+            };
+            let real95 = stored.iter().find(same).unwrap().measured;
+            let point = measured.parameters.to_string();
+            println!(
+                "| {name}, {}, {point} | {:.1} | {p50:.1} | {real95:.1} | {p95:.1} |",
+                measured.scheme, measured.measured
+            );
+            let known = HELD_OFF.iter().find(|(recipe, scheme, at, ..)| {
+                *recipe == name && *scheme == measured.scheme.name() && *at == point
+            });
+            let (share, share95) = known.map_or((P50.share, P95.share), |(.., p50, p95)| (*p50, *p95));
+            if !(Within { share, ..P50 }).holds(p50, measured.measured)
+                || !(Within { share: share95, ..P95 }).holds(p95, real95)
+            {
+                off.push(format!("{name}, {} at {point}: {p50:.1} and {p95:.1}", measured.scheme));
+            }
+        }
+    }
+    assert!(off.is_empty(), "{} points are off:\n{}", off.len(), off.join("\n"));
 }
 
 /// The program itself: a recipe without root, its marks, and what it refuses.
