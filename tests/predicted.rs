@@ -197,7 +197,7 @@ const HELD_OFF: [(&str, &str, &str, f64, f64); 14] = [
     ("sizes", "direct", "viewers 32", 0.05, 0.35),
     ("sizes", "bypass", "viewers 16", 0.10, 0.50),
     ("sizes", "bypass", "viewers 32", 0.10, 0.35),
-    ("churn", "bypass", "viewers 16", 0.50, 0.50),
+    ("churn", "bypass", "viewers 16", 0.50, 0.70),
     // How long the broadcaster holds the CDN back depends on when heartbeats pass: trials differ, too.
     ("sizes", "bypass", "viewers 2", 0.05, 0.25),
     ("sizes", "bypass", "viewers 4", 0.35, 0.35),

@@ -25,6 +25,8 @@ pub(super) const SWITCH: Nanos = 350_000;
 pub(super) const WORD: usize = 200;
 /// A command that was lost is sent again after this.
 const AGAIN: Nanos = 1_000_000_000;
+/// A player that is told to end takes so long, and its agent passes the stream on until then.
+const PLAYER_ENDS: Nanos = 60_000_000;
 /// Between two heartbeats for agents that expect nothing.
 const SLOW_HEARTBEAT: Nanos = 1_000_000_000;
 /// For how long an agent expects news after its program was accepted, and after anything that it heard or told.
@@ -170,7 +172,7 @@ pub(super) enum Event {
     Read { connection: usize },
     Word { spoken: Box<Spoken>, hop: usize },
     Joins { viewer: usize },
-    Departs { viewer: usize, how: Departure },
+    Departs { viewer: usize, how: Departure, told: Nanos },
     Expects { host: Host, until: Nanos },
     Heart { host: Host, serial: u32 },
     Look { stream: usize },
@@ -364,10 +366,13 @@ impl<'a> Course<'a> {
             came: 0,
             parts: Vec::new(),
         });
-        for spell in self.trial.spells(name) {
+        let spells = self.trial.spells(name);
+        for (number, spell) in spells.iter().enumerate() {
             self.agenda.note(nanos(spell.from), Event::Joins { viewer: at });
             if let Some(end) = spell.end {
-                self.agenda.note(nanos(end.at), Event::Departs { viewer: at, how: end.how });
+                let next = spells.get(number + 1).map_or(Nanos::MAX, |next| nanos(next.from).saturating_sub(1));
+                let (told, takes) = (nanos(end.at), ends_within(end.how));
+                self.agenda.note((told + takes).min(next), Event::Departs { viewer: at, how: end.how, told });
             }
         }
     }
@@ -421,7 +426,7 @@ impl<'a> Course<'a> {
                 Event::Read { connection } => self.read(connection),
                 Event::Word { spoken, hop } => self.word(spoken, hop),
                 Event::Joins { viewer } => self.joins(viewer),
-                Event::Departs { viewer, how } => self.departs(viewer, how),
+                Event::Departs { viewer, how, told } => self.departs(viewer, how, told),
                 Event::Expects { host, until } => self.expects(host, until),
                 Event::Heart { host, serial } => self.heart(host, serial),
                 Event::Look { stream } => self.look(stream),
@@ -703,6 +708,14 @@ impl<'a> Course<'a> {
     /// Packets that never came out of a link.
     pub fn dropped(&self) -> u64 {
         self.network.dropped()
+    }
+}
+
+/// How long after it was told to a viewer is gone: a player that leaves ends first.
+pub(super) const fn ends_within(how: Departure) -> Nanos {
+    match how {
+        Departure::Leave => PLAYER_ENDS,
+        Departure::Crash => 0,
     }
 }
 

@@ -356,7 +356,8 @@ impl Course<'_> {
         }
     }
 
-    pub(super) fn departs(&mut self, at: usize, how: Departure) {
+    /// It was told to at that moment.
+    pub(super) fn departs(&mut self, at: usize, how: Departure, told: Nanos) {
         let now = self.agenda.now();
         let viewer = &mut self.viewers[at];
         if !viewer.is_there {
@@ -365,7 +366,7 @@ impl Course<'_> {
         viewer.is_there = false;
         self.hearts[viewer.host].until = 0;
         if let Some(stay) = viewer.stays.last_mut() {
-            stay.end = Some((now, how));
+            stay.end = Some((told, how));
         }
         let (host, stream) = (viewer.host, viewer.stream);
         let children = std::mem::take(&mut viewer.children);

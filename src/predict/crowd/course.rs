@@ -9,7 +9,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
 use super::super::agenda::Nanos;
-use super::super::course::{Born, PROGRAM, nanos};
+use super::super::course::{Born, PROGRAM, ends_within, nanos};
 use super::super::programs::LOOK;
 use super::super::watching::{
     BEAT, FAR_BEHIND, HOLD, PATIENCE, PLAYER_STARTS, SILENCE, SILENCE_OF_BROADCASTER, TRIPS_TO_PLAY,
@@ -441,7 +441,7 @@ impl<'a> Course<'a> {
             ..ABSENT
         };
         if spell.until < Nanos::MAX {
-            self.note(spell.until, Event::Departs { node, spell: spells });
+            self.note(spell.until + ends_within(spell.how), Event::Departs { node, spell: spells });
         }
         self.served.join(node, CDN);
         self.sweep.connect(node, now);
@@ -561,7 +561,7 @@ impl<'a> Course<'a> {
             self.take_back(node, child, now);
             self.served.part(child);
             let below = &mut self.viewers[child as usize];
-            below.orphan.get_or_insert((now, how));
+            below.orphan.get_or_insert((now - ends_within(how), how));
             let spell = below.spells;
             let hears = match how {
                 Departure::Leave => now + self.ground.word(kind, self.sweep.kinds[child as usize]),
