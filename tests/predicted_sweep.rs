@@ -223,3 +223,35 @@ fn a_long_prediction_is_interrupted_and_ended_at_its_deadline() {
     let told = room.sweep(&path, &["--dry-run", "--retry-failed"], 0);
     assert!(told.contains("1 to try"), "{told}");
 }
+
+/// A figure over fewer viewers than there were is a wrong figure.
+#[test]
+fn a_table_of_a_trial_that_was_cut_or_lost_is_named_and_not_passed_over() {
+    let room = Room::new();
+    let path = recipe(room.folder.path(), &format!("engine: predict\nmatrix: {{ {DELAYS} }}"), "size: 160x90, ");
+    room.sweep(&path, &[], 0);
+    let dir = room.dir();
+    let folder = dir.path().display().to_string();
+    let plot = ["plot", "--plot", "sweep", "--text", folder.as_str()];
+    room.does(&plot, 0);
+    let trial = dir.done().unwrap().first().unwrap().clone();
+    let summary = dir.trials().join(&trial).join("summary.csv");
+    let whole = std::fs::read_to_string(&summary).unwrap();
+
+    // What git makes of it is the same.
+    std::fs::write(&summary, whole.replace('\n', "\r\n")).unwrap();
+    room.does(&plot, 0);
+    std::fs::write(&summary, &whole[..whole.find('\n').unwrap() + 1]).unwrap();
+    for words in [&plot[..], &["analyze", &folder], &["report", &folder]] {
+        let told = room.does(words, 5);
+        assert!(told.contains(&trial) && told.contains("when it was stored"), "{words:?}: {told}");
+    }
+    std::fs::remove_file(&summary).unwrap();
+    let told = room.does(&plot, 5);
+    assert!(told.contains(&trial) && told.contains("it was stored and is gone"), "{told}");
+    std::fs::write(&summary, whole.replacen("direct", "bypass", 1)).unwrap();
+    let told = room.does(&plot, 5);
+    assert!(told.contains("its content is not what was stored"), "{told}");
+    std::fs::write(&summary, &whole).unwrap();
+    room.does(&plot, 0);
+}

@@ -408,6 +408,12 @@ mod tests {
         assert!(told.starts_with("nothing to compare: all trials of other are unfit"), "{told}");
         let elsewhere = Differences { unmatched: vec!["the second has none".into()], ..Differences::default() };
         let told = fit.why_nothing_alike(&fit, &elsewhere);
-        assert!(told.ends_with("of the same viewer: the second has none"), "{told}");
+        assert!(told.ends_with("at the same point: the second has none"), "{told}");
+        let unmatched: Vec<String> = (0..20).map(|n| format!("viewer {n}: the second has none")).collect();
+        let told = fit.why_nothing_alike(&fit, &Differences { unmatched, ..Differences::default() });
+        assert!(
+            told.contains("viewer 5:") && !told.contains("viewer 6:") && told.ends_with("; and 14 more"),
+            "{told}"
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! Pictures of many runs at once, each with what is behind it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::canvas;
 use super::chart::Chart;
@@ -96,7 +96,7 @@ pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Pict
         _ => selection.as_ref(),
     };
     known_metric(families, selection.as_ref(), view)?;
-    let around = around(runs);
+    let around = around(runs, view);
     let tasks: Vec<Task<'_>> = families.iter().flat_map(|family| tasks(*family, runs, view)).collect();
     let draw = |Task { family, run, trial }: Task<'_>| -> Result<Shown, PlotError> {
         let nothing = |why: &str| PlotError::Empty { picture: family.stem(), why: why.to_owned() };
@@ -279,7 +279,7 @@ fn known_metric(families: &[Family], selection: Option<&Selection<'_>>, view: &V
 }
 
 /// Title, origin and warnings of pictures that show runs together.
-fn around(runs: &[Loaded]) -> Around {
+fn around(runs: &[Loaded], view: &View) -> Around {
     let recipes: BTreeSet<&str> = runs.iter().map(|run| run.manifest.recipe.name.as_str()).collect();
     let subject = match recipes.len() {
         0..=3 => recipes.into_iter().collect::<Vec<_>>().join(", "),
@@ -291,7 +291,11 @@ fn around(runs: &[Loaded]) -> Around {
     let partly = runs.iter().filter(|run| matches!(run.manifest.made(), Made::Both { .. })).count();
     let versions: BTreeSet<&str> = runs.iter().map(|run| run.manifest.livectl.version.as_str()).collect();
     let origin = match runs {
-        [run] => Subject::of(&run.manifest).origin,
+        [run] => {
+            let trials = run.manifest.plan.trials.iter().filter(|trial| run.means(trial, view));
+            let meant: HashSet<&str> = trials.map(|trial| trial.id.as_str()).collect();
+            Subject::of_trials(&run.manifest, |id| meant.contains(id)).origin
+        }
         _ => {
             let mut origin = vec![format!("{} runs", runs.len())];
             origin.extend(links.iter().map(|link| format!("{link} links")));

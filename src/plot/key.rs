@@ -192,7 +192,10 @@ impl FromStr for Condition {
         if key.trim().is_empty() {
             return Err("write KEY=VALUE; the key is missing".to_owned());
         }
-        let values = values.split(',').map(|v| v.trim().to_owned()).collect();
+        let values: Vec<String> = values.split(',').map(|v| v.trim().to_owned()).collect();
+        if let Some(other) = values.iter().find(|value| value.contains('=')) {
+            return Err(format!("`{other}` is a second condition: write --where again for it"));
+        }
         Ok(Condition { key: Key::from(key), equal, values })
     }
 }

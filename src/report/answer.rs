@@ -3,7 +3,7 @@
 use super::column::Cell;
 use std::collections::HashMap;
 
-use crate::plan::{Measure, Parameters, Scheme};
+use crate::plan::{ENGINE, Measure, PREDICTED, Parameters, Scheme};
 use crate::table::{Estimate, EstimateRow, SummaryRow, Unit, samples};
 
 /// How close a scheme comes to the floor at a viewer.
@@ -70,11 +70,12 @@ pub(super) fn answers(units: &[Unit<'_>], known: &[EstimateRow]) -> Vec<Answer> 
     groups.iter().map(|(group, known)| answer(group, known)).collect()
 }
 
-/// By scheme, then by the parameters, numbers by size.
-fn in_order(row: &SummaryRow) -> (Scheme, Vec<(Option<u64>, String)>) {
+/// What was measured first; by scheme, then by the parameters, numbers by size.
+fn in_order(row: &SummaryRow) -> (bool, Scheme, Vec<(Option<u64>, String)>) {
     // Positive numbers are in the order of their bits.
     let key = |text: &str| (Measure::read(text).map(|measure| measure.value.to_bits()), text.to_owned());
-    (row.point.scheme, row.point.parameters.iter().map(|(_, value)| key(value)).collect())
+    let predicted = row.point.is_predicted();
+    (predicted, row.point.scheme, row.point.parameters.iter().map(|(_, value)| key(value)).collect())
 }
 
 fn answer(group: &[Unit<'_>], known: &[&EstimateRow]) -> Answer {
@@ -139,8 +140,9 @@ impl Answer {
             (Some(missing), Some(frames)) => format!("; {missing} of {frames} frames missing"),
             _ => String::new(),
         };
+        let predicted = if self.parameters.get(ENGINE) == Some(PREDICTED) { "PREDICTED: " } else { "" };
         format!(
-            "delay p50 {delay:.1} ms{floor}; excess p50 {excess:.1} ms{}{p95}{missing}",
+            "{predicted}delay p50 {delay:.1} ms{floor}; excess p50 {excess:.1} ms{}{p95}{missing}",
             between(&self.excess_p50)
         )
     }

@@ -28,10 +28,10 @@ pub(super) struct Line {
     doubtful: bool,
 }
 
-/// A sentence for each audience of several viewers, the sound trials first; and how many more there are.
+/// A sentence for each audience of several viewers, measured trials first, and of those the sound ones; and how many more there are.
 pub(super) fn lines(rows: &[AudienceRow]) -> (Vec<Line>, usize) {
     let mut shown: Vec<&AudienceRow> = rows.iter().filter(|row| row.viewers > 1).collect();
-    shown.sort_by_key(|row| is_doubtful(row));
+    shown.sort_by_key(|row| (row.point.is_predicted(), is_doubtful(row)));
     let more = shown.len().saturating_sub(MOST_LINES);
     (shown.into_iter().take(MOST_LINES).map(line).collect(), more)
 }
@@ -43,6 +43,9 @@ fn is_doubtful(row: &AudienceRow) -> bool {
 fn line(row: &AudienceRow) -> Line {
     let several = |streams: &str| format!("{} viewers of {streams}", row.viewers);
     let mut sentences = Vec::new();
+    if row.point.is_predicted() {
+        sentences.push("PREDICTED, not measured".to_owned());
+    }
     match (row.delay_p50_best_ms, row.delay_p50_median_ms, row.delay_p50_worst_ms) {
         (Some(best), Some(median), Some(worst)) => {
             let mut text = format!(

@@ -291,8 +291,9 @@ impl Sample {
         let (ours, theirs) = (self.resampled(), other.resampled_from(SEED + 1));
         let mut drawn: Vec<f64> = theirs.iter().zip(&ours).map(|(b, a)| b - a).collect();
         drawn.sort_by(f64::total_cmp);
-        let interval = quantile(&drawn, 0.025).zip(quantile(&drawn, 0.975));
-        Some(Estimate { value, interval, trials: self.trials().min(other.trials()) })
+        let trials = self.trials().min(other.trials());
+        let interval = quantile(&drawn, 0.025).zip(quantile(&drawn, 0.975)).filter(|_| trials > 1);
+        Some(Estimate { value, interval, trials })
     }
 
     /// How many trials have values.

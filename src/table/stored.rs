@@ -16,7 +16,7 @@ use super::rows::{
 };
 use crate::parallel;
 use crate::plan::Point;
-use crate::store::{Manifest, RunDir, TrialDir};
+use crate::store::{FileRecord, Manifest, RunDir, TrialDir, TrialRecord};
 
 /// The small tables of a whole sweep. Frames are looked at a group of repetitions at a time, so that memory does not
 /// grow with the number of points.
@@ -52,11 +52,12 @@ impl SweepTables {
             let (mut summary, mut audience, mut playouts) = (Vec::new(), Vec::new(), Vec::new());
             let mut digests = Digests::default();
             for trial in ids.iter().map(|id| run.trial(id)) {
-                summary.extend(if_there(&trial.summary(), read_summary)?.unwrap_or_default());
-                audience.extend(if_there(&trial.audience(), read_audience)?.unwrap_or_default());
-                playouts.extend(if_there(&trial.playouts(), read_playouts)?.unwrap_or_default());
+                let stored = of_trial(&trial);
+                summary.extend(as_stored(&trial.summary(), &stored, read_summary)?.unwrap_or_default());
+                audience.extend(as_stored(&trial.audience(), &stored, read_audience)?.unwrap_or_default());
+                playouts.extend(as_stored(&trial.playouts(), &stored, read_playouts)?.unwrap_or_default());
                 let read = |path: &Path| Digests::read(path, &FrameFigure::ESTIMATED);
-                digests.extend(if_there(&trial.frames(), read)?.unwrap_or_default(), |trial| trial);
+                digests.extend(as_stored(&trial.frames(), &stored, read)?.unwrap_or_default(), |trial| trial);
             }
             let units = units_of_digests(&summary, &digests, &playouts);
             let (estimates, side) = (estimates(&units), Side::of(&units));
@@ -81,6 +82,8 @@ impl SweepTables {
 #[derive(Debug)]
 pub struct StoredTables {
     run: RunDir,
+    /// The run's own tables, as they were stored.
+    files: Files,
     /// The folders of the trials to read; of a run that is no sweep they are not looked at.
     trials: Vec<TrialDir>,
 }
@@ -90,13 +93,17 @@ impl StoredTables {
     #[must_use]
     pub fn of(run: &RunDir, manifest: &Manifest) -> StoredTables {
         let trials = manifest.trials.iter().filter(|_| run.is_sweep()).map(|record| run.trial(&record.id));
-        StoredTables { run: run.clone(), trials: trials.collect() }
+        StoredTables { run: run.clone(), files: manifest.files.clone(), trials: trials.collect() }
     }
 
     /// Those of some trials of a sweep; a run has its tables whole.
     #[must_use]
     pub fn of_trials<'a>(run: &RunDir, trials: impl IntoIterator<Item = &'a str>) -> StoredTables {
-        StoredTables { run: run.clone(), trials: trials.into_iter().map(|id| run.trial(id)).collect() }
+        StoredTables {
+            run: run.clone(),
+            files: Files::new(),
+            trials: trials.into_iter().map(|id| run.trial(id)).collect(),
+        }
     }
 
     /// Reads `frames.parquet`, and keeps no more of it than these figures.
@@ -176,11 +183,11 @@ impl StoredTables {
         read: impl Fn(&Path) -> Result<Vec<T>, TableError> + Sync,
     ) -> Result<Option<Vec<T>>, TableError> {
         if !self.run.is_sweep() {
-            return if_there(&whole(&self.run), &read);
+            return as_stored(&whole(&self.run), &self.files, &read);
         }
-        let of_trial = |trial: &TrialDir| if_there(&part(trial), &read);
+        let part_of = |trial: &TrialDir| as_stored(&part(trial), &of_trial(trial), &read);
         let mut all: Option<Vec<T>> = None;
-        for rows in parallel::map(&self.trials, of_trial) {
+        for rows in parallel::map(&self.trials, part_of) {
             if let Some(rows) = rows? {
                 all.get_or_insert_default().extend(rows);
             }
@@ -189,6 +196,47 @@ impl StoredTables {
     }
 }
 
-fn if_there<T>(path: &Path, read: impl Fn(&Path) -> Result<T, TableError>) -> Result<Option<T>, TableError> {
-    path.exists().then(|| read(path)).transpose()
+/// Files by their names, as they were stored.
+type Files = BTreeMap<String, FileRecord>;
+
+/// Larger files are held against their length alone; those are Parquet, which notices damage itself.
+const MOST_READ_TWICE: u64 = 1 << 20;
+
+/// The files of a trial as its record has them; none if there is no record.
+fn of_trial(trial: &TrialDir) -> Files {
+    TrialRecord::load(trial).ok().flatten().map(|record| record.files).unwrap_or_default()
+}
+
+/// Reads a table if it is there, and what was stored: rows that are missing would make a figure wrong, and nobody would know.
+fn as_stored<T>(
+    path: &Path,
+    stored: &Files,
+    read: impl Fn(&Path) -> Result<T, TableError>,
+) -> Result<Option<T>, TableError> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let Some(stored) = stored.get(&name) else { return path.exists().then(|| read(path)).transpose() };
+    let damaged = |why: String| Err(TableError::Damaged { path: path.to_owned(), why });
+    match std::fs::metadata(path) {
+        Err(_) => return damaged("it was stored and is gone".to_owned()),
+        // git and Windows may have ended its lines with CR LF since.
+        Ok(there) if there.len() > stored.bytes && without_returns(path)? == Some(stored.bytes) => {}
+        Ok(there) if there.len() != stored.bytes => {
+            return damaged(format!("it has {} bytes and had {} when it was stored", there.len(), stored.bytes));
+        }
+        Ok(there) if there.len() <= MOST_READ_TWICE && FileRecord::of(path)? != *stored => {
+            return damaged("its content is not what was stored".to_owned());
+        }
+        Ok(_) => {}
+    }
+    read(path).map(Some)
+}
+
+/// The length of a text in which lines end with LF alone; `None`: it is none.
+fn without_returns(path: &Path) -> Result<Option<u64>, TableError> {
+    if path.extension().is_none_or(|extension| extension != "csv") {
+        return Ok(None);
+    }
+    let bytes = crate::file::read(path).map_err(|source| TableError::Read { path: path.to_owned(), source })?;
+    let returns = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+    Ok(Some((bytes.len() - returns) as u64))
 }

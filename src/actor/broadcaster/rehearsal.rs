@@ -228,8 +228,10 @@ fn encode(video: &Video, within: Duration) -> Option<Seen> {
 
 /// Holds what ffmpeg made against what is planned.
 fn judge(seen: &Seen, wanted: u32) -> Result<Doubt, Unsuited> {
-    // So ffmpeg says that a format cannot be looped: no matter if nobody needs the loop, and told otherwise if somebody does.
-    let said = seen.said.as_deref().filter(|line| !line.contains("Operation not permitted"));
+    // So ffmpeg says that a format cannot be looped: no matter if nobody needs the loop, and told otherwise if somebody does. Version 7 then fails, too.
+    let is_no_loop = |line: &&str| line.contains("Operation not permitted");
+    let cannot_loop = seen.said.as_deref().as_ref().is_some_and(is_no_loop);
+    let said = seen.said.as_deref().filter(|line| !is_no_loop(line));
     // `[h264 @ 0x55d64de9f780] …` names a place in ffmpeg's memory.
     let plain = |line: &str| match line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
         Some((part, rest)) if part.contains(" @ 0x") => rest.trim().chars().take(120).collect::<String>(),
@@ -244,6 +246,7 @@ fn judge(seen: &Seen, wanted: u32) -> Result<Doubt, Unsuited> {
         Ended::OutOfTime if pictures > 0 => {
             Ok(Some(format!("is long: only its first {pictures} pictures were looked at")))
         }
+        Ended::Badly if pictures > 0 && cannot_loop => Err(Unsuited::TooShort { pictures, wanted }),
         Ended::Well | Ended::StoodStill if pictures > 0 => Err(Unsuited::TooShort { pictures, wanted }),
         _ => Err(Unsuited::NotEncoded(said.map(|said| format!(", which says `{said}`")).unwrap_or_default())),
     }
