@@ -406,7 +406,14 @@ PROGRAM
   logged "cargo build --release --locked --workspace --bins"
 }
 
+# The machine's own may be missing: a user's `run.sh test` has no need of it.
+has_shlibdeps() {
+  printf '#!/bin/sh\n' >"$bin/dpkg-shlibdeps"
+  chmod 755 "$bin/dpkg-shlibdeps"
+}
+
 test_a_package_is_made_with_the_tools_that_are_there() {
+  has_shlibdeps
   give_to_user
   run_sudo package
   status_is 0
@@ -431,6 +438,7 @@ test_a_package_is_not_made_without_what_names_its_libraries() {
 }
 
 test_a_package_gets_the_tools_that_are_missing_or_old() {
+  has_shlibdeps
   echo 1.40.0 >"$state/cargo-deb-version"
   run package
   status_is 0
@@ -442,6 +450,7 @@ test_a_package_gets_the_tools_that_are_missing_or_old() {
 }
 
 test_a_licence_that_is_not_accepted_stops_the_package() {
+  has_shlibdeps
   touch "$state/licence-fails"
   run package
   status_is 1
