@@ -60,6 +60,8 @@ pub(super) struct PredictArgs {
 
 /// Viewers times frames from which on a trial is predicted alone.
 const LARGE: usize = 100_000_000;
+/// The same from which on it may take so long that people want to know what is being done.
+const TOLD: usize = 5_000_000;
 
 /// What is to be predicted.
 struct Task {
@@ -130,6 +132,9 @@ fn task(args: &PredictArgs, path: &Path) -> Result<Task, Failure> {
         is_sweep: true,
     };
     let loaded = super::recipes::load(&asked, path)?;
+    for warning in &loaded.warnings {
+        ui::warn(&format!("{}: warning: {warning}", path.display()));
+    }
     let recipe = RecipeRecord {
         name: loaded.plan.recipe.clone(),
         path: Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned())),
@@ -206,14 +211,17 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
 
     let progress = Progress::new("predicting", task.plan.trials.len() as u64);
     let work: Vec<(&Trial, &Frames)> = task.plan.trials.iter().zip(&frames).collect();
+    // Each trial is computed by one thread, so that nothing depends on how many there are. Large ones, which need gigabytes, come one after the other.
+    let frames_of = |trial: &Trial| trial.crowd.unwrap_or_default().saturating_mul(trial.video.frames as usize);
+    let is_large = |trial: &Trial| frames_of(trial) > LARGE;
     let predict = |(trial, frames): &(&Trial, &Frames)| {
+        if frames_of(trial) > TOLD {
+            let (viewers, frames) = (trial.crowd.unwrap_or_default(), trial.video.frames);
+            progress.say(&format!("{}: {viewers} viewers, {frames} frames", trial.point));
+        }
         let made = one(&run, trial, frames, zero_ns);
         progress.step();
         made
-    };
-    // Each trial is computed by one thread, so that nothing depends on how many there are. Large ones, which need gigabytes, come one after the other.
-    let is_large = |trial: &Trial| {
-        trial.crowd.is_some_and(|viewers| viewers.saturating_mul(trial.video.frames as usize) > LARGE)
     };
     let predicted: Vec<_> = match task.plan.trials.iter().any(is_large) {
         true => work.iter().map(predict).collect(),

@@ -109,7 +109,7 @@ const FRAME_METRICS: [(&str, FrameFigure); 3] =
     [("delay", FrameFigure::Delay), ("excess", FrameFigure::Excess), ("stream_excess", FrameFigure::StreamExcess)];
 const PERCENTS: [(u32, f64); 3] = [(50, 0.5), (95, 0.95), (99, 0.99)];
 /// Columns of the summary whose means over the trials are figures.
-const SUMMARY_METRICS: [MetricOf<SummaryRow>; 43] = [
+const SUMMARY_METRICS: [MetricOf<SummaryRow>; 45] = [
     ("delay_mean_ms", |r| r.delay_mean_ms),
     ("delay_max_ms", |r| r.delay_max_ms),
     ("floor_p50_ms", |r| r.floor_p50_ms),
@@ -144,6 +144,8 @@ const SUMMARY_METRICS: [MetricOf<SummaryRow>; 43] = [
     ("reattachments", |r| r.reattachments.map(f64::from)),
     ("reattach_p50_ms", |r| r.reattach_p50_ms),
     ("reattach_p95_ms", |r| r.reattach_p95_ms),
+    ("reattach_leave_p95_ms", |r| r.reattach_leave_p95_ms),
+    ("reattach_crash_p95_ms", |r| r.reattach_crash_p95_ms),
     ("shown_delay_p50_ms", |r| r.shown_delay_p50_ms),
     ("shown_delay_p95_ms", |r| r.shown_delay_p95_ms),
     ("shown_delay_mean_ms", |r| r.shown_delay_mean_ms),

@@ -12,12 +12,13 @@ use super::text::{aligned, interval, milliseconds, percent};
 use crate::plan::{ENGINE, Parameters, Scheme};
 
 /// The figures that are compared.
-const METRICS: [&str; 7] = [
+const METRICS: [&str; 8] = [
     "delay_p50_ms",
     "delay_p95_ms",
     "startup_delay_ms",
     "reattach_p50_ms",
     "reattach_p95_ms",
+    "reattach_crash_p95_ms",
     "peer_offload",
     "missing",
 ];

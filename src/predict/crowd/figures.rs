@@ -185,7 +185,8 @@ impl Figures {
             let from = next + births[next..].partition_point(|birth| *birth < spell.from);
             let until = from + births[from..].partition_point(|birth| *birth < spell.until);
             column[next..from].fill(FOREIGN);
-            let (mut first, mut picture) = (None::<(Nanos, usize)>, None::<Nanos>);
+            // As in the tables, counted from the first to arrive on, whichever that is; if none does, all are too late.
+            let (mut first, mut begins, mut picture) = (Nanos::MAX, from, Nanos::MAX);
             for frame in from..until {
                 let arrives = births[frame] + Nanos::from(column[frame]) * 1000;
                 if column[frame] == MISSING || arrives > spell.until {
@@ -193,13 +194,13 @@ impl Figures {
                     column[frame] = if births[frame] + ON_ITS_WAY <= spell.until { MISSING } else { FOREIGN };
                     continue;
                 }
-                first = first.into_iter().chain([(arrives, frame)]).min();
-                if keyframes[frame] {
-                    picture = picture.into_iter().chain([arrives]).min();
+                if arrives < first {
+                    (first, begins) = (arrives, frame);
+                }
+                if keyframes[frame] && arrives < picture {
+                    picture = arrives;
                 }
             }
-            // As in the tables: from the first to arrive on, whichever that is; if none does, all are too late.
-            let begins = first.map_or(from, |(_, frame)| frame);
             for frame in (from..until).filter(|frame| column[*frame] != FOREIGN) {
                 let is_missing = column[frame] == MISSING;
                 self.owed += 1;
@@ -207,9 +208,7 @@ impl Figures {
                 self.missing_start += u64::from(is_missing && frame < begins);
                 self.uncovered += u64::from(frame >= begins && (is_missing || column[frame] > COVER));
             }
-            if number == 0
-                && let Some(picture) = picture
-            {
+            if number == 0 && picture < Nanos::MAX {
                 let wanted = spell.from.max(began);
                 startups.push(u32::try_from(picture.saturating_sub(wanted) / 1000).unwrap_or(FOREIGN - 1));
             }
