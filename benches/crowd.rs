@@ -62,12 +62,13 @@ fn main() {
 /// Cost against the size of the audience, a line for each number of frames.
 fn draw(path: &Path, costs: &[Cost]) -> Result<(), Box<dyn std::error::Error>> {
     let highest = costs.iter().map(|cost| cost.ns).fold(0.0, f64::max);
-    let area = SVGBackend::new(path, (900, 500)).into_drawing_area();
+    let area = SVGBackend::new(path, (940, 500)).into_drawing_area();
     area.fill(&WHITE)?;
     let font = ("sans-serif", 16);
     let mut chart = ChartBuilder::on(&area)
         .caption("What a predicted viewer's frame costs, recipes/relay.yaml, scheme relay", ("sans-serif", 18))
         .margin(16)
+        .margin_right(56)
         .x_label_area_size(48)
         .y_label_area_size(64)
         .build_cartesian_2d((VIEWERS[0]..VIEWERS[3]).log_scale(), 0.0..highest * 1.15)?;
