@@ -45,7 +45,7 @@ pub(super) fn births(trial: &Trial) -> Vec<Births> {
     trial.streams.iter().map(of_stream).collect()
 }
 
-fn tables(trial: &Trial) -> Analysis {
+pub(super) fn tables(trial: &Trial) -> Analysis {
     let prediction = predict(trial, &births(trial), 0).unwrap();
     let observed = Observed {
         trace: prediction.trace,

@@ -182,8 +182,6 @@ fn row(base: &Subject, other: &Subject, metric: String, first: &Sample, second: 
     let (base_value, other_value) = (first.estimate()?.value, second.estimate()?.value);
     let difference = first.difference(second)?;
     let verdict = match difference.interval {
-        // A single trial does not show how much trials vary.
-        _ if first.trials().min(second.trials()) < 2 => Verdict::Unknown,
         None => Verdict::Unknown,
         Some((low, high)) if low == 0.0 && high == 0.0 => Verdict::Equal,
         Some((low, high)) if low <= 0.0 && high >= 0.0 => Verdict::Chance,

@@ -294,6 +294,7 @@ impl Sample {
         let mut drawn: Vec<f64> = theirs.iter().zip(&ours).map(|(b, a)| b - a).collect();
         drawn.sort_by(f64::total_cmp);
         let trials = self.trials().min(other.trials());
+        // A single trial does not show how much trials vary.
         let interval = quantile(&drawn, 0.025).zip(quantile(&drawn, 0.975)).filter(|_| trials > 1);
         Some(Estimate { value, interval, trials })
     }

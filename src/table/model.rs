@@ -34,7 +34,7 @@ pub struct Aim {
     pub beside: f64,
 }
 
-/// What docs/prediction.md aims at.
+/// What docs/prediction.md aims at: for the median, the 95th percentile, and the share from peers.
 pub const AIMS: [Aim; 3] = [
     Aim { metric: "delay_p50_ms", share: 0.05, beside: 2.0 },
     Aim { metric: "delay_p95_ms", share: 0.10, beside: 10.0 },

@@ -52,7 +52,7 @@ impl SweepTables {
             let (mut summary, mut audience, mut playouts) = (Vec::new(), Vec::new(), Vec::new());
             let mut digests = Digests::default();
             for trial in ids.iter().map(|id| run.trial(id)) {
-                let stored = of_trial(&trial);
+                let stored = of_trial(&trial)?;
                 summary.extend(as_stored(&trial.summary(), &stored, read_summary)?.unwrap_or_default());
                 audience.extend(as_stored(&trial.audience(), &stored, read_audience)?.unwrap_or_default());
                 playouts.extend(as_stored(&trial.playouts(), &stored, read_playouts)?.unwrap_or_default());
@@ -185,7 +185,7 @@ impl StoredTables {
         if !self.run.is_sweep() {
             return as_stored(&whole(&self.run), &self.files, &read);
         }
-        let part_of = |trial: &TrialDir| as_stored(&part(trial), &of_trial(trial), &read);
+        let part_of = |trial: &TrialDir| as_stored(&part(trial), &of_trial(trial)?, &read);
         let mut all: Option<Vec<T>> = None;
         for rows in parallel::map(&self.trials, part_of) {
             if let Some(rows) = rows? {
@@ -203,8 +203,8 @@ type Files = BTreeMap<String, FileRecord>;
 const MOST_READ_TWICE: u64 = 1 << 20;
 
 /// The files of a trial as its record has them; none if there is no record.
-fn of_trial(trial: &TrialDir) -> Files {
-    TrialRecord::load(trial).ok().flatten().map(|record| record.files).unwrap_or_default()
+fn of_trial(trial: &TrialDir) -> Result<Files, TableError> {
+    Ok(TrialRecord::load(trial)?.map(|record| record.files).unwrap_or_default())
 }
 
 /// Reads a table if it is there, and what was stored: rows that are missing would make a figure wrong, and nobody would know.

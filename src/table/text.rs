@@ -165,8 +165,8 @@ pub fn audience_text(rows: &[AudienceRow], width: usize) -> Option<String> {
     let mut laid = vec!["who carried the stream:".to_owned()];
     laid.extend(within(&CARRIAGE_COLUMNS, rows, width));
     laid.push(
-        "Copies: bytes sent over bytes of the video. Bound: what viewers carry if the broadcaster's uplink is full. Depth: the most hosts that passed a frame on; at least, and at most a copy: what the uplinks allow any \
-         tree of whole copies. audience.csv has more."
+        "Copies: bytes sent over bytes of the video. Bound: what viewers carry if the broadcaster's uplink is full. Depth, most: hosts that passed a frame on. At least, and kbit/s at most: what the uplinks allow any tree of whole \
+         copies. audience.csv has more."
             .to_owned(),
     );
     Some(laid.join("\n") + "\n")

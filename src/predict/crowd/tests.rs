@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use super::super::tests::{births, trial};
+use super::super::tests::{births, tables, trial};
 use super::*;
 use crate::store::{TrialDir, TrialRecord};
 use crate::table::{self, Observed};
@@ -101,18 +101,7 @@ fn who_loses_a_parent_finds_the_stream_again() {
 fn the_cdn_is_a_host_that_passes_frames_on() {
     for (scheme, most) in [(Scheme::Direct, 1), (Scheme::Multicast, 0), (Scheme::Bypass, 0)] {
         let trial = trial(scheme, same);
-        let prediction = super::super::predict(&trial, &births(&trial), 0).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let dir = TrialDir::at(directory.path());
-        let record = TrialRecord { zero_ns: Some(0), ..TrialRecord::planned(&trial) };
-        let observed = Observed {
-            trace: prediction.trace,
-            told: prediction.told,
-            pings: Vec::new(),
-            problems: Vec::new(),
-            damage: Vec::new(),
-        };
-        let by_packet = table::tabulate(&dir, observed, &record, Some(super::super::LINKS)).audience;
+        let by_packet = tables(&trial).audience;
         let (_, crowd) = crowd(scheme, 3, same);
         // The first frames of a measured or packet-by-packet trial come through the CDN in every scheme.
         assert_eq!(by_packet[0].depth_max, Some(1), "{scheme}");
