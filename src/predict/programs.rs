@@ -35,7 +35,7 @@ impl Course<'_> {
         for at in 0..self.streams[number].peers.len() {
             self.give(self.streams[number].peers[at], item);
         }
-        if self.streams[number].is_grouped && !self.streams[number].group.is_empty() {
+        if self.streams[number].is_grouped {
             let to = self.streams[number].group.clone();
             self.give_group(number, item, &to);
         }
@@ -223,7 +223,7 @@ impl Course<'_> {
         let seconds = |connection: usize| self.connections[connection].sender.waiting() as f64 * 8.0 / rate;
         let now = self.agenda.now();
         let expected = stream.expected.iter().filter(|(_, until)| now < *until).count();
-        let peers = stream.peers.len() + expected + usize::from(stream.is_grouped && !stream.group.is_empty());
+        let peers = stream.peers.len() + expected + usize::from(stream.is_grouped);
         let lag = stream.peers.iter().map(|peer| seconds(*peer)).fold(0.0, f64::max);
         let catching_up = expected > 0 || measured.is_none() || lag > pacing::TOLERATED_LAG;
         let behind = seconds(stream.upload) > pacing::CDN_LAG;

@@ -3,7 +3,8 @@
 use super::agenda::Nanos;
 use super::connection::Item;
 use super::controller::{Introduction, Named};
-use super::course::{AFTER_ACCEPTANCE, AFTER_NEWS, Course, Event, Heard, Spoken, Stay, Word};
+use super::course::{Course, Event, Heard, Spoken, Stay, Word};
+use super::heartbeats::{AFTER_ACCEPTANCE, AFTER_NEWS};
 use super::network::Host;
 use crate::plan::Departure;
 use crate::plan::delivery::{Carrier, Scheme};
@@ -364,7 +365,6 @@ impl Course<'_> {
             return;
         }
         viewer.is_there = false;
-        self.hearts[viewer.host].until = 0;
         if let Some(stay) = viewer.stays.last_mut() {
             stay.end = Some((told, how));
         }
@@ -378,7 +378,10 @@ impl Course<'_> {
                 self.say(host, from, Word::Leave { connection: source });
             }
         }
+        self.expects_nothing(host);
         self.streams[stream].group.retain(|one| *one != at);
+        // Who sends to nobody begins with the last keyframe when somebody comes again.
+        self.streams[stream].is_grouped &= !self.streams[stream].group.is_empty();
         for child in children {
             self.connections[child].is_over = true;
             let to = self.connections[child].to;
