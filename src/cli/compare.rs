@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::exit::{Exit, Failure, WithExit};
 use crate::plan::{CROWD, ENGINE, Scheme, Trial};
+use crate::plot::{self, Condition, Loaded};
 use crate::store::{Made, Manifest, Owner, RunDir};
 use crate::table::{
     self, DifferenceRow, Differences, Digests, FrameFigure, PlayoutRow, StoredTables, SummaryRow, TableError,
@@ -29,6 +30,9 @@ const SHOWN: [&str; 12] = [
     "stalled_buffer_1s_ms",
     "continuity_buffer_1s",
 ];
+
+/// What `real` means where figures come from a model.
+const OF_A_MODEL: &str = "Predictions have no chance but their seeds': of them `real` says that the model gives another figure, not that the network does.\n";
 
 /// Of what one side has and the other has not, so many are named.
 const SHOWN_UNMATCHED: usize = 6;
@@ -73,9 +77,16 @@ pub(super) struct CompareArgs {
     /// All figures of estimates.csv, not only the main ones
     #[arg(long, conflicts_with = "metrics")]
     all: bool,
-    /// Only these figures, by their names in estimates.csv
+    /// Only these figures, by their names in estimates.csv. A single one makes one table, with a line for each viewer
     #[arg(long = "metric", value_name = "NAME")]
     metrics: Vec<String>,
+    /// Only trials and viewers with this value (KEY=VALUE), one of several (KEY=A,B), or without it (KEY!=VALUE); keys
+    /// as for `livectl plot`
+    #[arg(long = "where", value_name = "KEY=VALUE")]
+    only: Vec<Condition>,
+    /// The scheme that a single folder's others are compared with [default: its first]
+    #[arg(long, value_name = "SCHEME")]
+    base: Option<Scheme>,
     /// Write the table as CSV too
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -84,7 +95,7 @@ pub(super) struct CompareArgs {
 /// What is on one side.
 struct Side {
     name: String,
-    manifests: Vec<Manifest>,
+    runs: Vec<Loaded>,
     summary: Vec<SummaryRow>,
     frames: Digests,
     playouts: Vec<PlayoutRow>,
@@ -92,20 +103,36 @@ struct Side {
 
 /// Compares runs.
 pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
-    let sides = args.runs.iter().map(|path| Side::read(path)).collect::<Result<Vec<_>, _>>()?;
+    let mut sides = args.runs.iter().map(|path| Side::read(path)).collect::<Result<Vec<_>, _>>()?;
+    args.narrow(&mut sides)?;
     let (Some(base), others) = (sides.first(), sides.get(1..).unwrap_or_default()) else {
         return Err(Failure::new(Exit::Usage, anyhow!("name a run")));
     };
+    if args.base.is_some() && !others.is_empty() {
+        let why = "--base is for the schemes of a single folder; of several, each is compared with the first";
+        return Err(Failure::new(Exit::Usage, anyhow!(why)));
+    }
     let mut all: Vec<DifferenceRow> = Vec::new();
     let mut text = String::new();
     if others.is_empty() {
-        let differences = table::compare_schemes(&base.units());
+        let units = base.units();
+        if let Some(scheme) = args.base.filter(|scheme| units.iter().all(|u| u.summary.point.scheme != *scheme)) {
+            let named = Vec::from_iter(base.schemes(false).iter().map(ToString::to_string)).join(", ");
+            return Err(Failure::new(
+                Exit::Usage,
+                anyhow!("--base {scheme}: {} has no such trials, but {named}", base.name),
+            ));
+        }
+        let differences = table::compare_schemes(&units, args.base);
         if differences.rows.is_empty() {
             let why = base.why_no_schemes();
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", base.name)));
         }
         text += &format!("{}: schemes\n", base.name);
         text += &base.mixed_text();
+        if base.has_predictions() {
+            text += OF_A_MODEL;
+        }
         text += &args.text(&differences, "first", "then")?;
         all.extend(differences.rows);
     }
@@ -114,8 +141,8 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
         text += &format!("first:  {}\nsecond: {}\n", base.name, other.name);
         text += &base.mixed_text();
         text += &other.mixed_text();
-        if base.is_predicted() != other.is_predicted() {
-            text += "A model has no chance but its seed's: `real` says that it gives another figure, not that the network does.\n";
+        if base.has_predictions() || other.has_predictions() {
+            text += OF_A_MODEL;
         }
         for difference in base.unlike(other) {
             text += &format!("NOT ALIKE: {difference}\n");
@@ -147,18 +174,44 @@ impl CompareArgs {
             }
     }
 
+    /// Leaves only the trials and viewers that are asked for.
+    fn narrow(&self, sides: &mut [Side]) -> Result<(), Failure> {
+        for condition in &self.only {
+            let runs = sides.iter().map(|side| side.runs.as_slice());
+            plot::known(condition.key(), runs).exit(Exit::Usage)?;
+        }
+        for side in sides.iter_mut().filter(|_| !self.only.is_empty()) {
+            side.narrow(&self.only);
+            if side.summary.is_empty() {
+                let only: Vec<String> = self.only.iter().map(|condition| format!("--where {condition}")).collect();
+                let why = anyhow!("no trial of {} matches {}", side.name, only.join(" "));
+                return Err(Failure::new(Exit::Results, why));
+            }
+        }
+        Ok(())
+    }
+
     fn text(&self, differences: &Differences, first: &str, second: &str) -> Result<String, Failure> {
         let known = |name: &String| differences.rows.iter().any(|row| row.metric == *name);
         if let Some(unknown) = self.metrics.iter().find(|name| !known(name)) {
             let mut names: Vec<&str> = differences.rows.iter().map(|row| row.metric.as_str()).collect();
             names.sort_unstable();
             names.dedup();
+            let meant = crate::recipe::nearest(unknown, &names);
+            let meant = meant.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default();
             let names = names.join(", ");
-            return Err(Failure::new(Exit::Usage, anyhow!("no figure {unknown:?} on both sides; there are {names}")));
+            return Err(Failure::new(
+                Exit::Usage,
+                anyhow!("no figure {unknown:?} on both sides{meant}; there are {names}"),
+            ));
         }
         let rows: Vec<DifferenceRow> =
             differences.rows.iter().filter(|row| self.wants(&row.metric)).cloned().collect();
-        let mut text = format!("\n{}", table::differences_text(&rows, first, second));
+        let table = match &self.metrics[..] {
+            [_] => table::differences_of_one(&rows, first, second),
+            _ => table::differences_text(&rows, first, second),
+        };
+        let mut text = format!("\n{table}");
         for unmatched in differences.unmatched.iter().take(SHOWN_UNMATCHED) {
             text += &format!("left out: {unmatched}\n");
         }
@@ -189,12 +242,12 @@ impl Side {
         let runs = RunDir::find(path).exit(Exit::Results)?.runs;
         let mut side = Side {
             name: path.display().to_string(),
-            manifests: Vec::new(),
+            runs: Vec::new(),
             summary: Vec::new(),
             frames: Digests::default(),
             playouts: Vec::new(),
         };
-        for (number, folder) in runs.iter().enumerate() {
+        for folder in &runs {
             let run = &RunDir::open(folder).exit(Exit::Results)?;
             let manifest = Manifest::load_brief(run).exit(Exit::Results)?;
             if !run.is_sweep() && !run.summary().exists() {
@@ -215,10 +268,10 @@ impl Side {
                 ui::warn(&format!("{why}; it is left out"));
                 continue;
             }
-            side.add(run, &manifest, number).exit(Exit::Results)?;
-            side.manifests.push(manifest);
+            side.add(run, &manifest).exit(Exit::Results)?;
+            side.runs.push(Loaded::of_manifest(run.path(), manifest));
         }
-        if side.manifests.is_empty() {
+        if side.runs.is_empty() {
             let why = "none of its runs has a summary.csv";
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", side.name)));
         }
@@ -226,7 +279,7 @@ impl Side {
         if side.is_predicted() {
             let stands_for_itself =
                 |trial: &Trial| trial.streams.iter().all(|stream| trial.crowd == Some(stream.viewers.len()));
-            let mut trials = side.manifests.iter().flat_map(|manifest| &manifest.plan.trials);
+            let mut trials = side.runs.iter().flat_map(|run| &run.manifest.plan.trials);
             let is_as_large = trials.all(stands_for_itself);
             for row in &mut side.summary {
                 row.point.parameters = row.point.parameters.without(ENGINE);
@@ -236,14 +289,15 @@ impl Side {
                 }
             }
         }
-        if side.manifests.len() > 1 {
-            side.name += &format!(" ({} runs)", side.manifests.len());
+        if side.runs.len() > 1 {
+            side.name += &format!(" ({} runs)", side.runs.len());
         }
         Ok(side)
     }
 
-    /// Trials of different runs may have the same name.
-    fn add(&mut self, run: &RunDir, manifest: &Manifest, number: usize) -> Result<(), TableError> {
+    /// Trials of different runs may have the same name. The number before it is the run's place among `runs`.
+    fn add(&mut self, run: &RunDir, manifest: &Manifest) -> Result<(), TableError> {
+        let number = self.runs.len();
         let named = |trial: &mut String| *trial = format!("{number}/{trial}");
         let tables = StoredTables::of(run, manifest);
         let mut summary = tables.summary()?.unwrap_or_default();
@@ -257,14 +311,26 @@ impl Side {
         Ok(())
     }
 
+    /// Leaves the trials and viewers that all conditions hold for.
+    fn narrow(&mut self, only: &[Condition]) {
+        let runs = &self.runs;
+        self.summary.retain(|row| {
+            let (run, trial) = row.trial.split_once('/').unwrap_or(("0", &row.trial));
+            let run = run.parse().ok().and_then(|number: usize| runs.get(number));
+            run.is_some_and(|run| run.meets(only, trial, &row.stream, &row.viewer))
+        });
+    }
+
+    /// The schemes of its trials, or of its sound ones.
+    fn schemes(&self, sound: bool) -> BTreeSet<Scheme> {
+        let units = self.units();
+        units.iter().filter(|unit| unit.is_sound() || !sound).map(|unit| unit.summary.point.scheme).collect()
+    }
+
     /// Why its schemes cannot be compared with each other.
     fn why_no_schemes(&self) -> String {
-        let schemes = |sound: bool| -> BTreeSet<Scheme> {
-            let units = self.units();
-            units.iter().filter(|unit| unit.is_sound() || !sound).map(|unit| unit.summary.point.scheme).collect()
-        };
         let named = |schemes: BTreeSet<Scheme>| Vec::from_iter(schemes.iter().map(ToString::to_string)).join(", ");
-        let (all, sound) = (schemes(false), schemes(true));
+        let (all, sound) = (self.schemes(false), self.schemes(true));
         match (all.len(), sound.len()) {
             (0, _) => "it has no trials".to_owned(),
             (1, _) => {
@@ -303,7 +369,12 @@ impl Side {
 
     /// Whether nothing of it was measured.
     fn is_predicted(&self) -> bool {
-        self.manifests.iter().all(|manifest| manifest.made() == Made::Predicted)
+        self.runs.iter().all(|run| run.manifest.made() == Made::Predicted)
+    }
+
+    /// Whether something that is compared was predicted.
+    fn has_predictions(&self) -> bool {
+        self.is_predicted() || self.summary.iter().any(|row| row.point.is_predicted())
     }
 
     fn units(&self) -> Vec<table::Unit<'_>> {
@@ -312,7 +383,7 @@ impl Side {
 
     /// What a fact is in its runs, each value once.
     fn all(&self, fact: Fact) -> Vec<String> {
-        let mut values: Vec<String> = self.manifests.iter().map(fact).collect();
+        let mut values: Vec<String> = self.runs.iter().map(|run| fact(&run.manifest)).collect();
         values.sort_unstable();
         values.dedup();
         values
@@ -344,8 +415,9 @@ impl Side {
                 unlike.push(format!("{name}: {ours} and {theirs}"));
             }
         }
-        let text = |side: &Side| side.manifests.first().map(|m| m.recipe.text.clone());
-        if self.manifests.first().map(|m| &m.recipe.name) == other.manifests.first().map(|m| &m.recipe.name)
+        let text = |side: &Side| side.runs.first().map(|run| run.manifest.recipe.text.clone());
+        if self.runs.first().map(|run| &run.manifest.recipe.name)
+            == other.runs.first().map(|run| &run.manifest.recipe.name)
             && text(self) != text(other)
         {
             unlike.push("the text of the recipe (see recipe.yaml of both)".into());
@@ -366,7 +438,7 @@ mod tests {
     fn side(name: &str, trials: &[(&str, bool)]) -> Side {
         let mut side = Side {
             name: name.into(),
-            manifests: Vec::new(),
+            runs: Vec::new(),
             summary: Vec::new(),
             frames: Digests::default(),
             playouts: Vec::new(),

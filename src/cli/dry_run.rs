@@ -39,10 +39,10 @@ pub(super) fn dry_run(args: &RunArgs) -> Result<Exit, Failure> {
         let estimate = plan.estimate();
         let folder = args.results.join(&plan.recipe).join("RUN");
         let mut text = format!(
-            "{}: {}, about {}, up to {} in {}\n",
+            "{}: {}, {}, up to {} in {}\n",
             plan.recipe,
             ui::trials(plan.trials.len()),
-            ui::span(estimate.duration / args.jobs.max(1)),
+            ui::expected(estimate.duration / args.jobs.max(1), estimate.longest / args.jobs.max(1)),
             ui::bytes(estimate.disk_bytes),
             folder.display()
         );

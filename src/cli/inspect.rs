@@ -18,12 +18,12 @@ pub(super) fn check(recipes: &[PathBuf]) -> Result<Exit, Failure> {
             Ok(loaded) => {
                 let estimate = loaded.plan.estimate();
                 ui::print(&format!(
-                    "{}: valid; {}{}{}, about {}, up to {} of results",
+                    "{}: valid; {}{}{}, {}, up to {} of results",
                     path.display(),
                     points(&loaded.plan),
                     if loaded.until.is_some() { "at most " } else { "" },
                     ui::trials(loaded.plan.trials.len()),
-                    ui::span(estimate.duration),
+                    ui::expected(estimate.duration, estimate.longest),
                     ui::bytes(estimate.disk_bytes),
                 ))?;
                 for lack in lacks(&loaded.plan) {

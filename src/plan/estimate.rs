@@ -23,8 +23,10 @@ const TRIAL_FILES: u64 = 1_000_000;
 /// What a run will take: time, and space on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Estimate {
-    /// Until the last trial is done, if trials run one after the other.
+    /// Until the last trial is done, if trials run one after the other and nobody has to be waited for at their ends.
     pub duration: Duration,
+    /// The same if each trial waits for its viewers as long as it may (`drain`).
+    pub longest: Duration,
     /// Size of the results in bytes, by the nominal bitrate of the video.
     pub disk_bytes: u64,
 }
@@ -54,8 +56,9 @@ impl Plan {
     #[must_use]
     pub fn estimate(&self) -> Estimate {
         let duration = self.trials.iter().map(|trial| trial.timeline.end + TRIAL_OVERHEAD).sum();
+        let longest = duration + self.trials.iter().map(|trial| trial.timeline.drain).sum::<Duration>();
         let disk_bytes = self.trials.iter().map(Trial::disk_bytes).sum();
-        Estimate { duration, disk_bytes }
+        Estimate { duration, longest, disk_bytes }
     }
 }
 

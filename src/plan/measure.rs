@@ -46,6 +46,19 @@ impl Measure {
     }
 }
 
+/// Values of a parameter in order: numbers by size, whatever their units, and before words.
+#[must_use]
+pub(super) fn by_size(a: &str, b: &str) -> std::cmp::Ordering {
+    use std::cmp::Ordering::{Greater, Less};
+    let order = match (Measure::read(a), Measure::read(b)) {
+        (Some(a), Some(b)) => a.value.total_cmp(&b.value),
+        (Some(_), None) => Less,
+        (None, Some(_)) => Greater,
+        (None, None) => natural(a, b),
+    };
+    order.then_with(|| a.cmp(b))
+}
+
 /// Names with a number at their end in the order of the numbers: hv2 before hv10.
 #[must_use]
 pub fn natural(a: &str, b: &str) -> std::cmp::Ordering {
@@ -67,5 +80,12 @@ mod tests {
         assert_eq!(["2 Mbit/s", "40ms", "0.5 %", "4"].map(value), [2e6, 0.04, 0.005, 4.0].map(Some));
         assert_eq!(["", "x", "4 apples", "1.2.3", "-4"].map(value), [None; 5]);
         assert_eq!(Measure::read("300 kbit/s").unwrap().unit, "kbit/s");
+    }
+
+    #[test]
+    fn values_are_ordered_by_size_and_words_after_them() {
+        let mut values = ["never", "16", "2 Mbit/s", "800 kbit/s", "8", "cubic10", "cubic9"];
+        values.sort_by(|a, b| by_size(a, b));
+        assert_eq!(values, ["8", "16", "800 kbit/s", "2 Mbit/s", "cubic9", "cubic10", "never"]);
     }
 }

@@ -1,5 +1,6 @@
 //! A trial's coordinates among the trials of a run.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use livectl_wire::frame::FrameId;
 use serde::{Deserialize, Serialize};
 
 use super::Scheme;
+use super::measure::by_size;
 
 /// Which trial it is: how video is delivered, with which parameters, for which time. Tables have its parts as
 /// columns.
@@ -23,8 +25,8 @@ pub struct Point {
 }
 
 /// A sweep's coordinates: the values of its parameters by their names, as the recipe's matrix writes them. Shared by
-/// all who hold them: every row of a trial's tables does.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+/// all who hold them: every row of a trial's tables does. In order, numbers go by size: 8 viewers before 16.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
 pub struct Parameters(Arc<BTreeMap<String, String>>);
 
@@ -105,6 +107,23 @@ impl Parameters {
         let text: String =
             self.iter().map(|(key, value)| format!("{}:{key}{}:{value}", key.len(), value.len())).collect();
         FrameId::of(text.as_bytes()).to_string().get(..8).map(str::to_owned)
+    }
+}
+
+impl Ord for Parameters {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return Ordering::Equal;
+        }
+        let pairs = self.iter().zip(other.iter());
+        let unlike = pairs.map(|((a, x), (b, y))| a.cmp(b).then_with(|| by_size(x, y)));
+        unlike.into_iter().find(|order| order.is_ne()).unwrap_or_else(|| self.0.len().cmp(&other.0.len()))
+    }
+}
+
+impl PartialOrd for Parameters {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

@@ -7,7 +7,7 @@ use super::chart::Chart;
 use super::family::{
     self, Family, Plate, audience, cdf, heat, offload, parts, servers, sources, spread, stalls, sweep, timeline, tree,
 };
-use super::key::{Condition, Key};
+use super::key::{Condition, Key, known};
 use super::loaded::{Loaded, MOST_OVER_TIME};
 use super::pictures::Subject;
 use super::selection::{Selection, asked, schemes, select};
@@ -79,7 +79,7 @@ pub struct LeftOut {
 /// [`PlotError::Drawing`].
 pub fn gallery(runs: &[Loaded], families: &[Family], view: &View, picture: &Picture) -> Result<Gallery, PlotError> {
     for key in view.only.iter().map(Condition::key).chain(&view.by).chain(&view.x).chain(&view.y) {
-        key.known(runs)?;
+        known(key, [runs])?;
     }
     let compares = families.iter().any(|family| family.compares());
     let selection = if compares { Some(select(runs, view)?) } else { None };
@@ -275,7 +275,7 @@ fn known_metric(families: &[Family], selection: Option<&Selection<'_>>, view: &V
     if known.is_empty() {
         known.push("nothing: these pictures offer no choice".to_owned());
     }
-    Err(PlotError::Metric { metric: asked.to_owned(), known: known.join(", ") })
+    Err(PlotError::Metric { metric: asked.to_owned(), known })
 }
 
 /// Title, origin and warnings of pictures that show runs together.

@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use super::PlotError;
 use super::loaded::Loaded;
 use crate::plan::{Datapath, EMULATED, ENGINE, LinkKind, Measure, PREDICTED, Scheme, Trial, natural};
+use crate::recipe::nearest;
 
 /// Keys that are not paths into the plan.
 const NAMED: [&str; 12] = [
@@ -155,26 +156,25 @@ impl Key {
             _ => ("", 1.0),
         }
     }
+}
 
-    /// An error if no trial has it.
-    pub(super) fn known(&self, runs: &[Loaded]) -> Result<(), PlotError> {
-        let trials = || runs.iter().flat_map(|run| run.manifest.plan.trials.iter().map(move |trial| (run, trial)));
-        let has = |(run, trial): (&Loaded, &Trial)| {
-            if trial.point.parameters.get(&self.0).is_some() {
-                return true;
-            }
-            run.plan_json(&trial.id)
-                .and_then(|json| lookup(json, &self.0))
-                .is_some_and(|found| value(found).is_some())
-        };
-        if !self.is_path() || trials().any(has) {
-            return Ok(());
+/// An error if no trial has the key.
+pub(crate) fn known<'r>(key: &Key, runs: impl IntoIterator<Item = &'r [Loaded]>) -> Result<(), PlotError> {
+    let runs: Vec<&Loaded> = runs.into_iter().flatten().collect();
+    let trials = || runs.iter().flat_map(|run| run.manifest.plan.trials.iter().map(move |trial| (run, trial)));
+    let has = |(run, trial): (&&Loaded, &Trial)| {
+        if trial.point.parameters.get(&key.0).is_some() {
+            return true;
         }
-        let json = trials().find_map(|(run, trial)| run.plan_json(&trial.id));
-        let parameters: BTreeSet<&str> =
-            trials().flat_map(|(_, trial)| trial.point.parameters.iter().map(|(name, _)| name)).collect();
-        Err(PlotError::Key { key: self.0.clone(), hint: hint(&self.0, json, &parameters) })
+        run.plan_json(&trial.id).and_then(|json| lookup(json, &key.0)).is_some_and(|found| value(found).is_some())
+    };
+    if !key.is_path() || trials().any(has) {
+        return Ok(());
     }
+    let json = trials().find_map(|(run, trial)| run.plan_json(&trial.id));
+    let parameters: BTreeSet<&str> =
+        trials().flat_map(|(_, trial)| trial.point.parameters.iter().map(|(name, _)| name)).collect();
+    Err(PlotError::Key { key: key.0.clone(), hint: hint(&key.0, json, &parameters) })
 }
 
 impl From<&str> for Key {
@@ -215,6 +215,12 @@ impl Condition {
     pub(super) fn holds(&self, asked: Asked<'_>) -> bool {
         let value = self.key.of(asked);
         self.values.iter().any(|wanted| value.as_ref().is_some_and(|value| value.is(wanted))) == self.equal
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.key.0, if self.equal { "=" } else { "!=" }, self.values.join(","))
     }
 }
 
@@ -343,9 +349,11 @@ fn hint(key: &str, json: Option<&Json>, parameters: &BTreeSet<&str>) -> String {
         let end = known.rsplit('.').next().unwrap_or(known);
         !last.is_empty() && (end.contains(&last) || last.contains(end) || known.starts_with(&last))
     };
-    let all: Vec<&str> =
-        NAMED.into_iter().chain(parameters.iter().copied()).chain(paths.iter().map(String::as_str)).collect();
-    let near: Vec<&str> = all.iter().copied().filter(alike).take(4).collect();
+    let mut seen = BTreeSet::new();
+    let all = NAMED.into_iter().chain(parameters.iter().copied()).chain(paths.iter().map(String::as_str));
+    let all: Vec<&str> = all.filter(|name| seen.insert(*name)).collect();
+    let mut near: Vec<&str> = nearest(key, &all).into_iter().collect();
+    near.extend(all.iter().copied().filter(alike).filter(|name| nearest(key, &all) != Some(*name)).take(3));
     let meant =
         if near.is_empty() { "known".to_owned() } else { format!("did you mean {}? Known", near.join(" or ")) };
     let more = if all.len() > MOST_LISTED { ", and what else trial.json has" } else { "" };

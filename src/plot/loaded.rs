@@ -105,9 +105,8 @@ impl Loaded {
         StoredTables::of_trials(run, self.few(families, view))
     }
 
-    /// A sweep whose tables were read one by one: frames and pings of [few](Self::over_time) trials, and of the
-    /// others digests.
-    pub(crate) fn of_sweep(path: &Path, manifest: Manifest) -> Loaded {
+    /// A run without its tables: whoever needs them reads them one by one.
+    pub(crate) fn of_manifest(path: &Path, manifest: Manifest) -> Loaded {
         Loaded::without_tables(path, manifest)
     }
 
@@ -154,6 +153,12 @@ impl Loaded {
             || viewers.any(|(stream, viewer)| {
                 view.only.iter().all(|condition| condition.holds(Asked { run: self, trial, stream, viewer }))
             })
+    }
+
+    /// Whether all conditions hold for a viewer of a stream in a trial.
+    pub(crate) fn meets(&self, only: &[Condition], trial: &str, stream: &str, viewer: &str) -> bool {
+        let Some(trial) = self.plan(trial) else { return false };
+        only.iter().all(|condition| condition.holds(Asked { run: self, trial, stream, viewer }))
     }
 
     fn without_tables(path: &Path, manifest: Manifest) -> Loaded {

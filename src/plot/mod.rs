@@ -34,11 +34,13 @@ use std::path::{Path, PathBuf};
 pub use canvas::{LARGEST, SMALLEST, lacking_characters};
 pub use family::Family;
 pub use gallery::{Gallery, LeftOut, Shown, gallery};
+pub(crate) use key::known;
 pub use key::{Condition, Key};
 pub use loaded::{Loaded, load};
 pub use pictures::{Subject, delay_picture, frame_delay_picture};
 pub use selection::MOST_GROUPS;
 
+use crate::recipe::nearest;
 use crate::store::{Manifest, RunDir, StoreError, write_atomic};
 use crate::table::{self, TableError};
 
@@ -141,6 +143,12 @@ pub struct Drawn {
     pub left_out: Vec<PlotError>,
 }
 
+/// ` (did you mean delay?)`, or nothing.
+fn meant(word: &str, known: &[String]) -> String {
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    nearest(word, &known).map(|meant| format!(" (did you mean {meant}?)")).unwrap_or_default()
+}
+
 /// Why there is no picture.
 #[derive(Debug, thiserror::Error)]
 pub enum PlotError {
@@ -172,12 +180,12 @@ pub enum PlotError {
         hint: String,
     },
     /// The picture has no such metric.
-    #[error("there is no metric {metric:?} for these pictures: choose from {known}")]
+    #[error("there is no metric {metric:?} for these pictures{}: choose from {}", meant(metric, known), known.join(", "))]
     Metric {
         /// The metric as it was written.
         metric: String,
         /// The metrics that there are.
-        known: String,
+        known: Vec<String>,
     },
     /// There are more groups than could be told apart.
     #[error(

@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 
 use super::canvas::Marker;
 use super::chart::{BLACK, Dash};
-use super::key::{Asked, Condition, Key, Value};
+use super::key::{Asked, Condition, Key, Value, known};
 use super::loaded::Loaded;
 use super::{PlotError, View};
 use crate::plan::{CROWD, ENGINE, Scheme, Trial, natural};
@@ -100,7 +100,7 @@ pub(super) struct Selection<'a> {
 pub(super) fn select<'a>(runs: &'a [Loaded], view: &View) -> Result<Selection<'a>, PlotError> {
     let by = grouping(runs, view);
     for key in by.iter().chain(view.only.iter().map(Condition::key)).chain(&view.x).chain(&view.y) {
-        key.known(runs)?;
+        known(key, [runs])?;
     }
     let units: Vec<(&str, f64)> = by.iter().map(|key| key.unit(runs)).collect();
     let mut trials = BTreeSet::new();

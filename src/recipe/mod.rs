@@ -27,6 +27,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub use problem::{RecipeError, Warning};
+pub(crate) use word::nearest;
 
 use crate::plan::{Plan, Stream, Until, Video, VideoSource};
 use file::RecipeFile;

@@ -636,6 +636,7 @@ fn a_video_file_is_found_beside_the_recipe() {
 fn estimates_grow_with_trials_and_copies() {
     let one = loaded(&format!("schemes: [direct]{BASE}")).plan.estimate();
     assert_eq!(one.duration, seconds(40));
+    assert_eq!(one.longest, seconds(40) + loaded(&format!("schemes: [direct]{BASE}")).plan.trials[0].timeline.drain);
     // 20 s of 2.5 Mbit/s are 6.25 MB: 1 (hb) + 3 (hs) + 2 (viewers) captured copies, 2 dumps.
     let stream = 6_250_000.0;
     let expected = 6.0 * stream * 1.15 + 2.0 * stream + 1e6;

@@ -31,7 +31,7 @@ pub(super) fn is_unprintable(c: char) -> bool {
 
 /// The candidate that `word` was probably meant to be: at most a third of its letters differ. A letter is
 /// inserted, deleted or replaced, or two neighbours are swapped.
-pub(super) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let word = word.to_lowercase();
     if word.chars().count() > 40 {
         return None;

@@ -41,7 +41,7 @@ impl Stored {
         let summary = taken(tables.summary(), &dir.summary(), analysed, &mut lacks);
         let (playout, audience) = (dir.playouts(), dir.audience());
         if dir.is_sweep() {
-            let mut loaded = Loaded::of_sweep(path, manifest);
+            let mut loaded = Loaded::of_manifest(path, manifest);
             let few = loaded.over_time(&dir, &[Family::FrameDelay, Family::Tree], &View::default());
             loaded.summary = summary;
             loaded.frames = taken(few.frames(), &dir.frames(), analysed, &mut lacks);

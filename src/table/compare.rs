@@ -10,7 +10,7 @@ use super::field::PARAMETER;
 use super::files::{column, write_csv};
 use super::{TableError, summary::to_microseconds};
 use crate::parallel;
-use crate::plan::{Parameters, Scheme};
+use crate::plan::{Parameters, Scheme, natural};
 
 /// What of a trial is compared with what: a viewer of a stream under a scheme, at a point.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,20 +134,26 @@ pub fn compare(base: &[Unit<'_>], other: &[Unit<'_>]) -> Differences {
     differences
 }
 
-/// Compares the schemes of one set of trials with the first of them.
+/// Compares the schemes of one set of trials with one of them: `base`, or the first.
 #[must_use]
-pub fn compare_schemes(units: &[Unit<'_>]) -> Differences {
+pub fn compare_schemes(units: &[Unit<'_>], base: Option<Scheme>) -> Differences {
     let all = subjects(units);
-    let Some(base) = all.iter().map(|subject| subject.scheme).min() else { return Differences::default() };
+    let first = || all.iter().map(|subject| subject.scheme).min();
+    let Some(base) = base.or_else(first) else { return Differences::default() };
     let others = all.iter().filter(|subject| subject.scheme != base);
     let pairs: Vec<_> = others.map(|other| (Subject { scheme: base, ..other.clone() }, other.clone())).collect();
     of_pairs(units, units, &pairs)
 }
 
-/// Each subject once, in the order in which they are met.
+/// Each subject once, in the order in which they are compared: point, scheme, stream, viewer.
 fn subjects(units: &[Unit<'_>]) -> Vec<Subject> {
-    let mut seen = HashSet::new();
-    units.iter().map(Unit::subject).filter(|subject| seen.insert(subject.clone())).collect()
+    let all: HashSet<Subject> = units.iter().map(Unit::subject).collect();
+    let mut all = Vec::from_iter(all);
+    all.sort_by(|a, b| {
+        let point = a.parameters.cmp(&b.parameters).then_with(|| a.scheme.cmp(&b.scheme));
+        point.then_with(|| natural(&a.stream, &b.stream)).then_with(|| natural(&a.viewer, &b.viewer))
+    });
+    all
 }
 
 /// The fit and complete units of each subject.
@@ -251,33 +257,63 @@ pub fn differences_text(rows: &[DifferenceRow], base: &str, other: &str) -> Stri
             trials.1.unwrap_or(0)
         );
         let mut lines = vec![["metric", base, other, "difference", "95 % interval", "", "is"].map(str::to_owned)];
-        for row in group {
-            let interval = row.low_95.zip(row.high_95);
-            let interval = interval.map(|(low, high)| format!("{} to {}", signed(low), signed(high)));
-            let percent = (row.base_value != 0.0 && row.difference != 0.0)
-                .then(|| format!("{:+.1} %", row.difference / row.base_value.abs() * 100.0));
-            lines.push([
-                row.metric.clone(),
-                plain(row.base_value),
-                plain(row.other_value),
-                signed(row.difference),
-                interval.unwrap_or_else(|| "-".into()),
-                percent.unwrap_or_default(),
-                row.verdict.name().into(),
-            ]);
-        }
-        let widths: Vec<usize> =
-            (0..7).map(|i| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0)).collect();
-        for line in lines {
-            let cells = line.iter().zip(&widths).enumerate().map(|(i, (cell, width))| {
-                let blanks = " ".repeat(width - cell.chars().count());
-                if i == 0 || i == 6 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
-            });
-            text += &format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end());
-        }
+        lines.extend(group.iter().map(|row| {
+            let [base, other, difference, interval, percent] = row.cells();
+            [row.metric.clone(), base, other, difference, interval, percent, row.verdict.name().into()]
+        }));
+        text += &aligned(&lines);
         text.push('\n');
     }
     text
+}
+
+/// Differences of a single figure as one aligned table, a line for each viewer. Headings as for [`differences_text`].
+#[must_use]
+pub fn differences_of_one(rows: &[DifferenceRow], base: &str, other: &str) -> String {
+    let Some(first) = rows.first() else { return String::new() };
+    let headings = ["of", "trials", base, other, "difference", "95 % interval", "", "is"];
+    let lines = rows.iter().map(|row| {
+        let (a, b) = (&row.base, &row.other);
+        let [base, other, difference, interval, percent] = row.cells();
+        let scheme = if a == b { a.scheme.to_string() } else { format!("{}, then {}", a.scheme, b.scheme) };
+        let of = format!("{scheme}{}, {} of {}", a.point(), a.viewer, a.stream);
+        let trials = format!("{} and {}", row.base_trials, row.other_trials);
+        [of, trials, base, other, difference, interval, percent, row.verdict.name().into()]
+    });
+    let lines: Vec<[String; 8]> = std::iter::once(headings.map(str::to_owned)).chain(lines).collect();
+    format!("{}\n{}\n", first.metric, aligned(&lines))
+}
+
+/// Rows in columns of one width each; the first and the last begin at the left, the others end at the right.
+fn aligned<const N: usize>(lines: &[[String; N]]) -> String {
+    let width = |i: usize| lines.iter().map(|line| line[i].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for line in lines {
+        let cells = line.iter().zip(widths).enumerate().map(|(i, (cell, width))| {
+            let blanks = " ".repeat(width - cell.chars().count());
+            if i == 0 || i == N - 1 { format!("{cell}{blanks}") } else { format!("{blanks}{cell}") }
+        });
+        text += &format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end());
+    }
+    text
+}
+
+impl DifferenceRow {
+    /// Both values, the difference, its interval, and what it is in percent of the first.
+    fn cells(&self) -> [String; 5] {
+        let interval = self.low_95.zip(self.high_95);
+        let interval = interval.map(|(low, high)| format!("{} to {}", signed(low), signed(high)));
+        let percent = (self.base_value != 0.0 && self.difference != 0.0)
+            .then(|| format!("{:+.1} %", self.difference / self.base_value.abs() * 100.0));
+        [
+            plain(self.base_value),
+            plain(self.other_value),
+            signed(self.difference),
+            interval.unwrap_or_else(|| "-".into()),
+            percent.unwrap_or_default(),
+        ]
+    }
 }
 
 /// Three decimals at most, and no more than tell something.
@@ -365,10 +401,20 @@ mod tests {
         frames.extend(bypass.1);
         summary[0].fit = false;
         let units = units(&summary, &frames, &[]);
-        let differences = compare_schemes(&units);
+        let differences = compare_schemes(&units, None);
         assert_eq!((differences.left_out, differences.unmatched.len()), (1, 0));
         let row = &differences.rows[0];
         assert_eq!((row.base.scheme, row.other.scheme), (Scheme::Direct, Scheme::Bypass));
         assert_eq!((row.base_trials, row.other_trials, row.verdict), (2, 3, Verdict::Real));
+        let turned = compare_schemes(&units, Some(Scheme::Bypass));
+        assert_eq!((turned.rows[0].base.scheme, turned.rows[0].difference), (Scheme::Bypass, -row.difference));
+        // One figure: one table.
+        let rows: Vec<_> = differences.rows.iter().filter(|row| row.metric == "delay_p50_ms").cloned().collect();
+        let text = differences_of_one(&rows, "first", "then");
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[0], ["delay_p50_ms"]);
+        assert_eq!(lines[1][..4], ["of", "trials", "first", "then"], "{text}");
+        assert_eq!(lines[2][..7], ["direct,", "then", "bypass,", "hv1", "of", "hb", "2"], "{text}");
+        assert_eq!(text.lines().count(), 3, "{text}");
     }
 }

@@ -43,7 +43,8 @@ use std::path::PathBuf;
 pub use analysis::{Analysis, Observed, analyse, tabulate};
 pub use audience::{StreamFacts, audiences};
 pub use compare::{
-    DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_text, write_differences,
+    DifferenceRow, Differences, Subject, Verdict, compare, compare_schemes, differences_of_one, differences_text,
+    write_differences,
 };
 pub use difference::Comparison;
 pub use digest::{Digest, Digests, FrameFigure, Frames};

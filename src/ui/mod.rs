@@ -94,6 +94,13 @@ pub fn width() -> usize {
     columns.filter(|columns| *columns >= 60).unwrap_or(WIDTH)
 }
 
+/// `about 2 min 20 s, at most 4 min 20 s`.
+#[must_use]
+pub fn expected(usual: std::time::Duration, longest: std::time::Duration) -> String {
+    let most = if longest > usual { format!(", at most {}", span(longest)) } else { String::new() };
+    format!("about {}{most}", span(usual))
+}
+
 /// `3 min 20 s`.
 #[must_use]
 pub fn span(duration: std::time::Duration) -> String {
