@@ -307,6 +307,35 @@ fn a_prediction_is_a_run_that_says_so() {
         let (code, text) = livectl(&[command, many.to_str().unwrap()]);
         assert_eq!(code, Some(0), "{command}: {text}");
     }
+    // Some of it, against another scheme, with a line for each viewer.
+    let many = many.to_str().unwrap();
+    let compare = |more: &[&str]| livectl(&[&["compare", "--metric", "delay_p50_ms", many], more].concat());
+    let lines =
+        |text: &str| text.lines().filter(|line| line.contains(" of hb ")).map(str::to_owned).collect::<Vec<_>>();
+    let (code, text) = compare(&[]);
+    let (all, turned) = (lines(&text), compare(&["--base", "bypass", "--where", "viewers=1000"]).1);
+    assert_eq!((code, all.len()), (Some(0), 2), "two sizes: {text}");
+    assert!(all[0].contains("direct, then bypass, at crowd 2") && all[1].contains("at crowd 1000"), "{text}");
+    let turned = lines(&turned);
+    assert!(turned.len() == 1 && turned[0].contains("bypass, then direct, at crowd 1000"), "{turned:?}");
+    for (wrong, code, says) in [
+        (["--where", "viewer=nobody"], 5, "matches --where viewer=nobody"),
+        (["--where", "viewrs=2"], 2, "did you mean viewers?"),
+        (["--base", "relay"], 2, "has no such trials, but direct, bypass"),
+        (["--metric", "delay_p5_ms"], 2, "did you mean delay_p50_ms?"),
+    ] {
+        let (ended, text) = compare(&wrong);
+        assert!(ended == Some(code) && text.contains(says), "{wrong:?}: {ended:?} {text}");
+    }
+    // A copy, or the same prediction once more, is no repetition.
+    let (code, text) = livectl(&["predict", "--viewers", "2,1e3", "--results", "many", recipe.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{text}");
+    for command in [&["compare"] as &[&str], &["plot", "--plot", "box", "--text"]] {
+        let (code, text) = livectl(&[command, &["many/smoke"]].concat());
+        assert!(code == Some(0) && text.contains("4 of its trials are in another of these runs, too"), "{text}");
+        let once = if command[0] == "plot" { "hv1          1 " } else { "1 and 1 trials" };
+        assert!(text.contains(once), "{text}");
+    }
     for wrong in ["0", "1000001", "many"] {
         let (code, text) = livectl(&["predict", "--viewers", wrong, recipe.to_str().unwrap()]);
         assert!(code == Some(2) && text.contains("a number of viewers is expected, 1 to 1000000"), "{text}");

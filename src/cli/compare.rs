@@ -9,7 +9,7 @@ use clap::Args;
 use super::exit::{Exit, Failure, WithExit};
 use crate::plan::{CROWD, ENGINE, Scheme, Trial};
 use crate::plot::{self, Condition, Loaded};
-use crate::store::{Made, Manifest, Owner, RunDir};
+use crate::store::{self, Made, Manifest, Owner, RunDir};
 use crate::table::{
     self, DifferenceRow, Differences, Digests, FrameFigure, PlayoutRow, StoredTables, SummaryRow, TableError,
 };
@@ -274,6 +274,13 @@ impl Side {
         if side.runs.is_empty() {
             let why = "none of its runs has a summary.csv";
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", side.name)));
+        }
+        let repeated = store::repeated(side.runs.iter().map(|run| &run.manifest));
+        for (place, (run, trials)) in side.runs.iter().zip(repeated).enumerate().filter(|(_, (_, t))| !t.is_empty()) {
+            side.summary.retain(|row| {
+                row.trial.split_once('/').is_none_or(|(of, trial)| of != place.to_string() || !trials.contains(trial))
+            });
+            ui::warn(&plot::counted_once(&run.path, trials.len()));
         }
         // Whoever compares a prediction with a measurement means the same points.
         if side.is_predicted() {

@@ -180,7 +180,10 @@ pub(super) fn plot(args: &PlotArgs) -> Result<Exit, Failure> {
             Err(error) => complain(path, error.into()),
         }
     }
-    let (runs, mut failed) = plot::load(&paths, &families, &args.view());
+    let (mut runs, mut failed) = plot::load(&paths, &families, &args.view());
+    if compares {
+        plot::count_once(&mut runs).iter().for_each(|again| ui::warn(again));
+    }
     if let (true, Some((_, error))) = (runs.is_empty(), failed.pop()) {
         return Err(Failure::new(Exit::Results, error));
     }

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::key::{Asked, Condition};
 use super::{Family, PlotError, View, family, gallery};
 use crate::plan::{ENGINE, Trial};
-use crate::store::{Made, Manifest, RunDir, TrialRecord};
+use crate::store::{self, Made, Manifest, RunDir, TrialRecord};
 use crate::table::{
     self, AudienceRow, BUFFERS_S, Digests, FrameRow, PingRow, PlayoutRow, StoredTables, SummaryRow, TableError, Unit,
     ViewerFacts, audiences, play, summarise,
@@ -295,6 +295,27 @@ pub fn load(paths: &[PathBuf], families: &[Family], view: &View) -> (Vec<Loaded>
         }
     }
     (runs, failed)
+}
+
+/// Takes the trials that an earlier run has already out of what is compared, and says of which runs. Pictures of single
+/// runs still show them.
+pub fn count_once(runs: &mut [Loaded]) -> Vec<String> {
+    let repeated = store::repeated(runs.iter().map(|run| &run.manifest));
+    let again = runs.iter_mut().zip(repeated).filter(|(_, trials)| !trials.is_empty());
+    let without = again.map(|(run, trials)| {
+        run.summary.retain(|row| !trials.contains(&row.trial));
+        run.audience.retain(|row| !trials.contains(&row.trial));
+        counted_once(&run.path, trials.len())
+    });
+    without.collect()
+}
+
+/// What is said of a run that has trials of another.
+pub(crate) fn counted_once(path: &Path, trials: usize) -> String {
+    let path = path.display();
+    format!(
+        "{path}: {trials} of its trials are in another of these runs, too (copied, or predicted again); counted once"
+    )
 }
 
 pub(super) fn if_there<T>(

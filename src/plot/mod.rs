@@ -36,7 +36,8 @@ pub use family::Family;
 pub use gallery::{Gallery, LeftOut, Shown, gallery};
 pub(crate) use key::known;
 pub use key::{Condition, Key};
-pub use loaded::{Loaded, load};
+pub(crate) use loaded::counted_once;
+pub use loaded::{Loaded, count_once, load};
 pub use pictures::{Subject, delay_picture, frame_delay_picture};
 pub use selection::MOST_GROUPS;
 

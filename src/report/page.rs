@@ -103,7 +103,7 @@ pub fn page(runs: &[PathBuf]) -> Result<Page, ReportError> {
             ..sheet
         }));
     }
-    let (overview_figures, overview_left_out) = picture::of_audiences(&audiences, &mut pictures);
+    let (overview_figures, overview_left_out) = picture::of_audiences(audiences, &mut pictures);
     let title = match &lines[..] {
         [one] => format!("{} · {}", one.recipe(), one.run()),
         several => format!("{} runs of {}", several.len(), recipes(several)),

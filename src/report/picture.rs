@@ -143,13 +143,15 @@ fn of_parameters(runs: &[Loaded], effects: &Effects) -> (Vec<Shown>, Vec<String>
 }
 
 /// Pictures of the audiences of several runs, if these differ in size.
-pub(super) fn of_audiences(runs: &[Loaded], room: &mut usize) -> (Vec<Figure>, Vec<String>) {
+pub(super) fn of_audiences(mut runs: Vec<Loaded>, room: &mut usize) -> (Vec<Figure>, Vec<String>) {
+    let mut told = plot::count_once(&mut runs);
     let sizes: BTreeSet<u32> = runs.iter().flat_map(|run| run.audience.iter().map(|row| row.viewers)).collect();
     if sizes.len() < 2 {
         return (Vec::new(), Vec::new());
     }
-    let (shown, left_out) = drawn(runs, &OF_AUDIENCE, Format::Svg);
-    (shown.into_iter().filter_map(|shown| figure(runs, "all", shown, room)).collect(), left_out)
+    let (shown, left_out) = drawn(&runs, &OF_AUDIENCE, Format::Svg);
+    told.extend(left_out);
+    (shown.into_iter().filter_map(|shown| figure(&runs, "all", shown, room)).collect(), told)
 }
 
 /// A picture as the page has it; `None`: there is no room for it.

@@ -324,7 +324,7 @@ impl Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let mut look = Look::at_machine()?;
         let asked = Arc::clone(&stop);
-        let thread = thread::Builder::new().name("watch".into()).spawn(move || watch(&asked, &mut look))?;
+        let thread = thread::Builder::new().name("watch".into()).spawn(move || watch(&asked, &mut look, sleep))?;
         Ok(Watch { stop, thread })
     }
 
@@ -336,7 +336,12 @@ impl Watch {
     }
 }
 
-fn watch(stop: &AtomicBool, look: &mut Look) -> Observations {
+/// Sleeps until a time of the monotonic clock: absolute, so that lateness does not add up.
+fn sleep(until: Duration) -> nix::Result<()> {
+    clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &until.into()).map(drop)
+}
+
+fn watch(stop: &AtomicBool, look: &mut Look, sleep: impl Fn(Duration) -> nix::Result<()>) -> Observations {
     let (mut samples, mut unknown) = (Vec::new(), Vec::new());
     let mut lateness = Histogram::default();
     let mut worst = Duration::ZERO;
@@ -345,9 +350,8 @@ fn watch(stop: &AtomicBool, look: &mut Look) -> Observations {
     let mut beats = 0;
     while !stop.load(Ordering::Relaxed) {
         due += BEAT;
-        // Absolute, so that lateness does not add up. An interrupted sleep counts as a beat on time.
-        let slept = clock_nanosleep(ClockId::CLOCK_MONOTONIC, ClockNanosleepFlags::TIMER_ABSTIME, &due.into());
-        if let Err(error) = slept
+        // An interrupted sleep counts as a beat on time.
+        if let Err(error) = sleep(due)
             && error != Errno::EINTR
         {
             unknown.push(format!("the watch of the machine cannot sleep: {error}"));

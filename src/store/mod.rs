@@ -13,6 +13,7 @@ mod imported;
 mod layout;
 mod manifest;
 mod owner;
+mod repeated;
 mod sweep;
 mod traffic;
 
@@ -32,6 +33,7 @@ pub use manifest::{
     RecipeRecord, Software, TrialRecord, TrialState,
 };
 pub use owner::{Owner, Settled};
+pub use repeated::repeated;
 pub use sweep::{Attempt, Planned, SWEEP_FORMAT, SweepDir, SweepFile};
 pub use traffic::TrunkTraffic;
 

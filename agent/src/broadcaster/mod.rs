@@ -173,14 +173,20 @@ pub async fn run(args: &BroadcasterArgs, stop: impl Future<Output = ()>) -> Resu
     }
     sessions.shutdown().await;
     beside.shutdown().await;
+    let frames = close(studio)?;
+    tell(Event::Ended { frames });
+    Ok(())
+}
+
+/// Ends the log of births and the recording. Gives how many frames were born.
+fn close(studio: Arc<Studio>) -> Result<u64, BroadcasterError> {
     let frames = studio.frames();
     // Somebody who still holds it may still write, and then nobody knows whether all of it could be written.
     let studio = Arc::into_inner(studio).ok_or(BroadcasterError::InUse)?;
     let Files { births, recording } = studio.into_files();
     births.map(BirthLog::close).transpose()?;
     recording.map(Recording::close).transpose()?;
-    tell(Event::Ended { frames });
-    Ok(())
+    Ok(frames)
 }
 
 /// Accepts programs for ever.
@@ -216,4 +222,31 @@ async fn introduce(service: SocketAddrV4, hasten: Hasten, studio: Arc<Studio>) {
     // What becomes of its stream the CDN and its peers see.
     let (_reports, nothing) = mpsc::unbounded_channel();
     tokio::join!(notification::listen(service, interest, hasten, sender, nothing), admit);
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use livectl_wire::birth::HEADER;
+
+    use super::*;
+    use crate::serve::Limits;
+
+    #[test]
+    fn births_that_something_still_holds_are_not_called_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hb.csv");
+        let studio = || {
+            let files = Files { births: Some(BirthLog::create(&path).unwrap()), recording: None };
+            let stream = StreamKey::from_rtmp("live", "hb").unwrap();
+            Arc::new(Studio::new(stream, files, Limits::default(), SocketAddrV4::new([127, 0, 0, 1].into(), 1)))
+        };
+        let held = studio();
+        let error = close(Arc::clone(&held)).unwrap_err();
+        assert!(matches!(error, BroadcasterError::InUse), "{error}");
+        assert!(error.to_string().contains("may be incomplete"), "{error}");
+        drop(held);
+        assert_eq!(close(studio()).unwrap(), 0);
+        assert_eq!(std::fs::read_to_string(&path).unwrap().trim_end(), HEADER);
+    }
 }

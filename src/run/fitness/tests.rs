@@ -181,3 +181,15 @@ fn the_watch_beats_and_samples() {
     assert!((1..=2).contains(&seen.samples.len()), "{:?}", seen.samples);
     assert!((0.0..=1.0).contains(&seen.samples[0].busy), "{:?}", seen.samples);
 }
+
+#[test]
+fn a_watch_that_cannot_sleep_leaves_the_trial_unfit() {
+    let (stop, mut look) = (AtomicBool::new(false), Look::at_machine().unwrap());
+    let seen = watch(&stop, &mut look, |_| Err(Errno::ENOSYS));
+    assert_eq!(seen.unknown, ["the watch of the machine cannot sleep: ENOSYS: Function not implemented"]);
+    let Verdict::Unfit { reasons } = judge(&Observations { unknown: seen.unknown, ..calm() }, &Limits::default())
+    else {
+        panic!("what is not known is not fit");
+    };
+    assert_eq!(reasons.len(), 1, "{reasons:?}");
+}
