@@ -1,5 +1,5 @@
-//! Puts the git commit into the program, for the manifests of runs, and whether it is optimised, as it is not for
-//! tests. A source tree without git leaves it empty.
+//! Puts the git commit into the program, for the manifests of runs, and whether the program is optimised; for tests
+//! it is not. A source tree without git leaves it empty.
 
 use std::process::Command;
 

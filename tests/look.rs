@@ -1,5 +1,5 @@
 //! Tools on a running trial for real: tcpdump, and Wireshark and xterm on a display of Xvfb. Needs root and the
-//! packages of `install/packages.txt`. Those of its group `tools` are nobody's duty: where they are not installed,
+//! packages of `install/packages.txt`. Those of its group `tools` are optional: where they are not installed,
 //! the tests of windows say that they were skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 

@@ -78,7 +78,7 @@ fn summary(run: &RunDir, viewer: &str) -> SummaryRow {
     read_summary(&run.summary()).unwrap().into_iter().find(|row| row.viewer == viewer).unwrap()
 }
 
-/// What a viewer's screen showed, whose parts are held against each other.
+/// What a viewer's screen showed, whose parts are compared with each other.
 fn shown(run: &RunDir, viewer: &str) -> Vec<ShownRow> {
     let rows: Vec<ShownRow> =
         read_shown(&run.shown()).unwrap().into_iter().filter(|row| row.viewer == viewer).collect();

@@ -43,8 +43,8 @@ Example:
   ffmpeg -f lavfi -i testsrc2=rate=30,realtime -f flv rtmp://127.0.0.1/live/hb
 
 Events: ready, program_connected, cdn_connected, publish_accepted, publish_refused, birth_first, stream_ended,
-upload_full, upload_drained, upload_lost, upload_ended, peer_joined, peer_left, peer_refused, pacing, other_stream,
-unreadable, connected, disconnected, introduced, group_joined, group_failed, group_left, ended.";
+upload_full, upload_drained, upload_lost, upload_ended, peer_joined, peer_left, peer_refused, pacing, pacing_failed,
+other_stream, unreadable, connected, disconnected, introduced, group_joined, group_failed, group_left, ended.";
 
 const VIEWER_EXAMPLE: &str = "\
 Example, with a peer named by hand:
@@ -52,9 +52,9 @@ Example, with a peer named by hand:
   mplayer rtmp://127.0.0.1/live/hb
 
 Events: ready, player_connected, cdn_connected, play_accepted, first_keyframe, introduced, peer_connected,
-first_from_peer, handover, jump, cdn_left, cdn_resumed, cdn_lost, peer_lost, group_joined, group_left, tags_lost, now,
-stream_ended, player_left, other_stream,
-unreadable, connected, disconnected, ended.";
+first_from_peer, handover, jump, cdn_left, cdn_resumed, cdn_lost, peer_lost, standby_lost, group_joined, group_left,
+tags_lost, now, stream_ended, player_left, other_stream, unreadable, connected, disconnected, ended; with --serve also
+peer_joined, peer_left, peer_refused.";
 
 const NOTIFY_EXAMPLE: &str = "\
 Example:
@@ -93,7 +93,7 @@ pub struct ServiceArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u64>(0..=LONGEST))]
     pub cache: u64,
     /// Drop a peer when a frame has waited for it this long, in milliseconds [default: when 64 MiB wait]. A viewer's
-    /// own peer counts as lost when the way from it takes this much longer than at best
+    /// own peer counts as lost when data from it takes this much longer than at its best
     #[arg(long, value_name = "MS", value_parser = whole::<u64>(10..=600_000))]
     pub peer_lag: Option<u64>,
 }

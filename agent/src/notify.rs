@@ -1,8 +1,7 @@
 //! The notification service: a heartbeat a second to every agent that is connected, more often to those that hasten.
 //!
-//! It runs on the CDN and knows nothing of peers: the controller puts those into passing heartbeats. Of what agents
-//! send, their answers to introductions are meant for the controller and are thrown away here; only `hasten` is
-//! heard.
+//! It runs on the CDN and knows nothing of peers: the controller puts those into passing heartbeats. Agents'
+//! answers to introductions are meant for the controller and are discarded here; only `hasten` is acted on.
 
 use std::future::Future;
 use std::net::SocketAddrV4;

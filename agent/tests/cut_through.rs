@@ -244,7 +244,7 @@ fn while_a_parent_is_silent_within_a_picture_those_below_are_told_that_theirs_is
     let mut chain = Chain::new(&["--peer-silence", "2"], &["--peer-silence", "1.5"]);
     let large = chain.begin();
     chain.first.until("its loss", |e| match e {
-        Event::PeerLost { why, .. } => why.starts_with("it gave nothing for "),
+        Event::PeerLost { why, .. } => why.starts_with("it sent nothing for "),
         _ => false,
     });
     chain.standby.has(1);

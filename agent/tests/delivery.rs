@@ -290,7 +290,7 @@ fn a_peer_that_goes_silent_is_noticed() {
         Event::PeerLost { why, .. } => Some(why.clone()),
         _ => None,
     });
-    assert!(why.starts_with("it gave nothing for 0."), "{why}");
+    assert!(why.starts_with("it sent nothing for 0."), "{why}");
     viewer.until("the CDN", |e| is_handover(e, Path::Cdn));
     println!("frames flow {:?} after the silence began", stalled.elapsed());
     assert!(stalled.elapsed() < Duration::from_millis(3500), "{:?}", stalled.elapsed());

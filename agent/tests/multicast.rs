@@ -257,7 +257,7 @@ fn a_group_that_falls_silent_is_left_for_the_cdn_and_taken_again_when_it_is_name
         Event::PeerLost { peer, why } if *peer == passed => Some(why.clone()),
         _ => None,
     });
-    assert!(why.starts_with("it gave nothing for 0."), "{why}");
+    assert!(why.starts_with("it sent nothing for 0."), "{why}");
     let lost = News::Lost { peer: passed, stream: "live/hb".parse().unwrap() };
     stage::wait_for("word of it", || cast.far.heard().contains(&lost));
     cast.viewer.until("the CDN goes on", |e| is_handover(e, Path::Cdn));

@@ -171,7 +171,7 @@ fn a_parent_that_is_silent_is_replaced_too_and_one_that_has_nothing_itself_is_wa
     std::thread::sleep(Duration::from_secs(1));
     family.first.process.signal(libc::SIGSTOP);
     let why = family.loss();
-    assert!(why.starts_with("it gave nothing for 0."), "{why}");
+    assert!(why.starts_with("it sent nothing for 0."), "{why}");
     family.falls_back();
     assert_eq!(family.second.count(|e| matches!(e, Event::PeerLost { .. })), 1, "not while the program stood still");
     family.first.process.kill();
@@ -208,7 +208,7 @@ fn a_parent_whose_uplink_falls_is_left_by_its_child_for_the_one_that_stands_by()
         Event::PeerLost { peer, why } if *peer == way.address => Some(why.clone()),
         _ => None,
     });
-    assert!(why.starts_with("it had itself what it gives "), "{why}");
+    assert!(why.starts_with("its data comes "), "{why}");
     let broadcaster = broadcaster.peers.unwrap();
     second.until("the broadcaster", |e| matches!(e, Event::PeerConnected { peer, .. } if *peer == broadcaster));
     let lost = News::Lost { peer: way.address, stream: "live/hb".parse().unwrap() };

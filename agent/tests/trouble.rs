@@ -58,14 +58,14 @@ fn peers_that_send_garbage_half_a_frame_or_nothing_cost_the_player_nothing() {
             }),
         ),
         (
-            "it gave nothing for",
+            "it sent nothing for",
             Box::new(move |mut c| {
                 let _ = c.write_all(&half);
                 hold(c);
             }),
         ),
         (
-            "it gave nothing for",
+            "it sent nothing for",
             Box::new(move |mut c| {
                 let _ = c.write_all(Gap::default().emit().as_bytes());
                 hold(c);

@@ -1,5 +1,5 @@
-//! What is known of a network beforehand (`--network FILE`): uplinks, delays, rates of streams; and what counts for
-//! whom nothing is known of.
+//! What is known of a network beforehand (`--network FILE`): uplinks, delays, rates of streams; and what is assumed
+//! where nothing is known.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;

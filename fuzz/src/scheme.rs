@@ -1,4 +1,4 @@
-//! Schemes that introduce: those look deepest into packets.
+//! Schemes with introductions, which look deepest into packets.
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@
 //! | [`pacing`] | what of a broadcaster's uplink its copy for the CDN may take |
 //! | [`uplink`] | what an uplink carries of a stream |
 //!
-//! The controller decides by it, and the agents' pacing; and what is predicted beforehand is predicted by the same code.
+//! The controller and the agents' pacing decide by this code, and predictions are made by it, too.
 //!
 //! # A tree, and what it is judged by
 //!

@@ -133,7 +133,7 @@ fn ask(server: SocketAddrV4, path: &str) -> io::Result<u16> {
     // To its end: a connection closed with bytes unread is reset.
     io::copy(&mut stream, &mut io::sink())?;
     let status = std::str::from_utf8(&line).ok().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.parse().ok());
-    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "that is no answer by HTTP/1.1"))
+    status.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the answer is not HTTP/1.1"))
 }
 
 /// Writes the end of a playlist, once its last segment is in it.

@@ -1,4 +1,4 @@
-//! Whether the commands that the documentation names are commands: that their parts and options exist, and the recipes in them.
+//! Checks the commands that the documentation names: that their subcommands, options and recipes exist.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use clap::{CommandFactory as _, Parser as _};

@@ -58,11 +58,12 @@ pub const HELP: &str = "Exit codes:
   2    wrong usage
   3    a recipe is invalid
   4    this machine lacks something; see `livectl doctor`
-  5    results cannot be read or written, or not all of them
+  5    results cannot be read or written, or only in part
   6    done, but a trial is unfit: the machine disturbed it, or whether it did is not known
   7    a sweep ended before all trials were done (deadline or `livectl stop`); the same command resumes it
   130  interrupted
-Of several recipes, runs, or trials of a run the first of 130, 2, 4, 5, 3, 1, 7, 6 that one of them ends with.";
+With several recipes, runs or trials, the code is the first of 130, 2, 4, 5, 3, 1, 7, 6 that
+any of them gives.";
 
 /// An error and the code to end with.
 #[derive(Debug)]

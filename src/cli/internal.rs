@@ -59,11 +59,11 @@ pub(super) enum Part {
     AwaitPlaylist(AwaitArgs),
     /// The end of such a playlist
     EndPlaylist(EndArgs),
-    /// A task of Slurm's: one trial of a sweep
+    /// A Slurm task: one trial of a sweep
     SlurmTask(super::slurm::TaskArgs),
-    /// The part of such a task that is root
+    /// The part of such a task that runs as root
     SlurmMeasure,
-    /// What comes after a round of a sweep with Slurm
+    /// The job after a round of a sweep with Slurm
     SlurmNext {
         /// What was asked for
         #[arg(long)]

@@ -143,7 +143,7 @@ Exit code 1 if anything differs. Nothing is changed.")]
         #[command(subcommand)]
         what: import::What,
     },
-    /// Predict what a recipe's trials would come to; needs no root
+    /// Predict the outcome of a recipe's trials; needs no root
     #[command(after_help = predict::EXAMPLES)]
     Predict(predict::PredictArgs),
     /// Write stored runs as one HTML page; needs no root
@@ -334,7 +334,7 @@ fn size(text: &str) -> Result<(u32, u32), String> {
 fn warn_if_unoptimised() {
     if Software::of_this_livectl().is_unoptimised() {
         ui::warn(
-            "this livectl was built without optimisation, for tests: its emulated links are later than necessary. `./run.sh build` builds the optimised one",
+            "this livectl was built without optimisation, for tests: its emulated links deliver packets late. `./run.sh build` builds the optimised one",
         );
     }
 }

@@ -34,8 +34,9 @@ pub(super) const EXAMPLES: &str = "Pictures:
   heat         a figure over two parameters (--x KEY --y KEY, --metric excess_p95_ms, …), a panel for each scheme
 
 Keys of --where, --by, --x and --y:
-  run, recipe, trial, scheme, repetition, stream, viewer, viewers (how many), link, datapath, and
-  any path into trial.json, such as video.bitrate, network.links.hb.shape.delay. Durations are in seconds.
+  run, recipe, trial, scheme, repetition, stream, viewer, viewers (how many), link, datapath,
+  engine, node, and any path into trial.json, such as video.bitrate or
+  network.links.hb.shape.delay. Durations are in seconds.
 
 Examples:
   livectl plot results/p2p/20261122T231700Z

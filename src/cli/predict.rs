@@ -1,4 +1,4 @@
-//! `livectl predict`: what a recipe's trials would come to, without a network.
+//! `livectl predict`: the predicted outcome of a recipe's trials, without a network.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,12 +25,12 @@ use crate::ui::{self, Progress};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   livectl predict recipes/relay.yaml
-  livectl predict results/p2p/20261122T231700Z                # beside what was measured, with its very frames
+  livectl predict results/p2p/20261122T231700Z                # to compare with it, from the same frames
   livectl predict --births results/relay/20261122T231700Z my-relay.yaml
-  livectl predict --viewers 10,100,1000,10000,100000 recipes/relay.yaml   # the same recipe, for many more
+  livectl predict --viewers 10,100,1000,10000,100000 recipes/relay.yaml   # the same recipe, larger audiences
   livectl compare results/p2p/20261122T231700Z results/p2p/20261201T101500Z
 No root, no Mininet: a discrete-event model of the same plan, with the controller's own policies. The result is a run
-like any other, marked as predicted. What the model holds, and how well: docs/prediction.md.";
+like any other, marked as predicted. What the model covers, and how accurate it is: docs/prediction.md.";
 
 /// Flags of `livectl predict`.
 #[derive(Debug, Args)]
@@ -47,13 +47,14 @@ pub(super) struct PredictArgs {
     /// Only these schemes of the recipe (direct, bypass, relay, multicast)
     #[arg(long = "scheme", value_name = "SCHEME", hide_possible_values = true)]
     schemes: Vec<Scheme>,
-    /// For so many viewers: each of the recipe's stands for as many (1 to 1,000,000; several with commas)
+    /// Predict for N viewers, of whom each viewer of the recipe stands for an equal share (1 to 1,000,000; several
+    /// with commas)
     #[arg(long, value_name = "N", value_delimiter = ',', value_parser = count)]
     viewers: Vec<usize>,
-    /// How often each scheme is predicted, whatever the recipe says
+    /// How often to predict each scheme, overriding the recipe
     #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=1000))]
     repetitions: Option<u32>,
-    /// Seed of jitter, loss, and comings and goings, whatever the recipe says
+    /// Seed of jitter, loss, and comings and goings, overriding the recipe
     #[arg(long, value_name = "SEED", value_parser = whole::<u64>(0..=u64::MAX))]
     seed: Option<u64>,
 }
@@ -160,7 +161,7 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     // A recipe may have a point as measured and as predicted, which are the same here.
     let mut known = BTreeSet::new();
     task.plan.trials.retain(|trial| known.insert(trial.point.as_predicted()));
-    // What the model does not hold is left out and named, so that the rest of a recipe can be had.
+    // What the model does not cover is left out and named, so that the rest of a recipe can be predicted.
     let mut told: Vec<Unpredictable> = Vec::new();
     let are_stored = task.frames.is_some();
     if !args.viewers.is_empty() {

@@ -1,4 +1,4 @@
-//! The recipes of a command line, as it means them.
+//! The recipes that a command line names.
 
 use std::cell::RefCell;
 use std::path::{Component, Path, PathBuf};
@@ -105,7 +105,7 @@ fn look<'a>(
 ) -> Result<Option<String>, VideoFault> {
     let depth = match () {
         () if left.is_zero() => {
-            return Ok(Some("was not looked at with all its values: there are too many".to_owned()));
+            return Ok(Some("was not checked with all its values: there are too many".to_owned()));
         }
         () if programs.clone().any(|program| *program == Program::Ffmpeg) => Depth::Pictures(left),
         () if programs.any(Program::is_obs) => Depth::Contents,

@@ -316,7 +316,7 @@ pub(super) async fn heed_signals(urgency: watch::Sender<Urgency>) {
         signal(SignalKind::hangup()).ok()
     };
     let levels = [
-        (Urgency::Stop, "stopping; once more: hurry"),
+        (Urgency::Stop, "stopping; press again to hurry"),
         (Urgency::Hurry, "hurrying; press again to kill everything now"),
         (Urgency::Now, "killing everything"),
     ];

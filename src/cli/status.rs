@@ -126,7 +126,7 @@ fn text(sweep: &SweepDir, status: &Status, slurm: Option<&Progress>) -> String {
     if status.to_come > 0 {
         let _ = write!(text, "  {} of trials are left", about(&status.left));
         if let Some(slurm) = slurm.filter(|slurm| slurm.running.len() > 1) {
-            let _ = write!(text, ", on the nodes that work about {}", ui::span(slurm.shared(status.left.likely)));
+            let _ = write!(text, ", about {} on the running nodes", ui::span(slurm.shared(status.left.likely)));
         }
         let _ = writeln!(text);
     }
@@ -333,7 +333,7 @@ fn sentence(node: &str, line: &Line) -> String {
         }
         Did::TaskStarted { trial, task, restart, .. } => match restart {
             0 => format!("{trial}: task {task}"),
-            times => format!("{trial}: task {task}, started again (the {times}. time)"),
+            times => format!("{trial}: task {task}, restart {times}"),
         },
         Did::NodeFailed { node, why } => format!("node {node} failed: {why}"),
     };

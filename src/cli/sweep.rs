@@ -164,7 +164,7 @@ pub(super) fn sweep(args: &SweepArgs) -> Result<Exit, Failure> {
     local.block_on(&runtime, run(args))
 }
 
-/// The recipe, without what the model does not hold.
+/// The recipe, without what the model does not cover.
 fn load(args: &SweepArgs) -> Result<Loaded, Failure> {
     let mut loaded = super::recipes::load(&args.as_run(), &args.recipe)?;
     for warning in &loaded.warnings {
@@ -174,7 +174,7 @@ fn load(args: &SweepArgs) -> Result<Loaded, Failure> {
     for Refused { why, first, trials } in &refused {
         let more = match trials - 1 {
             0 => String::new(),
-            1 => ", and one trial more".to_owned(),
+            1 => ", and one more trial".to_owned(),
             more => format!(", and {more} trials more"),
         };
         ui::warn(&format!("not predicted: {first}{more}: {why}"));

@@ -196,7 +196,7 @@ impl<R: BufRead> Rows<R> {
     /// Holds what the end says against what was read.
     fn hold(&mut self, said: i64, read: usize) {
         if usize::try_from(said) != Ok(read) {
-            self.problem.get_or_insert(format!("it says that it holds {said} pictures, and holds {read}"));
+            self.problem.get_or_insert(format!("it claims to hold {said} pictures, but holds {read}"));
         }
     }
 }
@@ -249,7 +249,7 @@ mod tests {
         let fewer: String =
             text.lines().enumerate().filter(|(n, _)| *n != 2).map(|(_, line)| format!("{line}\n")).collect();
         let problem = ScreenLog::read(fewer.as_bytes()).unwrap().problem.unwrap();
-        assert_eq!(problem, "it says that it holds 3 pictures, and holds 2");
+        assert_eq!(problem, "it claims to hold 3 pictures, but holds 2");
         let problem = StreamLog::read("index,clock_ns\n0,5\n2,6\nend,2\n".as_bytes()).unwrap().problem.unwrap();
         assert_eq!(problem, r#"line 3 cannot be read: "2,6""#);
     }

@@ -50,8 +50,8 @@ pub enum ScreenError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is no screen that could be read.
-    #[error("{} is no screen that can be read: {why}", path.display())]
+    /// It cannot be read as a screen.
+    #[error("{} cannot be read as a screen: {why}", path.display())]
     Strange {
         /// Path of the file.
         path: PathBuf,

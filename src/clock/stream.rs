@@ -57,7 +57,7 @@ pub enum StreamError {
         why: String,
     },
     /// Which picture belongs to which frame is not known.
-    #[error("{}: {frames} frames, of which ffmpeg decoded {pictures}", path.display())]
+    #[error("{}: ffmpeg decoded {pictures} of {frames} frames", path.display())]
     Fewer {
         /// Path of the recorded stream.
         path: PathBuf,

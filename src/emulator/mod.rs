@@ -7,7 +7,7 @@
 //! - [`shaper`] is the model of one direction of a link, pure.
 //! - [`delivery`] is the thread that reads, waits and writes.
 //! - [`lateness`] counts how late it was.
-//! - [`timeline`] is how it is told when the timeline begins on which links change.
+//! - [`timeline`] is how it is told when the timeline begins, during which links change.
 //! - [`report`] is `emulator.json`.
 
 pub mod delivery;

@@ -1,8 +1,8 @@
-//! Looking at a running trial with everybody's tools: tcpdump, Wireshark, terminals.
+//! Looking at a running trial with common tools: tcpdump, Wireshark, terminals.
 //!
-//! Of each tool only that part is in the trial that must be there: what captures, and the shell. What draws on a
-//! display runs outside, as the user who called sudo, for the display is that user's: a socket in `/tmp`, which is
-//! another folder in a sandbox, or a port of `ssh -Y`, which is another network there.
+//! Only the part of each tool that must be in the trial runs there: the capture, and the shell. What draws on a
+//! display runs outside, as the user who called sudo, because the display is that user's: a socket in `/tmp`, which
+//! is another folder in a sandbox, or a port of `ssh -Y`, which is another network there.
 
 pub mod complaint;
 pub mod person;

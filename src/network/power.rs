@@ -1,10 +1,10 @@
 //! A host whose power is cut.
 //!
-//! Nothing that it would still say may be heard: when a program is killed, the kernel ends its connections, and a
-//! crash that says goodbye is none. So all routes of the host become black holes, more specific than those that it
-//! has: TCP's FIN and RST, retransmissions, answers to pings and to segments for programs that are gone find no way
-//! out. What is on the links already arrives. The interface stays up, so that captures on it go on; the host still
-//! answers ARP, which no program sees.
+//! Nothing that it would still send may be heard: when a program is killed, the kernel ends its connections, and a
+//! crash that says goodbye is not a crash. So all routes of the host become black holes, more specific than those
+//! that it has: TCP's FIN and RST, retransmissions, answers to pings and to segments for programs that are gone find
+//! no way out. What is on the links already arrives. The interface stays up, so that captures on it go on; the host
+//! still answers ARP, which no program sees.
 //!
 //! A host that comes up again knows nothing of the connections that it had. The kernel would keep those of killed
 //! programs for minutes, to get rid of their last words; so while the power is cut it gives up on them after a second

@@ -1,4 +1,4 @@
-//! Links that change during a trial: what the plan says of it ([`LinkChange`]), and what it comes to for one
+//! Links that change during a trial: what the plan says of it ([`LinkChange`]), and what follows for one
 //! direction of a link ([`course`]).
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What a broadcaster is going to emit: by the encoder itself, which makes the stream without a network and as fast as it can.
 //!
-//! Sizes and order are then those of a trial, byte for byte where the same ffmpeg encodes. When a frame is born is not: in a trial that is when the
-//! encoder has it, which jitters by a millisecond; here it is the frame's time in the stream. But ffmpeg's clock runs while it makes ready for its first frame, so
+//! Sizes and order are then those of a trial, byte for byte where the same ffmpeg encodes. The moments of birth are not: in a trial a frame is born when the
+//! encoder has it, which jitters by a millisecond; here it is the frame's time in the stream. But ffmpeg's clock runs while it prepares its first frame, so
 //! the first few are born together ([`READY`]).
 
 use std::io::Read;

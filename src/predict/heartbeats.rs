@@ -1,7 +1,7 @@
 //! Heartbeats: how agents hear what the controller has decided.
 //!
 //! The CDN's service sends each agent one after the other, and the controller puts its news into those that pass the first switch. So news wait for the next
-//! heartbeat, and that waits in front of the CDN's link as everything else.
+//! heartbeat, and that waits for the CDN's link like everything else.
 
 use super::agenda::Nanos;
 use super::controller::{HEARTBEAT, Introduction, Named};

@@ -1,4 +1,4 @@
-//! What a trial would come to: the same plan and the same policies, without a network.
+//! The predicted outcome of a trial: the same plan and the same policies, without a network.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -10,10 +10,10 @@
 //! | [`crowd`] | audiences far beyond a machine, a step a frame |
 //! | [`agenda`] | events in the order of time |
 //! | `outcome` | what would have been captured and told |
-//! | [`folder`], [`cost`], [`refused`] | a predicted trial as it is stored; what a prediction takes; what there is none of |
+//! | [`folder`], [`cost`], [`refused`] | a predicted trial as it is stored; what a prediction takes; what is refused |
 //!
 //! The outcome is what [`trace`](crate::trace) makes of a measured trial's files, so that tables, pictures and comparisons are the same code.
-//! What the model holds and what it leaves out is in `docs/prediction.md`.
+//! What the model covers and what it leaves out is in `docs/prediction.md`.
 
 pub mod agenda;
 pub mod births;
@@ -98,8 +98,8 @@ pub enum Unpredictable {
         "relay over links that change is not in the model: agents judge their parents by how late frames come, which it leaves out"
     )]
     Changes,
-    /// Churn beyond what was held against measurement.
-    #[error("relay with stays of {0:?} on average is not in the model: it holds from {LEAST_STAY:?} on")]
+    /// Churn beyond what was compared with measurement.
+    #[error("relay with stays of {0:?} on average is not in the model, which covers {LEAST_STAY:?} and more")]
     Stay(Duration),
     /// A file is broadcast with its sound.
     #[error("a video file with sound is not in the model; `--births RUN` takes the frames of a stored run")]
@@ -135,7 +135,7 @@ pub enum Unpredictable {
     Halted,
 }
 
-/// Whether the model holds a trial. `are_stored`: births are known from a run.
+/// Whether the model covers a trial. `are_stored`: births are known from a run.
 ///
 /// # Errors
 /// What keeps it from being predicted.

@@ -1,4 +1,4 @@
-//! What of a plan the model does not hold: known before anything is computed.
+//! What in a plan the model does not cover: known before anything is computed.
 
 use super::{Unpredictable, holds};
 use crate::plan::{Plan, Point};
@@ -14,8 +14,8 @@ pub struct Refused {
     pub trials: usize,
 }
 
-/// Takes those trials out of a plan that are to be predicted and that the model does not hold. Each reason is named
-/// once.
+/// Takes those trials out of a plan that are to be predicted and that the model does not cover. Each reason is
+/// named once.
 #[must_use]
 pub fn refused(plan: &mut Plan) -> Vec<Refused> {
     let mut refused: Vec<Refused> = Vec::new();

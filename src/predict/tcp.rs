@@ -1,8 +1,8 @@
 //! One direction of a TCP connection, as far as it decides when bytes arrive: segments, the congestion window, loss and its repair.
 //!
-//! What is held: the initial window (RFC 6928, or the recipe's), slow start with HyStart's delay rule (Ha and Rhee, 2008) and CUBIC (RFC 9438), an
-//! acknowledgement for every second full segment and at once for what is out of order, selective acknowledgements (RFC 2018), loss found by
-//! later deliveries (RFC 8985), the retransmission timer (RFC 6298, with Linux's 200 ms at least), a receive window that opens with what arrives, and a
+//! What is covered: the initial window (RFC 6928, or the recipe's), slow start with HyStart's delay rule (Ha and Rhee, 2008) and CUBIC (RFC 9438), an
+//! acknowledgement for every second full segment and at once for what is out of order, selective acknowledgements (RFC 2018), loss found by later
+//! deliveries (RFC 8985), the retransmission timer (RFC 6298, with Linux's 200 ms at least), a receive window that opens with what arrives, and a
 //! socket's pacing rate. TCP_NODELAY is set, so what is written leaves at once if the windows let it.
 //!
 //! What is left out: undoing of spurious repairs, tail loss probes, ECN, offloads, and congestion controls other than CUBIC and Reno.

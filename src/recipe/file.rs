@@ -49,7 +49,7 @@ pub struct RecipeFile {
     #[serde(default)]
     #[schemars(extend("default" = 1))]
     pub repetitions: Optional<Text<Repetitions>>,
-    /// Makes chance repeatable: jitter and loss of emulated links. Default: 1.
+    /// Seed that makes jitter and loss of emulated links repeatable. Default: 1.
     #[serde(default)]
     #[schemars(extend("default" = 1))]
     pub seed: Optional<Text<Seed>>,
@@ -93,13 +93,13 @@ pub struct RecipeFile {
     pub exclude: Optional<Vec<Combination>>,
 }
 
-/// Repetitions go on until a figure is known as precisely as wanted.
+/// Repetitions continue until a figure is known as precisely as wanted.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UntilFile {
-    /// Which: a column of summary.csv.
+    /// Which figure: a column of summary.csv.
     pub figure: Text<Figure>,
-    /// By how much it may be off, 0.1 % to 50 %. Default: 5 %.
+    /// Its permitted error, 0.1 % to 50 %. Default: 5 %.
     #[serde(default)]
     #[schemars(extend("default" = "5 %"))]
     pub precision: Optional<Text<Share>>,
@@ -212,7 +212,7 @@ pub struct NetworkFile {
 pub struct HostFile {
     /// What the host does.
     pub role: Text<Role>,
-    /// So many hosts like this one, named with a number at the end: `hv` gives `hv1`, `hv2`, … Not for the CDN.
+    /// Number of hosts like this one, named with a number at the end: `hv` gives `hv1`, `hv2`, … Not for the CDN.
     #[serde(default)]
     pub count: Optional<Text<HostCount>>,
     /// The broadcaster that a viewer watches. Needed if there are several.
@@ -330,7 +330,8 @@ pub struct TimelineFile {
     /// Viewers that come and go by chance: all that `audience` does not name. Default: none.
     #[serde(default)]
     pub churn: Optional<At<ChurnFile>>,
-    /// The trial ends, up to 24 hours. Default: 5 s after the stream has ended, but not before the pings' `until`.
+    /// When the trial ends, at most 24 hours. Default: 5 s after the stream has ended, but not before the pings'
+    /// `until`.
     #[serde(default)]
     pub end: Optional<Text<Moment>>,
     /// How long past the end the trial waits for viewers that still receive. Default: 30 s.
@@ -389,7 +390,7 @@ pub struct ViewFile {
 pub struct MoveFile {
     /// When it comes or goes.
     pub at: Text<Moment>,
-    /// The viewer whose player is ended, and whose agent takes leave.
+    /// The viewer whose player is stopped, and whose agent says goodbye.
     #[serde(default)]
     pub leave: Optional<Text<NodeName>>,
     /// The viewer whose host goes silent as if its power was cut.
@@ -412,10 +413,10 @@ pub struct ChurnFile {
     #[serde(default)]
     #[schemars(extend("default" = "0 %"))]
     pub crash: Optional<Text<Share>>,
-    /// Nobody goes before. Default: when the broadcasters start.
+    /// No viewer leaves before this. Default: when the broadcasters start.
     #[serde(default)]
     pub from: Optional<Text<Moment>>,
-    /// Nobody comes or goes after; who is away then stays away. Default: when the stream has ended.
+    /// No viewer comes or leaves after this; those away then stay away. Default: when the stream has ended.
     #[serde(default)]
     pub until: Optional<Text<Moment>>,
 }

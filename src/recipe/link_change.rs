@@ -32,7 +32,7 @@ pub struct LinkChangeFile {
     /// The new share of packets lost by chance, under 100 %.
     #[serde(default)]
     pub loss: Optional<Text<Loss>>,
-    /// Whether the link is down: then all that comes to it is lost.
+    /// Whether the link is down: packets that enter it are then lost.
     #[serde(default)]
     pub down: Optional<Text<Flag>>,
     /// A file that the link's bandwidth follows from now on, relative to the recipe's folder: Mahimahi's format or

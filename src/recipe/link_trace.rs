@@ -6,8 +6,8 @@
 //! **Mahimahi** (Netravali et al., *Mahimahi: Accurate Record-and-Replay for HTTP*, USENIX ATC 2015, section 4;
 //! `mm-link(1)`): a whole number a line, the millisecond at which one packet of 1504 bytes can be delivered. Numbers
 //! may repeat and never fall; the last one is the trace's length. The opportunities of each [`BIN_MS`] become a rate,
-//! so a link here is as fast over each tenth of a second as Mahimahi's, and has no use for what it could not use
-//! before. A bin without any is an outage.
+//! so a link here is as fast over each tenth of a second as Mahimahi's, and does not make up for what it could not
+//! use before. A bin without any is an outage.
 //!
 //! **CSV**: `seconds,kbit/s` and, if wanted, `,delay_ms` and `,loss_percent`, with or without a line that says so. A
 //! line holds until the next one's second; the first is at 0, and the last one's second is the trace's length.

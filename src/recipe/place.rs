@@ -1,7 +1,7 @@
 //! Where a value stands in a recipe, by its keys: `network.hosts.hv.link.bandwidth`.
 //!
-//! The points of a matrix are the recipe with some of its values replaced before anything is validated. So whatever
-//! can be wrong with a value is told as of any other, at the place in the matrix where it is written.
+//! The points of a matrix are the recipe with some of its values replaced before anything is validated. So a
+//! wrong value is reported like any other, at the place in the matrix where it is written.
 
 use super::file::{
     AgentsFile, BroadcastFile, CdnFile, ChurnFile, HostFile, LinkFile, MoveFile, NetworkFile, PingsFile, RecipeFile,

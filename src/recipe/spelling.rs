@@ -1,4 +1,4 @@
-//! What looks like one thing and is another: characters that nobody sees, words that YAML takes for nothing, mappings merged over one another.
+//! What looks like one thing and is another: invisible characters, words that YAML reads as null, mappings merged over one another.
 //!
 //! A YAML parser takes all of it, silently. [`look_through`] reads the text before it is parsed, only for that.
 

@@ -180,7 +180,7 @@ impl Decimal {
         }
         let integer = integer.trim_start_matches('0');
         if integer.len() > Self::MAX_INTEGER_DIGITS {
-            return Err(wrong("is out of all bounds", "too large"));
+            return Err(wrong("is far out of bounds", "too large"));
         }
         if fraction.len() > Self::MAX_DECIMALS {
             return Err(wrong("has more than nine decimals", "too fine"));
@@ -635,7 +635,7 @@ mod tests {
             assert!(Bandwidth::parse(text).is_err(), "{text:?}");
         }
         assert!(help::<Moment>("2,5 s").contains("`2.5 s`"));
-        assert!(help::<Moment>("99999999999999999999999 s").contains("out of all bounds"));
+        assert!(help::<Moment>("99999999999999999999999 s").contains("far out of bounds"));
         assert!(help::<Delay>("0.0000001 us").contains("finer than a nanosecond"));
         assert!(help::<Delay>("0.00000000001 s").contains("more than nine decimals"));
     }

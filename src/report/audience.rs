@@ -12,12 +12,12 @@ const MOST_LINES: usize = 12;
 pub(super) const BOUND: &str = "The bound is the earliest moment at which the last viewer can have a frame of mean size if viewers pass it on in whole copies: \
     every host sends one copy after the other on its uplink, no more of them than the uplink carries of the stream, and whoever can deliver soonest sends \
     next. It is computed from the recipe's links alone and is the same for every scheme; a worst viewer near it means that neither the choice of who serves \
-    whom nor the order costs much. It knows nothing of frames that queue behind each other, of packets that are lost and of the time that programs take, \
-    and it does not hold a scheme that passes frames on before they are whole, or in which the network copies: that can be below it.";
+    whom nor the order costs much. It leaves out frames that queue behind each other, lost packets and the time that programs take. \
+    A scheme that passes frames on before they are whole, or in which the network copies them, can be below it.";
 
 /// What the figures do not say.
 pub(super) const LIMITS: &str = "The delays end where a frame has reached the viewer's interface: what a player adds is under Playout. Shares and copies are of \
-    bytes of TCP payload from the viewers' and senders' captures, from the first viewer to the last, so what everyone needed to get going is in them.";
+    bytes of TCP payload from the viewers' and senders' captures, from the first viewer to the last: they include what all needed to get started.";
 
 /// A trial in a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -416,7 +416,7 @@ const STREAM_FLOOR: &str =
 const LATE: &str =
     "Frames that arrived too late to be shown by a player that began 1 s after its first keyframe and never waits.";
 const STARTUP: &str = "From the start of the viewer's player, or of the stream if that came later, to the arrival of the first keyframe.";
-const UNCOVERED: &str = "Frames that came later than 2 s after their birth or never, from the first that arrived on: a playout buffer of 2 s could not have covered them.";
+const UNCOVERED: &str = "Frames, from the first to arrive on, that came later than 2 s after their birth or never: a playout buffer of 2 s could not have covered them.";
 const HANDOVER: &str =
     "Longest pause between two arrivals at a change of source from CDN to peer; a dash: there was none.";
 /// [`LATE`] says it in words.
@@ -519,8 +519,8 @@ const OFFLOAD: &str = "Peer offload: bytes from peers out of all bytes that came
 const BY_VIEWERS: &str = "Bytes from viewers out of all bytes that came.";
 const BOUND: &str =
     "The earliest at which the last viewer can have a frame of mean size, if viewers pass it on in whole copies.";
-const EGRESS: &str = "TCP payload that the CDN sent to the viewer, what it sent again too.";
-const AGAIN: &str = "Retransmissions: TCP payload sent to the viewer again, out of all that was sent to it.";
+const EGRESS: &str = "TCP payload that the CDN sent to the viewer, retransmissions included.";
+const AGAIN: &str = "Retransmissions: retransmitted TCP payload out of all TCP payload sent to the viewer.";
 
 /// One line for each trial, viewer and buffer.
 pub(super) const PLAYOUT: &[Column<PlayoutRow>] = &[

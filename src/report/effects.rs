@@ -1,4 +1,4 @@
-//! The answer of a sweep, before everything else that is said of it: which parameter moves the excess how much.
+//! The answer of a sweep, before everything else on its page: how much each parameter changes the excess.
 
 use serde::Serialize;
 
@@ -11,10 +11,10 @@ const MOST_LINES: usize = 24;
 const MOST_DEPENDENCES: usize = 12;
 
 /// What the intervals are, and what they do not hold.
-const MEANING: &str = "Each line is the change of one parameter alone: trials that have all else in common, the repetition and its seed too, are compared in \
+const MEANING: &str = "Each line is the change of one parameter alone: trials with all else in common, the repetition and its seed too, are compared in \
     pairs, and the differences averaged over the values of the other parameters. A trial's figure is the mean over its viewers. In brackets 95 % confidence \
     intervals, by Student's t over the repetitions, whatever the points of a repetition have in common; with fewer than three repetitions there is none. They \
-    hold for these values of the parameters and this machine, not for values in between or beyond, and of twenty effects that are none, one looks like one.";
+    hold for these values of the parameters and this machine, not for values in between or beyond, and of twenty without effect, one seems to have one.";
 
 /// How dependences are chosen.
 const DEPENDENCES: &str = "These differ from chance even though many were tested: without any interaction, one sweep in twenty would have a line here.";

@@ -541,7 +541,7 @@ fn an_audience_is_told_to_those_who_know_nothing_of_it() {
         "Of 4 viewers of hb the best has half of the frames within 100.0 ms, the median one within 115.0 ms, the worst within 130.0 ms",
         "all but the CDN 100.0 %",
         "The bound is the earliest moment at which the last viewer can have a frame",
-        "It knows nothing of frames that queue behind each other",
+        "It leaves out frames that queue behind each other",
         "The audience, a line for each trial and stream",
         "run-1-audience-plot",
         "run-1-offload-plot",

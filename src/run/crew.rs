@@ -236,10 +236,10 @@ impl Crew {
     }
 }
 
-/// Whether the kernel has killed processes for want of memory meanwhile, in words.
+/// Whether the kernel has killed processes for lack of memory meanwhile, in words.
 fn for_memory(before: Option<u64>) -> String {
     match before.zip(sandbox::killed_for_memory()).map(|(before, now)| now.saturating_sub(before)) {
-        Some(count) if count > 0 => "; the kernel killed for want of memory meanwhile, see `dmesg`".to_owned(),
+        Some(count) if count > 0 => "; the kernel killed processes for lack of memory, see `dmesg`".to_owned(),
         _ => String::new(),
     }
 }
@@ -270,7 +270,7 @@ async fn relay(
     let mut file = None;
     let unwritten = |path: &Option<PathBuf>, error| {
         let path = path.as_deref().unwrap_or(Path::new("")).display();
-        Err(format!("cannot write {path}, which keeps what a program tells: {error}"))
+        Err(format!("cannot write {path}, which keeps a program's output: {error}"))
     };
     if let Some(path) = &copy {
         match tokio::fs::File::create(path).await {

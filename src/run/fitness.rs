@@ -1,7 +1,7 @@
 //! Whether the machine kept up: a delay that the machine itself caused must never be shown as the network's.
 //!
-//! [`Watch`] observes the machine all the while a trial runs; [`judge`] is pure and holds what was observed, there and by
-//! the programs of the trial, against [`Limits`]. Outside any limit the trial is [`Verdict::Unfit`].
+//! [`Watch`] observes the machine all the while a trial runs; [`judge`] is pure and compares what was observed, there and
+//! by the programs of the trial, with [`Limits`]. Outside any limit the trial is [`Verdict::Unfit`].
 //!
 //! The most direct measure is the heartbeat: a thread that wants to wake every 10 ms and notes how late it does. What
 //! makes it late makes every other program of the trial late too. It cannot see everything, because the scheduler favours

@@ -1,8 +1,8 @@
 //! How a trial becomes done: its folder is renamed from `attempts/` into `trials/` when all in it is on the disk.
 //!
 //! A rename is one step for everybody who looks, and for a machine whose power fails: the folder is there whole or
-//! not at all. Of two who try the same trial the first is done; the other is told so and keeps what it has as
-//! superseded.
+//! not at all. Of two sessions that try the same trial the first to finish counts; the other is told so, and its
+//! attempt stays as superseded.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! Whose files results are: under sudo, the user's who said `sudo`.
+//! Who owns the results: under sudo, the user who called it.
 
 use std::fs;
 use std::io;

@@ -10,8 +10,8 @@
 //!
 //! A trial is done when, and only when, its folder is in `trials/`: it is renamed into it, complete and synced
 //! ([`commit`](super::commit)). Nothing here is rewritten that grows, and nothing that is done is ever written again
-//! but by `livectl analyze`. An id stands for all that decides the outcome of a trial, so a changed recipe asks for
-//! other ids and finds those that it still shares.
+//! except by `livectl analyze`. An id stands for all that decides the outcome of a trial, so a changed recipe asks
+//! for other ids and finds those that it still shares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -20,7 +20,7 @@ pub struct Change {
     pub again: usize,
     /// Trials that were not done before.
     pub fresh: usize,
-    /// Trials that are done and asked for no more. They stay where they are.
+    /// Trials that are done but no longer asked for. They stay where they are.
     pub dropped: usize,
     /// Keys of the trials' plans that differ: the value before, the value now, and of how many of the trials looked
     /// at.
@@ -87,7 +87,7 @@ impl fmt::Display for Change {
             write!(f, "; {} were not done before", trials(self.fresh))?;
         }
         if self.dropped > 0 {
-            write!(f, "; {} are done and asked for no more, and stay in trials/", trials(self.dropped))?;
+            write!(f, "; {} are done but no longer asked for, and stay in trials/", trials(self.dropped))?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Whose captures are kept, and how they are dropped.
+//! Which trials' captures are kept, and how the others are deleted.
 
 use std::fs;
 

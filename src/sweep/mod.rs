@@ -1,11 +1,11 @@
-//! Sweeps: many trials over a matrix of parameters, which go on after whatever happens.
+//! Sweeps: many trials over a matrix of parameters, which resume after any interruption.
 //!
 //! What is to be done, and in what order, are values ([`identity`], [`queue`], [`until`]); how long it takes is
 //! learned from trials that ran ([`pace`]); why a changed recipe has trials run again is read off what was run
 //! ([`change`]). [`outlook`] is all of that for one sweep, before anything is written. [`perform`] is the shell: it
 //! plays a trial after the other through the same supervisor as `livectl run` and commits each to the store, which is
 //! the truth ([`SweepDir`](crate::store::SweepDir)). What a session did is in its log alone ([`session`]), from which
-//! [`status`] tells how things stand; nothing is decided by it but how long things take.
+//! [`status`] tells how things stand; it decides nothing but estimates of time.
 
 pub mod change;
 mod claim;

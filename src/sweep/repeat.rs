@@ -1,5 +1,5 @@
-//! Which trials come next when all that had to be tried was: further repetitions of those points whose figures are
-//! not known as precisely as wanted.
+//! Which trials come next when all that had to be tried has been: further repetitions of those points whose figures
+//! are not known as precisely as wanted.
 
 use std::collections::{BTreeMap, BTreeSet};
 

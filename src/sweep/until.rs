@@ -1,10 +1,10 @@
 //! When a point has been tried often enough.
 //!
-//! Who looks at an interval after every trial and stops when it is narrow stops too early: intervals that are made
-//! for one look cover much less than they say. So the rule is an asymptotic confidence *sequence*, which holds at all
-//! numbers of trials at once (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central limit theory and
-//! asymptotic confidence sequences*, Annals of Statistics 52(6), 2024, theorem 2.2). Its half-width after `n` trials
-//! with the standard deviation `s` is
+//! A rule that looks at an interval after every trial and stops when it is narrow stops too early: intervals that are
+//! made for one look then cover much less than they claim. So the rule is an asymptotic confidence *sequence*, which
+//! holds at all numbers of trials at once (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, *Time-uniform central
+//! limit theory and asymptotic confidence sequences*, Annals of Statistics 52(6), 2024, theorem 2.2). Its half-width
+//! after `n` trials with the standard deviation `s` is
 //!
 //! `s · √( 2(nρ²+1)/(n²ρ²) · ln( √(nρ²+1) / α ) )`
 //!

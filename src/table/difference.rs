@@ -1,4 +1,4 @@
-//! What is stored against what is computed again: `livectl verify`.
+//! What is stored, compared with what is computed again: `livectl verify`.
 
 use std::path::{Path, PathBuf};
 

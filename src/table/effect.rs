@@ -1,9 +1,9 @@
-//! Which parameter moves the excess how much: the answer of a sweep.
+//! How much each parameter changes the excess: the answer of a sweep.
 //!
-//! An effect is that of another value of one parameter, everything else being the same: trials are paired that have
+//! An effect is the change by another value of one parameter, all else being equal: trials are paired that have
 //! the same scheme, the same values of all other parameters, the same repetition and so the same seed. A trial's
-//! figure is the mean over its viewers. The scheme is a parameter too. An effect of one parameter may be another one
-//! at another value of a second: the difference of the two is an *interaction*, and is paired in the same way.
+//! figure is the mean over its viewers. The scheme is a parameter too. The effect of one parameter may differ
+//! with the value of a second: the difference of the two effects is an *interaction*, and is paired in the same way.
 
 mod jackknife;
 mod sentence;

@@ -1,7 +1,8 @@
-//! What a model foretold against what was measured: of a sweep that has both, point by point.
+//! What a model predicted, compared with what was measured: of a sweep that has both, point by point.
 //!
 //! A figure is that of all viewers of all trials of a scheme at a point, as in [`sample`]: quantiles of all their frames, means over viewers and trials of
-//! everything else. The measured figure has the interval of its trials; that of the predicted ones says nothing of how well the model holds, and is left out.
+//! everything else. The measured figure has the interval of its trials; that of the predicted ones says nothing about the accuracy of the model, and is left
+//! out.
 
 use std::collections::BTreeMap;
 

@@ -551,7 +551,7 @@ rows! {
         pub startup_p50_ms: Option<f64>,
         /// 95th percentile of the same.
         pub startup_p95_ms: Option<f64>,
-        /// How often a viewer had to find the stream again because another one went.
+        /// How often a viewer had to find the stream again because another viewer left.
         pub reattachments: u64,
         /// From when the source went until the viewer had the next frame; median.
         pub reattach_p50_ms: Option<f64>,

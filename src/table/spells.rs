@@ -1,5 +1,5 @@
-//! A viewer's frames spell by spell: what a buffer could not have covered, and how long those were without the stream
-//! who had it from one that went.
+//! A viewer's frames spell by spell: what a buffer could not have covered, and how long viewers were without the
+//! stream after their source had gone.
 
 use std::collections::BTreeMap;
 
@@ -71,7 +71,7 @@ pub fn reattachments_text(rows: &[ReattachmentRow]) -> Option<String> {
         let name = trial.first().map(|row| row.trial.as_str()).unwrap_or_default();
         let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}"));
         format!(
-            "{name}: {} times a viewer was left by whom it had the stream from, {} times for good; next frame after {} / {} ms (p50 / p95), \
+            "{name}: {} times a viewer's source went away, {} times for good; next frame after {} / {} ms (p50 / p95), \
              p95 after a leave {}, after a crash {} ms\n",
             all.count,
             all.never,

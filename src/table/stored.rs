@@ -1,4 +1,4 @@
-//! The tables of a stored run, or of a sweep, whose trials have tables of their own alone.
+//! The tables of a stored run; or of a sweep, where the tables of the trials are read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -199,7 +199,7 @@ impl StoredTables {
 /// Files by their names, as they were stored.
 type Files = BTreeMap<String, FileRecord>;
 
-/// Larger files are held against their length alone; those are Parquet, which notices damage itself.
+/// Larger files are compared by their length alone; those are Parquet, which notices damage itself.
 const MOST_READ_TWICE: u64 = 1 << 20;
 
 /// The files of a trial as its record has them; none if there is no record.

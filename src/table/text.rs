@@ -192,7 +192,7 @@ pub fn crowds_text(rows: &[CrowdRow], width: usize) -> Option<String> {
     let mut laid = vec!["predicted, over all viewers and frames:".to_owned()];
     laid.extend(within(&CROWD_COLUMNS, rows, width));
     let bound = if rows.iter().any(|row| row.relay_bound_ms.is_some()) {
-        "Relay bound: when the last viewer could have a frame at the earliest, by whole copies. "
+        "Relay bound: the earliest at which the last viewer could have a frame, in whole copies. "
     } else {
         ""
     };

@@ -52,7 +52,7 @@ impl Births {
         }
         let misplaced = births.frames.iter().zip(0u64..).find(|(birth, index)| birth.index != *index);
         if let Some((birth, index)) = misplaced {
-            births.problems.push(format!("frame {} stands where frame {index} should", birth.index));
+            births.problems.push(format!("frame {} is where frame {index} should be", birth.index));
         }
         Ok(births)
     }
@@ -119,7 +119,7 @@ mod tests {
         let read = Births::read(damaged.as_bytes()).unwrap();
         let expected = [
             "1 lines cannot be read; the first is line 4: `?` is not a valid keyframe",
-            "frame 1 stands where frame 0 should",
+            "frame 1 is where frame 0 should be",
         ];
         assert_eq!(read.problems, expected);
     }

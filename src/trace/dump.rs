@@ -21,9 +21,9 @@ pub struct DumpCheck {
     pub matched_codec: u64,
     /// Video tags whose payload was never born. Any at all means that bytes were altered on the way.
     pub foreign: u64,
-    /// Frames that stand there once more.
+    /// Frames that appear again.
     pub repeated: u64,
-    /// Frames that stand after one that was born later.
+    /// Frames that appear after one that was born later.
     pub disordered: u64,
     /// What the file ends in the middle of, as it does when the player was stopped.
     pub tail: Option<Tail>,
@@ -77,7 +77,7 @@ impl DumpCheck {
         check.problem = read.err().map(|error| error.to_string());
         check.tail = reader.tail();
         if check.problem.is_none() && !reader.has_header() {
-            check.problem = Some("it holds no FLV".into());
+            check.problem = Some("it contains no FLV".into());
         }
         let paired = Pairing::new(births).pair(&frames);
         check.foreign += paired.of.iter().filter(|of| of.is_none()).count() as u64;

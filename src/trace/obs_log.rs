@@ -1,7 +1,7 @@
 //! What OBS says of its own broadcast at the end of its log.
 //!
 //! Its words are those of `obs_output_actual_stop` and `log_frame_info` in OBS's libobs/obs-output.c, and of the end
-//! of the encoders' thread in libobs/media-io/video-io.c (29.0). Lines of what did not happen are left out.
+//! of the encoders' thread in libobs/media-io/video-io.c (29.0). It leaves out lines about what did not happen.
 
 use std::path::Path;
 

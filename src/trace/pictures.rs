@@ -1,5 +1,5 @@
-//! Frames that came in another container than they were born in: known by their pictures, for which the recording of
-//! the stream is looked at.
+//! Frames that came in another container than they were born in: they are known by their pictures, which the
+//! recording of the stream contains.
 //!
 //! A birth has the hash of what FLV and RTMP carry. A segment has the same picture with other bytes around it
 //! ([`avc`]); so each birth is given the identity of its picture, and what arrived is paired by that.

@@ -92,7 +92,7 @@ pub(super) fn read_screens(
             Ok(ScreenLog { shown, looks: Some(looks), problem: None }) => {
                 let screen = Screen::of(&shown, looks, &index);
                 if screen.strange > 0 {
-                    problems.push(format!("{name}: {} pictures are no frames of {}", screen.strange, stream.name));
+                    problems.push(format!("{name}: {} pictures are not frames of {}", screen.strange, stream.name));
                 }
                 screens.insert(viewer.clone(), screen);
             }

@@ -1,4 +1,4 @@
-//! When viewers were there: what they are owed, and who had to find the stream again because another one went.
+//! When viewers were there: what they are owed, and who had to find the stream again because another viewer left.
 
 use crate::plan::{Departure, Spell, Trial};
 

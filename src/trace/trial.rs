@@ -694,8 +694,8 @@ impl Context<'_> {
         );
         for (count, what) in [
             (check.foreign, "video tags were never born"),
-            (check.repeated, "frames stand there more than once"),
-            (check.disordered, "frames stand after later ones"),
+            (check.repeated, "frames appear more than once"),
+            (check.disordered, "frames appear after later ones"),
         ] {
             problems.extend((count > 0).then(|| format!("{name}: {count} {what}")));
         }

@@ -1,4 +1,4 @@
-//! Happenings in words.
+//! Events in words.
 
 use std::path::Path;
 use std::time::Duration;

@@ -69,10 +69,10 @@ pub enum Problem {
     #[error("the payload ends within a value")]
     Truncated,
     /// A marker that is reserved or unknown, or changes to AMF3.
-    #[error("marker {0} is not one of a value")]
+    #[error("marker {0} does not begin a value")]
     Marker(u8),
     /// Objects and arrays are nested deeper than [`Limits::depth`].
-    #[error("more than {0} objects within each other")]
+    #[error("objects nested more than {0} deep")]
     Depth(usize),
     /// There are more values than [`Limits::values`].
     #[error("more than {0} values")]

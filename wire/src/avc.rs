@@ -1,4 +1,4 @@
-//! H.264, as far as it takes to know a picture again in another container (ITU-T H.264).
+//! H.264, as far as it takes to recognise a picture in another container (ITU-T H.264).
 //!
 //! The same picture lies in FLV with lengths before its NAL units (ISO/IEC 14496-15, 5.3.4.2) and in MPEG-2 TS with
 //! start codes (H.264, Annex B), there among parameter sets and delimiters that are added on the way. What stays are

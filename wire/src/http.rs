@@ -1,7 +1,7 @@
 //! HTTP/1.1 as far as it takes to find files in it (RFC 9112): the targets of requests, and the bodies of responses.
 //!
-//! A response is read without its request. What only the request would tell is not there in livectl's conversations:
-//! nobody sends HEAD or CONNECT.
+//! A response is read without its request. What only the request would tell does not occur in livectl's
+//! conversations: nobody sends HEAD or CONNECT.
 
 /// The TCP port of HTTP servers.
 pub const PORT: u16 = 80;
@@ -27,16 +27,16 @@ pub struct HttpError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Neither `GET /… HTTP/1.1` nor `HTTP/1.1 200 …`.
-    #[error("the first line is none of HTTP/1.1")]
+    #[error("the first line is not HTTP/1.1")]
     FirstLine,
     /// A header section does not end within the bytes that it may have.
     #[error("a header section of more than {MAX_HEAD} bytes")]
     LongHead,
     /// `Content-Length` is no number, or is there twice with two of them.
-    #[error("a length that is none")]
+    #[error("an invalid length")]
     Length,
     /// A chunk begins with no size, or does not end where it should.
-    #[error("a chunk that is none")]
+    #[error("an invalid chunk")]
     Chunk,
     /// Bytes are missing, and not only from a body of known length: where the next message begins cannot be known.
     #[error("{0} bytes are missing, and what follows them cannot be told apart")]

@@ -12,7 +12,7 @@
 //! | [`assembler`] | one direction of a TCP connection, from its segments |
 //! | [`rtmp`] | the handshake and the chunk stream; [`amf0`] values and the [`command`]s made of them |
 //! | [`flv`] | file header, tags, what a video tag carries |
-//! | [`http`] | targets of requests, bodies of responses; [`ts`] is what HLS has in them, [`avc`] knows a picture again there |
+//! | [`http`] | targets of requests, bodies of responses; [`ts`] is what HLS has in them, [`avc`] recognises a picture there |
 //! | [`capture`] | pcap and pcapng files: the TCP segments in them (feature `capture`) |
 //! | [`flows`] | the frames in those, with their times (feature `capture`) |
 //! | [`frame`] | the identity of a frame; [`birth`] is a line of the log of births |

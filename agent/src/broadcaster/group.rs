@@ -1,8 +1,8 @@
 //! The stream as datagrams to a group, which the switches copy to whoever plays it: sent once, whatever the audience.
 //!
-//! A tag's datagrams leave at once, in a burst: the host's link sends them one after the other, and nothing would
-//! come earlier if they were paced. What the kernel does not take waits here, and a task of its own sends it; nobody
-//! else waits for that. What it refuses is lost, and counted: nothing is sent again.
+//! A tag's datagrams leave at once, in a burst: the host's link sends them one after the other, and pacing would make
+//! nothing arrive earlier. Datagrams that the kernel does not accept at once wait here, and a separate task sends
+//! them, so that nothing else waits. Datagrams that it refuses are lost and counted: nothing is retransmitted.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};

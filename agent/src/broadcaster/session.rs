@@ -232,7 +232,7 @@ impl Session {
                 () = self.studio.peers.all_left(), if cdn_lost && !answered && self.is_needed() => (),
                 () = sleep_until(deadline.unwrap_or(self.begun)), if deadline.is_some() => {
                     if !cdn_lost && !self.upload.is_empty() {
-                        let why = format!("it took nothing for {} s", self.settings.drain.as_secs());
+                        let why = format!("it accepted no data for {} s", self.settings.drain.as_secs());
                         tell(Event::UploadLost { why });
                     } else if !cdn_lost {
                         self.tell_end();

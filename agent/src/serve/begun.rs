@@ -1,9 +1,9 @@
 //! A tag that peers are given before it is whole (cut-through).
 //!
-//! What is known of it until then is its header and its first bytes. Who gives it may be lost meanwhile, and somebody
-//! else begin it again; and nobody knows before its end that it is the next tag of the stream. So what came first
-//! counts: of what comes again only what goes beyond that is new, and the rest is given only if the tag that is sent
-//! in the end begins with all that was given.
+//! Until then only its header and its first bytes are known. Its sender may be lost meanwhile, and another may begin
+//! it again; and nobody knows before its end that it is the next tag of the stream. So the first copy counts: of a
+//! further copy only the bytes beyond it are new, and the rest is sent only if the tag that is sent in the end begins
+//! with everything sent so far.
 
 use livectl_wire::flv::{self, TAG_HEADER_LEN, TagKind};
 

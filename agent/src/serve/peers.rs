@@ -100,7 +100,7 @@ pub(super) enum Gone {
     Impatient,
     #[error("the stream is no longer available here")]
     Abandoned,
-    #[error("the rest of a tag that it had begun to receive did not come")]
+    #[error("the rest of a tag that it had begun to receive never arrived")]
     BrokenOff,
     #[error("it closed the connection before it had everything")]
     Left,

@@ -184,7 +184,7 @@ async fn finish(how: Result<(), Lost>, to: &mpsc::Sender<Reading>) {
     let _ = to.send(last).await;
 }
 
-/// How much longer than at best what a peer had takes until it is here, whatever moment the peer counts from.
+/// How much longer than at its best what a peer had takes until it is here, whatever moment the peer counts from.
 #[derive(Debug)]
 struct Lateness {
     begun: Instant,

@@ -1,4 +1,4 @@
-//! Which packet-in a message disposes of.
+//! Which packet-in a message answers.
 
 use super::traffic;
 use crate::openflow::{BufferId, Version, header::Header, v10, v13};

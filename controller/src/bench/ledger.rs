@@ -1,4 +1,4 @@
-//! Packet-ins under way, answered and lost.
+//! Packet-ins in flight, answered and lost.
 
 use super::traffic::NUMBERS;
 
@@ -23,11 +23,11 @@ struct Slot {
 pub struct Counts {
     /// Packet-ins that were sent.
     pub sent: u64,
-    /// Packet-ins whose packet was disposed of.
+    /// Packet-ins whose packet was handled.
     pub answered: u64,
-    /// Those of them that a flow-mod disposed of first.
+    /// Those of them that a flow-mod handled first.
     pub by_flow_mod: u64,
-    /// Further messages about packets that had been disposed of: the packet-out that follows a flow-mod, or the other
+    /// Further messages about packets that had been handled: the packet-out that follows a flow-mod, or the other
     /// way round.
     pub repeated: u64,
     /// Flow-mods that move no packet.
@@ -63,7 +63,7 @@ pub struct Ledger {
 const PATIENCE: u32 = 4;
 
 impl Ledger {
-    /// For up to `window` packet-ins under way; every `sampling`th, a power of two, is timed.
+    /// For up to `window` packet-ins in flight; every `sampling`th, a power of two, is timed.
     pub fn new(window: u32, sampling: u32) -> Self {
         let window = window.clamp(1, 1 << 20);
         let room = (window * PATIENCE).next_power_of_two();

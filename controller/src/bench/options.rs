@@ -18,14 +18,14 @@ Examples:
   live-controller bench 127.0.0.1:6653
       One controller: open and closed loop, 1 and 16 switches, 1,000 addresses each, OpenFlow 1.0
   taskset -c 1 live-controller bench live=127.0.0.1:6653@4711 ovs=127.0.0.1:6654 --baseline ovs
-      Two controllers by turns and the ratio between them; 4711 is a process id, whose processor time and memory
-      are told. Give the generator a core of its own
+      Two controllers in turn and the ratio between them; 4711 is a process id, whose processor time and memory
+      are reported. Give the generator a core of its own
   live-controller bench --against-itself --loop open --switches 16
       What the generator itself can do: against a responder that does no work
   live-controller bench 127.0.0.1:6653 --openflow 1.0,1.3 --switches 1,16,64,256 --macs 1000,100000 --csv out.csv
-      Every combination; after each one the file is written anew
+      Every combination; the file is rewritten after each one
 
-A packet-in is answered once its packet was disposed of: by a packet-out, or by a flow-mod with its buffer id; both are one
+A packet-in is answered once its packet was handled: by a packet-out, or by a flow-mod with its buffer id; both are one
 answer. ovs-testcontroller takes at most 16 switches, and drops them when they connect without a pause.
 
 Exit codes:

@@ -11,9 +11,9 @@ use crate::openflow::Version;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Drive {
-    /// A window of packet-ins under way at each switch
+    /// A window of packet-ins in flight at each switch
     Open,
-    /// One packet-in under way at each switch
+    /// One packet-in in flight at each switch
     Closed,
 }
 

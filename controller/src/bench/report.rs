@@ -136,7 +136,7 @@ impl Results {
         let Conduct { window, buffering, frame_size, warm_up, duration, repetitions, .. } = self.conduct;
         format!(
             "{repetitions} × {duration:?} after {warm_up:?}; frames of {frame_size} bytes, {buffering:?}; \
-             open loop: {window} packet-ins under way at each switch\n\n\
+             open loop: {window} packet-ins in flight at each switch\n\n\
              {:<18} {:<6} {:>3} {:>8} {:>7} {:>10} {:>21} {:>6} {:>10} {:>6} {:>9} {:>9} {:>5} {:>4} {:>6} {:>6} {:>5}\n{}\n",
             "controller",
             "loop",

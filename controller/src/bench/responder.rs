@@ -1,5 +1,5 @@
-//! A controller that does no work: it sends the same flow-mod for every packet-in. How fast it is told by the
-//! generator is what the generator itself can do.
+//! A controller that does no work: it sends the same flow-mod for every packet-in. How fast the
+//! generator finds it is the generator's own limit.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Measures what is planned, controllers by turns, and writes what was found after every step.
+//! Measures what is planned, controllers in turn, and writes the results after every step.
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -75,7 +75,7 @@ fn begin_responder() -> anyhow::Result<Target> {
     Ok(Target { name: ITSELF.to_owned(), address, pid: None })
 }
 
-/// Measures all controllers under the same conditions, by turns.
+/// Measures all controllers under the same conditions, in turn.
 fn measure_cell(plan: &Plan, cell: &Cell) -> Vec<Row> {
     let conduct = &plan.conduct;
     let mut rows: Vec<Row> = plan.targets.iter().map(|target| Row::new(&target.name, *cell)).collect();

@@ -1,5 +1,5 @@
-//! What comes of what switches say: messages are taken in, played through the scheme, and what it wants is put where
-//! the sockets take it from.
+//! What the controller does with switches' messages: they are taken in and passed through the scheme, and its
+//! answers are put where the sockets take them from.
 
 use std::time::{Duration, Instant};
 

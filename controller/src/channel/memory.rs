@@ -1,4 +1,4 @@
-//! Memory that the system gets back.
+//! Gives freed memory back to the system.
 
 /// Gives the system whole pages that were freed. The C library keeps what lies between things that are still in use
 /// until something is freed at the end of the heap, which may be never: up to 190 MiB after 256 switches with full

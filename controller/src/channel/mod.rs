@@ -2,8 +2,8 @@
 //!
 //! `session` is one connection as values: bytes in, bytes out, events for the scheme. `connection` adds its socket,
 //! `core` is what comes of all that is said on them, `server` is the loop over all sockets, on one thread. A round of
-//! it reads once of each connection that has something to say, plays all whole messages of that through the scheme,
-//! and writes all that came of it at once. What a switch can make the controller keep is bounded; whatever a switch
+//! it reads once from each connection that has data, passes all complete messages through the scheme, and writes all
+//! answers at once. What a switch can make the controller keep is bounded; whatever a switch
 //! does wrong ends its own connection and no other.
 
 mod attention;

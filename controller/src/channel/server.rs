@@ -160,7 +160,7 @@ impl Channel {
             let away = now.saturating_sub(before);
             if away >= AWAY {
                 tracing::warn!(
-                    "stood still for {:.1} s; no switch is to blame for its silence in that time",
+                    "stood still for {:.1} s; silence of switches in that time is ignored",
                     away.as_secs_f64()
                 );
                 self.core.connections.iter_mut().for_each(|(_, connection)| connection.excuse(away));

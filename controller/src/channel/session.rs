@@ -74,7 +74,7 @@ pub enum Refusal {
     #[error("it is auxiliary connection {0} of a switch; only main connections are served")]
     Auxiliary(u8),
     /// It took too long to say who it is.
-    #[error("it did not greet, or did not say who it is, within {} s", .0.as_secs())]
+    #[error("it sent no HELLO, or did not identify itself, within {} s", .0.as_secs())]
     Handshake(Duration),
     /// It was silent for too long.
     #[error("it has been silent for {} s, and does not answer an echo request", .0.as_secs())]

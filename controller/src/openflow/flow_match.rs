@@ -1,4 +1,4 @@
-//! Which packets a flow is for.
+//! Which packets a flow matches.
 
 use std::net::Ipv4Addr;
 

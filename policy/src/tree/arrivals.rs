@@ -1,4 +1,4 @@
-//! When each member has a frame, and by what way it comes to be known.
+//! When each member has a frame, and how that is kept up to date.
 
 use std::fmt::Debug;
 use std::hash::Hash;

@@ -9,24 +9,24 @@
 //! * A standby is a member with a free slot, not the child's parent, and not in the child's subtree.
 //!
 //! # Who gets which place
-//! The slot of earliest arrival, of those below the broadcaster before any below one that the CDN feeds: when the
-//! parent has a frame, plus the time of one copy for each child it has and for the new one, plus the delay between
-//! the two. Who has been there longer is preferred at equal arrival.
+//! The slot of earliest arrival; those below the broadcaster come before any below a viewer that the CDN feeds.
+//! Arrival is when the parent has a frame, plus the time of one copy for each child it has and for the new one, plus
+//! the delay between the two. At equal arrival the older parent is preferred.
 //!
-//! * **One copy between switches.** A slot at the child's own switch comes before all others, however late it is. If there is none, but a leaf
-//!   at that switch has a parent, who can carry children takes its place, and the leaf becomes its child. Only then slots at other switches count, the
-//!   nearest switch's first: what comes from beyond it would pass it, where there is a copy already.
-//! * **The strong high.** Who joins and can carry children takes the place of a leaf that is nearer to the root and carries less; the leaf becomes
-//!   its child. That is the only time that somebody is moved who could stay.
+//! * **One copy between switches.** A slot at the child's own switch comes before all others, however late it is. If there is none, but a leaf at that
+//!   switch has a parent, a member that can carry children takes its place, and the leaf becomes its child. Only then slots at other switches count,
+//!   the nearest switch's first: what comes from beyond it would pass it, where there is a copy already.
+//! * **The strong near the root.** A member that joins and can carry children takes the place of a leaf that is nearer to the root and carries
+//!   less; the leaf becomes its child. That is the only time that somebody is moved who could stay.
 //! * **Before the broadcaster comes** the tree is made without it: the first viewer watches the CDN, and the others find places below it. So when
 //!   the stream begins almost everybody is connected already. The broadcaster takes in the first; into each further slot of its own comes the
 //!   greatest subtree two below that it serves sooner, and so on where that has left a slot. Once there has been a broadcaster, nobody is moved as long as there is none.
-//! * **Subtrees move as wholes.** Of the children of one that leaves, the one with the most below it gets the freed slot, and the others look for
-//!   places in turn.
-//! * **Not the same again.** Who has lost a parent gets its standby, from which it has the stream already, if no nearer slot is free; and the
-//!   same parent again only when no other will do. A parent that was lost takes no further
-//!   children for [`HOLD`], so that a slow one loses load. If at least two children, and more than stay, lose it meanwhile, it counts as gone:
-//!   all its children are moved, and it has no place until it is heard of.
+//! * **Subtrees move as wholes.** Of the children of a member that leaves, the one with the most below it gets the freed slot, and the others
+//!   look for places in turn.
+//! * **Not the same again.** A member that has lost a parent gets its standby, from which it has the stream already, if no nearer slot is
+//!   free; and the same parent again only when no other will do. A parent that was lost takes no further children for [`HOLD`], so that a slow
+//!   one loses load. If at least two children, and more than stay, lose it meanwhile, it counts as gone: all its children are moved, and it
+//!   has no place until it is heard from.
 //!
 //! # Cost
 //! Free slots are kept by switch in the order of their offers; whether one lies in a subtree is seen by going up from

@@ -46,7 +46,7 @@ pub enum Unsuited {
     #[error("is cut short: the table of its pictures (`moov`) is missing")]
     CutShort,
     /// ffprobe knows no such format.
-    #[error("is no video that ffmpeg can read")]
+    #[error("is not a video that ffmpeg can read")]
     NoVideo,
     /// No picture.
     #[error("has no pictures, only {0}")]
@@ -85,14 +85,14 @@ pub fn rehearse(video: &Video, depth: Depth) -> Result<Doubt, Unsuited> {
     }
     let is_mp4 = beginning.get(4..8) == Some(b"ftyp");
     let Some(contents) = probe(path, is_mp4)? else {
-        return Ok(Some("what is in it was not looked at: ffprobe is not installed, or did not answer".to_owned()));
+        return Ok(Some("its contents were not checked: ffprobe is not installed, or did not answer".to_owned()));
     };
     contents.suit(video)?;
     match depth {
         Depth::Contents => Ok(None),
         Depth::Pictures(within) => match encode(video, within) {
             Some(seen) => judge(&seen, video.frames),
-            None => Ok(Some("its pictures were not looked at: ffmpeg is not installed".to_owned())),
+            None => Ok(Some("its pictures were not checked: ffmpeg is not installed".to_owned())),
         },
     }
 }
@@ -101,7 +101,7 @@ fn plainly(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::PermissionDenied => "you may not read it".to_owned(),
         ErrorKind::NotFound => "it does not exist".to_owned(),
-        _ => "the disk or the network it is on gives an error".to_owned(),
+        _ => "the disk or the network it is on reports an error".to_owned(),
     }
 }
 
@@ -244,7 +244,7 @@ fn judge(seen: &Seen, wanted: u32) -> Result<Doubt, Unsuited> {
             Ok(said.map(|said| format!("may be damaged, though it gives all pictures; ffmpeg says `{said}`")))
         }
         Ended::OutOfTime if pictures > 0 => {
-            Ok(Some(format!("is long: only its first {pictures} pictures were looked at")))
+            Ok(Some(format!("is long: only its first {pictures} pictures were checked")))
         }
         Ended::Badly if pictures > 0 && cannot_loop => Err(Unsuited::TooShort { pictures, wanted }),
         Ended::Well | Ended::StoodStill if pictures > 0 => Err(Unsuited::TooShort { pictures, wanted }),

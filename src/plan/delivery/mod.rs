@@ -1,7 +1,8 @@
 //! What a scheme means: who may send a stream to whom, and over what.
 //!
 //! A [`Scheme`] is a name; its [`Delivery`] is the meaning, in a file of its own. Estimates, warnings, pings, measured paths and pictures ask
-//! it and match nothing, so that a new scheme is a new file here, a variant of [`Scheme`] and its line in [`Scheme::delivery`].
+//! it instead of matching on the scheme, so that a new scheme is a new file here, a variant of [`Scheme`] and its line in
+//! [`Scheme::delivery`].
 
 mod bypass;
 mod direct;

@@ -159,11 +159,11 @@ pub(in crate::plot) fn plate(
     chart = alike(chart);
     chart.beside = vec![alike(right)];
     chart.legend = legend(selection, &crowds, &fits);
-    let caption = "Delay against the number of viewers: the worst viewer (thick line), the median one (thin line) and the band from best to worst, at the left \
-                   of the viewers' medians, at the right of their 95th percentiles; means over the trials. The bound is the earliest at which the last viewer can \
+    let caption = "Delay against the number of viewers: the worst viewer (thick line), the median one (thin line) and the band from best to worst, on the left \
+                   for the viewers' medians, on the right their 95th percentiles; means over the trials. The bound is the earliest at which the last viewer can \
                    have a frame of mean size (right: a frame larger than 95 % of them) if viewers pass it on in whole copies, each uplink one copy after \
-                   the other; the floor is what the network allows a single viewer who is served by the broadcaster. The bound knows nothing of frames that \
-                   queue behind each other, of lost packets and of programs that take time."
+                   the other; the floor is what the network allows a single viewer who is served by the broadcaster. The bound leaves out frames that \
+                   queue behind each other, lost packets and the time that programs take."
         .to_owned();
     Ok(Plate { chart, caption, table: table(selection, &crowds, &fits), points: None })
 }

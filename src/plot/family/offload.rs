@@ -83,9 +83,9 @@ pub(in crate::plot) fn plate(
     chart.beside = vec![right];
     let caption = "Who carries the stream, against the number of viewers; means over the trials. At the left the share of the bytes that came from viewers \
                    (whole lines) and from anyone but the CDN (broken lines), and what viewers carry beside a full uplink of the broadcaster: all but the \
-                   whole copies that the broadcaster's uplink has room for; one that gives fewer leaves them more. At the right what the CDN sent to \
+                   whole copies that the broadcaster's uplink has room for; if it sends fewer, they carry more. At the right what the CDN sent to \
                    viewers (whole lines) and what the broadcaster sent, to the CDN and to viewers (broken lines), in copies of the video; sound, headers \
-                   of the protocols and what was sent again are in it."
+                   of the protocols and retransmissions are included."
         .to_owned();
     Ok(Plate { chart, caption, table: table(selection, &crowds), points: None })
 }

@@ -330,7 +330,7 @@ impl<'a> Course<'a> {
                     Named::Standby(standby) => Event::ToldStandby { to, standby },
                     Named::Cdn => Event::ToldCdn { to, number },
                 };
-                // The heartbeat waits in front of the CDN's link as everything else that it sends.
+                // The heartbeat waits for the CDN's link like everything else that it sends.
                 match self.sweep.lag(CDN, now).min(self.longest_queue) {
                     0 => self.happens(now, event),
                     lag => self.note(now + lag, event),

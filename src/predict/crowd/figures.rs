@@ -1,4 +1,4 @@
-//! What a crowd's trial came to: exactly, over all viewers and all their frames.
+//! The exact figures of a crowd's trial, over all viewers and all their frames.
 
 use std::time::Duration;
 

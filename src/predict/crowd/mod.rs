@@ -2,7 +2,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `people` | who is there and when: each viewer of the recipe stands for as many |
+//! | `people` | who is there and when: each viewer of the recipe stands for an equal share |
 //! | `ground` | which hosts are alike, and what lies between two of them |
 //! | `tree` | who has the stream from whom at the moment |
 //! | `sweep`, `parcel` | an item's way down that tree |
@@ -10,7 +10,8 @@
 //! | `course`, `control` | what happens to viewers, and what the controller decides, by `livectl-policy` |
 //! | [`figures`] | what came of it, over all frames of all viewers |
 //!
-//! What is left out beside what `docs/prediction.md` says of both engines: queues of packets that overflow, and windows that a loss has halved.
+//! What is left out besides what `docs/prediction.md` says of both engines: queues of packets that overflow, and windows that a loss has
+//! halved.
 
 mod chance;
 mod control;

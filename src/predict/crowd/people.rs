@@ -30,7 +30,8 @@ pub(super) fn middle(like: usize, viewers: usize, recipe: usize) -> usize {
 }
 
 impl People {
-    /// They come in the recipe's order and in the time that its viewers take to come. Who comes and goes by chance does so by its own.
+    /// They come in the recipe's order and in the time that its viewers take to come. Each that comes and goes at random does so
+    /// independently.
     pub fn of(trial: &Trial, stream: &Stream, viewers: usize) -> Self {
         let (mut starts, mut all) = (Vec::with_capacity(viewers + 1), Vec::with_capacity(viewers));
         let recipe = stream.viewers.len();

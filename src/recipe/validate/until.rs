@@ -1,4 +1,4 @@
-//! How often everything is tried.
+//! How often every point is tried.
 
 use super::Notes;
 use crate::plan::Until;
@@ -29,7 +29,7 @@ pub(super) fn validate_repetitions(file: &RecipeFile, notes: &mut Notes<'_>) -> 
         notes.error(super::out_of_bounds("precision", &text.text, &text.span, "0.1 % to 50 %"));
     }
     if let Some(text) = file.repetitions.get().filter(|_| least < LEAST) {
-        let message = format!("repetitions: {least} are too few to know anything of `until`'s figure");
+        let message = format!("repetitions: {least} are too few to know anything about `until`'s figure");
         let finding = Finding::new(&text.span, message, "too few").also(&written.span, "until this is known");
         notes.error(
             finding.help(format!("write at least {LEAST}: every point runs that often before the first decision")),
@@ -37,7 +37,7 @@ pub(super) fn validate_repetitions(file: &RecipeFile, notes: &mut Notes<'_>) -> 
     }
     if most < least {
         let span = until.most.get().map_or(&written.span, |text| &text.span);
-        let message = format!("most: {most} is less than the {least} repetitions that everything is tried");
+        let message = format!("most: {most} is less than the {least} repetitions that every point gets");
         notes.error(Finding::new(span, message, "too few").help(format!("write more than {least}")));
     }
     let narrow = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);

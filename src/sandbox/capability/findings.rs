@@ -1,4 +1,4 @@
-//! Judges what was found: what it means for trials, and which command mends it.
+//! Judges what was found: what it means for trials, and which command fixes it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What this machine can: measured, judged and reported.
+//! What this machine can do: measured, judged and reported.
 //!
 //! [`Capabilities::probe`] tries things and writes down what happened; [`findings`] judges that, without looking at
 //! the machine again; [`Report`] shows it. [`resolve_links`] and [`resolve_datapath`] turn `auto` into a choice.

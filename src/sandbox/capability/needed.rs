@@ -1,4 +1,4 @@
-//! What a recipe needs beside what every trial does, and this machine lacks.
+//! What a recipe needs besides what every trial needs, and this machine lacks.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Tries what this machine can. Everything is tried in throw-away namespaces and with a time limit.
+//! Tries what this machine can do. Everything is tried in throw-away namespaces and with a time limit.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;

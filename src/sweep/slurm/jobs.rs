@@ -1,4 +1,4 @@
-//! What Slurm's programs print of jobs and nodes, and what it means for who waits.
+//! What Slurm's programs print of jobs and nodes, and what it means for those who wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -6,7 +6,7 @@
 //! starts a task again when a node is lost, and may run it twice, or not at all; that costs time and nothing else,
 //! for a trial is done when its folder was renamed into place, and of two that finish it one is superseded.
 //!
-//! Nothing lives where a sweep is submitted. An [`order`] in the sweep's folder says all that was asked for. A
+//! No process stays where a sweep is submitted. An [`order`] in the sweep's folder says all that was asked for. A
 //! *round* is a job array, a trial a task ([`script`]), and a job that depends on it and makes the next round when
 //! the array is over ([`next`]): what failed and may be tried again, what nobody finished, the next repetitions of
 //! `until`, or the end with its tables. [`round`] decides that, as a value.

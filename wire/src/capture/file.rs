@@ -104,9 +104,9 @@ pub(super) fn read(source: impl Read, mut on_record: impl FnMut(Record<'_>)) -> 
             problems.push(format!("the capture ends in the middle of a packet, at byte {at}"));
         }
         (Err(Stop::Zeros), _) => problems.push(if zeros_alone {
-            format!("zeros only from byte {at} on, as a machine or a disk leaves that breaks down")
+            format!("only zeros from byte {at} on, as a machine or disk leaves them when it fails")
         } else {
-            format!("the capture is damaged at byte {at}: zeros stand there; what follows them was not read")
+            format!("the capture is damaged at byte {at}: there are zeros; what follows them was not read")
         }),
         (Err(Stop::Damaged(why)), _) => {
             problems.push(format!("the capture is damaged at byte {at}: {why}; what follows was not read"));
@@ -114,7 +114,7 @@ pub(super) fn read(source: impl Read, mut on_record: impl FnMut(Record<'_>)) -> 
         (Ok(()), None) => {}
     }
     if timeless > 0 {
-        problems.push(format!("{timeless} packets stand without their time and were passed over"));
+        problems.push(format!("{timeless} packets have no time and were skipped"));
     }
     Ok((!problems.is_empty()).then(|| problems.join("; ")))
 }
@@ -232,7 +232,7 @@ impl Sections {
             }
             let block = window.exactly(len).ok_or(Stop::Short)?;
             if order.u32(block, len - 4) != Some(len as u32) {
-                return Err("a block that gives two lengths".into());
+                return Err("a block with two different lengths".into());
             }
             let body = block.get(8..len - 4).unwrap_or_default();
             match order.u32(&kind, 0) {
@@ -257,7 +257,7 @@ impl Sections {
         let mut orders = [Order::Little, Order::Big].into_iter();
         self.order = orders.find(|order| order.u32(head, 8) == Some(BYTE_ORDER_MAGIC));
         self.interfaces.clear();
-        if self.order.is_none() { Err("a section in no byte order".into()) } else { Ok(()) }
+        if self.order.is_none() { Err("a section of unknown byte order".into()) } else { Ok(()) }
     }
 
     fn packet<'a>(&self, body: &'a [u8], order: Order, interface: Option<u32>) -> Result<Record<'a>, Stop> {

@@ -61,7 +61,7 @@ pub struct CaptureFacts {
     pub cut: u64,
     /// Bytes that the snapshot length cut off, of all of them.
     pub cut_bytes: u64,
-    /// Fragments of IP packets; they are not put together.
+    /// Fragments of IP packets; they are not reassembled.
     pub fragments: u64,
     /// Packets that do not hold what their headers say, or came over a kind of link that is not known.
     pub unreadable: u64,
@@ -143,7 +143,7 @@ pub fn read_packets(source: impl Read, mut on_packet: impl FnMut(Packet<'_>)) ->
         ));
     }
     if facts.fragments > 0 {
-        facts.problems.push(format!("{} IP fragments were not put together", facts.fragments));
+        facts.problems.push(format!("{} IP fragments were not reassembled", facts.fragments));
     }
     if let Some((number, why)) = first_unreadable {
         let count = facts.unreadable;

@@ -191,7 +191,7 @@ fn what_a_block_says_of_itself_must_hold() {
     assert_eq!(told(packet + 4, 90), then("a block of 90 bytes"));
     assert_eq!(told(packet + 4, 8), then("a block of 8 bytes"));
     assert_eq!(told(packet + 4, 1 << 26), then("a block of 67108864 bytes"));
-    assert_eq!(told(packet + 88, 96), then("a block that gives two lengths"));
+    assert_eq!(told(packet + 88, 96), then("a block with two different lengths"));
     assert_eq!(told(packet + 8, 2), then("a packet of interface 2, which is not described"));
     assert_eq!(told(packet + 20, 61), then("a packet longer than its block"));
     // Longer than the file: it ends here, however far.
@@ -214,7 +214,7 @@ fn obsolete_and_simple_packets() {
     file[packet..packet + 4].copy_from_slice(&le(3));
     let (seen, facts) = segments(&file);
     assert_eq!(seen, expected()[1..]);
-    assert_eq!(facts.problems, ["1 packets stand without their time and were passed over"]);
+    assert_eq!(facts.problems, ["1 packets have no time and were skipped"]);
 }
 
 /// Whether a packet or block ends at `len`.
@@ -337,7 +337,7 @@ fn zeros_in_the_place_of_packets_are_called_that() {
         file.resize(whole.len() + more, 0);
         let (seen, facts) = segments(&file);
         assert_eq!(seen, expected());
-        let end = format!("zeros only from byte {} on, as a machine or a disk leaves that breaks down", whole.len());
+        let end = format!("only zeros from byte {} on, as a machine or disk leaves them when it fails", whole.len());
         assert_eq!((facts.packets, facts.last_ns, facts.problems), (2, Some(TIME + 1_000), vec![end]));
     }
     // A hole: the second packet, and what follows it.
@@ -346,8 +346,7 @@ fn zeros_in_the_place_of_packets_are_called_that() {
     file[second..whole.len()].fill(0);
     let facts = segments(&file).1;
     assert_eq!(facts.packets, 1);
-    let problem =
-        format!("the capture is damaged at byte {second}: zeros stand there; what follows them was not read");
+    let problem = format!("the capture is damaged at byte {second}: there are zeros; what follows them was not read");
     assert_eq!(facts.problems, [problem]);
 }
 

@@ -161,7 +161,7 @@ impl Direction {
             problems.push(format!("{lost} bytes were lost on the way and had not been sent again when it ended"));
         }
         if damaged > 0 {
-            problems.push(format!("{damaged} video messages cannot be identified, for bytes of them are missing"));
+            problems.push(format!("{damaged} video messages cannot be identified: bytes of them are missing"));
         }
         if aggregates > 0 {
             problems.push(format!("{aggregates} aggregate messages were not taken apart"));

@@ -120,7 +120,7 @@ fn a_hole_in_the_capture_costs_one_frame_and_is_named() {
     assert_eq!((flow.damaged, flow.counts.missing), (1, 500));
     let expected = [
         format!("{CDN} to {VIEWER}: 500 bytes are not in the capture"),
-        format!("{CDN} to {VIEWER}: 1 video messages cannot be identified, for bytes of them are missing"),
+        format!("{CDN} to {VIEWER}: 1 video messages cannot be identified: bytes of them are missing"),
     ];
     assert_eq!(flow.problems, expected);
 }

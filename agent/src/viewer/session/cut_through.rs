@@ -1,4 +1,4 @@
-//! Cut-through: children are given a picture while it comes.
+//! Cut-through: children are sent a picture as it arrives.
 //!
 //! A host that waits for all of a picture adds the time between its first packet and its last, and that is long: the
 //! copies for its siblings are sent meanwhile, packet by packet in turn, and its own uplink may have nothing else to

@@ -366,8 +366,7 @@ impl Session<'_> {
             Some(Reading::Behind(by)) => {
                 let most = self.args.service.limits().lag;
                 if most.is_some_and(|most| by > most) {
-                    let had = "it had itself what it gives";
-                    self.lose_peer(format!("{had} {:.1} s longer ago than it has to be", by.as_secs_f64()));
+                    self.lose_peer(format!("its data comes {:.1} s later than it could", by.as_secs_f64()));
                 }
             }
             Some(Reading::Part(part)) => self.part_came(&part),
@@ -533,7 +532,7 @@ impl Session<'_> {
                 let starved = self.peer.starved.map_or(Duration::ZERO, |since| since.elapsed());
                 let why = match heard < starved / 2 {
                     true => format!("it has had nothing itself for {:.1} s", starved.as_secs_f64()),
-                    false => format!("it gave nothing for {:.1} s", heard.as_secs_f64()),
+                    false => format!("it sent nothing for {:.1} s", heard.as_secs_f64()),
                 };
                 self.lose_peer(why);
                 self.write_all();

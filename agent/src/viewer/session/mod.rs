@@ -285,7 +285,7 @@ impl Session<'_> {
         let is_due = |deadline: Option<Instant>| deadline.is_some_and(|deadline| now >= deadline);
         if self.is_owed() && now >= self.last_write + Duration::from_secs(self.args.patience) {
             self.given_up = true;
-            return self.over(&format!("neither the CDN nor a peer gave anything for {} s", self.args.patience));
+            return self.over(&format!("neither the CDN nor a peer sent anything for {} s", self.args.patience));
         }
         if self.may_write() && self.merge.is_waiting() && now >= self.last_write + WAIT_FOR_OTHER {
             self.merge.give_up();

@@ -1,4 +1,4 @@
-//! How the player stands, told again and again to whoever watches.
+//! The state of the player, reported periodically to whoever watches.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

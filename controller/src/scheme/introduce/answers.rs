@@ -1,4 +1,4 @@
-//! What an agent says on its notification connection, put together from whatever segments it comes in.
+//! What an agent says on its notification connection, reassembled from whatever segments it comes in.
 
 use livectl_wire::assembler::{Assembler, Segment};
 use livectl_wire::heartbeat::{self, Heartbeat, LEN};

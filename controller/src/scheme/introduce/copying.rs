@@ -8,7 +8,7 @@
 //! Nothing that is sent to a group is ever flooded. Two flows of each switch drop it where no other flow copies it,
 //! and IGMP, which nobody needs here: who plays a stream is known.
 //!
-//! Which port leads to whom the learning switch knows. A switch that has never heard of a member is shown it: the
+//! The learning switch knows which port leads to whom. A switch that has never heard from a member learns of it: the
 //! member's edge floods an ARP announcement in its name, which comes up at each switch on its way.
 
 use std::borrow::Cow;

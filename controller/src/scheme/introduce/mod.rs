@@ -1,14 +1,14 @@
-//! What schemes have in common that introduce members of a stream to each other. Who is whose peer is for a
-//! [`Policy`] to say.
+//! What schemes that introduce members of a stream to each other have in common. A [`Policy`] says who is whose
+//! peer.
 //!
 //! A learning switch that leaves two kinds of TCP connections without flows, so that their packets come up:
 //!
 //! * **RTMP**, until it is known what a connection is for (`watch`). Then exact flows for both directions take over before the packet
 //!   that told it is sent on, and the video never comes here.
-//! * **Notifications**, always: a heartbeat a second and agent, ten while it hastens. Those that tell nothing are rewritten in passing (`rewrite`)
-//!   to tell an agent its peers, until the agent answers that it acts on it (`answers`).
+//! * **Notifications**, always: one heartbeat a second for each agent, ten while it hastens. Those that tell nothing are rewritten in passing
+//!   (`rewrite`) to tell an agent its peers, until the agent answers that it acts on it (`answers`).
 //!
-//! What is known of them becomes members (`members`), of whom it is known whether they are still there (`presence`);
+//! What is learnt from them becomes members (`members`), and it is known whether these are still there (`presence`);
 //! the policy pairs them (`policy`, `introductions`), and each pair is two errands to agents (`errands`). An errand
 //! exists as soon as the packet was seen by which the second of two became a member; nothing here waits for a clock.
 //!

@@ -1,4 +1,4 @@
-//! What a scheme that introduces has to say.
+//! What a scheme with introductions decides.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};

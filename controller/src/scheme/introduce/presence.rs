@@ -1,11 +1,11 @@
 //! Whether a member is still there, although it says nothing.
 //!
-//! The end of a connection that has flows is not seen: its FIN goes by in them. All that comes of it is that the
-//! flows end, 75 s after the last packet. But so they do when a viewer pauses (it has the stream from a peer, and
+//! The end of a connection that has flows is not seen: its FIN passes in them. All that shows is that the flows
+//! end, 75 s after the last packet. But they also do so when a viewer pauses (it has the stream from a peer, and
 //! keeps its connection to the CDN as a way out). To tell one from the other it is asked: by a TCP segment as the
 //! server could have sent it, with nothing in it and with numbers that cannot be right. Whoever has that connection
 //! open answers with an acknowledgement, and is not disturbed; whoever has not answers with a reset (RFC 9293,
-//! sections 3.10.7.1 and 3.10.7.4). Only who does not answer is gone without a word.
+//! sections 3.10.7.1 and 3.10.7.4). Only a member that does not answer has gone without a word.
 //!
 //! While it is quiet it has no flows, so that its FIN is seen at once. It gets them again when it has said more than
 //! a few words.
