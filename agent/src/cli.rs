@@ -133,7 +133,7 @@ impl FromStr for CdnAddress {
 pub enum ByteCount {
     /// At most this many bytes.
     Bytes(usize),
-    /// No limit.
+    /// Whatever waits is kept.
     Unlimited,
 }
 
@@ -185,7 +185,7 @@ impl fmt::Display for ByteCount {
 pub enum CutThrough {
     /// Pictures of at least this many bytes.
     From(usize),
-    /// No tag.
+    /// No tag is passed on before it is whole.
     Off,
 }
 

@@ -26,7 +26,7 @@ const READY: Duration = Duration::from_secs(15);
 /// where there is a clock to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Screen {
-    /// Xvfb.
+    /// Xvfb, which is the screen.
     pub server: Actor,
     /// `livectl internal screen`.
     pub eye: Option<Actor>,

@@ -85,7 +85,7 @@ pub(super) struct CompareArgs {
     #[arg(long = "where", value_name = "KEY=VALUE")]
     only: Vec<Condition>,
     /// The scheme that a single folder's others are compared with [default: its first]
-    #[arg(long, value_name = "SCHEME")]
+    #[arg(long, value_name = "SCHEME", hide_possible_values = true)]
     base: Option<Scheme>,
     /// Write the table as CSV too
     #[arg(long, value_name = "FILE")]

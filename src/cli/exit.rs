@@ -68,7 +68,7 @@ any of them gives.";
 /// An error and the code to end with.
 #[derive(Debug)]
 pub struct Failure {
-    /// The code.
+    /// What livectl exits with.
     pub exit: Exit,
     /// What to print; `None` if it was printed already.
     pub error: Option<anyhow::Error>,

@@ -61,7 +61,7 @@ pub(super) struct PingArgs {
     results: PathBuf,
 }
 
-/// Imports.
+/// Imports what was measured elsewhere as a run.
 pub(super) fn import(what: What) -> Result<Exit, Failure> {
     match what {
         What::Ping(args) => ping(args),

@@ -136,7 +136,7 @@ Exit code 1 if anything differs. Nothing is changed.")]
   livectl compare results/p2p/20261122T231700Z results/p2p/20261123T081500Z
   livectl compare results/p2p                    # the schemes, over all runs of the recipe
   livectl compare --metric delay_p95_ms --csv p95.csv results/p2p results/multi
-  livectl compare --metric excess_p95_ms --where loss=0 --where viewer=hv1 --base bypass results/overnight")]
+  livectl compare --metric excess_p95_ms --where loss=0 --base bypass results/overnight")]
     Compare(compare::CompareArgs),
     /// Import measurements from elsewhere as a run
     Import {

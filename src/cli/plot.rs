@@ -59,7 +59,8 @@ pub(super) struct PlotArgs {
     /// Keys whose values get their own colour or bar [default: scheme, and recipe if there are several]
     #[arg(long, value_name = "KEY,…", value_delimiter = ',', value_parser = key)]
     by: Vec<Key>,
-    /// Horizontal axis of a sweep or heat map [default: the first parameter that differs]
+    /// Horizontal axis of a sweep or heat map [default: the first parameter that differs, if possible
+    /// one with a unit]
     #[arg(long, value_name = "KEY", value_parser = key)]
     x: Option<Key>,
     /// Vertical axis of a heat map [default: the next parameter that differs]

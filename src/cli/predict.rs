@@ -87,7 +87,7 @@ fn count(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Predicts.
+/// Predicts the trials of recipes or of measured runs.
 pub(super) fn predict(args: &PredictArgs) -> Result<Exit, Failure> {
     let mut exits = Vec::new();
     for path in &args.recipes {

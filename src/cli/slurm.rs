@@ -231,7 +231,7 @@ pub(super) fn planned(args: &SweepArgs, job: &Job, outlook: &Outlook) -> Result<
     Ok(text)
 }
 
-/// Does a task.
+/// Does one task of a job array: measures its trial and commits it.
 pub(super) fn task(args: &TaskArgs) -> Result<Exit, Failure> {
     let order = Order::load(&args.order).map_err(failure)?;
     let task = Task {

@@ -63,7 +63,7 @@ pub enum StreamError {
         path: PathBuf,
         /// In the stream.
         frames: usize,
-        /// Decoded.
+        /// How many pictures were decoded.
         pictures: usize,
     },
 }

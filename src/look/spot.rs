@@ -25,9 +25,9 @@ pub enum SpotError {
     Unknown {
         /// What was asked for.
         name: String,
-        /// What there is.
+        /// Names of the hosts that there are.
         hosts: String,
-        /// What there is.
+        /// Names of the interfaces that there are.
         interfaces: String,
     },
     /// A host on several links.

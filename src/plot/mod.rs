@@ -105,7 +105,8 @@ pub struct View {
     /// What is shown, where a family leaves the choice: `excess` (cdf, box), `stalls` (stalls), `delay_p95_ms`
     /// (sweep, heat).
     pub metric: Option<String>,
-    /// What a sweep is drawn over, and a heat map from left to right; `None`: the first parameter that differs.
+    /// What a sweep is drawn over, and a heat map from left to right; `None`: the first parameter that differs, if
+    /// possible one with a unit.
     pub x: Option<Key>,
     /// What a heat map is drawn over upwards; `None`: the next one.
     pub y: Option<Key>,

@@ -39,7 +39,7 @@ pub const MAX_SIZE: u64 = 1 << 20;
 /// A valid recipe.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What it means.
+    /// What the recipe means: every trial.
     pub plan: Plan,
     /// Until what is known a sweep repeats its trials, of which the plan then lists as many as there can be.
     pub until: Option<Until>,

@@ -106,9 +106,9 @@ pub struct ParameterFile {
 /// One key or several, which then get the same value.
 #[derive(Debug, Clone)]
 pub enum Keys {
-    /// One.
+    /// One path: its values are what varies.
     One(String),
-    /// Several.
+    /// Several paths that vary together.
     Several(Vec<Text<KeyPath>>),
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Answer {
     pub(super) missing: Option<u64>,
     /// Emitted in all trials that count.
     pub(super) frames: Option<u64>,
-    /// That count.
+    /// How many trials the figure is of.
     pub(super) trials: u64,
     /// Partial or unfit ones.
     pub(super) left_out: u64,

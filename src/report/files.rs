@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-/// A file.
+/// A file of a run, as the report lists it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct File {
     /// Below the folder: `log/hs-nginx.log`.

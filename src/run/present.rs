@@ -30,7 +30,7 @@ const PACE: Duration = Duration::from_millis(900);
 pub enum Source {
     /// The CDN, not a peer.
     Cdn,
-    /// Another host.
+    /// Another host that sends it video.
     Peer {
         /// The host's name.
         host: String,

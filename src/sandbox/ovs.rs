@@ -40,7 +40,7 @@ pub enum OvsError {
     Command {
         /// The command line.
         command: String,
-        /// How it ended.
+        /// Exit code or signal that it ended with.
         status: String,
         /// Its error output, or the end of the daemon's log.
         said: String,
@@ -50,7 +50,7 @@ pub enum OvsError {
     Died {
         /// Name of the daemon.
         program: &'static str,
-        /// How it ended.
+        /// Exit code or signal that it ended with.
         status: ExitStatus,
         /// Path of the program's log.
         log: PathBuf,

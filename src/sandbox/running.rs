@@ -17,7 +17,7 @@ pub const HOSTS_FILE: &str = "hosts.json";
 /// A trial that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningTrial {
-    /// Its mark.
+    /// The mark by which its processes are found.
     pub marker: Marker,
     /// Process id, seen from here, of process 1 inside its sandbox.
     pub init: i32,
@@ -46,7 +46,7 @@ pub enum RunningError {
     Unknown {
         /// What was asked for.
         name: String,
-        /// What there is.
+        /// Names of the trials that run.
         known: String,
     },
 }

@@ -27,7 +27,7 @@ const METRICS: [&str; 8] = [
 /// By how much a prediction may be off to be near enough: a share of what was measured, and something beside it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Aim {
-    /// The figure.
+    /// Name of the figure, as in `estimates.csv`.
     pub metric: &'static str,
     /// A share of what was measured.
     pub share: f64,

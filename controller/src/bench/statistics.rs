@@ -15,9 +15,9 @@ pub fn quantile(values: &mut [u64], share: f64) -> u64 {
 pub struct Spread {
     /// The middle one, or the mean of the middle two.
     pub median: f64,
-    /// The least.
+    /// The least value.
     pub min: f64,
-    /// The greatest.
+    /// The greatest value.
     pub max: f64,
 }
 

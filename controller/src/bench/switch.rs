@@ -35,7 +35,7 @@ pub enum Trouble {
     Version(Version),
 }
 
-/// A switch.
+/// A simulated switch: a connection to the controller.
 #[derive(Debug)]
 pub struct Switch {
     version: Version,

@@ -81,7 +81,7 @@ impl<'a> Outcome<'a> {
         self.messages.push((to, message));
     }
 
-    /// Adds news.
+    /// Adds news, to be told once the packet is answered.
     pub fn tell(&mut self, news: News) {
         self.news.push(news);
     }

@@ -86,7 +86,7 @@ pub struct Member<K> {
 /// Why somebody has the stream from somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Why {
-    /// It joined.
+    /// The member joined.
     Joined,
     /// Its parent left.
     Left,

@@ -159,7 +159,7 @@ fn encoding(video: &Video) -> Vec<String> {
     args
 }
 
-/// Bits.
+/// Size of the encoder's rate-control buffer, in bits.
 pub(super) fn rate_control_buffer(bitrate: u64, fps: u32) -> u64 {
     (bitrate / BUFFERS_PER_SECOND).max(bitrate.div_ceil(u64::from(fps.max(1))))
 }

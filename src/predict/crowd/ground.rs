@@ -166,7 +166,7 @@ impl Ground {
         Some(way)
     }
 
-    /// Of a node.
+    /// What kind of viewer stands at a node.
     pub fn kind_of(&self, node: Node) -> Kind {
         match node {
             tree::BROADCASTER => BROADCASTER,

@@ -136,7 +136,7 @@ impl Order {
         write_atomic(&self.file(), &json(self, &self.file())?)
     }
 
-    /// Reads it.
+    /// Reads the order that a sweep was submitted with.
     ///
     /// # Errors
     /// [`SlurmError::NotShared`], [`StoreError::Manifest`].

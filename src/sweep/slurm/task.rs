@@ -88,7 +88,7 @@ pub(super) fn unique(session: &str) -> &str {
     session.rsplit('-').next().unwrap_or_default()
 }
 
-/// Does a task.
+/// Measures the trial of one task and commits it.
 ///
 /// # Errors
 /// [`SlurmError`].

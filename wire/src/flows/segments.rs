@@ -25,7 +25,7 @@ enum Body {
 pub(super) enum Event<'a> {
     /// A segment begins.
     Begun,
-    /// Video of it.
+    /// A stretch of the stream's video.
     Video(Video<'a>),
 }
 
