@@ -22,7 +22,7 @@ pub(super) struct AnalyzeArgs {
     /// Only these trials, such as direct-1
     #[arg(long = "trial", value_name = "TRIAL")]
     trials: Vec<String>,
-    /// Replace stored tables even if captures are gone and the new tables hold less
+    /// Replace stored tables even if captures are gone and the new tables hold less, or files are not what was stored
     #[arg(long)]
     force: bool,
 }
@@ -91,17 +91,18 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     });
     drop(progress);
 
-    let (mut exit, mut written) = (Exit::Done, false);
-    // Tables and the checksums of them go together.
-    let whole = store::writing();
-    for (record, analysed) in manifest.trials.iter_mut().zip(results) {
+    let mut exit = Exit::Done;
+    // Tables that cannot be computed again, or not as well: they stay, and are folded into the run's.
+    let mut staying = Vec::new();
+    for (record, analysed) in manifest.trials.iter().zip(&results) {
         let dir = run.trial(&record.id);
         let told = |text: &str| ui::warn(&format!("{}: {text}", dir.path().display()));
-        match analysed {
-            Analysed::Skipped | Analysed::Dropped { .. } => {}
+        let stays = match analysed {
+            Analysed::Skipped | Analysed::Dropped { .. } => true,
             Analysed::Failed(why) => {
-                told(&why);
+                told(why);
                 exit = Exit::Results;
+                true
             }
             Analysed::Done { analysis, comparison, .. } => {
                 for problem in &analysis.problems {
@@ -111,47 +112,56 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
                 if !analysis.damage.is_empty() && record.state == TrialState::Done {
                     exit = Exit::Results;
                 }
-                if !comparison.no_longer_known.is_empty() && !args.force {
-                    let gone = comparison.no_longer_known.join(", ");
-                    told(&format!(
-                        "its tables stay as they are, because they hold figures that can no longer be computed ({gone}). \
-                         --force writes what can"
-                    ));
+                let why = why_they_stay(analysis, comparison).filter(|_| !args.force);
+                if let Some(why) = &why {
+                    told(why);
                     exit = Exit::Results;
-                    continue;
                 }
-                analysis.write(&dir).exit(Exit::Results)?;
-                record.set_doubts(analysis.doubts);
-                record.damage = analysis.damage;
-                let tables = [
-                    dir.frames(),
-                    dir.pings(),
-                    dir.summary(),
-                    dir.playouts(),
-                    dir.audience(),
-                    dir.reattachments(),
-                    dir.trunks(),
-                    dir.shown(),
-                    dir.broadcasts(),
-                    dir.crowds(),
-                ];
-                for path in tables.into_iter().filter(|path| path.exists()) {
-                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                    record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
-                }
-                if dir.record().exists() {
-                    record.save(&dir).exit(Exit::Results)?;
-                }
-                written = true;
+                why.is_some()
             }
+        };
+        staying.push(stays);
+        let altered = if stays && !args.force {
+            store::altered(dir.path(), &record.files, |name| dir.is_table(name))
+        } else {
+            Vec::new()
+        };
+        if !altered.is_empty() {
+            let altered = altered.join("; ");
+            let why = anyhow!(
+                "{}: {altered}. It cannot be computed again, so nothing was written. --force takes it as it is",
+                dir.path().display()
+            );
+            return Err(Failure::new(Exit::Results, why));
         }
     }
+    let mut written = false;
+    // Tables and the checksums of them go together.
+    let whole = store::writing();
+    for ((record, analysed), _) in manifest.trials.iter_mut().zip(results).zip(staying).filter(|(_, stays)| !stays) {
+        let Analysed::Done { analysis, .. } = analysed else { continue };
+        let dir = run.trial(&record.id);
+        analysis.write(&dir).exit(Exit::Results)?;
+        record.set_doubts(analysis.doubts);
+        record.damage = analysis.damage;
+        for path in dir.tables().into_iter().filter(|path| path.exists()) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            record.files.insert(name, FileRecord::of(&path).exit(Exit::Results)?);
+        }
+        if dir.record().exists() {
+            record.save(&dir).exit(Exit::Results)?;
+        }
+        written = true;
+    }
     if run.is_sweep() {
-        drop(whole);
         let trials = manifest.trials.iter().map(|record| (record.id.as_str(), &record.point));
         let tables = table::SweepTables::of(run, trials).exit(Exit::Results)?;
+        if run.summary().exists() {
+            tables.write(run).exit(Exit::Results)?;
+        }
         let effects = table::effects_text(&tables.effects).unwrap_or_default();
         let models = table::models_text(&tables.models).unwrap_or_default();
+        drop(whole);
         let text = format!("{effects}{models}{}", table::estimates_text(&tables.estimates).unwrap_or_default());
         ui::print(&format!("{}: {}\n{text}", run.path().display(), ui::trials(manifest.trials.len())))?;
         let unfit = manifest.trials.iter().any(|record| !record.unfit.is_empty());
@@ -177,6 +187,21 @@ fn analyze_run(run: &RunDir, args: &AnalyzeArgs) -> Result<Exit, Failure> {
     let text = format!("{}\n{}", run.path().display(), gathered.text(ui::width()));
     ui::print(&text)?;
     if exit == Exit::Done && gathered.summary.iter().any(|row| !row.fit) { Ok(Exit::Unfit) } else { Ok(exit) }
+}
+
+/// Why stored tables are worth more than those that were computed now; `None`: they are not.
+fn why_they_stay(analysis: &Analysis, comparison: &Comparison) -> Option<String> {
+    if analysis.is_only_altered {
+        let altered = "they would be of files that are not what was stored";
+        return Some(format!("its tables stay as they are, because {altered}. --force writes them, marked partial"));
+    }
+    (!comparison.no_longer_known.is_empty()).then(|| {
+        let gone = comparison.no_longer_known.join(", ");
+        format!(
+            "its tables stay as they are, because they hold figures that can no longer be computed ({gone}). \
+             --force writes what can"
+        )
+    })
 }
 
 /// Compares what is stored of runs with what their captures give.
@@ -233,12 +258,16 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
             }
         }
     }
-    let ids = manifest.trials.iter().map(|trial| trial.id.as_str()).filter(|_| !run.is_sweep());
-    let own = table::Tables::of_trials(run, ids).and_then(|tables| match run.is_sweep() {
-        // It has none of its own that anybody reads.
-        true => Ok(Comparison::default()),
-        false => tables.compare(run),
-    });
+    let own = if run.is_sweep() {
+        // While it runs, its own tables are of an earlier session, or not there yet.
+        let trials = manifest.trials.iter().map(|record| (record.id.as_str(), &record.point));
+        let whole = manifest.ended.is_some() && run.summary().exists();
+        whole.then(|| table::SweepTables::of(run, trials).and_then(|tables| tables.compare(run)))
+    } else {
+        let ids = manifest.trials.iter().map(|trial| trial.id.as_str());
+        Some(table::Tables::of_trials(run, ids).and_then(|tables| tables.compare(run)))
+    };
+    let own = own.unwrap_or_else(|| Ok(Comparison::default()));
     match own {
         Ok(comparison) => lines.extend(comparison.differences.into_iter().map(|what| format!("the run's {what}"))),
         Err(error) => {

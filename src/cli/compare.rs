@@ -94,6 +94,9 @@ pub(super) struct CompareArgs {
 
 /// What is on one side.
 struct Side {
+    /// As it was named on the command line.
+    folder: String,
+    /// The same for people: with the number of runs.
     name: String,
     runs: Vec<Loaded>,
     summary: Vec<SummaryRow>,
@@ -241,6 +244,7 @@ impl Side {
     fn read(path: &Path) -> Result<Side, Failure> {
         let runs = RunDir::find(path).exit(Exit::Results)?.runs;
         let mut side = Side {
+            folder: path.display().to_string(),
             name: path.display().to_string(),
             runs: Vec::new(),
             summary: Vec::new(),
@@ -343,10 +347,10 @@ impl Side {
             (1, _) => {
                 format!("all its trials are of one scheme, {}. Name a second run to compare it with", named(all))
             }
-            (_, 0) => format!("all its trials are unfit or partial, {}", not_compared(&[&self.name])),
+            (_, 0) => format!("all its trials are unfit or partial, {}", not_compared(&[&self.folder])),
             (_, 1) => {
                 let others = named(all.difference(&sound).copied().collect());
-                format!("all its trials of {others} are unfit or partial, {}", not_compared(&[&self.name]))
+                format!("all its trials of {others} are unfit or partial, {}", not_compared(&[&self.folder]))
             }
             _ => "its schemes have no fit trials of the same viewer".to_owned(),
         }
@@ -354,13 +358,10 @@ impl Side {
 
     /// Why nothing of it can be compared with the other.
     fn why_nothing_alike(&self, other: &Side, differences: &Differences) -> String {
-        let mut doubtful: Vec<&str> = [self, other]
-            .into_iter()
-            .filter(|side| !side.units().iter().any(table::Unit::is_sound))
-            .map(|side| side.name.as_str())
-            .collect();
+        let mut doubtful: Vec<&Side> =
+            [self, other].into_iter().filter(|side| !side.units().iter().any(table::Unit::is_sound)).collect();
         // A run may be compared with itself.
-        doubtful.dedup();
+        doubtful.dedup_by_key(|side| &side.folder);
         if doubtful.is_empty() {
             let (named, all) = (SHOWN_UNMATCHED.min(differences.unmatched.len()), differences.unmatched.len());
             let more = if named < all { format!("; and {} more", all - named) } else { String::new() };
@@ -369,8 +370,8 @@ impl Side {
         }
         format!(
             "nothing to compare: all trials of {} are unfit or partial, {}",
-            doubtful.join(" and of "),
-            not_compared(&doubtful)
+            Vec::from_iter(doubtful.iter().map(|side| side.name.as_str())).join(" and of "),
+            not_compared(&Vec::from_iter(doubtful.iter().map(|side| side.folder.as_str())))
         )
     }
 
@@ -444,6 +445,7 @@ mod tests {
     /// Trials by name, and whether each is fit.
     fn side(name: &str, trials: &[(&str, bool)]) -> Side {
         let mut side = Side {
+            folder: name.into(),
             name: name.into(),
             runs: Vec::new(),
             summary: Vec::new(),

@@ -12,14 +12,14 @@ use super::exit::{Exit, Failure, WithExit};
 use super::whole::whole;
 use crate::parallel;
 use crate::plan::{Plan, Scheme, Trial};
-use crate::plot;
+use crate::plot::{self, PlotError};
 use crate::predict::folder::{self, Encoded, Frames, moved};
 use crate::predict::{self, Unpredictable, crowd};
 use crate::store::{
     self, Choice, Manifest, Owner, Predicted, RecipeRecord, RunDir, Software, TrialRecord, TrialState, write_atomic,
 };
 use crate::table;
-use crate::trace::Births;
+use crate::trace::{Births, fewer_than_planned};
 use crate::ui::{self, Progress};
 
 pub(super) const EXAMPLES: &str = "\
@@ -150,7 +150,12 @@ fn measured(path: &Path) -> Result<RunDir, Failure> {
     let manifest = Manifest::load_brief(&run).exit(Exit::Results)?;
     match manifest.predicted.is_some() || manifest.imported.is_some() || run.is_sweep() {
         true => {
-            let why = anyhow!("{} is no measured run: it has no frames of its own to predict with", path.display());
+            let what = if run.is_sweep() {
+                "is a sweep: `--births` takes a run, and frames of a sweep's trials cannot be taken"
+            } else {
+                "is no measured run: it has no frames of its own to predict with"
+            };
+            let why = anyhow!("{} {what}", path.display());
             Err(Failure::new(Exit::Results, why))
         }
         false => Ok(run),
@@ -239,7 +244,13 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
     let gathered = table::gather(&run, task.plan.trials.iter().map(|trial| trial.id.as_str())).exit(Exit::Results)?;
     manifest.record_files(&run).exit(Exit::Results)?;
     manifest.save(&run).exit(Exit::Results)?;
-    let drawn = plot::draw_run(run.path(), &plot::Options::default()).exit(Exit::Results)?;
+    // Where nothing ever arrives there are tables, and nothing to draw.
+    let drawn = match plot::draw_run(run.path(), &plot::Options::default()) {
+        Ok(drawn) => drawn,
+        // The tables have it all the same.
+        Err(nothing @ PlotError::Empty { .. }) => plot::Drawn { pictures: Vec::new(), left_out: vec![nothing] },
+        Err(error) => return Err(Failure::new(Exit::Results, error)),
+    };
 
     let mut text = format!("{}\npredicted, not measured\n{}", run.path().display(), gathered.text(ui::width()));
     if dropped > 0 {
@@ -251,8 +262,11 @@ fn run(args: &PredictArgs, mut task: Task) -> Result<Exit, Failure> {
         let run = crate::shell_word::path(run.path());
         text += &format!("over the size of the audience: livectl plot --plot audience,offload {run}\n");
     }
-    for picture in drawn.pictures {
+    for picture in &drawn.pictures {
         text += &format!("{}\n", picture.display());
+    }
+    if let (true, Some(nothing)) = (drawn.pictures.is_empty(), drawn.left_out.first()) {
+        text += &format!("{nothing}\n");
     }
     ui::print(text.trim_end())?;
     let is_unfit = manifest.trials.iter().any(|trial| !trial.unfit.is_empty());
@@ -298,6 +312,10 @@ fn stored(run: &RunDir, manifest: &Manifest, trial: &Trial, zero_ns: i64) -> Res
     let (dir, before) = (run.trial(&record.id), record.zero_ns.unwrap_or_default());
     let read = |stream: &crate::plan::Stream| {
         let path = dir.births(&stream.broadcaster);
+        let name = format!("births/{}.csv", stream.broadcaster);
+        if let Some(what) = store::altered(dir.path(), &record.files, |file| file == name).first() {
+            return Err(Failure::new(Exit::Results, anyhow!("{}: {what}", dir.path().display())));
+        }
         let births = crate::file::open(&path)
             .and_then(|file| Births::read(std::io::BufReader::new(file)))
             .map_err(|error| Failure::new(Exit::Results, anyhow!("{}: {error}", path.display())))?;
@@ -306,7 +324,10 @@ fn stored(run: &RunDir, manifest: &Manifest, trial: &Trial, zero_ns: i64) -> Res
             None if births.frames.is_empty() => {
                 Err(Failure::new(Exit::Results, anyhow!("{}: it has no frames", path.display())))
             }
-            None => Ok(moved(births, zero_ns.saturating_sub(before))),
+            None => match fewer_than_planned(trial, stream, births.frames.len(), || false) {
+                Some(few) => Err(Failure::new(Exit::Results, anyhow!("{}: {few}", path.display()))),
+                None => Ok(moved(births, zero_ns.saturating_sub(before))),
+            },
         }
     };
     trial.streams.iter().map(read).collect()

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 
+/// How names of texts end.
+const TEXTS: [&str; 5] = ["csv", "txt", "json", "jsonl", "yaml"];
+
 /// Bytes read at once.
 const BUFFER: usize = 1 << 18;
 
@@ -46,6 +49,30 @@ impl FileRecord {
         Ok(FileRecord { bytes, xxh3_128: hasher.finish().to_string() })
     }
 
+    /// Whether a file is what was recorded. It is, too, if git or Windows have ended the lines of a text with CR LF since.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn is_of(&self, path: &Path) -> Result<bool, StoreError> {
+        let now = FileRecord::of(path)?;
+        let is_text = path.extension().is_some_and(|extension| TEXTS.iter().any(|text| extension == *text));
+        if now == *self || now.bytes <= self.bytes || !is_text {
+            return Ok(now == *self);
+        }
+        let failed = |source| StoreError::Io { doing: "read", path: path.to_owned(), source };
+        let bytes = crate::file::read(path).map_err(failed)?;
+        let returns = (0..bytes.len()).filter(|at| bytes[*at..].starts_with(b"\r\n")).collect::<Vec<_>>();
+        let mut hasher = Hasher::new();
+        let mut from = 0;
+        for at in &returns {
+            hasher.update(&bytes[from..*at]);
+            from = at + 1;
+        }
+        hasher.update(&bytes[from..]);
+        let length = (bytes.len() - returns.len()) as u64;
+        Ok(length == self.bytes && hasher.finish().to_string() == self.xxh3_128)
+    }
+
     /// All files in a folder and the folders in it, by their paths within it. Symbolic links and what is no file are
     /// not followed.
     ///
@@ -71,6 +98,19 @@ fn collect(folder: &Path, prefix: &str, records: &mut BTreeMap<String, FileRecor
         }
     }
     Ok(())
+}
+
+/// Recorded files that are there and hold something else than when they were recorded, for people. Unlike [`changes`] it passes over those that are gone,
+/// and over texts whose lines end with CR LF now.
+#[must_use]
+pub fn altered(
+    folder: &Path,
+    recorded: &BTreeMap<String, FileRecord>,
+    matters: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let of = recorded.iter().filter(|(name, _)| matters(name));
+    let altered = of.filter(|(name, before)| before.is_of(&folder.join(name)).is_ok_and(|same| !same));
+    altered.map(|(name, _)| format!("{name}: its content is not what was stored")).collect()
 }
 
 /// What has become of files since they were recorded, for people; empty: nothing. Files that were not recorded do not

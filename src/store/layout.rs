@@ -310,6 +310,29 @@ impl TrialDir {
         self.path.join("ports.json")
     }
 
+    /// Whether a file of that name in the folder is a table: computed from what else is there.
+    #[must_use]
+    pub fn is_table(&self, name: &str) -> bool {
+        self.tables().iter().any(|table| table.file_name().is_some_and(|table| table == name))
+    }
+
+    /// All tables that a trial may have.
+    #[must_use]
+    pub fn tables(&self) -> [PathBuf; 10] {
+        [
+            self.frames(),
+            self.pings(),
+            self.summary(),
+            self.playouts(),
+            self.audience(),
+            self.reattachments(),
+            self.trunks(),
+            self.shown(),
+            self.broadcasts(),
+            self.crowds(),
+        ]
+    }
+
     /// What an actor printed on a host: `log/hb-encoder.log`.
     #[must_use]
     pub fn log(&self, host: &str, actor: &str) -> PathBuf {

@@ -395,8 +395,8 @@ impl Manifest {
     /// As [`write_atomic`].
     pub fn save(&self, run: &RunDir) -> Result<(), StoreError> {
         let path = run.manifest();
-        let mut text =
-            serde_json::to_vec_pretty(self).map_err(|source| StoreError::Manifest { path: path.clone(), source })?;
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| StoreError::Manifest { path: path.clone(), why: error.to_string() })?;
         text.push(b'\n');
         write_atomic(&path, &text)
     }
@@ -458,13 +458,12 @@ impl Manifest {
         struct Version {
             format: u64,
         }
-        let damaged = |source| StoreError::Manifest { path: path.to_owned(), source };
         // First the version alone, so that a later format is called that and not a missing field.
-        let Version { format } = serde_json::from_slice(text).map_err(damaged)?;
+        let Version { format } = super::json::read(text, path)?;
         if format > FORMAT {
             return Err(StoreError::Newer { path: path.to_owned(), found: format });
         }
-        let manifest: Manifest = serde_json::from_slice(text).map_err(damaged)?;
+        let manifest: Manifest = super::json::read(text, path)?;
         manifest.check_trials(path)?;
         Ok(manifest)
     }
@@ -472,8 +471,9 @@ impl Manifest {
     /// Trials are folders in the run's own: a name that leads elsewhere, or two of one name, would have tables of
     /// others overwritten.
     fn check_trials(&self, path: &Path) -> Result<(), StoreError> {
+        let planned: BTreeMap<&str, &Point> = self.plan.trials.iter().map(|t| (t.id.as_str(), &t.point)).collect();
         let mut seen = BTreeSet::new();
-        for TrialRecord { id, .. } in &self.trials {
+        for TrialRecord { id, point, .. } in &self.trials {
             let mut parts = Path::new(id).components();
             let plain =
                 matches!((parts.next(), parts.next()), (Some(Component::Normal(name)), None) if name == id.as_str());
@@ -481,6 +481,8 @@ impl Manifest {
                 "which cannot be the name of a folder in it"
             } else if !seen.insert(id) {
                 "and that twice"
+            } else if planned.get(id.as_str()).is_some_and(|planned| *planned != point) {
+                "with another scheme, repetition or parameter than its plan"
             } else {
                 continue;
             };
@@ -531,8 +533,8 @@ impl TrialRecord {
     /// As [`write_atomic`].
     pub fn save(&self, dir: &TrialDir) -> Result<(), StoreError> {
         let path = dir.record();
-        let mut text =
-            serde_json::to_vec(self).map_err(|source| StoreError::Manifest { path: path.clone(), source })?;
+        let mut text = serde_json::to_vec(self)
+            .map_err(|error| StoreError::Manifest { path: path.clone(), why: error.to_string() })?;
         text.push(b'\n');
         write_atomic(&path, &text)
     }
@@ -544,9 +546,7 @@ impl TrialRecord {
     pub fn load(dir: &TrialDir) -> Result<Option<TrialRecord>, StoreError> {
         let path = dir.record();
         match crate::file::read(&path) {
-            Ok(text) => {
-                serde_json::from_slice(&text).map(Some).map_err(|source| StoreError::Manifest { path, source })
-            }
+            Ok(text) => super::json::read(&text, &path).map(Some),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(StoreError::Io { doing: "read", path, source }),
         }
@@ -760,7 +760,7 @@ mod tests {
         for text in ["", "{", "[]", r#"{"format": "one"}"#, r#"{"format": 1}"#, &OLDEST[..OLDEST.len() - 9]] {
             let told = Manifest::parse(text.as_bytes(), Path::new("x/manifest.json")).unwrap_err();
             assert!(matches!(told, StoreError::Manifest { .. }), "{text}");
-            assert!(told.to_string().contains("line"), "{told}");
+            assert!(told.to_string().contains(if text.is_empty() { "it is empty" } else { "line" }), "{told}");
         }
     }
 

@@ -10,6 +10,7 @@ mod atomic;
 mod checksum;
 mod commit;
 mod imported;
+pub(crate) mod json;
 mod layout;
 mod manifest;
 mod owner;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 pub use atomic::{
     NobodyWrites, Writing, free_space, nobody_writes, require_space, write_atomic, write_atomic_with, writing,
 };
-pub use checksum::{FileRecord, changes};
+pub use checksum::{FileRecord, altered, changes};
 pub use commit::{Committed, commit};
 pub use imported::{Imported, ImportedFile};
 pub(crate) use layout::make_folders;
@@ -120,14 +121,14 @@ pub enum StoreError {
     },
     /// The manifest cannot be understood.
     #[error(
-        "cannot understand {}: {source}. It is truncated, damaged or edited, and the run cannot be read without it: restore it from a copy",
+        "cannot understand {}: {why}. It is truncated, damaged or edited, and the run cannot be read without it: restore it from a copy",
         path.display()
     )]
     Manifest {
         /// Path of the manifest.
         path: PathBuf,
-        /// Line, column and what is wrong.
-        source: serde_json::Error,
+        /// What is wrong with it, and where.
+        why: String,
     },
     /// The manifest names trials that cannot be.
     #[error("{} names the trial {id:?}, {why}. It was edited: restore it from a copy", path.display())]

@@ -263,8 +263,8 @@ impl SweepFile {
     /// As [`write_atomic`].
     pub fn save(&self, sweep: &SweepDir) -> Result<(), StoreError> {
         let path = sweep.file();
-        let mut text =
-            serde_json::to_vec_pretty(self).map_err(|source| StoreError::Manifest { path: path.clone(), source })?;
+        let mut text = serde_json::to_vec_pretty(self)
+            .map_err(|error| StoreError::Manifest { path: path.clone(), why: error.to_string() })?;
         text.push(b'\n');
         write_atomic(&path, &text)
     }
@@ -284,12 +284,11 @@ impl SweepFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(StoreError::Io { doing: "read", path, source }),
         };
-        let damaged = |source| StoreError::Manifest { path: path.clone(), source };
-        let Version { format } = serde_json::from_slice(&text).map_err(damaged)?;
+        let Version { format } = super::json::read(&text, &path)?;
         if format > SWEEP_FORMAT {
             return Err(StoreError::Newer { path, found: format });
         }
-        let file: SweepFile = serde_json::from_slice(&text).map_err(damaged)?;
+        let file: SweepFile = super::json::read(&text, &path)?;
         let mut seen = BTreeSet::new();
         for Planned { id, .. } in &file.trials {
             let why = if file_name(id).is_err() {
@@ -347,7 +346,11 @@ pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> R
             path: path.clone(),
             source,
         })?;
-        let trial: Trial = serde_json::from_slice(&text).map_err(|source| StoreError::Manifest { path, source })?;
+        let trial: Trial = super::json::read(&text, &path)?;
+        if trial.point != record.point {
+            let why = "with another scheme, repetition or parameter than its plan";
+            return Err(StoreError::Trial { path: dir.record(), id: record.id, why });
+        }
         Ok(Some((record, trial)))
     };
     let (mut trials, mut plans) = (Vec::new(), Vec::new());

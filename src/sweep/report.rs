@@ -93,11 +93,7 @@ pub(super) fn report(sweep: &SweepDir, outlook: &Outlook, done_now: usize, end: 
         _ => Some(table::SweepTables::of(&run, mine_with_points)?),
     };
     if let Some(tables) = &tables {
-        table::write_summary(&run.summary(), &tables.summary)?;
-        table::write_audience(&run.audience(), &tables.audience)?;
-        table::write_estimates(&run.estimates(), &tables.estimates)?;
-        table::write_effects(&run.effects(), &tables.effects.rows)?;
-        table::write_models(&run.models(), &tables.models)?;
+        tables.write(&run)?;
         let owner = Owner::of_this_process()?;
         for path in [run.summary(), run.audience(), run.estimates(), run.effects(), run.models()] {
             if path.exists() {

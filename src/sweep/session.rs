@@ -268,8 +268,8 @@ impl Session {
     /// [`StoreError::NotWritable`], [`StoreError::Full`], [`StoreError::Io`].
     pub fn write(&mut self, what: Did) -> Result<(), StoreError> {
         let line = Line { what, time: Timestamp::now() };
-        let mut text =
-            serde_json::to_vec(&line).map_err(|source| StoreError::Manifest { path: self.path.clone(), source })?;
+        let mut text = serde_json::to_vec(&line)
+            .map_err(|error| StoreError::Manifest { path: self.path.clone(), why: error.to_string() })?;
         text.push(b'\n');
         // In one piece, so that whoever reads meanwhile sees whole lines.
         self.file.write_all(&text).map_err(|source| StoreError::writing(self.path.clone(), source))

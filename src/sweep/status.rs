@@ -8,7 +8,7 @@ use super::SweepError;
 use super::pace::{Pace, Ran, Span};
 use super::session::{Did, Known, Life, Line, Process, sessions, text_of};
 use crate::run::event::Phase;
-use crate::store::{Cause, Planned, SweepDir, SweepFile, TrialState};
+use crate::store::{Cause, Planned, RunDir, SweepDir, SweepFile, TrialRecord, TrialState};
 
 /// How a sweep stands, by its folder and its logs.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +68,8 @@ pub struct History {
     pub ran: Vec<Ran>,
     /// Ids of trials that were done unfit or damaged.
     pub doubtful: BTreeSet<String>,
+    /// Ids of trials whose end is in a log.
+    told: BTreeSet<String>,
 }
 
 impl History {
@@ -112,6 +114,7 @@ impl History {
                 continue;
             };
             if state == TrialState::Done {
+                self.told.insert(trial.clone());
                 if here {
                     self.ran.push(Ran { planned_s, took_s, planned_bytes, bytes, predicted });
                 }
@@ -162,7 +165,15 @@ impl Status {
             file.trials.iter().filter(is_left).partition(|trial| file.needs(trial));
         let (left, to_come, beyond) = (pace.span(needed.iter().copied()), needed.len(), beyond.len());
         let is_done = |trial: &&Planned| done.contains(&trial.id);
-        let doubtful = file.trials.iter().filter(is_done).filter(|t| history.doubtful.contains(&t.id)).count();
+        // Of those whose logs are gone the records tell.
+        let folders = RunDir::open(sweep.path())?;
+        let is_doubtful = |planned: &&Planned| {
+            history.doubtful.contains(&planned.id)
+                || !history.told.contains(&planned.id)
+                    && TrialRecord::load(&folders.trial(&planned.id))
+                        .is_ok_and(|record| record.is_none_or(|it| it.is_unfit() || it.is_partial()))
+        };
+        let doubtful = file.trials.iter().filter(is_done).filter(is_doubtful).count();
         let done = file.trials.iter().filter(is_done).count();
         Ok(Status { done, doubtful, failed, sessions: at, last_end, left, to_come, beyond, file })
     }

@@ -17,7 +17,7 @@ use super::summary::{ViewerFacts, mark_late, summarise};
 use super::trunks::trunk_rows;
 use super::{TableError, ping_rows, write_trial};
 use crate::plan::{Departure, Host, LinkKind};
-use crate::store::{TrialDir, TrialRecord};
+use crate::store::{self, TrialDir, TrialRecord};
 use crate::trace::{
     self, Bound, FrameDelay, Parts, Reattachment, Stay, StreamBirths, StreamScreens, Told, TrialTrace, ViewerTrace,
     ping,
@@ -52,6 +52,9 @@ pub struct Analysis {
     pub doubts: Vec<String>,
     /// Those of the problems that make the trial partial, for [`TrialRecord::damage`].
     pub damage: Vec<String>,
+    /// Files that it was computed from are not what was stored, and nothing else is wrong with them: what was stored is
+    /// more worth.
+    pub is_only_altered: bool,
 }
 
 /// Computes a trial's tables from the files in its folder.
@@ -60,9 +63,13 @@ pub struct Analysis {
 /// manifest has it; the plan may have left it open.
 ///
 /// # Errors
-/// [`TableError::Trace`] if the folder has no plan.
+/// [`TableError::Trace`] if the folder has no plan, [`TableError::Mismatch`] if what is in it is not of one trial.
 pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) -> Result<Analysis, TableError> {
     let trace = trace::read_trial(trial.path(), links)?;
+    if trace.trial.id != record.id {
+        let why = format!("it is the plan of {} and not of {}", trace.trial.id, record.id);
+        return Err(TableError::Mismatch { path: trial.plan(), why });
+    }
     let mut problems = trace.problems.clone();
     // Of what was planned and cannot be read, the tables lack something: the trial is not whole.
     let mut damage = trace.damage.clone();
@@ -95,7 +102,37 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
         }
     }
     damage.extend(problems[known..].iter().cloned());
-    Ok(tabulate(trial, Observed { trace, told, pings, problems, damage }, record, links))
+    let altered = store::altered(trial.path(), &record.files, |name| !trial.is_table(name));
+    // What was seen to be damaged has been named already.
+    let is_named =
+        |what: &str| damage.iter().any(|known| what.split(':').next().is_some_and(|name| known.contains(name)));
+    let unseen: Vec<String> = altered.into_iter().filter(|what| !is_named(what)).collect();
+    let is_unseen = damage.is_empty() && !unseen.is_empty();
+    problems.extend(unseen.iter().cloned());
+    damage.extend(unseen);
+    let analysis = tabulate(trial, Observed { trace, told, pings, problems, damage }, record, links);
+    before_birth(trial, &analysis.frames)?;
+    Ok(Analysis { is_only_altered: is_unseen, ..analysis })
+}
+
+/// An error if most frames of a stream arrived before they were born: births and captures are not of one trial then, and no
+/// figure of theirs means anything.
+fn before_birth(trial: &TrialDir, frames: &[FrameRow]) -> Result<(), TableError> {
+    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for (row, delay) in frames.iter().filter_map(|row| Some((row, row.delay_ms?))) {
+        let (early, all) = counts.entry(&row.stream).or_default();
+        *early += usize::from(delay < 0.0);
+        *all += 1;
+    }
+    match counts.into_iter().find(|(_, (early, all))| 2 * early > *all) {
+        None => Ok(()),
+        Some((stream, (early, all))) => Err(TableError::Mismatch {
+            path: trial.births(stream),
+            why: format!(
+                "{early} of {all} arrivals of its frames are before their births: births and captures are of different trials"
+            ),
+        }),
+    }
 }
 
 /// What is known of a trial, however it came to be known.
@@ -163,6 +200,7 @@ pub fn tabulate(trial: &TrialDir, observed: Observed, record: &TrialRecord, link
         problems,
         doubts,
         damage,
+        is_only_altered: false,
     }
 }
 

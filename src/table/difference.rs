@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use polars::prelude::{AnyValue, ChunkCompareEq, Column, DataFrame, DataType};
+use polars::prelude::{AnyValue, ChunkCompareEq, Column, DataFrame, DataType, PlSmallStr, SortMultipleOptions};
 
 use super::field::{Row, Table};
 use super::files::Tables;
 use super::rows::{AudienceRow, EstimateRow, FrameRow, PingRow, PlayoutRow, SummaryRow};
-use super::{Analysis, TableError};
+use super::{Analysis, SweepTables, TableError};
 use crate::store::{RunDir, TrialDir};
 
 /// How a stored table differs from the same table computed again.
@@ -39,7 +39,7 @@ impl Analysis {
         wanted.extend(wanted_if_any(trial.shown(), &self.shown));
         wanted.extend(wanted_if_any(trial.broadcasts(), &self.broadcasts));
         wanted.extend(wanted_if_any(trial.crowds(), &self.crowds));
-        compare_all(wanted)
+        compare_all(wanted, Order::Same)
     }
 }
 
@@ -61,8 +61,35 @@ impl Tables {
         wanted.extend(wanted_if_any(run.trunks(), &self.trunks));
         wanted.extend(wanted_if_any(run.shown(), &self.shown));
         wanted.extend(wanted_if_any(run.broadcasts(), &self.broadcasts));
-        compare_all(wanted)
+        wanted.extend(wanted_if_any(run.crowds(), &self.crowds));
+        compare_all(wanted, Order::Same)
     }
+}
+
+impl SweepTables {
+    /// Compares the tables beside the sweep's trials with these. The order of rows does not matter: it has been another in
+    /// older livectls.
+    ///
+    /// # Errors
+    /// [`TableError::Make`].
+    pub fn compare(&self, run: &RunDir) -> Result<Comparison, TableError> {
+        let mut wanted = vec![
+            (run.summary(), SummaryRow::columns(&self.summary), self.summary.len(), SummaryRow::texts()),
+            (run.audience(), AudienceRow::columns(&self.audience), self.audience.len(), AudienceRow::texts()),
+            (run.estimates(), EstimateRow::columns(&self.estimates), self.estimates.len(), EstimateRow::texts()),
+        ];
+        wanted.extend(wanted_if_any(run.effects(), &self.effects.rows));
+        wanted.extend(wanted_if_any(run.models(), &self.models));
+        compare_all(wanted, Order::Any)
+    }
+}
+
+/// Whether rows are compared where they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Same,
+    /// Both are sorted by their texts before.
+    Any,
 }
 
 /// A table's file, what is to be in it: columns and rows, and which of its columns are text whatever they look like.
@@ -74,12 +101,12 @@ fn wanted_if_any<R: Row>(path: PathBuf, rows: &[R]) -> Option<Wanted> {
     any.then(|| (path, R::columns(rows), rows.len(), R::texts()))
 }
 
-fn compare_all(tables: Vec<Wanted>) -> Result<Comparison, TableError> {
+fn compare_all(tables: Vec<Wanted>, order: Order) -> Result<Comparison, TableError> {
     let mut all = Comparison::default();
     for (path, columns, height, texts) in tables {
         let computed = DataFrame::new(height, columns)
             .map_err(|e| TableError::Make { path: path.clone(), why: e.to_string() })?;
-        let one = compare(&path, &texts, &computed);
+        let one = compare(&path, &texts, computed, order);
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let named = |what: Vec<String>| what.into_iter().map(|what| format!("{name}: {what}")).collect::<Vec<_>>();
         all.differences.extend(named(one.differences));
@@ -89,7 +116,7 @@ fn compare_all(tables: Vec<Wanted>) -> Result<Comparison, TableError> {
     Ok(all)
 }
 
-fn compare(path: &Path, texts: &[&str], computed: &DataFrame) -> Comparison {
+fn compare(path: &Path, texts: &[&str], computed: DataFrame, order: Order) -> Comparison {
     let mut comparison = Comparison::default();
     let is_csv = path.extension().is_some_and(|extension| extension == "csv");
     let stored = if is_csv { Table::csv(path, texts) } else { Table::parquet(path) };
@@ -113,6 +140,16 @@ fn compare(path: &Path, texts: &[&str], computed: &DataFrame) -> Comparison {
         }
         return comparison;
     }
+    let (stored, computed) = match order {
+        Order::Same => (stored, computed),
+        Order::Any => match sorted(&stored, &computed) {
+            Ok(both) => both,
+            Err(error) => {
+                comparison.differences.push(format!("its rows cannot be sorted: {error}"));
+                return comparison;
+            }
+        },
+    };
     for column in computed.columns() {
         let name = column.name().as_str();
         let Ok(before) = stored.column(name) else {
@@ -131,6 +168,28 @@ fn compare(path: &Path, texts: &[&str], computed: &DataFrame) -> Comparison {
         }
     }
     comparison
+}
+
+/// Both tables, sorted by the texts that both have.
+fn sorted(stored: &DataFrame, computed: &DataFrame) -> Result<(DataFrame, DataFrame), polars::error::PolarsError> {
+    let texts = computed.columns().iter().filter(|column| *column.dtype() == DataType::String);
+    let by: Vec<PlSmallStr> =
+        texts.map(|column| column.name().clone()).filter(|name| stored.column(name).is_ok()).collect();
+    if by.is_empty() {
+        return Ok((stored.clone(), computed.clone()));
+    }
+    // In CSV an empty text and none are the same.
+    let order = || SortMultipleOptions::default().with_maintain_order(true);
+    let keyed = |table: &DataFrame| -> Result<DataFrame, polars::error::PolarsError> {
+        let mut table = table.clone();
+        for name in &by {
+            let column = table.column(name)?.strict_cast(&DataType::String)?;
+            let filled: Vec<&str> = column.str()?.iter().map(Option::unwrap_or_default).collect();
+            table.with_column(Column::new(name.clone(), filled))?;
+        }
+        table.sort(by.clone(), order())
+    };
+    Ok((keyed(stored)?, keyed(computed)?))
 }
 
 /// In how many rows two columns differ, and how in the first; `None`: in none.
@@ -197,6 +256,7 @@ mod tests {
             shown: Vec::new(),
             broadcasts: Vec::new(),
             crowds: Vec::new(),
+            is_only_altered: false,
             problems: Vec::new(),
             doubts: Vec::new(),
             damage: Vec::new(),

@@ -107,6 +107,14 @@ pub enum TableError {
         /// What polars says is wrong with it.
         why: String,
     },
+    /// Files of a trial are not of one trial.
+    #[error("{}: {why}", path.display())]
+    Mismatch {
+        /// Path of one of them.
+        path: PathBuf,
+        /// How that shows.
+        why: String,
+    },
     /// A column is missing, holds something else than it should, or nothing where something must be.
     #[error("the table {} is not one of livectl's: column {column}: {why}", path.display())]
     Column {

@@ -9,6 +9,7 @@ use super::effect::Effects;
 use super::estimate::{estimates, units_of_digests};
 use super::files::{
     read_audience, read_frames, read_pings, read_playouts, read_reattachments, read_summary, read_trunks,
+    write_audience, write_effects, write_estimates, write_models, write_summary,
 };
 use super::model::{Side, models_of};
 use super::rows::{
@@ -74,6 +75,18 @@ impl SweepTables {
         all.effects = Effects::of(&all.summary);
         all.models = models_of(sides);
         Ok(all)
+    }
+
+    /// Writes them beside the trials, for people, each whole or not at all.
+    ///
+    /// # Errors
+    /// [`TableError::Store`].
+    pub fn write(&self, run: &RunDir) -> Result<(), TableError> {
+        write_summary(&run.summary(), &self.summary)?;
+        write_audience(&run.audience(), &self.audience)?;
+        write_estimates(&run.estimates(), &self.estimates)?;
+        write_effects(&run.effects(), &self.effects.rows)?;
+        write_models(&run.models(), &self.models)
     }
 }
 
@@ -197,10 +210,7 @@ impl StoredTables {
 }
 
 /// Files by their names, as they were stored.
-type Files = BTreeMap<String, FileRecord>;
-
-/// Larger files are compared by their length alone; those are Parquet, which notices damage itself.
-const MOST_READ_TWICE: u64 = 1 << 20;
+pub(super) type Files = BTreeMap<String, FileRecord>;
 
 /// The files of a trial as its record has them; none if there is no record.
 fn of_trial(trial: &TrialDir) -> Result<Files, TableError> {
@@ -208,7 +218,7 @@ fn of_trial(trial: &TrialDir) -> Result<Files, TableError> {
 }
 
 /// Reads a table if it is there, and what was stored: rows that are missing would make a figure wrong, and nobody would know.
-fn as_stored<T>(
+pub(super) fn as_stored<T>(
     path: &Path,
     stored: &Files,
     read: impl Fn(&Path) -> Result<T, TableError>,
@@ -218,25 +228,11 @@ fn as_stored<T>(
     let damaged = |why: String| Err(TableError::Damaged { path: path.to_owned(), why });
     match std::fs::metadata(path) {
         Err(_) => return damaged("it was stored and is gone".to_owned()),
-        // git and Windows may have ended its lines with CR LF since.
-        Ok(there) if there.len() > stored.bytes && without_returns(path)? == Some(stored.bytes) => {}
-        Ok(there) if there.len() != stored.bytes => {
+        Ok(_) if stored.is_of(path)? => {}
+        Ok(there) if there.len() == stored.bytes => return damaged("its content is not what was stored".to_owned()),
+        Ok(there) => {
             return damaged(format!("it has {} bytes and had {} when it was stored", there.len(), stored.bytes));
         }
-        Ok(there) if there.len() <= MOST_READ_TWICE && FileRecord::of(path)? != *stored => {
-            return damaged("its content is not what was stored".to_owned());
-        }
-        Ok(_) => {}
     }
     read(path).map(Some)
-}
-
-/// The length of a text in which lines end with LF alone; `None`: it is none.
-fn without_returns(path: &Path) -> Result<Option<u64>, TableError> {
-    if path.extension().is_none_or(|extension| extension != "csv") {
-        return Ok(None);
-    }
-    let bytes = crate::file::read(path).map_err(|source| TableError::Read { path: path.to_owned(), source })?;
-    let returns = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
-    Ok(Some((bytes.len() - returns) as u64))
 }

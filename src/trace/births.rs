@@ -54,6 +54,11 @@ impl Births {
         if let Some((birth, index)) = misplaced {
             births.problems.push(format!("frame {} is where frame {index} should be", birth.index));
         }
+        let backwards = births.frames.windows(2).find(|pair| pair[1].birth_ns < pair[0].birth_ns);
+        if let Some([before, birth]) = backwards {
+            let by = (before.birth_ns - birth.birth_ns) as f64 / 1e9;
+            births.problems.push(format!("frame {} was born {by:.3} s before the one that it follows", birth.index));
+        }
         Ok(births)
     }
 }
@@ -122,5 +127,10 @@ mod tests {
             "frame 1 is where frame 0 should be",
         ];
         assert_eq!(read.problems, expected);
+
+        let (text, births) = log();
+        let earlier = Birth { birth_ns: births[3].birth_ns - 750_000_000, ..births[3] };
+        let read = Births::read(text.replace(&births[3].to_string(), &earlier.to_string()).as_bytes()).unwrap();
+        assert_eq!(read.problems, ["frame 1 was born 0.750 s before the one that it follows"]);
     }
 }

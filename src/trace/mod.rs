@@ -35,6 +35,7 @@ pub use obs_log::ObsTotals;
 pub use screens::{Screen, Shown, StreamScreens};
 pub use segment::Segment;
 pub use stay::{Reattachment, Stay, reattachments, stays};
+pub(crate) use trial::fewer_than_planned;
 pub use trial::{
     FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial, unarrived,
 };

@@ -296,7 +296,7 @@ const ENCODER: &str = "encoder";
 
 /// What there is to say of a stream of which fewer frames were born than planned. A program that has to wait for the network (`upload_buffer`) may
 /// have come no further: that is an outcome, unless the program had ended by itself, because its clip had. So are a few less of a program that goes by the clock ([`Program::promises`](crate::plan::Program::promises)).
-fn fewer_than_planned(
+pub(crate) fn fewer_than_planned(
     trial: &Trial,
     stream: &Stream,
     born: usize,

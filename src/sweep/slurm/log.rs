@@ -67,8 +67,8 @@ impl Log {
     /// # Errors
     /// [`StoreError`].
     pub fn write_line(&self, line: &Line) -> Result<(), StoreError> {
-        let mut text =
-            serde_json::to_vec(line).map_err(|source| StoreError::Manifest { path: self.path.clone(), source })?;
+        let mut text = serde_json::to_vec(line)
+            .map_err(|error| StoreError::Manifest { path: self.path.clone(), why: error.to_string() })?;
         text.push(b'\n');
         let unwritable = |source| StoreError::writing(self.path.clone(), source);
         let mut file = File::options().append(true).create(true).open(&self.path).map_err(unwritable)?;

@@ -72,8 +72,10 @@ pub async fn measure(tell: impl Fn(&Line) + Clone + 'static) -> Result<Ended, Sl
     let unreadable =
         |source| store::StoreError::Io { doing: "read", path: "the errand on standard input".into(), source };
     (&mut input).take(LONGEST).read_until(b'\n', &mut text).await.map_err(unreadable)?;
-    let errand: Errand = serde_json::from_slice(&text)
-        .map_err(|source| store::StoreError::Manifest { path: "the errand on standard input".into(), source })?;
+    let errand: Errand = serde_json::from_slice(&text).map_err(|error| store::StoreError::Manifest {
+        path: "the errand on standard input".into(),
+        why: error.to_string(),
+    })?;
     let say = move |what: Did| tell(&Line { what, time: jiff::Timestamp::now() });
     let mut end = std::pin::pin!(stopped(input));
     tokio::select! {

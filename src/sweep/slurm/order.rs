@@ -143,8 +143,7 @@ impl Order {
     pub fn load(file: &Path) -> Result<Order, SlurmError> {
         let text = crate::file::read(file)
             .map_err(|error| SlurmError::NotShared { path: file.to_owned(), why: error.to_string() })?;
-        let order: Order =
-            serde_json::from_slice(&text).map_err(|source| StoreError::Manifest { path: file.to_owned(), source })?;
+        let order: Order = crate::store::json::read(&text, file)?;
         if order.sweep().file().is_file() && order.file() == file {
             return Ok(order);
         }
@@ -165,8 +164,7 @@ impl Order {
         for line in std::io::BufRead::split(std::io::BufReader::new(file), b'\n') {
             let line = line.map_err(unreadable)?;
             let length = line.len() as u64;
-            let plan: Trial = serde_json::from_slice(&line)
-                .map_err(|source| StoreError::Manifest { path: path.clone(), source })?;
+            let plan: Trial = crate::store::json::read(&line, &path)?;
             if let Some(trial) = by_id.get(plan.id.as_str()) {
                 let seconds = (plan.timeline.end + plan.timeline.drain).as_secs_f64();
                 places.insert(plan.id, Place { trial: (*trial).clone(), at, length, seconds });
@@ -187,7 +185,7 @@ impl Order {
         let mut text = Vec::new();
         file.seek(SeekFrom::Start(place.at)).map_err(unreadable)?;
         file.take(place.length.min(LONGEST_PLAN)).read_to_end(&mut text).map_err(unreadable)?;
-        serde_json::from_slice(&text).map_err(|source| StoreError::Manifest { path, source })
+        crate::store::json::read(&text, &path)
     }
 
     fn round(&self, number: u32) -> PathBuf {
@@ -221,17 +219,15 @@ impl Order {
         let path = self.round(number);
         let text = crate::file::read(&path)
             .map_err(|error| SlurmError::NotShared { path: path.clone(), why: error.to_string() })?;
-        let line = |line: &[u8]| {
-            serde_json::from_slice(line).map_err(|source| StoreError::Manifest { path: path.clone(), source }.into())
-        };
+        let line = |line: &[u8]| crate::store::json::read(line, &path).map_err(Into::into);
         text.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()).map(line).collect()
     }
 }
 
 /// A value as a line of JSON.
 fn json(what: &impl Serialize, path: &Path) -> Result<Vec<u8>, StoreError> {
-    let mut text =
-        serde_json::to_vec(what).map_err(|source| StoreError::Manifest { path: path.to_owned(), source })?;
+    let mut text = serde_json::to_vec(what)
+        .map_err(|error| StoreError::Manifest { path: path.to_owned(), why: error.to_string() })?;
     text.push(b'\n');
     Ok(text)
 }
