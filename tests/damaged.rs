@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use livectl::store::{FileRecord, Manifest, RunDir};
+
 /// A run of the first livectl, without its trials' folders: they were deleted to save space.
 const OLDEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/runs/oldest/smoke/20261123T064313Z");
 
@@ -226,4 +228,125 @@ fn ends_of_lines_that_git_has_changed_change_no_table() {
         tables += 1;
     }
     assert!(tables > 8, "{tables} tables");
+}
+
+/// A copy with the checksums of all its files, as runs have them today, and with tables of this livectl.
+fn recorded(run: &Path) {
+    copied(Path::new(TWO_PLAYERS), run);
+    let (code, _, err) = ends(&["analyze"], run);
+    assert_eq!(code, 6, "its trials are unfit: {err}");
+    let dir = RunDir::open(run).unwrap();
+    let mut manifest = Manifest::load(&dir).unwrap();
+    for record in &mut manifest.trials {
+        record.files = FileRecord::of_folder(dir.trial(&record.id).path()).unwrap();
+    }
+    manifest.save(&dir).unwrap();
+}
+
+/// A run's table as text.
+fn summary(run: &Path) -> String {
+    fs::read_to_string(run.join("summary.csv")).unwrap()
+}
+
+#[test]
+fn copies_of_a_run_count_once() {
+    let folder = tempfile::tempdir().unwrap();
+    oldest(folder.path(), "a");
+    let (_, alone, _) = ends(&["compare"], folder.path());
+    for copy in ["b", "c"] {
+        oldest(folder.path(), copy);
+    }
+    let (code, out, err) = ends(&["compare"], folder.path());
+    assert!(code == 0 && out.contains("1 and 1 trials") && alone.contains("1 and 1 trials"), "{out}{err}");
+    assert_eq!(err.matches("2 of its trials are in another of these runs, too").count(), 2, "{err}");
+    let box_plot = ["plot", "--plot", "box", "--text", "--out", folder.path().to_str().unwrap()];
+    let (code, out, err) = ends(&box_plot, folder.path());
+    assert!(code == 0 && err.matches("counted once").count() == 2, "{out}{err}");
+}
+
+#[test]
+fn nothing_is_computed_from_what_is_not_as_it_was_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let altered = |name: &str, alter: &dyn Fn(&Path)| -> PathBuf {
+        let run = folder.path().join(name);
+        recorded(&run);
+        alter(&run.join("direct-1"));
+        run
+    };
+    let births = "births/hb.csv";
+    let earlier = |trial: &Path| {
+        let text = fs::read_to_string(trial.join(births)).unwrap();
+        let line = |line: &str| match line.rsplit_once(',') {
+            Some((head, ns)) if ns.parse::<i64>().is_ok() => {
+                format!("{head},{}\n", ns.parse::<i64>().unwrap() - 50_000_000)
+            }
+            _ => format!("{line}\n"),
+        };
+        fs::write(trial.join(births), text.lines().map(line).collect::<String>()).unwrap();
+    };
+    let run = altered("earlier", &earlier);
+    let before = summary(&run);
+    let (code, _, err) = ends(&["analyze"], &run);
+    assert!(code == 5 && err.contains("births/hb.csv: its content is not what was stored"), "{err}");
+    assert!(err.contains("its tables stay as they are") && summary(&run) == before, "{err}");
+    // Whoever wants it all the same has it marked.
+    let (code, _, err) = ends(&["analyze", "--force"], &run);
+    assert!(code == 5 && summary(&run).contains("PARTIAL: births/hb.csv: its content"), "{err}{}", summary(&run));
+
+    // Births of a day later: no delay of theirs means anything.
+    let run = altered("other", &|trial| {
+        let text = fs::read_to_string(trial.join(births)).unwrap();
+        let line = |line: &str| match line.rsplit_once(',') {
+            Some((head, ns)) if ns.parse::<i64>().is_ok() => {
+                format!("{head},{}\n", ns.parse::<i64>().unwrap() + 86_400_000_000_000)
+            }
+            _ => format!("{line}\n"),
+        };
+        fs::write(trial.join(births), text.lines().map(line).collect::<String>()).unwrap();
+    });
+    for words in [&["analyze"] as &[&str], &["analyze", "--force"]] {
+        let (code, _, err) = ends(words, &run);
+        assert!(code == 5 && err.contains("arrivals of its frames are before their births"), "{err}");
+        assert_eq!(summary(&run), before);
+    }
+
+    // The folders of two trials exchanged.
+    let run = altered("exchanged", &|_| {});
+    fs::rename(run.join("direct-1"), run.join("x")).unwrap();
+    fs::rename(run.join("bypass-1"), run.join("direct-1")).unwrap();
+    fs::rename(run.join("x"), run.join("bypass-1")).unwrap();
+    let (code, _, err) = ends(&["analyze"], &run);
+    assert!(code == 5 && err.contains("trial.json: it is the plan of bypass-1 and not of direct-1"), "{err}");
+    assert_eq!(summary(&run), before);
+
+    // A manifest that contradicts itself.
+    let run = altered("edited", &|_| {});
+    let manifest = run.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    let at = text.rfind("\"scheme\": \"bypass\"").unwrap();
+    fs::write(&manifest, format!("{}\"scheme\": \"relay\"{}", &text[..at], &text[at + 18..])).unwrap();
+    for command in ["plot", "report", "analyze", "verify"] {
+        let (code, out, err) = ends(&[command], &run);
+        assert!(code == 5 && err.contains("than its plan"), "{command}: {out}{err}");
+    }
+}
+
+#[test]
+fn a_table_that_was_edited_is_not_read_whatever_its_lines_end_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("r");
+    recorded(&run);
+    let text = summary(&run);
+    let digit = text.rfind(|c: char| c.is_ascii_digit()).unwrap();
+    let other = if &text[digit..=digit] == "1" { "2" } else { "1" };
+    let edited = format!("{}{other}{}", &text[..digit], &text[digit + 1..]);
+    for text in [edited.clone(), edited.replace('\n', "\r\n")] {
+        fs::write(run.join("summary.csv"), text).unwrap();
+        for command in ["plot", "report", "compare"] {
+            let plot = ["plot", "--plot", "box", "--include-unfit"];
+            let words: &[&str] = if command == "plot" { &plot } else { &[command] };
+            let (code, out, err) = ends(words, &run);
+            assert!(code == 5 && err.contains("summary.csv"), "{command}: {out}{err}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::StoreError;
 
 /// How names of texts end.
-const TEXTS: [&str; 5] = ["csv", "txt", "json", "jsonl", "yaml"];
+const TEXTS: [&str; 7] = ["csv", "txt", "json", "jsonl", "yaml", "log", "py"];
 
 /// Bytes read at once.
 const BUFFER: usize = 1 << 18;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
-use super::manifest::Manifest;
+use super::manifest::{Manifest, TrialRecord, TrialState};
 use crate::plan::Trial;
 
 /// The trials of each run that one before it has already, by name. Counted twice they would make figures look more
@@ -13,9 +13,8 @@ use crate::plan::Trial;
 pub fn repeated<'m>(runs: impl IntoIterator<Item = &'m Manifest>) -> Vec<HashSet<String>> {
     let mut seen: HashSet<Origin> = HashSet::new();
     let of_run = |run: &Manifest| {
-        let begun: HashMap<&str, Option<i64>> =
-            run.trials.iter().map(|record| (record.id.as_str(), record.zero_ns)).collect();
-        let origin = |trial: &Trial| origin(run, trial, begun.get(trial.id.as_str()).copied().flatten());
+        let records: HashMap<&str, &TrialRecord> = run.trials.iter().map(|it| (it.id.as_str(), it)).collect();
+        let origin = |trial: &Trial| origin(run, trial, records.get(trial.id.as_str()).copied());
         let again = run.plan.trials.iter().filter(|trial| origin(trial).is_some_and(|it| !seen.insert(it)));
         again.map(|trial| trial.id.clone()).collect()
     };
@@ -26,15 +25,20 @@ pub fn repeated<'m>(runs: impl IntoIterator<Item = &'m Manifest>) -> Vec<HashSet
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Origin {
     /// A stretch of time on some machine.
-    Measured { id: String, seed: u64, zero_ns: i64 },
+    Measured { recipe: String, id: String, seed: u64, began_ns: i128 },
     /// A model, the plan with its seed, and where the frames are from: their hash.
     Predicted(u64),
 }
 
 /// `None`: it never began.
-fn origin(run: &Manifest, trial: &Trial, zero_ns: Option<i64>) -> Option<Origin> {
+fn origin(run: &Manifest, trial: &Trial, record: Option<&TrialRecord>) -> Option<Origin> {
     if !trial.point.is_predicted() {
-        return zero_ns.map(|zero_ns| Origin::Measured { id: trial.id.clone(), seed: trial.seed, zero_ns });
+        let record = record.filter(|record| record.state != TrialState::Planned)?;
+        // Older livectls recorded no moment 0.
+        let started = || record.started.unwrap_or(run.started).as_nanosecond();
+        let began_ns = record.zero_ns.map_or_else(started, i128::from);
+        let recipe = run.recipe.name.clone();
+        return Some(Origin::Measured { recipe, id: trial.id.clone(), seed: trial.seed, began_ns });
     }
     let predicted = run.predicted.as_ref()?;
     let mut hash = DefaultHasher::new();
