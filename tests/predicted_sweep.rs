@@ -254,4 +254,28 @@ fn a_table_of_a_trial_that_was_cut_or_lost_is_named_and_not_passed_over() {
     assert!(told.contains("its content is not what was stored"), "{told}");
     std::fs::write(&summary, &whole).unwrap();
     room.does(&plot, 0);
+
+    // The sweep's own tables are for people: compared, and made again.
+    let own = dir.path().join("summary.csv");
+    let whole = std::fs::read_to_string(&own).unwrap();
+    room.does(&["verify", &folder], 0);
+    let edited = whole.replacen("sweep", "swept", 1).replacen(",60,", ",61,", 1);
+    assert_ne!(edited, whole);
+    for wrong in [edited.as_str(), &whole[..whole.len() / 2]] {
+        std::fs::write(&own, wrong).unwrap();
+        let told = room.does(&["verify", &folder], 1);
+        assert!(told.contains("the run's summary.csv"), "{told}");
+        room.does(&["analyze", &folder], 0);
+        assert_eq!(std::fs::read_to_string(&own).unwrap(), whole);
+        room.does(&["verify", &folder], 0);
+    }
+    // A record that contradicts its plan.
+    let record = dir.trials().join(&trial).join("record.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replacen("\"repetition\":1", "\"repetition\":2", 1)).unwrap();
+    let told = room.does(&plot, 5);
+    assert!(told.contains("record.json") && told.contains("than its plan"), "{told}");
+    std::fs::write(&record, &text[..text.len() / 2]).unwrap();
+    let told = room.does(&plot, 5);
+    assert!(told.contains("it ends in the middle"), "{told}");
 }

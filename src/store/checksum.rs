@@ -73,6 +73,18 @@ impl FileRecord {
         Ok(length == self.bytes && hasher.finish().to_string() == self.xxh3_128)
     }
 
+    /// How a file that is there differs from what was recorded, for people; `None`: it does not.
+    #[must_use]
+    pub fn altered(&self, path: &Path) -> Option<String> {
+        let now = fs::metadata(path).ok()?.len();
+        match self.is_of(path) {
+            Ok(true) => None,
+            Ok(false) if now == self.bytes => Some("its content is not what was stored".to_owned()),
+            Ok(false) => Some(format!("it has {now} bytes and had {} when it was stored", self.bytes)),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
     /// All files in a folder and the folders in it, by their paths within it. Symbolic links and what is no file are
     /// not followed.
     ///
@@ -109,8 +121,8 @@ pub fn altered(
     matters: impl Fn(&str) -> bool,
 ) -> Vec<String> {
     let of = recorded.iter().filter(|(name, _)| matters(name));
-    let altered = of.filter(|(name, before)| before.is_of(&folder.join(name)).is_ok_and(|same| !same));
-    altered.map(|(name, _)| format!("{name}: its content is not what was stored")).collect()
+    let altered = of.filter_map(|(name, before)| Some(format!("{name}: {}", before.altered(&folder.join(name))?)));
+    altered.collect()
 }
 
 /// What has become of files since they were recorded, for people; empty: nothing. Files that were not recorded do not

@@ -226,13 +226,11 @@ pub(super) fn as_stored<T>(
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let Some(stored) = stored.get(&name) else { return path.exists().then(|| read(path)).transpose() };
     let damaged = |why: String| Err(TableError::Damaged { path: path.to_owned(), why });
-    match std::fs::metadata(path) {
-        Err(_) => return damaged("it was stored and is gone".to_owned()),
-        Ok(_) if stored.is_of(path)? => {}
-        Ok(there) if there.len() == stored.bytes => return damaged("its content is not what was stored".to_owned()),
-        Ok(there) => {
-            return damaged(format!("it has {} bytes and had {} when it was stored", there.len(), stored.bytes));
-        }
+    if !path.exists() {
+        return damaged("it was stored and is gone".to_owned());
     }
-    read(path).map(Some)
+    match stored.altered(path) {
+        Some(why) => damaged(why),
+        None => read(path).map(Some),
+    }
 }
