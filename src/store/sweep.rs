@@ -333,7 +333,11 @@ pub(super) fn manifest(run: &RunDir, cut: impl Fn(&mut TrialRecord) + Sync) -> R
             return Ok(None);
         };
         // A folder is in its place with all that it needs, or not at all: somebody took the record away, or has put another there.
-        let lost = || StoreError::Io { doing: "read", path: dir.record(), source: ErrorKind::NotFound.into() };
+        let lost = || StoreError::Io {
+            doing: "read",
+            path: dir.record(),
+            source: std::io::Error::new(ErrorKind::NotFound, "it was there and is gone"),
+        };
         let mut record = TrialRecord::load(&dir)?.ok_or_else(lost)?;
         if record.id != planned.id {
             let why = "in the folder of another trial";

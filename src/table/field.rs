@@ -261,6 +261,20 @@ pub(super) struct Table<'a> {
     pub(super) frame: DataFrame,
 }
 
+/// What polars says of a file, in words that need no knowledge of polars.
+fn in_words(told: &str) -> String {
+    const WORDS: [(&str, &str); 6] = [
+        ("must end with PAR1", "its end is missing, or it is no Parquet file"),
+        ("out of specification", "it is no whole Parquet file"),
+        ("found more fields", "its lines have different numbers of fields"),
+        ("empty CSV", "it is empty"),
+        ("utf-8", "it is no text"),
+        ("could not parse", "a field holds something else than its column does"),
+    ];
+    let known = WORDS.iter().find(|(theirs, _)| told.contains(theirs)).map(|(_, ours)| (*ours).to_owned());
+    known.unwrap_or_else(|| told.lines().next().unwrap_or_default().trim_end_matches('.').to_owned())
+}
+
 impl<'a> Table<'a> {
     pub(super) fn parquet(path: &'a Path) -> Result<Table<'a>, TableError> {
         Table::read(path, |bytes| ParquetReader::new(Cursor::new(bytes)).finish())
@@ -288,6 +302,10 @@ impl<'a> Table<'a> {
     /// `texts` are columns that are text whatever they look like: a viewer may be called `7`.
     pub(super) fn csv(path: &'a Path, texts: &[&str]) -> Result<Table<'a>, TableError> {
         Table::read(path, |bytes| {
+            if !bytes.is_empty() && bytes.last() != Some(&b'\n') {
+                let line = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+                polars::prelude::polars_bail!(ComputeError: "it ends in the middle of line {line}");
+            }
             // Whatever a parameter looks like, it is what the recipe says.
             let header = bytes.split(|byte| *byte == b'\n').next().map(String::from_utf8_lossy).unwrap_or_default();
             let parameters = header
@@ -313,7 +331,7 @@ impl<'a> Table<'a> {
         let parsed = catch_unwind(AssertUnwindSafe(|| parse(bytes)));
         match parsed {
             Ok(Ok(frame)) => Ok(Table { path, frame }),
-            Ok(Err(e)) => Err(damaged(e.to_string())),
+            Ok(Err(error)) => Err(damaged(in_words(&error.to_string()))),
             Err(_) => Err(damaged("it contradicts itself".to_owned())),
         }
     }

@@ -229,6 +229,26 @@ fn tables_cut_off_or_damaged_are_errors_that_name_the_file() {
         let _ = read_frames(&path);
     }
     assert!(matches!(read_frames(&folder.path().join("none")), Err(TableError::Read { .. })));
+
+    // A text has no end of its own but that of its last line.
+    let path = folder.path().join("playout.csv");
+    let facts =
+        ViewerFacts { stream: "hb".into(), viewer: "hv1".into(), born: 1, captured: true, ..ViewerFacts::default() };
+    let one =
+        playouts(&record("direct-1"), &[facts], &[frame("direct-1", "hv1", 0, Some(300.0), Via::Cdn)]).remove(0);
+    let row = |viewer: &str| PlayoutRow { viewer: viewer.into(), ..one.clone() };
+    write_playouts(&path, &[row("hv1"), row("hv2")]).unwrap();
+    let whole = fs::read_to_string(&path).unwrap();
+    for (text, says) in [
+        (&whole[..whole.len() - 1], "it ends in the middle of line 3"),
+        (&whole[..9], "it ends in the middle of line 1"),
+        ("", "it is empty"),
+        (&whole.replacen("hv2", "hv2,hv3", 1), "its lines have different numbers of fields"),
+    ] {
+        fs::write(&path, text).unwrap();
+        let told = read_playouts(&path).unwrap_err().to_string();
+        assert!(told.contains(says), "{told}");
+    }
 }
 
 #[test]
