@@ -42,9 +42,17 @@ pub enum ImportError {
         /// Number of answered pings.
         answered: u32,
     },
+    /// Answers of which none can be read.
+    #[error("of {} no answer can be read; the first line that looks like one is {line:?}", path.display())]
+    Unreadable {
+        /// Path of the file.
+        path: PathBuf,
+        /// That line.
+        line: String,
+    },
     /// The outputs of several pings in one file, as `>>` makes them.
     #[error(
-        "{} contains the output of several pings, one after the other. Split it at the lines that begin with PING",
+        "{} contains the output of several pings, one after the other or mixed. Split it at the lines that begin with PING",
         path.display()
     )]
     Several {
@@ -149,6 +157,7 @@ impl ImportError {
             | ImportError::Empty { .. }
             | ImportError::NoPing { .. }
             | ImportError::NoTimes { .. }
+            | ImportError::Unreadable { .. }
             | ImportError::Several { .. }
             | ImportError::Implausible { .. }
             | ImportError::NoAnswer

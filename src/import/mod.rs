@@ -6,15 +6,16 @@
 //!
 //! Moment 0 of a trial's timeline is that of its first ping. Pings without time stamps (`ping -D`, or `ts` before
 //! each line) are where their numbers have them, one interval apart, both trains of `direct` having begun together.
-//! The interval is what the summary of ping tells, or 1 s.
+//! The interval is what the summary of ping tells, or 1 s. What a file does not tell is said, and makes its trial
+//! partial where numbers may be others for it.
 
+mod clock;
 mod error;
 mod outline;
+mod source;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -22,10 +23,13 @@ use livectl_wire::frame::FrameId;
 
 pub use error::ImportError;
 
+use clock::{Clock, zeros};
+use source::Source;
+
 use crate::plan::{PingTrain, Plan, Point, Scheme, Trial};
 use crate::store::{Imported, ImportedFile, Manifest, RunDir, TrialState};
 use crate::table::{self, PingRow};
-use crate::trace::ping::{self, PingError, PingLog};
+use crate::trace::ping::{self, PingError, PingLog, Stamps};
 
 /// The host that broadcasts.
 pub const BROADCASTER: &str = "b";
@@ -36,12 +40,6 @@ pub const VIEWER: &str = "v";
 
 /// Time between pings of files that do not tell: ping's own default.
 const USUAL_INTERVAL: Duration = Duration::from_secs(1);
-/// Files are read into memory; a day of pings every 10 ms is below this.
-const MOST_BYTES: u64 = 1 << 30;
-/// How much of a file is looked at before the rest is read.
-const HEAD_BYTES: u64 = 1 << 16;
-/// More pings without an answer than these are a damaged number, and would each be a row.
-const MOST_LOST: u32 = 1_000_000;
 /// Time stamps of one trial that lie further apart are damaged.
 const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 
@@ -86,26 +84,6 @@ pub struct ImportedTrial {
     pub files: Vec<Vec<u8>>,
     /// A row for each ping.
     pub pings: Vec<PingRow>,
-}
-
-/// A file, read.
-struct Source {
-    path: PathBuf,
-    ends: (&'static str, &'static str),
-    bytes: Vec<u8>,
-    log: PingLog,
-    /// From the time stamps; `None` if there are none.
-    clock: Option<Clock>,
-}
-
-/// What a train's time stamps tell.
-struct Clock {
-    /// When ping number 1 was sent, in nanoseconds of CLOCK_REALTIME.
-    first_ns: i64,
-    /// When the last answered ping was sent.
-    last_ns: i64,
-    /// Time between pings; `None`: only one was answered.
-    interval: Option<Duration>,
 }
 
 /// Reads the files and makes trials of them: `direct-1`, `direct-2`, …, `bypass-1`, ….
@@ -172,121 +150,6 @@ pub fn read_again(run: &RunDir, request: Request) -> Result<Import, ImportError>
     Ok(import)
 }
 
-impl Source {
-    fn read(path: &Path, ends: (&'static str, &'static str), asked: Option<Duration>) -> Result<Source, ImportError> {
-        let path = path.to_owned();
-        let bytes = contents(&path)?;
-        if bytes.is_empty() {
-            return Err(ImportError::Empty { path });
-        }
-        let log = ping::from_bytes(&path, &bytes)?;
-        if log.another_follows {
-            return Err(ImportError::Several { path });
-        }
-        if log.replies.is_empty()
-            && let Some(answered) = log.received().filter(|received| *received > 0)
-        {
-            return Err(ImportError::NoTimes { path, answered });
-        }
-        if sent(&log) == 0 {
-            return Err(ImportError::NoPing { path });
-        }
-        let answered = log.replies.iter().filter(|r| !r.duplicate).count();
-        if sent(&log) as usize > answered + MOST_LOST as usize {
-            return Err(ImportError::Implausible {
-                path,
-                what: format!("{} pings sent, {answered} answered", sent(&log)),
-            });
-        }
-        let clock = Clock::of(&log);
-        let measured = clock.as_ref().and_then(|clock| clock.interval).or_else(|| log.interval());
-        if let Some((asked, measured)) = asked.zip(measured)
-            && !is_about(measured, asked)
-        {
-            return Err(ImportError::Interval { path, asked, measured });
-        }
-        Ok(Source { path, ends, bytes, log, clock })
-    }
-
-    /// What keeps the file from being whole, for people.
-    fn damage(&self) -> Option<String> {
-        let shown = |line: &str| line.chars().take(60).collect::<String>();
-        let name = format!("ping/{}-{}.txt", self.ends.0, self.ends.1);
-        let Some((first, last)) = self.log.unreadable.first().zip(self.log.unreadable.last()) else {
-            return self.log.contradiction().map(|why| format!("{name} contradicts itself: {why}"));
-        };
-        let cut = !self.bytes.ends_with(b"\n");
-        Some(match self.log.unreadable.len() {
-            1 if cut => format!("{name} ends in the middle of a line: {:?}", shown(last)),
-            1 => format!("{name}: a line cannot be read: {:?}", shown(first)),
-            lines => format!("{name}: {lines} lines cannot be read; the first is {:?}", shown(first)),
-        })
-    }
-
-    /// Time between pings: as time stamps have it, or else as ping's summary does.
-    fn interval(&self) -> Option<Duration> {
-        let told = || self.log.interval().filter(|told| !is_about(*told, USUAL_INTERVAL));
-        self.clock.as_ref().and_then(|clock| clock.interval).or_else(told)
-    }
-
-    fn train(&self, zero_ns: Option<i64>, without_stamps: Duration) -> PingTrain {
-        let start = self.clock.as_ref().zip(zero_ns).and_then(|(c, zero)| u64::try_from(c.first_ns - zero).ok());
-        PingTrain {
-            from: self.ends.0.to_owned(),
-            to: self.ends.1.to_owned(),
-            address: match self.log.target {
-                Some(std::net::IpAddr::V4(address)) => address,
-                _ => std::net::Ipv4Addr::UNSPECIFIED,
-            },
-            start: start.map_or(Duration::ZERO, Duration::from_nanos),
-            interval: self.interval().unwrap_or(without_stamps),
-            count: sent(&self.log),
-        }
-    }
-}
-
-/// The file's bytes. What begins with a binary is not read to its end, which may be that of a disk.
-fn contents(path: &Path) -> Result<Vec<u8>, ImportError> {
-    let unreadable = |source| PingError::Read { path: path.to_owned(), source };
-    let mut file = File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    file.by_ref().take(HEAD_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.contains(&0) {
-        ping::from_bytes(path, &bytes)?;
-    }
-    file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(ImportError::Implausible { path: path.to_owned(), what: "more than 1 GiB".to_owned() });
-    }
-    Ok(bytes)
-}
-
-/// Whether a time between pings is that one: ping itself takes some of it, and the last may have waited.
-fn is_about(measured: Duration, asked: Duration) -> bool {
-    (measured.as_secs_f64() / asked.as_secs_f64() - 1.0).abs() <= 0.1
-}
-
-/// Pings sent, as far as the file tells.
-fn sent(log: &PingLog) -> u32 {
-    let numbers = log.replies.iter().map(|r| r.seq).chain(log.failures.iter().map(|f| f.seq));
-    numbers.chain(log.transmitted()).max().unwrap_or(0)
-}
-
-impl Clock {
-    fn of(log: &PingLog) -> Option<Clock> {
-        let stamped = || log.replies.iter().filter(|r| !r.duplicate).filter_map(|r| Some((r.seq, r.sent_ns?)));
-        let (first, last) = (stamped().min_by_key(|(seq, _)| *seq)?, stamped().max_by_key(|(seq, _)| *seq)?);
-        let each = i64::from(last.0 - first.0);
-        let interval = last.1.checked_sub(first.1).and_then(|span| span.checked_div(each)).filter(|ns| *ns > 0);
-        let before = i128::from(first.0.saturating_sub(1)) * i128::from(interval.unwrap_or(0));
-        Some(Clock {
-            first_ns: i64::try_from(i128::from(first.1) - before).ok()?,
-            last_ns: last.1,
-            interval: interval.and_then(|ns| u64::try_from(ns).ok()).map(Duration::from_nanos),
-        })
-    }
-}
-
 impl Import {
     fn add(
         &mut self,
@@ -295,34 +158,43 @@ impl Import {
         sources: Vec<Source>,
         request: &Request,
     ) -> Result<(), ImportError> {
-        let clocks = || sources.iter().filter_map(|s| s.clock.as_ref());
-        let zero_ns = clocks().map(|c| c.first_ns).min();
-        let last_ns = clocks().map(|c| c.last_ns).max();
-        check_apart(&sources)?;
-        if let Some((zero, source)) = zero_ns.zip(sources.iter().find(|s| s.clock.is_some())) {
-            let far = |at: i64| (i128::from(at) - i128::from(zero)).unsigned_abs() > LONGEST.as_nanos();
-            let stamps = sources.iter().flat_map(|s| &s.log.replies).filter_map(|r| r.sent_ns);
-            if stamps.chain(clocks().map(|c| c.first_ns)).any(far) {
+        let zeros = zeros(&sources);
+        check_apart(&sources, &zeros)?;
+        for (source, zero) in sources.iter().zip(&zeros) {
+            let Some(zero) = zero else { continue };
+            let far = |at: i64| (i128::from(at) - i128::from(*zero)).unsigned_abs() > LONGEST.as_nanos();
+            let stamps = source.log.replies.iter().filter_map(|r| r.sent_ns);
+            if stamps.chain(source.clock.as_ref().map(|c| c.first_ns)).any(far) {
                 let what = "time stamps more than a year apart".to_owned();
                 return Err(ImportError::Implausible { path: source.path.clone(), what });
             }
         }
         // Files with time stamps tell the interval of those without, unless it is given.
+        let stamped = || sources.iter().filter_map(|s| s.clock.as_ref()).find_map(|c| c.interval);
         let told = || sources.iter().find_map(Source::interval);
-        let interval =
-            request.interval.or_else(|| clocks().find_map(|c| c.interval)).or_else(told).unwrap_or(USUAL_INTERVAL);
-        let trains: Vec<PingTrain> = sources.iter().map(|s| s.train(zero_ns, interval)).collect();
+        let interval = request.interval.or_else(stamped).or_else(told).unwrap_or(USUAL_INTERVAL);
+        let trains: Vec<PingTrain> = sources.iter().zip(&zeros).map(|(s, zero)| s.train(*zero, interval)).collect();
         let trial = outline::trial(Point::new(scheme, repetition), trains, request.streaming);
-        let rows = |(train, source): (&PingTrain, &Source)| table::ping_rows(&trial, train, zero_ns, &source.log);
-        let pings: Vec<PingRow> = trial.pings.iter().zip(&sources).flat_map(rows).collect();
+        // Without a year or a day the moments are known only from each other.
+        let is_dated = sources.iter().filter_map(|s| s.clock.as_ref()).all(Clock::is_dated);
+        let of_source = |((train, source), zero): ((&PingTrain, &Source), &Option<i64>)| {
+            let mut rows = table::ping_rows(&trial, train, *zero, &source.log);
+            rows.iter_mut().filter(|_| !is_dated).for_each(|row| row.sent_ns = None);
+            rows
+        };
+        let pings: Vec<PingRow> = trial.pings.iter().zip(&sources).zip(&zeros).flat_map(of_source).collect();
         if let [uplink, downlink] = sources.as_slice()
             && table::ping_delays(&trial, &pings).is_empty()
         {
             return Err(ImportError::Apart { paths: [uplink.path.clone(), downlink.path.clone()], spans: None });
         }
-        let damage: Vec<String> = sources.iter().filter_map(Source::damage).collect();
-        self.warnings.extend(damage.iter().map(|why| format!("{}: {why}", trial.id)));
+        let damage: Vec<String> =
+            sources.iter().flat_map(|source| source.damage(request.interval, interval)).collect();
+        let notes = sources.iter().flat_map(|source| source.notes(request.interval, interval));
+        self.warnings.extend(damage.iter().cloned().chain(notes).map(|why| format!("{}: {why}", trial.id)));
         let state = if damage.is_empty() { TrialState::Done } else { TrialState::Partial { why: damage.join("; ") } };
+        let zero_ns = zeros.iter().flatten().min().copied().filter(|_| is_dated);
+        let last_ns = sources.iter().filter_map(|s| s.clock.as_ref()).map(|c| c.last_ns).max();
         let span = zero_ns.zip(last_ns).and_then(|(zero, last)| moment(zero).zip(moment(last)));
         self.record.files.extend(sources.iter().map(|source| ImportedFile {
             trial: trial.id.clone(),
@@ -404,15 +276,17 @@ fn check_targets<'a>(trials: impl Iterator<Item = (Scheme, &'a [Source])> + Clon
     Ok(())
 }
 
-/// The trains of one trial ping at the same time.
-fn check_apart(sources: &[Source]) -> Result<(), ImportError> {
-    if let [one, other] = sources
+/// The trains of one trial ping at the same time: each within what the other lasted, from its moment 0.
+fn check_apart(sources: &[Source], zeros: &[Option<i64>]) -> Result<(), ImportError> {
+    if let ([one, other], [Some(zero_a), Some(zero_b)]) = (sources, zeros)
         && let Some((a, b)) = one.clock.as_ref().zip(other.clock.as_ref())
-        && (a.last_ns < b.first_ns || b.last_ns < a.first_ns)
     {
-        let span = |c: &Clock| moment(c.first_ns).zip(moment(c.last_ns));
-        let spans = span(a).zip(span(b)).map(|(a, b)| [a, b]);
-        return Err(ImportError::Apart { paths: [one.path.clone(), other.path.clone()], spans });
+        let spans = [(a, zero_a), (b, zero_b)].map(|(c, zero)| (c.first_ns - zero, c.last_ns - zero));
+        if spans[0].1 < spans[1].0 || spans[1].1 < spans[0].0 {
+            let span = |c: &Clock| moment(c.first_ns).zip(moment(c.last_ns)).filter(|_| c.is_dated());
+            let spans = span(a).zip(span(b)).map(|(a, b)| [a, b]);
+            return Err(ImportError::Apart { paths: [one.path.clone(), other.path.clone()], spans });
+        }
     }
     Ok(())
 }

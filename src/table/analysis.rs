@@ -93,7 +93,7 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
                     let count = log.unreadable.len();
                     problems.push(format!("{name}: {count} lines cannot be read; the first is {first:?}"));
                 }
-                problems.extend(log.contradiction().map(|why| format!("{name}: {why}")));
+                problems.extend(log.contradictions.iter().map(|why| format!("{name}: {why}")));
                 pings.extend(ping_rows(&trace.trial, train, zero_ns, &log));
             }
             // The name within the trial is enough, as for the other files.

@@ -33,12 +33,17 @@ pub struct PingDelay {
     pub delay_ms: Option<f64>,
 }
 
-/// The rows of one ping train. `zero_ns` is the moment 0 of the trial's timeline; without it, or without time stamps
-/// in the log, the pings are where the plan has them. Pings without an answer get a row each, as many as are known to
-/// have been sent.
+/// The rows of one ping train. `zero_ns` is the moment 0 of the trial's timeline. Without it, or without time stamps
+/// in the log, the pings are where the plan has them; pings without a stamp among others that have one stand between
+/// their neighbours. Pings without an answer get a row each, as many as are known to have been sent; those that were
+/// answered and whose time is not known get none.
 #[must_use]
 pub fn ping_rows(trial: &Trial, train: &PingTrain, zero_ns: Option<i64>, log: &PingLog) -> Vec<PingRow> {
-    let planned_s = |seq: u32| (train.start + train.interval * seq.saturating_sub(1)).as_secs_f64();
+    let stamped = zero_ns.map(|zero| stamped(log, zero)).unwrap_or_default();
+    let time_s = |seq: u32| {
+        between(&stamped, seq, train.interval)
+            .unwrap_or_else(|| (train.start + train.interval.saturating_mul(seq.saturating_sub(1))).as_secs_f64())
+    };
     let row = |seq, sent_ns: Option<i64>, rtt_ns: Option<u64>, duplicate| PingRow {
         trial: trial.id.clone(),
         point: trial.point.clone(),
@@ -46,19 +51,39 @@ pub fn ping_rows(trial: &Trial, train: &PingTrain, zero_ns: Option<i64>, log: &P
         to: train.to.clone(),
         seq,
         sent_ns,
-        time_s: sent_ns.zip(zero_ns).map_or_else(|| planned_s(seq), |(sent, zero)| seconds(sent - zero)),
+        time_s: sent_ns.zip(zero_ns).map_or_else(|| time_s(seq), |(sent, zero)| seconds(sent - zero)),
         rtt_ms: rtt_ns.map(|ns| Duration::from_nanos(ns).as_secs_f64() * 1e3),
         duplicate,
     };
     let mut rows: Vec<PingRow> =
         log.replies.iter().map(|r| row(r.seq, r.sent_ns, Some(r.rtt_ns), r.duplicate)).collect();
-    let answered: std::collections::HashSet<u32> = log.replies.iter().map(|r| r.seq).collect();
-    let seen = log.replies.iter().map(|r| r.seq).chain(log.failures.iter().map(|f| f.seq)).max().unwrap_or(0);
+    let seen = log.replies.iter().map(|r| r.seq).max().unwrap_or(0);
     // A summary that claims millions more than the train has is no reason to make millions of rows.
-    let sent = log.transmitted().unwrap_or(seen).min(train.count.max(seen));
-    rows.extend((1..=sent).filter(|seq| !answered.contains(seq)).map(|seq| row(seq, None, None, false)));
+    let most = train.count.max(seen);
+    rows.extend(log.lost(most).into_iter().map(|seq| row(seq, None, None, false)));
     rows.sort_by_key(|r| (r.seq, r.duplicate));
     rows
+}
+
+/// Number and moment, in seconds, of the first answers that have a stamp, by number.
+fn stamped(log: &PingLog, zero_ns: i64) -> Vec<(u32, f64)> {
+    let once = log.replies.iter().filter(|r| !r.duplicate);
+    let mut stamped: Vec<(u32, f64)> = once.filter_map(|r| Some((r.seq, seconds(r.sent_ns? - zero_ns)))).collect();
+    stamped.sort_by_key(|(seq, _)| *seq);
+    stamped
+}
+
+/// The moment of a ping between its neighbours that have one, or an interval from the nearest.
+fn between(stamped: &[(u32, f64)], seq: u32, interval: Duration) -> Option<f64> {
+    let at = stamped.partition_point(|(other, _)| *other < seq);
+    let apart = |from: u32, to: u32| f64::from(to) - f64::from(from);
+    let before = at.checked_sub(1).and_then(|at| stamped.get(at));
+    Some(match (before, stamped.get(at)) {
+        (None, None) => return None,
+        (Some((number, time)), None) => time + apart(*number, seq) * interval.as_secs_f64(),
+        (None, Some((number, time))) => time - apart(seq, *number) * interval.as_secs_f64(),
+        (Some((a, begin)), Some((b, end))) => begin + (end - begin) * apart(*a, seq) / apart(*a, *b),
+    })
 }
 
 /// The delay series of a trial, one for each viewer of each stream: for schemes without peers, and where viewer and
