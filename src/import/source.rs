@@ -42,7 +42,9 @@ impl Source {
         }
         if log.replies.is_empty() {
             let untimed = u32::try_from(log.untimed.len()).unwrap_or(u32::MAX);
-            if let Some(line) = log.unreadable.first().filter(|_| untimed == 0 && log.received() != Some(0)) {
+            if let Some(line) =
+                log.unreadable.iter().find(|line| line.contains('=') && untimed == 0 && log.received() != Some(0))
+            {
                 return Err(ImportError::Unreadable { path, line: ping::shown(line).into_owned() });
             }
             let answered = log.received().unwrap_or(0).max(untimed);
@@ -105,11 +107,12 @@ impl Source {
         let known = asked.or(self.interval());
         let seconds = |interval: Duration| (interval.as_secs_f64() * 1e4).round() / 1e4;
         match (&self.log.stamps, known) {
-            (Stamps::Declined { why, .. }, Some(known)) => {
+            (Stamps::Declined { why, contradicts }, Some(known)) => {
+                let why = if *contradicts { "its time stamps are not used" } else { why };
                 notes.push(format!("{name}: {why}; pings are placed by their numbers, {} s apart", seconds(known)));
             }
             (Stamps::None, None) if self.log.sent() > 1 => notes.push(format!(
-                "{name}: does not tell the time between pings, which is taken to be {} s; --interval changes that",
+                "{name}: it does not tell the time between pings, which is taken to be {} s; --interval changes that",
                 seconds(taken)
             )),
             _ => {}

@@ -127,9 +127,16 @@ impl Reader {
             self.log.another_follows |= self.in_summary;
             self.ahead = None;
             self.joined += usize::from(records.len() > 1);
-            for (i, record) in records.iter().enumerate() {
-                let prefix = if i == 0 { &text[..record.begins] } else { "" };
+            let mut prefix = &text[..records[0].begins];
+            // An error whose line end was lost.
+            if let Line::Failure { seq } = other(prefix, self.word.as_deref()) {
+                self.failure(seq, prefix);
+                self.joined += 1;
+                prefix = "";
+            }
+            for record in &records {
                 self.record(record, prefix, at);
+                prefix = "";
             }
             return;
         }
@@ -174,10 +181,7 @@ impl Reader {
             return;
         }
         match other(own, self.word.as_deref()) {
-            Line::Failure { seq } => {
-                let seq = self.number(seq);
-                self.log.failures.push(PingFailure { seq, line: own.to_owned() });
-            }
+            Line::Failure { seq } => self.failure(seq, own),
             Line::Waiting { seq } => {
                 let seq = self.number(seq);
                 self.log.waiting = self.log.waiting.max(seq);
@@ -200,6 +204,11 @@ impl Reader {
             }
             _ => self.log.unreadable.push(record.text.to_owned()),
         }
+    }
+
+    fn failure(&mut self, seq: Number, line: &str) {
+        let seq = self.number(seq);
+        self.log.failures.push(PingFailure { seq, line: line.to_owned() });
     }
 
     fn number(&mut self, number: Number) -> u32 {
@@ -306,7 +315,10 @@ impl Reader {
             log.stamps = clock::settle(&mut log.replies, &self.stamps, &log.summary);
         }
         let first = self.before.first.take().unwrap_or_default();
-        if log.stamps == Stamps::None && self.before.varies && self.before.is_no_counter {
+        if log.stamps == Stamps::None && is_of_minutes(&first) && !self.before.varies {
+            let why = "the times before its lines are of whole minutes".to_owned();
+            log.stamps = Stamps::Declined { why, contradicts: false };
+        } else if log.stamps == Stamps::None && self.before.varies && self.before.is_no_counter {
             let why = format!("what stands before its lines is no time that is known ({:?})", shown(first.trim()));
             log.stamps = Stamps::Declined { why, contradicts: false };
         }
@@ -345,6 +357,11 @@ impl Reader {
         if !log.untimed.is_empty() && !log.replies.is_empty() {
             log.contradictions.push(format!("{} of its answers have no times", log.untimed.len()));
         }
+        if log.summary.late > 0 {
+            let late = log.summary.late;
+            log.notes
+                .push(format!("{late} of its pings were answered too late to be printed, and are taken for lost"));
+        }
         let is_ended = log.transmitted().is_some();
         if let Some(heading) = self.ahead.take()
             && (heading.to_lowercase().contains("ping")
@@ -363,10 +380,21 @@ impl Reader {
                 log.waiting
             ));
         } else if !is_ended && !log.replies.is_empty() {
-            log.notes
-                .push(format!("has no summary: pings that were lost after number {} are not known", log.greatest()));
+            log.notes.push(format!(
+                "it has no summary: pings that were lost after number {} are not known",
+                log.greatest()
+            ));
         }
     }
+}
+
+/// `14:13`
+fn is_of_minutes(prefix: &str) -> bool {
+    let is_two = |text: &str| text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit());
+    let mut words = prefix.split(|c: char| c.is_whitespace() || "[]()|,_T".contains(c));
+    words.any(|word| {
+        word.trim_end_matches(':').split_once(':').is_some_and(|(hour, minute)| is_two(hour) && is_two(minute))
+    })
 }
 
 /// What a line may be a heading of: `--- 10.0.0.3 ping statistics ---`, `----host PING Statistics----`.

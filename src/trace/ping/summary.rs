@@ -20,7 +20,7 @@ pub struct Summary {
     /// Pings lost in percent, and what one in the last digit is.
     loss: Option<(f64, f64)>,
     /// Answers that came too late to be printed (`ping -W` of macOS), and are counted.
-    late: u32,
+    pub late: u32,
 }
 
 /// A time as it is printed.
