@@ -253,7 +253,7 @@ fn what_cannot_be_imported_is_one_message_and_leaves_nothing() {
     place.file("binary", std::fs::read(LIVECTL).unwrap());
     place.file("later", ENGLISH.replace("[1574", "[1575"));
     place.file("both", ENGLISH.repeat(2));
-    place.file("lost", "PING 10.0.0.3 (10.0.0.3) 56(84) bytes of data.\n\n--- 10.0.0.3 ping statistics ---\n4 packets transmitted, 0 received\n");
+    place.file("lost", "PING 10.0.0.3 (10.0.0.3) 56(84) bytes of data.\n\n--- 10.0.0.3 ping statistics ---\n4 packets transmitted, 0 received, 100% packet loss, time 3004ms\n");
     for (words, says) in [
         ("--bypass nowhere", ["nowhere", "No such file"]),
         ("--bypass empty", ["empty", "is empty"]),

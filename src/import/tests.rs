@@ -29,12 +29,23 @@ fn stamped(host: u8, offset_ms: i64, every_ms: i64, rtts: &[Option<i64>]) -> Str
         let (s, us, seq) = (at / 1_000_000, at % 1_000_000, n + 1);
         writeln!(text, "[{s}.{us:06}] 64 bytes from 10.0.0.{host}: icmp_seq={seq} ttl=64 time={rtt} ms").unwrap();
     }
-    text + &format!("\n--- 10.0.0.{host} ping statistics ---\n{} packets transmitted, …\n", rtts.len())
+    let (sent, answered) = (rtts.len(), rtts.iter().flatten().count());
+    let loss = (sent - answered) as f64 * 100.0 / sent as f64;
+    text + &format!(
+        "\n--- 10.0.0.{host} ping statistics ---\n\
+         {sent} packets transmitted, {answered} received, {loss:.1}% packet loss, time {}ms\n",
+        (sent as i64 - 1) * every_ms
+    )
 }
 
+/// Without time stamps, and without what the ping lasted.
 fn plain(host: u8, rtts: &[Option<i64>]) -> String {
     let text = stamped(host, 0, 1000, rtts);
-    text.lines().map(|line| line.split_once("] ").map_or(line, |(_, rest)| rest).to_owned() + "\n").collect()
+    let bare = |line: &str| {
+        let line = line.split_once("] ").map_or(line, |(_, rest)| rest);
+        line.split_once(", time ").map_or(line, |(line, _)| line).to_owned() + "\n"
+    };
+    text.lines().map(bare).collect()
 }
 
 fn direct(uplink: PathBuf, downlink: PathBuf) -> Request {
@@ -190,11 +201,10 @@ fn damaged_files_are_partial_and_hopeless_ones_refused() {
     assert!(matches!(refused("binary", &[0x7f, b'E', b'L', b'F', 0, 0, 1, 10]), ImportError::Ping(_)));
     let absurd = whole.replace("2 packets", "4000000000 packets");
     assert!(matches!(refused("absurd", absurd.as_bytes()), ImportError::Implausible { .. }));
-    let silent =
-        "PING 10.0.0.3 (10.0.0.3) 56(84) bytes of data.\n\n--- 10.0.0.3 ping statistics ---\n9 packets transmitted\n";
+    let silent = "PING 10.0.0.3 (10.0.0.3) 56(84) bytes of data.\n\n--- 10.0.0.3 ping statistics ---\n9 packets transmitted, 0 received, 100% packet loss\n";
     assert!(matches!(refused("silent", silent.as_bytes()), ImportError::NoAnswer));
     let year = stamped(3, 0, 1000, &[Some(1)])
-        .replace("\n\n---", "\n[1.5] 64 bytes from 10.0.0.3: icmp_seq=2 ttl=64 time=1 ms\n\n---");
+        .replace("\n\n---", "\n[1895389421.5] 64 bytes from 10.0.0.3: icmp_seq=2 ttl=64 time=1 ms\n\n---");
     assert!(matches!(refused("year", year.as_bytes()), ImportError::Implausible { .. }));
     assert!(matches!(read(&bypass("/dev/zero".into())), Err(ImportError::Ping(_))));
     assert!(matches!(read(&bypass(files.0.path().to_owned())), Err(ImportError::Ping(_))));
@@ -206,8 +216,88 @@ fn a_stream_outside_the_pings_is_warned_of() {
     let peer = files.file("a", plain(3, &[Some(400), Some(402)]));
     let seconds = Duration::from_secs;
     let import = read(&Request { streaming: Some((seconds(150), seconds(450))), ..bypass(peer) }).unwrap();
-    assert_eq!(import.warnings.len(), 1, "{:?}", import.warnings);
-    assert!(import.warnings[0].contains("second 150 to 450"), "{:?}", import.warnings);
+    assert!(import.warnings.iter().any(|told| told.contains("second 150 to 450")), "{:?}", import.warnings);
+}
+
+/// A file's rows: number, moment in seconds to the millisecond, and whether it was answered.
+fn rows(import: &Import) -> Vec<(u32, f64, bool)> {
+    let rows = import.trials[0].pings.iter();
+    rows.map(|r| (r.seq, (r.time_s * 1000.0).round() / 1000.0, r.rtt_ms.is_some())).collect()
+}
+
+#[test]
+fn each_file_of_a_pair_has_its_own_interval() {
+    let files = Files::new();
+    let told = |host, ms: u32| {
+        let text = plain(host, &[Some(40); 11]);
+        files.file(&format!("{host}-{ms}"), text.replace("packet loss", &format!("packet loss, time {ms}ms")))
+    };
+    for (uplink, downlink, expected) in [
+        (told(2, 2012), told(3, 10_014), [201, 1001]),
+        (told(2, 10_014), told(3, 2012), [1001, 201]),
+        (told(2, 10_500), told(3, 9200), [1050, 920]),
+        (files.file("stamped", stamped(2, 0, 200, &[Some(40); 11])), told(3, 10_014), [200, 1001]),
+    ] {
+        let import = read(&direct(uplink, downlink)).unwrap();
+        let intervals = import.plan.trials[0].pings.iter().map(|train| train.interval.as_millis());
+        assert_eq!(intervals.collect::<Vec<_>>(), expected);
+        assert_eq!((&import.trials[0].state, import.warnings.len()), (&TrialState::Done, 0), "{:?}", import.warnings);
+    }
+}
+
+#[test]
+fn what_a_file_does_not_tell_is_said() {
+    let files = Files::new();
+    let six: Vec<Option<i64>> = vec![Some(402); 6];
+    let bsd = |put: &dyn Fn(usize) -> String| {
+        let lines = plain(3, &six);
+        lines.lines().enumerate().map(|(n, line)| format!("{}{line}\n", put(n))).collect::<String>()
+    };
+    let cut = plain(3, &six).lines().take(7).map(|line| format!("{line}\n")).collect::<String>();
+    let tail = cut.lines().skip(3).map(|line| format!("{line}\n")).collect::<String>();
+    let clocks = stamped(3, 0, 1000, &six).replace("[1795389425", "[1795399425");
+    for (text, is_partial, words) in [
+        (plain(3, &six), false, "taken to be 1 s"),
+        (cut.clone(), false, "lost after number 6 are not known"),
+        (format!("{cut}no answer yet for icmp_seq=7\n"), true, "after number 7 is not known"),
+        (tail, true, "begins with ping 3"),
+        (bsd(&|n| format!("#{}# ", n * n)), true, "no time that is known"),
+        (bsd(&|n| format!("14:13:{:02} ", 59 - n)), true, "go back"),
+        (clocks, false, "placed by their numbers, 1 s apart"),
+        (plain(3, &six).replace("6 received", "5 received"), true, "6 of 6 answered"),
+    ] {
+        let import = read(&bypass(files.file("a", &text))).unwrap();
+        let told = import.warnings.join("\n");
+        let words = if words == "6 of 6 answered" { "5 were answered, and it has 6 answers" } else { words };
+        assert!(told.contains(words) && told.contains("bypass-1: ping/b-v.txt"), "{told}: {text}");
+        assert_eq!(matches!(import.trials[0].state, TrialState::Partial { .. }), is_partial, "{told}: {text}");
+    }
+    // What is given need not be known.
+    let odd = files.file("odd", bsd(&|n| format!("#{}# ", n * n)));
+    let import = read(&Request { interval: Some(Duration::from_secs(5)), ..bypass(odd) }).unwrap();
+    assert_eq!((&import.trials[0].state, rows(&import)[5].1), (&TrialState::Done, 25.0));
+}
+
+#[test]
+fn moments_without_a_day_are_kept_apart_from_those_with_one() {
+    let files = Files::new();
+    let clock = |host, from: u32| {
+        let text = plain(host, &[Some(4); 6]);
+        let at = |n: u32| (from + n) % 86_400;
+        (0..)
+            .zip(text.lines())
+            .map(|(n, line)| format!("{:02}:{:02}:{:02}.5 {line}\n", at(n) / 3600, at(n) / 60 % 60, at(n) % 60))
+            .collect::<String>()
+    };
+    let (uplink, downlink) = (files.file("a", clock(2, 86_397)), files.file("b", clock(3, 86_399)));
+    let import = read(&direct(uplink, downlink)).unwrap();
+    assert_eq!((import.trials[0].zero_ns, import.trials[0].span), (None, None), "the day is not known");
+    assert!(import.trials[0].pings.iter().all(|row| row.sent_ns.is_none()));
+    let times: Vec<f64> = rows(&import).iter().map(|(_, at, _)| *at).collect();
+    assert_eq!(times, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);
+    let far = files.file("far", clock(3, 40_000));
+    let told = read(&direct(files.file("c", clock(2, 86_397)), far)).unwrap_err();
+    assert!(matches!(told, ImportError::Apart { spans: None, .. }), "{told}");
 }
 
 proptest::proptest! {

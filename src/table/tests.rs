@@ -426,7 +426,17 @@ fn pings_get_their_moment_from_the_stamp_or_the_plan() {
     );
     let rows = ping_rows(&trial("direct-1", &["hv1"]), &train(60), Some(1_795_389_420_000_000_000), &log);
     let seen: Vec<_> = rows.iter().map(|r| (r.seq, r.time_s, r.rtt_ms)).collect();
-    assert_eq!(seen, [(1, 3.0, Some(500.0)), (2, 2.5, None), (3, 3.0, Some(0.5))]);
+    assert_eq!(seen, [(1, 3.0, Some(500.0)), (2, 3.5, None), (3, 4.0, Some(0.5))]);
+    // A ping stopped for 30 s: those lost stand between their neighbours.
+    let answers = [(1, 0), (2, 1), (5, 34)].map(|(seq, at)| {
+        format!("[{}.5] 64 bytes from 10.0.0.2: icmp_seq={seq} ttl=64 time=500 ms\n", 1_795_389_420 + at)
+    });
+    let log = ping::parse(&answers.concat());
+    let rows = ping_rows(&trial("direct-1", &["hv1"]), &train(60), Some(1_795_389_420_000_000_000), &log);
+    assert_eq!(rows.iter().map(|r| r.time_s).collect::<Vec<_>>(), [0.0, 1.0, 12.0, 23.0, 34.0]);
+    let plain = ping::parse("64 bytes from 10.0.0.2: icmp_seq=3 ttl=64 time=500 ms\n");
+    let rows = ping_rows(&trial("direct-1", &["hv1"]), &train(60), None, &plain);
+    assert_eq!(rows.iter().map(|r| (r.seq, r.time_s)).collect::<Vec<_>>(), [(3, 3.0)]);
 }
 
 #[test]

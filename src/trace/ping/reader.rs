@@ -289,7 +289,7 @@ impl Reader {
     fn begin(&mut self, answers: usize) {
         let log = &mut self.log;
         let numbers = log.replies.iter().map(|r| r.seq).chain(log.failures.iter().map(|f| f.seq));
-        let least = numbers.chain(log.untimed.iter().copied()).min().unwrap_or(1).max(1);
+        let Some(least) = numbers.chain(log.untimed.iter().copied()).min() else { return };
         let counted = log.received().is_some_and(|received| received as usize == answers + log.untimed.len());
         let seen = u32::try_from(answers).unwrap_or(u32::MAX);
         let is_believed = counted || log.headed && (log.transmitted().is_some() || least <= seen.max(MOST_BEFORE));
