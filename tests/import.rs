@@ -245,6 +245,62 @@ fn lines_of_another_system_and_a_file_cut_short() {
     assert_eq!(cells(printed.lines().nth(2).unwrap())[..3], ["direct", "overall", "2"], "{printed}");
 }
 
+/// The table's line of all pings: answered, and sent and lost.
+fn counts(printed: &str) -> [String; 3] {
+    let line = printed.lines().find(|line| line.contains("overall")).unwrap();
+    let cells = cells(line);
+    [cells[2], cells[cells.len() - 2], cells[cells.len() - 1]].map(str::to_owned)
+}
+
+#[test]
+fn what_a_file_says_is_counted_and_what_it_does_not_say_is_said() {
+    let place = Place::new();
+    let answers: String = ENGLISH
+        .lines()
+        .take(4)
+        .map(|line| line.split_once("] ").map_or(line, |(_, rest)| rest).to_owned() + "\n")
+        .collect();
+    let summary = "\n--- 10.0.0.3 ping statistics ---\n\
+                   5 packets transmitted, 3 received, 40% packet loss, time 4005ms\n\
+                   rtt min/avg/max/mdev = 800.000/800.200/800.600/0.240 ms\n";
+    let whole = format!("{answers}{summary}");
+    let attached: String = whole.lines().map(|line| format!("[14:13:20]{line}\n")).collect();
+    let waiting = format!("{answers}no answer yet for icmp_seq=4\nno answer yet for icmp_seq=5\n");
+    for (text, expected, state, told) in [
+        (whole.clone(), ["3", "5", "2"], "done", ""),
+        (
+            attached,
+            ["3", "5", "2"],
+            "done",
+            "time stamps are all alike; pings are placed by their numbers, 1.0013 s apart",
+        ),
+        (whole.replace("40%", "20%"), ["3", "5", "2"], "partial", "3 of 5 answered, and 20% lost"),
+        (
+            whole[..whole.find("packet loss").unwrap()].to_owned(),
+            ["3", "5", "2"],
+            "partial",
+            "ends in the middle of a line",
+        ),
+        (waiting, ["3", "5", "2"], "partial", "what was sent after number 5 is not known"),
+        (answers, ["3", "3", "0"], "done", "lost after number 3 are not known"),
+    ] {
+        place.file("kind", &text);
+        let output = place.import("--bypass kind");
+        assert_eq!(output.status.code(), Some(0), "{}", self::text(&output));
+        let printed = String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(counts(&printed), expected, "{printed}{text}");
+        let run = place.folder.path().join(printed.lines().last().unwrap());
+        let is_partial = matches!(manifest(&run).trials[0].state, TrialState::Partial { .. });
+        assert_eq!(is_partial, state == "partial", "{}{text}", self::text(&output));
+        let warned = String::from_utf8(output.stderr).unwrap();
+        assert!(warned.contains(told) && warned.is_empty() == told.is_empty(), "{warned}{text}");
+    }
+    place.file("windows", "\r\nReply from 10.0.0.3: bytes=32 time=4ms TTL=64\r\n");
+    place.refused("--bypass windows", 5, &["windows is the output of Windows' ping", ""]);
+    place.file("again", whole.replace(summary, "").repeat(2).replacen("PING", "", 2));
+    place.refused("--bypass again", 5, &["again contains the output of several pings", "mixed"]);
+}
+
 #[test]
 fn what_cannot_be_imported_is_one_message_and_leaves_nothing() {
     let place = Place::new();

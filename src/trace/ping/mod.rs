@@ -193,10 +193,10 @@ pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<PingLog, PingError> {
     }
     let text = text::decode(bytes);
     let log = reader::read(&text);
-    if log.replies.is_empty() || !log.headed {
-        if let Some(program) = another(&text, log.headed) {
-            return Err(PingError::Other { path: path(), program });
-        }
+    if log.replies.is_empty()
+        && let Some(program) = another(&text, log.headed)
+    {
+        return Err(PingError::Other { path: path(), program });
     }
     let nothing = log.replies.is_empty() && log.failures.is_empty() && log.untimed.is_empty();
     let is_foreign = nothing && log.transmitted().is_none() && !log.headed;

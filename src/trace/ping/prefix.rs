@@ -60,7 +60,7 @@ fn strip<'a>(shape: &[Kind], line: &'a str) -> Option<&'a str> {
     let mut rest = line;
     for (at, kind) in shape.iter().enumerate() {
         let end = match kind {
-            Kind::Mark(mark) => rest.starts_with(*mark).then(|| mark.len_utf8()).unwrap_or(0),
+            Kind::Mark(mark) => rest.strip_prefix(*mark).map_or(0, |after| rest.len() - after.len()),
             run => rest.find(|c: char| Kind::of(c) != *run).unwrap_or(rest.len()),
         };
         // Blanks before a number that is padded may be gone, and those at the end of a line.
