@@ -144,8 +144,7 @@ fn answer<'a>(line: &'a str, values: &[Value<'a>], size: Option<u32>, end: usize
     let Some((first, others)) = values.split_first() else { return Line::Unreadable };
     let Some(seq) = first.number() else { return Line::Unreadable };
     let unit_of = |value: &Value<'a>| {
-        let word = value.word.to_lowercase();
-        if NO_TIMES.contains(&word.as_str()) {
+        if NO_TIMES.iter().any(|word| value.word.eq_ignore_ascii_case(word)) {
             return None;
         }
         let rest = &line[value.to..end];

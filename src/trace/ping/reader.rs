@@ -44,6 +44,8 @@ struct Reader {
     base_is_known: bool,
     counter: Counter,
     answered: HashSet<u32>,
+    /// The greatest number of an answer.
+    greatest: u32,
     /// Of each answer: what it says of its moment, how exact its time is, and whether it was damaged on the way.
     stamps: Vec<Option<Stamp>>,
     digits_ns: Vec<u64>,
@@ -221,7 +223,8 @@ impl Reader {
         let seq = self.number(reply.seq);
         let says_again = reply.after.contains("DUP!");
         let is_marked = reply.after.contains(['!', '(', '\u{ff08}']);
-        let greatest = self.log.replies.iter().rev().take(64).map(|r| r.seq).max().unwrap_or(0);
+        let greatest = self.greatest;
+        self.greatest = greatest.max(seq);
         let again = says_again || !self.answered.insert(seq);
         if again && !is_marked {
             let from_another = reply.source.is_some() && self.sources.first().copied() != reply.source;

@@ -76,7 +76,9 @@ impl<'a> Text<'a> {
 /// digits as ours.
 fn plain(line: &str) -> Cow<'_, str> {
     let is_odd = |c: char| (c.is_control() && c != '\t') || digit(c).is_some() || c == '^';
-    if !line.contains(is_odd) {
+    let is_plain = |b: &u8| *b >= b' ' && *b != b'^' && *b != 0x7f || *b == b'\t';
+    let is_clean = if line.is_ascii() { line.as_bytes().iter().all(is_plain) } else { !line.contains(is_odd) };
+    if is_clean {
         return Cow::Borrowed(line);
     }
     let mut plain = String::with_capacity(line.len());
