@@ -1,7 +1,7 @@
 //! Measurements made elsewhere, as trials: what `ping` printed in an experiment of the original kind.
 //!
 //! Such an experiment has a broadcaster `b`, a CDN `s` and a viewer `v`. Its trial of `direct` has the pings b→s and
-//! s→v, its trial of `bypass` the pings b→v. [`read`] makes of the files what a run of livectl's own would have of
+//! s→v, its trial of `bypass` the pings b→v. [`read`] turns the files into what a run of livectl's own would have of
 //! its ping trains; nothing is written.
 //!
 //! Moment 0 of a trial's timeline is that of its first ping. Pings without time stamps (`ping -D`, or `ts` before

@@ -2,7 +2,7 @@
 //! BSDs' ping, ping6 too; with the time before each line that `ts` or `date` put there ([`stamp`]).
 //!
 //! iputils translates its words (`time=`, `Zeit=`, `čas=`) and, with them, the decimal point and the units. So a line
-//! is understood by its structure ([`line`]). What was read is held against what ping says at its end ([`summary`]):
+//! is understood by its structure ([`line`]). What was read is compared with ping's own summary ([`summary`]):
 //! a file that contradicts itself is damaged.
 //!
 //! BusyBox and the BSDs number pings from 0 (here from 1, as iputils does).

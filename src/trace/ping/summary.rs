@@ -1,4 +1,4 @@
-//! What ping says of itself at its end, which what was read is held against.
+//! Ping's own summary at its end, with which what was read is compared.
 
 use std::time::Duration;
 
