@@ -310,6 +310,15 @@ fn nothing_is_computed_from_what_is_not_as_it_was_stored() {
         assert_eq!(summary(&run), before);
     }
 
+    // Another path's pings.
+    let run = altered("pings", &|trial| {
+        let mut pings = files_of(&trial.join("ping"));
+        pings.sort();
+        fs::copy(&pings[0], &pings[pings.len() - 1]).unwrap();
+    });
+    let (code, _, err) = ends(&["analyze"], &run);
+    assert!(code == 5 && err.contains("it pinged 10.0.1.2, which is no address of hv2"), "{err}");
+
     // The folders of two trials exchanged.
     let run = altered("exchanged", &|_| {});
     fs::rename(run.join("direct-1"), run.join("x")).unwrap();

@@ -276,7 +276,10 @@ fn verify_run(run: &RunDir) -> Result<Exit, Failure> {
         }
     }
     let verdict = if lines.is_empty() {
-        format!("as stored: {recorded} files verified by checksum, the tables of {recomputed} trials recomputed")
+        format!(
+            "as stored: {recorded} files verified by checksum, the tables of {} recomputed",
+            ui::trials(recomputed)
+        )
     } else {
         let count = lines.len();
         format!("NOT as stored: {count} {}", if count == 1 { "difference" } else { "differences" })

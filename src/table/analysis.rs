@@ -16,7 +16,7 @@ use super::shown::{screen_facts, shown_rows};
 use super::summary::{ViewerFacts, mark_late, summarise};
 use super::trunks::trunk_rows;
 use super::{TableError, ping_rows, write_trial};
-use crate::plan::{Departure, Host, LinkKind};
+use crate::plan::{Departure, Host, LinkKind, Trial};
 use crate::store::{self, TrialDir, TrialRecord};
 use crate::trace::{
     self, Bound, FrameDelay, Parts, Reattachment, Stay, StreamBirths, StreamScreens, Told, TrialTrace, ViewerTrace,
@@ -89,11 +89,18 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
         let name = format!("ping/{}-{}.txt", train.from, train.to);
         match ping::read(&trial.ping(&train.from, &train.to)) {
             Ok(log) => {
+                if let Some(other) = elsewhere(&trace.trial, &train.to, &log) {
+                    problems.push(format!("{name}: it pinged {other}, which is no address of {}", train.to));
+                    continue;
+                }
                 if let Some(first) = log.unreadable.first() {
                     let count = log.unreadable.len();
                     problems.push(format!("{name}: {count} lines cannot be read; the first is {first:?}"));
                 }
                 problems.extend(log.contradictions.iter().map(|why| format!("{name}: {why}")));
+                if log.another_follows {
+                    problems.push(format!("{name}: another ping's output follows and was not read"));
+                }
                 pings.extend(ping_rows(&trace.trial, train, zero_ns, &log));
             }
             // The name within the trial is enough, as for the other files.
@@ -113,6 +120,13 @@ pub fn analyse(trial: &TrialDir, record: &TrialRecord, links: Option<LinkKind>) 
     let analysis = tabulate(trial, Observed { trace, told, pings, problems, damage }, record, links);
     before_birth(trial, &analysis.frames)?;
     Ok(Analysis { is_only_altered: is_unseen, ..analysis })
+}
+
+/// The address that was pinged, if it is not one of the host's.
+fn elsewhere(trial: &Trial, host: &str, log: &ping::PingLog) -> Option<IpAddr> {
+    let addresses: Vec<IpAddr> =
+        trial.network.host(host)?.interfaces.iter().map(|interface| interface.address.into()).collect();
+    log.target.filter(|target| !addresses.is_empty() && !addresses.contains(target))
 }
 
 /// An error if most frames of a stream arrived before they were born: births and captures are not of one trial then, and no
