@@ -1,6 +1,7 @@
 //! livectl runs peer-to-peer livestreaming experiments on an emulated network and measures how close each
 //! frame's delay comes to the least the network allows. `docs/architecture.md` is the map of these rooms.
 
+mod absolute_path;
 pub mod actor;
 pub mod capture;
 pub mod cli;

@@ -17,9 +17,9 @@ use crate::clock::screen::{self, ScreenArgs};
 use crate::clock::stream::{self, ClockArgs};
 use crate::emulator;
 use crate::network::{Forwarding, Links};
-use crate::plan::{Datapath, LinkKind, Trial, VideoSource};
-use crate::run::inside;
+use crate::plan::{Datapath, LinkKind, Trial};
 use crate::run::score::Programs;
+use crate::run::{inside, needed};
 use crate::sandbox;
 use crate::store::TrialDir;
 
@@ -107,9 +107,7 @@ fn trial(
     let livectl = std::env::current_exe().context("cannot find livectl's own file")?;
 
     let mut keep = vec![dir.clone(), livectl.clone(), controller.clone(), agent.clone()];
-    if let VideoSource::File { path } = &trial.video.source {
-        keep.push(path.clone());
-    }
+    keep.extend(needed::paths(&trial));
     // Must come before any thread, so before the runtime. Returns in process 2 of the sandbox.
     let inside = sandbox::enter(&keep).exit(Exit::Machine)?;
     let spec = inside::Spec {

@@ -283,7 +283,9 @@ fn fit_for(here: &Capabilities) -> Result<(), Failure> {
 
 /// The folder for results by its full path, so that messages name it.
 pub(super) fn results_folder(asked: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(asked).map_err(|e| Failure::new(Exit::Results, anyhow!("{}: {e}", asked.display())))
+    let absolute = std::path::absolute(asked);
+    let absolute = absolute.map_err(|e| Failure::new(Exit::Results, anyhow!("{}: {e}", asked.display())))?;
+    Ok(crate::absolute_path::of(&absolute))
 }
 
 fn machine_record(here: &Capabilities) -> store::Machine {

@@ -11,6 +11,7 @@ mod crew;
 pub mod event;
 pub mod fitness;
 pub mod inside;
+pub mod needed;
 mod newborn;
 mod observed;
 pub mod present;

@@ -39,7 +39,7 @@ mod start;
 pub use enter::{EnterError, Inside, enter};
 pub use environment::Environment;
 pub use marker::Marker;
-pub use mounts::COVERED;
+pub use mounts::{COVERED, covers};
 pub use ovs::{Ovs, OvsError};
 pub use start::{command, spawn, spawn_blocking};
 

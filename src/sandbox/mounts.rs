@@ -85,7 +85,7 @@ fn hold(keep: &[PathBuf]) -> Result<Vec<Kept>, MountError> {
     for path in keep {
         let real = fs::canonicalize(path).step(|| format!("find {}, which must stay visible", path.display()))?;
         // As it was named and where it is: a symbolic link in /tmp must lead on, and so must one that leads there.
-        paths.extend([path.clone(), real].into_iter().filter(|p| lies_under_covered(p)));
+        paths.extend([path.clone(), real].into_iter().filter(|p| covers(p)));
     }
     paths.sort();
     paths.dedup();
@@ -96,9 +96,11 @@ fn hold(keep: &[PathBuf]) -> Result<Vec<Kept>, MountError> {
     paths.into_iter().map(open).collect()
 }
 
-/// True for a path inside, and not itself, one of the [`COVERED`] folders.
-fn lies_under_covered(path: &Path) -> bool {
-    COVERED.iter().any(|folder| path.strip_prefix(folder).is_ok_and(|rest| rest.components().next().is_some()))
+/// True for an absolute path inside, and not itself, one of the [`COVERED`] folders, as far as its name tells.
+#[must_use]
+pub fn covers(path: &Path) -> bool {
+    let leads_in = |rest: &Path| matches!(rest.components().next(), Some(Component::Normal(_)));
+    COVERED.iter().any(|folder| path.strip_prefix(folder).is_ok_and(leads_in))
 }
 
 /// The first of `keep` that cannot stay visible, and why.
@@ -160,10 +162,10 @@ mod tests {
     #[test]
     fn knows_what_is_covered() {
         for inside in ["/tmp/x", "/tmp/x/y", "/run/user/0", "/dev/shm/results"] {
-            assert!(lies_under_covered(Path::new(inside)), "{inside}");
+            assert!(covers(Path::new(inside)), "{inside}");
         }
-        for outside in ["/tmp", "/tmpx/y", "/home/u/tmp/x", "/", "/var/tmp/x", "/dev/null"] {
-            assert!(!lies_under_covered(Path::new(outside)), "{outside}");
+        for outside in ["/tmp", "/tmp/../y", "/tmpx/y", "/home/u/tmp/x", "/", "/var/tmp/x", "/dev/null"] {
+            assert!(!covers(Path::new(outside)), "{outside}");
         }
     }
 

@@ -26,6 +26,7 @@ use super::text::{At, Optional, Span, Text};
 use super::unit::Value;
 use super::word::{NodeName, shown};
 use super::{LookAtVideo, VideoKey};
+use crate::absolute_path;
 use crate::plan::{
     Agents, Audience, CapturePoint, Cdn, Datapath, Engine, LinkKind, MOST_TRIAL_HOSTS, Network, Parameters,
     PingTrain, Plan, Point, Role, Scheme, Stream, Trial, Until, VideoSource,
@@ -503,6 +504,5 @@ fn validate_name(key: &str, text: &Text<NodeName>, notes: &mut Notes<'_>) -> Opt
 
 /// Makes the file that video comes from absolute.
 fn absolute(base: &Path, path: &Path) -> VideoSource {
-    let joined = base.join(path);
-    VideoSource::File { path: std::path::absolute(&joined).unwrap_or(joined) }
+    VideoSource::File { path: absolute_path::of(&base.join(path)) }
 }

@@ -112,7 +112,10 @@ fn validate_command(
     }
     if program.text.contains('/') {
         let joined = base.join(&program.text);
-        read[0] = std::path::absolute(&joined).unwrap_or(joined).to_string_lossy().into_owned();
+        let named = std::path::absolute(&joined).unwrap_or(joined);
+        // Elsewhere a sandbox has all folders, and trials of a sweep are named after the path as it is written.
+        let path = if crate::sandbox::covers(&named) { crate::absolute_path::of(&named) } else { named };
+        read[0] = path.to_string_lossy().into_owned();
     }
     Some(read)
 }
