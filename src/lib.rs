@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod emulator;
 mod file;
+mod file_trouble;
 pub mod import;
 pub mod look;
 pub mod network;

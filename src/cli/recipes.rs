@@ -122,7 +122,14 @@ fn look<'a>(
             Unsuited::NoSound => {
                 (VideoKey::Audio, "no sound", "leave out `audio`, or take a file with sound".to_owned())
             }
-            Unsuited::Unreadable(_) => (VideoKey::File, "this file", "make the file readable for you".to_owned()),
+            Unsuited::Unreadable(_) => {
+                (VideoKey::File, "this file", "name a file that you can read, such as `clip.mp4`".to_owned())
+            }
+            Unsuited::List(_) => (
+                VideoKey::File,
+                "a list",
+                "make one video of it and name that: ffmpeg -i LIST -c copy clip.mp4".to_owned(),
+            ),
             Unsuited::Empty | Unsuited::CutShort => {
                 (VideoKey::File, "this file", "copy the file again; it was not written to its end".to_owned())
             }

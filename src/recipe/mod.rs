@@ -24,11 +24,13 @@ pub mod word;
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 pub use problem::{RecipeError, Warning};
 pub(crate) use word::nearest;
 
+use crate::file_trouble;
 use crate::plan::{Plan, Stream, Until, Video, VideoSource};
 use file::RecipeFile;
 use problem::Finding;
@@ -68,7 +70,10 @@ pub fn load_looking(path: impl AsRef<Path>, look: &LookAtVideo<'_>) -> Result<Lo
     let text = read(path)?;
     let look = |video: &Video, streams: &[Stream]| {
         if let VideoSource::File { path } = &video.source {
-            is_file(path).map_err(|why| VideoFault { key: VideoKey::File, why, label: "this file", help: None })?;
+            is_file(path).map_err(|NoFile { why, help }| {
+                let help = help.map(str::to_owned);
+                VideoFault { key: VideoKey::File, why, label: "this file", help }
+            })?;
         }
         look(video, streams)
     };
@@ -102,33 +107,49 @@ pub enum VideoKey {
     Frames,
 }
 
-fn is_file(path: &Path) -> Result<(), String> {
+/// Why there is no file to read from.
+struct NoFile {
+    /// What is wrong, behind the file's name: `does not exist`.
+    why: String,
+    /// What to do; `None`: see whether it is the right file.
+    help: Option<&'static str>,
+}
+
+impl NoFile {
+    fn for_what(why: impl Into<String>) -> NoFile {
+        NoFile { why: why.into(), help: None }
+    }
+
+    fn unreadable(path: &Path, error: &io::Error) -> NoFile {
+        let why = format!("cannot be read: {}", file_trouble::plainly(path, error));
+        NoFile { why, help: Some(file_trouble::advice(path, error)) }
+    }
+}
+
+fn is_file(path: &Path) -> Result<(), NoFile> {
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() => Ok(()),
-        Ok(file) if file.is_dir() => Err("is a folder, not a file".to_owned()),
-        Ok(_) => Err("is not a file but a pipe, a socket or a device".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err("does not exist".to_owned()),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err("cannot be read: you may not".to_owned())
-        }
-        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(file) if file.is_dir() => Err(NoFile::for_what("is a folder, not a file")),
+        Ok(_) => Err(NoFile::for_what("is not a file but a pipe, a socket or a device")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(NoFile::for_what("does not exist")),
+        Err(error) => Err(NoFile::unreadable(path, &error)),
     }
 }
 
 /// The text of a trace of a link, of what is a file and not endless.
 fn read_trace(path: &Path) -> Result<String, String> {
-    is_file(path)?;
+    is_file(path).map_err(|no| no.why)?;
     let mut bytes = Vec::new();
     let file = File::open(path).and_then(|file| file.take(link_trace::MAX_SIZE + 1).read_to_end(&mut bytes));
-    file.map_err(|error| format!("cannot be read: {error}"))?;
+    file.map_err(|error| NoFile::unreadable(path, &error).why)?;
     if bytes.len() as u64 > link_trace::MAX_SIZE {
         return Err(format!("is longer than {} MiB", link_trace::MAX_SIZE >> 20));
     }
     String::from_utf8(bytes).map_err(|_| "is not a text".to_owned())
 }
 
-/// Reads a recipe from text. `name` is what messages call it, and otherwise like the path of [`load`]; nothing on disk is
-/// looked at, not even a video file that the recipe names; so it cannot name a trace that a link follows.
+/// Reads a recipe from text. `name` is what messages call it, and otherwise like the path of [`load`]; no file is
+/// opened, not even a video that the recipe names; so it cannot name a trace that a link follows.
 ///
 /// # Errors
 /// The text is not a valid recipe.
@@ -146,31 +167,39 @@ pub fn schema() -> serde_json::Value {
 /// The file's text, or an explanation for people why it cannot be read.
 fn read(path: &Path) -> Result<String, RecipeError> {
     let unreadable = |error: io::Error| {
-        let help = match error.kind() {
-            io::ErrorKind::NotFound => similar_file(path).map_or_else(
-                || "recipes end in .yaml; see the folder recipes/".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            ),
-            io::ErrorKind::PermissionDenied => "make the file readable for your user".to_owned(),
-            _ => "check the disk".to_owned(),
-        };
-        let why = match error.kind() {
-            io::ErrorKind::NotFound => "file not found".to_owned(),
-            io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            _ => format!("the file cannot be read: {error}"),
+        let (why, help) = match error.kind() {
+            io::ErrorKind::NotFound => {
+                let help = similar_file(path).map_or_else(
+                    || "recipes end in .yaml; see the folder recipes/".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                ("file not found".to_owned(), help)
+            }
+            _ => {
+                let NoFile { why, help } = NoFile::unreadable(path, &error);
+                (format!("the file {why}"), help.unwrap_or_default().to_owned())
+            }
         };
         RecipeError::whole(path, why, help)
     };
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
+    let kind = std::fs::metadata(path).map_err(unreadable)?.file_type();
+    if kind.is_dir() {
         return Err(RecipeError::whole(path, "this is a folder, not a recipe", "name a file in it"));
     }
+    // Nobody may ever write to it. What a shell's `<(…)` makes is filled already, and has a name in /dev/fd.
+    if kind.is_fifo() && !path.starts_with("/dev") && !path.starts_with("/proc") {
+        return Err(RecipeError::whole(path, "this is a pipe, not a recipe", "name a file"));
+    }
+    let file = File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     // One byte more than allowed tells too long from just fitting; devices without end are cut off too.
     file.take(MAX_SIZE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > MAX_SIZE {
         let help = "recipes are a few kilobytes of YAML; is this another file?";
         return Err(RecipeError::whole(path, format!("the file is longer than {} KiB", MAX_SIZE / 1024), help));
+    }
+    if bytes.starts_with(&[0xFF, 0xFE, 0, 0]) || bytes.starts_with(&[0, 0, 0xFE, 0xFF]) {
+        return Err(RecipeError::whole(path, "this is UTF-32 text", "save the file as UTF-8"));
     }
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
         return Err(RecipeError::whole(path, "this is UTF-16 text", "save the file as UTF-8"));

@@ -415,6 +415,9 @@ impl Value for Prose {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilePath(pub PathBuf);
 
+/// Bytes of a path at most, as Linux has it (`PATH_MAX` without the zero at its end).
+const LONGEST_PATH: usize = 4095;
+
 impl Value for FilePath {
     const FREE: bool = true;
 
@@ -425,7 +428,14 @@ impl Value for FilePath {
         if text.trim().is_empty() {
             return Err(Misread::new("the file has no name", "no name", format!("write {}", Self::expected())));
         }
-        if text.chars().any(is_unprintable) || text.len() > 4095 {
+        if text.len() > LONGEST_PATH {
+            return Err(Misread::new(
+                format!("{} is too long for the name of a file", shown(text)),
+                "too long",
+                format!("write {LONGEST_PATH} bytes at most"),
+            ));
+        }
+        if text.chars().any(is_unprintable) {
             return Err(Misread::new(
                 format!("{} cannot be the name of a file", shown(text)),
                 "not a file name",
@@ -442,7 +452,7 @@ impl Value for FilePath {
         Ok(FilePath(PathBuf::from(text)))
     }
     fn schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "minLength": 1, "maxLength": 4095, "examples": ["clip.mp4"] })
+        json_schema!({ "type": "string", "minLength": 1, "maxLength": LONGEST_PATH, "examples": ["clip.mp4"] })
     }
 }
 

@@ -5,7 +5,7 @@
 //! stands still at its second round.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 
 use super::ffmpeg;
+use crate::file_trouble;
 use crate::plan::{Video, VideoSource};
 
 /// For ffprobe, which reads a file's beginning and, of some formats, its end.
@@ -23,6 +24,13 @@ const PROBE: Duration = Duration::from_secs(10);
 const STANDSTILL: Duration = Duration::from_secs(10);
 /// Bytes kept of what a program says.
 const MOST_SAID: u64 = 64 * 1024;
+
+/// What ffprobe calls the formats of files that say where the pictures are instead of having them.
+const LISTS: [&str; 7] = ["concat", "hls", "dash", "imf", "sdp", "avisynth", "vapoursynth"];
+/// How some of them begin.
+const LISTS_BEGIN: [(&[u8], &str); 3] = [(b"ffconcat version", "concat"), (b"#EXTM3U", "hls"), (b"v=0\n", "sdp")];
+/// Encoding is timed from its first report to its last, if there is so much between them.
+const LEAST_TIMED: Duration = Duration::from_secs(1);
 
 /// How much of a file is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +53,9 @@ pub enum Unsuited {
     /// An MP4 or QuickTime file whose end, with the table of its pictures, is missing.
     #[error("is cut short: the table of its pictures (`moov`) is missing")]
     CutShort,
+    /// Other files hold the pictures: a sandbox does not show them, and nobody would notice that they have changed.
+    #[error("is a list of other files ({0}), not a video")]
+    List(String),
     /// ffprobe knows no such format.
     #[error("is not a video that ffmpeg can read")]
     NoVideo,
@@ -76,12 +87,16 @@ pub type Doubt = Option<String>;
 /// The file does not give what is asked of it.
 pub fn rehearse(video: &Video, depth: Depth) -> Result<Doubt, Unsuited> {
     let VideoSource::File { path } = &video.source else { return Ok(None) };
-    let mut file = File::open(path).map_err(|error| Unsuited::Unreadable(plainly(&error)))?;
+    let unreadable = |error| Unsuited::Unreadable(file_trouble::plainly(path, &error));
+    let mut file = File::open(path).map_err(unreadable)?;
     let mut beginning = Vec::new();
-    let read = file.by_ref().take(12).read_to_end(&mut beginning);
-    read.map_err(|error| Unsuited::Unreadable(plainly(&error)))?;
+    file.by_ref().take(64).read_to_end(&mut beginning).map_err(unreadable)?;
     if beginning.is_empty() {
         return Err(Unsuited::Empty);
+    }
+    // Of a list whose files cannot be opened ffprobe says no more than that.
+    if let Some((_, kind)) = LISTS_BEGIN.iter().find(|(words, _)| beginning.starts_with(words)) {
+        return Err(Unsuited::List((*kind).to_owned()));
     }
     let is_mp4 = beginning.get(4..8) == Some(b"ftyp");
     let Some(contents) = probe(path, is_mp4)? else {
@@ -91,17 +106,9 @@ pub fn rehearse(video: &Video, depth: Depth) -> Result<Doubt, Unsuited> {
     match depth {
         Depth::Contents => Ok(None),
         Depth::Pictures(within) => match encode(video, within) {
-            Some(seen) => judge(&seen, video.frames),
+            Some(seen) => judge(&seen, video.frames, video.fps),
             None => Ok(Some("its pictures were not checked: ffmpeg is not installed".to_owned())),
         },
-    }
-}
-
-fn plainly(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::PermissionDenied => "you may not read it".to_owned(),
-        ErrorKind::NotFound => "it does not exist".to_owned(),
-        _ => "the disk or the network it is on reports an error".to_owned(),
     }
 }
 
@@ -110,6 +117,15 @@ fn plainly(error: &std::io::Error) -> String {
 struct Contents {
     #[serde(default)]
     streams: Vec<Track>,
+    #[serde(default)]
+    format: Format,
+}
+
+/// What kind of file it is.
+#[derive(Debug, Default, Deserialize)]
+struct Format {
+    #[serde(default)]
+    format_name: String,
 }
 
 /// One of a file's streams.
@@ -132,6 +148,9 @@ struct Disposition {
 impl Contents {
     /// Whether there is what the encoder takes.
     fn suit(&self, video: &Video) -> Result<(), Unsuited> {
+        if LISTS.contains(&self.format.format_name.as_str()) {
+            return Err(Unsuited::List(self.format.format_name.clone()));
+        }
         let has = |kind: &str| self.streams.iter().any(|track| track.codec_type == kind);
         let pictures = |track: &Track| track.codec_type == "video" && track.disposition.attached_pic == 0;
         if !self.streams.iter().any(pictures) {
@@ -151,11 +170,20 @@ fn probe(path: &Path, is_mp4: bool) -> Result<Option<Contents>, Unsuited> {
     let mut command = Command::new("ffprobe");
     // Only this file: some formats are lists of others, even of other machines'.
     command
-        .args(["-v", "error", "-protocol_whitelist", "file,crypto,data", "-show_streams", "-of", "json"])
+        .args([
+            "-v",
+            "error",
+            "-protocol_whitelist",
+            "file,crypto,data",
+            "-show_streams",
+            "-show_format",
+            "-of",
+            "json",
+        ])
         .arg(path);
     let Ok(mut child) = start(&mut command) else { return Ok(None) };
     let answer = lines(child.stdout.take());
-    first_line(child.stderr.take());
+    complaints(child.stderr.take());
     let mut text = String::new();
     let deadline = Instant::now() + PROBE;
     let in_time = loop {
@@ -180,8 +208,49 @@ fn probe(path: &Path, is_mp4: bool) -> Result<Option<Contents>, Unsuited> {
 struct Seen {
     pictures: u64,
     ended: Ended,
-    /// The first line that it complained with.
-    said: Option<String>,
+    /// Pictures a second, once it was at work; `None`: it was too quick to tell.
+    pace: Option<f64>,
+    said: Complaints,
+}
+
+/// What ffmpeg complained of: the first line of each sort.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Complaints {
+    /// About what it read.
+    file: Option<String>,
+    /// About what it was to make of it.
+    encoder: Option<String>,
+    /// That the format cannot be looped: no matter if nobody needs the loop, and told otherwise if somebody does. Version 7 then fails, too.
+    cannot_loop: bool,
+}
+
+impl Complaints {
+    fn take(&mut self, line: &str) {
+        if line.contains("Operation not permitted") {
+            self.cannot_loop = true;
+            return;
+        }
+        let sort = if is_of_encoder(line) { &mut self.encoder } else { &mut self.file };
+        if sort.is_none() && !line.trim().is_empty() {
+            // `[h264 @ 0x55d64de9f780] …` names a place in ffmpeg's memory.
+            let plain = match line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
+                Some((part, rest)) if part.contains(" @ 0x") => rest,
+                _ => line,
+            };
+            *sort = Some(plain.trim().chars().take(120).collect());
+        }
+    }
+}
+
+/// Whether an encoder says so, or the part of ffmpeg around it. Of `[flv @ 0x55d64de9f780] …` only the words tell, as the encoder, the decoder
+/// and the reader of FLV files all have that name (ffmpeg 5.1, `libavcodec/ratecontrol.c`).
+fn is_of_encoder(line: &str) -> bool {
+    let part = line.strip_prefix('[').and_then(|line| line.split(" @ 0x").next()).unwrap_or("");
+    let of_encoder = part.starts_with("libx264") || part.starts_with("enc:") || part.starts_with("vost#");
+    of_encoder
+        || ["rc buffer underflow", "max bitrate possibly too small", "Too many bits"]
+            .iter()
+            .any(|words| line.contains(words))
 }
 
 /// How it ended.
@@ -198,9 +267,10 @@ enum Ended {
 /// Encodes as in the trial, but for the pace; `None`: there is no ffmpeg.
 fn encode(video: &Video, within: Duration) -> Option<Seen> {
     let mut child = start(Command::new("ffmpeg").args(ffmpeg::rehearsal(video))).ok()?;
-    let (progress, complaints) = (lines(child.stdout.take()), first_line(child.stderr.take()));
+    let (progress, said) = (lines(child.stdout.take()), complaints(child.stderr.take()));
     let deadline = Instant::now() + within;
     let (mut pictures, mut last_picture) = (0, Instant::now());
+    let mut first_report = None;
     let ended = loop {
         let patience = deadline.min(last_picture + STANDSTILL);
         match progress.recv_timeout(patience.saturating_duration_since(Instant::now())) {
@@ -208,6 +278,7 @@ fn encode(video: &Video, within: Duration) -> Option<Seen> {
                 let count = line.trim().strip_prefix("frame=").and_then(|count| count.trim().parse().ok());
                 if let Some(count) = count.filter(|count| *count > pictures) {
                     (pictures, last_picture) = (count, Instant::now());
+                    first_report.get_or_insert((pictures, last_picture));
                 }
                 if Instant::now() >= patience {
                     break if patience < deadline { Ended::StoodStill } else { Ended::OutOfTime };
@@ -223,33 +294,46 @@ fn encode(video: &Video, within: Duration) -> Option<Seen> {
         (Ended::Well, status) if !status.is_some_and(|status| status.success()) => Ended::Badly,
         (ended, _) => ended,
     };
-    Some(Seen { pictures, ended, said: complaints.join().ok().flatten() })
+    let pace = first_report.and_then(|(before, since)| {
+        let time = last_picture.duration_since(since);
+        (time >= LEAST_TIMED).then(|| (pictures - before) as f64 / time.as_secs_f64())
+    });
+    Some(Seen { pictures, ended, pace, said: said.join().unwrap_or_default() })
 }
 
 /// Holds what ffmpeg made against what is planned.
-fn judge(seen: &Seen, wanted: u32) -> Result<Doubt, Unsuited> {
-    // So ffmpeg says that a format cannot be looped: no matter if nobody needs the loop, and told otherwise if somebody does. Version 7 then fails, too.
-    let is_no_loop = |line: &&str| line.contains("Operation not permitted");
-    let cannot_loop = seen.said.as_deref().as_ref().is_some_and(is_no_loop);
-    let said = seen.said.as_deref().filter(|line| !is_no_loop(line));
-    // `[h264 @ 0x55d64de9f780] …` names a place in ffmpeg's memory.
-    let plain = |line: &str| match line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
-        Some((part, rest)) if part.contains(" @ 0x") => rest.trim().chars().take(120).collect::<String>(),
-        _ => line.trim().chars().take(120).collect(),
-    };
-    let said = said.map(plain);
+fn judge(seen: &Seen, wanted: u32, fps: u32) -> Result<Doubt, Unsuited> {
+    let Complaints { file, encoder, cannot_loop } = &seen.said;
     let pictures = seen.pictures;
+    let mut doubts = Vec::new();
     match seen.ended {
-        _ if pictures >= u64::from(wanted) => {
-            Ok(said.map(|said| format!("may be damaged, though it gives all pictures; ffmpeg says `{said}`")))
-        }
+        _ if pictures >= u64::from(wanted) => match (file, encoder) {
+            (Some(said), _) => {
+                doubts.push(format!("may be damaged, though it gives all pictures; ffmpeg says `{said}`"));
+            }
+            (None, Some(said)) => doubts.push(format!(
+                "has pictures that the recipe's `bitrate` is too low for; ffmpeg's encoder says `{said}`"
+            )),
+            (None, None) => {}
+        },
         Ended::OutOfTime if pictures > 0 => {
-            Ok(Some(format!("is long: only its first {pictures} pictures were checked")))
+            doubts.push(format!("is long: only its first {pictures} pictures were checked"));
         }
-        Ended::Badly if pictures > 0 && cannot_loop => Err(Unsuited::TooShort { pictures, wanted }),
-        Ended::Well | Ended::StoodStill if pictures > 0 => Err(Unsuited::TooShort { pictures, wanted }),
-        _ => Err(Unsuited::NotEncoded(said.map(|said| format!(", which says `{said}`")).unwrap_or_default())),
+        Ended::Badly if pictures > 0 && *cannot_loop => return Err(Unsuited::TooShort { pictures, wanted }),
+        Ended::Well | Ended::StoodStill if pictures > 0 => return Err(Unsuited::TooShort { pictures, wanted }),
+        _ => {
+            let said = encoder.as_ref().or(file.as_ref());
+            return Err(Unsuited::NotEncoded(said.map(|said| format!(", which says `{said}`")).unwrap_or_default()));
+        }
     }
+    // At leisure a trial's encoder does the same at the pace of the video, beside players and all else.
+    if let Some(pace) = seen.pace.filter(|pace| *pace < f64::from(fps)) {
+        doubts.push(format!(
+            "was encoded at {pace:.0} pictures a second here, and {fps} are wanted: unless the machine was busy just now, pictures will \
+             be late and trials unfit; write a lower `fps`, or take a smaller video"
+        ));
+    }
+    Ok((!doubts.is_empty()).then(|| doubts.join("; it ")))
 }
 
 fn start(command: &mut Command) -> std::io::Result<Child> {
@@ -282,13 +366,12 @@ fn lines(from: Option<impl Read + Send + 'static>) -> Receiver<String> {
     receiver
 }
 
-/// The first line that says something. The rest is read, so that nobody waits for it to be, and forgotten.
-fn first_line(from: Option<impl Read + Send + 'static>) -> JoinHandle<Option<String>> {
+/// What ffmpeg complains of. All of it is read, so that nobody waits for it to be, and only a little is kept.
+fn complaints(from: Option<impl Read + Send + 'static>) -> JoinHandle<Complaints> {
     thread::spawn(move || {
-        let all = lines(from);
-        let first = all.iter().find(|line| !line.trim().is_empty());
-        all.iter().for_each(drop);
-        first
+        let mut said = Complaints::default();
+        lines(from).iter().for_each(|line| said.take(&line));
+        said
     })
 }
 

@@ -82,7 +82,7 @@ fn files_that_are_no_videos_or_not_whole() {
     assert_eq!(seen(&written("empty.mp4", b"")), Err(Unsuited::Empty));
     assert_eq!(seen(&written("text.mp4", b"This is a text.\n")), Err(Unsuited::NoVideo));
     let list = b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n";
-    assert_eq!(seen(&written("list.m3u8", list)), Err(Unsuited::NoVideo), "no other machine is asked");
+    assert_eq!(seen(&written("list.m3u8", list)), Err(Unsuited::List("hls".into())), "no other machine is asked");
     assert!(matches!(seen(&of(&dir.path().join("none.mp4"))), Err(Unsuited::Unreadable(_))));
 }
 
@@ -98,8 +98,77 @@ fn a_file_that_holds_less_than_it_says_is_doubtful() {
 }
 
 #[test]
+fn lists_of_other_files_are_no_videos() {
+    let dir = tempfile::tempdir().unwrap();
+    made(dir.path(), "a.mp4", &["-map", "0:v"]);
+    let of_list = |name: &str| rehearse(&of(&dir.path().join(name)), Depth::Contents);
+    for (name, kind) in [("list.m3u8", "hls"), ("list.mpd", "dash")] {
+        made(dir.path(), name, &["-map", "0:v", "-f", kind]);
+        assert_eq!(of_list(name), Err(Unsuited::List(kind.into())));
+    }
+    for (name, text) in
+        [("good", "ffconcat version 1.0\nfile a.mp4\n"), ("bad", "ffconcat version 1.0\nfile b.mp4\n")]
+    {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(of_list(name), Err(Unsuited::List("concat".into())), "{name}");
+    }
+}
+
+#[test]
+fn an_encoder_with_too_little_room_says_nothing_about_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let noisy =
+        made(dir.path(), "noisy.mp4", &["-map", "0:v", "-vf", "scale=640x360,noise=alls=90:allf=t", "-b:v", "20M"]);
+    let doubt = seen(&Video { codec: Codec::Flv1, bitrate: 20_000, frames: 25, ..noisy }).unwrap().unwrap();
+    assert!(doubt.contains("the recipe's `bitrate` is too low for"), "{doubt}");
+    assert!(!doubt.contains("damaged"), "{doubt}");
+}
+
+#[test]
+fn lines_of_encoders_are_told_from_those_about_the_file() {
+    let taken = |lines: &[&str]| {
+        let mut said = Complaints::default();
+        lines.iter().for_each(|line| said.take(line));
+        (said.file.unwrap_or_default(), said.encoder.unwrap_or_default(), said.cannot_loop)
+    };
+    // As ffmpeg 5.1 said of a whole video, of a damaged FLV, and of raw H.264.
+    let encoder = "[flv @ 0x55719a3f8180] rc buffer underflow";
+    let decoder = "[flv @ 0x55a7294b04c0] Error at MB: 14\n";
+    assert_eq!(taken(&[encoder, encoder]), (String::new(), "rc buffer underflow".into(), false));
+    assert_eq!(taken(&[encoder, decoder]), ("Error at MB: 14".into(), "rc buffer underflow".into(), false));
+    assert_eq!(taken(&["[libx264 @ 0x1] VBV is too small"]), (String::new(), "VBV is too small".into(), false));
+    assert_eq!(taken(&["raw.h264: Operation not permitted\n", "\n"]), (String::new(), String::new(), true));
+}
+
+#[test]
+fn an_encoder_slower_than_the_video_is_told() {
+    let seen = |pace, pictures, ended| judge(&Seen { pictures, ended, pace, said: Complaints::default() }, 120, 60);
+    assert_eq!(seen(None, 120, Ended::Well), Ok(None), "too quick to tell");
+    assert_eq!(seen(Some(60.0), 120, Ended::Well), Ok(None));
+    let slow = seen(Some(12.3), 120, Ended::Well).unwrap().unwrap();
+    assert!(slow.starts_with("was encoded at 12 pictures a second here, and 60 are wanted"), "{slow}");
+    let both = seen(Some(12.3), 100, Ended::OutOfTime).unwrap().unwrap();
+    assert!(both.starts_with("is long: only its first 100 pictures were checked; it was encoded at 12 "), "{both}");
+}
+
+#[test]
+fn an_encoder_is_timed_while_it_works() {
+    let dir = tempfile::tempdir().unwrap();
+    let video = made(dir.path(), "a.mp4", &["-map", "0:v", "-vf", "scale=1280x720"]);
+    // More than a second of work for any machine of these days.
+    let seen = encode(&Video { frames: 1_000_000, ..video }, Duration::from_secs(5)).unwrap();
+    let (pace, whole) = (seen.pace.unwrap(), seen.pictures as f64 / 5.0);
+    assert_eq!(seen.ended, Ended::OutOfTime);
+    assert!(pace > whole / 2.0 && pace < whole * 2.0, "{pace} a second, {whole} with the start");
+}
+
+#[test]
 fn the_outcome_is_held_against_the_plan() {
-    let seen = |pictures, ended| judge(&Seen { pictures, ended, said: Some("[x @ 0x5f] no room\n".into()) }, 100);
+    let seen = |pictures, ended| {
+        let mut said = Complaints::default();
+        said.take("[x @ 0x5f] no room\n");
+        judge(&Seen { pictures, ended, pace: None, said }, 100, 25)
+    };
     assert_eq!(seen(40, Ended::StoodStill), Err(Unsuited::TooShort { pictures: 40, wanted: 100 }));
     assert!(seen(40, Ended::OutOfTime).unwrap().unwrap().contains("only its first 40 pictures"));
     assert_eq!(seen(0, Ended::OutOfTime), Err(Unsuited::NotEncoded(", which says `no room`".into())));
