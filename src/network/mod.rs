@@ -138,6 +138,16 @@ pub enum NetworkError {
         /// How it failed, with what it said.
         problem: String,
     },
+    /// No ping of a path came back.
+    #[error("no ping from {path} was answered within {} s{}", waited.as_secs(), by_loss(*answered))]
+    NoAnswer {
+        /// `hs to hv`, or only where to.
+        path: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// The share of pings that the planned loss lets come back.
+        answered: f64,
+    },
     /// A link could not be changed.
     #[error("cannot change {interface} during the trial: `tc` {problem}")]
     Change {
@@ -152,6 +162,31 @@ pub enum NetworkError {
         /// One line each.
         differences: Vec<String>,
     },
+}
+
+impl NetworkError {
+    /// Names the hosts at the ends of a path that gave no answer.
+    #[must_use]
+    pub fn between(self, from: &str, to: &str) -> NetworkError {
+        match self {
+            NetworkError::NoAnswer { waited, answered, .. } => {
+                NetworkError::NoAnswer { path: format!("{from} to {to}"), waited, answered }
+            }
+            other => other,
+        }
+    }
+}
+
+/// What the recipe's own loss has to do with it.
+fn by_loss(answered: f64) -> String {
+    if answered >= 1.0 {
+        return String::new();
+    }
+    format!(
+        ": with the `loss` of the recipe's links {:.1} % of them come back, and every path is measured before a trial begins. \
+         Write a smaller `loss`; `timeline: links` can raise it during the trial",
+        answered * 100.0
+    )
 }
 
 fn indent(text: &str) -> String {

@@ -1,11 +1,11 @@
 //! Round-trip times of paths: what the plan says, what ping says, and whether they agree.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::NetworkError;
-use super::verify::output_in;
-use crate::plan::Shape;
+use super::verify::ping_in;
+use crate::plan::{Shape, answered};
 
 /// A default ping's Ethernet frame of 98 bytes: 14 Ethernet, 20 IP, 8 ICMP, 56 of payload (ping(8), `-s`).
 const PING_BITS: u64 = 98 * 8;
@@ -20,17 +20,23 @@ const TOLERANCE_OF_A_LINK: Duration = Duration::from_micros(1500);
 const PING_INTERVAL: Duration = Duration::from_millis(100);
 /// What the first answer may take beyond the links: ARP, and a switch that has yet to find its controller.
 const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// A path on which every ping may be lost gives no answer with this probability at most, if the time suffices.
+const MISSED: f64 = 1e-6;
+/// An answer is waited for so long at most, and so long again for the others, whatever is lost.
+const LONGEST: Duration = Duration::from_secs(90);
 /// What starting and ending a program may take.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// The round-trip time that a plan gives a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Expected {
     /// Twice the sum of the links' delays and of their transmission times for a ping's frame of 98 bytes.
     pub rtt: Duration,
     /// How far a measured minimum may be off: 1 % of it, 3 ms or 1.5 ms for each link, whichever is most, plus twice
     /// the sum of the links' jitters.
     pub tolerance: Duration,
+    /// The share of pings that the links' losses let come back.
+    pub answered: f64,
 }
 
 impl Expected {
@@ -49,7 +55,23 @@ impl Expected {
         let rtt = one_way * 2;
         let of_links = TOLERANCE_OF_A_LINK * u32::try_from(path.len()).unwrap_or(u32::MAX);
         let tolerance = rtt.mul_f64(RELATIVE_TOLERANCE).max(LEAST_TOLERANCE).max(of_links) + jitter * 2;
-        Expected { rtt, tolerance }
+        Expected { rtt, tolerance, answered: answered(path) }
+    }
+
+    /// How many pings there must be for one of them to come back.
+    fn tries(&self) -> f64 {
+        if self.answered >= 1.0 { 1.0 } else { (MISSED.ln() / (-self.answered).ln_1p()).ceil() }
+    }
+
+    /// How long the first answer is waited for. The address is asked for once a second (ARP), and question and answer are lost like pings.
+    fn patience(&self) -> Duration {
+        self.rtt * 4 + FIRST_ANSWER.max(Duration::from_secs_f64(self.tries().min(LONGEST.as_secs_f64())))
+    }
+
+    /// How many pings are sent so that one of them, and `count` where nothing is lost, come back.
+    fn probes(&self, count: u32) -> u32 {
+        let most = LONGEST.as_secs_f64() / PING_INTERVAL.as_secs_f64();
+        count.max(self.tries().min(most) as u32)
     }
 
     /// Whether a measured minimum agrees with the plan; if not, a sentence that says so.
@@ -76,23 +98,42 @@ fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// Pings an address from a host and returns the least round-trip time of `count` answers. Before them, one answer is
-/// waited for: the first packets wait for ARP and for the controller.
+/// Pings an address from a host and returns the least round-trip time of `count` answers, or of those of more pings if some may be
+/// lost. Before them, one answer is waited for: the first packets wait for ARP and for the controller.
 ///
 /// # Errors
-/// When the first answer does not come within four expected round trips and 10 s, or none of the others comes at all.
+/// [`NetworkError::NoAnswer`] when the first answer does not come within four expected round trips and 10 s, up to 90 s on paths that
+/// lose packets, or none of the others comes at all.
 pub async fn least_rtt(pid: i32, to: Ipv4Addr, count: u32, expected: Expected) -> Result<Duration, NetworkError> {
-    let (to, count_shown) = (to.to_string(), count.to_string());
-    // With -w, ping goes on once a second until -c answers have come (ping(8)).
-    let patience = expected.rtt * 4 + FIRST_ANSWER;
-    let seconds = patience.as_secs().to_string();
-    output_in(pid, &["ping", "-n", "-q", "-c", "1", "-w", &seconds, &to], patience + SLACK).await?;
+    let to = to.to_string();
+    let begun = Instant::now();
+    let nobody = || NetworkError::NoAnswer {
+        path: format!("{pid} to {to}"),
+        waited: begun.elapsed(),
+        answered: expected.answered,
+    };
+    let patience = expected.patience();
+    loop {
+        let left = patience.saturating_sub(begun.elapsed());
+        // With -w, ping goes on once a second until -c answers have come, but ends when ARP gives up after three requests (ping(8)).
+        let seconds = left.as_secs().max(1).to_string();
+        let first = ["ping", "-n", "-q", "-c", "1", "-w", &seconds, &to];
+        if ping_in(pid, &first, left + SLACK).await?.is_some() {
+            break;
+        }
+        if begun.elapsed() >= patience {
+            return Err(nobody());
+        }
+        tokio::time::sleep(PING_INTERVAL).await;
+    }
 
     // -W: how long to wait for the last answer, in seconds.
     let wait = expected.rtt * 2 + Duration::from_secs(1);
     let wait_shown = format!("{:.1}", wait.as_secs_f64());
+    let count = expected.probes(count);
+    let count_shown = count.to_string();
     let command = ["ping", "-n", "-q", "-i", "0.1", "-c", &count_shown, "-W", &wait_shown, &to];
-    let said = output_in(pid, &command, PING_INTERVAL * count + wait + SLACK).await?;
+    let said = ping_in(pid, &command, PING_INTERVAL * count + wait + SLACK).await?.ok_or_else(nobody)?;
     parse_least_rtt(&said).ok_or_else(|| NetworkError::Inspect {
         command: command.join(" "),
         problem: format!("gave no round-trip time: {}", said.trim()),
@@ -147,6 +188,40 @@ mod tests {
     fn each_link_of_a_long_path_adds_to_it() {
         let path = [link(None, 2, 0), link(None, 20, 0), link(None, 80, 0), link(None, 2, 0)];
         assert_eq!(Expected::of(&path).tolerance, Duration::from_millis(6));
+    }
+
+    #[test]
+    fn paths_that_lose_packets_are_given_more_tries() {
+        let lossy = |loss: f64| Shape { loss, ..link(None, 0, 0) };
+        let of = |losses: &[f64]| Expected::of(&losses.iter().map(|loss| lossy(*loss)).collect::<Vec<_>>());
+        let (whole, half, least) = (of(&[0.0, 0.0]), of(&[0.5, 0.0]), of(&[0.684, 0.0]));
+        assert_eq!((whole.tries(), whole.probes(5), whole.patience()), (1.0, 5, Duration::from_secs(10)));
+        // A quarter of the pings comes back: 0.75 to the power of 49 is less than a millionth.
+        assert_eq!((half.answered, half.tries()), (0.25, 49.0));
+        assert_eq!((half.probes(5), half.patience()), (49, Duration::from_secs(49)));
+        assert_eq!(of(&[0.01, 0.0]).probes(5), 5, "four would do");
+        // What `check` lets pass is still measured but for one in ten thousand paths.
+        let missed = (1.0 - least.answered).powf(least.patience().as_secs_f64());
+        assert!(missed < 1.3e-4 && least.answered < 0.1, "{missed} {}", least.answered);
+        let none = of(&[0.999, 0.999]);
+        assert_eq!((none.probes(5), none.patience()), (900, Duration::from_secs(90)), "there is an end to it");
+        assert_eq!(of(&[1.0]).patience(), Duration::from_secs(90));
+    }
+
+    #[test]
+    fn a_path_without_an_answer_is_told_with_the_recipes_own_loss() {
+        let told = |answered| {
+            let waited = Duration::from_millis(90_400);
+            let error = NetworkError::NoAnswer { path: "77 to 10.0.0.3".into(), waited, answered };
+            error.between("hs", "hv").to_string()
+        };
+        assert_eq!(told(1.0), "no ping from hs to hv was answered within 90 s");
+        assert_eq!(
+            told(0.04),
+            "no ping from hs to hv was answered within 90 s: with the `loss` of the recipe's links 4.0 % of them come \
+             back, and every path is measured before a trial begins. Write a smaller `loss`; `timeline: links` can raise it \
+             during the trial"
+        );
     }
 
     #[test]

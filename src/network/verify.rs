@@ -83,15 +83,41 @@ pub async fn output_in(pid: i32, command: &[&str], patience: Duration) -> Result
     output(&inside, patience).await
 }
 
+/// Pings from a node's namespaces and returns what ping printed; `None`: nobody answered.
+///
+/// # Errors
+/// As [`output_in`].
+pub(super) async fn ping_in(pid: i32, ping: &[&str], patience: Duration) -> Result<Option<String>, NetworkError> {
+    /// ping(8): without an answer it exits with this.
+    const NO_ANSWER: i32 = 1;
+    let pid = pid.to_string();
+    let inside: Vec<&str> = ["mnexec", "-a", &pid].into_iter().chain(ping.iter().copied()).collect();
+    let finished = finished(&inside, patience).await?;
+    if finished.status.code() == Some(NO_ANSWER) {
+        return Ok(None);
+    }
+    printed(&inside, finished).map(Some)
+}
+
 /// Runs a program and returns what it printed; errors as [`output_in`].
 pub(super) async fn output(command: &[&str], patience: Duration) -> Result<String, NetworkError> {
+    printed(command, finished(command, patience).await?)
+}
+
+/// Runs a program to its end, whatever that is.
+async fn finished(command: &[&str], patience: Duration) -> Result<std::process::Output, NetworkError> {
     let failed = |problem: String| NetworkError::Inspect { command: command.join(" "), problem };
-    let Some((program, arguments)) = command.split_first() else { return Ok(String::new()) };
+    let Some((program, arguments)) = command.split_first() else { return Err(failed("is empty".to_owned())) };
     let running = Command::new(program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
-    let finished = timeout(patience, running)
+    timeout(patience, running)
         .await
         .map_err(|_| failed(format!("did not end within {patience:?}")))?
-        .map_err(|error| failed(format!("cannot be started: {error}")))?;
+        .map_err(|error| failed(format!("cannot be started: {error}")))
+}
+
+/// What a program printed that ended well.
+fn printed(command: &[&str], finished: std::process::Output) -> Result<String, NetworkError> {
+    let failed = |problem: String| NetworkError::Inspect { command: command.join(" "), problem };
     let said = String::from_utf8_lossy(&finished.stdout).into_owned();
     if finished.status.success() {
         return Ok(said);

@@ -42,7 +42,7 @@ pub use point::{Parameters, Point};
 pub use program::{ArgumentPart, Placeholder, Program, argument_parts, filled};
 pub use repetition::{MOST_TRIAL_HOSTS, TooMany};
 pub use until::{Figure, Until};
-pub use way::Passed;
+pub use way::{LEAST_ANSWERED, Passed, answered};
 
 /// The TCP port on the CDN to which every agent keeps a connection for peer notifications.
 pub const NOTIFY_PORT: u16 = 42857;

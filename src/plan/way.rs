@@ -13,6 +13,15 @@ pub struct Passed {
     pub forward: bool,
 }
 
+/// Every path is measured with pings before a trial begins; where fewer come back than this share of them, that would take too long.
+pub const LEAST_ANSWERED: f64 = 0.1;
+
+/// The share of pings that come back over these links: all of them are passed twice.
+#[must_use]
+pub fn answered(path: &[Shape]) -> f64 {
+    path.iter().map(|link| (1.0 - link.loss).powi(2)).product()
+}
+
 impl Network {
     /// The address of `to` in a subnet that `from` is in too: how `from` reaches `to` without routing. If they share several
     /// subnets, the one that comes first among the links of `to`.

@@ -27,10 +27,23 @@ pub enum Duty {
     Lasting,
     /// It ends when its work is done, with status 0.
     Finite,
-    /// The same, and the trial waits for it.
+    /// The same, but with status 1 if nobody has answered it: a ping train, to which that is an outcome (ping(8)).
+    Train,
+    /// It ends when its work is done, and the trial waits for it.
     Audience,
     /// It ends by itself. However it does, what is measured stands: a film, or what is read afterwards.
     Beside,
+}
+
+impl Duty {
+    /// Whether a program that nobody told to end has done its work, by the status that it ended with.
+    fn is_done(self, code: Option<i32>) -> bool {
+        match self {
+            Duty::Lasting => false,
+            Duty::Train => matches!(code, Some(0 | 1)),
+            Duty::Finite | Duty::Audience | Duty::Beside => code == Some(0),
+        }
+    }
 }
 
 /// What the programs of a network that has broken down may take to end, one because of the other.
@@ -197,7 +210,7 @@ impl Crew {
             if exit.asked {
                 return;
             }
-            let ended_well = duty != Duty::Lasting && exit.status.success();
+            let ended_well = duty.is_done(exit.status.code());
             if ended_well || duty == Duty::Beside {
                 finished.send_modify(|done| {
                     done.insert(process.label().to_owned());
@@ -327,6 +340,14 @@ mod tests {
         let kept = relay(lines, teller, Station::Machine, "controller".into(), Some("/dev/full".into())).await;
         assert!(kept.unwrap_err().starts_with("cannot write /dev/full"));
         assert!(matches!(told.recv().await.unwrap().happening, Happening::Report { .. }));
+    }
+
+    #[test]
+    fn pings_that_nobody_answers_are_no_trouble() {
+        let done = |duty: Duty| [Some(0), Some(1), Some(2), None].map(|code| duty.is_done(code));
+        assert_eq!(done(Duty::Train), [true, true, false, false]);
+        assert_eq!(done(Duty::Finite), [true, false, false, false]);
+        assert_eq!(done(Duty::Lasting), [false; 4]);
     }
 
     #[tokio::test]

@@ -155,7 +155,7 @@ impl Score {
             add(Due::Servers, actor, Duty::Lasting, None);
         }
         for (at, actor) in pings {
-            add(Due::At(at), actor, Duty::Finite, None);
+            add(Due::At(at), actor, Duty::Train, None);
         }
         let (mut moves, mut airs) = (Vec::new(), Vec::new());
         for Attendance { host, number, spell, is_usual, viewer: Viewer { agent, player, screen } } in viewers {

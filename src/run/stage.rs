@@ -225,13 +225,14 @@ impl Stage {
         }
         let mut wrong = Vec::new();
         for (from, to, (pid, address), rtt, expected) in running.join_all().await {
-            let mut rtt = rtt?;
+            let mut rtt = rtt.map_err(|error| error.between(&from, &to))?;
             for _ in 0..MORE_PROBES {
                 if rtt <= expected.rtt || expected.compare(rtt).is_ok() {
                     break;
                 }
                 // It may have been the moment: a busy machine makes it longer, never shorter. What is true of the path is true without the others, too.
-                rtt = rtt.min(reach::least_rtt(pid, address, PROBES, expected).await?);
+                let again = reach::least_rtt(pid, address, PROBES, expected).await;
+                rtt = rtt.min(again.map_err(|error| error.between(&from, &to))?);
             }
             self.teller.tell(Happening::Path {
                 from: from.clone(),

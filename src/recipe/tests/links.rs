@@ -144,3 +144,53 @@ fn cellular_links_change_by_a_factor_of_ten_and_fail_for_two_seconds_at_most() {
         assert!((1000..=2000).contains(&longest), "{}: {longest} ms", trace.file);
     }
 }
+
+/// [`BASE`] with that loss of the viewers' links, and maybe that delay of the CDN's.
+fn lossy(loss: &str, delay: &str) -> String {
+    BASE.replace("4 Mbit/s, delay: 100 ms } }\n    hs", "4 Mbit/s } }\n    hs")
+        .replace("count: 2, link: { to: s1,", &format!("count: 2, link: {{ to: s1, loss: {loss},"))
+        .replace("delay: 300 ms", &format!("delay: {delay}"))
+}
+
+#[test]
+fn paths_that_lose_much_are_told_once() {
+    let of_loss = |text: &str| -> Vec<String> {
+        warnings(text).into_iter().filter(|warning| warning.contains(": loss: ")).collect()
+    };
+    assert_eq!(of_loss(&lossy("19.9 %", "300 ms")), [""; 0]);
+    let told = of_loss(&lossy("20 %", "300 ms"));
+    assert_eq!(told.len(), 1, "{told:?}");
+    let message = "loss: 20 % of the packets from hb to hv1 are lost, and as many on the way back";
+    assert!(told[0].ends_with(message), "{told:?}");
+    // Each link loses less than that, both together more.
+    let both = lossy("12 %", "300 ms, loss: 12 %");
+    assert!(of_loss(&both)[0].contains("loss: 23 % of the packets from hs to hv1"), "{:?}", of_loss(&both));
+}
+
+#[test]
+fn paths_that_cannot_be_measured_are_refused() {
+    let text = lossy("80 %", "300 ms");
+    let error = from_str("x.yaml", &text).unwrap_err();
+    assert_eq!(error.count(), 1, "{error}");
+    let message = "loss: of pings from hb to hv1 and back only 4 % come through: the path cannot be measured before a trial begins";
+    assert!(error.to_string().ends_with(message), "{error}");
+    assert!(error.report(false, 200).contains("so that 10 % come through"), "{}", error.report(false, 200));
+    assert_eq!(from_str("x.yaml", &lossy("68 %", "300 ms")).unwrap().plan.trials.len(), 2);
+    assert!(from_str("x.yaml", &lossy("69 %", "300 ms")).is_err());
+    // Nobody measures what is predicted.
+    let predicted = super::loaded(&format!("engine: predict\n{text}"));
+    let warnings: Vec<String> = predicted.warnings.iter().map(ToString::to_string).collect();
+    assert!(warnings.iter().any(|warning| warning.contains("loss: 80 % of the packets")), "{warnings:?}");
+}
+
+#[test]
+fn paths_longer_than_the_trial_are_refused() {
+    let with = |delay: &str, rest: &str| {
+        from_str("x.yaml", &format!("timeline: {{ end: 30 s, drain: 10 s{rest} }}\n{}", lossy("0 %", delay)))
+    };
+    assert!(with("19.8 s", "").is_ok());
+    let error = with("20 s", "").unwrap_err();
+    assert_eq!(error.count(), 1, "{error}");
+    let message = "from hs to hv1 and back it takes 40.2 s, and the trial is over after 40 s: nothing can arrive";
+    assert!(error.to_string().ends_with(message), "{error}");
+}

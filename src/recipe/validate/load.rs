@@ -14,7 +14,7 @@ use crate::plan::delivery::{Givers, Via};
 use crate::plan::{Network, Scheme, Stream, Video};
 
 /// A link and whether it is crossed from its `a` to its `b`.
-type Direction = (usize, bool);
+pub(super) type Direction = (usize, bool);
 
 /// What the CDN's copies of the streams ask of each link.
 pub(super) struct Load {
@@ -223,7 +223,7 @@ fn copies<'n>(network: &'n Network, flows: impl Iterator<Item = (&'n str, &'n st
 
 /// From a host over switches to everywhere: by which link each node is reached. Switches have no loops, so there is
 /// one way; other hosts do not forward.
-fn spread<'n>(network: &'n Network, from: &'n str) -> HashMap<&'n str, Direction> {
+pub(super) fn spread<'n>(network: &'n Network, from: &'n str) -> HashMap<&'n str, Direction> {
     let mut arrived_by: HashMap<&str, Direction> = HashMap::new();
     let mut frontier = vec![from];
     while let Some(node) = frontier.pop() {

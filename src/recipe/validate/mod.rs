@@ -8,6 +8,7 @@ mod audience;
 mod changes;
 mod hosts;
 mod load;
+mod paths;
 mod points;
 mod program;
 mod segments;
@@ -280,6 +281,7 @@ fn validate_common(
         notes,
     )?;
     topology::warn_of_queues(&topology, notes);
+    paths::check_paths(&topology, &streams, &timeline.timeline, engine.unwrap_or_default(), notes);
     let (schemes, changes) = (schemes?, changes?);
     let load = load::Load::of(&topology.network, &streams, &video, schemes);
     let cdn = cdn?;
@@ -321,7 +323,15 @@ fn look_at_video(
     notes: &mut Notes<'_>,
 ) {
     let Some(section) = file.video.get() else { return };
-    let (Some(written), VideoSource::File { .. }) = (section.file.get(), &video.source) else { return };
+    let (Some(written), VideoSource::File { .. }) = (section.file.get(), &video.source) else {
+        let size = section.size.get().map(|text| ("size", &text.span));
+        let place = size.or(section.fps.get().map(|text| ("fps", &text.span)));
+        // By themselves test pictures are small and few.
+        if let (Some((key, span)), Ok(Some(doubt))) = (place, (files.look)(video, streams)) {
+            notes.warn(Finding::new(span, format!("{key}: the test video {doubt}"), "very much"));
+        }
+        return;
+    };
     match (files.look)(video, streams) {
         Ok(None) => {}
         Ok(Some(doubt)) => {

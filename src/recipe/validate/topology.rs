@@ -27,8 +27,16 @@ pub(super) struct Topology {
     pub network: Network,
     /// For each link: where the link and its bandwidth are written.
     pub places: Vec<Span>,
-    /// Whether the recipe says how long each link's queue is.
-    queue_places: Vec<Option<Span>>,
+    /// Where the recipe writes other values of each link.
+    pub values: Vec<ValuePlaces>,
+}
+
+/// Where values of a link are written, of those that are.
+#[derive(Debug, Clone)]
+pub(super) struct ValuePlaces {
+    pub delay: Option<Span>,
+    pub loss: Option<Span>,
+    queue: Option<Span>,
 }
 
 /// Islands of joined switches, as a disjoint-set forest over switch indices.
@@ -65,7 +73,7 @@ pub(super) struct Plug {
     shape: Shape,
     /// Where its bandwidth is written, else the link.
     place: Span,
-    queue_place: Option<Span>,
+    values: ValuePlaces,
 }
 
 /// Reads switches and trunks.
@@ -110,7 +118,7 @@ fn validate_trunk(
 ) -> Option<(usize, Plug)> {
     let between = &trunk.value.between;
     let written = ShapeText::from(&trunk.value);
-    let (place, queue_place) = (written.place(&trunk.span), written.queue.get().map(|q| q.span.clone()));
+    let (place, values) = (written.place(&trunk.span), written.values());
     let shape = validate_shape(&written, notes);
     let [a, b] = between.value.as_slice() else {
         let message = format!("between: a trunk joins two switches, here are {}", between.value.len());
@@ -132,7 +140,7 @@ fn validate_trunk(
             .error(finding.help("leave this trunk out: packets would circle for ever, as there is no spanning tree"));
         return None;
     }
-    Some((from, Plug { switch: to, shape: shape?, place, queue_place }))
+    Some((from, Plug { switch: to, shape: shape?, place, values }))
 }
 
 fn find_switch(key: &str, text: &Text<NodeName>, names: &[&str], notes: &mut Notes<'_>) -> Option<usize> {
@@ -167,8 +175,8 @@ pub(super) fn validate_plugs(
             continue;
         }
         joined.push((switch, to));
-        let queue_place = written.queue.get().map(|q| q.span.clone());
-        plugs.extend(shape.map(|shape| Plug { switch, shape, place: written.place(&link.span), queue_place }));
+        let (place, values) = (written.place(&link.span), written.values());
+        plugs.extend(shape.map(|shape| Plug { switch, shape, place, values }));
     }
     (plugs.len() == links.len()).then_some(plugs)
 }
@@ -200,6 +208,14 @@ impl ShapeText<'_> {
     /// Where its bandwidth is written, else the link itself.
     fn place(&self, link: &Span) -> Span {
         self.bandwidth.get().map_or_else(|| link.clone(), |text| text.span.clone())
+    }
+
+    fn values(&self) -> ValuePlaces {
+        ValuePlaces {
+            delay: self.delay.get().map(|text| text.span.clone()),
+            loss: self.loss.get().map(|text| text.span.clone()),
+            queue: self.queue.get().map(|text| text.span.clone()),
+        }
     }
 }
 
@@ -278,7 +294,7 @@ pub(super) fn build(
         let node = switches[switch].name.clone();
         End { interface: format!("{node}-eth{}", ports[switch]), node }
     };
-    let (mut links, mut places, mut queue_places) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut links, mut places, mut values) = (Vec::new(), Vec::new(), Vec::new());
     let mut hosts = Vec::new();
     for draft in drafts {
         let mut interfaces = Vec::new();
@@ -291,18 +307,18 @@ pub(super) fn build(
             interfaces.push(Interface { name, mac: address::mac(address), address, prefix, link: links.len() });
             links.push(Link { a, b: next_port(plug.switch), shape: plug.shape });
             places.push(plug.place.clone());
-            queue_places.push(plug.queue_place.clone());
+            values.push(plug.values.clone());
         }
         hosts.push(Host { name: draft.name.clone(), role: draft.role, interfaces, player: draft.player.clone() });
     }
     for (from, plug) in &fabric.trunks {
         links.push(Link { a: next_port(*from), b: next_port(plug.switch), shape: plug.shape });
         places.push(plug.place.clone());
-        queue_places.push(plug.queue_place.clone());
+        values.push(plug.values.clone());
     }
     let network = Network { switches, hosts, links };
     check_interface_names(&network, file, notes)?;
-    Some(Topology { network, places, queue_places })
+    Some(Topology { network, places, values })
 }
 
 /// Long names and many ports together can be too much for Linux.
@@ -328,7 +344,7 @@ pub(super) fn warn_of_queues(topology: &Topology, notes: &mut Notes<'_>) {
             continue;
         }
         told.push(place);
-        let place = topology.queue_places[n].as_ref().unwrap_or(place);
+        let place = topology.values[n].queue.as_ref().unwrap_or(place);
         let message = format!(
             "a queue of {} packets is too short for {} x {}",
             link.shape.queue,
