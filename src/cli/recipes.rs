@@ -9,7 +9,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 
 use super::RunArgs;
 use super::exit::{Exit, Failure};
-use crate::actor::broadcaster::rehearsal::{Depth, Unsuited, rehearse};
+use crate::actor::broadcaster::rehearsal::{Depth, Unsuited, is_worthwhile, rehearse};
 use crate::plan::{Plan, Program, Scheme, Trial, Video};
 use crate::recipe::{self, Loaded, RecipeError, VideoFault, VideoKey};
 
@@ -104,6 +104,7 @@ fn look<'a>(
     left: Duration,
 ) -> Result<Option<String>, VideoFault> {
     let depth = match () {
+        () if !is_worthwhile(video) => return Ok(None),
         () if left.is_zero() => {
             return Ok(Some("was not checked with all its values: there are too many".to_owned()));
         }

@@ -64,12 +64,12 @@ pub fn encoder(video: &Video, stream: &str, cdn: SocketAddrV4) -> Command {
     Command::new("ffmpeg", args)
 }
 
-/// The arguments that make the same pictures of a video file, but as fast as can be and into nothing, with their number on standard output.
+/// The arguments that make the same pictures, but as fast as can be and into nothing, with their number on standard output.
 pub(super) fn rehearsal(video: &Video) -> Vec<String> {
     let mut args: Vec<String> = ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "error", "-progress", "pipe:1"]
         .map(str::to_owned)
         .into();
-    args.extend(input(video, None));
+    args.extend(unpaced(video));
     args.extend(["-frames:v".into(), video.frames.to_string()]);
     args.extend(encoding(video));
     args.extend(["-f", "null", "-"].map(String::from));
@@ -81,12 +81,17 @@ pub(super) fn rehearsal(video: &Video) -> Vec<String> {
 pub fn at_once(video: &Video) -> Vec<String> {
     let mut args: Vec<String> =
         ["-hide_banner", "-nostdin", "-nostats", "-loglevel", "error"].map(str::to_owned).into();
-    // The pace of test pictures is a filter among others, and has no other use.
-    args.extend(input(video, None).into_iter().map(|arg| arg.replace(&format!(",{}", pace(video)), "")));
+    args.extend(unpaced(video));
     args.extend(["-frames:v".into(), video.frames.to_string()]);
     args.extend(encoding(video));
     args.extend(["-f", "flv", "-flvflags", "no_duration_filesize", "pipe:1"].map(String::from));
     args
+}
+
+/// Where pictures and sound come from, as fast as they can.
+fn unpaced(video: &Video) -> Vec<String> {
+    // The pace of test pictures is a filter among others, and has no other use.
+    input(video, None).into_iter().map(|arg| arg.replace(&format!(",{}", pace(video)), "")).collect()
 }
 
 /// Where pictures and sound come from. Those of a file at the pace of that filter, test pictures at that of real time.

@@ -32,6 +32,11 @@ const LISTS_BEGIN: [(&[u8], &str); 3] = [(b"ffconcat version", "concat"), (b"#EX
 /// Encoding is timed from its first report to its last, if there is so much between them.
 const LEAST_TIMED: Duration = Duration::from_secs(1);
 
+/// Generated pictures of so many pixels a second (1280x720 at 60) are encoded in time by any machine that trials can run on.
+const EASY_PIXELS_PER_SECOND: u64 = 1280 * 720 * 60;
+/// For more than those: they are all alike.
+const GLANCE: Duration = Duration::from_secs(3);
+
 /// How much of a file is to be looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {
@@ -81,12 +86,29 @@ pub enum Unsuited {
 /// What is doubtful of a file, or could not be looked at; `None`: nothing.
 pub type Doubt = Option<String>;
 
-/// Looks at the file that `video` is made of. Of generated pictures there is nothing to look at.
+/// Whether there is anything to look at: a file, or so many generated pictures that a machine may be too slow for them.
+#[must_use]
+pub fn is_worthwhile(video: &Video) -> bool {
+    match video.source {
+        VideoSource::File { .. } => true,
+        VideoSource::Generated { width, height, .. } => {
+            u64::from(width) * u64::from(height) * u64::from(video.fps) > EASY_PIXELS_PER_SECOND
+        }
+    }
+}
+
+/// Looks at the file that `video` is made of. Of generated pictures it sees whether they are encoded in time.
 ///
 /// # Errors
 /// The file does not give what is asked of it.
 pub fn rehearse(video: &Video, depth: Depth) -> Result<Doubt, Unsuited> {
-    let VideoSource::File { path } = &video.source else { return Ok(None) };
+    let path = match (&video.source, depth) {
+        (VideoSource::File { path }, _) => path,
+        (VideoSource::Generated { .. }, Depth::Pictures(within)) if is_worthwhile(video) => {
+            return Ok(encode(video, within.min(GLANCE)).and_then(|seen| slowness(&seen, video.fps)));
+        }
+        (VideoSource::Generated { .. }, _) => return Ok(None),
+    };
     let unreadable = |error| Unsuited::Unreadable(file_trouble::plainly(path, &error));
     let mut file = File::open(path).map_err(unreadable)?;
     let mut beginning = Vec::new();
@@ -326,14 +348,17 @@ fn judge(seen: &Seen, wanted: u32, fps: u32) -> Result<Doubt, Unsuited> {
             return Err(Unsuited::NotEncoded(said.map(|said| format!(", which says `{said}`")).unwrap_or_default()));
         }
     }
-    // At leisure a trial's encoder does the same at the pace of the video, beside players and all else.
-    if let Some(pace) = seen.pace.filter(|pace| *pace < f64::from(fps)) {
-        doubts.push(format!(
-            "was encoded at {pace:.0} pictures a second here, and {fps} are wanted: unless the machine was busy just now, pictures will \
-             be late and trials unfit; write a lower `fps`, or take a smaller video"
-        ));
-    }
+    doubts.extend(slowness(seen, fps));
     Ok((!doubts.is_empty()).then(|| doubts.join("; it ")))
+}
+
+/// That an encoder is too slow. In a trial it has the pace of the video, but players and all else beside it.
+fn slowness(seen: &Seen, fps: u32) -> Option<String> {
+    let pace = seen.pace.filter(|pace| *pace < f64::from(fps))?.floor();
+    Some(format!(
+        "was encoded at {pace} pictures a second here, and {fps} are wanted: unless the machine was busy just now, pictures will \
+         be late and trials unfit; write a lower `fps`, or make the pictures smaller"
+    ))
 }
 
 fn start(command: &mut Command) -> std::io::Result<Child> {

@@ -152,6 +152,17 @@ fn an_encoder_slower_than_the_video_is_told() {
 }
 
 #[test]
+fn test_pictures_are_looked_at_if_there_are_very_many() {
+    let source = |width, height| VideoSource::Generated { pattern: "testsrc2".into(), width, height };
+    let video = |width, height, fps| Video { source: source(width, height), fps, ..of(Path::new("x")) };
+    assert!(!is_worthwhile(&video(1280, 720, 60)) && is_worthwhile(&video(1920, 1080, 30)));
+    let large = Video { frames: 100_000, bitrate: 50_000_000, ..video(4096, 4096, 120) };
+    let doubt = seen(&large).unwrap().unwrap();
+    assert!(doubt.starts_with("was encoded at ") && doubt.contains(" and 120 are wanted"), "{doubt}");
+    assert_eq!(rehearse(&large, Depth::Contents), Ok(None));
+}
+
+#[test]
 fn an_encoder_is_timed_while_it_works() {
     let dir = tempfile::tempdir().unwrap();
     let video = made(dir.path(), "a.mp4", &["-map", "0:v", "-vf", "scale=1280x720"]);
