@@ -59,7 +59,7 @@ fn lacks(plan: &Plan) -> Vec<String> {
 fn points(plan: &Plan) -> String {
     let points: BTreeSet<&Parameters> = plan.trials.iter().map(|trial| &trial.point.parameters).collect();
     let varied = points.iter().any(|parameters| !parameters.is_empty());
-    if varied { format!("{} points, ", points.len()) } else { String::new() }
+    if varied { format!("{}, ", ui::points(points.len())) } else { String::new() }
 }
 
 /// Prints the JSON Schema of recipes.

@@ -310,7 +310,7 @@ pub(super) fn text(report: &Report) -> String {
     text += &failures(&report.failed);
     if let Some((until, known, unknown)) = &report.precision {
         let (figure, precision) = (until.figure, until.precision * 100.0);
-        let _ = write!(text, "{figure} is known within {precision} % at {known} of {} points", known + unknown);
+        let _ = write!(text, "{figure} is known within {precision} % at {known} of {}", ui::points(known + unknown));
         let _ = match (&report.end, unknown) {
             (_, 0) => writeln!(text),
             (End::Finished, _) => {
@@ -385,16 +385,16 @@ fn dry_run(args: &SweepArgs) -> Result<Exit, Failure> {
     let repetitions = outlook.trials.iter().map(|trial| trial.point.repetition).max().unwrap_or(1);
     let needed = outlook.trials.iter().filter(|trial| outlook.needs(trial)).count();
     let (repetitions, count) = match until {
-        None if repetitions == 1 => ("once each".to_owned(), needed.to_string()),
-        None => (format!("{repetitions} times each"), needed.to_string()),
+        None if repetitions == 1 => ("once each".to_owned(), ui::trials(needed)),
+        None => (format!("{repetitions} times each"), ui::trials(needed)),
         Some(Until { least, most, .. }) => {
-            (format!("{least} to {most} times each"), format!("{needed} to {}", outlook.trials.len()))
+            (format!("{least} to {most} times each"), format!("{needed} to {}", ui::trials(outlook.trials.len())))
         }
     };
     let mut text = format!(
-        "{}: {} points, {repetitions}, {count} trials: {} done, {} given up, {} to try\n",
+        "{}: {}, {repetitions}, {count}: {} done, {} given up, {} to try\n",
         job.plan.recipe,
-        points.len(),
+        ui::points(points.len()),
         outlook.done_count(),
         queue.given_up().len(),
         to_try.len()

@@ -118,6 +118,12 @@ pub fn trials(count: usize) -> String {
     format!("{count} trial{}", if count == 1 { "" } else { "s" })
 }
 
+/// `1 point`, `6 points`.
+#[must_use]
+pub fn points(count: usize) -> String {
+    format!("{count} point{}", if count == 1 { "" } else { "s" })
+}
+
 /// `1.5 GB`, in powers of 1000.
 #[must_use]
 pub fn bytes(count: u64) -> String {
