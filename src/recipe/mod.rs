@@ -27,6 +27,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
+use livectl_wire::frame::FrameId;
 pub use problem::{RecipeError, Warning};
 pub(crate) use word::nearest;
 
@@ -272,16 +273,23 @@ fn compile(
 }
 
 /// The name of a recipe's folder under `results/`: the file's name without its ending, and nothing in it that a path or a shell
-/// would understand otherwise.
+/// would understand otherwise. What other alphabets' letters it had is told by a number, so that no two recipes share a folder for them.
 fn results_name(path: &Path) -> String {
+    /// Hex digits: that two of a thousand names share a number has a chance of one in eight thousand.
+    const DIGITS: usize = 8;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let safe: String = stem
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' })
         .take(64)
         .collect();
-    let safe = safe.trim_matches(|c| matches!(c, '-' | '.'));
-    if safe.is_empty() { "recipe".to_owned() } else { safe.to_owned() }
+    let safe = safe.trim_matches(|c| matches!(c, '-' | '.')).trim_start_matches(['-', '.', '_']);
+    let safe = if safe.is_empty() { "recipe" } else { safe };
+    if stem.is_ascii() {
+        return safe.to_owned();
+    }
+    let number: String = FrameId::of(stem.as_bytes()).to_string().chars().take(DIGITS).collect();
+    format!("{safe}-{number}")
 }
 
 #[cfg(test)]

@@ -130,6 +130,12 @@ pub(super) fn null(span: &Span, word: &str) -> Finding {
     Finding::new(span, message, "nothing").help(format!("put it in quotes if it is a name or a text: `\"{word}\"`"))
 }
 
+/// The same where no text belongs.
+pub(super) fn null_value(span: &Span, word: &str) -> Finding {
+    let message = format!("{} means nothing in YAML", shown(word));
+    Finding::new(span, message, "nothing").help("write a value, or remove the key to use its default")
+}
+
 /// What the parser would not tell of. Where the text is no YAML it stops; the parser will say so.
 pub(super) fn look_through(source: &str) -> Vec<Finding> {
     let mut reading = Reading::default();

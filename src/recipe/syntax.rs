@@ -5,6 +5,7 @@ use serde_yaml::{Error, Location};
 use super::problem::Finding;
 use super::spelling;
 use super::text::{Span, span_of};
+use super::unit::without_comma;
 use super::word::{nearest, shown};
 
 /// Keys that people write for others.
@@ -47,6 +48,23 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("repeat", "repetitions"),
 ];
 
+/// Keys before names and texts of the writer's own, any of which may be `null`.
+const TEXTS: &[&str] = &[
+    "description",
+    "file",
+    "trace",
+    "to",
+    "watch",
+    "of",
+    "leave",
+    "join",
+    "between",
+    "switches",
+    "captures",
+    "film",
+    "command",
+];
+
 /// What the parser's error says to the recipe's writer.
 pub(super) fn explain(error: &Error, source: &str) -> Finding {
     let error = match error.without_snippet() {
@@ -82,10 +100,13 @@ pub(super) fn explain(error: &Error, source: &str) -> Finding {
         Error::NullIntoString { .. } => {
             let word = source.get(span.start..).unwrap_or("");
             let word = word.split(|c: char| c.is_whitespace() || ",]}:#".contains(c)).next().unwrap_or("");
+            let key = key_before(source, &span).or_else(|| enclosing(source, &span));
             if spelling::is_null(word) {
-                return spelling::null(&(span.start..span.start + word.len()), word);
+                let is_text = key.as_deref().is_some_and(|key| TEXTS.contains(&key));
+                let place = span.start..span.start + word.len();
+                return if is_text { spelling::null(&place, word) } else { spelling::null_value(&place, word) };
             }
-            let key = key_before(source, &span).map_or_else(|| "the key".to_owned(), |key| format!("`{key}`"));
+            let key = key.map_or_else(|| "the key".to_owned(), |key| format!("`{key}`"));
             Finding::new(&span, format!("{key} has no value"), "nothing is written here")
                 .help("write a value, or remove the key to use its default")
         }
@@ -132,8 +153,7 @@ fn unknown_key(field: &str, expected: &[&'static str], source: &str, span: &Span
     if field.starts_with(|c: char| c.is_ascii_digit()) && before.ends_with(',') {
         let number = before.trim_end_matches(',').rsplit([' ', ':']).next().unwrap_or("");
         if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
-            return finding
-                .help(format!("write a decimal point, not a comma: {}", shown(&format!("{number}.{field}"))));
+            return finding.help(without_comma(&format!("{number},{field}")));
         }
     }
     if field == "until" && expected == ["at", "every"] {
@@ -250,28 +270,63 @@ fn wrong_shape(expected: &str, source: &str, span: &Span) -> Finding {
 
 /// The text is not YAML at all; `why` are the scanner's words.
 fn not_yaml(why: &str, source: &str, span: &Span) -> Finding {
+    if let Some(at) = needless_comma(source).filter(|at| *at <= span.start) {
+        let finding =
+            Finding::new(&(at..at + 1), "this is not YAML: nothing stands before this comma", "a comma too many");
+        return finding.help("remove it, or write what is missing before it");
+    }
     let line = source[..span.start.min(source.len())].rsplit('\n').next().unwrap_or("");
     let rest = source.get(span.start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    let help = if why.contains("tabs") || line.contains('\t') {
-        "indent with spaces; YAML forbids tabs there"
+    let (what, help) = if why.contains("tabs") || line.contains('\t') {
+        ("a tab indents this line", "indent with spaces; YAML forbids tabs there")
     } else if why.contains("mapping values are not allowed") {
-        "indent the keys of one level equally, and quote text that contains a colon and a space"
+        (
+            "a colon stands where no key can be",
+            "indent the keys of one level equally, and quote text that contains a colon and a space",
+        )
     } else if why.contains("did not find expected key") || why.contains("simple key") {
-        "indent the keys of one level equally, each followed by a colon"
+        ("a key is expected here", "indent the keys of one level equally, each followed by a colon")
     } else if why.contains("unclosed quote") || why.contains("quoted scalar") {
-        "close the quote"
+        ("a quote is not closed", "close the quote")
     } else if why.contains("unclosed bracket") || why.contains("flow") {
-        "close the bracket"
+        ("a bracket is not closed", "close the bracket, and put a comma between what is in it")
     } else if why.contains("bracket") {
-        "open and close brackets in pairs"
+        ("the brackets do not match", "open and close brackets in pairs")
     } else if rest.starts_with('%') && line.is_empty() {
-        "remove lines that begin with %"
+        ("a line begins with %", "remove lines that begin with %")
     } else if rest.starts_with(['@', '`', '%', '&', '*', '!', '|', '>']) {
-        "quote text that begins with a special character"
+        ("a value begins with a special character", "quote text that begins with a special character")
+    } else if why.contains("':'") {
+        ("a colon stands where none can be", "write a key before it, or quote the text that it belongs to")
     } else {
-        "docs/recipes.md has a complete example"
+        ("this line cannot be understood", "docs/recipes.md has a complete example")
     };
-    Finding::new(span, format!("this is not YAML: {why}"), "here").help(help)
+    Finding::new(span, format!("this is not YAML: {what}"), "here").help(help)
+}
+
+/// A comma in brackets with nothing before it: `[direct, , bypass]`. Text in quotes and comments are left out.
+fn needless_comma(source: &str) -> Option<usize> {
+    let (mut depth, mut quote, mut before) = (0_u32, None, ' ');
+    let mut last_meant = ' ';
+    let mut in_comment = false;
+    for (at, c) in source.char_indices() {
+        match c {
+            '\n' => in_comment = false,
+            _ if in_comment => {}
+            _ if quote.is_some() => quote = quote.filter(|quote| *quote != c),
+            '#' if before.is_whitespace() => in_comment = true,
+            '"' | '\'' if before.is_whitespace() || "[{,:".contains(before) => quote = Some(c),
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth = depth.saturating_sub(1),
+            ',' if depth > 0 && "[{,".contains(last_meant) => return Some(at),
+            _ => {}
+        }
+        before = c;
+        if !in_comment && !c.is_whitespace() {
+            last_meant = c;
+        }
+    }
+    None
 }
 
 /// Where the error is; of some the parser knows only line and column.

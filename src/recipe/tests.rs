@@ -616,7 +616,12 @@ fn names_of_results_are_safe() {
     assert_eq!(name("/tmp/my recipe;rm -rf.yaml"), "my-recipe-rm--rf");
     assert_eq!(name(".."), "recipe");
     assert_eq!(name("-x.yaml"), "x");
-    assert_eq!(name("ü.yaml"), "recipe");
+    assert_eq!(name("__x_.yaml"), "x_", "folders of runs begin with a letter or a digit");
+    let foreign = ["ü.yaml", "ünï.yaml", "实验.yaml", "试验.yaml"].map(name);
+    assert!(foreign[0].starts_with("recipe-") && foreign[1].starts_with("n-"), "{foreign:?}");
+    assert_eq!(foreign.iter().collect::<HashSet<_>>().len(), 4, "{foreign:?}");
+    assert!(foreign.iter().all(|name| name.is_ascii() && name.len() <= 15), "{foreign:?}");
+    assert_eq!(foreign[2], name("elsewhere/实验.yaml"), "the same each time");
     assert_eq!(name(&format!("{}.yaml", "n".repeat(300))).len(), 64);
 }
 
@@ -627,9 +632,46 @@ fn a_video_file_is_found_beside_the_recipe() {
     std::fs::write(&recipe, format!("video: {{ file: clip.mp4 }}{BASE}")).unwrap();
     let missing = load(&recipe).unwrap_err();
     assert!(missing.to_string().contains("`clip.mp4` does not exist"), "{missing}");
+    std::fs::create_dir(folder.path().join("deep")).unwrap();
+    let video = |named: &str| {
+        let beside = folder.path().join("deep/x.yaml");
+        std::fs::write(&beside, format!("video: {{ file: {named} }}{BASE}")).unwrap();
+        load(&beside).map(|loaded| loaded.plan.trials[0].video.source.clone())
+    };
+    let wrong = |named: &str| video(named).unwrap_err().report(false, 200);
+    std::os::unix::fs::symlink("loop.mp4", folder.path().join("loop.mp4")).unwrap();
+    assert!(wrong("../loop.mp4").contains("the symbolic links on the way to it lead in a circle"));
+    assert!(wrong("x.yaml/clip.mp4").contains("its path leads through a file as if that were a folder"));
+    assert!(wrong(&"y".repeat(300)).contains("its name is longer than a file's can be"));
+    assert!(wrong(&"y".repeat(6000)).contains("write 4095 bytes at most"));
     std::fs::write(folder.path().join("clip.mp4"), b"").unwrap();
     let source = load(&recipe).unwrap().plan.trials[0].video.source.clone();
     assert_eq!(source, VideoSource::File { path: folder.path().join("clip.mp4") });
+    for named in ["../clip.mp4", "./.././deep/../clip.mp4"] {
+        assert_eq!(video(named).unwrap(), source, "a sandbox does not have the folders that `..` leaves");
+    }
+}
+
+#[test]
+fn recipes_that_cannot_be_read_are_told_without_the_systems_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |name: &str| {
+        let error = load(folder.path().join(name)).unwrap_err().report(false, 200);
+        assert!(!error.contains("os error"), "{error}");
+        error
+    };
+    std::os::unix::fs::symlink("l.yaml", folder.path().join("l.yaml")).unwrap();
+    let circle = told("l.yaml");
+    assert!(circle.contains("the symbolic links on the way to it lead in a circle"), "{circle}");
+    assert!(circle.contains("help: `ls -l` shows where a link leads"), "{circle}");
+    assert!(told(&"n".repeat(300)).contains("its name is longer than a file's can be"));
+    assert!(told("/proc/self/mem").contains("a view into the kernel"));
+    nix::unistd::mkfifo(&folder.path().join("f.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert!(told("f.yaml").contains("this is a pipe, not a recipe"), "and nobody waits for a writer");
+    for (name, bytes) in [("16", &b"\xFF\xFEn\0"[..]), ("32", b"\xFF\xFE\0\0n\0\0\0")] {
+        std::fs::write(folder.path().join(name), bytes).unwrap();
+        assert!(told(name).contains(&format!("this is UTF-{name} text")));
+    }
 }
 
 #[test]

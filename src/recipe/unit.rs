@@ -116,16 +116,23 @@ impl Dimension {
         });
         let meant = match slip {
             Some((_, meant)) => Some((*meant).to_owned()),
-            None => {
-                let names: Vec<&str> = self.units.iter().map(|(name, _)| *name).collect();
-                nearest(unit, &names).map(str::to_owned)
-            }
+            None => self.one_letter_off(unit).map(str::to_owned),
         };
         let help = match meant {
             Some(meant) => format!("did you mean `{written} {meant}`? Units are {}", self.unit_list()),
             None => format!("units are {}, as in `{}`", self.unit_list(), self.example),
         };
         Misread::new(format!("{} is not a unit of {}", shown(unit), self.mass), "unknown unit", help)
+    }
+
+    /// The unit that was probably meant, if no other one may have been: their first letters tell them apart, so `ns` is no slip of `us`.
+    fn one_letter_off(&self, unit: &str) -> Option<&'static str> {
+        let first = |word: &str| word.chars().next().map(|c| c.to_ascii_lowercase());
+        let names = self.units.iter().map(|(name, _)| *name);
+        let alike: Vec<&'static str> = names.filter(|name| first(name) == first(unit)).collect();
+        let meant = nearest(unit, &alike)?;
+        let others: Vec<&str> = alike.iter().copied().filter(|name| *name != meant).collect();
+        nearest(unit, &others).is_none().then_some(meant)
     }
 
     fn schema(&self) -> Schema {
@@ -135,6 +142,28 @@ impl Dimension {
             "pattern": format!(r"^(0|[1-9][0-9]*)(\.[0-9]+)? *({})$", units.join("|")),
             "examples": [self.example],
         })
+    }
+}
+
+/// What to write instead of a number with commas, which is what the text begins with. Three digits behind one may be thousands.
+pub(super) fn without_comma(text: &str) -> String {
+    let length = text.find(|c: char| !c.is_ascii_digit() && c != ',').unwrap_or(text.len());
+    let (number, rest) = text.split_at(length);
+    let parts: Vec<&str> = number.split(',').collect();
+    let (together, pointed) = (parts.concat() + rest, parts.join(".") + rest);
+    let are_thousands = !parts[0].starts_with('0')
+        && (1..=3).contains(&parts[0].len())
+        && parts[1..].iter().all(|part| part.len() == 3);
+    match parts.len() {
+        // `1.000,5`
+        0 | 1 => "write the number without commas, and a point before its decimals".to_owned(),
+        2 if are_thousands && !rest.starts_with('.') => {
+            let (together, pointed) = (shown(&together), shown(&pointed));
+            format!("leave out the comma, {together}, or write a point, {pointed}, whichever is meant")
+        }
+        2 if !are_thousands && !rest.starts_with('.') => format!("write a decimal point: {}", shown(&pointed)),
+        2 => format!("leave out the comma: {}", shown(&together)),
+        _ => format!("leave out the commas: {}", shown(&together)),
     }
 }
 
@@ -165,12 +194,8 @@ impl Decimal {
             return Err(wrong("does not begin with a number", "not a number"));
         }
         if text[length..].starts_with(',') {
-            let point = text.replacen(',', ".", 1);
-            return Err(Misread::new(
-                format!("{} has a comma in its number", shown(text)),
-                "comma",
-                format!("write a decimal point: {}", shown(&point)),
-            ));
+            let message = format!("{} has a comma in its number", shown(text));
+            return Err(Misread::new(message, "comma", without_comma(text)));
         }
         if integer.is_empty() || (pointed && fraction.is_empty()) || fraction.contains('.') {
             return Err(wrong("does not begin with a plain decimal number", "not a plain number"));
@@ -536,6 +561,11 @@ impl<const MIN: u64, const MAX: u64> Value for Whole<MIN, MAX> {
         if text.starts_with(['-', '\u{2212}']) {
             return Err(wrong("is negative", "negative"));
         }
+        if text.contains(',') && text.bytes().all(|b| b.is_ascii_digit() || b == b',') {
+            let whole = text.replace(',', "");
+            let message = format!("{} has a comma in its number", shown(text));
+            return Err(Misread::new(message, "comma", format!("leave it out: {}", shown(&whole))));
+        }
         if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wrong("is not a whole number", "not a whole number"));
         }
@@ -648,6 +678,37 @@ mod tests {
         assert!(help::<FrameSize>("8x8").contains("out of bounds"));
         assert!(help::<FrameSize>("99999999999x10").contains("not a size"));
         assert!(help::<FrameSize>("640").contains("not a size"));
+    }
+
+    #[test]
+    fn commas_for_thousands_are_not_taken_for_points() {
+        let both = "leave out the comma, `10000 kbit/s`, or write a point, `10.000 kbit/s`, whichever is meant";
+        assert!(help::<Bandwidth>("10,000 kbit/s").ends_with(both));
+        for (text, meant) in [
+            ("2,5 Mbit/s", "write a decimal point: `2.5 Mbit/s`"),
+            ("0,125 Mbit/s", "write a decimal point: `0.125 Mbit/s`"),
+            ("1234,567 kbit/s", "write a decimal point: `1234.567 kbit/s`"),
+            ("1,000,000 bit/s", "leave out the commas: `1000000 bit/s`"),
+            ("1,234.5 kbit/s", "leave out the comma: `1234.5 kbit/s`"),
+            ("1.000,5 kbit/s", "write the number without commas"),
+        ] {
+            assert!(help::<Bandwidth>(text).contains(meant), "{}", help::<Bandwidth>(text));
+        }
+        assert!(help::<Whole<1, 1_000_000>>("1,000").ends_with("leave it out: `1000`"));
+    }
+
+    #[test]
+    fn no_unit_of_another_size_is_suggested() {
+        for text in ["20 ns", "20 ps", "5 mi", "3 ds"] {
+            assert!(!help::<Delay>(text).contains("did you mean"), "{}", help::<Delay>(text));
+        }
+        for text in ["10 Tbit/s", "10 Pbit/s", "1 it/s"] {
+            assert!(!help::<Bandwidth>(text).contains("did you mean"), "{}", help::<Bandwidth>(text));
+        }
+        assert!(!help::<UploadBuffer>("64 TB").contains("did you mean"));
+        assert!(help::<Bandwidth>("4 Mbt/s").contains("did you mean `4 Mbit/s`?"));
+        assert!(help::<Bandwidth>("4 Kbit/s").contains("did you mean `4 kbit/s`?"));
+        assert!(help::<Delay>("20 MS").contains("did you mean `20 ms`?"));
     }
 
     #[test]
