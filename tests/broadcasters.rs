@@ -116,6 +116,38 @@ fn a_command_without_an_end_is_ended() {
     assert!((100..200).contains(&born), "{born}: {}", played.said);
 }
 
+/// A trial has its own `/tmp`; what the recipe names there it sees, also by way of folders that `..` leaves.
+#[test]
+fn files_in_tmp_are_there_for_those_who_are_named_with_them() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let _alone = alone();
+    let results = tempfile::tempdir_in("/tmp").unwrap();
+    let root = results.path();
+    std::fs::create_dir_all(root.join("deep")).unwrap();
+    let clip = root.join("clip.mp4");
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-nostdin", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=30:duration=3"]);
+    assert!(ffmpeg.arg(&clip).status().unwrap().success());
+    std::fs::write(root.join("words"), "options='-preset ultrafast -tune zerolatency -g 30'").unwrap();
+    let script = "#!/bin/sh\n. \"$(dirname \"$0\")/words\"\n\
+                  exec ffmpeg -nostdin -re -i \"${2#*=}\" -c:v libx264 $options -f flv \"$1\"\n";
+    std::fs::write(root.join("publish"), script).unwrap();
+    std::fs::set_permissions(root.join("publish"), std::fs::Permissions::from_mode(0o755)).unwrap();
+
+    let by_script = format!("{{ command: [deep/../publish, \"{{url}}\", \"clip={}\"] }}", clip.display());
+    let text = recipe(&by_script, "").replace("size: 160x90", "file: deep/../clip.mp4");
+    let link = "link: { to: s1, bandwidth: 4 Mbit/s, delay: 2 ms } }";
+    let more = format!("    hc: {{ role: broadcaster, {link}\n    hw: {{ role: viewer, watch: hc, {link}\ntimeline:");
+    let text = text.replace("role: viewer,", "role: viewer, watch: hb,").replace("timeline:", &more);
+    let played = play(root, "temporary", &text);
+    assert!(matches!(played.code, Some(0 | 6)), "{}", played.said);
+    let trial = &Manifest::load(&played.run).unwrap().trials[0];
+    assert_eq!((&trial.state, &trial.damage), (&TrialState::Done, &Vec::new()), "{}", played.said);
+    let seen = read_summary(&played.run.summary()).unwrap();
+    let seen: Vec<_> = seen.iter().map(|row| (row.viewer.as_str(), row.frames, row.missing)).collect();
+    assert_eq!(seen, [("hv", 90, Some(0)), ("hw", 90, Some(0))], "{}", played.said);
+}
+
 #[test]
 fn a_command_that_does_not_broadcast_fails_its_trial_and_says_how() {
     let _alone = alone();
