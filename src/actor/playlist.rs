@@ -123,11 +123,10 @@ fn ask(server: SocketAddrV4, path: &str) -> io::Result<u16> {
     let mut stream = TcpStream::connect_timeout(&server.into(), ANSWER)?;
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(ANSWER))?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: livectl\r\nConnection: close\r\n\r\n",
-        server.ip()
-    )?;
+    let host = server.ip();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: livectl\r\nConnection: close\r\n\r\n");
+    // In one piece: a server may answer and close as soon as it has read some of it.
+    stream.write_all(request.as_bytes())?;
     let mut line = [0; STATUS_LINE];
     stream.read_exact(&mut line)?;
     // To its end: a connection closed with bytes unread is reset.
