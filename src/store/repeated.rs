@@ -21,28 +21,27 @@ pub fn repeated<'m>(runs: impl IntoIterator<Item = &'m Manifest>) -> Vec<HashSet
     runs.into_iter().map(of_run).collect()
 }
 
-/// What a trial's figures come from.
+/// What a trial's figures come from: its plan, which is here as a hash, and a stretch of time on some machine, or a model
+/// and its frames.
 #[derive(Debug, PartialEq, Eq, Hash)]
-enum Origin {
-    /// A stretch of time on some machine.
-    Measured { recipe: String, id: String, seed: u64, began_ns: i128 },
-    /// A model, the plan with its seed, and where the frames are from: their hash.
-    Predicted(u64),
+struct Origin {
+    plan: u64,
+    /// Beginning of a measured trial, in nanoseconds.
+    began_ns: Option<i128>,
 }
 
 /// `None`: it never began.
 fn origin(run: &Manifest, trial: &Trial, record: Option<&TrialRecord>) -> Option<Origin> {
-    if !trial.point.is_predicted() {
-        let record = record.filter(|record| record.state != TrialState::Planned)?;
-        // Older livectls recorded no moment 0.
-        let started = || record.started.unwrap_or(run.started).as_nanosecond();
-        let began_ns = record.zero_ns.map_or_else(started, i128::from);
-        let recipe = run.recipe.name.clone();
-        return Some(Origin::Measured { recipe, id: trial.id.clone(), seed: trial.seed, began_ns });
-    }
-    let predicted = run.predicted.as_ref()?;
     let mut hash = DefaultHasher::new();
-    (predicted.model, &predicted.births, &run.tools).hash(&mut hash);
     serde_json::to_string(trial).ok()?.hash(&mut hash);
-    Some(Origin::Predicted(hash.finish()))
+    run.recipe.name.hash(&mut hash);
+    if trial.point.is_predicted() {
+        let predicted = run.predicted.as_ref()?;
+        (predicted.model, &predicted.births, &run.tools).hash(&mut hash);
+        return Some(Origin { plan: hash.finish(), began_ns: None });
+    }
+    let record = record.filter(|record| record.state != TrialState::Planned)?;
+    // Older livectls recorded no moment 0.
+    let started = || record.started.unwrap_or(run.started).as_nanosecond();
+    Some(Origin { plan: hash.finish(), began_ns: Some(record.zero_ns.map_or_else(started, i128::from)) })
 }

@@ -342,7 +342,11 @@ fn judge(seen: &Seen, wanted: u32, fps: u32) -> Result<Doubt, Unsuited> {
             doubts.push(format!("is long: only its first {pictures} pictures were checked"));
         }
         Ended::Badly if pictures > 0 && *cannot_loop => return Err(Unsuited::TooShort { pictures, wanted }),
-        Ended::Well | Ended::StoodStill if pictures > 0 => return Err(Unsuited::TooShort { pictures, wanted }),
+        Ended::Well if pictures > 0 => return Err(Unsuited::TooShort { pictures, wanted }),
+        // Version 7 turns round in the loop of a still JPEG and never makes a picture of it.
+        Ended::StoodStill if pictures > 0 || file.is_none() && encoder.is_none() => {
+            return Err(Unsuited::TooShort { pictures, wanted });
+        }
         _ => {
             let said = encoder.as_ref().or(file.as_ref());
             return Err(Unsuited::NotEncoded(said.map(|said| format!(", which says `{said}`")).unwrap_or_default()));

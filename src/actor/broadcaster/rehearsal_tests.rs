@@ -56,7 +56,9 @@ fn what_ends_before_the_pictures_planned_is_too_short() {
     assert_eq!(seen(&Video { frames: 50, ..raw.clone() }), Ok(None), "all it has");
     assert_eq!(rehearse(&raw, Depth::Contents), Ok(None), "whoever does not loop it does not mind");
     let jpeg = made(dir.path(), "still.jpg", &["-map", "0:v", "-frames:v", "1"]);
-    assert_eq!(seen(&jpeg), Err(Unsuited::TooShort { pictures: 1, wanted: 120 }));
+    // ffmpeg 5 makes one picture of it and ffmpeg 7 none.
+    let still = seen(&jpeg);
+    assert!(matches!(still, Err(Unsuited::TooShort { pictures: 0 | 1, wanted: 120 })), "{still:?}");
 }
 
 #[test]

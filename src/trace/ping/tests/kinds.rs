@@ -63,7 +63,8 @@ fn says(log: &PingLog, words: &str) {
 #[test]
 fn what_others_put_around_lines_hides_no_summary() {
     let time = |at: f64| clock(AFTERNOON, at);
-    let put: [&dyn Fn(f64, &str) -> String; 16] = [
+    type Put<'a> = &'a dyn Fn(f64, &str) -> String;
+    let put: [Put<'_>; 16] = [
         &|at, line| format!("{}{}|{line}", time(at).0, time(at).1),
         &|at, line| format!("[{}]{line}", time(at).0),
         &|at, line| format!("{}{},{line}", time(at).0, time(at).1),
