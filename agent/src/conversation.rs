@@ -26,7 +26,7 @@ pub enum Meaning {
         part: Part,
         /// The message stream that it asks for.
         stream_id: u32,
-        /// The stream; `Err`: its name as the client wrote it, when heartbeats cannot carry it.
+        /// The stream; `Err`: its name, without arguments, when heartbeats cannot carry it.
         stream: Result<StreamKey, String>,
     },
     /// The server has consented to a publish or play.
@@ -63,18 +63,18 @@ pub enum Meaning {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wish {
     /// Application name, with what may follow it.
-    pub app: String,
+    pub app: Vec<u8>,
     /// Where it thinks that it is connected to.
-    pub tc_url: Option<String>,
+    pub tc_url: Option<Vec<u8>>,
     /// Stream name, with what may follow it.
-    pub name: String,
+    pub name: Vec<u8>,
 }
 
 /// Follows the commands of a connection in both directions.
 #[derive(Debug, Default)]
 pub struct Conversation {
-    app: String,
-    tc_url: Option<String>,
+    app: Vec<u8>,
+    tc_url: Option<Vec<u8>>,
     streams: Vec<Stream>,
 }
 
@@ -83,7 +83,7 @@ struct Stream {
     id: u32,
     part: Part,
     /// Stream name, as the client gives it.
-    name: String,
+    name: Vec<u8>,
 }
 
 impl Conversation {
@@ -143,12 +143,12 @@ impl Conversation {
         Some(Wish { app: self.app.clone(), tc_url: self.tc_url.clone(), name: stream.name.clone() })
     }
 
-    fn asked(&mut self, part: Part, stream_id: u32, name: String) -> Meaning {
+    fn asked(&mut self, part: Part, stream_id: u32, name: Vec<u8>) -> Meaning {
         self.streams.retain(|stream| stream.id != stream_id);
         if self.streams.len() >= MAX_STREAMS {
             self.streams.remove(0);
         }
-        let stream = StreamKey::from_rtmp(&self.app, &name).map_err(|_| format!("{}/{name}", self.app));
+        let stream = StreamKey::from_rtmp(&self.app, &name).map_err(|_| StreamKey::as_asked(&self.app, &name));
         self.streams.push(Stream { id: stream_id, part, name });
         Meaning::Asked { part, stream_id, stream }
     }
@@ -236,9 +236,11 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_told_and_names_without_end() {
         let mut conversation = connected();
-        let asked = say(&publish("a b"), 1, |m| conversation.client(m));
-        let stream = Err("live/a b".to_owned());
-        assert_eq!(asked, Some(Meaning::Asked { part: Part::Publish, stream_id: 1, stream }));
+        for (name, shown) in [("a b?key=SECRET", "live/a b"), ("/hb", "live//hb"), ("hb/", "live/hb/")] {
+            let asked = say(&publish(name), 1, |m| conversation.client(m));
+            let stream = Err(shown.to_owned());
+            assert_eq!(asked, Some(Meaning::Asked { part: Part::Publish, stream_id: 1, stream }));
+        }
         for stream_id in 0..1000 {
             say(&publish("hb"), stream_id, |m| conversation.client(m));
         }

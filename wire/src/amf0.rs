@@ -7,8 +7,9 @@ pub enum Value {
     Number(f64),
     /// True or false; marker 1.
     Boolean(bool),
-    /// Marker 2, or 12 when it has more than 65535 bytes.
-    String(String),
+    /// Marker 2, or 12 when it has more than 65535 bytes. To be UTF-8; programs put others there too, and servers
+    /// do not mind: so its bytes.
+    String(Vec<u8>),
     /// Anonymous object, its properties in order; marker 3.
     Object(Vec<(String, Value)>),
     /// Null; marker 5.
@@ -89,6 +90,13 @@ pub struct Decoder<'a> {
 }
 
 const OBJECT_END: u8 = 9;
+/// How many objects and arrays may be within each other in a value that is passed over.
+const DEEPEST: usize = 256;
+
+/// For people and for comparing with names that are text.
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
 
 impl<'a> Decoder<'a> {
     /// A decoder at the beginning of a payload.
@@ -129,7 +137,7 @@ impl<'a> Decoder<'a> {
         Ok(match marker {
             0 => Value::Number(f64::from_be_bytes(self.take()?)),
             1 => Value::Boolean(self.take::<1>()? != [0]),
-            2 => Value::String(self.short_string()?),
+            2 => Value::String(self.short_bytes()?.to_vec()),
             3 => Value::Object(self.properties(depth)?),
             5 => Value::Null,
             6 => Value::Undefined,
@@ -151,7 +159,7 @@ impl<'a> Decoder<'a> {
             11 => {
                 Value::Date { milliseconds: f64::from_be_bytes(self.take()?), zone: i16::from_be_bytes(self.take()?) }
             }
-            12 => Value::String(self.long_string()?),
+            12 => Value::String(self.long_bytes()?.to_vec()),
             13 => Value::Unsupported,
             15 => Value::Xml(self.long_string()?),
             16 => Value::TypedObject(self.short_string()?, self.properties(depth)?),
@@ -159,68 +167,179 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// The object that comes next, with its properties as far as they can be read: those before one in AMF3, for
-    /// example. Nothing can be read after it if they were not all. What is no object is read as it is; at the end of
-    /// the payload it is null.
+    /// What kind of value comes next; `None` at the end of the payload.
+    #[must_use]
+    pub fn marker(&self) -> Option<u8> {
+        self.bytes.get(self.offset).copied()
+    }
+
+    /// Passes over the next value, whatever it holds and however much; false at the end of the payload. An end of an
+    /// object where a value should be counts as an empty one, as it does for nginx-rtmp.
     ///
     /// # Errors
-    /// When the payload ends within it, or what comes next is neither an object nor another value.
-    pub fn head(&mut self) -> Result<Value, Amf0Error> {
+    /// When what follows is not a value. The decoder then stays where it was.
+    pub fn skip(&mut self) -> Result<bool, Amf0Error> {
         let start = self.offset;
-        let mut properties = Vec::new();
-        let marker = self.take();
-        let whole = match marker {
-            Ok([3]) => self.each_property(0, &mut properties),
-            Ok([8]) => self.take::<4>().and_then(|_| self.each_property(0, &mut properties)),
-            Ok([16]) => self.short_string().and_then(|_| self.each_property(0, &mut properties)),
-            _ => {
-                self.offset = start;
-                return Ok(self.value()?.unwrap_or(Value::Null));
-            }
-        };
-        match whole {
-            Err(error) if error.problem == Problem::Truncated => return Err(error),
-            Err(_) => self.offset = self.bytes.len(),
-            Ok(()) => (),
+        match self.marker() {
+            None => Ok(false),
+            Some(_) => self.skip_nested().map(|()| true).inspect_err(|_| self.offset = start),
         }
-        Ok(Value::Object(properties))
+    }
+
+    fn skip_nested(&mut self) -> Result<(), Amf0Error> {
+        // Of arrays how many values are to come, of objects nothing.
+        let mut within: Vec<Option<u32>> = Vec::new();
+        loop {
+            let at = self.offset;
+            let [marker] = self.take()?;
+            match marker {
+                0 => self.pass(8)?,
+                1 => self.pass(1)?,
+                2 => {
+                    self.short_bytes()?;
+                }
+                3 => within.push(None),
+                5 | 6 | OBJECT_END | 13 => {}
+                7 => self.pass(2)?,
+                8 => {
+                    self.pass(4)?;
+                    within.push(None);
+                }
+                10 => within.push(Some(u32::from_be_bytes(self.take()?))),
+                11 => self.pass(10)?,
+                12 | 15 => {
+                    self.long_bytes()?;
+                }
+                16 => {
+                    self.short_bytes()?;
+                    within.push(None);
+                }
+                other => return Err(Amf0Error { offset: at, problem: Problem::Marker(other) }),
+            }
+            if within.len() > DEEPEST {
+                return Err(Amf0Error { offset: at, problem: Problem::Depth(DEEPEST) });
+            }
+            loop {
+                match within.last_mut() {
+                    None => return Ok(()),
+                    Some(Some(left @ 1..)) => {
+                        *left -= 1;
+                        break;
+                    }
+                    Some(Some(0)) => {}
+                    Some(None) if self.property()?.is_some() => break,
+                    Some(None) => {}
+                }
+                within.pop();
+            }
+        }
+    }
+
+    /// The next value if it is a string; another one is passed over. `None` also at the end of the payload.
+    ///
+    /// # Errors
+    /// As [`Decoder::skip`].
+    pub fn string(&mut self) -> Result<Option<&'a [u8]>, Amf0Error> {
+        let start = self.offset;
+        let text = match self.marker() {
+            Some(2) => self.pass(1).and_then(|()| self.short_bytes()),
+            Some(12) => self.pass(1).and_then(|()| self.long_bytes()),
+            _ => return self.skip().map(|_| None),
+        };
+        text.map(Some).inspect_err(|_| self.offset = start)
+    }
+
+    /// The next value if it is a number; another one is passed over. `None` also at the end of the payload.
+    ///
+    /// # Errors
+    /// As [`Decoder::skip`].
+    pub fn number(&mut self) -> Result<Option<f64>, Amf0Error> {
+        match self.marker() {
+            Some(0) => self.value().map(|value| value.as_ref().and_then(Value::as_number)),
+            _ => self.skip().map(|_| None),
+        }
+    }
+
+    /// Properties of the object that comes next, as far as it can be read: those before one in AMF3, for example, or
+    /// before the end of the payload, for some encoders do not end their objects. Of several strings of one name the
+    /// last counts, as for nginx-rtmp. Other properties may be anything and as many as they are. Nothing can be read
+    /// behind an object that was not read to its end. What is no object is passed over, and has no properties.
+    pub fn strings<const N: usize>(&mut self, names: [&str; N]) -> [Option<&'a [u8]>; N] {
+        let mut found = [None; N];
+        if self.each_string(&names, &mut found).is_err() {
+            self.offset = self.bytes.len();
+        }
+        found
+    }
+
+    fn each_string(&mut self, names: &[&str], found: &mut [Option<&'a [u8]>]) -> Result<(), Amf0Error> {
+        match self.marker() {
+            Some(3) => self.pass(1)?,
+            Some(8) => self.pass(5)?,
+            Some(16) => {
+                self.pass(1)?;
+                self.short_bytes()?;
+            }
+            _ => return self.skip().map(|_| ()),
+        }
+        while let Some(name) = self.property()? {
+            match names.iter().position(|wanted| wanted.as_bytes() == name).and_then(|at| found.get_mut(at)) {
+                Some(found) => *found = self.string()?.or(*found),
+                None => {
+                    self.skip()?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn properties(&mut self, depth: usize) -> Result<Vec<(String, Value)>, Amf0Error> {
         let mut properties = Vec::new();
-        self.each_property(depth, &mut properties)?;
+        while let Some(name) = self.property()? {
+            properties.push((text(name), self.nested(depth + 1)?));
+        }
         Ok(properties)
     }
 
-    /// An empty name ends the object if its end's marker follows; else it is a name as any other.
-    fn each_property(&mut self, depth: usize, properties: &mut Vec<(String, Value)>) -> Result<(), Amf0Error> {
-        loop {
-            let name = self.short_string()?;
-            if self.bytes.get(self.offset) == Some(&OBJECT_END) && name.is_empty() {
-                self.offset += 1;
-                return Ok(());
-            }
-            properties.push((name, self.nested(depth + 1)?));
+    /// The name of an object's next property; `None`: the object ends. An empty name ends it if its end's marker
+    /// follows; else it is a name as any other.
+    fn property(&mut self) -> Result<Option<&'a [u8]>, Amf0Error> {
+        let name = self.short_bytes()?;
+        if name.is_empty() && self.marker() == Some(OBJECT_END) {
+            self.offset += 1;
+            return Ok(None);
         }
+        Ok(Some(name))
     }
 
     fn short_string(&mut self) -> Result<String, Amf0Error> {
-        let len = u16::from_be_bytes(self.take()?);
-        self.text(usize::from(len))
+        self.short_bytes().map(text)
     }
 
     fn long_string(&mut self) -> Result<String, Amf0Error> {
-        let len = u32::from_be_bytes(self.take()?);
-        self.text(len as usize)
+        self.long_bytes().map(text)
     }
 
-    fn text(&mut self, len: usize) -> Result<String, Amf0Error> {
+    fn short_bytes(&mut self) -> Result<&'a [u8], Amf0Error> {
+        let len = u16::from_be_bytes(self.take()?);
+        self.slice(usize::from(len))
+    }
+
+    fn long_bytes(&mut self) -> Result<&'a [u8], Amf0Error> {
+        let len = u32::from_be_bytes(self.take()?);
+        self.slice(len as usize)
+    }
+
+    fn pass(&mut self, len: usize) -> Result<(), Amf0Error> {
+        self.slice(len).map(|_| ())
+    }
+
+    fn slice(&mut self, len: usize) -> Result<&'a [u8], Amf0Error> {
         let at = self.offset;
         let end = at.saturating_add(len);
         let bytes = self.bytes.get(at..end).ok_or(Amf0Error { offset: at, problem: Problem::Truncated })?;
         self.offset = end;
-        // Strings are to be UTF-8. Programs put others there, and servers do not mind.
-        Ok(String::from_utf8_lossy(bytes).into_owned())
+        Ok(bytes)
     }
 
     fn take<const N: usize>(&mut self) -> Result<[u8; N], Amf0Error> {
@@ -238,18 +357,18 @@ impl Value {
         if let Value::Number(number) = self { Some(*number) } else { None }
     }
 
-    /// The text, if it is a string.
+    /// The text, if it is a string and UTF-8.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
-        if let Value::String(text) = self { Some(text) } else { None }
+        if let Value::String(bytes) = self { std::str::from_utf8(bytes).ok() } else { None }
     }
 
-    /// The value of the first property of that name, if it is an object or associative array.
+    /// The value of the last property of that name, if it is an object or associative array.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         match self {
             Value::Object(properties) | Value::EcmaArray(properties) | Value::TypedObject(_, properties) => {
-                properties.iter().find(|(n, _)| n == name).map(|(_, value)| value)
+                properties.iter().rev().find(|(n, _)| n == name).map(|(_, value)| value)
             }
             _ => None,
         }
@@ -263,11 +382,14 @@ impl Value {
                 out.extend_from_slice(&number.to_be_bytes());
             }
             Value::Boolean(truth) => out.extend_from_slice(&[1, u8::from(*truth)]),
-            Value::String(text) if text.len() <= usize::from(u16::MAX) => {
-                out.push(2);
-                name(text, out);
-            }
-            Value::String(text) => long(12, text, out),
+            Value::String(bytes) => match u16::try_from(bytes.len()) {
+                Ok(len) => {
+                    out.push(2);
+                    out.extend_from_slice(&len.to_be_bytes());
+                    out.extend_from_slice(bytes);
+                }
+                Err(_) => long(12, bytes, out),
+            },
             Value::Object(properties) => {
                 out.push(3);
                 object(properties, out);
@@ -294,7 +416,7 @@ impl Value {
                 out.extend_from_slice(&zone.to_be_bytes());
             }
             Value::Unsupported => out.push(13),
-            Value::Xml(text) => long(15, text, out),
+            Value::Xml(text) => long(15, text.as_bytes(), out),
             Value::TypedObject(class, properties) => {
                 out.push(16);
                 name(class, out);
@@ -312,7 +434,7 @@ impl From<f64> for Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Value::String(text.to_owned())
+        Value::String(text.into())
     }
 }
 
@@ -326,11 +448,11 @@ fn name(text: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn long(marker: u8, text: &str, out: &mut Vec<u8>) {
-    let text = cut(text, u32::MAX as usize);
+fn long(marker: u8, bytes: &[u8], out: &mut Vec<u8>) {
+    let bytes = bytes.get(..u32::MAX as usize).unwrap_or(bytes);
     out.push(marker);
-    out.extend_from_slice(&(text.len() as u32).to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
+    out.extend_from_slice(bytes);
 }
 
 /// The longest beginning of at most `max` bytes that ends at a character.
@@ -422,7 +544,7 @@ mod tests {
     #[test]
     fn what_servers_do_not_mind() {
         let gbk = [2, 0, 4, 0xd6, 0xb1, 0xb2, 0xa5];
-        assert!(matches!(&decode(&gbk, Limits::default()).unwrap()[..], [Value::String(_)]));
+        assert_eq!(decode(&gbk, Limits::default()).unwrap(), [Value::String(gbk[3..].to_vec())]);
         let nameless = [3, 0, 0, 5, 0, 1, b'a', 1, 1, 0, 0, 9];
         let properties = vec![(String::new(), Value::Null), ("a".into(), Value::Boolean(true))];
         assert_eq!(decode(&nameless, Limits::default()), Ok(vec![Value::Object(properties)]));
@@ -432,25 +554,85 @@ mod tests {
     fn of_an_object_that_cannot_be_read_to_its_end_the_beginning_is() {
         let mut bytes = encode(&[Value::Object(vec![("app".into(), "live".into())])]);
         bytes.truncate(bytes.len() - 3);
+        let unended = bytes.clone();
         bytes.extend([0, 4, b'c', b'a', b'p', b's', 0x11, 4, 5, 0, 0, 9]);
         assert_eq!(decode(&bytes, Limits::default()).unwrap_err().problem, Problem::Marker(0x11));
-        let mut decoder = Decoder::new(&bytes, Limits::default());
-        assert_eq!(decoder.head().unwrap().get("app").and_then(Value::as_str), Some("live"));
-        assert_eq!(decoder.value(), Ok(None), "it is not known where it ends");
+        for bytes in [bytes, unended] {
+            let mut decoder = Decoder::new(&bytes, Limits::default());
+            assert_eq!(decoder.strings(["app", "x"]), [Some(&b"live"[..]), None]);
+            assert_eq!(decoder.value(), Ok(None), "it is not known where it ends");
+        }
         let whole = encode(&[Value::Object(vec![("app".into(), "live".into())]), 1.0.into()]);
         let mut decoder = Decoder::new(&whole, Limits::default());
-        assert_eq!(decoder.head().unwrap().get("app").and_then(Value::as_str), Some("live"));
+        assert_eq!(decoder.strings(["app"]), [Some(&b"live"[..])]);
         assert_eq!(decoder.value(), Ok(Some(1.0.into())));
-        assert_eq!(Decoder::new(&[5], Limits::default()).head(), Ok(Value::Null));
-        assert!(Decoder::new(&whole[..9], Limits::default()).head().is_err());
+        let mut decoder = Decoder::new(&[5, 6], Limits::default());
+        assert_eq!((decoder.strings(["app"]), decoder.offset()), ([None], 1), "no object");
+        assert_eq!(Decoder::new(&whole[..9], Limits::default()).strings(["app"]), [None], "cut within it");
+    }
+
+    #[test]
+    fn properties_that_are_not_wanted_may_be_anything() {
+        let app = |others: Vec<(String, Value)>| {
+            let properties = others.into_iter().chain([("app".to_owned(), "live".into())]);
+            encode(&[Value::Object(properties.collect())])
+        };
+        let deep = (0..100).fold(Value::Null, |inner, _| Value::Object(vec![("in".into(), inner)]));
+        let many = (0..5000).map(|n| (format!("p{n}"), Value::StrictArray(vec![f64::from(n).into()]))).collect();
+        let text = Value::String(vec![0xe9; 70_000]);
+        for bytes in [app(vec![("x".into(), deep)]), app(many), app(vec![("x".into(), text)])] {
+            assert_eq!(Decoder::new(&bytes, Limits::default()).strings(["app"]), [Some(&b"live"[..])]);
+        }
+        let nested = app(vec![("x".into(), Value::EcmaArray(vec![("app".into(), "nope".into())]))]);
+        assert_eq!(Decoder::new(&nested, Limits::default()).strings(["app"]), [Some(&b"live"[..])]);
+        let mut ended = app(vec![]);
+        ended.splice(1..1, [0, 1, b'x', OBJECT_END]);
+        assert_eq!(Decoder::new(&ended, Limits::default()).strings(["app"]), [Some(&b"live"[..])]);
+    }
+
+    #[test]
+    fn of_several_strings_of_one_name_the_last_counts() {
+        let object = |values: &[Value]| {
+            Value::Object(values.iter().map(|value| ("app".to_owned(), value.clone())).collect::<Vec<_>>())
+        };
+        let table: &[(&[Value], Option<&[u8]>)] = &[
+            (&["nope".into(), "live".into()], Some(b"live")),
+            (&[1.0.into(), "live".into()], Some(b"live")),
+            (&["live".into(), 1.0.into()], Some(b"live")),
+            (&[Value::String(vec![0xe9])], Some(&[0xe9])),
+            (&[Value::Null], None),
+        ];
+        for (values, expected) in table {
+            let bytes = encode(&[object(values)]);
+            assert_eq!(Decoder::new(&bytes, Limits::default()).strings(["app"]), [*expected]);
+        }
+        assert_eq!(object(&["a".into(), "b".into()]).get("app"), Some(&"b".into()));
+    }
+
+    #[test]
+    fn what_is_passed_over_has_bounds_too() {
+        let deep = [10, 0, 0, 0, 1].repeat(1000);
+        assert_eq!(Decoder::new(&deep, Limits::default()).skip().unwrap_err().problem, Problem::Depth(DEEPEST));
+        assert_eq!(Decoder::new(&[10, 255, 255, 255, 255, 5], Limits::default()).skip().unwrap_err().offset, 6);
+        let values = result();
+        let bytes = encode(&values);
+        for len in 0..=bytes.len() {
+            let mut decoder = Decoder::new(&bytes[..len], Limits::default());
+            let read = std::iter::from_fn(|| decoder.skip().ok().filter(|any| *any)).count();
+            assert_eq!(read, [10, 19, 20, 29].iter().filter(|end| **end <= len).count(), "{len}");
+        }
+        let mut decoder = Decoder::new(&bytes, Limits::default());
+        assert_eq!(decoder.number(), Ok(None), "a string");
+        assert_eq!((decoder.number(), decoder.string(), decoder.number()), (Ok(Some(4.0)), Ok(None), Ok(Some(1.0))));
+        assert_eq!((decoder.string(), decoder.number(), decoder.skip()), (Ok(None), Ok(None), Ok(false)));
     }
 
     #[test]
     fn long_strings() {
         let text = "ä".repeat(40_000);
-        let bytes = encode(&[Value::String(text.clone())]);
+        let bytes = encode(&[text.as_str().into()]);
         assert_eq!(bytes[0], 12);
-        assert_eq!(decode(&bytes, Limits::default()), Ok(vec![Value::String(text.clone())]));
+        assert_eq!(decode(&bytes, Limits::default()), Ok(vec![text.as_str().into()]));
         // As a name it cannot be written whole.
         let bytes = encode(&[Value::TypedObject(text, vec![])]);
         let decoded = decode(&bytes, Limits::default()).unwrap();
@@ -462,7 +644,7 @@ mod tests {
         let leaf = prop_oneof![
             any::<f64>().prop_filter("NaN differs from itself", |n| !n.is_nan()).prop_map(Value::Number),
             any::<bool>().prop_map(Value::Boolean),
-            "\\PC{0,20}".prop_map(Value::String),
+            proptest::collection::vec(any::<u8>(), 0..20).prop_map(Value::String),
             Just(Value::Null),
             Just(Value::Undefined),
             Just(Value::Unsupported),
@@ -490,11 +672,24 @@ mod tests {
         #[test]
         fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode(&bytes, Limits::default());
+            let _ = Decoder::new(&bytes, Limits::default()).strings(["a"]);
+        }
+
+        /// What can be decoded can be passed over, and ends at the same place.
+        #[test]
+        fn passing_over_is_reading(values in proptest::collection::vec(any_value(), 0..5)) {
+            let bytes = encode(&values);
+            let (mut one, mut other) = (Decoder::new(&bytes, Limits::default()), Decoder::new(&bytes, Limits::default()));
+            while one.value().unwrap().is_some() {
+                prop_assert_eq!(other.skip(), Ok(true));
+                prop_assert_eq!(one.offset(), other.offset());
+            }
         }
 
         #[test]
         fn likely_bytes(bytes in proptest::collection::vec(0u8..17, 0..200)) {
             let _ = decode(&bytes, Limits::default());
+            let _ = Decoder::new(&bytes, Limits::default()).skip();
         }
     }
 }

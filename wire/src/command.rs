@@ -3,7 +3,8 @@
 use crate::amf0::{Amf0Error, Decoder, Limits, Value};
 use crate::rtmp::kind;
 
-/// A command message, by what it asks for or tells.
+/// A command message, by what it asks for or tells. Names that a server compares or keeps are bytes, for that is what
+/// they are to it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// `connect` (7.2.1.1): the first of a client.
@@ -11,9 +12,9 @@ pub enum Command {
         /// Number that its answer carries; always 1.
         transaction: f64,
         /// Application name as the client gives it: `live`. Empty when it gives none.
-        app: String,
+        app: Vec<u8>,
         /// URL of the application, `rtmp://10.0.0.3:1935/live`, if given.
-        tc_url: Option<String>,
+        tc_url: Option<Vec<u8>>,
     },
     /// `createStream` (7.2.1.3): asks for a message stream.
     CreateStream {
@@ -25,16 +26,16 @@ pub enum Command {
         /// Number that an answer would carry; often 0, since the answer is an `onStatus`.
         transaction: f64,
         /// Stream name as the client gives it.
-        name: String,
+        name: Vec<u8>,
         /// `live`, `record` or `append`, if given.
-        mode: Option<String>,
+        mode: Option<Vec<u8>>,
     },
-    /// `play` (7.2.2.1), sent on the message stream it is about.
+    /// `play` (7.2.2.1) or Flash's `play2`, sent on the message stream it is about.
     Play {
         /// Number that an answer would carry; often 0, since the answer is an `onStatus`.
         transaction: f64,
         /// Stream name as the client gives it.
-        name: String,
+        name: Vec<u8>,
     },
     /// `deleteStream` (7.2.2.3), or `closeStream` for the message stream it is sent on.
     CloseStream {
@@ -46,7 +47,7 @@ pub enum Command {
         /// Number that its answer carries.
         transaction: f64,
         /// Stream name as the client gives it.
-        name: String,
+        name: Vec<u8>,
     },
     /// `pause` (7.2.2.8), sent on the message stream it is about.
     Pause {
@@ -114,71 +115,78 @@ pub enum CommandError {
 }
 
 impl Command {
-    /// Reads the payload of a message of type `message_kind`. Only what the command is known for is looked at; more
-    /// may follow.
+    /// Reads the payload of a message of type `message_kind`, in the way of servers (nginx-rtmp's is
+    /// `ngx_rtmp_amf_message_handler`): only what the command is known for is looked at, all else may be anything or
+    /// missing; names of commands are compared without regard to case; and nothing behind a NUL in a string counts.
+    /// So the payload may have been cut, if what counts was kept.
     ///
     /// # Errors
     /// When it is not a command, or lacks what makes it that command.
     pub fn parse(message_kind: u8, payload: &[u8], limits: Limits) -> Result<Self, CommandError> {
-        let payload = match (message_kind, payload) {
-            (kind::COMMAND_AMF0, payload) => payload,
-            // The byte says which format the first value has; all that was seen in the wild say AMF0. Some leave it
-            // out, and begin with a string.
-            (kind::COMMAND_AMF3, [0, payload @ ..] | payload @ [2, ..]) => payload,
-            (kind::COMMAND_AMF3, _) => return Err(CommandError::Amf3),
-            (other, _) => return Err(CommandError::Kind(other)),
-        };
-        let mut arguments = Arguments { decoder: Decoder::new(payload, limits), command: String::new() };
+        let mut arguments = Arguments::of(message_kind, payload, limits)?;
         let name = arguments.text("name")?;
-        arguments.command.clone_from(&name);
-        let transaction = arguments.number("transaction id")?;
-        Ok(match name.as_str() {
+        arguments.command = String::from_utf8_lossy(name).into_owned();
+        let transaction = arguments.number()?.unwrap_or(0.0);
+        Ok(match arguments.command.to_ascii_lowercase().as_str() {
             "connect" => {
-                // What a client says of itself may be anything; servers look at few of the properties.
-                let object = arguments.decoder.head()?;
-                let text = |name| object.get(name).and_then(Value::as_str).map(str::to_owned);
-                Command::Connect { transaction, app: text("app").unwrap_or_default(), tc_url: text("tcUrl") }
+                let [app, tc_url] = arguments.strings(["app", "tcUrl"]);
+                Command::Connect { transaction, app: app.unwrap_or_default(), tc_url }
             }
-            "createStream" => Command::CreateStream { transaction },
+            "createstream" => Command::CreateStream { transaction },
             "publish" => {
-                arguments.next()?;
-                let name = arguments.text("stream name")?;
-                let mode = arguments.next()?.and_then(|value| value.as_str().map(str::to_owned));
+                arguments.skip()?;
+                let name = arguments.text("stream name")?.to_vec();
+                let mode = arguments.text("mode").ok().map(<[u8]>::to_vec);
                 Command::Publish { transaction, name, mode }
             }
             "play" => {
-                arguments.next()?;
-                Command::Play { transaction, name: arguments.text("stream name")? }
+                arguments.skip()?;
+                Command::Play { transaction, name: arguments.text("stream name")?.to_vec() }
             }
-            "deleteStream" => {
-                arguments.next()?;
-                Command::CloseStream { stream: Some(arguments.number("stream id")?) }
+            "play2" => {
+                arguments.skip()?;
+                let [name] = arguments.strings(["streamName"]);
+                Command::Play { transaction, name: name.ok_or_else(|| arguments.lacks("stream name"))? }
             }
-            "closeStream" => Command::CloseStream { stream: None },
-            "FCUnpublish" => {
-                arguments.next()?;
-                Command::Unpublish { transaction, name: arguments.text("stream name")? }
+            "deletestream" => {
+                arguments.skip()?;
+                let stream = arguments.number()?.ok_or_else(|| arguments.lacks("stream id"))?;
+                Command::CloseStream { stream: Some(stream) }
+            }
+            "closestream" => Command::CloseStream { stream: None },
+            "fcunpublish" => {
+                arguments.skip()?;
+                Command::Unpublish { transaction, name: arguments.text("stream name")?.to_vec() }
             }
             "pause" => {
-                arguments.next()?;
-                let pause = arguments.next()? == Some(Value::Boolean(true));
-                let milliseconds = arguments.next()?.as_ref().and_then(Value::as_number).unwrap_or(0.0);
+                arguments.skip()?;
+                let pause = arguments.value()? == Some(Value::Boolean(true));
+                let milliseconds = arguments.number()?.unwrap_or(0.0);
                 Command::Pause { pause, milliseconds }
             }
-            "onStatus" => {
-                arguments.next()?;
-                Command::OnStatus(Status::of(arguments.next()?))
+            "onstatus" => {
+                arguments.skip()?;
+                Command::OnStatus(arguments.status())
             }
             "_result" => {
-                arguments.next()?;
-                Command::Result { transaction, value: arguments.next()? }
+                arguments.skip()?;
+                Command::Result { transaction, value: arguments.value()? }
             }
             "_error" => {
-                arguments.next()?;
-                Command::Error { transaction, status: Status::of(arguments.next()?) }
+                arguments.skip()?;
+                Command::Error { transaction, status: arguments.status() }
             }
-            _ => Command::Other { name, transaction },
+            _ => Command::Other { name: arguments.command, transaction },
         })
+    }
+
+    /// The name of the command in a payload, in lower case, also when the rest of it cannot be read. `None`: there is
+    /// none.
+    #[must_use]
+    pub fn name(message_kind: u8, payload: &[u8]) -> Option<String> {
+        let mut arguments = Arguments::of(message_kind, payload, Limits::default()).ok()?;
+        let name = arguments.text("name").ok()?;
+        Some(String::from_utf8_lossy(name).to_ascii_lowercase())
     }
 
     /// The AMF0 payload of a message that says this, with as little beside it as possible.
@@ -186,25 +194,25 @@ impl Command {
     pub fn emit(&self) -> Vec<u8> {
         let values: Vec<Value> = match self {
             Command::Connect { transaction, app, tc_url } => {
-                let mut object = vec![("app".to_owned(), app.as_str().into())];
-                object.extend(tc_url.as_ref().map(|url| ("tcUrl".to_owned(), url.as_str().into())));
+                let mut object = vec![("app".to_owned(), string(app))];
+                object.extend(tc_url.as_ref().map(|url| ("tcUrl".to_owned(), string(url))));
                 vec!["connect".into(), (*transaction).into(), Value::Object(object)]
             }
             Command::CreateStream { transaction } => vec!["createStream".into(), (*transaction).into(), Value::Null],
             Command::Publish { transaction, name, mode } => {
-                let mut values = vec!["publish".into(), (*transaction).into(), Value::Null, name.as_str().into()];
-                values.extend(mode.as_deref().map(Value::from));
+                let mut values = vec!["publish".into(), (*transaction).into(), Value::Null, string(name)];
+                values.extend(mode.as_deref().map(string));
                 values
             }
             Command::Play { transaction, name } => {
-                vec!["play".into(), (*transaction).into(), Value::Null, name.as_str().into()]
+                vec!["play".into(), (*transaction).into(), Value::Null, string(name)]
             }
             Command::CloseStream { stream: Some(stream) } => {
                 vec!["deleteStream".into(), 0.0.into(), Value::Null, (*stream).into()]
             }
             Command::CloseStream { stream: None } => vec!["closeStream".into(), 0.0.into(), Value::Null],
             Command::Unpublish { transaction, name } => {
-                vec!["FCUnpublish".into(), (*transaction).into(), Value::Null, name.as_str().into()]
+                vec!["FCUnpublish".into(), (*transaction).into(), Value::Null, string(name)]
             }
             Command::Pause { pause, milliseconds } => {
                 vec!["pause".into(), 0.0.into(), Value::Null, Value::Boolean(*pause), (*milliseconds).into()]
@@ -227,12 +235,6 @@ impl Command {
 }
 
 impl Status {
-    fn of(value: Option<Value>) -> Self {
-        let text =
-            |name| value.as_ref().and_then(|v| v.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned();
-        Self { level: text("level"), code: text("code"), description: text("description") }
-    }
-
     fn object(&self) -> Value {
         let property = |name: &str, text: &str| (name.to_owned(), text.into());
         Value::Object(vec![
@@ -243,25 +245,73 @@ impl Status {
     }
 }
 
+fn string(bytes: &[u8]) -> Value {
+    Value::String(bytes.to_vec())
+}
+
+/// Up to the first NUL, which ends a string for a server in C.
+fn before_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
 struct Arguments<'a> {
     decoder: Decoder<'a>,
     command: String,
 }
 
-impl Arguments<'_> {
-    fn next(&mut self) -> Result<Option<Value>, Amf0Error> {
-        self.decoder.value()
+impl<'a> Arguments<'a> {
+    fn of(message_kind: u8, payload: &'a [u8], limits: Limits) -> Result<Self, CommandError> {
+        let payload = match (message_kind, payload) {
+            (kind::COMMAND_AMF0, payload) => payload,
+            // The byte says which format the first value has, and servers pass over it: all that was seen in the wild
+            // go on with a string in AMF0. Some leave it out.
+            (kind::COMMAND_AMF3, [_, payload @ ..]) if payload.first() == Some(&STRING) => payload,
+            (kind::COMMAND_AMF3, payload @ [STRING, ..]) => payload,
+            (kind::COMMAND_AMF3, _) => return Err(CommandError::Amf3),
+            (other, _) => return Err(CommandError::Kind(other)),
+        };
+        Ok(Self { decoder: Decoder::new(payload, limits), command: String::new() })
     }
 
-    fn text(&mut self, field: &'static str) -> Result<String, CommandError> {
-        match self.next()? {
-            Some(Value::String(text)) => Ok(text),
-            _ => Err(CommandError::Field { command: self.command.clone(), field }),
-        }
+    /// Whether a value comes. None does behind the end of an object that never began.
+    fn any(&self) -> bool {
+        self.decoder.marker().is_some_and(|marker| marker != OBJECT_END)
     }
 
-    fn number(&mut self, field: &'static str) -> Result<f64, CommandError> {
-        let number = self.next()?.as_ref().and_then(Value::as_number);
-        number.ok_or_else(|| CommandError::Field { command: self.command.clone(), field })
+    fn value(&mut self) -> Result<Option<Value>, Amf0Error> {
+        if self.any() { self.decoder.value() } else { Ok(None) }
+    }
+
+    fn skip(&mut self) -> Result<(), Amf0Error> {
+        if self.any() { self.decoder.skip().map(|_| ()) } else { Ok(()) }
+    }
+
+    fn number(&mut self) -> Result<Option<f64>, Amf0Error> {
+        if self.any() { self.decoder.number() } else { Ok(None) }
+    }
+
+    fn text(&mut self, field: &'static str) -> Result<&'a [u8], CommandError> {
+        let text = if self.any() { self.decoder.string()? } else { None };
+        text.map(before_nul).ok_or_else(|| self.lacks(field))
+    }
+
+    fn strings<const N: usize>(&mut self, names: [&str; N]) -> [Option<Vec<u8>>; N] {
+        let found = if self.any() { self.decoder.strings(names) } else { [None; N] };
+        found.map(|text| text.map(|text| before_nul(text).to_vec()))
+    }
+
+    fn status(&mut self) -> Status {
+        let found = self.strings(["level", "code", "description"]);
+        let [level, code, description] =
+            found.map(|text| String::from_utf8_lossy(&text.unwrap_or_default()).into_owned());
+        Status { level, code, description }
+    }
+
+    fn lacks(&self, field: &'static str) -> CommandError {
+        CommandError::Field { command: self.command.clone(), field }
     }
 }
+
+/// AMF0's markers of a string and of an object's end.
+const STRING: u8 = 2;
+const OBJECT_END: u8 = 9;

@@ -39,6 +39,10 @@ impl StreamKey {
     /// # Errors
     /// When a part is empty, the whole is too long, or a byte is not allowed.
     pub fn new(app: &str, name: &str) -> Result<Self, StreamKeyError> {
+        Self::of(app.as_bytes(), name.as_bytes())
+    }
+
+    fn of(app: &[u8], name: &[u8]) -> Result<Self, StreamKeyError> {
         if app.is_empty() || name.is_empty() {
             return Err(StreamKeyError::Part);
         }
@@ -46,26 +50,38 @@ impl StreamKey {
         if len > Self::MAX_LEN {
             return Err(StreamKeyError::TooLong(len));
         }
-        let text = format!("{app}/{name}");
+        let mut text = String::with_capacity(len);
         let slash = app.len();
-        for (offset, byte) in text.bytes().enumerate() {
+        for (offset, byte) in [app, b"/", name].concat().into_iter().enumerate() {
             if offset != slash && !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')) {
                 return Err(StreamKeyError::Byte { byte, offset });
             }
+            text.push(char::from(byte));
         }
         Ok(Self { text, slash })
     }
 
-    /// The key as RTMP's `connect` and `play`/`publish` name it. Players and encoders append arguments
-    /// (`live?token=…`) and slashes; servers ignore them, and so does this.
+    /// The key as RTMP's `connect` and `play`/`publish` name it, in the way of servers (nginx-rtmp's is
+    /// `ngx_rtmp_cmd_connect_init` and `ngx_rtmp_cmd_fill_args`): arguments that players and encoders append are
+    /// left out (`live?token=…`), and of the application one slash at its end, or `/_definst_`, Flash's name for an
+    /// instance without a name. A slash of the stream name is part of it: `hb`, `/hb` and `hb/` are three streams.
+    /// Some encoders count the NUL at a string's end to its length; nothing behind a NUL counts.
     ///
     /// # Errors
     /// As [`StreamKey::new`].
-    pub fn from_rtmp(app: &str, name: &str) -> Result<Self, StreamKeyError> {
-        fn bare(part: &str) -> &str {
-            part.split('?').next().unwrap_or(part).trim_matches('/')
+    pub fn from_rtmp(app: impl AsRef<[u8]>, name: impl AsRef<[u8]>) -> Result<Self, StreamKeyError> {
+        Self::of(bare_app(app.as_ref()), bare(name.as_ref()))
+    }
+
+    /// What such a stream was asked for as, in printable ASCII and of bounded length, without the arguments: these
+    /// hold passwords.
+    #[must_use]
+    pub fn as_asked(app: impl AsRef<[u8]>, name: impl AsRef<[u8]>) -> String {
+        let whole = [bare_app(app.as_ref()), b"/", bare(name.as_ref())].concat();
+        match whole.get(..SHOWN) {
+            Some(shown) if whole.len() > SHOWN => format!("{}...", shown.escape_ascii()),
+            _ => whole.escape_ascii().to_string(),
         }
-        Self::new(bare(app), bare(name))
     }
 
     /// RTMP application: `live`.
@@ -85,6 +101,20 @@ impl StreamKey {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// So much of the name of a stream that has no key is shown.
+const SHOWN: usize = 80;
+
+/// Without arguments, and what follows a NUL.
+fn bare(part: &[u8]) -> &[u8] {
+    part.split(|byte| matches!(byte, b'?' | 0)).next().unwrap_or_default()
+}
+
+fn bare_app(app: &[u8]) -> &[u8] {
+    let app = bare(app);
+    let instance = app.strip_suffix(b"/_definst_").filter(|app| !app.is_empty());
+    instance.or_else(|| app.strip_suffix(b"/")).unwrap_or(app)
 }
 
 impl fmt::Display for StreamKey {
@@ -116,9 +146,40 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_ignore_is_ignored() {
-        let key = StreamKey::from_rtmp("live/?a=b", "hb?token=x/y").unwrap();
-        assert_eq!(key.as_str(), "live/hb");
+    fn as_servers_understand_it() {
+        use StreamKeyError as E;
+        let slash = |offset| Err(E::Byte { byte: b'/', offset });
+        type Asked<'a> = (&'a [u8], &'a [u8], Result<&'a str, E>);
+        let table: &[Asked<'_>] = &[
+            (b"live", b"hb", Ok("live/hb")),
+            (b"live/?a=b", b"hb?token=x/y", Ok("live/hb")),
+            (b"live?a?b", b"hb?a?b", Ok("live/hb")),
+            (b"live/", b"hb", Ok("live/hb")),
+            (b"live/_definst_", b"hb", Ok("live/hb")),
+            (b"live/_definst_?a=b", b"hb", Ok("live/hb")),
+            (b"live\0", b"hb\0", Ok("live/hb")),
+            (b"live", b"hb\0?x", Ok("live/hb")),
+            (b"live", b"/hb", slash(5)),
+            (b"live", b"hb/", slash(7)),
+            (b"live//", b"hb", slash(4)),
+            (b"/live", b"hb", slash(0)),
+            (b"live/_definst_/", b"hb", slash(4)),
+            (b"/_definst_", b"hb", slash(0)),
+            (b"live", b"?x", Err(E::Part)),
+            (b"", b"hb", Err(E::Part)),
+            (b"live", b"h\xe9", Err(E::Byte { byte: 0xe9, offset: 6 })),
+        ];
+        for (app, name, expected) in table {
+            let found = StreamKey::from_rtmp(app, name);
+            assert_eq!(found.as_ref().map(StreamKey::as_str), expected.as_ref().map(|s| *s), "{app:?} {name:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_name_tells_no_password() {
+        assert_eq!(StreamKey::as_asked("live?key=SECRET/", "a:b?key=SECRET"), "live/a:b");
+        assert_eq!(StreamKey::as_asked("live", b"h\xe9\n"), "live/h\\xe9\\n");
+        assert_eq!(StreamKey::as_asked("live", "x".repeat(7000)).len(), SHOWN + 3);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Player {
 pub fn padding(bytes: u16) -> Vec<u8> {
     let mut payload = Vec::new();
     Value::String("onPadding".into()).encode(&mut payload);
-    Value::String(" ".repeat(bytes.into())).encode(&mut payload);
+    Value::String(vec![b' '; bytes.into()]).encode(&mut payload);
     payload
 }
 

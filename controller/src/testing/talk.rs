@@ -98,11 +98,8 @@ fn talk(asks: &Command, code: &str) -> Vec<(Host, Vec<u8>)> {
     handshake.resize(1 + 1536, 7);
     let mut both = handshake.clone();
     both.extend([8; 1536]);
-    let connect = Command::Connect {
-        transaction: 1.0,
-        app: "live".to_owned(),
-        tc_url: Some("rtmp://10.0.0.3:1935/live".to_owned()),
-    };
+    let connect =
+        Command::Connect { transaction: 1.0, app: "live".into(), tc_url: Some("rtmp://10.0.0.3:1935/live".into()) };
     let result = |transaction, value| Command::Result { transaction, value };
     let status = Status { level: "status".to_owned(), code: code.to_owned(), description: "Start".to_owned() };
     let mut yes = command(&mut down, 1, &Command::OnStatus(status));
@@ -125,13 +122,13 @@ fn talk(asks: &Command, code: &str) -> Vec<(Host, Vec<u8>)> {
 
 /// A client that plays, and is let.
 pub fn play(name: &str) -> Vec<(Host, Vec<u8>)> {
-    talk(&Command::Play { transaction: 0.0, name: name.to_owned() }, "NetStream.Play.Start")
+    talk(&Command::Play { transaction: 0.0, name: name.into() }, "NetStream.Play.Start")
 }
 
 /// A client that publishes, and is let.
 pub fn publish(name: &str) -> Vec<(Host, Vec<u8>)> {
-    let mode = Some("live".to_owned());
-    talk(&Command::Publish { transaction: 0.0, name: name.to_owned(), mode }, "NetStream.Publish.Start")
+    let mode = Some("live".into());
+    talk(&Command::Publish { transaction: 0.0, name: name.into(), mode }, "NetStream.Publish.Start")
 }
 
 /// The connections of a classic pcap file of Ethernet frames, each as its frames in order. Beside ffmpeg's they are

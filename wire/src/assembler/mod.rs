@@ -100,7 +100,7 @@ struct Piece {
 
 /// What a waiting piece costs beside its bytes: so that many tiny ones are bounded too.
 const PIECE_COST: usize = 96;
-/// Buffers kept for use again, and how large they may be.
+/// Buffers kept for use again, if they are within the limit, and how large they may be.
 const SPARES: usize = 64;
 const MAX_SPARE: usize = 4 << 10;
 
@@ -184,7 +184,7 @@ impl Assembler {
             self.waiting_bytes -= piece.bytes.len();
             deliver(Chunk { offset: self.next, bytes: &piece.bytes, time: piece.time });
             self.advance(piece.bytes.len());
-            if self.spare.len() < SPARES && piece.bytes.capacity() <= MAX_SPARE {
+            if self.spare.len() < SPARES.min(self.limit / MAX_SPARE) && piece.bytes.capacity() <= MAX_SPARE {
                 piece.bytes.clear();
                 self.spare.push(piece.bytes);
             }
@@ -278,6 +278,12 @@ impl Assembler {
     #[must_use]
     pub fn is_finished(&self) -> bool {
         self.end.is_some_and(|end| self.next >= end)
+    }
+
+    /// Whether a FIN was seen, with or without all that was before it.
+    #[must_use]
+    pub fn has_end(&self) -> bool {
+        self.end.is_some()
     }
 
     /// Stream offset of the next byte to be handed on.

@@ -71,7 +71,7 @@ struct Found {
     segments: Vec<usize>,
     damaged: u64,
     aggregates: u64,
-    app: Option<String>,
+    app: Option<Vec<u8>>,
     stream: Option<StreamKey>,
     problems: Vec<String>,
     /// From somewhere on nothing could be read.
@@ -279,7 +279,8 @@ impl Found {
                         match StreamKey::from_rtmp(app, &name) {
                             Ok(stream) => self.stream = Some(stream),
                             Err(error) if self.problems.len() < MAX_NAMED => {
-                                self.problems.push(format!("stream {app:?}/{name:?}: {error}"));
+                                self.problems
+                                    .push(format!("stream \"{}\": {error}", StreamKey::as_asked(app, &name)));
                             }
                             Err(_) => {}
                         }

@@ -27,7 +27,7 @@ pub const DEFAULT_CHUNK_SIZE: u32 = 128;
 pub mod kind {
     /// Sets how many payload bytes a chunk has from now on.
     pub const SET_CHUNK_SIZE: u8 = 1;
-    /// Ends an incomplete message of a chunk stream.
+    /// Asks to end an incomplete message of a chunk stream.
     pub const ABORT: u8 = 2;
     /// How many bytes the receiver has had.
     pub const ACKNOWLEDGEMENT: u8 = 3;
@@ -74,7 +74,7 @@ pub struct Message<'a> {
 }
 
 impl Message<'_> {
-    /// Whether `payload` is all of it: neither shortened, as [`Media::Head`] asks for, nor cut at a hole in the
+    /// Whether `payload` is all of it: neither shortened, as [`Media`] asks for, nor cut at a hole in the
     /// stream.
     #[must_use]
     pub fn is_whole(&self) -> bool {

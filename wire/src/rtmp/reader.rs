@@ -23,21 +23,21 @@ impl Default for Limits {
     }
 }
 
-/// How much of audio and video payloads is kept.
+/// How much of payloads is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
     /// The whole payload.
     Whole,
-    /// The first so many bytes; the rest is counted and passed over. For one who wants to know what happens, not what
-    /// is shown.
+    /// Of audio and video the first so many bytes; the rest is counted and passed over. For one who wants to know what
+    /// happens, not what is shown.
     Head(usize),
+    /// Of commands the first so many bytes, and of other messages nothing.
+    Commands(usize),
 }
 
 /// What became of messages that were not handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Messages that an Abort Message ended (section 5.4.2).
-    pub aborted: u64,
     /// Cut off by the header of another message on the same chunk stream.
     pub cut_off: u64,
 }
@@ -58,16 +58,6 @@ pub enum Problem {
     /// The first byte is this version, not plain RTMP's.
     #[error("version {0}; only plain RTMP ({VERSION}) can be read")]
     Version(u8),
-    /// A chunk that refers to a header that was never there.
-    #[error(
-        "the first chunk of chunk stream {chunk_stream} has a header of type {format}, which leaves out the length"
-    )]
-    NoHeader {
-        /// Id of the chunk stream.
-        chunk_stream: u32,
-        /// Chunk type, 2 or 3.
-        format: u8,
-    },
     /// A message is longer than [`Limits::message`].
     #[error("a message of {length} bytes; at most {limit} are allowed")]
     TooLong {
@@ -82,15 +72,9 @@ pub enum Problem {
     /// Incomplete messages have more than [`Limits::incomplete`] bytes.
     #[error("more than {0} bytes of incomplete messages")]
     Incomplete(usize),
-    /// A Set Chunk Size or Abort Message with less than four bytes, or a chunk size that is 0 or has its first bit
-    /// set.
-    #[error("a protocol control message of type {kind} with payload {payload:02x?}")]
-    Control {
-        /// Message type: 1 for Set Chunk Size, 2 for Abort.
-        kind: u8,
-        /// The payload that it came with.
-        payload: Vec<u8>,
-    },
+    /// Chunks are to have no payload from now on.
+    #[error("a chunk size of 0")]
+    ChunkSize,
     /// Bytes are missing, and not only from the payload of one chunk: where the next header is cannot be known.
     #[error("{0} bytes are missing, and what follows them cannot be told apart")]
     Hole(u64),
@@ -104,6 +88,12 @@ pub enum Problem {
 ///
 /// **Type-3 chunks that begin a message** repeat the last timestamp field of their chunk stream as a delta, also when
 /// that was in a type-0 header (section 5.3.1.2.4).
+///
+/// **What is not as it should be**, and what nginx-rtmp makes of it, is taken as nginx-rtmp takes it: what a chunk
+/// stream's first header leaves out is 0. A header of any type continues a message under way, if it does not say
+/// another length or type; else another message begins. A Set Chunk Size of less than four bytes, or with its first
+/// bit set, changes nothing. An Abort Message neither: no server or player is known that acts on one, and a message
+/// that was to be aborted goes on there.
 #[derive(Debug, Clone)]
 pub struct Reader {
     limits: Limits,
@@ -120,9 +110,9 @@ pub struct Reader {
     counts: Counts,
 }
 
-/// A payload buffer larger than this is not kept for the next message.
+/// At most what [`Limits::spare`] says.
 const MAX_SPARE: usize = 256 << 10;
-/// Spans of one message beyond this are joined over what lies between.
+/// At most what [`Limits::spans`] says.
 const MAX_SPANS: usize = 1024;
 
 #[derive(Debug, Clone)]
@@ -176,8 +166,8 @@ impl Reader {
         Self { state: State::Header, offset: HANDSHAKE_LEN, ..Self::new(limits, media) }
     }
 
-    /// Takes the next bytes and hands on each message that they complete. Set Chunk Size and Abort are acted on and
-    /// handed on like all others.
+    /// Takes the next bytes and hands on each message that they complete. Set Chunk Size is acted on and handed on
+    /// like all others.
     ///
     /// # Errors
     /// At the first violation, after the messages before it were handed on; from then on always the same error.
@@ -346,14 +336,10 @@ impl Reader {
         let known = self.streams.iter().position(|stream| stream.id == header.chunk_stream);
         let index = match known {
             Some(index) => index,
-            None if header.what.is_none() => {
-                let ChunkHeader { chunk_stream, format, .. } = *header;
-                return Err(self.error(Problem::NoHeader { chunk_stream, format }));
-            }
             None if self.streams.len() >= self.limits.chunk_streams => {
                 return Err(self.error(Problem::ChunkStreams(self.limits.chunk_streams)));
             }
-            // librtmp begins chunk stream 2 with a type-1 header: stream id and time before it are 0.
+            // librtmp begins chunk stream 2 with a type-1 header.
             None => {
                 self.streams.push(ChunkStream::new(header.chunk_stream));
                 self.streams.len() - 1
@@ -362,14 +348,17 @@ impl Reader {
         let (offset, limits, media) = (self.offset, self.limits, self.media);
         let Some(stream) = self.streams.get_mut(index) else { return Ok(index) };
 
-        if header.format < 3 {
+        let what = header.what.unwrap_or((stream.length, stream.kind));
+        if stream.passed.is_some() && what == (stream.length, stream.kind) {
+            stream.stream_id = header.stream_id.unwrap_or(stream.stream_id);
+        } else if header.format < 3 {
             if stream.passed.take().is_some() {
                 self.counts.cut_off += 1;
                 self.incomplete -= stream.payload.len();
-                stream.forget_message();
+                stream.forget_message(limits);
             }
             (stream.field, stream.extended) = (header.field, header.extended);
-            (stream.length, stream.kind) = header.what.unwrap_or((stream.length, stream.kind));
+            (stream.length, stream.kind) = what;
         }
         if stream.passed.is_none() {
             stream.timestamp = match header.stream_id {
@@ -379,8 +368,11 @@ impl Reader {
                 }
                 None => stream.timestamp.wrapping_add(stream.field),
             };
-            stream.keep = match media {
-                Media::Head(bytes) if matches!(stream.kind, kind::AUDIO | kind::VIDEO) => bytes,
+            stream.keep = match (media, stream.kind) {
+                (Media::Head(bytes), kind::AUDIO | kind::VIDEO) => bytes,
+                (Media::Commands(bytes), kind::COMMAND_AMF0 | kind::COMMAND_AMF3) => bytes,
+                (Media::Commands(_), kind::SET_CHUNK_SIZE) => size_of::<u32>(),
+                (Media::Commands(_), _) => 0,
                 _ => stream.length as usize,
             };
             if stream.keep.min(stream.length as usize) > limits.message {
@@ -389,7 +381,7 @@ impl Reader {
             }
             stream.passed = Some(0);
         }
-        let full = stream.spans.len() >= MAX_SPANS;
+        let full = stream.spans.len() >= limits.spans();
         match stream.spans.last_mut() {
             Some(last) if last.end == offset => {}
             Some(last) if full => last.end = offset,
@@ -471,10 +463,10 @@ impl Reader {
             payload,
             spans: &stream.spans,
         };
-        let control = match (message.kind, message.is_whole()) {
-            (kind::SET_CHUNK_SIZE | kind::ABORT, true) => Some((message.kind, payload.to_vec())),
+        let chunk_size = match (message.kind, payload.first_chunk()) {
+            (kind::SET_CHUNK_SIZE, Some(bytes)) => Some(u32::from_be_bytes(*bytes)),
             // Where the next chunk ends depends on what is in the hole.
-            (kind::SET_CHUNK_SIZE | kind::ABORT, false) => {
+            (kind::SET_CHUNK_SIZE, None) if !message.is_whole() => {
                 let missing = u64::from(message.length) - kept as u64;
                 return Err(self.error(Problem::Hole(missing)));
             }
@@ -482,32 +474,26 @@ impl Reader {
         };
         deliver(message);
         stream.passed = None;
-        stream.forget_message();
+        stream.forget_message(self.limits);
         self.incomplete -= kept;
-        match control {
-            Some((kind, payload)) => self.control(kind, payload),
-            None => Ok(()),
-        }
-    }
-
-    /// Set Chunk Size (section 5.4.1) and Abort Message (5.4.2).
-    fn control(&mut self, kind: u8, payload: Vec<u8>) -> Result<(), RtmpError> {
-        let Some(value) = payload.first_chunk().map(|bytes| u32::from_be_bytes(*bytes)) else {
-            return Err(self.error(Problem::Control { kind, payload }));
-        };
-        if kind == kind::SET_CHUNK_SIZE {
-            if value == 0 || value > i32::MAX as u32 {
-                return Err(self.error(Problem::Control { kind, payload }));
-            }
-            self.chunk_size = value;
-        } else if let Some(stream) = self.streams.iter_mut().find(|stream| stream.id == value)
-            && stream.passed.take().is_some()
-        {
-            self.counts.aborted += 1;
-            self.incomplete -= stream.payload.len();
-            stream.forget_message();
+        match chunk_size {
+            Some(0) => return Err(self.error(Problem::ChunkSize)),
+            Some(size) if size <= i32::MAX as u32 => self.chunk_size = size,
+            _ => {}
         }
         Ok(())
+    }
+}
+
+impl Limits {
+    /// Spans of one message beyond this are joined over what lies between.
+    fn spans(self) -> usize {
+        (self.incomplete >> 10).clamp(16, MAX_SPANS)
+    }
+
+    /// A payload buffer larger than this is not kept for the next message.
+    fn spare(self) -> usize {
+        (self.incomplete >> 6).min(MAX_SPARE)
     }
 }
 
@@ -528,10 +514,10 @@ impl ChunkStream {
         }
     }
 
-    fn forget_message(&mut self) {
+    fn forget_message(&mut self, limits: Limits) {
         self.spans.clear();
         self.payload.clear();
-        if self.payload.capacity() > MAX_SPARE {
+        if self.payload.capacity() > limits.spare() {
             self.payload = Vec::new();
         }
     }

@@ -248,22 +248,16 @@ fn extended_timestamps_repeated_or_not() {
 }
 
 #[test]
-fn an_aborted_message_is_not_handed_on() {
+fn a_message_that_another_cuts_off_is_not_handed_on() {
     let mut writer = Writer::new();
     let video = |timestamp| Header { chunk_stream: 6, kind: kind::VIDEO, stream_id: 1, timestamp };
-    let control = Header { chunk_stream: 2, kind: kind::ABORT, stream_id: 0, timestamp: 0 };
     let mut stream = writer.chunks(video(1), &[1; 300]).unwrap()[0].clone();
-    writer.write(control, &6u32.to_be_bytes(), &mut stream).unwrap();
-    stream.extend(&writer.chunks(video(2), &[2; 300]).unwrap()[0]);
     writer.write(video(3), &[3; 10], &mut stream).unwrap();
     let mut reader = reader();
     let (messages, result) = read(&mut reader, &stream);
     assert_eq!(result, Ok(()));
-    assert_eq!(
-        messages.iter().map(|m| (m.kind, m.timestamp)).collect::<Vec<_>>(),
-        [(kind::ABORT, 0), (kind::VIDEO, 3)]
-    );
-    assert_eq!(reader.counts(), Counts { aborted: 1, cut_off: 1 });
+    assert_eq!(messages.iter().map(|m| (m.kind, m.timestamp)).collect::<Vec<_>>(), [(kind::VIDEO, 3)]);
+    assert_eq!(reader.counts(), Counts { cut_off: 1 });
     assert_eq!(reader.incomplete_messages(), 0);
 }
 
@@ -330,16 +324,97 @@ fn violations() {
         assert_eq!(reader.push(bytes, |_| ()), Err(error.clone()), "an error is final");
         error.problem
     };
-    assert_eq!(problem(&[0xc4, 0]), Problem::NoHeader { chunk_stream: 4, format: 3 });
-    assert_eq!(problem(&[0x84, 0, 0, 0]), Problem::NoHeader { chunk_stream: 4, format: 2 });
     assert_eq!(problem(&[4, 0, 0, 0, 0, 0, 201, 9, 0, 0, 0, 0]), Problem::TooLong { length: 201, limit: 200 });
     let begin = |id: u8| [&[id, 0, 0, 0, 0, 0, 200, 9, 0, 0, 0, 0][..], &[0; 128]].concat();
     assert_eq!(problem(&[begin(4), begin(5)].concat()), Problem::Incomplete(250));
     let empty = |id: u8| [id, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0];
     assert_eq!(problem(&[empty(4), empty(5), empty(6), empty(7)].concat()), Problem::ChunkStreams(3));
-    let control = |value: &[u8]| [&[2, 0, 0, 0, 0, 0, value.len() as u8, 1, 0, 0, 0, 0], value].concat();
-    for value in [&[0, 0, 0, 0][..], &[0x80, 0, 0, 1], &[0, 0, 1]] {
-        assert_eq!(problem(&control(value)), Problem::Control { kind: 1, payload: value.to_vec() });
+    assert_eq!(problem(&[2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0]), Problem::ChunkSize);
+}
+
+#[test]
+fn what_a_first_header_leaves_out_is_nothing() {
+    for first in [&[0xc7][..], &[0x87, 0, 0, 5]] {
+        let whole = [first, &[7, 0, 0, 0, 0, 0, 1, 9, 1, 0, 0, 0, 0xaa]].concat();
+        for piece in [1, 100] {
+            let (mut reader, mut seen) = (reader(), Vec::new());
+            for piece in whole.chunks(piece) {
+                reader.push(piece, |m| seen.push((m.kind, m.stream_id, m.payload.to_vec()))).unwrap();
+            }
+            assert_eq!(seen, [(0, 0, vec![]), (9, 1, vec![0xaa])], "{first:02x?}");
+        }
+    }
+}
+
+#[test]
+fn a_header_of_any_type_continues_a_message() {
+    let payload: Vec<u8> = (0..300).map(|n| n as u8).collect();
+    let full = [0, 0, 7, 0, 1, 44, 20, 1, 0, 0, 0];
+    let headers: [&[u8]; 5] = [
+        &[&[4], &full[..]].concat(),
+        &[&[0x44], &full[..7]].concat(),
+        &[0x84, 0, 0, 9],
+        &[0xc4],
+        &[0x84, 0xff, 0xff, 0xff, 1, 2, 3, 4],
+    ];
+    for header in headers {
+        let mut stream = [&[4], &full[..], &payload[..128]].concat();
+        for rest in [&payload[128..256], &payload[256..]] {
+            stream.extend(header);
+            stream.extend(rest);
+        }
+        stream.extend([0xc4, 5]);
+        let mut reader = reader();
+        let (messages, result) = read(&mut reader, &stream[..stream.len() - 2]);
+        assert_eq!(result, Ok(()));
+        assert_eq!(messages.len(), 1, "{header:02x?}");
+        let Owned { stream_id, timestamp, ref payload, .. } = messages[0];
+        assert_eq!((stream_id, timestamp, &payload[..]), (1, 7, &payload[..]));
+        assert_eq!(reader.counts(), Counts { cut_off: 0 });
+    }
+}
+
+#[test]
+fn what_changes_no_chunk_size_and_ends_no_message() {
+    let control = |kind: u8, value: &[u8]| [&[2, 0, 0, 0, 0, 0, value.len() as u8, kind, 0, 0, 0, 0], value].concat();
+    let table: &[(u8, &[u8], u32)] = &[
+        (kind::SET_CHUNK_SIZE, &[0, 1], 128),
+        (kind::SET_CHUNK_SIZE, &[], 128),
+        (kind::SET_CHUNK_SIZE, &[0x80, 0, 0, 0x40], 128),
+        (kind::SET_CHUNK_SIZE, &[0, 0, 0, 0x40, b'z', b'z'], 64),
+        (kind::SET_CHUNK_SIZE, &[0x7f, 0xff, 0xff, 0xff], 0x7fff_ffff),
+        (kind::ABORT, &[0, 0, 0, 4], 128),
+        (kind::ABORT, &[4], 128),
+    ];
+    for (kind, value, size) in table {
+        for media in [Media::Whole, Media::Head(0), Media::Commands(500)] {
+            let mut reader = Reader::after_handshake(Limits::default(), media);
+            let begun = [&[4, 0, 0, 0, 0, 0, 130, 20, 1, 0, 0, 0][..], &[5; 128]].concat();
+            let mut lengths = Vec::new();
+            let stream = [begun, control(*kind, value), vec![0xc4, 6, 7]].concat();
+            reader.push(&stream, |m| lengths.push((m.kind, m.payload.len()))).unwrap();
+            assert_eq!((reader.chunk_size(), lengths.last()), (*size, Some(&(20, 130))), "{kind} {value:02x?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_beginning_of_commands_is_kept() {
+    let mut writer = Writer::new();
+    let mut stream = Vec::new();
+    let header = |kind| Header { chunk_stream: 6, kind, stream_id: 1, timestamp: 1 };
+    for (kind, length) in [(9, 1000), (18, 30_000), (20, 9000), (4, 6), (17, 70)] {
+        writer.write(header(kind), &vec![kind; length], &mut stream).unwrap();
+    }
+    writer.set_chunk_size(4096, &mut stream).unwrap();
+    let limits = Limits { message: 80, chunk_streams: 4, incomplete: 160 };
+    for piece in [1, 100, 50_000] {
+        let (mut reader, mut seen) = (Reader::after_handshake(limits, Media::Commands(80)), Vec::new());
+        for piece in stream.chunks(piece) {
+            reader.push(piece, |m| seen.push((m.kind, m.length, m.payload.len()))).unwrap();
+        }
+        assert_eq!(seen, [(9, 1000, 0), (18, 30_000, 0), (20, 9000, 80), (4, 6, 0), (17, 70, 70), (1, 4, 4)]);
+        assert_eq!(reader.chunk_size(), 4096);
     }
 }
 
@@ -374,7 +449,7 @@ fn commands_round_trip_and_are_truncated_at_every_byte() {
         Command::CloseStream { stream: None },
         Command::OnStatus(status.clone()),
         Command::Result { transaction: 2.0, value: Some(1.0.into()) },
-        Command::Error { transaction: 2.0, status },
+        Command::Error { transaction: 2.0, status: status.clone() },
         Command::Other { name: "FCPublish".into(), transaction: 3.0 },
     ];
     for command in all {
@@ -382,10 +457,15 @@ fn commands_round_trip_and_are_truncated_at_every_byte() {
         let parse = |bytes: &[u8]| Command::parse(kind::COMMAND_AMF0, bytes, amf0::Limits::default());
         assert_eq!(parse(&payload), Ok(command.clone()));
         for len in 0..payload.len() {
-            // Values at the end may be optional; half a value never passes for none.
-            if parse(&payload[..len]).is_ok() {
-                let mut values = amf0::Decoder::new(&payload[..len], amf0::Limits::default());
-                while values.value().unwrap().is_some() {}
+            // What is cut may be missing; half a name never passes for one.
+            match parse(&payload[..len]) {
+                Ok(Command::Publish { name, .. } | Command::Play { name, .. }) => assert_eq!(name, b"hb"),
+                Ok(Command::Connect { app, .. }) => assert!(app.is_empty() || app == b"live"),
+                Ok(Command::OnStatus(cut) | Command::Error { status: cut, .. }) => {
+                    assert!(cut.code.is_empty() || cut.code == status.code);
+                }
+                Ok(Command::CloseStream { stream }) => assert!(stream.is_none_or(|stream| stream == 1.0)),
+                _ => {}
             }
         }
         let amf3 = [&[0], &payload[..]].concat();
@@ -396,6 +476,84 @@ fn commands_round_trip_and_are_truncated_at_every_byte() {
     assert_eq!(parse(kind::VIDEO, &[2]), Err(CommandError::Kind(9)));
     let field = CommandError::Field { command: "play".into(), field: "stream name" };
     assert_eq!(parse(20, b"\x02\x00\x04play\x00\0\0\0\0\0\0\0\0\x05"), Err(field));
+}
+
+/// AMF0 of a string and of a number.
+fn text(text: &[u8]) -> Vec<u8> {
+    [&[2, 0, text.len() as u8], text].concat()
+}
+
+fn number(number: f64) -> Vec<u8> {
+    [&[0], &number.to_be_bytes()[..]].concat()
+}
+
+/// A message's type, the values in it, and how it is understood.
+type Spoken = (u8, Vec<Vec<u8>>, Result<Command, CommandError>);
+
+#[test]
+fn commands_are_read_as_servers_read_them() {
+    let parse = |kind, bytes: &[u8]| Command::parse(kind, bytes, amf0::Limits::default());
+    let (null, five) = (vec![5], number(5.0));
+    let play = |name: &[u8], transaction| Ok(Command::Play { transaction, name: name.to_vec() });
+    let publish = |name: &[u8]| Ok(Command::Publish { transaction: 5.0, name: name.to_vec(), mode: None });
+    let field = |command: &str, field| Err(CommandError::Field { command: command.to_owned(), field });
+    let stream_name = "stream name";
+    let object = [&[3, 0, 1, b'a'], &five[..], &[0, 10], b"streamName", &text(b"hb"), &[0, 0, 9]].concat();
+    let deep = [&[3, 0, 1, b'a'].repeat(50)[..], &[5], &[0, 0, 9].repeat(50)].concat();
+    let table: &[Spoken] = &[
+        (20, vec![text(b"play"), null.clone(), null.clone(), text(b"hb")], play(b"hb", 0.0)),
+        (20, vec![text(b"play"), text(b"7"), null.clone(), text(b"hb")], play(b"hb", 0.0)),
+        (20, vec![text(b"play"), vec![1, 1], null.clone(), text(b"hb")], play(b"hb", 0.0)),
+        (20, vec![text(b"PLAY"), five.clone(), null.clone(), text(b"hb")], play(b"hb", 5.0)),
+        (20, vec![text(b"play\0"), five.clone(), null.clone(), text(b"hb\0x")], play(b"hb", 5.0)),
+        (20, vec![text(b"play"), five.clone(), null.clone(), text(b"h\xe9")], play(b"h\xe9", 5.0)),
+        (20, vec![text(b"play"), five.clone(), deep, text(b"hb")], play(b"hb", 5.0)),
+        (20, vec![text(b"play2"), five.clone(), null.clone(), object], play(b"hb", 5.0)),
+        (20, vec![text(b"play2"), five.clone(), null.clone(), text(b"hb")], field("play2", stream_name)),
+        (20, vec![text(b"play"), five.clone(), vec![9], text(b"hb")], field("play", stream_name)),
+        (20, vec![text(b"publish"), five.clone(), null.clone(), five.clone()], field("publish", stream_name)),
+        (20, vec![text(b"Publish"), five.clone(), null.clone(), text(b"hb"), vec![0x11]], publish(b"hb")),
+        (20, vec![text(b"publish"), five.clone(), null.clone(), text(b"hb"), vec![2, 0, 9, b'l']], publish(b"hb")),
+        (17, vec![vec![3], text(b"publish"), five.clone(), null.clone(), text(b"hb")], publish(b"hb")),
+        (17, vec![vec![2], text(b"publish"), five.clone(), null.clone(), text(b"hb")], publish(b"hb")),
+        (17, vec![text(b"publish"), five.clone(), null.clone(), text(b"hb")], publish(b"hb")),
+        (17, vec![vec![0, 6], text(b"publish")], Err(CommandError::Amf3)),
+    ];
+    for (kind, values, expected) in table {
+        assert_eq!(parse(*kind, &values.concat()), *expected, "{values:02x?}");
+    }
+    let cut = [text(b"PUBLISH"), five, vec![3, 0, 1]].concat();
+    assert!(parse(20, &cut).is_err());
+    assert_eq!(Command::name(20, &cut).as_deref(), Some("publish"));
+    assert_eq!((Command::name(20, &null), Command::name(9, &cut)), (None, None));
+}
+
+#[test]
+fn the_app_of_connect_is_found_whatever_is_around_it() {
+    let app = |properties: &[Vec<u8>]| {
+        let bytes = [&text(b"connect"), &number(1.0), &[3][..], &properties.concat()].concat();
+        match Command::parse(kind::COMMAND_AMF0, &bytes, amf0::Limits::default()) {
+            Ok(Command::Connect { app, .. }) => app,
+            other => panic!("{other:?}"),
+        }
+    };
+    let property = |name: &str, value: &[u8]| [&[0, name.len() as u8], name.as_bytes(), value].concat();
+    let (live, end) = (property("app", &text(b"live")), vec![0, 0, 9]);
+    let nested = property("x", &[&[3, 0, 1, b'a'].repeat(12)[..], &[5], &[0, 0, 9].repeat(12)].concat());
+    let many: Vec<Vec<u8>> = (0..2000).map(|_| property("y", &number(1.0))).collect();
+    for (properties, expected) in [
+        (vec![live.clone(), end.clone()], &b"live"[..]),
+        (vec![live.clone()], b"live"),
+        (vec![live.clone(), property("tok", &[2, 0xff, 0xff, b'x'])], b"live"),
+        (vec![nested, many.concat(), property("z", &[9]), live.clone(), end.clone()], b"live"),
+        (vec![property("app", &text(b"nope")), live.clone(), end.clone()], b"live"),
+        (vec![property("app", &number(1.0)), live.clone(), end.clone()], b"live"),
+        (vec![property("app", &text(b"live\0x")), end.clone()], b"live"),
+        (vec![property("z", &[0x11, 4, 5]), live, end.clone()], b""),
+        (vec![end], b""),
+    ] {
+        assert_eq!(app(&properties), expected);
+    }
 }
 
 fn any_message() -> impl Strategy<Value = (Header, Vec<u8>)> {

@@ -152,12 +152,16 @@ struct Said {
 
 impl Said {
     fn new() -> Self {
+        Self::in_app("live/?token=1")
+    }
+
+    fn in_app(app: &str) -> Self {
         let mut said = Self { watch: Watch::new(), writers: [Writer::new(), Writer::new()], seq: [0; 2] };
         let mut handshake = vec![3];
         handshake.resize(3073, 0);
         assert_eq!(said.bytes(ToServer, &handshake), Finding::Open);
         assert_eq!(said.bytes(ToClient, &handshake), Finding::Open);
-        let connect = Command::Connect { transaction: 1.0, app: "live/?token=1".to_owned(), tc_url: None };
+        let connect = Command::Connect { transaction: 1.0, app: app.into(), tc_url: None };
         assert_eq!(said.command(ToServer, 0, &connect), Finding::Open);
         said
     }
@@ -175,11 +179,16 @@ impl Said {
     }
 
     fn play(&mut self, stream: u32, name: &str) -> Finding {
-        self.command(ToServer, stream, &Command::Play { transaction: 0.0, name: name.to_owned() })
+        self.command(ToServer, stream, &Command::Play { transaction: 0.0, name: name.into() })
     }
 
     fn publish(&mut self, stream: u32, name: &str) -> Finding {
-        self.command(ToServer, stream, &Command::Publish { transaction: 0.0, name: name.to_owned(), mode: None })
+        self.command(ToServer, stream, &Command::Publish { transaction: 0.0, name: name.into(), mode: None })
+    }
+
+    fn refusal(&mut self, stream: u32, code: &str) -> Finding {
+        let status = Status { level: "error".to_owned(), code: code.to_owned(), description: String::new() };
+        self.command(ToClient, stream, &Command::OnStatus(status))
     }
 
     fn status(&mut self, stream: u32, code: &str) -> Finding {
@@ -195,48 +204,243 @@ fn role(role: Part, stream: &str) -> Finding {
 #[test]
 fn asking_is_not_having() {
     let mut said = Said::new();
-    assert_eq!(said.status(1, "NetStream.Play.Start"), Finding::Open, "nobody asked");
     assert_eq!(said.play(1, "a"), Finding::Open);
     assert_eq!(said.status(1, "NetStream.Play.Reset"), Finding::Open);
-    assert_eq!(said.status(1, "NetStream.Play.StreamNotFound"), Finding::Open);
-    assert_eq!(said.status(1, "NetStream.Publish.Start"), Finding::Open, "nobody asked for that");
+    assert_eq!(said.refusal(1, "NetStream.Play.StreamNotFound"), Finding::Open);
     assert_eq!(said.play(1, "b?key=2"), Finding::Open);
     assert_eq!(said.status(1, "NetStream.Play.Start"), role(Part::Viewer, "live/b"));
 }
 
-#[test]
-fn each_message_stream_has_its_own_request() {
+/// What one of the two says, in their words.
+#[derive(Debug, Clone, Copy)]
+enum Say {
+    Play(u32, &'static str),
+    Publish(u32, &'static str),
+    Close(u32),
+    Delete(f64),
+    Create(f64),
+    Created(f64, f64),
+    Yes(u32, Part),
+    No(u32, &'static str),
+    Failed(f64),
+}
+
+impl Said {
+    fn say(&mut self, say: Say) -> Finding {
+        let start = |part| if part == Part::Viewer { "NetStream.Play.Start" } else { "NetStream.Publish.Start" };
+        let status = Status { level: String::new(), code: "NetStream.Failed".into(), description: String::new() };
+        match say {
+            Say::Play(on, name) => self.play(on, name),
+            Say::Publish(on, name) => self.publish(on, name),
+            Say::Close(on) => self.command(ToServer, on, &Command::CloseStream { stream: None }),
+            Say::Delete(id) => self.command(ToServer, 0, &Command::CloseStream { stream: Some(id) }),
+            Say::Create(transaction) => self.command(ToServer, 0, &Command::CreateStream { transaction }),
+            Say::Created(transaction, id) => {
+                self.command(ToClient, 0, &Command::Result { transaction, value: Some(id.into()) })
+            }
+            Say::Yes(on, part) => self.status(on, start(part)),
+            Say::No(on, code) => self.refusal(on, code),
+            Say::Failed(transaction) => self.command(ToClient, 0, &Command::Error { transaction, status }),
+        }
+    }
+}
+
+/// What is found in the end; before, nothing is.
+fn found(talk: &[Say]) -> Finding {
     let mut said = Said::new();
-    said.play(1, "a");
-    said.publish(2, "b");
-    assert_eq!(said.status(2, "NetStream.Publish.Start"), role(Part::Broadcaster, "live/b"));
-    let mut said = Said::new();
-    said.play(1, "a");
-    assert_eq!(said.status(0, "NetStream.Play.Start"), role(Part::Viewer, "live/a"), "on the control stream");
-    let mut said = Said::new();
-    said.play(1, "a");
-    said.command(ToServer, 0, &Command::CloseStream { stream: Some(1.0) });
-    assert_eq!(said.status(1, "NetStream.Play.Start"), Finding::Open, "it was closed");
+    let mut found = Finding::Open;
+    for say in talk {
+        assert_eq!(found, Finding::Open, "before {say:?} of {talk:?}");
+        found = said.say(*say);
+    }
+    found
 }
 
 #[test]
-fn an_answer_elsewhere_belongs_to_the_one_that_waits_for_it() {
+fn answers_come_in_the_order_of_the_requests() {
+    use Part::{Broadcaster, Viewer};
+    use Say::*;
+    let bad_name = No(1, "NetStream.Publish.BadName");
+    let table: &[(&[Say], Finding)] = &[
+        // As nginx-rtmp answers: always on stream 1.
+        (&[Publish(1, "a"), Publish(1, "b"), Yes(1, Broadcaster)], role(Broadcaster, "live/a")),
+        (&[Play(1, "a"), Play(1, "b"), Yes(1, Viewer)], role(Viewer, "live/a")),
+        (&[Play(2, "b"), Play(1, "a"), Yes(1, Viewer)], role(Viewer, "live/b")),
+        (&[Publish(2, "b"), Publish(1, "a"), Yes(1, Broadcaster)], role(Broadcaster, "live/b")),
+        (&[Play(1, "a"), Publish(1, "b"), Yes(1, Viewer)], role(Viewer, "live/a")),
+        (&[Publish(1, "a"), Play(1, "b"), Yes(1, Broadcaster)], role(Broadcaster, "live/a")),
+        (&[Play(1, "a"), Publish(2, "b"), Yes(1, Broadcaster)], role(Broadcaster, "live/b")),
+        // Asked on the control stream, or answered there.
+        (&[Publish(0, "hb"), Yes(1, Broadcaster)], role(Broadcaster, "live/hb")),
+        (&[Play(1, "a"), Yes(0, Viewer)], role(Viewer, "live/a")),
+        // Refused.
+        (&[Publish(1, "hb"), bad_name, Publish(2, "other"), Yes(1, Broadcaster)], role(Broadcaster, "live/other")),
+        (&[Publish(1, "hb"), Publish(2, "other"), bad_name, Yes(1, Broadcaster)], role(Broadcaster, "live/other")),
+        (&[Publish(1, "hb"), Play(2, "hb"), bad_name, Yes(1, Viewer)], role(Viewer, "live/hb")),
+        (&[Play(1, "a"), No(1, "NetStream.Failed"), Play(1, "b"), Yes(1, Viewer)], role(Viewer, "live/b")),
+        (&[Play(1, "a"), Failed(9.0), Yes(1, Viewer)], role(Viewer, "live/a")),
+        // Closed: its answer comes all the same, and is nothing.
+        (&[Publish(1, "a"), Delete(1.0), Yes(1, Broadcaster)], Finding::Open),
+        (&[Publish(1, "a"), Delete(9.0), Yes(1, Broadcaster)], Finding::Open),
+        (&[Publish(1, "a"), Close(3), Yes(1, Broadcaster)], Finding::Open),
+        (
+            &[Publish(1, "a"), Close(1), Publish(1, "b"), Yes(1, Broadcaster), Yes(1, Broadcaster)],
+            role(Broadcaster, "live/b"),
+        ),
+        (&[Play(1, "a"), Close(1), Publish(1, "b"), Yes(1, Broadcaster)], role(Broadcaster, "live/b")),
+        // A server that numbers its streams answers on the one that it was asked on, in any order.
+        (&[Play(2, "a"), Play(3, "b"), Yes(3, Viewer)], role(Viewer, "live/b")),
+        (
+            &[
+                Create(2.0),
+                Create(3.0),
+                Created(2.0, 1.0),
+                Created(3.0, 2.0),
+                Play(2, "a"),
+                Play(1, "b"),
+                Yes(1, Viewer),
+            ],
+            role(Viewer, "live/b"),
+        ),
+        (
+            &[
+                Create(2.0),
+                Created(2.0, 2.0),
+                Play(1, "a"),
+                Play(2, "b"),
+                Delete(2.0),
+                Yes(2, Viewer),
+                Yes(1, Viewer),
+            ],
+            role(Viewer, "live/a"),
+        ),
+        (&[Created(7.0, 2.0), Play(2, "b"), Play(1, "a"), Yes(1, Viewer)], role(Viewer, "live/b")),
+    ];
+    for (talk, expected) in table {
+        assert_eq!(found(talk), *expected, "{talk:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_belongs_to_no_request_ends_it() {
+    use Part::{Broadcaster, Viewer};
+    use Say::*;
+    let table: &[(&[Say], &str)] = &[
+        (&[Yes(1, Viewer)], "answers no request"),
+        (&[Play(1, "a"), Yes(1, Broadcaster)], "answers no request"),
+        (&[Play(1, "a"), No(1, "NetStream.Play.Failed"), Yes(1, Viewer)], "answers no request"),
+        (&[Play(1, "a"), Play(2, "b"), Yes(3, Viewer)], "answers no request"),
+        (&[Play(1, "a"), Publish(2, "b"), No(1, "NetStream.Failed")], "which request"),
+    ];
+    for (talk, expected) in table {
+        let Finding::Nothing(why) = found(talk) else { panic!("{talk:?}") };
+        assert!(why.contains(expected), "{why}");
+    }
+    let many = [Play(1, "a")].repeat(REQUESTS + 1);
+    assert!(matches!(found(&many), Finding::Nothing(why) if why.contains("16 requests")));
+    let refused = [Publish(1, "a"), No(1, "NetStream.Publish.BadName")].repeat(40);
+    assert_eq!(found(&[&refused[..], &[Play(1, "b"), Yes(1, Viewer)]].concat()), role(Viewer, "live/b"));
+}
+
+/// A request as bytes: the answer to it belongs to it, although it cannot be read.
+#[test]
+fn a_request_that_is_not_understood_is_answered_in_its_turn() {
     let mut said = Said::new();
-    said.publish(0, "hb");
-    assert_eq!(said.status(1, "NetStream.Publish.Start"), role(Part::Broadcaster, "live/hb"), "asked on 0");
-    let mut said = Said::new();
-    said.play(1, "a");
-    said.play(2, "b");
-    assert_eq!(said.status(3, "NetStream.Play.Start"), Finding::Open, "either might be it");
-    assert_eq!(said.status(2, "NetStream.Play.Start"), role(Part::Viewer, "live/b"));
+    let unread = [&b"\x02\x00\x07publish"[..], &[0; 9], &[5, 5]].concat();
+    let mut bytes = Vec::new();
+    let header = Header { chunk_stream: 3, kind: kind::COMMAND_AMF0, stream_id: 1, timestamp: 0 };
+    said.writers[0].write(header, &unread, &mut bytes).unwrap();
+    assert_eq!(said.bytes(ToServer, &bytes), Finding::Open);
+    assert_eq!(said.publish(1, "b"), Finding::Open);
+    let Finding::Nothing(why) = said.status(1, "NetStream.Publish.Start") else { panic!() };
+    assert!(why.contains("`publish` without its stream name"), "{why}");
 }
 
 #[test]
 fn what_cannot_be_told_to_agents_is_nothing() {
+    for (app, name, expected) in [
+        ("live", &b"mp4:film/one.mp4"[..], "live/mp4:film/one.mp4"),
+        ("live?key=SECRET", b"a:b?key=SECRET", "\"live/a:b\" cannot"),
+        ("live", b"/hb", "byte 0x2f at offset 5"),
+        ("live", b"h\xe9", "byte 0xe9 at offset 6"),
+        ("", b"hb", "no `connect` with an app"),
+    ] {
+        let mut said = Said::in_app(app);
+        said.command(ToServer, 1, &Command::Play { transaction: 0.0, name: name.to_vec() });
+        let Finding::Nothing(why) = said.status(1, "NetStream.Play.Start") else { panic!("{app}") };
+        assert!(why.contains(expected) && !why.contains("SECRET"), "{why}");
+        assert!(said.watch.is_rtmp());
+    }
+}
+
+#[test]
+fn long_messages_and_many_chunk_streams_do_not_matter() {
     let mut said = Said::new();
-    said.play(1, "mp4:film/one.mp4");
-    assert!(matches!(said.status(1, "NetStream.Play.Start"), Finding::Nothing(why) if why.contains("mp4:film")));
-    assert!(said.watch.is_rtmp());
+    let mut bytes = Vec::new();
+    for chunk_stream in 4..33 {
+        let header = Header { chunk_stream, kind: kind::DATA_AMF0, stream_id: 1, timestamp: 0 };
+        said.writers[0].write(header, &[0; 5000], &mut bytes).unwrap();
+    }
+    let header = |kind| Header { chunk_stream: 3, kind, stream_id: 1, timestamp: 0 };
+    said.writers[0].write(header(kind::COMMAND_AMF0), &[2; 9000], &mut bytes).unwrap();
+    let connect = Command::Connect { transaction: 1.0, app: "live".into(), tc_url: Some(vec![b'x'; 20_000]) };
+    said.writers[0].write(header(kind::COMMAND_AMF0), &connect.emit(), &mut bytes).unwrap();
+    assert_eq!(said.bytes(ToServer, &bytes), Finding::Open);
+    said.play(1, "hb");
+    assert_eq!(said.status(1, "NetStream.Play.Start"), role(Part::Viewer, "live/hb"));
+}
+
+#[test]
+fn media_before_the_answer() {
+    let video = Header { chunk_stream: 4, kind: kind::VIDEO, stream_id: 1, timestamp: 0 };
+    let mut bytes = Vec::new();
+    Writer::new().write(video, &[0x17; 300], &mut bytes).unwrap();
+    let mut said = Said::new();
+    said.publish(1, "hb");
+    assert_eq!(said.bytes(ToServer, &bytes), Finding::Open, "the client is early");
+    assert_eq!(said.status(1, "NetStream.Publish.Start"), role(Part::Broadcaster, "live/hb"));
+    let mut said = Said::new();
+    assert!(matches!(said.bytes(ToClient, &bytes), Finding::Nothing(_)));
+    let mut said = Said::new();
+    let count = (0..2000).take_while(|_| said.bytes(ToServer, &bytes) == Finding::Open).count();
+    assert!((700..900).contains(&count), "{count}");
+}
+
+/// It failed before a message could be read: who else may it be than a client of a server?
+#[test]
+fn what_begins_as_rtmp_is_rtmp() {
+    for (first, expected) in [(3, true), (6, true), (b'G', false), (b'P', false), (0x16, false)] {
+        let mut watch = Watch::new();
+        assert!(watch.is_rtmp() && !watch.has_begun());
+        let mut payload = vec![first];
+        payload.resize(3073, 0);
+        payload.extend([2, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0, 0, 0, 0, 0]); // a chunk size of 0
+        let finding = watch.push(ToServer, &Segment { seq: 0, syn: false, fin: false, payload: &payload, time: 0 });
+        assert!(matches!(finding, Finding::Nothing(_)));
+        assert_eq!((watch.is_rtmp(), watch.has_begun()), (expected, true), "{first}");
+    }
+}
+
+#[test]
+fn bytes_that_passed_unseen_are_noticed() {
+    let syn = |seq| Segment { seq, syn: true, fin: false, payload: &[], time: 0 };
+    let data = |seq, fin| Segment { seq, syn: false, fin, payload: &[3; 100], time: 0 };
+    let mut watch = Watch::new();
+    assert!(!watch.has_missed(ToClient, 500), "nothing was seen");
+    watch.push(ToServer, &syn(u32::MAX - 50));
+    watch.push(ToClient, &syn(999));
+    let at = |bytes: u32| (u32::MAX - 49).wrapping_add(bytes);
+    watch.push(ToServer, &data(at(0), false));
+    for (ack, expected) in [(at(0), false), (at(100), false), (at(101), false), (at(102), true), (at(1 << 30), false)]
+    {
+        assert_eq!(watch.has_missed(ToClient, ack), expected);
+    }
+    assert!(!watch.has_missed(ToServer, 1000) && watch.has_missed(ToServer, 1100));
+    assert!(!watch.has_gap());
+    watch.push(ToServer, &data(at(200), true));
+    watch.push(ToClient, &Segment { fin: true, ..data(1000, true) });
+    assert!(watch.has_missed(ToClient, at(300)) && watch.has_gap());
+    assert!(watch.has_end() && !watch.is_over());
 }
 
 #[test]
@@ -246,11 +450,6 @@ fn what_is_not_rtmp_is_nothing() {
     let finding = watch.push(ToServer, &Segment { seq: 0, syn: false, fin: false, payload, time: 0 });
     assert!(matches!(finding, Finding::Nothing(_)));
     assert!(!watch.is_rtmp());
-    let mut said = Said::new();
-    let mut bytes = Vec::new();
-    let video = Header { chunk_stream: 4, kind: kind::VIDEO, stream_id: 1, timestamp: 0 };
-    Writer::new().write(video, &[0x17; 300], &mut bytes).unwrap();
-    assert!(matches!(said.bytes(ToServer, &bytes), Finding::Nothing(_)));
 }
 
 #[test]
