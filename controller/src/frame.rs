@@ -120,6 +120,15 @@ pub struct Tcp {
     pub payload: Payload,
 }
 
+/// Why flows do not see a TCP segment that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hidden {
+    /// Behind a second VLAN tag.
+    Tags,
+    /// In a fragment of an IP packet.
+    Fragment,
+}
+
 /// A range of bytes in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Payload {
@@ -254,6 +263,42 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// Whether [`Frame::hidden_tcp`] may find something.
+    #[must_use]
+    pub fn may_hide_tcp(&self) -> bool {
+        let fragment = matches!(self.network, Network::Ipv4 { protocol: TCP, transport: Transport::Fragment, .. });
+        fragment || VLAN_TAGS.contains(&self.eth_type)
+    }
+
+    /// A TCP segment where flows see none, and why they do not: behind a second VLAN tag, or in the first fragment of
+    /// an IP packet.
+    #[must_use]
+    pub fn hidden_tcp(&self) -> Option<(Hidden, Tcp)> {
+        let mut at = 14;
+        let mut eth_type = u16_at(self.bytes, 12)?;
+        let mut tags = 0;
+        while VLAN_TAGS.contains(&eth_type) {
+            eth_type = u16_at(self.bytes, at + 2)?;
+            at += 4;
+            tags += 1;
+        }
+        if eth_type != IPV4 {
+            return None;
+        }
+        let mut network = ipv4(self.bytes, at)?;
+        let hidden = if tags > 1 { Hidden::Tags } else { Hidden::Fragment };
+        if let Network::Ipv4 { protocol, transport: part @ Transport::Fragment, .. } = &mut network {
+            let packet = self.bytes.get(at..)?;
+            if u16_at(packet, 6)? & 0x1fff != 0 {
+                return None;
+            }
+            let header_len = usize::from(packet.first()? & 0x0f) * 4;
+            let end = at + usize::from(u16_at(packet, 2)?).min(packet.len());
+            *part = transport(self.bytes, *protocol, at + header_len, end);
+        }
+        Some((hidden, Self { network, ..*self }.tcp()?))
+    }
+
     /// The bytes of a segment's payload.
     #[must_use]
     pub fn payload(&self, tcp: &Tcp) -> &'a [u8] {
@@ -386,6 +431,10 @@ mod tests {
         bytes.splice(12..12, [0x88, 0xa8, 0x00, 0x07]);
         let frame = Frame::parse(&bytes).unwrap();
         assert_eq!((frame.vlan, frame.eth_type, frame.network), (Some((7, 0)), 0x8100, Network::Other));
+        assert!(frame.tcp().is_none() && frame.may_hide_tcp());
+        let (hidden, tcp) = frame.hidden_tcp().unwrap();
+        assert_eq!((hidden, tcp.dst.port()), (Hidden::Tags, 1935));
+        assert_eq!(frame.exact_match(PortNo(1)).ip_dst, None);
     }
 
     #[test]
@@ -396,6 +445,8 @@ mod tests {
             let frame = Frame::parse(&bytes).unwrap();
             assert_eq!(frame.tcp(), None);
             assert_eq!(frame.exact_match(PortNo(1)).l4_dst, Some(0));
+            let first = frame.hidden_tcp().map(|(hidden, tcp)| (hidden, tcp.dst.port()));
+            assert_eq!(first, (fragment == [0x20, 0]).then_some((Hidden::Fragment, 1935)));
         }
         // Don't fragment is not a fragment.
         bytes[20..22].copy_from_slice(&[0x40, 0]);
@@ -457,6 +508,7 @@ mod tests {
             }
             if let Some(frame) = Frame::parse(&bytes) {
                 let _ = frame.exact_match(PortNo(1));
+                let _ = frame.hidden_tcp();
                 if let Some(tcp) = frame.tcp() {
                     prop_assert!(tcp.payload.start <= tcp.payload.end && tcp.payload.end <= bytes.len());
                 }

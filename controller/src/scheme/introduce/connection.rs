@@ -40,13 +40,27 @@ impl Connection {
         Self::between(src, dst, port).map(|(connection, _)| connection)
     }
 
+    /// The connection that a SYN begins, or, if it acknowledges one, answers.
+    #[must_use]
+    pub fn begun_by(tcp: &Tcp) -> Self {
+        let (client, server) = if tcp.is_ack { (tcp.dst, tcp.src) } else { (tcp.src, tcp.dst) };
+        Self { client, server }
+    }
+
+    /// Of a client that uses the server's port: the same if the other one were the client.
+    #[must_use]
+    pub fn other_way(&self) -> Option<Self> {
+        (self.client.port() == self.server.port()).then_some(Self { client: self.server, server: self.client })
+    }
+
     fn between(src: SocketAddrV4, dst: SocketAddrV4, port: u16) -> Option<(Self, Direction)> {
         let to_server = (Self { client: src, server: dst }, Direction::ToServer);
         let to_client = (Self { client: dst, server: src }, Direction::ToClient);
         match (src.port() == port, dst.port() == port) {
             (false, true) => Some(to_server),
             (true, false) => Some(to_client),
-            // A client that happens to use the server's port: any rule will do that is the same both ways.
+            // A client that happens to use the server's port. Who it is its SYN says; until that was seen, any rule will
+            // do that is the same both ways.
             (true, true) => Some(if src < dst { to_server } else { to_client }),
             (false, false) => None,
         }
@@ -68,15 +82,19 @@ impl<K: Copy + Eq + Hash, V> Bounded<K, V> {
     }
 
     /// Puts an entry in; the oldest quarter makes way when there is no room, so that this costs little on average.
-    pub fn insert(&mut self, key: K, value: V) {
+    /// Says what made way.
+    pub fn insert(&mut self, key: K, value: V) -> Vec<(K, V)> {
         self.clock += 1;
+        let mut gone = Vec::new();
         if self.entries.len() >= self.limit && !self.entries.contains_key(&key) {
             let mut touched: Vec<u64> = self.entries.values().map(|(touched, _)| *touched).collect();
             let (_, median, _) = touched.select_nth_unstable(self.limit / 4);
             let oldest = *median;
-            self.entries.retain(|_, (touched, _)| *touched > oldest);
+            let old = self.entries.extract_if(|_, (touched, _)| *touched <= oldest);
+            gone.extend(old.map(|(key, (_, value))| (key, value)));
         }
         self.entries.insert(key, (self.clock, value));
+        gone
     }
 
     /// The entry, which counts as touching it.
@@ -128,7 +146,9 @@ mod tests {
         for key in [0, 1, 2] {
             map.get_mut(&key);
         }
-        map.insert(8, 8);
+        let mut gone = map.insert(8, 8);
+        gone.sort_unstable();
+        assert_eq!(gone, [(3, 3), (4, 4), (5, 5)]);
         assert!(map.entries.len() <= 8);
         assert_eq!((map.get(&0), map.get(&3), map.get(&8)), (Some(&0), None, Some(&8)));
         for key in 0..1000 {

@@ -32,7 +32,7 @@
 //!
 //! # Met midway
 //! A connection whose SYN was not seen (the controller was restarted) cannot be understood; it gets its flows at
-//! once.
+//! once, and of an RTMP connection it is said that it is not followed.
 
 mod answers;
 mod connection;
@@ -48,12 +48,13 @@ mod rewrite;
 mod rtmp;
 mod watch;
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use super::learning::{self, Learning, Route, Settings};
 use super::{Dpid, Event, Outcome, Scheme};
-use crate::frame::{Frame, Tcp};
+use crate::frame::{Frame, Hidden, Tcp};
 use crate::news::News;
 use crate::openflow::PacketIn;
 
@@ -72,8 +73,10 @@ use passing::{Passing, Place};
 use presence::Presence;
 use rtmp::Watched;
 
-/// RTMP connections that are watched at once. With what each may keep this is at most about 80 MiB.
+/// RTMP connections that are watched at once. With what each may keep this is at most about 170 MiB.
 const MAX_WATCHED: usize = 1024;
+/// RTMP connections that are known to have been met.
+const MAX_MET: usize = 16_384;
 /// Notification connections that are followed at once.
 const MAX_NOTIFIED: usize = 16_384;
 /// Members that fell silent, and are known again when their connection goes on.
@@ -111,6 +114,10 @@ pub struct Introduce {
     ports: Ports,
     learning: Learning,
     watched: Bounded<Connection, Watched>,
+    /// RTMP connections whose beginning was seen, or of which it was said that it was not.
+    met: Bounded<Connection, ()>,
+    /// Switches that sent up what cannot be read, and why; `None`: only a part came.
+    unreadable: HashSet<(Dpid, Option<Hidden>)>,
     notified: Bounded<Connection, Notified>,
     silent: Bounded<Connection, (Member, Presence)>,
     servers: Bounded<Ipv4Addr, Place>,
@@ -130,6 +137,8 @@ impl Introduce {
             ports,
             learning: Learning::new(settings),
             watched: Bounded::new(MAX_WATCHED),
+            met: Bounded::new(MAX_MET),
+            unreadable: HashSet::new(),
             notified: Bounded::new(MAX_NOTIFIED),
             silent: Bounded::new(MAX_SILENT),
             servers: Bounded::new(MAX_SERVERS),
@@ -159,6 +168,9 @@ impl Introduce {
         }
         let tcp = frame.tcp().filter(|_| packet.is_whole() && !frame.is_link_local());
         let Some(tcp) = tcp.filter(|tcp| self.concerns(tcp)) else {
+            if frame.may_hide_tcp() || !packet.is_whole() {
+                self.unreadable(at, packet, &frame, out);
+            }
             return self.learning.frame(now, at, packet, &frame, out);
         };
         let route = self.learning.learn_and_route(now, at, &frame, packet.in_port, out);
@@ -166,7 +178,7 @@ impl Introduce {
             self.learning.lasts(at, station);
         }
         let passing = Passing { now, at, packet, frame: &frame, tcp: &tcp, route };
-        if let Some((connection, direction)) = Connection::of(&tcp, self.ports.rtmp) {
+        if let Some((connection, direction)) = self.rtmp_connection(&tcp) {
             self.rtmp(&passing, connection, direction, out);
         } else if let Some((connection, direction)) = Connection::of(&tcp, self.ports.notify) {
             self.notification(&passing, connection, direction, out);
@@ -213,6 +225,7 @@ impl Scheme for Introduce {
             Event::SwitchDown => {
                 self.learning.switch_down(at);
                 self.flows_gone(now, at);
+                self.unreadable.retain(|(dpid, _)| *dpid != at);
                 if let Some(copying) = &mut self.copying {
                     copying.switch_down(at);
                 }
@@ -239,8 +252,7 @@ impl Scheme for Introduce {
 
     fn on_tick(&mut self, now: Duration, out: &mut Outcome<'_>) {
         self.learning.tick(now);
-        self.watched
-            .retain(|_, watched| now < watched.last + if watched.over { LAST_PACKETS } else { WATCH_SILENCE });
+        self.forget_watched(now, out);
         self.notified.retain(|_, notified| now < notified.last + NOTIFY_SILENCE);
         let forgotten: Vec<Connection> =
             self.introductions.announced().filter(|one| self.notified.get(one).is_none()).collect();

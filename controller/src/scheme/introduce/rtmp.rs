@@ -8,6 +8,8 @@
 //! | *silent* | come up, and get flows: a member's again | 4096 others fell silent after it |
 //! | not known, or met midway | get flows | a SYN: *watched* |
 //!
+//! Of each connection that a client of a server may have and that is not followed, it is said once: `not_followed`.
+//!
 //! A member is told of its peers, a silent one is not. The end of a connection that has flows is not seen: neither a
 //! FIN nor an RST comes up.
 //!
@@ -20,15 +22,16 @@ use std::borrow::Cow;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use super::Introduce;
 use super::connection::{Connection, Direction};
 use super::members::{Member, Part};
 use super::notification::both_ways;
 use super::passing::{Passing, Place};
 use super::presence::{FIRST, Presence, Stations, Step, Treatment};
-use super::watch::{Finding, Watch};
+use super::watch::{self, Finding, Watch};
+use super::{Introduce, LAST_PACKETS, MAX_WATCHED, WATCH_SILENCE};
+use crate::frame::{Frame, Hidden, Tcp};
 use crate::news::{self, News};
-use crate::openflow::{FlowMod, FlowRemoved, Message, PacketOut, PortNo, Removal};
+use crate::openflow::{FlowMod, FlowRemoved, Message, PacketIn, PacketOut, PortNo, Removal};
 use crate::scheme::{Dpid, Outcome};
 
 /// The flows of a member at its edge: their end is of interest.
@@ -80,7 +83,13 @@ impl Introduce {
             watched.over = watched.watch.is_reset_by(direction, &passing.segment());
             return passing.send(out);
         }
-        match watched.watch.push(direction, &passing.segment()) {
+        let finding = match watched.watch.push(direction, &passing.segment()) {
+            Finding::Open if passing.tcp.is_ack && watched.watch.has_missed(direction, passing.tcp.ack) => {
+                Finding::Nothing(watch::UNSEEN.to_owned())
+            }
+            finding => finding,
+        };
+        match finding {
             Finding::Open => {
                 watched.over = watched.watch.is_over();
                 passing.send(out);
@@ -88,8 +97,7 @@ impl Introduce {
             Finding::Nothing(why) => {
                 tracing::info!("RTMP {} to {}: {why}", connection.client, connection.server);
                 if self.watched.remove(&connection).is_some_and(|watched| watched.watch.is_rtmp()) {
-                    let (host, server) = (*connection.client.ip(), *connection.server.ip());
-                    out.tell(News::NotFollowed { host, server, why });
+                    not_followed(&connection, why, out);
                 }
                 passing.send_after_both_flows(None, out);
             }
@@ -115,8 +123,12 @@ impl Introduce {
         {
             return;
         }
-        self.leave(passing.now, &connection, "closed", out);
-        self.silent.remove(&connection);
+        for earlier in [Some(connection), connection.other_way()].into_iter().flatten() {
+            self.leave(passing.now, &earlier, "closed", out);
+            self.silent.remove(&earlier);
+            self.watched.remove(&earlier);
+            self.met.remove(&earlier);
+        }
         // Those of an earlier connection with the same ports would hide this one.
         for matching in both_ways(&connection) {
             out.send(passing.at, Message::FlowMod(FlowMod::delete(matching)));
@@ -129,7 +141,104 @@ impl Introduce {
             over: false,
             last: passing.now,
         };
-        self.watched.insert(connection, watched);
+        self.met.insert(connection, ());
+        for (connection, watched) in self.watched.insert(connection, watched) {
+            if watched.over || !watched.watch.is_rtmp() {
+            } else if watched.watch.has_begun() {
+                not_followed(&connection, format!("more than {MAX_WATCHED} connections were watched at once"), out);
+            } else {
+                // Who says something after all is met midway.
+                self.met.remove(&connection);
+            }
+        }
+    }
+
+    /// The RTMP connection that a segment is part of. Where the client happens to use the server's port too, its SYN
+    /// says who it is.
+    pub fn rtmp_connection(&self, tcp: &Tcp) -> Option<(Connection, Direction)> {
+        let (connection, direction) = Connection::of(tcp, self.ports.rtmp)?;
+        let Some(other) = connection.other_way() else { return Some((connection, direction)) };
+        let connection = if tcp.syn {
+            Connection::begun_by(tcp)
+        } else {
+            [connection, other].into_iter().find(|one| self.met.get(one).is_some()).unwrap_or(connection)
+        };
+        Some((connection, if connection.client == tcp.src { Direction::ToServer } else { Direction::ToClient }))
+    }
+
+    /// Says, once, that a connection cannot be followed whose SYN was not seen.
+    fn meet_midway(&mut self, connection: Connection, out: &mut Outcome<'_>) {
+        if self.met.get(&connection).is_none() {
+            self.met.insert(connection, ());
+            not_followed(&connection, "met midway: its beginning was not seen".to_owned(), out);
+        }
+    }
+
+    /// Forgets connections of which nothing has come for long.
+    pub fn forget_watched(&mut self, now: Duration, out: &mut Outcome<'_>) {
+        let met = &mut self.met;
+        self.watched.retain(|connection, Watched { watch, over, last, .. }| {
+            let has_end = *over || watch.has_end();
+            let keep = now < *last + if has_end { LAST_PACKETS } else { WATCH_SILENCE };
+            if !keep && !has_end {
+                met.remove(connection);
+            }
+            if !keep && !over && has_end && watch.is_rtmp() {
+                not_followed(connection, watch::UNSEEN.to_owned(), out);
+            }
+            keep
+        });
+    }
+
+    /// A packet in which no TCP segment can be read. If there is one all the same, and it is of a connection that
+    /// matters, this is said: once for each switch, and once for each connection.
+    #[cold]
+    pub fn unreadable(&mut self, at: Dpid, packet: &PacketIn<'_>, frame: &Frame<'_>, out: &mut Outcome<'_>) {
+        let (hidden, tcp) = match frame.tcp() {
+            Some(tcp) => (None, tcp),
+            None => match frame.hidden_tcp() {
+                Some((hidden, tcp)) => (Some(hidden), tcp),
+                None => return,
+            },
+        };
+        let is_at = |port: u16| tcp.src.port() == port || tcp.dst.port() == port;
+        if !is_at(self.ports.rtmp) && !is_at(self.ports.notify) {
+            return;
+        }
+        let what = match hidden {
+            None => "packets of which it sends up only a part",
+            Some(Hidden::Fragment) => "IP packets in fragments",
+            Some(Hidden::Tags) => "packets with more than one VLAN tag",
+        };
+        if !self.unreadable.contains(&(at, hidden)) {
+            self.unreadable.insert((at, hidden));
+            let port = if is_at(self.ports.rtmp) { self.ports.rtmp } else { self.ports.notify };
+            let what = format!(
+                "switch {}: {what}, of TCP connections at port {port}: what is said there cannot be read, and who says \
+                 it is introduced to nobody ({} of {} bytes came, from {} to {})",
+                at.0,
+                packet.data.len(),
+                packet.total_len,
+                tcp.src,
+                tcp.dst
+            );
+            out.tell(News::Error { what });
+        }
+        let Some((connection, _)) = self.rtmp_connection(&tcp) else { return };
+        let told = match self.watched.get(&connection) {
+            // Where it is in transit, its edge has it whole.
+            Some(Watched { edge, over, .. }) if edge.dpid != at || *over => false,
+            Some(Watched { watch, .. }) => {
+                let is_rtmp = watch.is_rtmp();
+                self.watched.remove(&connection);
+                is_rtmp
+            }
+            None => self.met.get(&connection).is_none(),
+        };
+        self.met.insert(connection, ());
+        if told {
+            not_followed(&connection, format!("{what} (see the line \"error\")"), out);
+        }
     }
 
     /// Of a connection that is known, was of no interest, or was met midway.
@@ -166,7 +275,13 @@ impl Introduce {
                     Treatment::BothFlows => passing.send_after_both_flows(Some(MEMBER_COOKIE), out),
                 }
             }
-            _ => passing.send_with_lasting_flow(None, out),
+            known => {
+                // A SYN by itself tells nothing: if the connection comes to be, more will come.
+                if known.is_none() && !passing.tcp.syn {
+                    self.meet_midway(connection, out);
+                }
+                passing.send_with_lasting_flow(None, out);
+            }
         }
     }
 
@@ -227,7 +342,10 @@ impl Introduce {
         if removed.cookie != MEMBER_COOKIE {
             return;
         }
-        let Some(connection) = Connection::of_flow(&removed.matching, self.ports.rtmp) else { return };
+        let Some(mut connection) = Connection::of_flow(&removed.matching, self.ports.rtmp) else { return };
+        if let Some(other) = connection.other_way().filter(|other| self.introductions.member_mut(other).is_some()) {
+            connection = other;
+        }
         match self.introductions.member_mut(&connection) {
             Some((member, presence)) if member.dpid == at => match removed.reason {
                 Removal::Idle => {
@@ -305,6 +423,11 @@ fn ask(member: &Member, presence: &Presence, number: u32, out: &mut Outcome<'_>)
     let data = Cow::Owned(presence.question(&member.connection, number));
     let packet = PacketOut { buffer: None, in_port: PortNo::CONTROLLER, output: Some(member.port), data };
     out.send(member.dpid, Message::PacketOut(packet));
+}
+
+/// The line that says so.
+fn not_followed(connection: &Connection, why: String, out: &mut Outcome<'_>) {
+    out.tell(News::NotFollowed { host: *connection.client.ip(), server: *connection.server.ip(), why });
 }
 
 /// The line that says so.

@@ -18,6 +18,7 @@ mod change;
 mod copying;
 mod relay;
 mod silence;
+mod unfollowed;
 
 const BROADCASTER: &str = "10.0.0.1";
 const VIEWER: &str = "10.0.0.2";
