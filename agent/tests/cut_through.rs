@@ -268,7 +268,7 @@ fn a_picture_that_nobody_goes_on_with_is_broken_off_and_what_follows_comes_once(
     chain.leaf.until("its end", |leaf| leaf.ended.then_some(()));
     assert_eq!(chain.leaf.tags().0.len(), 5);
     let is_broken = |e: &Event| match e {
-        Event::PeerLeft { why: Some(why), .. } => why.contains("did not come"),
+        Event::PeerLeft { why: Some(why), .. } => why.contains("never arrived"),
         _ => false,
     };
     chain.first.until("that its child was let go", is_broken);
