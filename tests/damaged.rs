@@ -306,7 +306,7 @@ fn nothing_is_computed_from_what_is_not_as_it_was_stored() {
     });
     for words in [&["analyze"] as &[&str], &["analyze", "--force"]] {
         let (code, _, err) = ends(words, &run);
-        assert!(code == 5 && err.contains("arrivals of its frames are before their births"), "{err}");
+        assert!(code == 5 && err.contains("of its frames arrived more than a second before their births"), "{err}");
         assert_eq!(summary(&run), before);
     }
 

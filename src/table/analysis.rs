@@ -129,13 +129,17 @@ fn elsewhere(trial: &Trial, host: &str, log: &ping::PingLog) -> Option<IpAddr> {
     log.target.filter(|target| !addresses.is_empty() && !addresses.contains(target))
 }
 
-/// An error if most frames of a stream arrived before they were born: births and captures are not of one trial then, and no
-/// figure of theirs means anything.
+/// How long before its birth a frame may seem to arrive, in milliseconds: births can be stamped late on a busy machine, and
+/// then the trial is unfit.
+const BEFORE_BIRTH_MS: f64 = -1000.0;
+
+/// An error if most frames of a stream arrived long before they were born: births and captures are not of one trial
+/// then, and no figure of theirs means anything.
 fn before_birth(trial: &TrialDir, frames: &[FrameRow]) -> Result<(), TableError> {
     let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     for (row, delay) in frames.iter().filter_map(|row| Some((row, row.delay_ms?))) {
         let (early, all) = counts.entry(&row.stream).or_default();
-        *early += usize::from(delay < 0.0);
+        *early += usize::from(delay < BEFORE_BIRTH_MS);
         *all += 1;
     }
     match counts.into_iter().find(|(_, (early, all))| 2 * early > *all) {
@@ -143,7 +147,7 @@ fn before_birth(trial: &TrialDir, frames: &[FrameRow]) -> Result<(), TableError>
         Some((stream, (early, all))) => Err(TableError::Mismatch {
             path: trial.births(stream),
             why: format!(
-                "{early} of {all} arrivals of its frames are before their births: births and captures are of different trials"
+                "{early} of {all} of its frames arrived more than a second before their births: births and captures are of different trials"
             ),
         }),
     }
