@@ -29,8 +29,21 @@ pub use readiness::Readiness;
 pub struct Exit {
     /// Exit code, or the signal that ended it.
     pub status: ExitStatus,
-    /// Whether [`Process::stop`] had been called.
+    /// Whether [`Process::stop`] or [`Process::kill`] had been called.
     pub asked: bool,
+    /// Whether it was killed without being asked to end first, as in a crash that a recipe plans.
+    pub at_once: bool,
+}
+
+/// How a process is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// By itself.
+    No,
+    /// When it is asked to.
+    Politely,
+    /// Without being asked.
+    AtOnce,
 }
 
 /// Why a process could not be started, or did not come up.
@@ -111,7 +124,7 @@ impl Exit {
     /// Whether it did not end when it was asked to and had to be killed.
     #[must_use]
     pub fn was_deaf(&self) -> bool {
-        self.asked && self.status.signal() == Some(Signal::SIGKILL as i32)
+        self.asked && !self.at_once && self.status.signal() == Some(Signal::SIGKILL as i32)
     }
 }
 
@@ -156,7 +169,7 @@ pub struct Process {
     stop: Stop,
     lines: Option<mpsc::Receiver<String>>,
     seen: Arc<readiness::Seen>,
-    asked: Arc<Mutex<bool>>,
+    asked: Arc<Mutex<Asked>>,
     exit: watch::Receiver<Option<Exit>>,
 }
 
@@ -193,7 +206,7 @@ impl Process {
         let pid = child.id().unwrap_or_default();
         let seen = Arc::new(readiness::Seen::default());
         let lines = child.stdout.take().map(|stdout| forward_lines(stdout, Arc::clone(&seen)));
-        let asked = Arc::new(Mutex::new(false));
+        let asked = Arc::new(Mutex::new(Asked::No));
         let (told, exit) = watch::channel(None);
         tokio::spawn({
             let asked = Arc::clone(&asked);
@@ -203,7 +216,8 @@ impl Process {
                     let asked = *asked.lock().unwrap_or_else(PoisonError::into_inner);
                     // What it started and left behind goes with it.
                     signal(pid, Signal::SIGKILL);
-                    let _ = told.send(Some(Exit { status, asked }));
+                    let (asked, at_once) = (asked != Asked::No, asked == Asked::AtOnce);
+                    let _ = told.send(Some(Exit { status, asked, at_once }));
                 }
             }
         });
@@ -305,7 +319,7 @@ impl Process {
     /// Stops it: SIGINT, and after a grace SIGTERM, and after another SIGKILL, to its whole group. Returns at once if
     /// it has ended.
     pub async fn stop(&self) -> Exit {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = self.exit().is_none();
+        self.ask(Asked::Politely);
         let steps = [(Signal::SIGINT, self.stop.interrupt), (Signal::SIGTERM, self.stop.terminate)];
         for (what, grace) in steps {
             if let Some(exit) = self.exit() {
@@ -323,8 +337,16 @@ impl Process {
     /// Kills its whole group, without waiting for its end.
     pub fn kill(&self) {
         if self.exit().is_none() {
-            *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            self.ask(Asked::AtOnce);
             signal(self.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Notes how it is to end, unless that was said before or it has ended.
+    fn ask(&self, how: Asked) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if *asked == Asked::No && self.exit().is_none() {
+            *asked = how;
         }
     }
 }

@@ -91,7 +91,7 @@ async fn stopping_escalates_and_reaches_the_whole_group() {
     let begun = Instant::now();
     let exit = process.stop().await;
     assert!(begun.elapsed() >= Duration::from_millis(600), "two graces");
-    assert!(exit.asked && exit.is_fine());
+    assert!(exit.asked && exit.is_fine() && exit.was_deaf());
     let gone =
         || !std::fs::read_to_string(format!("/proc/{grandchild}/stat")).is_ok_and(|stat| !stat.contains(") Z "));
     for _ in 0..100 {
@@ -152,4 +152,18 @@ async fn lines_and_events() {
     assert_eq!(process.lines().unwrap().recv().await.unwrap(), "{\"event\":\"go\"}");
     process.stop().await;
     assert_eq!(process.log_tail().0, ["note"]);
+}
+
+#[tokio::test]
+async fn who_is_killed_on_purpose_was_not_deaf() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut actor = shell(folder.path(), "echo up; exec sleep 60");
+    actor.ready = Readiness::LogLine("up".into());
+    let process = start(&actor);
+    process.ready().await.unwrap();
+    process.kill();
+    process.wait().await;
+    // At the end of the trial everybody is stopped, who has crashed as planned too.
+    let exit = process.stop().await;
+    assert!(exit.asked && exit.at_once && exit.is_fine() && !exit.was_deaf(), "{exit:?}");
 }
