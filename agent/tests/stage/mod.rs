@@ -86,9 +86,8 @@ pub fn free(ip: &str) -> SocketAddrV4 {
     }
 }
 
-/// A socket that listens there, and whose connections have TCP_NODELAY.
-fn without_delay(address: SocketAddrV4) -> TcpListener {
-    let listener = TcpListener::bind(address).unwrap();
+/// The socket, with TCP_NODELAY for its connections.
+fn without_delay(listener: TcpListener) -> TcpListener {
     listener.set_nonblocking(true).unwrap();
     let on: libc::c_int = 1;
     // SAFETY: the descriptor is open, and `on` outlives the call.
@@ -183,8 +182,11 @@ impl Drop for Running {
 
 impl Stage {
     pub fn new() -> Self {
-        let mut stage = Self::without_cdn();
-        stage.start_cdn();
+        // It has the port from the beginning: one that was merely seen to be free may be somebody else's by then.
+        let listener = TcpListener::bind(("127.0.0.9", 0)).unwrap();
+        let SocketAddr::V4(cdn) = listener.local_addr().unwrap() else { unreachable!() };
+        let mut stage = Self { folder: tempfile::tempdir().unwrap(), cdn, nginx: None };
+        stage.start_cdn_at(listener);
         stage
     }
 
@@ -201,13 +203,17 @@ impl Stage {
     }
 
     pub fn start_cdn(&mut self) {
+        self.start_cdn_at(TcpListener::bind(self.cdn).unwrap());
+    }
+
+    fn start_cdn_at(&mut self, listener: TcpListener) {
         let folder = self.folder.path().join("nginx");
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("nginx.conf");
         std::fs::write(&file, NGINX.replace("ADDRESS", &self.cdn.to_string())).unwrap();
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-p").arg(&folder).args(["-e", "stderr", "-c"]).arg(&file);
-        let socket = without_delay(self.cdn);
+        let socket = without_delay(listener);
         let descriptor = socket.as_raw_fd();
         command.env("NGINX", format!("{descriptor};"));
         // SAFETY: a system call, and nothing else, between fork and exec.
