@@ -341,7 +341,7 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
         cluster.run(&["slurmctld", "-f", cluster.path("slurm.conf").to_str().unwrap()]).status().unwrap().success()
     );
 
-    assert_eq!(cluster.ended(150), "finished");
+    assert_eq!(cluster.ended(400), "finished");
     let (dir, logs) = (cluster.dir(), cluster.logs());
     let done = done(&logs);
     assert_eq!((dir.done().unwrap().len(), done.len()), (4, 4), "{done:?}");
@@ -444,7 +444,7 @@ fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 
-    assert_eq!(cluster.ended(150), "finished");
+    assert_eq!(cluster.ended(400), "finished");
     let (dir, logs) = (cluster.dir(), cluster.logs());
     assert_eq!(dir.done().unwrap().len(), 4);
     cluster.assert_clean();
