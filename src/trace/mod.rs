@@ -10,6 +10,7 @@
 
 pub mod births;
 mod bound;
+mod captures;
 mod dump;
 mod events;
 pub mod floor;
@@ -23,6 +24,7 @@ mod screens;
 mod segment;
 mod stay;
 mod trial;
+mod watching;
 
 pub use births::Births;
 pub use bound::{Bound, Carriage};
@@ -36,9 +38,8 @@ pub use screens::{Screen, Shown, StreamScreens};
 pub use segment::Segment;
 pub use stay::{Reattachment, Stay, reattachments, stays};
 pub(crate) use trial::fewer_than_planned;
-pub use trial::{
-    FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial, unarrived,
-};
+pub use trial::{FirstArrival, FrameDelay, Sent, StreamBirths, TraceError, TrialTrace, ViewerTrace, read_trial};
+pub use watching::unarrived;
 
 #[cfg(test)]
 use livectl_wire::testbed;

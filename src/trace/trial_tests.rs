@@ -9,6 +9,7 @@ use livectl_wire::flv::TagKind;
 use livectl_wire::{flv, peer, rtmp::Writer};
 
 use super::*;
+use crate::plan::delivery::Via;
 use crate::plan::{
     CapturePoint, Cdn, Codec, Datapath, End, Host, Interface, Link, LinkKind, Network, Player, Point, Role, Scheme,
     Shape, Switch, Timeline, Video, VideoSource,
