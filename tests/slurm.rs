@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use livectl::run::event::Phase;
 use livectl::sandbox::running::running;
@@ -223,13 +223,20 @@ impl Cluster {
 
     /// Waits for the end of the session. Tasks that Slurm has put off for two minutes begin at once.
     fn ended(&self, seconds: u64) -> String {
-        wait("the sweep's end", seconds, || {
-            let waiting = self.run(&["squeue", "-h", "-r", "-o", "%i %r"]).output().unwrap();
-            for line in text(&waiting).lines().filter(|line| line.ends_with("BeginTime")) {
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        wait("the sweep's end", 2 * seconds, || {
+            let waiting = text(&self.run(&["squeue", "-h", "-r", "-o", "%i %T %r"]).output().unwrap());
+            for line in waiting.lines().filter(|line| line.ends_with("BeginTime")) {
                 let job = format!("jobid={}", line.split(' ').next().unwrap());
                 let _ = self.run(&["scontrol", "update", &job, "StartTime=now"]).output();
             }
-            self.logs().ended().map(|(_, why)| why.to_owned())
+            let end = self.logs().ended().map(|(_, why)| why.to_owned());
+            // What Slurm and the jobs were at says why.
+            if end.is_none() && Instant::now() > deadline {
+                let nodes = text(&self.run(&["sinfo", "-N", "-o", "%N %T %E"]).output().unwrap());
+                panic!("not ended within {seconds} s\n{waiting}\n{nodes}\n{}", self.printed());
+            }
+            end
         })
     }
 
@@ -332,16 +339,20 @@ fn a_user_sweeps_and_neither_a_killed_task_nor_a_killed_controller_costs_a_trial
     assert_eq!(again.status.code(), Some(2), "{}", text(&again));
     assert!(text(&again).contains("already submitted to Slurm, as job 1, 2"), "{}", text(&again));
 
+    let submitted = SystemTime::now();
     let (node, task, lost) = wait("a trial is in its middle", 60, || in_the_middle(&cluster.logs()));
     let told = text(&cluster.livectl(&user, &["status", "tiny"]));
     assert!(told.contains(&format!("{node}: task {task}, direct")), "{told}");
+    // Slurm's controller forgets what it has not saved when it is killed: within five seconds it has.
+    let saved = || std::fs::metadata(cluster.path("state/job_state")).and_then(|file| file.modified());
+    wait("Slurm has saved its jobs", 20, || saved().is_ok_and(|at| at > submitted).then_some(()));
     cluster.kill(&["slurm-task", &format!("--task {task} ")]);
     cluster.kill(&["slurmctld", "-f"]);
     assert!(
         cluster.run(&["slurmctld", "-f", cluster.path("slurm.conf").to_str().unwrap()]).status().unwrap().success()
     );
 
-    assert_eq!(cluster.ended(400), "finished");
+    assert_eq!(cluster.ended(150), "finished");
     let (dir, logs) = (cluster.dir(), cluster.logs());
     let done = done(&logs);
     assert_eq!((dir.done().unwrap().len(), done.len()), (4, 4), "{done:?}");
@@ -444,7 +455,7 @@ fn a_bad_node_is_left_out_a_dead_one_is_done_without_and_of_two_that_do_the_same
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 
-    assert_eq!(cluster.ended(400), "finished");
+    assert_eq!(cluster.ended(150), "finished");
     let (dir, logs) = (cluster.dir(), cluster.logs());
     assert_eq!(dir.done().unwrap().len(), 4);
     cluster.assert_clean();
