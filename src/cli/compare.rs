@@ -104,6 +104,12 @@ struct Side {
     playouts: Vec<PlayoutRow>,
 }
 
+/// The place of a trial's run among those of its side, and its name there.
+fn origin(trial: &str) -> Option<(usize, &str)> {
+    let (place, name) = trial.split_once('/')?;
+    Some((place.parse().ok()?, name))
+}
+
 /// Compares runs.
 pub(super) fn compare(args: &CompareArgs) -> Result<Exit, Failure> {
     let mut sides = args.runs.iter().map(|path| Side::read(path)).collect::<Result<Vec<_>, _>>()?;
@@ -280,10 +286,11 @@ impl Side {
             return Err(Failure::new(Exit::Results, anyhow!("nothing to compare in {}: {why}", side.name)));
         }
         let repeated = store::repeated(side.runs.iter().map(|run| &run.manifest));
-        for (place, (run, trials)) in side.runs.iter().zip(repeated).enumerate().filter(|(_, (_, t))| !t.is_empty()) {
-            side.summary.retain(|row| {
-                row.trial.split_once('/').is_none_or(|(of, trial)| of != place.to_string() || !trials.contains(trial))
-            });
+        side.summary.retain(|row| {
+            let again = |(place, trial): (usize, &str)| repeated.get(place).is_some_and(|run| run.contains(trial));
+            !origin(&row.trial).is_some_and(again)
+        });
+        for (run, trials) in side.runs.iter().zip(&repeated).filter(|(_, trials)| !trials.is_empty()) {
             ui::warn(&plot::counted_once(&run.path, trials.len()));
         }
         // Whoever compares a prediction with a measurement means the same points.
@@ -326,9 +333,8 @@ impl Side {
     fn narrow(&mut self, only: &[Condition]) {
         let runs = &self.runs;
         self.summary.retain(|row| {
-            let (run, trial) = row.trial.split_once('/').unwrap_or(("0", &row.trial));
-            let run = run.parse().ok().and_then(|number: usize| runs.get(number));
-            run.is_some_and(|run| run.meets(only, trial, &row.stream, &row.viewer))
+            let run = origin(&row.trial).and_then(|(place, trial)| Some((runs.get(place)?, trial)));
+            run.is_some_and(|(run, trial)| run.meets(only, trial, &row.stream, &row.viewer))
         });
     }
 
